@@ -1,0 +1,1 @@
+"""The HTTP door, and the only room that knows the web framework."""

@@ -1,0 +1,1 @@
+"""Bytes in, speech out: decoding in a sandboxed child, voice activity, chunks, features."""

@@ -1,0 +1,1 @@
+"""From waveform blocks to a transcript: admission, the queue, the model."""

@@ -1,0 +1,1 @@
+"""A transcript as text that programs and people read."""

@@ -1,0 +1,1 @@
+"""Processes: one worker a slot, kept up, drained, reloaded one by one."""

@@ -1,0 +1,148 @@
+"""Every setting there is. `.env.example` and docs/settings.md are made from this file."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from asr_service.errors import ConfigurationError
+
+PREFIX = "ASR_"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Read once at start from ASR_* variables (and a `.env` file), and never changed after."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+    # -- the address
+    host: str = "127.0.0.1"
+    """Address to listen on, with one slot. `0.0.0.0` opens the service to the network."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """TCP port to listen on, with one slot; 0 takes a free one and logs it."""
+    socket_dir: Path | None = None
+    """Where the unix sockets of several slots are made (`slot-0.sock`, ...); by default
+    $RUNTIME_DIRECTORY, else `asr-service` under $XDG_RUNTIME_DIR or the temporary directory."""
+
+    # -- the model
+    model: str = "auto"
+    """A name of `asr-service models list`, or a folder in CTranslate2's form. `auto` is large-v3 where a CUDA
+    device has room for it, else base."""
+    compute_type: Literal[
+        "auto", "int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32"
+    ] = "auto"
+    """Precision of the weights and sums. `auto` is int8_float16 on CUDA and int8 on a CPU."""
+    devices: str = "auto"
+    """One slot (worker process) a device: `cpu`, `cuda:0,cuda:1`; a device named twice gets two slots. `auto` is
+    every CUDA device, else one CPU slot."""
+    model_dir: Path | None = None
+    """Where models are kept; by default the hub's own cache (HF_HOME)."""
+    offline: bool = False
+    """Never fetch a model; use what is on the disk. HF_HUB_OFFLINE=1 does the same."""
+    model_load_timeout_s: PositiveSeconds = 300
+    """A slot whose model has not loaded by then gives up and is started again."""
+
+    # -- the engine
+    model_threads: PositiveInt | None = None
+    """Threads that run the model side by side in one slot. By default one on CUDA, and on a CPU the cores, 8 at most,
+    shared by the CPU slots."""
+    encode_batch: PositiveInt | None = None
+    """Windows encoded at once at most. By default 8 on CUDA and 1 on a CPU, where more are slower."""
+    decode_batch: PositiveInt | None = None
+    """Windows decoded at once at most. By default 16 on CUDA and 4 on a CPU."""
+    encoder_context: Literal["short", "full"] = "short"
+    """`short` gives the encoder only the speech and a margin, and the whole 30 s window again where a rule is broken;
+    `full` always gives it 30 s."""
+    chunk_length_s: Annotated[float, Field(ge=5, le=30)] = 30
+    """Most audio that one window holds."""
+    block_length_s: Annotated[float, Field(ge=60, le=600)] = 300
+    """Most decoded audio that a request holds in memory at a time."""
+
+    # -- what a request gets where it does not say
+    language: str | None = None
+    """Language of the speech, a code or an English name; by default detected in each recording."""
+    beam_size: Annotated[int, Field(ge=1, le=10)] = 5
+    """Hypotheses followed at once."""
+    initial_prompt: str | None = None
+    """Text that sets spelling and style before each recording's first window."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=448)] = 448
+    """Most tokens that one window may give."""
+    timestamps: bool = True
+    """Let the model time its segments. Off, a window is one segment."""
+    word_timestamps: bool = False
+    """Time each word."""
+    vad_filter: bool = True
+    """Leave out what holds no speech."""
+    vad_threshold: Fraction = 0.5
+    """Speech probability above which a moment is speech."""
+    min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] = 500
+    """Silence that ends a stretch of speech."""
+
+    # -- bounds
+    max_upload_bytes: PositiveInt = 2 * 1024**3
+    """Largest upload; past it the answer is 413."""
+    max_audio_s: PositiveSeconds = 24 * 3600
+    """Longest recording; past it the answer is 413."""
+    upload_timeout_s: PositiveSeconds = 30
+    """An upload that brings nothing for so long is given up."""
+    request_timeout_s: PositiveSeconds = 300
+    """A buffered answer's deadline, and a streamed answer's longest pause. The time-outs of Gunicorn, Nginx and
+    systemd are derived from it."""
+    max_open_requests: PositiveInt = 64
+    """Requests in one slot, uploads included; past it the answer is 503."""
+    max_queued_audio_s: PositiveSeconds = 7200
+    """Seconds of speech that may wait for the model in one slot before new requests get 503. A single recording may be
+    longer: only what is decoded and waiting counts."""
+    max_wait_s: PositiveSeconds = 120
+    """Expected wait, from the speed measured, past which new requests get 503."""
+    decoders: PositiveInt = 2
+    """Decoder processes kept warm in a slot."""
+    decoder_memory_bytes: PositiveInt = 1024**3
+    """Address space of a decoder process."""
+
+    # -- what is seen
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe line logged."""
+    log_format: Literal["auto", "json", "plain"] = "auto"
+    """`auto` is plain on a terminal and JSON elsewhere."""
+    log_transcripts: bool = False
+    """Log what was said. Off, no line holds a word of any recording."""
+    metrics_dir: Path | None = None
+    """Where worker processes share their metrics, best on tmpfs; by default a directory beside the sockets. Wiped at
+    start."""
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings, refusing ASR_* variables that do not exist.
+
+    Raises ConfigurationError: a variable is unknown (with the nearest name) or its value is refused.
+    """
+    names = os.environ if environ is None else environ
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(names):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else "; `asr-service settings` lists them all"
+            raise ConfigurationError(f"there is no setting {name}{hint}", param=name)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
+        raise ConfigurationError(f"{name}={first['input']!r}: {first['msg']}", param=name) from error
