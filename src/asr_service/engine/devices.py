@@ -82,7 +82,7 @@ def discover_gpus() -> tuple[Gpu, ...]:
 
 
 def gpu_status(device: Device) -> Gpu | None:
-    """Read the device as it is now, in some tenths of a millisecond. None for a CPU and where NVML fails; never raises."""
+    """Read the device as it is now, in under a millisecond. None for a CPU and where NVML fails; never raises."""
     if device.index is None or not _nvml_of_process(os.getpid()):
         return None
     try:
