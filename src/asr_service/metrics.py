@@ -11,6 +11,8 @@ from typing import Literal
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from asr_service import __version__
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Stage = Literal["receive", "decode", "vad", "features", "queue", "encode", "generate", "align", "render"]
@@ -59,6 +61,11 @@ BUILD_INFO = Gauge(
     ["version", "model", "compute_type", "device"],
     multiprocess_mode="livemax",
 )
+
+
+def build_info(model: str, compute_type: str, device: str) -> None:
+    """Say what runs here."""
+    BUILD_INFO.labels(__version__, model, compute_type, device).set(1)
 
 
 def render() -> bytes:

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     beam_size: Annotated[int, Field(ge=1, le=10)] = 5
     """Hypotheses followed at once."""
     initial_prompt: str | None = None
-    """Text that sets spelling and style before each recording's first window."""
+    """Text that sets spelling and style, as if it had been said before each window."""
     max_new_tokens: Annotated[int, Field(ge=1, le=448)] = 448
     """Most tokens that one window may give."""
     timestamps: bool = True

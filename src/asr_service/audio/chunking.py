@@ -1,0 +1,134 @@
+"""Spans of speech, packed into windows that the model takes. Pure functions.
+
+A recording comes in blocks; `plan_block` says which chunks of a block are settled and where the next block has to
+begin, so that neither a block's edge nor a chunk's ever falls into a word if there is any pause to cut at.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan
+
+_FRAME = SAMPLE_RATE // 100
+_PAUSE_FRAMES = 15  # 150 ms: the gap between two words is longer than the stop inside one
+_EARLIEST_CUT = 0.6  # of a chunk; an earlier cut would waste the window
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Speech of one recording, its pauses left out, that fits one window.
+
+    `samples` is float32 [n], 16 kHz mono; `spans` says where in the recording they come from, in order.
+    """
+
+    samples: NDArray[np.float32]
+    spans: tuple[SpeechSpan, ...]
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+    def to_source_time(self, time_s: float, *, is_end: bool = False) -> float:
+        """Seconds in the recording for seconds in this chunk. Where two spans meet, an end belongs to the earlier."""
+        ends = list(accumulate(len(span) for span in self.spans))
+        sample = min(max(round(time_s * SAMPLE_RATE), 0), ends[-1])
+        at = bisect_left(ends, sample) if is_end else min(bisect_right(ends, sample), len(ends) - 1)
+        return (self.spans[at].end - (ends[at] - sample)) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """A block's chunks, each the spans it is made of, and `cut`, the sample that the next block begins with."""
+
+    chunks: tuple[tuple[SpeechSpan, ...], ...]
+    cut: int
+
+
+def plan_block(
+    samples: NDArray[np.float32],
+    spans: Sequence[SpeechSpan],
+    *,
+    max_chunk: int,
+    settled_after: int,
+    final: bool,
+) -> BlockPlan:
+    """Pack a block's spans into chunks of at most `max_chunk` samples.
+
+    `final` says that the recording ends with this block. Until then, what may go on in the next block is left for it:
+    a span that ends less than `settled_after` samples before the edge, and a last chunk with room in it. The next
+    block always begins later than this one.
+    """
+    pieces = [piece for span in spans for piece in split_at_pauses(samples, span, max_chunk)]
+    if final:
+        return BlockPlan(tuple(pack(pieces, max_chunk)), len(samples))
+    settled, cut = _settle(pieces, len(samples), settled_after)
+    chunks = list(pack(settled, max_chunk))
+    if chunks and (start := chunks[-1][0].start) > len(samples) // 2:
+        cut = start
+        del chunks[-1]
+    return BlockPlan(tuple(chunks), cut)
+
+
+def _settle(pieces: list[SpeechSpan], n_samples: int, settled_after: int) -> tuple[list[SpeechSpan], int]:
+    edge = max(n_samples - settled_after, 1)
+    if not pieces or pieces[-1].end <= edge:
+        return pieces, edge
+    if pieces[-1].start > 0:
+        return pieces[:-1], pieces[-1].start
+    return pieces, n_samples  # a block shorter than a chunk and full of speech: it cannot wait for more
+
+
+def pack(spans: Iterable[SpeechSpan], max_chunk: int) -> Iterable[tuple[SpeechSpan, ...]]:
+    """Group spans, in order, into as few groups of at most `max_chunk` samples as filling one by one gives."""
+    group: list[SpeechSpan] = []
+    for span in spans:
+        if group and sum(map(len, group)) + len(span) > max_chunk:
+            yield tuple(group)
+            group = []
+        group.append(span)
+    if group:
+        yield tuple(group)
+
+
+def split_at_pauses(samples: NDArray[np.float32], span: SpeechSpan, max_chunk: int) -> Iterable[SpeechSpan]:
+    """Cut a span longer than `max_chunk` where it is quietest, late in each piece."""
+    start = span.start
+    while span.end - start > max_chunk:
+        cut = start + _quietest(samples[start : start + max_chunk])
+        yield SpeechSpan(start, cut)
+        start = cut
+    yield SpeechSpan(start, span.end)
+
+
+def _quietest(samples: NDArray[np.float32]) -> int:
+    """The middle of the quietest 150 ms in the last part of `samples`, as an offset into them."""
+    earliest = int(len(samples) * _EARLIEST_CUT)
+    tail = samples[earliest:]
+    n_frames = len(tail) // _FRAME
+    energy = np.square(tail[: n_frames * _FRAME].reshape(n_frames, _FRAME)).mean(axis=1)
+    smooth = np.convolve(energy, np.ones(_PAUSE_FRAMES), mode="valid")
+    return earliest + (int(np.argmin(smooth)) + _PAUSE_FRAMES // 2) * _FRAME + _FRAME // 2
+
+
+def cut_chunk(samples: NDArray[np.float32], spans: tuple[SpeechSpan, ...], block_start: int) -> Chunk:
+    """The chunk of these spans of a block that begins at sample `block_start` of its recording. Copies."""
+    return Chunk(
+        samples=np.concatenate([samples[span.start : span.end] for span in spans]),
+        spans=tuple(span.shifted(block_start) for span in spans),
+    )
+
+
+def rest_of(chunk: Chunk, from_s: float) -> Chunk:
+    """The part of a chunk from `from_s` seconds on."""
+    skip = round(from_s * SAMPLE_RATE)
+    samples, spans, passed = chunk.samples[skip:], [], 0
+    for span in chunk.spans:
+        if passed + len(span) > skip:
+            spans.append(SpeechSpan(span.start + max(skip - passed, 0), span.end))
+        passed += len(span)
+    return Chunk(samples, tuple(spans))

@@ -1,0 +1,89 @@
+"""What a job asks of the model, stage by stage, and the call that answers a batch of them."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asr_service.audio.features import Features
+from asr_service.engine.batch import Batch, Stage
+from asr_service.engine.decoding import Prompt
+from asr_service.engine.model import Alignment, Encoding, GenerateOptions, Generation, SpeechModel
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeCall:
+    features: Features
+    detect_language: bool
+
+    @property
+    def key(self) -> Hashable:
+        return self.features.shape
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    encoding: Encoding
+    languages: dict[str, float] | None
+    """Probabilities by code, most likely first, where they were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateCall:
+    encoding: Encoding
+    prompt: Prompt
+    options: GenerateOptions
+
+    @property
+    def key(self) -> Hashable:
+        """Languages and tasks may differ within a batch; the options, the window and the prompt's shape may not."""
+        return self.encoding.shape, self.prompt.shape, self.options
+
+
+@dataclass(frozen=True, slots=True)
+class AlignCall:
+    encoding: Encoding
+    start_sequence: tuple[int, ...]
+    text_tokens: tuple[int, ...]
+    n_frames: int
+
+    @property
+    def key(self) -> Hashable:
+        return self.encoding.shape, self.start_sequence
+
+
+Call = EncodeCall | GenerateCall | AlignCall
+
+STAGES: dict[type, Stage] = {EncodeCall: Stage.ENCODE, GenerateCall: Stage.GENERATE, AlignCall: Stage.ALIGN}
+
+
+def run_batch(model: SpeechModel, batch: Batch) -> Sequence[Any]:
+    """Answer a batch whose jobs share a stage and a key: Encoded, Generation or Alignment for each, in order."""
+    calls = [job.payload for job in batch.jobs]
+    if batch.stage is Stage.ENCODE:
+        return _encode(model, calls)
+    if batch.stage is Stage.GENERATE:
+        return _generate(model, calls)
+    return _align(model, calls)
+
+
+def _encode(model: SpeechModel, calls: Sequence[EncodeCall]) -> list[Encoded]:
+    encodings = model.encode([call.features for call in calls])
+    asking = [encoding for call, encoding in zip(calls, encodings, strict=True) if call.detect_language]
+    languages = iter(model.detect_languages(asking) if asking else [])
+    return [
+        Encoded(encoding, next(languages) if call.detect_language else None)
+        for call, encoding in zip(calls, encodings, strict=True)
+    ]
+
+
+def _generate(model: SpeechModel, calls: Sequence[GenerateCall]) -> list[Generation]:
+    return model.generate([call.encoding for call in calls], [call.prompt.tokens for call in calls], calls[0].options)
+
+
+def _align(model: SpeechModel, calls: Sequence[AlignCall]) -> list[Alignment]:
+    return model.align(
+        [call.encoding for call in calls],
+        calls[0].start_sequence,
+        [call.text_tokens for call in calls],
+        [call.n_frames for call in calls],
+    )

@@ -1,0 +1,152 @@
+"""How a window is decoded: the options, the prompt, and the rules that send it round again."""
+
+import zlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Literal
+
+import tokenizers
+from faster_whisper.tokenizer import Tokenizer
+
+from asr_service.audio.vad import VadOptions
+from asr_service.engine.model import GenerateOptions, Generation
+
+Task = Literal["transcribe", "translate"]
+
+MAX_LENGTH = 448
+"""Tokens that Whisper's decoder takes, prompt included."""
+_MAX_PROMPT = MAX_LENGTH // 2 - 1
+_FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_MAX_COMPRESSION_RATIO = 2.4
+_MIN_LOGPROB = -1.0
+_MAX_NO_SPEECH_PROB = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingOptions:
+    """What a request asks for, checked against the model."""
+
+    task: Task = "transcribe"
+    language: str | None = None
+    """A code; None detects it from the first speech."""
+    language_per_chunk: bool = False
+    """Detect the language of each window anew."""
+    beam_size: int = 5
+    temperature: float = 0.0
+    """0 starts with beam search and falls back to sampling, hotter each time; above 0, this temperature alone."""
+    initial_prompt: str | None = None
+    hotwords: str | None = None
+    max_new_tokens: int = MAX_LENGTH
+    timestamps: bool = True
+    word_timestamps: bool = False
+    vad_filter: bool = True
+    vad: VadOptions = field(default_factory=VadOptions)
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        return _FALLBACK_TEMPERATURES if self.temperature == 0 else (self.temperature,)
+
+
+class Vocabulary:
+    """A model's tokens, and the prompts made of them."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, *, multilingual: bool) -> None:
+        self._tokenizer = tokenizer
+        self._multilingual = multilingual
+        self._speakers: dict[tuple[str, Task], Tokenizer] = {}
+
+    def speaker(self, language: str, task: Task) -> Tokenizer:
+        """faster-whisper's view of the tokenizer for one language and task."""
+        if (language, task) not in self._speakers:
+            self._speakers[language, task] = Tokenizer(self._tokenizer, self._multilingual, task, language)
+        return self._speakers[language, task]
+
+    @cached_property
+    def timestamp_begin(self) -> int:
+        return int(self.speaker("en", "transcribe").timestamp_begin)
+
+    @cached_property
+    def suppressed(self) -> tuple[int, ...]:
+        """Tokens that are no speech: brackets, notes, speaker marks, and the tokens of the protocol itself."""
+        any_speaker = self.speaker("en", "transcribe")
+        protocol = (
+            any_speaker.transcribe,
+            any_speaker.translate,
+            any_speaker.sot,
+            any_speaker.sot_prev,
+            any_speaker.sot_lm,
+            any_speaker.no_speech,
+        )
+        return tuple(sorted({*any_speaker.non_speech_tokens, *(token for token in protocol if token is not None)}))
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return str(self.speaker("en", "transcribe").decode(list(tokens)))
+
+    def prompt(self, options: DecodingOptions, language: str) -> "Prompt":
+        """The tokens that the decoder begins with: what came before, then language and task."""
+        speaker = self.speaker(language, options.task)
+        before = [
+            token
+            for text in (options.hotwords, options.initial_prompt)
+            if text and text.strip()
+            for token in speaker.encode(" " + text.strip())[:_MAX_PROMPT]
+        ][:_MAX_PROMPT]
+        start = [*speaker.sot_sequence, *([] if options.timestamps else [speaker.no_timestamps])]
+        return Prompt(tuple([speaker.sot_prev, *before, *start] if before else start), len(before) + bool(before))
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    tokens: tuple[int, ...]
+    sot_index: int
+    """Where `<|startoftranscript|>` stands."""
+
+    @property
+    def shape(self) -> Hashable:
+        """Prompts of one shape may share a batch: https://github.com/OpenNMT/CTranslate2 takes no others."""
+        return self.sot_index, len(self.tokens)
+
+
+def generate_options(
+    options: DecodingOptions, prompt: Prompt, temperature: float, suppressed: tuple[int, ...]
+) -> GenerateOptions:
+    return GenerateOptions(
+        beam_size=options.beam_size,
+        temperature=temperature,
+        max_length=min(MAX_LENGTH, len(prompt.tokens) + options.max_new_tokens),
+        suppress_tokens=suppressed,
+    )
+
+
+class Verdict(StrEnum):
+    """What Whisper's rules say of a generation."""
+
+    GOOD = "good"
+    SILENT = "silent"
+    REPETITIVE = "repetitive"
+    UNLIKELY = "unlikely"
+
+    @property
+    def needs_fallback(self) -> bool:
+        return self in {Verdict.REPETITIVE, Verdict.UNLIKELY}
+
+
+def judge(generation: Generation, ratio: float) -> Verdict:
+    """Apply the rules of https://github.com/openai/whisper/blob/main/whisper/transcribe.py.
+
+    `ratio` is the text's compression ratio.
+    """
+    unlikely = generation.avg_logprob < _MIN_LOGPROB
+    if unlikely and generation.no_speech_prob > _MAX_NO_SPEECH_PROB:
+        return Verdict.SILENT
+    if ratio > _MAX_COMPRESSION_RATIO:
+        return Verdict.REPETITIVE
+    return Verdict.UNLIKELY if unlikely else Verdict.GOOD
+
+
+def compression_ratio(text: str) -> float:
+    """How much shorter zlib makes the text; a text that repeats itself is far over 2."""
+    encoded = text.strip().encode()
+    return len(encoded) / len(zlib.compress(encoded)) if encoded else 0.0

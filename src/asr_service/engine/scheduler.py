@@ -1,0 +1,260 @@
+"""The queue, and the threads that own the model.
+
+Everybody else sends jobs and gets futures. A future always resolves: with a result, the job's own error, or
+EngineStopped where the engine ended. Windows of all requests share the calls of the model; a job whose request has
+gone is dropped before it costs anything.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from asr_service import metrics
+from asr_service.engine.batch import Batch, Job, Stage, form_batch
+from asr_service.engine.speed import Speed
+from asr_service.errors import AsrError, DeadlineExceeded, EngineStopped, InferenceFailed, Overloaded
+
+log = structlog.get_logger(__name__)
+
+Run = Callable[[Batch], Sequence[Any]]
+"""Calls the model for a batch; one result a job, in order."""
+
+_ATTEMPTS_ALONE = 2
+"""Tries of a job by itself after its batch failed: three in all."""
+
+
+class DeviceLostError(Exception):
+    """The device is gone for this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCall:
+    started_at: float
+    deadline: float
+
+
+class Scheduler:
+    """Forms batches and runs them on `n_threads` threads, until it is stopped or the device is lost."""
+
+    def __init__(
+        self, run: Run, limits: Mapping[Stage, int], *, n_threads: int, on_failure: Callable[[str], None]
+    ) -> None:
+        """`on_failure` is called once, from an engine thread, when no more work can be done."""
+        self._run = run
+        self._limits = dict(limits)
+        self._on_failure = on_failure
+        self._changed = threading.Condition()
+        self._waiting: list[Job] = []
+        self._running: dict[Batch, RunningCall] = {}
+        self._last_turn: dict[int, int] = {}
+        self._turns = 0
+        self._stopped: str | None = None
+        self.speed = Speed()
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"model-{number}", daemon=True) for number in range(n_threads)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, reason: str = "the service is stopping") -> None:
+        """Take no more jobs, end those that wait with EngineStopped, and let running calls finish."""
+        with self._changed:
+            self._stopped = self._stopped or reason
+            abandoned, self._waiting = self._waiting, []
+            self._changed.notify_all()
+        for job in abandoned:
+            _fail(job, EngineStopped(self._stopped))
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the running calls."""
+        until = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(until - time.monotonic(), 0))
+
+    def submit(self, job: Job) -> "Future[Any]":
+        """Queue a job. Raises EngineStopped."""
+        with self._changed:
+            if self._stopped:
+                raise EngineStopped(self._stopped)
+            self._waiting.append(job)
+            self._changed.notify()
+        return job.future
+
+    def forget(self, owner: int) -> None:
+        """A request has ended: drop what is left of it."""
+        with self._changed:
+            self._last_turn.pop(owner, None)
+            abandoned = [job for job in self._waiting if job.owner == owner]
+            self._waiting = [job for job in self._waiting if job.owner != owner]
+        for job in abandoned:
+            job.future.cancel()
+
+    @property
+    def depth(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def queued_audio_s(self) -> float:
+        """Seconds of audio that wait for their last stage or an earlier one."""
+        with self._changed:
+            return sum(job.audio_s for job in self._waiting if job.stage is not Stage.ALIGN)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting or self._running)
+
+    def overdue_s(self, now: float) -> float:
+        """How far the running call that is latest has outlived its jobs' deadlines; negative where none has."""
+        with self._changed:
+            return max((now - call.deadline for call in self._running.values()), default=float("-inf"))
+
+    def limit(self, stage: Stage) -> int:
+        """The largest batch of a stage; it shrinks where memory runs out."""
+        return self._limits[stage]
+
+    # -- the engine threads
+
+    def _serve(self) -> None:
+        try:
+            while batch := self._next_batch():
+                self._execute(batch)
+                self._finish(batch)
+        except BaseException as error:  # noqa: BLE001 - whatever ends a model thread, nobody may wait for it
+            self._die(error)
+
+    def _next_batch(self) -> Batch | None:
+        with self._changed:
+            while not self._stopped:
+                now = time.monotonic()
+                self._drop_lost(now)
+                if batch := form_batch(self._waiting, self._limits, self._last_turn, now):
+                    self._take(batch, now)
+                    return batch
+                self._changed.wait()
+            return None
+
+    def _drop_lost(self, now: float) -> None:
+        kept = []
+        for job in self._waiting:
+            if job.deadline <= now:
+                _fail(job, DeadlineExceeded("the deadline passed while the recording waited for the model"))
+            elif not job.future.cancelled():
+                kept.append(job)
+        self._waiting = kept
+
+    def _take(self, batch: Batch, now: float) -> None:
+        self._turns += 1
+        taken = set(map(id, batch.jobs))
+        self._waiting = [job for job in self._waiting if id(job) not in taken]
+        for job in batch.jobs:
+            self._last_turn[job.owner] = self._turns
+            job.started_at = now
+            metrics.STAGE_DURATION.labels("queue").observe(now - job.enqueued_at)
+        metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.jobs))
+        self._running[batch] = RunningCall(now, max(job.deadline for job in batch.jobs))
+        self.speed.begin(now)
+
+    def _finish(self, batch: Batch) -> None:
+        now = time.monotonic()
+        with self._changed:
+            call = self._running.pop(batch)
+            done_s = sum(job.audio_s for job in batch.jobs) if batch.stage is Stage.GENERATE else 0.0
+            self.speed.end(now, done_s)
+        metrics.STAGE_DURATION.labels(batch.stage).observe(now - call.started_at)
+
+    def _execute(self, batch: Batch) -> None:
+        """Run a batch; where it fails, halves for want of memory, else job by job."""
+        try:
+            results = self._run(batch)
+        except Exception as error:  # noqa: BLE001 - one bad window must not fail its neighbours, whatever it raises
+            self._recover(batch, error)
+            return
+        for job, result in zip(batch.jobs, results, strict=True):
+            _resolve(job, result)
+
+    def _recover(self, batch: Batch, error: Exception) -> None:
+        if _is_out_of_memory(error) and len(batch.jobs) > 1:
+            self._shrink(batch)
+            half = len(batch.jobs) // 2
+            self._execute(Batch(batch.stage, batch.jobs[:half]))
+            self._execute(Batch(batch.stage, batch.jobs[half:]))
+            return
+        if _is_device_lost(error):
+            for job in batch.jobs:
+                _fail(job, EngineStopped("the GPU was lost"))
+            raise DeviceLostError(str(error)) from error
+        log.warning(
+            "a batch failed; its windows are tried one by one", stage=batch.stage, n=len(batch.jobs), error=repr(error)
+        )
+        for job in batch.jobs:
+            self._execute_alone(job, batch.stage)
+
+    def _execute_alone(self, job: Job, stage: Stage) -> None:
+        error: Exception | None = None
+        for _ in range(_ATTEMPTS_ALONE):
+            if job.future.cancelled():
+                return
+            try:
+                _resolve(job, self._run(Batch(stage, (job,)))[0])
+            except Exception as failure:  # noqa: BLE001 - the same
+                error = failure
+            else:
+                return
+        log.error("a window failed by itself", stage=stage, error=repr(error))
+        _fail(job, _as_failure(error))
+
+    def _shrink(self, batch: Batch) -> None:
+        with self._changed:
+            self._limits[batch.stage] = max(1, min(self._limits[batch.stage], len(batch.jobs)) // 2)
+        log.warning("out of memory: smaller batches from here on", stage=batch.stage, limit=self._limits[batch.stage])
+
+    def _die(self, error: BaseException) -> None:
+        reason = f"the engine stopped: {error!r}"
+        log.critical("a model thread ended", error=repr(error), exc_info=error)
+        with self._changed:
+            lost = [job for batch in self._running for job in batch.jobs]
+            self._running.clear()
+        for job in lost:
+            _fail(job, EngineStopped(reason))
+        self.stop(reason)
+        self._on_failure(reason)
+
+
+def _resolve(job: Job, result: Any) -> None:
+    job.ended_at = time.monotonic()
+    if isinstance(result, AsrError):
+        _fail(job, result)
+    elif not job.future.done() and job.future.set_running_or_notify_cancel():
+        job.future.set_result(result)
+
+
+def _fail(job: Job, error: AsrError) -> None:
+    job.ended_at = time.monotonic()
+    if not job.future.done() and job.future.set_running_or_notify_cancel():
+        job.future.set_exception(error)
+
+
+def _as_failure(error: Exception | None) -> AsrError:
+    if isinstance(error, AsrError):
+        return error
+    if error is not None and _is_out_of_memory(error):
+        return Overloaded("the GPU has no memory left for this window; try again later", retry_after_s=30)
+    return InferenceFailed("the model failed on this recording three times; the service's log has the reason")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "alloc_failed" in text
+
+
+def _is_device_lost(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and not _is_out_of_memory(error) and ("cuda" in text or "cublas" in text)

@@ -1,0 +1,230 @@
+"""One slot's engine from its start to its end: loading, ready, draining, failed."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import NoReturn
+
+import psutil
+import structlog
+
+from asr_service import metrics
+from asr_service.audio.features import LogMel
+from asr_service.audio.ingest import DecodeLimits, DecoderPool
+from asr_service.engine.admission import Admission, Load
+from asr_service.engine.batch import Stage
+from asr_service.engine.calls import run_batch
+from asr_service.engine.decoding import Vocabulary
+from asr_service.engine.devices import Slot, gpu_status
+from asr_service.engine.model import SpeechModel
+from asr_service.engine.scheduler import Scheduler
+from asr_service.engine.transcriber import Limits, Transcriber
+from asr_service.engine.warmup import warm_up
+from asr_service.engine.windows import WindowDecoder
+from asr_service.errors import NotReady, StartupError
+from asr_service.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+ModelLoader = Callable[[Settings, Slot], SpeechModel]
+Die = Callable[[int, str], NoReturn]
+"""Ends this process at once: exit code, reason."""
+
+ENGINE_FAILURE = 70
+"""EX_SOFTWARE of sysexits.h."""
+
+_GRACE_S = 30.0
+"""A call of the model that outlives its deadline by so much will not come back."""
+_LOOK_EVERY_S = 2.0
+
+
+class State(StrEnum):
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class SpeechService:
+    """Owns the model, its threads and the decoder children of one worker process.
+
+    The model loads on a thread of its own, after the process has begun to answer: a load that fails or hangs ends this
+    worker by `die` and no other.
+    """
+
+    def __init__(self, settings: Settings, slot: Slot, load: ModelLoader, die: Die) -> None:
+        self.settings = settings
+        self.slot = slot
+        self._load = load
+        self._die = die
+        self.state = State.LOADING
+        self.reason: str | None = "the model is loading"
+        self.model: SpeechModel | None = None
+        self.started_at = time.monotonic()
+        self._scheduler: Scheduler | None = None
+        self._transcriber: Transcriber | None = None
+        self._closed = threading.Event()
+        self._decoders = DecoderPool(
+            DecodeLimits(max_audio_s=settings.max_audio_s, memory_bytes=settings.decoder_memory_bytes),
+            spares=settings.decoders,
+        )
+        self.admission = Admission(
+            self._current_load,
+            max_open_requests=settings.max_open_requests,
+            max_queued_audio_s=settings.max_queued_audio_s,
+            max_wait_s=settings.max_wait_s,
+        )
+
+    async def start(self) -> None:
+        """Begin to load; returns at once."""
+        await self._decoders.start()
+        for target in (self._bring_up, self._watch):
+            threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True).start()
+
+    async def close(self) -> None:
+        """End the engine. Requests still open get EngineStopped."""
+        self._closed.set()
+        self.begin_drain()
+        if self._scheduler:
+            self._scheduler.stop()
+            await asyncio.to_thread(self._scheduler.join, 5.0)
+        await self._decoders.close()
+
+    def begin_drain(self) -> None:
+        """Refuse what is new; what was accepted goes on."""
+        if self.state in {State.LOADING, State.READY}:
+            self._enter(State.DRAINING, "the service is draining")
+
+    @property
+    def ready(self) -> bool:
+        return self.state is State.READY
+
+    @property
+    def busy(self) -> bool:
+        return self.admission.open_requests > 0
+
+    @property
+    def transcriber(self) -> Transcriber:
+        """Raises NotReady."""
+        if not self.ready or self._transcriber is None:
+            raise NotReady(f"not ready: {self.reason}", retry_after_s=5 if self.state is State.LOADING else 10)
+        return self._transcriber
+
+    @property
+    def facts(self) -> "SpeechModel | None":
+        return self.model
+
+    def queue(self) -> tuple[int, float]:
+        """Windows that wait for the model, and their seconds of audio."""
+        return (self._scheduler.depth, self._scheduler.queued_audio_s) if self._scheduler else (0, 0.0)
+
+    def _current_load(self) -> Load:
+        if self._scheduler is None:
+            return Load(0.0, 0.0)
+        queued_s = self._scheduler.queued_audio_s
+        return Load(queued_s, self._scheduler.speed.time_for(queued_s))
+
+    def _enter(self, state: State, reason: str | None) -> None:
+        self.state, self.reason = state, reason
+        metrics.SLOT_READY.labels(str(self.slot.index)).set(state is State.READY)
+        log.info("state", state=state, reason=reason, slot=self.slot.index)
+
+    # -- threads
+
+    def _bring_up(self) -> None:
+        began = time.monotonic()
+        try:
+            model = self._load(self.settings, self.slot)
+            scheduler = self._engine(model)
+            warm_up(scheduler, model)
+        except StartupError as error:
+            self._fail(error.exit_code, error.message)
+        except Exception as error:
+            log.exception("the model did not come up")
+            self._fail(ENGINE_FAILURE, f"the model did not come up: {error}")
+        else:
+            lasted = time.monotonic() - began
+            self._report(model, lasted)
+            if self.state is State.LOADING:
+                self._enter(State.READY, None)
+
+    def _engine(self, model: SpeechModel) -> Scheduler:
+        """Everything that stands on the model."""
+        facts, settings = model.facts, self.settings
+        scheduler = Scheduler(
+            lambda batch: run_batch(model, batch),
+            batch_limits(settings, on_gpu=facts.device.kind == "cuda"),
+            n_threads=facts.threads,
+            on_failure=lambda reason: self._fail(ENGINE_FAILURE, reason),
+        )
+        windows = WindowDecoder(
+            scheduler,
+            Vocabulary(model.tokenizer, multilingual=facts.multilingual),
+            LogMel(facts.n_mels),
+            multilingual=facts.multilingual,
+            short_context=settings.encoder_context == "short",
+        )
+        limits = Limits(
+            block_length_s=settings.block_length_s,
+            chunk_length_s=settings.chunk_length_s,
+            windows_ahead=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
+            request_timeout_s=settings.request_timeout_s,
+        )
+        self._transcriber = Transcriber(self._decoders, windows, scheduler, limits, facts.name)
+        self.model, self._scheduler = model, scheduler
+        scheduler.start()
+        return scheduler
+
+    def _report(self, model: SpeechModel, lasted_s: float) -> None:
+        facts = model.facts
+        metrics.MODEL_LOAD.labels(str(self.slot.index)).set(lasted_s)
+        metrics.build_info(facts.name, facts.compute_type, str(self.slot.device))
+        log.info(
+            "model loaded",
+            model=facts.name,
+            compute_type=facts.compute_type,
+            device=str(self.slot.device),
+            seconds=round(lasted_s, 2),
+            threads=facts.threads,
+        )
+
+    def _fail(self, exit_code: int, reason: str) -> None:
+        if self._closed.is_set():
+            return
+        self._enter(State.FAILED, reason)
+        self._die(exit_code, reason)
+
+    def _watch(self) -> None:
+        """End the worker where a load or a call of the model hangs, and keep the gauges."""
+        while not self._closed.wait(_LOOK_EVERY_S):
+            now = time.monotonic()
+            if self.state is State.LOADING and now - self.started_at > self.settings.model_load_timeout_s:
+                self._fail(ENGINE_FAILURE, f"the model did not load within {self.settings.model_load_timeout_s:.0f} s")
+            if self._scheduler and self._scheduler.overdue_s(now) > _GRACE_S:
+                self._fail(ENGINE_FAILURE, "a call of the model outlived its deadline and will not come back")
+            self._gauge()
+
+    def _gauge(self) -> None:
+        slot = str(self.slot.index)
+        depth, audio_s = self.queue()
+        metrics.QUEUE_DEPTH.labels(slot).set(depth)
+        metrics.QUEUE_AUDIO.labels(slot).set(audio_s)
+        metrics.INFLIGHT.labels(slot).set(self.admission.open_requests)
+        metrics.WORKER_RSS.labels(slot).set(psutil.Process().memory_info().rss)
+        if gpu := gpu_status(self.slot.device):
+            name = str(gpu.index)
+            metrics.GPU_MEMORY_USED.labels(name).set(gpu.memory_used_bytes)
+            metrics.GPU_MEMORY_TOTAL.labels(name).set(gpu.memory_total_bytes)
+            if gpu.utilization_ratio is not None:
+                metrics.GPU_UTILIZATION.labels(name).set(gpu.utilization_ratio)
+            if gpu.temperature_celsius is not None:
+                metrics.GPU_TEMPERATURE.labels(name).set(gpu.temperature_celsius)
+
+
+def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, int]:
+    """Windows in one call. A CPU's encoder gains nothing from company, its decoder does; a GPU's both do."""
+    encode = settings.encode_batch or (8 if on_gpu else 1)
+    decode = settings.decode_batch or (16 if on_gpu else 4)
+    return {Stage.ENCODE: encode, Stage.GENERATE: decode, Stage.ALIGN: decode}

@@ -1,0 +1,56 @@
+"""The model's first calls, made before the first request: kernels are picked and memory is taken here.
+
+Word alignment is among them, the path most likely to fail on a new GPU.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from asr_service.audio.features import FULL_CONTEXT, LogMel
+from asr_service.audio.vad import SAMPLE_RATE
+from asr_service.engine.batch import Job, Stage
+from asr_service.engine.calls import STAGES, AlignCall, Call, EncodeCall, Encoded, GenerateCall
+from asr_service.engine.decoding import DecodingOptions, Vocabulary, generate_options
+from asr_service.engine.model import Generation, SpeechModel
+from asr_service.engine.scheduler import Scheduler
+
+_SECONDS = 2
+_OWNER = -1
+
+
+def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
+    """Encode, decode and align two seconds, by as many windows at once as the largest batch has.
+
+    A batch too large for the device's memory is met here: the scheduler goes on with smaller ones.
+    """
+    on_gpu = model.facts.device.kind == "cuda"
+    together = {stage: scheduler.limit(stage) if on_gpu else 1 for stage in Stage}
+    vocabulary = Vocabulary(model.tokenizer, multilingual=model.facts.multilingual)
+    options = DecodingOptions(language="en", word_timestamps=True)
+    prompt = vocabulary.prompt(options, "en")
+    features = LogMel(model.facts.n_mels)(_sound(), FULL_CONTEXT)
+    encoded: Encoded = _run(scheduler, EncodeCall(features, model.facts.multilingual), together[Stage.ENCODE])
+    decode = GenerateCall(encoded.encoding, prompt, generate_options(options, prompt, 0.0, vocabulary.suppressed))
+    generated: Generation = _run(scheduler, decode, together[Stage.GENERATE])
+    speaker = vocabulary.speaker("en", "transcribe")
+    text = tuple(token for token in generated.tokens if token < speaker.eot) or tuple(speaker.encode(" hello"))
+    align = AlignCall(encoded.encoding, tuple(speaker.sot_sequence), text, _SECONDS * 100)
+    _run(scheduler, align, together[Stage.ALIGN])
+
+
+def _run(scheduler: Scheduler, call: Call, n_jobs: int) -> Any:
+    now = time.monotonic()
+    jobs = [
+        Job(STAGES[type(call)], call.key, _OWNER, call, _SECONDS, deadline=float("inf"), enqueued_at=now)
+        for _ in range(n_jobs)
+    ]
+    return [future.result() for future in map(scheduler.submit, jobs)][0]
+
+
+def _sound() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Two seconds that are neither silent nor all alike: a tone that rises, under noise."""
+    t = np.arange(_SECONDS * SAMPLE_RATE, dtype=np.float32) / SAMPLE_RATE
+    noise = np.random.default_rng(0).standard_normal(len(t), dtype=np.float32)
+    return (0.3 * np.sin(2 * np.pi * (200 + 150 * t) * t) + 0.02 * noise).astype(np.float32)

@@ -1,0 +1,248 @@
+"""One chunk through the model: encoded once, decoded until Whisper's rules are content, timed."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from asr_service import metrics
+from asr_service.audio.chunking import Chunk, rest_of
+from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT, Features, LogMel
+from asr_service.engine.batch import Job
+from asr_service.engine.calls import STAGES, AlignCall, Call, EncodeCall, Encoded, GenerateCall
+from asr_service.engine.decoding import (
+    DecodingOptions,
+    Verdict,
+    Vocabulary,
+    compression_ratio,
+    generate_options,
+    judge,
+)
+from asr_service.engine.model import Alignment, Encoding, Generation
+from asr_service.engine.scheduler import Scheduler
+from asr_service.engine.segments import TimedTokens, WindowTokens, split_at_timestamps, unfinished
+from asr_service.engine.words import time_words
+from asr_service.transcript import Segment, Word
+
+_MARGIN_S = 6.0
+"""Quiet after the speech that the decoder needs to see the end; measured: docs/performance.md."""
+_FLOOR_S = 10.0
+_STEP_FRAMES = 200
+"""Contexts are rounded up to 2 s, so that windows of like length share batches."""
+_SHORTEST_REST_S = 1.0
+"""Less than this, before or after the place where the model broke off, is not worth a window of its own."""
+
+
+@dataclass(slots=True)
+class RequestWork:
+    """One request's dealings with the model: what its windows share, and what is counted about it."""
+
+    owner: int
+    options: DecodingOptions
+    next_deadline: Callable[[], float]
+    language: asyncio.Future[tuple[str, float]]
+    """Resolved by the first window where the options do not name it."""
+    queued_s: float = 0.0
+    calls: list[tuple[float, float]] = field(default_factory=list)
+
+    def note(self, job: Job) -> None:
+        self.queued_s = max(self.queued_s, job.started_at - job.enqueued_at)
+        self.calls.append((job.started_at, job.ended_at))
+
+    @property
+    def inference_s(self) -> float:
+        """Seconds in which at least one call for this request was running."""
+        total, until = 0.0, -math.inf
+        for start, end in sorted(self.calls):
+            total += max(end - max(start, until), 0.0)
+            until = max(until, end)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    generation: Generation
+    temperature: float
+    ratio: float
+    verdict: Verdict
+    window: WindowTokens
+    late: bool
+    """The model wrote on after the speech had ended."""
+
+    @property
+    def doubtful(self) -> bool:
+        return self.late or self.verdict.needs_fallback
+
+
+class WindowDecoder:
+    """Chunk -> segments, by way of the scheduler."""
+
+    def __init__(
+        self, scheduler: Scheduler, vocabulary: Vocabulary, log_mel: LogMel, *, multilingual: bool, short_context: bool
+    ) -> None:
+        self._scheduler = scheduler
+        self._vocabulary = vocabulary
+        self._log_mel = log_mel
+        self._multilingual = multilingual
+        self._short_context = short_context
+
+    async def decode(self, chunk: Chunk, work: RequestWork, *, first: bool) -> list[Segment]:
+        """Segments of a chunk in the recording's time, their ids not yet given.
+
+        Where the model breaks off before the end of the chunk, the rest gets a window of its own.
+        """
+        options = work.options
+        detect = self._multilingual and (options.language_per_chunk or (first and options.language is None))
+        encoded = await self._encode(chunk, work, self._context(chunk, options), detect_language=detect)
+        language = await self._language(encoded, work, first=first)
+        decoded, encoding = await self._decode_well(chunk, work, encoded.encoding, language)
+        if decoded.verdict is Verdict.SILENT:
+            return []
+        timed = self._timed_tokens(chunk, decoded)
+        segments = await self._segments(chunk, work, encoding, decoded, timed, language)
+        if self._broke_off(decoded, chunk):
+            segments += await self.decode(rest_of(chunk, decoded.window.consumed_s), work, first=False)
+        return segments
+
+    def _context(self, chunk: Chunk, options: DecodingOptions) -> int:
+        """Frames for the encoder: the speech and a margin. The guards need timestamps; alignment wants all."""
+        if not self._short_context or not options.timestamps or options.word_timestamps:
+            return FULL_CONTEXT
+        frames = max(chunk.duration_s + _MARGIN_S, _FLOOR_S) * FRAMES_PER_SECOND
+        return min(math.ceil(frames / _STEP_FRAMES) * _STEP_FRAMES, FULL_CONTEXT)
+
+    async def _language(self, encoded: Encoded, work: RequestWork, *, first: bool) -> str:
+        """The request's language; of the first window's own sound, or of each window's."""
+        if encoded.languages:
+            code, probability = next(iter(encoded.languages.items()))
+            if first and not work.language.done():
+                work.language.set_result((code, probability))
+            return code
+        return (await asyncio.shield(work.language))[0]
+
+    async def _decode_well(
+        self, chunk: Chunk, work: RequestWork, encoding: Encoding, language: str
+    ) -> tuple[_Decoded, Encoding]:
+        """Decode until the rules are content: at full context first, then hotter and hotter."""
+        first, *hotter = work.options.temperatures
+        decoded = await self._attempt(chunk, work, encoding, language, first)
+        if decoded.doubtful and 2 * encoding.shape[0] < FULL_CONTEXT:
+            metrics.FALLBACKS.labels("context").inc()
+            encoding = (await self._encode(chunk, work, FULL_CONTEXT)).encoding
+            decoded = await self._attempt(chunk, work, encoding, language, first)
+        tried = [decoded]
+        while tried[-1].verdict.needs_fallback and hotter:
+            metrics.FALLBACKS.labels(tried[-1].verdict).inc()
+            tried.append(await self._attempt(chunk, work, encoding, language, hotter.pop(0)))
+        return _best(tried), encoding
+
+    async def _attempt(
+        self, chunk: Chunk, work: RequestWork, encoding: Encoding, language: str, temperature: float
+    ) -> _Decoded:
+        prompt = self._vocabulary.prompt(work.options, language)
+        options = generate_options(work.options, prompt, temperature, self._vocabulary.suppressed)
+        generation: Generation = await self._submit(GenerateCall(encoding, prompt, options), chunk, work)
+        ratio = compression_ratio(self._vocabulary.text(generation.tokens))
+        window = split_at_timestamps(generation.tokens, self._vocabulary.timestamp_begin, chunk.duration_s)
+        late = any(segment.start >= chunk.duration_s for segment in window.segments)
+        return _Decoded(generation, temperature, ratio, judge(generation, ratio), window, late)
+
+    def _broke_off(self, decoded: _Decoded, chunk: Chunk) -> bool:
+        return _SHORTEST_REST_S <= decoded.window.consumed_s < chunk.duration_s - _SHORTEST_REST_S
+
+    def _timed_tokens(self, chunk: Chunk, decoded: _Decoded) -> list[TimedTokens]:
+        """The segments that hold text and begin within the speech, the unfinished one too if it ends the chunk."""
+        begin = self._vocabulary.timestamp_begin
+        timed = [segment for segment in decoded.window.segments if segment.start < chunk.duration_s]
+        if decoded.window.consumed_s < chunk.duration_s and not self._broke_off(decoded, chunk):
+            timed.append(unfinished(decoded.generation.tokens, begin, decoded.window, chunk.duration_s))
+        return [
+            replace(segment, end=min(segment.end, chunk.duration_s))
+            for segment in timed
+            if segment.end > segment.start and self._vocabulary.text(segment.tokens).strip()
+        ]
+
+    async def _segments(
+        self,
+        chunk: Chunk,
+        work: RequestWork,
+        encoding: Encoding,
+        decoded: _Decoded,
+        timed: list[TimedTokens],
+        language: str,
+    ) -> list[Segment]:
+        words: Sequence[tuple[Word, ...] | None] = [None] * len(timed)
+        if work.options.word_timestamps:
+            words = await self._words(chunk, work, encoding, timed, language)
+        return [
+            Segment(
+                id=0,
+                start=own[0].start if own else chunk.to_source_time(part.start),
+                end=own[-1].end if own else chunk.to_source_time(part.end, is_end=True),
+                text=self._vocabulary.text(part.tokens),
+                tokens=part.tokens,
+                avg_logprob=decoded.generation.avg_logprob,
+                no_speech_prob=decoded.generation.no_speech_prob,
+                compression_ratio=decoded.ratio,
+                temperature=decoded.temperature,
+                language=language,
+                words=own,
+            )
+            for part, own in zip(timed, words, strict=True)
+        ]
+
+    async def _words(
+        self, chunk: Chunk, work: RequestWork, encoding: Encoding, timed: list[TimedTokens], language: str
+    ) -> list[tuple[Word, ...]]:
+        speaker = self._vocabulary.speaker(language, work.options.task)
+        parts = [[token for token in part.tokens if token < speaker.eot] for part in timed]
+        tokens = tuple(token for part in parts for token in part)
+        if not tokens:
+            return [() for _ in timed]
+        n_frames = min(math.ceil(chunk.duration_s * FRAMES_PER_SECOND), FULL_CONTEXT)
+        call = AlignCall(encoding, tuple(speaker.sot_sequence), tokens, n_frames)
+        alignment: Alignment = await self._submit(call, chunk, work)
+        spans = [(part.start, part.end) for part in timed]
+        return [_placed(words, chunk) for words in time_words(alignment, parts, speaker, spans)]
+
+    async def _encode(
+        self, chunk: Chunk, work: RequestWork, n_frames: int, *, detect_language: bool = False
+    ) -> Encoded:
+        features = await asyncio.to_thread(self._features, chunk, n_frames)
+        encoded: Encoded = await self._submit(EncodeCall(features, detect_language), chunk, work)
+        return encoded
+
+    def _features(self, chunk: Chunk, n_frames: int) -> Features:
+        with metrics.STAGE_DURATION.labels("features").time():
+            return self._log_mel(chunk.samples, n_frames)
+
+    async def _submit(self, call: Call, chunk: Chunk, work: RequestWork) -> Any:
+        job = Job(
+            stage=STAGES[type(call)],
+            key=call.key,
+            owner=work.owner,
+            payload=call,
+            audio_s=chunk.duration_s,
+            deadline=work.next_deadline(),
+            enqueued_at=time.monotonic(),
+        )
+        answer = await asyncio.wrap_future(self._scheduler.submit(job))
+        work.note(job)
+        return answer
+
+
+def _best(tried: list[_Decoded]) -> _Decoded:
+    """The last if the rules are content with it, else the likeliest of those that do not repeat themselves."""
+    if not tried[-1].verdict.needs_fallback:
+        return tried[-1]
+    varied = [decoded for decoded in tried if decoded.verdict is not Verdict.REPETITIVE]
+    return max(varied or tried, key=lambda decoded: decoded.generation.avg_logprob)
+
+
+def _placed(words: tuple[Word, ...], chunk: Chunk) -> tuple[Word, ...]:
+    return tuple(
+        replace(word, start=chunk.to_source_time(word.start), end=chunk.to_source_time(word.end, is_end=True))
+        for word in words
+    )
