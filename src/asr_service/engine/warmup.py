@@ -46,7 +46,7 @@ def _run(scheduler: Scheduler, call: Call, n_jobs: int) -> Any:
         Job(STAGES[type(call)], call.key, _OWNER, call, _SECONDS, deadline=float("inf"), enqueued_at=now)
         for _ in range(n_jobs)
     ]
-    return [future.result() for future in map(scheduler.submit, jobs)][0]
+    return [future.result() for future in [scheduler.submit(job) for job in jobs]].pop()
 
 
 def _sound() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
