@@ -1,0 +1,66 @@
+# make run    sets everything up and starts the service on http://127.0.0.1:8000
+# make test   sets everything up, checks the code and runs the tests
+# Needs Python 3.11 or newer with its venv module, and nothing else. CONTRIBUTING.md tells more.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+# What is installed is known by the content of the files that ask for it: a second `make` installs nothing.
+stamp = $(VENV)/.$(1)-$(shell cat $(2) pyproject.toml | cksum | cut -d ' ' -f 1)
+RUNTIME := $(call stamp,runtime,requirements.lock)
+DEV := $(call stamp,dev,requirements-dev.lock)
+
+.PHONY: run test lint format bench lock clean
+
+run: $(RUNTIME)
+	@grep -qs '^ASR_MODEL=' .env || export ASR_MODEL="$${ASR_MODEL:-base}"; exec $(BIN)/asr-service serve
+
+test: lint
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(DEV)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Compares a running service with faster-whisper: make bench BENCH_AUDIO=folder-with-a-manifest [URL=...]
+URL ?= http://127.0.0.1:8000
+bench: $(DEV)
+	$(BIN)/python benchmarks/wer.py --url $(URL) $(ARGS)
+
+# Needs uv (https://docs.astral.sh/uv/). Versions stay as they are unless `make lock UPGRADE=--upgrade`.
+LOCK := uv pip compile pyproject.toml --extra base-model --group build --universal --python-version 3.11 \
+	--fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --quiet \
+	--custom-compile-command "make lock" $(UPGRADE)
+lock:
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(RUNTIME): | $(BIN)/python
+	$(call install,requirements.lock)
+
+$(DEV): | $(BIN)/python
+	$(call install,requirements-dev.lock)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and there is none on the PATH; see https://www.python.org" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+define install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(1)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+endef

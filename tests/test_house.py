@@ -1,0 +1,69 @@
+"""The house keeps its own rules: what is locked, what is shipped, what is licensed."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from speech import DATA, RECORDINGS, SPEECH, WORDLESS
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RUNTIME = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["base-model"]
+DEV = RUNTIME + PROJECT["dependency-groups"]["dev"]
+BUILD = PROJECT["dependency-groups"]["build"]
+AUDIO = {path.name for path in DATA.iterdir()} - {"manifest.json", "SOURCES.md"}
+
+
+@pytest.mark.parametrize(
+    ("lock", "wanted"), [("requirements.lock", RUNTIME + BUILD), ("requirements-dev.lock", DEV + BUILD)]
+)
+def test_the_lock_has_what_the_project_asks_for(lock, wanted):
+    """Each dependency is pinned to a version in its range; `make lock` follows a change of pyproject.toml."""
+    pinned = pins(lock)
+    for requirement in map(Requirement, wanted):
+        versions = pinned.get(canonicalize_name(requirement.name), [])
+        assert any(requirement.specifier.contains(version) for version in versions), f"{requirement}: run `make lock`"
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_lock_names_no_registry_and_hashes_everything(lock):
+    """A lock serves whichever index its user has, and nothing is installed that is not the file that was locked."""
+    text = (ROOT / lock).read_text()
+    assert not re.search(r"://|^-|^\s*--(?!hash=sha256:)", text, re.MULTILINE)
+    blocks = re.split(r"^(?=\w)", text, flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_both_locks_agree():
+    """What is tested is what is served."""
+    dev = pins("requirements-dev.lock")
+    assert {name: dev.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
+
+
+def test_every_recording_has_its_words_and_its_source():
+    """No recording without a row in the manifest and a source with a licence; all of them under 2.5 MB."""
+    rows = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))
+    sources = re.findall(r"^\| (\S+\.\w+) \|", (DATA / "SOURCES.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {row["file"] for row in rows} == AUDIO == set(sources)
+    assert sum((DATA / name).stat().st_size for name in AUDIO) < 2_500_000
+
+
+def test_the_recordings_cover_what_is_promised():
+    """At least three languages, a long recording, an English version of a foreign one, and sound without speech."""
+    assert len({recording.language for recording in RECORDINGS.values() if recording.language}) >= 3
+    assert max(recording.seconds for recording in SPEECH.values()) > 30
+    assert any(recording.english for recording in SPEECH.values())
+    assert WORDLESS
+    assert all(recording.text for recording in SPEECH.values())
+
+
+def pins(lock: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / lock).read_text(), re.MULTILINE):
+        found.setdefault(canonicalize_name(name), []).append(version)
+    return found
