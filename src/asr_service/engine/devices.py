@@ -1,7 +1,7 @@
 """Which devices there are and which slots they make. NVML is asked, which makes no CUDA context: the master may.
 
 Devices are counted as CUDA counts them, among the visible ones: under CUDA_VISIBLE_DEVICES=3,1 `cuda:0` is the
-machine's fourth GPU, and a worker that was narrowed to one GPU (`device_environment`) knows it as `cuda:0`.
+machine's fourth GPU. To CUDA, a worker that was narrowed to one GPU (`device_environment`) has only `cuda:0`.
 """
 
 import functools
@@ -82,12 +82,15 @@ def discover_gpus() -> tuple[Gpu, ...]:
 
 
 def gpu_status(device: Device) -> Gpu | None:
-    """Read the device as it is now, in under a millisecond. None for a CPU and where NVML fails; never raises."""
+    """Read the device as it is now, in under a millisecond. None for a CPU and where NVML fails; never raises.
+
+    In a worker that was narrowed to one GPU, that one, by whichever number the worker still calls it.
+    """
     if device.index is None or not _nvml_of_process(os.getpid()):
         return None
     try:
         handles = _visible_handles(os.environ)
-        return _read_gpu(device.index, handles[device.index])
+        return _read_gpu(device.index, handles[0 if len(handles) == 1 else device.index])
     except (pynvml.NVMLError, IndexError):
         return None
 
