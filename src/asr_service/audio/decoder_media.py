@@ -1,0 +1,242 @@
+"""One file's audio through FFmpeg: what may be opened, and what comes out of it. Runs in the decoder child.
+
+FFmpeg opens whatever it is asked to by what it reads: a playlist's entries, an SDP's address, a concat script's files.
+So it gets one file object without a name, a list of containers that hold their own data, no protocol at all, and an
+opener that refuses. See https://ffmpeg.org/ffmpeg-formats.html (format_whitelist, protocol_whitelist).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NoReturn
+
+import av
+import av.logging
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard
+
+from asr_service.audio import decoder_sniff
+from asr_service.audio.decoder_loss import LossMeter
+from asr_service.audio.decoder_protocol import (
+    BYTES_PER_SAMPLE,
+    MAX_PAYLOAD_BYTES,
+    SAMPLE_RATE,
+    DecodeLimits,
+    Outcome,
+    Verdict,
+)
+from asr_service.audio.decoder_resample import Resampler
+
+CONTAINERS: Final = frozenset({
+    "aac", "aiff", "amr", "asf", "au", "avi", "caf", "flac", "gsm", "matroska", "webm", "mov", "mp4", "m4a", "3gp",
+    "3g2", "mj2", "mp3", "nistsphere", "ogg", "w64", "wav",
+})  # fmt: skip
+CODECS: Final = frozenset({
+    "aac", "aac_latm", "ac3", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "adpcm_yamaha", "alac", "amrnb", "amrwb",
+    "eac3", "flac", "g722", "g726", "g726le", "gsm", "gsm_ms", "libopus", "libspeex", "mp1", "mp1float", "mp2",
+    "mp2float", "mp3", "mp3float", "opus", "speex", "truespeech", "vorbis", "wmalossless", "wmapro", "wmav1", "wmav2",
+    "wmavoice",
+    "pcm_alaw", "pcm_mulaw", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le", "pcm_u16be", "pcm_u16le", "pcm_s24be",
+    "pcm_s24le", "pcm_u24be", "pcm_u24le", "pcm_s32be", "pcm_s32le", "pcm_u32be", "pcm_u32le", "pcm_s64be",
+    "pcm_s64le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le",
+})  # fmt: skip
+_OPTIONS: Final = {
+    "format_whitelist": ",".join(sorted(CONTAINERS)),
+    "codec_whitelist": ",".join(sorted(CODECS)),
+    "protocol_whitelist": "none",
+}
+_BARE_STREAMS: Final = frozenset({"aac", "amr", "gsm", "mp3"})  # their timestamps are counted, not stored
+_GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
+_GUESSED_LENGTH: Final = "Estimating duration from bitrate"  # libavformat/demux.c
+_NOT_ALLOWED: Final = "Format not on whitelist"
+_MAX_FRUITLESS_READS: Final = 256
+_BUFFER_BYTES: Final = 64 * 1024
+
+_TAKEN: Final = "send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, MP4, AIFF, AMR or WMA"
+
+_Log = tuple[int, str, str]
+Emit = Callable[[bytes], object]
+
+
+class Refused(Exception):
+    """The file ends here."""
+
+    def __init__(self, verdict: Verdict, message: str) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+        self.message = message
+
+
+def decode(source: decoder_sniff.Source, limits: DecodeLimits, emit: Emit) -> Outcome:
+    """Give `emit` the first audio stream as 16 kHz mono s16le, piece by piece, at most MAX_PAYLOAD_BYTES each.
+
+    Whatever the bytes are, the outcome says it; only MemoryError leaves.
+    """
+    try:
+        with av.logging.Capture(local=False) as logs:
+            return _Decoding(source, limits, emit, logs).run()
+    except Refused as refused:
+        return Outcome(refused.verdict, refused.message)
+
+
+class _Decoding:
+    def __init__(self, source: decoder_sniff.Source, limits: DecodeLimits, emit: Emit, logs: list[_Log]) -> None:
+        self._source = source
+        self._limits = limits
+        self._emit = emit
+        self._logs = logs
+        self._size = source.seek(0, 2)
+        self._n_samples = 0
+        self._decoded_bytes = 0
+        self._first_pos = 0
+        self._cut = False
+
+    def run(self) -> Outcome:
+        container = self._open()
+        stream = _first_audio(container)
+        announced_s = self._announced_s(container, stream)
+        self._refuse_if_long(announced_s or 0.0)
+        kind = container.format.name
+        loss = LossMeter(timestamps=kind not in _BARE_STREAMS, gaps_are_loss=kind in _GAPS_ARE_LOSS)
+        self._stream(container, stream, loss)
+        if self._cut and kind == "wav" and announced_s is None:
+            announced_s = decoder_sniff.wav_announced_s(self._source)
+        warnings = loss.report(announced_s, self._size - self._first_pos, cut=self._cut)
+        if loss.any_failed and not self._n_samples:
+            raise Refused("undecodable", f"it is {_kind(container)}, but nothing of it could be decoded; it is damaged")
+        return Outcome("decoded", warnings=warnings, lost_s=loss.lost_s)
+
+    def _open(self) -> InputContainer:
+        if not self._size:
+            raise Refused("unsupported", f"the file is empty (zero bytes); {_TAKEN}")
+        self._source.seek(0)
+        av.logging.set_level(av.logging.WARNING)
+        try:
+            return av.open(
+                self._source,
+                mode="r",
+                metadata_errors="ignore",
+                container_options=_OPTIONS,
+                buffer_size=_BUFFER_BYTES,
+                io_open=_refuse_to_open,
+            )
+        except av.error.FFmpegError as error:
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: av.error.FFmpegError) -> Refused:
+        """Name what the file seems to be: by its signature, or by what FFmpeg took it for."""
+        self._source.seek(0)
+        head = self._source.read(decoder_sniff.HEAD_BYTES)
+        _, demuxer, text = error.log or (0, "", "")
+        if demuxer and text.startswith(_NOT_ALLOWED):
+            seen = f"{decoder_sniff.describe(head)} (recognised as {demuxer})"
+            return Refused("unsupported", f"not a kind of file that is taken: it looks like {seen}; {_TAKEN}")
+        container = decoder_sniff.audio_by_its_looks(head)
+        if container is None:
+            seen = decoder_sniff.describe(head)
+            return Refused("unsupported", f"no audio was recognised: it looks like {seen}; {_TAKEN}")
+        why = f" ({text.strip()})" if demuxer and set(demuxer.split(",")) <= CONTAINERS else ""
+        return Refused("undecodable", f"it begins like {container} and cannot be read{why}; it is damaged or cut short")
+
+    def _announced_s(self, container: InputContainer, stream: AudioStream) -> float | None:
+        """The length by the header. None where FFmpeg guessed it, or where it may be that of the pictures."""
+        guessed = any(text.startswith(_GUESSED_LENGTH) for _, _, text in self._logs)
+        self._logs.clear()
+        av.logging.set_level(av.logging.ERROR)
+        if guessed:
+            return None
+        if stream.duration is not None and stream.time_base is not None:
+            return float(stream.duration * stream.time_base)
+        alone = len(container.streams) == 1
+        return container.duration / av.time_base if alone and container.duration is not None else None
+
+    def _stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter) -> None:
+        resampler = Resampler()
+        for packet in self._packets(container, stream):
+            for frame in self._frames(packet, stream, loss):
+                self._count(frame)
+                self._send(resampler.push(frame))
+        self._send(resampler.flush())
+
+    def _packets(self, container: InputContainer, stream: AudioStream) -> Iterator[Packet]:
+        """Packets to the end of the file, the empty one that flushes the decoder last. A bad place is stepped over."""
+        fruitless = 0
+        packets = container.demux(stream)
+        while fruitless < _MAX_FRUITLESS_READS:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                fruitless += 1
+                packets = container.demux(stream)
+                continue
+            fruitless = 0
+            yield packet
+
+    def _frames(self, packet: Packet, stream: AudioStream, loss: LossMeter) -> list[AudioFrame]:
+        self._note(packet, stream, loss)
+        duration_s = float((packet.duration or 0) * stream.time_base)
+        try:
+            frames = stream.decode(packet)
+        except av.error.MemoryError:
+            raise
+        except av.error.FFmpegError:
+            loss.failed(duration_s)
+            frames = []
+        self._logs.clear()  # a hostile file may have FFmpeg complain without end
+        loss.decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
+        return frames
+
+    def _note(self, packet: Packet, stream: AudioStream, loss: LossMeter) -> None:
+        if not packet.size:
+            return
+        if not self._first_pos and packet.pos:
+            self._first_pos = max(packet.pos, 0)
+        self._cut = packet.is_corrupt
+        start_s = None if packet.pts is None else float(packet.pts * stream.time_base)
+        loss.arrived(start_s, float((packet.duration or 0) * stream.time_base), suspect=bool(self._logs))
+
+    def _count(self, frame: AudioFrame) -> None:
+        self._decoded_bytes += frame.samples * frame.format.bytes * frame.layout.nb_channels
+        if self._decoded_bytes > self._limits.max_decoded_bytes:
+            most = self._limits.max_decoded_bytes
+            raise Refused("too_long", f"the recording decodes to more than the limit of {most} bytes; send it in parts")
+
+    def _send(self, pieces: Iterator[bytes]) -> None:
+        for samples in pieces:
+            self._n_samples += len(samples) // BYTES_PER_SAMPLE
+            self._refuse_if_long(self._n_samples / SAMPLE_RATE)
+            for start in range(0, len(samples), MAX_PAYLOAD_BYTES):
+                self._emit(samples[start : start + MAX_PAYLOAD_BYTES])
+
+    def _refuse_if_long(self, seconds: float) -> None:
+        most_s = self._limits.max_audio_s
+        if seconds > most_s:
+            raise Refused("too_long", f"the recording is longer than the limit of {most_s:g} s; send it in parts")
+
+
+def _first_audio(container: InputContainer) -> AudioStream:
+    if not container.streams.audio:
+        others = sorted({stream.type for stream in container.streams})
+        seen = f"only {' and '.join(others)}" if others else "nothing"
+        raise Refused("unsupported", f"there is no audio in the file: {_kind(container)} with {seen}")
+    stream = container.streams.audio[0]
+    codec = stream.codec_context.name if stream.codec_context is not None else "an unknown codec"
+    if codec not in CODECS:
+        raise Refused("unsupported", f"audio coded as {codec} is not taken; {_TAKEN}")
+    for other in container.streams:
+        if other is not stream:
+            other.discard = Discard.all
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _kind(container: InputContainer) -> str:
+    """The container's name as people write it: `MPEG-1 Audio`, `QuickTime / MOV`."""
+    return str(container.format.long_name)
+
+
+def _refuse_to_open(url: str, *_: Any) -> NoReturn:
+    raise PermissionError(url)

@@ -1,0 +1,95 @@
+"""What the service and its decoder child say to each other, over one socket pair.
+
+The service sends one byte with the file's descriptor beside it. The child sends frames: a kind (1 byte), a length
+(4 bytes, little-endian), a payload. `READY` once it is warm, `SAMPLES` as often as it likes (16 kHz mono s16le), and
+`OUTCOME` (JSON) last. A channel that ends without an outcome is a child that died.
+
+Standard library only: the child imports this and must stay small.
+"""
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+
+SAMPLE_RATE: Final = 16_000
+BYTES_PER_SAMPLE: Final = 2
+MAX_PAYLOAD_BYTES: Final = 64 * 1024
+
+READY: Final = b"R"
+SAMPLES: Final = b"S"
+OUTCOME: Final = b"O"
+
+_HEADER: Final = struct.Struct("<cI")
+HEADER_BYTES: Final = _HEADER.size
+
+Verdict = Literal["decoded", "unsupported", "undecodable", "too_long"]
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What one file may cost."""
+
+    max_audio_s: float
+    """Longest recording, in decoded seconds."""
+    memory_bytes: int = 1024 * _MIB
+    """Address space of the child."""
+    max_decoded_bytes: int = 64 * 1024 * _MIB
+    """Most PCM in the file's own rate, width and channels: 24 hours of 48 kHz stereo float are 33 GB."""
+    stall_s: float = 30.0
+    """Longest that a reader waits for the next bytes. Time in which nobody reads does not count."""
+    start_s: float = 60.0
+    """Longest that a child may take to become ready."""
+    cpu_floor_s: int = 20
+    """Processor seconds that any file may use."""
+    cpu_s_per_mib: float = 40.0
+    """More of them by the file's size: 1 MiB of Opus at 6 kbit/s is 23 minutes of speech, 10 s on a slow core."""
+    audio_s_per_cpu_s: float = 50.0
+    """And no more than decoding `max_audio_s` at this speed needs; MP3 goes ten times as fast."""
+
+    def cpu_s(self, file_bytes: int) -> int:
+        """Processor seconds that a file of this size may use."""
+        by_size = file_bytes / _MIB * self.cpu_s_per_mib
+        by_length = self.max_audio_s / self.audio_s_per_cpu_s
+        return self.cpu_floor_s + int(min(by_size, by_length))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "DecodeLimits":
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a file ended. `message` is for its sender, empty where it was decoded."""
+
+    verdict: Verdict
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    lost_s: float = 0.0
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> "Outcome":
+        """Raises ValueError, TypeError or KeyError: a child that was taken over may send anything."""
+        fields = json.loads(payload)
+        warnings = tuple(str(line) for line in fields["warnings"])
+        return cls(fields["verdict"], str(fields["message"]), warnings, float(fields["lost_s"]))
+
+
+def frame(kind: bytes, payload: bytes = b"") -> bytes:
+    return _HEADER.pack(kind, len(payload)) + payload
+
+
+def parse_header(header: bytes) -> tuple[bytes, int]:
+    """Kind and payload length. Raises ValueError: the length is not one that a child of ours sends."""
+    kind, length = _HEADER.unpack(header)
+    if length > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a frame of {length} bytes")
+    return kind, length
