@@ -16,6 +16,7 @@
     │   ├── NotReady                 loading, draining or broken
     │   └── EngineStopped            the engine ended under an accepted request
     ├── DeadlineExceeded             the request outlived ASR_REQUEST_TIMEOUT_S
+    ├── ClientGone                   nobody is left to answer
     ├── InferenceFailed              the model failed on this audio, alone and again
     └── StartupError                 the process cannot serve; `exit_code` says why
         ├── ConfigurationError
@@ -94,6 +95,10 @@ class EngineStopped(Unavailable):
 
 class DeadlineExceeded(AsrError):
     code = "deadline_exceeded"
+
+
+class ClientGone(AsrError):
+    code = "client_gone"
 
 
 class InferenceFailed(AsrError):

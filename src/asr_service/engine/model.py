@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from asr_service.audio.features import Features
 from asr_service.engine.devices import Device
 from asr_service.errors import ModelUnavailable
-from asr_service.settings import Settings
 
 Encoding = NDArray[np.floating]
 """What the encoder makes of a window: [n_frames / 2, d_model], in host memory, so that batches can be formed anew."""
@@ -178,11 +177,3 @@ def _generation(result: ctranslate2.models.WhisperGenerationResult) -> Generatio
 
 def _is_device_failure(message: str) -> bool:
     return any(sign in message.lower() for sign in ("cuda", "cublas", "out of memory", "compute type"))
-
-
-def load_model(folder: Path, name: str, device: Device, settings: Settings, threads: int) -> WhisperModel:
-    """Load the model of a slot, in the precision that the settings ask for."""
-    compute_type = settings.compute_type
-    if compute_type == "auto":
-        compute_type = "int8_float16" if device.kind == "cuda" else "int8"
-    return WhisperModel(folder, name=name, device=device, compute_type=compute_type, threads=threads)

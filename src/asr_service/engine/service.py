@@ -113,7 +113,10 @@ class SpeechService:
         return self._transcriber
 
     @property
-    def facts(self) -> "SpeechModel | None":
+    def loaded_model(self) -> SpeechModel:
+        """Raises NotReady."""
+        if self.model is None:
+            raise NotReady(f"not ready: {self.reason}")
         return self.model
 
     def queue(self) -> tuple[int, float]:

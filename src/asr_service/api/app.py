@@ -1,0 +1,91 @@
+"""The web application of one slot."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from asr_service import __version__
+from asr_service.api import probes, transcribe
+from asr_service.api.body_limit import BodyLimit
+from asr_service.api.documentation import pages
+from asr_service.api.problems import on_asr_error, on_crash, on_http_error
+from asr_service.api.request_log import RequestLog
+from asr_service.engine.devices import Slot
+from asr_service.engine.loading import load_slot_model
+from asr_service.engine.service import Die, ModelLoader, SpeechService, State
+from asr_service.errors import AsrError
+from asr_service.settings import Settings
+
+
+class SlotApplication:
+    """The ASGI application, and what the process around it needs to know."""
+
+    def __init__(self, service: SpeechService) -> None:
+        self._service = service
+        web = web_application()
+        web.state.service = service
+        web.router.lifespan_context = self._lifespan
+        endpoints = frozenset(web.openapi()["paths"])
+        limited = BodyLimit(
+            web, max_bytes=service.settings.max_upload_bytes, timeout_s=service.settings.upload_timeout_s
+        )
+        self._app = RequestLog(limited, endpoints=endpoints)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    @property
+    def ready(self) -> bool:
+        return self._service.ready
+
+    @property
+    def draining(self) -> bool:
+        return self._service.state is State.DRAINING
+
+    @property
+    def busy(self) -> bool:
+        return self._service.busy
+
+    def begin_drain(self) -> None:
+        self._service.begin_drain()
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
+        await self._service.start()
+        try:
+            yield
+        finally:
+            await self._service.close()
+
+
+def create_app(settings: Settings, slot: Slot, die: Die, *, load: ModelLoader = load_slot_model) -> SlotApplication:
+    """Make a slot's application. The model loads once it runs; until then requests are answered 503."""
+    return SlotApplication(SpeechService(settings, slot, load, die))
+
+
+def web_application() -> FastAPI:
+    """The addresses, without a service behind them."""
+    web = FastAPI(
+        title="asr-service",
+        version=__version__,
+        description="Speech to text in 99 languages, and from them into English.",
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers={
+            AsrError: on_asr_error,
+            HTTPException: on_http_error,
+            Exception: on_crash,
+        },
+    )
+    for router in (transcribe.router, probes.router, pages):
+        web.include_router(router)
+    return web
+
+
+def openapi_schema() -> dict[str, Any]:
+    """The OpenAPI document."""
+    return web_application().openapi()

@@ -1,0 +1,90 @@
+"""What OpenAPI says of the addresses that read their bodies themselves, and the page that shows it."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import FileResponse, HTMLResponse
+
+from asr_service.api.problems import MEANINGS
+from asr_service.api.schemas import ErrorAnswer, TranscribeParameters, TranscriptAnswer
+from asr_service.formats import FORMATS
+
+pages = APIRouter(include_in_schema=False)
+
+_ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
+
+
+@pages.get("/docs")
+async def docs() -> HTMLResponse:
+    """The interactive page, from files in this package's dependencies: it needs no outside network."""
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="asr-service",
+        swagger_js_url="/docs/swagger-ui-bundle.js",
+        swagger_css_url="/docs/swagger-ui.css",
+        swagger_favicon_url="/docs/favicon-32x32.png",
+    )
+
+
+def _serve_asset(name: str, media_type: str) -> None:
+    path = Path(str(resources.files("swagger_ui_bundle"))) / "vendor"
+    found = next(path.rglob(name))
+
+    @pages.get(f"/docs/{name}", name=name)
+    async def asset() -> FileResponse:
+        return FileResponse(found, media_type=media_type, headers={"cache-control": "public, max-age=86400"})
+
+
+for _name, _media_type in _ASSETS.items():
+    _serve_asset(_name, _media_type)
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's entries for failures."""
+    return {status: {"model": ErrorAnswer, "description": MEANINGS[status]} for status in statuses}
+
+
+def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
+    """Keyword arguments of a route that takes a recording with TranscribeParameters."""
+    fields = TranscribeParameters.model_json_schema()
+    recording = {"type": "string", "format": "binary", "description": "The recording: audio, or a video's sound."}
+    form = fields | {"properties": {"file": recording, **fields["properties"]}, "required": ["file"]}
+    return {
+        "summary": summary,
+        "operation_id": name,
+        "response_model": TranscriptAnswer,
+        "responses": {
+            200: {
+                "description": "The transcript, in the format asked for",
+                "content": {_bare(fmt.media_type): {} for fmt in FORMATS.values() if fmt.name != "json"},
+            },
+            **error_responses(400, 408, 413, 415, 422, 500, 503, 504),
+        },
+        "openapi_extra": {
+            "parameters": [
+                {
+                    "name": field,
+                    "in": "query",
+                    "required": False,
+                    "schema": schema,
+                    "description": schema.get("description", ""),
+                }
+                for field, schema in fields["properties"].items()
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/form-data": {"schema": form},
+                    "audio/*": {"schema": recording},
+                    "application/octet-stream": {"schema": recording},
+                },
+            },
+        },
+    }
+
+
+def _bare(media_type: str) -> str:
+    return media_type.split(";", maxsplit=1)[0]

@@ -1,0 +1,89 @@
+"""From a request's fields to the engine's terms."""
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from asr_service.api.schemas import TranscribeParameters
+from asr_service.audio.vad import VadOptions
+from asr_service.engine.decoding import DecodingOptions, Task
+from asr_service.engine.languages import LANGUAGES, parse_language
+from asr_service.engine.model import SpeechModel
+from asr_service.errors import InvalidParameter
+from asr_service.settings import Settings
+
+Value = TypeVar("Value")
+
+
+def parse_parameters(fields: Mapping[str, str]) -> TranscribeParameters:
+    """Check the fields' names and values. Raises InvalidParameter, which names the first that is wrong."""
+    try:
+        # An empty field is one that a web form left out.
+        return TranscribeParameters.model_validate({name: value for name, value in fields.items() if value != ""})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            raise InvalidParameter(_unknown(name), param=name[:64]) from error
+        raise InvalidParameter(f"{name}={str(first['input'])[:64]!r}: {first['msg']}", param=name) from error
+
+
+def _unknown(name: str) -> str:
+    known = list(TranscribeParameters.model_fields)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "there are file, " + ", ".join(known)
+    return f"there is no field {name[:64]!r}: {hint}"
+
+
+def decoding_options(
+    asked: TranscribeParameters, default_task: Task, settings: Settings, model: SpeechModel
+) -> DecodingOptions:
+    """Fill in what was not asked for, and check the whole against the model. Raises InvalidParameter."""
+    task = asked.task or default_task
+    if default_task == "translate" and task != "translate":
+        raise InvalidParameter("/translate translates; send this to /transcribe", param="task")
+    language = asked.language if asked.language is not None else settings.language
+    code, per_chunk = _language(language, task, model)
+    return DecodingOptions(
+        task=task,
+        language=code,
+        language_per_chunk=per_chunk,
+        beam_size=_either(asked.beam_size, settings.beam_size),
+        temperature=_either(asked.temperature, 0.0),
+        initial_prompt=_either(asked.initial_prompt, settings.initial_prompt),
+        hotwords=asked.hotwords,
+        max_new_tokens=_either(asked.max_new_tokens, settings.max_new_tokens),
+        timestamps=_either(asked.timestamps, settings.timestamps),
+        word_timestamps=_either(asked.word_timestamps, settings.word_timestamps),
+        vad_filter=_either(asked.vad_filter, settings.vad_filter),
+        vad=VadOptions(
+            threshold=_either(asked.vad_threshold, settings.vad_threshold),
+            min_silence_duration_ms=_either(asked.min_silence_duration_ms, settings.min_silence_duration_ms),
+        ),
+    )
+
+
+def _either(asked: Value | None, configured: Value) -> Value:
+    return configured if asked is None else asked
+
+
+def _language(language: str | None, task: Task, model: SpeechModel) -> tuple[str | None, bool]:
+    """The language's code, None to detect it, and whether to do so in each window."""
+    facts = model.facts
+    detect = language is None or language.strip().lower() in {"auto", "auto-per-chunk"}
+    code = None if detect or language is None else parse_language(language)
+    if not facts.multilingual:
+        return _english_only(code, task, facts.name), False
+    if code and model.tokenizer.token_to_id(f"<|{code}|>") is None:
+        raise InvalidParameter(f"the model {facts.name} does not know {LANGUAGES[code]}", param="language")
+    return code, detect and language is not None and "chunk" in language
+
+
+def _english_only(code: str | None, task: Task, name: str) -> str:
+    if task == "translate":
+        raise InvalidParameter(f"the model {name} knows English alone and cannot translate", param="task")
+    if code not in {None, "en"}:
+        raise InvalidParameter(f"the model {name} knows English alone; leave out language={code}", param="language")
+    return "en"

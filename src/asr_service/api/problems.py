@@ -1,0 +1,89 @@
+"""What a failure is over HTTP: the only place with status codes, and the one shape of every error body."""
+
+import json
+import math
+from collections.abc import Mapping
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from asr_service import errors, metrics
+from asr_service.errors import AsrError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+STATUS: Mapping[type[AsrError], int] = {
+    errors.MalformedRequest: 400,
+    errors.UploadTooSlow: 408,
+    errors.UploadTooLarge: 413,
+    errors.AudioTooLong: 413,
+    errors.UnsupportedAudio: 415,
+    errors.InvalidParameter: 422,
+    errors.UndecodableAudio: 422,
+    errors.ClientGone: 499,  # Nginx's number for it; nobody reads it but the log
+    errors.InferenceFailed: 500,
+    errors.Overloaded: 503,
+    errors.NotReady: 503,
+    errors.EngineStopped: 503,
+    errors.DeadlineExceeded: 504,
+}
+
+MEANINGS: Mapping[int, str] = {
+    400: "The form cannot be read",
+    404: "No such address",
+    405: "No such method here",
+    408: "The upload stopped coming",
+    413: "The upload is too large, or the recording too long",
+    415: "Not audio, or not a kind of audio that is taken",
+    422: "A parameter is refused, or nothing of the recording decodes",
+    500: "The model failed on this recording",
+    503: "Saturated, loading or draining: try again after Retry-After seconds",
+    504: "The answer took longer than ASR_REQUEST_TIMEOUT_S",
+}
+
+
+def status_of(error: AsrError) -> int:
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def problem(error: AsrError) -> Response:
+    """Answer with the error, in the shape that OpenAI's clients know."""
+    status = status_of(error)
+    headers = {"retry-after": str(math.ceil(error.retry_after_s))} if isinstance(error, Unavailable) else {}
+    return _response(status, error.message, error.code, error.param, headers)
+
+
+def _response(status: int, message: str, code: str, param: str | None, headers: Mapping[str, str]) -> Response:
+    metrics.FAILURES.labels(code).inc()
+    body = {"error": {"message": message, "type": _kind(status), "param": param, "code": code}}
+    return Response(json.dumps(body, ensure_ascii=False), status, headers=dict(headers), media_type="application/json")
+
+
+def _kind(status: int) -> str:
+    return "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
+
+
+async def on_asr_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, AsrError)  # noqa: S101 - registered for it alone
+    if status_of(error) == 500:  # noqa: PLR2004
+        log.error("request failed", error=repr(error))
+    return problem(error)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own: no such route, no such method."""
+    assert isinstance(error, HTTPException)  # noqa: S101
+    message = {
+        404: f"there is nothing at {request.url.path[:200]}; /docs lists what there is",
+        405: f"{request.method} is not answered at {request.url.path[:200]}",
+    }.get(error.status_code, str(error.detail))
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+    return _response(error.status_code, message, code, None, error.headers or {})
+
+
+async def on_crash(_request: Request, error: Exception) -> Response:
+    """A defect of ours: the log has the trace, the caller is told no more than that."""
+    log.error("unexpected error", exc_info=error)
+    return _response(500, "an unexpected error; the service's log has it", "internal_error", None, {})

@@ -1,0 +1,55 @@
+"""Each request has an id, a line in the log and its place in the metrics. Pure ASGI, outermost."""
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from asr_service import metrics
+
+log = structlog.get_logger(__name__)
+
+_USABLE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+_NOT_SENT = 499
+
+
+class RequestLog:
+    """X-Request-ID in (where it is usable) and out; it is bound to every line logged for the request."""
+
+    def __init__(self, app: ASGIApp, *, endpoints: frozenset[str]) -> None:
+        """`endpoints` are the paths that metrics name; the rest are `other`, so that no caller can make labels."""
+        self._app = app
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        status, began = _NOT_SENT, time.monotonic()
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, observed)
+            finally:
+                self._note(scope, status, time.monotonic() - began)
+
+    def _note(self, scope: Scope, status: int, lasted_s: float) -> None:
+        path = scope["path"]
+        endpoint = path if path in self._endpoints else "other"
+        metrics.REQUESTS.labels(endpoint, str(status)).inc()
+        metrics.REQUEST_DURATION.labels(endpoint).observe(lasted_s)
+        write = log.debug if path in _QUIET else log.info
+        write("request", method=scope["method"], path=path[:200], status=status, seconds=round(lasted_s, 3))

@@ -1,0 +1,124 @@
+"""The wire: what a request may say, and what answers look like."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ResponseFormat = Literal["json", "text", "srt", "vtt", "tsv", "ndjson"]
+
+
+class TranscribeParameters(BaseModel):
+    """Options of /transcribe and /translate, as form fields or in the query. What is left out is as configured."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    response_format: ResponseFormat = "json"
+    """`ndjson` streams a line a segment as soon as it is known, then a closing line."""
+    language: Annotated[str, Field(max_length=40)] | None = None
+    """Language of the speech: a code or an English name; `auto` detects it from the first speech, `auto-per-chunk` in
+    each window of at most 30 s."""
+    task: Literal["transcribe", "translate"] | None = None
+    """`translate` writes English whatever was spoken. At /translate it is the only task."""
+    beam_size: Annotated[int, Field(ge=1, le=10)] | None = None
+    """Hypotheses followed at once: more is slower and a little better."""
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    """0 starts with beam search and samples only where that fails; above 0, samples at that temperature."""
+    initial_prompt: Annotated[str, Field(max_length=4000)] | None = None
+    """Text that sets spelling and style; its first 223 tokens count."""
+    hotwords: Annotated[str, Field(max_length=4000)] | None = None
+    """Words to expect: names, terms."""
+    vad_filter: bool | None = None
+    """Leave out what holds no speech."""
+    vad_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Speech probability above which a moment is speech."""
+    min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Silence that ends a stretch of speech."""
+    timestamps: bool | None = None
+    """Let the model time its segments. Off, a window is one segment."""
+    word_timestamps: bool | None = None
+    """Time each word."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=448)] | None = None
+    """Most tokens that a window may give."""
+
+
+class WordAnswer(BaseModel):
+    word: str
+    start: float
+    end: float
+    probability: float | None
+
+
+class SegmentAnswer(BaseModel):
+    id: int
+    start: float
+    end: float
+    text: str
+    avg_logprob: float | None
+    no_speech_prob: float | None
+    compression_ratio: float | None
+    temperature: float | None
+    words: list[WordAnswer] | None = None
+
+
+class TimingAnswer(BaseModel):
+    queue_ms: float
+    decode_ms: float
+    vad_ms: float
+    inference_ms: float
+    total_ms: float
+    realtime_factor: float
+
+
+class TranscriptAnswer(BaseModel):
+    text: str
+    task: Literal["transcribe", "translate"]
+    language: str | None
+    language_probability: float | None
+    duration: float
+    duration_after_vad: float
+    model: str
+    warnings: list[str]
+    timing: TimingAnswer
+    segments: list[SegmentAnswer]
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """Every failure, at every address."""
+
+    error: ErrorDetail
+
+
+class QueueAnswer(BaseModel):
+    windows: int
+    audio_seconds: float
+    open_requests: int
+
+
+class HealthAnswer(BaseModel):
+    """200 where the slot takes requests, 503 with the same fields where it does not."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    status: Literal["ok", "loading", "draining", "failed"]
+    reason: str | None
+    model_loaded: bool
+    gpu_memory_used: str | None
+    """Such as `9783 MiB`; null without a GPU."""
+    gpu_memory_total: str | None
+    gpu_utilization: float | None
+    gpu_temperature_celsius: float | None
+    response_time_ms: float
+    slot: int
+    device: str
+    model: str | None
+    compute_type: str | None
+    queue: QueueAnswer
+    uptime_s: float
+    version: str

@@ -1,0 +1,136 @@
+"""/transcribe and /translate: a recording in, its transcript out, whole or line by line."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, TypeVar
+
+import structlog
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from asr_service import metrics
+from asr_service.api.documentation import transcribe_documentation
+from asr_service.api.parameters import decoding_options, parse_parameters
+from asr_service.api.upload import Upload, receive_upload
+from asr_service.engine.decoding import Task
+from asr_service.engine.service import SpeechService
+from asr_service.engine.transcriber import Transcriber
+from asr_service.errors import AsrError, ClientGone, DeadlineExceeded
+from asr_service.formats import FORMATS, Format, LineStream
+from asr_service.transcript import Segment, Transcript
+
+log = structlog.get_logger(__name__)
+
+router = APIRouter()
+
+Events = AsyncGenerator[Segment | Transcript]
+Result = TypeVar("Result")
+
+
+@router.post("/transcribe", **transcribe_documentation("Write down what is said", "transcribe"))
+async def transcribe(request: Request) -> Response:
+    return await _answer(request, "transcribe")
+
+
+@router.post("/translate", **transcribe_documentation("Write down in English what is said", "translate"))
+async def translate(request: Request) -> Response:
+    return await _answer(request, "translate")
+
+
+async def _answer(request: Request, task: Task) -> Response:
+    service: SpeechService = request.app.state.service
+    async with AsyncExitStack() as stack:
+        transcriber = service.transcriber
+        stack.enter_context(service.admission.permit())
+        started_at = time.monotonic()
+        upload = await stack.enter_async_context(receive_upload(request))
+        fmt, events = _begin(upload, task, service, transcriber, started_at)
+        await stack.enter_async_context(aclosing(events))
+        if fmt.stream is None:
+            transcript = await _unless_gone(request, lambda: _whole(events, service.settings.request_timeout_s))
+            return Response(_rendered(fmt, transcript), media_type=fmt.media_type)
+        first = await _unless_gone(request, lambda: _next(events, service.settings.request_timeout_s))
+        lines = _lines(fmt.stream, first, events, service.settings.request_timeout_s, stack.pop_all())
+        # Nginx must not gather the lines.
+        return StreamingResponse(lines, media_type=fmt.media_type, headers={"x-accel-buffering": "no"})
+
+
+def _begin(
+    upload: Upload, task: Task, service: SpeechService, transcriber: Transcriber, started_at: float
+) -> tuple[Format, Events]:
+    asked = parse_parameters(upload.fields)
+    fmt = FORMATS[asked.response_format]
+    options = decoding_options(asked, task, service.settings, service.loaded_model)
+    deadline = None if fmt.stream else started_at + service.settings.request_timeout_s
+    return fmt, transcriber.transcribe(upload.file, options, deadline=deadline)
+
+
+async def _whole(events: Events, timeout_s: float) -> Transcript:
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for event in events:
+                if isinstance(event, Transcript):
+                    return event
+    except TimeoutError as error:
+        raise _too_slow(timeout_s) from error
+    raise AssertionError("a transcript ends every recording")
+
+
+async def _next(events: Events, timeout_s: float) -> Segment | Transcript:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await anext(events)
+    except TimeoutError as error:
+        raise _too_slow(timeout_s) from error
+
+
+def _too_slow(timeout_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"no answer within {timeout_s:.0f} s; response_format=ndjson streams and has no such limit on the whole"
+    )
+
+
+async def _lines(
+    stream: LineStream, first: Segment | Transcript, events: Events, timeout_s: float, held: AsyncExitStack
+) -> AsyncGenerator[str]:
+    """Lines of a streamed answer. `held` (permit, upload, events) is let go when the last has been sent."""
+    async with held:
+        event = first
+        try:
+            while isinstance(event, Segment):
+                yield stream.segment(event)
+                event = await _next(events, timeout_s)
+            yield stream.closing(event)
+        except AsrError as error:
+            # The status has been sent; the last line says what happened.
+            metrics.FAILURES.labels(error.code).inc()
+            yield stream.error(error.code, error.message)
+
+
+def _rendered(fmt: Format, transcript: Transcript) -> str:
+    with metrics.STAGE_DURATION.labels("render").time():
+        return fmt.render(transcript)
+
+
+async def _unless_gone(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
+    """Do the work, and drop it as soon as the client has gone. Raises ClientGone."""
+    working = asyncio.ensure_future(work())
+    leaving = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone("the client left before its answer was ready")
+        return await working
+    finally:
+        tasks: tuple[asyncio.Future[Any], ...] = (working, leaving)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

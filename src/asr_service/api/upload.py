@@ -1,0 +1,119 @@
+"""A request's body, received: one file on disk and the fields beside it."""
+
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import IO, BinaryIO, cast
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+
+from asr_service import metrics
+from asr_service.errors import ClientGone, MalformedRequest, UnsupportedAudio
+
+FILE_FIELDS = ("file", "audio")
+_MAX_FIELDS = 50
+_MAX_FIELD_BYTES = 64 * 1024
+_RAW_TYPES = ("audio/", "video/", "application/octet-stream", "application/ogg")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    file: BinaryIO
+    """At its beginning, with a descriptor that another process can read from."""
+    fields: Mapping[str, str]
+    """From the form and the query; no name is in both."""
+
+
+@asynccontextmanager
+async def receive_upload(request: Request) -> AsyncIterator[Upload]:
+    """Receive the whole body: a form with one file, or audio as such.
+
+    The file is gone when the context is left. Raises MalformedRequest, UnsupportedAudio, UploadTooLarge,
+    UploadTooSlow, ClientGone.
+    """
+    began = time.monotonic()
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    query = request.query_params.multi_items()
+    try:
+        if content_type == "multipart/form-data":
+            async with _multipart(request) as (file, fields):
+                metrics.STAGE_DURATION.labels("receive").observe(time.monotonic() - began)
+                yield Upload(file, _once([*query, *fields]))
+        elif content_type.startswith(_RAW_TYPES):
+            with tempfile.TemporaryFile() as file:
+                await _spool(request, file)
+                metrics.STAGE_DURATION.labels("receive").observe(time.monotonic() - began)
+                yield Upload(cast("BinaryIO", file), _once(query))
+        else:
+            raise UnsupportedAudio(_what_to_send(content_type))
+    except ClientDisconnect as error:
+        raise ClientGone("the client left while it was sending") from error
+
+
+def _what_to_send(content_type: str) -> str:
+    shown = f"Content-Type {content_type[:80]!r}" if content_type else "a request without a Content-Type"
+    return (
+        f"{shown} is not taken: send multipart/form-data with the recording in the field `file` (curl -F file=@...), "
+        "or the recording as the body with its own type (curl -H 'Content-Type: audio/wav' --data-binary @...)"
+    )
+
+
+@asynccontextmanager
+async def _multipart(request: Request) -> AsyncIterator[tuple[BinaryIO, list[tuple[str, str]]]]:
+    form = await _parsed(request)
+    try:
+        yield _only_file(form), [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+    finally:
+        await form.close()
+
+
+async def _parsed(request: Request) -> FormData:
+    try:
+        return await request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
+    except (HTTPException, MultiPartException) as error:
+        reason = str(getattr(error, "detail", "") or getattr(error, "message", ""))
+        if reason.startswith("Too many files"):
+            raise MalformedRequest("send one file a request", param="file") from error
+        raise MalformedRequest(f"the form cannot be read: {reason}") from error
+
+
+def _only_file(form: FormData) -> BinaryIO:
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name not in FILE_FIELDS:
+                raise MalformedRequest(f"send the recording in the field `file`, not {name[:64]!r}", param="file")
+            return _on_disk(value)
+        if name in FILE_FIELDS:
+            raise MalformedRequest(
+                f"the field {name} holds text, not a file: curl -F {name}=@recording.wav", param=name
+            )
+    raise MalformedRequest("the form holds no file: send the recording in the field `file`", param="file")
+
+
+def _on_disk(upload: UploadFile) -> BinaryIO:
+    """Starlette keeps small files in memory; the decoder reads from a descriptor."""
+    upload.file.fileno()  # makes a spooled file a real one
+    upload.file.flush()
+    upload.file.seek(0)
+    return upload.file
+
+
+async def _spool(request: Request, file: IO[bytes]) -> None:
+    async for part in request.stream():
+        file.write(part)
+    file.flush()
+    file.seek(0)
+
+
+def _once(items: Iterable[tuple[str, str]]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in items:
+        if name in fields:
+            raise MalformedRequest(f"the field {name[:64]!r} is given twice", param=name[:64])
+        fields[name] = value
+    return fields

@@ -1,0 +1,49 @@
+"""From a slot's settings to its model in memory."""
+
+import functools
+import os
+
+import structlog
+
+from asr_service.engine.devices import Device, Slot, parse_devices
+from asr_service.engine.model import WhisperModel
+from asr_service.engine.models import ensure_model, model_name, refetch_model, resolve_model, resolved_compute_type
+from asr_service.errors import ModelUnavailable
+from asr_service.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_MOST_CPU_THREADS = 8
+"""More threads than this share too little memory bandwidth to be worth their buffers."""
+
+
+def load_slot_model(settings: Settings, slot: Slot) -> WhisperModel:
+    """Find or fetch the model that the settings name, and load it; files that do not load are fetched again, once.
+
+    Raises StartupError. RuntimeError: the device cannot take the model.
+    """
+    model = resolve_model(settings, slot.device)
+    load = functools.partial(
+        WhisperModel,
+        name=model_name(model),
+        device=slot.device,
+        compute_type=resolved_compute_type(settings, slot.device),
+        threads=model_threads(settings, slot.device),
+    )
+    folder = ensure_model(settings, model)
+    try:
+        return load(folder)
+    except ModelUnavailable as error:
+        log.warning("the model does not load", error=error.message)
+        return load(refetch_model(settings, model))
+
+
+def model_threads(settings: Settings, device: Device) -> int:
+    """Calls of the model side by side: one on a GPU; on a CPU the cores, shared with the other CPU slots."""
+    if settings.model_threads:
+        return settings.model_threads
+    if device.kind == "cuda":
+        return 1
+    cores = len(os.sched_getaffinity(0))
+    slots = sum(each.kind == "cpu" for each in parse_devices(settings.devices))
+    return max(1, min(cores // max(slots, 1), _MOST_CPU_THREADS))
