@@ -1,1 +1,7 @@
-"""Processes: one worker a slot, kept up, drained, reloaded one by one."""
+"""The processes: Gunicorn's master, one Uvicorn worker a slot, and how they start, drain and are replaced."""
+
+from asr_service.serving.plan import AppFactory, Die, Plan, SlotApp
+from asr_service.serving.server import serve
+from asr_service.serving.timeouts import Timeouts, Tuning
+
+__all__ = ["AppFactory", "Die", "Plan", "SlotApp", "Timeouts", "Tuning", "serve"]

@@ -1,0 +1,41 @@
+"""`asr-service serve`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from asr_service.errors import StartupError
+from asr_service.serving import Plan, serve
+from asr_service.settings import load_settings
+
+
+def serve_command(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, with one slot. ASR_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port, with one slot; 0 takes a free one. ASR_PORT.")] = None,
+    devices: Annotated[str | None, typer.Option(help="`auto`, `cpu`, `cuda:0,cuda:1`, ... ASR_DEVICES.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name or folder. ASR_MODEL.")] = None,
+) -> None:
+    """Serve over HTTP until Ctrl-C or SIGTERM; SIGHUP reloads slot after slot.
+
+    Ends with 78 where a setting is wrong (a port that is taken among them) and with 69 where there is no model.
+    """
+    given = {"host": host, "port": port, "devices": devices, "model": model}
+    try:
+        settings = load_settings(None, **{name: value for name, value in given.items() if value is not None})
+        code = serve(settings, on_ready=_say_how_to_call)
+    except StartupError as error:
+        typer.echo(f"asr-service cannot serve: {error.message}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    raise typer.Exit(code)
+
+
+def _say_how_to_call(plan: Plan) -> None:
+    """On a terminal, one line to copy; elsewhere the log has the addresses."""
+    if not sys.stdout.isatty():
+        return
+    address = plan.addresses[0]
+    target = f"{address}/transcribe"
+    if address.startswith("unix:"):
+        target = f"--unix-socket {address.removeprefix('unix:')} http://slot/transcribe"
+    typer.echo(f"\n  Listening on {', '.join(plan.addresses)}. Try:\n\n    curl -F file=@speech.flac {target}\n")

@@ -1,0 +1,201 @@
+"""Gunicorn's master, with a book of slots in place of a number of workers."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+from gunicorn.sock import TCP6Socket, TCPSocket
+
+from asr_service.errors import StartupError
+from asr_service.metrics import SLOT_READY, WORKER_RESTARTS
+from asr_service.serving.board import SlotState
+from asr_service.serving.logger import name_process
+from asr_service.serving.multiprocess import become_slot, forget_gauges
+from asr_service.serving.plan import Plan
+from asr_service.serving.reload import RollingReload
+from asr_service.serving.slots import STARTUP_FAILURES, SlotTable
+from asr_service.serving.systemd import Notifier
+from asr_service.serving.worker import SlotWorker
+
+log = structlog.get_logger(__name__)
+
+
+class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
+    """Keeps one worker in every slot. A worker that fails, at boot or later, costs its own slot and nothing else.
+
+    After `run`, `failure` is why no slot could ever start, if that is what ended it.
+    """
+
+    def __init__(self, app: Any, *, notifier: Notifier, on_ready: Callable[[Plan], None]) -> None:
+        super().__init__(app)
+        self.plan: Plan = app.plan
+        self.WORKERS: dict[int, SlotWorker] = {}
+        self.LISTENERS = self._gunicorn_listeners()
+        self.failure: StartupError | None = None
+        self._notifier = notifier
+        self._on_ready = on_ready
+        self._is_up = False
+        self._is_stopping = False
+        self._clock = time.monotonic
+        tuning, timeouts = self.plan.tuning, self.plan.timeouts
+        self._table = SlotTable(self.plan.slots, first_s=tuning.backoff_first_s, most_s=tuning.backoff_most_s)
+        self._reload = RollingReload(
+            self._table,
+            self.plan.board,
+            self.kill_worker,
+            graceful_s=timeouts.graceful_s,
+            load_s=self._load_limit_s,
+        )
+        for slot in self.plan.slots:  # so that a slot without a worker is seen as 0, not as nothing
+            SLOT_READY.labels(str(slot.index)).set(0)
+            WORKER_RESTARTS.labels(str(slot.index)).inc(0)
+
+    # -- the loop
+
+    def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
+        signals: list[int] = super().wait_for_signals(min(timeout, self.plan.tuning.tick_s))
+        return signals
+
+    def manage_workers(self) -> None:
+        """Fill the slots that are due, go on with a reload, and say how things are."""
+        now_s = self._clock()
+        self._stop_if_hopeless()
+        while self._table.next_due(now_s) is not None:
+            self._try_to_spawn()
+        self._reload.step(now_s)
+        self._report(now_s)
+
+    def murder_workers(self) -> None:
+        """Replace the workers whose loop stands still, and those that load for ever."""
+        super().murder_workers()
+        for pid, worker in list(self.WORKERS.items()):
+            index = worker.slot.index
+            is_loading = self.plan.board.state(index) is SlotState.LOADING and not self.plan.board.was_ready(index)
+            if is_loading and self._table.age_s(index, self._clock()) > self._load_limit_s:
+                log.error("The worker did not become ready in time; killing it.", slot=index, worker=pid)
+                self.kill_worker(pid, signal.SIGKILL)
+
+    def reap_workers(self) -> None:
+        """Take leave of the workers that have ended. Gunicorn's own would stop the service if one ended with 3 or 4."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self.WORKERS.pop(pid, None)
+            if worker is not None:
+                self._take_leave(worker, os.waitstatus_to_exitcode(status))
+
+    def stop(self, graceful: bool = True) -> None:
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._notifier.send("STOPPING=1")
+            self._notifier.status("finishing what was accepted" if graceful else "stopping")
+            log.info("stopping", graceful=graceful, workers=len(self.WORKERS))
+        super().stop(graceful)
+
+    # -- signals
+
+    def handle_hup(self) -> None:
+        self._reload.begin()
+
+    def handle_ttin(self) -> None:
+        log.warning("SIGTTIN is ignored: there is one worker a slot; set ASR_DEVICES and start again.")
+
+    def handle_ttou(self) -> None:
+        log.warning("SIGTTOU is ignored: there is one worker a slot; set ASR_DEVICES and start again.")
+
+    def handle_usr2(self) -> None:
+        log.warning("SIGUSR2 is ignored: a second master would put two models on each device; SIGHUP reloads.")
+
+    # -- hooks of Gunicorn's spawn_worker, set in the application's configuration
+
+    def before_fork(self, worker: SlotWorker) -> None:
+        slot = self._table.next_due(self._clock())
+        if slot is None:
+            raise RuntimeError("a worker is spawned and no slot is free")
+        worker.slot = slot
+        self.plan.board.begin(slot.index)
+        if self._table.take(slot.index, self._clock()):
+            WORKER_RESTARTS.labels(str(slot.index)).inc()
+
+    def after_fork(self, worker: SlotWorker) -> None:
+        """In the new process."""
+        os.environ.update(self.plan.environments[worker.slot.index])
+        become_slot(worker.slot.index)
+        name_process(slot=worker.slot.index, pid=os.getpid())
+        log.info("loading", device=str(worker.slot.device))
+
+    # -- helpers
+
+    @property
+    def _load_limit_s(self) -> float:
+        return self.plan.settings.model_load_timeout_s + self.plan.tuning.boot_margin_s
+
+    def _gunicorn_listeners(self) -> list[Any]:
+        listener = self.plan.listener
+        if listener is None:
+            return []
+        kind = TCP6Socket if ":" in listener.getsockname()[0] else TCPSocket
+        return [kind(listener.getsockname(), self.cfg, self.log, fd=os.dup(listener.fileno()))]
+
+    def _try_to_spawn(self) -> None:
+        slot = self._table.next_due(self._clock())
+        try:
+            pid = self.spawn_worker()
+        except OSError:
+            if slot is None:
+                raise
+            wait_s = self._table.release(slot.index, self._clock(), exit_code=1, was_ready=False)
+            log.exception("No worker could be started.", slot=slot.index, again_in_s=wait_s)
+        else:
+            worker = self.WORKERS[pid]
+            self._table.started(worker.slot.index, pid)
+
+    def _take_leave(self, worker: SlotWorker, exit_code: int) -> None:
+        """`exit_code` is negative for a signal."""
+        worker.tmp.close()
+        index, board = worker.slot.index, self.plan.board
+        was_ready, reason = board.was_ready(index), board.reason(index)
+        board.set_state(index, SlotState.DOWN)
+        forget_gauges(index)
+        if self.plan.directory is not None:
+            self.plan.socket_paths[index].unlink(missing_ok=True)
+        wait_s = self._table.release(index, self._clock(), exit_code=exit_code, was_ready=was_ready)
+        if self._is_stopping or exit_code == 0:
+            log.info("worker ended", slot=index, worker=worker.pid, exit_code=exit_code)
+        else:
+            how = _describe(exit_code)
+            log.error("worker ended", slot=index, worker=worker.pid, how=how, reason=reason, again_in_s=wait_s)
+
+    def _stop_if_hopeless(self) -> None:
+        index = self._table.hopeless()
+        if index is not None:
+            reason = self.plan.board.reason(index)
+            self.failure = STARTUP_FAILURES[self._table.exit_code(index)](reason)
+            raise HaltServer(reason, self.failure.exit_code)
+
+    def _report(self, now_s: float) -> None:
+        n_ready, n_slots = self.plan.board.n_ready(), len(self.plan.slots)
+        if n_ready and not self._is_up:
+            self._is_up = True
+            log.info("serving", addresses=self.plan.addresses)
+            self._notifier.send("READY=1")
+            self._on_ready(self.plan)
+        self._notifier.status(f"{n_ready} of {n_slots} slots ready")
+        self._notifier.ping(now_s)
+
+
+def _describe(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    if -exit_code == signal.SIGKILL:
+        return "SIGKILL: by hand, by the kernel short of memory, or by the master after SIGABRT"
+    return signal.Signals(-exit_code).name

@@ -1,0 +1,93 @@
+"""Starts the service: decides the slots, takes the address, and hands both to Gunicorn."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import structlog
+
+from asr_service.engine.devices import Slot, device_environment, discover_gpus, parse_devices
+from asr_service.logs import configure_logs
+from asr_service.serving.board import SlotBoard
+from asr_service.serving.logger import name_process
+from asr_service.serving.multiprocess import share_metrics
+from asr_service.serving.plan import AppFactory, Die, Plan, SlotApp
+from asr_service.serving.sockets import claim_directory, run_directory, tcp_listener
+from asr_service.serving.systemd import Notifier
+from asr_service.serving.timeouts import Timeouts, Tuning
+from asr_service.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+def create_default_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
+    """Make the service's own application. Imported here, in the worker, so that the master stays small and single."""
+    from asr_service.api.app import create_app  # noqa: PLC0415
+
+    return create_app(settings, slot, die)
+
+
+def serve(
+    settings: Settings,
+    *,
+    app_factory: AppFactory = create_default_app,
+    tuning: Tuning = Tuning(),  # noqa: B008  # frozen
+    on_ready: Callable[[Plan], None] = lambda _plan: None,
+) -> int:
+    """Serve until SIGTERM, SIGINT or SIGQUIT; SIGHUP reloads slot after slot. Once a process.
+
+    `on_ready` is called in the master when the first slot is ready. Returns the process' exit code. Raises StartupError
+    where the service cannot start: a setting is wrong, the address is taken, no slot has a model.
+    """
+    configure_logs(settings.log_level, settings.log_format)
+    name_process(pid=os.getpid())
+    with ExitStack() as held:
+        plan = _make_plan(settings, app_factory, tuning, held)
+        # It imports the metrics, whose files `_make_plan` has just laid out.
+        from asr_service.serving.application import run_master  # noqa: PLC0415
+
+        log.info("starting", slots=[str(slot.device) for slot in plan.slots], addresses=plan.addresses)
+        code = run_master(plan, notifier=Notifier(), on_ready=on_ready)
+        log.info("stopped", exit_code=code)
+        return code
+
+
+def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held: ExitStack) -> Plan:
+    """Take what only one service may have; `held` gives it back."""
+    gpus = discover_gpus()
+    slots = tuple(Slot(index, device) for index, device in enumerate(parse_devices(settings.devices, gpus)))
+    directory = run_directory(settings)
+    listener = None
+    if len(slots) == 1:
+        listener = held.enter_context(tcp_listener(settings.host, settings.port))
+        metrics_dir = directory / f"metrics-{listener.getsockname()[1]}"
+    else:
+        held.callback(os.close, claim_directory(directory))
+        metrics_dir = directory / "metrics"
+    _hold_metrics(settings.metrics_dir or metrics_dir, held)
+    return Plan(
+        settings=settings,
+        slots=slots,
+        environments=tuple(device_environment(slot.device, gpus) for slot in slots),
+        board=SlotBoard(len(slots)),
+        app_factory=app_factory,
+        timeouts=tuning.shorten(Timeouts.for_request(settings.request_timeout_s)),
+        tuning=tuning,
+        listener=listener,
+        directory=None if listener else directory,
+    )
+
+
+def _hold_metrics(directory: Path, held: ExitStack) -> None:
+    lock = share_metrics(directory)
+    held.callback(_leave_metrics, directory, lock)
+
+
+def _leave_metrics(directory: Path, lock: int) -> None:
+    for file in directory.glob("*.db"):
+        file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not ours alone
+        directory.rmdir()
+    os.close(lock)

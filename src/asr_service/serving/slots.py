@@ -1,0 +1,88 @@
+"""Which worker has which slot, and when a free slot may be tried again. Pure: the clock comes in."""
+
+from dataclasses import dataclass
+
+from asr_service.engine.devices import Slot
+from asr_service.errors import ConfigurationError, ModelUnavailable, StartupError
+
+STARTUP_FAILURES: dict[int, type[StartupError]] = {
+    failure.exit_code: failure for failure in (ConfigurationError, ModelUnavailable)
+}
+"""Exit codes that more tries will hardly cure."""
+
+
+@dataclass(slots=True)
+class _Seat:
+    slot: Slot
+    pid: int | None = None
+    taken: bool = False
+    taken_at_s: float = 0
+    n_starts: int = 0
+    n_failures: int = 0
+    free_from_s: float = 0
+    last_exit: int | None = None
+
+
+class SlotTable:
+    """The master's book of its slots. A worker that never became ready makes its slot wait, twice as long each time;
+    one that was ready is replaced at once.
+    """
+
+    def __init__(self, slots: tuple[Slot, ...], *, first_s: float, most_s: float) -> None:
+        self._seats = [_Seat(slot) for slot in slots]
+        self._first_s = first_s
+        self._most_s = most_s
+        self._ever_ready = False
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        return tuple(seat.slot for seat in self._seats)
+
+    def next_due(self, now_s: float) -> Slot | None:
+        """Find the lowest free slot whose wait is over."""
+        free = (seat for seat in self._seats if not seat.taken and seat.free_from_s <= now_s)
+        return next((seat.slot for seat in free), None)
+
+    def take(self, index: int, now_s: float) -> bool:
+        """A worker is about to start in the slot. True if it stands in for one that ended."""
+        seat = self._seats[index]
+        seat.taken, seat.taken_at_s, seat.pid = True, now_s, None
+        seat.n_starts += 1
+        return seat.n_starts > 1
+
+    def started(self, index: int, pid: int) -> None:
+        self._seats[index].pid = pid
+
+    def release(self, index: int, now_s: float, *, exit_code: int, was_ready: bool) -> float:
+        """The slot's worker has ended. Returns the seconds until the slot is tried again."""
+        seat = self._seats[index]
+        seat.taken, seat.pid, seat.last_exit = False, None, exit_code
+        self._ever_ready |= was_ready
+        seat.n_failures = 0 if was_ready else seat.n_failures + 1
+        wait_s = 0.0 if was_ready else min(self._first_s * 2 ** (seat.n_failures - 1), self._most_s)
+        seat.free_from_s = now_s + wait_s
+        return wait_s
+
+    def retry_now(self) -> None:
+        """Forget the waits: the operator asked for a reload."""
+        for seat in self._seats:
+            seat.free_from_s = 0
+
+    def pid(self, index: int) -> int | None:
+        return self._seats[index].pid
+
+    def age_s(self, index: int, now_s: float) -> float:
+        return now_s - self._seats[index].taken_at_s
+
+    def exit_code(self, index: int) -> int:
+        """How the slot's last worker ended; 0 if none has."""
+        return self._seats[index].last_exit or 0
+
+    def hopeless(self) -> int | None:
+        """Find the slot whose exit code stops the service: no slot was ever ready, and each has failed for a reason
+        that more tries will hardly cure.
+        """
+        exits = [seat.last_exit for seat in self._seats]
+        if self._ever_ready or not all(code in STARTUP_FAILURES for code in exits):
+            return None
+        return self._seats[0].slot.index

@@ -1,0 +1,139 @@
+"""Gunicorn's worker class for one slot."""
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from typing import ClassVar, NoReturn
+
+import structlog
+import uvicorn
+import uvloop
+from gunicorn.workers.base import Worker
+
+from asr_service.engine.devices import Device, Slot
+from asr_service.errors import StartupError
+from asr_service.serving.door import Door, TcpDoor, UnixDoor
+from asr_service.serving.plan import Plan, SlotApp
+from asr_service.serving.protocol import BoundedHttp
+from asr_service.serving.slot_server import SlotServer
+
+_LAST_WORDS_S = 5
+
+log = structlog.get_logger(__name__)
+
+
+class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
+    """Runs one slot's application on a loop of its own, and says to the master that the loop lives until it has ended.
+
+    The process ends here, always by `os._exit`: neither a thread of the engine nor the code of the master, from whose
+    middle this process was forked, may have a part in it.
+    """
+
+    IGNORED: ClassVar = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+    slot: Slot
+
+    @property
+    def plan(self) -> Plan:
+        plan: Plan = self.app.plan
+        return plan
+
+    def init_signals(self) -> None:
+        """Until the loop runs, signals end the process: it has accepted nothing yet."""
+        for sig in self.SIGNALS:
+            signal.signal(sig, signal.SIG_IGN if sig in self.IGNORED else signal.SIG_DFL)
+        faulthandler.enable()  # the master's SIGABRT for a loop that stands still shows where it stands
+
+    def load_wsgi(self) -> None:
+        """The application is made in `run`, where it can be told its slot."""
+
+    def init_process(self) -> NoReturn:
+        exit_code = 1
+        try:
+            super().init_process()
+            exit_code = 0
+        except SystemExit as end:
+            exit_code = end.code if isinstance(end.code, int) else 1
+        except StartupError as error:
+            exit_code = error.exit_code
+            self._give_reason(error.message)
+        except BaseException as error:  # whatever it is ends this process and no other
+            log.exception("The worker failed.")
+            self._give_reason(f"{type(error).__name__}: {error}")
+        finally:
+            _end_process(exit_code)
+
+    def run(self) -> None:
+        plan = self.plan
+        self._door: Door = TcpDoor(plan.listener) if plan.listener else UnixDoor(plan.socket_paths[self.slot.index])
+        app = plan.app_factory(plan.settings, self._slot_seen_from_here(), self.die)
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        runner.run(self._serve(app))  # and never closed: that would wait for threads
+
+    def die(self, exit_code: int, reason: str) -> NoReturn:
+        """End this worker at once, from any thread. The master logs the reason and starts another."""
+        faulthandler.dump_traceback_later(_LAST_WORDS_S, exit=True)  # should a lock hold up the words below
+        try:
+            self._give_reason(reason)
+            self._door.withdraw()
+            log.critical("The worker ends itself.", exit_code=exit_code, reason=reason)
+        finally:
+            _end_process(exit_code)
+
+    async def _serve(self, app: SlotApp) -> None:
+        beating = asyncio.create_task(self._beat())
+        server = SlotServer(
+            self._uvicorn_config(app),
+            app,
+            self._door,
+            drain_s=self.plan.timeouts.drain_s,
+            linger_s=self.plan.tuning.linger_s,
+            tell=lambda state: self.plan.board.set_state(self.slot.index, state),
+        )
+        self._server = server
+        await server.serve()
+        beating.cancel()
+
+    async def _beat(self) -> None:
+        """Tell the master that the loop turns, drain included, and finish when there is no master any more."""
+        every_s = min(self.timeout / 2, 1.0)
+        while True:
+            self.notify()
+            if os.getppid() != self.ppid and not self._server.should_exit:
+                log.error("The master has gone; finishing.")
+                self._server.finish()
+            await asyncio.sleep(every_s)
+
+    def _uvicorn_config(self, app: SlotApp) -> uvicorn.Config:
+        BoundedHttp.tuning = self.plan.tuning
+        return uvicorn.Config(
+            app,
+            http=BoundedHttp,
+            ws="none",
+            lifespan="on",
+            interface="asgi3",
+            log_config=None,
+            log_level="warning",  # what it tells of its start and end, the slot's own lines say
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=self.plan.tuning.keep_alive_s,
+            # Whoever may open the unix socket is the proxy; over TCP only a proxy on this machine is believed.
+            forwarded_allow_ips="*" if self.plan.listener is None else "127.0.0.1,::1",
+        )
+
+    def _slot_seen_from_here(self) -> Slot:
+        """Of the devices this process sees one, and counts it from 0."""
+        device = self.slot.device
+        return Slot(self.slot.index, device if device.index is None else Device(device.kind, 0))
+
+    def _give_reason(self, reason: str) -> None:
+        self.plan.board.set_reason(self.slot.index, reason)
+
+
+def _end_process(exit_code: int) -> NoReturn:
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    sys.stdout.flush()
+    os._exit(exit_code if exit_code in range(256) else 1)

@@ -1,0 +1,137 @@
+"""A real service on the fake application: its processes, sockets, log and faults."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+T = TypeVar("T")
+
+TESTS = Path(__file__).parent.parent
+QUICK: dict[str, Any] = {
+    "heartbeat_s": 2,
+    "tick_s": 0.05,
+    "backoff_first_s": 0.2,
+    "backoff_most_s": 0.8,
+    "linger_s": 0.2,
+}
+
+
+def until(look: Callable[[], T | None], within_s: float = 20, what: str = "it") -> T:
+    """Wait for a true answer."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come about within {within_s} s")
+
+
+class Service:
+    """One running master. `directory` holds its sockets, log and faults."""
+
+    def __init__(self, directory: Path, tuning: dict[str, Any], environ: dict[str, str]) -> None:
+        self.directory = directory
+        self._log = directory / "log"
+        self.faults = directory / "faults"
+        self.faults.mkdir(exist_ok=True)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "serving.launcher", json.dumps(QUICK | tuning)],
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(TESTS),
+                    "ASR_PORT": "0",
+                    "ASR_SOCKET_DIR": str(directory / "run"),
+                    "ASR_DEVICES": "cpu",
+                    "ASR_LOG_FORMAT": "json",
+                    "FAKE_DIR": str(self.faults),
+                    **environ,
+                },
+                cwd=directory,
+                stdout=log,
+                stderr=log,
+            )
+
+    # -- what is seen from outside
+
+    def text(self) -> str:
+        return self._log.read_text()
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        rows = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
+        return [row for row in rows if row["event"] == event]
+
+    def workers(self) -> set[int]:
+        return {child.pid for child in psutil.Process(self.process.pid).children()}
+
+    def socket(self, slot: int) -> Path:
+        return self.directory / "run" / f"slot-{slot}.sock"
+
+    @property
+    def url(self) -> str:
+        return until(lambda: re.search(r"http://127\.0\.0\.1:\d+", self.text()), what="an address")[0]
+
+    def get(self, path: str, slot: int | None = None, timeout_s: float = 20) -> httpx.Response:
+        """Ask over TCP or, where a slot is named, over its socket. Never on a connection that was used before."""
+        transport = httpx.HTTPTransport(uds=None if slot is None else str(self.socket(slot)))
+        with httpx.Client(transport=transport, timeout=timeout_s) as client:
+            return client.get(f"{self.url if slot is None else 'http://slot'}{path}")
+
+    def about(self, slot: int | None = None) -> dict[str, Any]:
+        about: dict[str, Any] = self.get("/about", slot).json()
+        return about
+
+    def metric(self, sample: str, slot: int | None = None) -> float | None:
+        found = re.search(rf"^{re.escape(sample)} (\S+)$", self.get("/metrics", slot).text, re.MULTILINE)
+        return float(found[1]) if found else None
+
+    # -- waiting
+
+    def ready(self, *slots: int) -> "Service":
+        """Wait until the slots (the only one, where none is named) answer."""
+        for slot in slots:
+            until(lambda slot=slot: self.alive() and self.answers(slot), what=f"slot {slot}")  # type: ignore[misc]
+        if not slots:
+            until(lambda: self.alive() and self.lines("ready"), what="the slot")
+        return self
+
+    def alive(self) -> bool:
+        assert self.process.poll() is None, self.text()
+        return True
+
+    def answers(self, slot: int) -> bool:
+        try:
+            return self.get("/work", slot).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def ended(self, within_s: float = 20) -> int:
+        return self.process.wait(within_s)
+
+    def signal(self, sig: signal.Signals, pid: int | None = None) -> None:
+        os.kill(self.process.pid if pid is None else pid, sig)
+
+
+@contextmanager
+def running(directory: Path, tuning: dict[str, Any] | None = None, **environ: str) -> Iterator[Service]:
+    service = Service(directory, tuning or {}, environ)
+    try:
+        yield service
+    finally:
+        family = [psutil.Process(service.process.pid)] if service.process.poll() is None else []
+        family += [child for process in family for child in process.children(recursive=True)]
+        for process in family:
+            process.kill()
+        service.process.wait(10)

@@ -1,0 +1,16 @@
+"""Serves the fake application: `python -m serving.launcher '{"heartbeat_s": 2, ...}'`, with settings from the environment."""
+
+import json
+import sys
+
+from asr_service.errors import StartupError
+from asr_service.serving import Tuning, serve
+from asr_service.settings import load_settings
+from serving.fake_app import FakeApp
+
+if __name__ == "__main__":
+    try:
+        sys.exit(serve(load_settings(), app_factory=FakeApp, tuning=Tuning(**json.loads(sys.argv[1]))))
+    except StartupError as error:
+        sys.stderr.write(f"{error.message}\n")
+        sys.exit(error.exit_code)
