@@ -1,0 +1,129 @@
+"""A model that speaks what it is told to, at the pace and with the faults it is told to."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+from asr_service.audio.features import Features
+from asr_service.engine.devices import Device
+from asr_service.engine.languages import LANGUAGES
+from asr_service.engine.model import Alignment, Encoding, GenerateOptions, Generation, ModelFacts
+
+
+def fake_tokenizer(languages: Sequence[str] = tuple(LANGUAGES)) -> tokenizers.Tokenizer:
+    """Whisper's special tokens over an alphabet of bytes: a letter a token."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    special = ["endoftext", "startoftranscript", *languages, "translate", "transcribe", "startoflm", "startofprev"]
+    special += ["nospeech", "notimestamps", *(f"{step * 0.02:.2f}" for step in range(1501))]
+    tokenizer.add_special_tokens([f"<|{name}|>" for name in special])
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that the model got: its stage, and how many windows of how many frames."""
+
+    stage: str
+    n_windows: int
+    n_frames: int
+    options: GenerateOptions | None = None
+    prompts: tuple[tuple[int, ...], ...] = ()
+
+
+Script = Callable[["FakeModel", Encoding, Sequence[int], GenerateOptions], Generation]
+
+
+def says(text: str, *, until_s: float = 1.0, avg_logprob: float = -0.2, no_speech_prob: float = 0.01) -> Script:
+    """One segment from 0 to `until_s`."""
+
+    def script(model: "FakeModel", *_: object) -> Generation:
+        tokens = (model.at(0.0), *model.tokens(text), model.at(until_s))
+        return Generation(tokens, avg_logprob, no_speech_prob)
+
+    return script
+
+
+@dataclass
+class FakeModel:
+    """`script` answers each window; `before` runs ahead of each call and may sleep, block or raise."""
+
+    script: Script = field(default_factory=lambda: says(" hello"))
+    before: Callable[[Call], None] = lambda _: None
+    language: str = "en"
+    facts: ModelFacts = field(default_factory=lambda: ModelFacts("fake", 80, True, Device("cpu"), "int8", 2))
+    tokenizer: tokenizers.Tokenizer = field(default_factory=fake_tokenizer)
+    calls: list[Call] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def at(self, seconds: float) -> int:
+        return int(self.tokenizer.token_to_id("<|0.00|>")) + round(seconds / 0.02)
+
+    def tokens(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def english_only(self) -> "FakeModel":
+        return replace(self, facts=replace(self.facts, multilingual=False))
+
+    def calls_of(self, stage: str) -> list[Call]:
+        return [call for call in self.calls if call.stage == stage]
+
+    def encode(self, windows: Sequence[Features]) -> list[Encoding]:
+        self._note(Call("encode", len(windows), windows[0].shape[1]))
+        return [_encoding(window) for window in windows]
+
+    def detect_languages(self, encodings: Sequence[Encoding]) -> list[dict[str, float]]:
+        self._note(Call("detect", len(encodings), 2 * len(encodings[0])))
+        return [{self.language: 0.9, "la": 0.1} for _ in encodings]
+
+    def generate(
+        self, encodings: Sequence[Encoding], prompts: Sequence[Sequence[int]], options: GenerateOptions
+    ) -> list[Generation]:
+        self._note(Call("generate", len(encodings), 2 * len(encodings[0]), options, tuple(map(tuple, prompts))))
+        return [
+            self.script(self, encoding, prompt, options) for encoding, prompt in zip(encodings, prompts, strict=True)
+        ]
+
+    def align(
+        self,
+        encodings: Sequence[Encoding],
+        start_sequence: Sequence[int],  # noqa: ARG002
+        text_tokens: Sequence[Sequence[int]],
+        n_frames: Sequence[int],
+    ) -> list[Alignment]:
+        self._note(Call("align", len(encodings), 2 * len(encodings[0])))
+        return [_even(len(tokens), frames) for tokens, frames in zip(text_tokens, n_frames, strict=True)]
+
+    def _note(self, call: Call) -> None:
+        with self._lock:
+            self.calls.append(call)
+        self.before(call)
+
+
+def _encoding(window: Features) -> Encoding:
+    """Loudness by frame: what scripts can tell windows apart by."""
+    return window[:, ::2].mean(axis=0)[:, np.newaxis]
+
+
+def _even(n_tokens: int, n_frames: int) -> Alignment:
+    """Tokens spread evenly over the window, the end of text last."""
+    steps = n_frames // 2
+    pairs = tuple((min(step * (n_tokens + 1) // steps, n_tokens), step) for step in range(steps))
+    return Alignment(pairs, (0.9,) * n_tokens)
+
+
+def sleeping(seconds: float, stage: str = "generate") -> Callable[[Call], None]:
+    """Make a stage last."""
+
+    def before(call: Call) -> None:
+        if call.stage == stage:
+            time.sleep(seconds)
+
+    return before
