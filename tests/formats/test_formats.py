@@ -134,7 +134,7 @@ def test_ndjson_is_a_line_a_segment_and_a_closing_line():
 
 
 def test_ndjson_tells_a_late_failure_in_its_last_line():
-    """A failure after the first segment is a line of its own type, with the error's code and message."""
+    """A failure after the first segment is a line of its own type, its error in the shape of every error body."""
     stream = FORMATS["ndjson"].stream
     assert stream is not None
     line = stream.error("deadline_exceeded", "too late\nby far")
@@ -142,7 +142,7 @@ def test_ndjson_tells_a_late_failure_in_its_last_line():
     assert line.count("\n") == 1
     assert json.loads(line) == {
         "type": "error",
-        "error": {"code": "deadline_exceeded", "message": "too late\nby far"},
+        "error": {"message": "too late\nby far", "type": "server_error", "param": None, "code": "deadline_exceeded"},
     }
 
 

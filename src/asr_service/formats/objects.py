@@ -32,9 +32,12 @@ def closing_line(transcript: Transcript) -> str:
     return _line({"type": "transcript"} | _fields(transcript))
 
 
-def error_line(code: str, message: str) -> str:
-    """Close an answer that failed after it had begun, when its status could no longer say so."""
-    return _line({"type": "error", "error": {"code": code, "message": message}})
+def error_line(code: str, message: str, *, kind: str = "server_error", param: str | None = None) -> str:
+    """Close an answer that failed after it had begun, when its status could no longer say so.
+
+    The error has the shape of every other failure's body.
+    """
+    return _line({"type": "error", "error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
 def _fields(transcript: Transcript) -> dict[str, Any]:

@@ -3,9 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol
 
 from asr_service.formats import objects, plain, subtitles
 from asr_service.transcript import Segment, Transcript
+
+
+class ErrorLine(Protocol):
+    def __call__(self, code: str, message: str, *, kind: str = ..., param: str | None = ...) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +22,7 @@ class LineStream:
 
     segment: Callable[[Segment], str]
     closing: Callable[[Transcript], str]
-    error: Callable[[str, str], str]
-    """From an error's code and message."""
+    error: ErrorLine
 
 
 @dataclass(frozen=True, slots=True)
