@@ -98,12 +98,17 @@ def _fetch_blob(metadata: HfFileMetadata, blob: Path, name: str, progress: Progr
     _check_space(blob.parent, (metadata.size or 0) - have)
     headers = _headers(metadata.location) | ({"Range": f"bytes={have}-"} if have else {})
     with http_stream_backoff(
-        "GET", metadata.location, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, max_retries=0
+        "GET",
+        metadata.location,
+        headers=headers,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        retry_on_exceptions=(),
+        retry_on_status_codes=(),
     ) as response:
         hf_raise_for_status(response)
         have = have if response.status_code == 206 else 0  # noqa: PLR2004 - 200 brings the whole file
         with partial.open("ab" if have else "wb") as file:
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
+            for chunk in response.iter_bytes():  # as they come: a size here would hold back the last before a break
                 file.write(chunk)
                 have += len(chunk)
                 progress(name, have, metadata.size or have)
