@@ -1,0 +1,99 @@
+"""The benchmark counts every clip, asks again when the service is busy, and forgets nobody's silence."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from contestants import service
+from corpus import Clip, read_corpus
+from scoring import Errors
+from wer import ALL, markdown, score
+
+MANIFEST = [
+    {"file": "a.wav", "seconds": 60.0, "language": "en", "reference": "one small step"},
+    {"file": "b.wav", "seconds": 30.0, "language": "fr", "reference": "un petit pas", "category": "telephony"},
+    {"file": "c.wav", "seconds": 30.0, "language": "en", "reference": "", "category": "silence"},
+    {"file": "d.wav", "seconds": 30.0, "language": "en"},
+    {"file": "e.wav", "seconds": 30.0, "language": "en", "reference": "one small step", "duplicate_of": "a.wav"},
+    {"file": "f.wav", "reference": "", "category": "corrupt"},
+]
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Clip]:
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, MANIFEST)))
+    for row in MANIFEST:
+        (tmp_path / str(row["file"])).write_bytes(b"RIFF")
+    return read_corpus(tmp_path)
+
+
+@pytest.fixture
+def busy_service() -> Iterator[str]:
+    """A service that is busy at first, and for which b.wav is no audio."""
+    refused: set[bytes] = set()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            name = body.split(b'filename="')[1][:5]
+            if name not in refused:
+                refused.add(name)
+                return self.answer(503, {"error": {"code": "overloaded"}})
+            if name == b"b.wav":
+                return self.answer(415, {"error": {"code": "unsupported_audio"}})
+            return self.answer(200, {"text": f"heard {name.decode()}", "model": "base"})
+
+        def answer(self, status: int, body: dict[str, object]) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Retry-After", "0.01")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: object) -> None:
+            """No access log."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_the_corpus_is_what_can_be_scored(clips: list[Clip]) -> None:
+    """Lines without a reference, without a length, and copies are left out; a silent one has no language."""
+    assert [(clip.path.name, clip.set_name) for clip in clips] == [
+        ("a.wav", "en, speech"),
+        ("b.wav", "fr, telephony"),
+        ("c.wav", "no speech, silence"),
+    ]
+
+
+def test_an_unanswered_clip_counts_with_all_its_words(clips: list[Clip]) -> None:
+    """Not to answer is no way to a better score."""
+    transcripts = {"a.wav": "One small step!", "b.wav": None, "c.wav": ""}
+    whole, *sets = score(clips, {"them": transcripts, "us": transcripts | {"b.wav": "un petit pas"}})
+    assert (whole.name, whole.n_clips) == (ALL, 2)
+    assert whole.scores == {"them": Errors(3, 6), "us": Errors(0, 6)}
+    assert {row.name: row.unanswered["them"] for row in sets} == {"en, speech": 0, "fr, telephony": 1}
+
+
+def test_the_table_shows_the_difference(clips: list[Clip]) -> None:
+    """One line a set, with both rates and what lies between them."""
+    transcripts: dict[str, str | None] = {"a.wav": "one step", "b.wav": "un petit pas", "c.wav": ""}
+    table = markdown(score(clips, {"them": transcripts, "us": transcripts | {"a.wav": "one small step"}}), {})
+    assert "| all speech | 2 | 1.5 | 6 | 16.67 | 0.00 | -16.67 |" in table.splitlines()
+
+
+def test_a_busy_service_is_asked_again_and_a_refusal_is_kept(clips: list[Clip], busy_service: str) -> None:
+    """503 means later; any other failure is that clip's answer."""
+    transcripts, model = service(clips, busy_service, 2, detect_language=True)
+    assert transcripts == {"a.wav": "heard a.wav", "b.wav": None, "c.wav": "heard c.wav"}
+    assert model == "base"
