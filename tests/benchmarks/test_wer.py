@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from corpus import Clip, read_corpus
 from scoring import Errors
 from wer import ALL, markdown, score
 
-MANIFEST = [
+MANIFEST: list[dict[str, Any]] = [
     {"file": "a.wav", "seconds": 60.0, "language": "en", "reference": "one small step"},
     {"file": "b.wav", "seconds": 30.0, "language": "fr", "reference": "un petit pas", "category": "telephony"},
     {"file": "c.wav", "seconds": 30.0, "language": "en", "reference": "", "category": "silence"},
@@ -27,7 +28,7 @@ MANIFEST = [
 def clips(tmp_path: Path) -> list[Clip]:
     (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, MANIFEST)))
     for row in MANIFEST:
-        (tmp_path / str(row["file"])).write_bytes(b"RIFF")
+        (tmp_path / row["file"]).write_bytes(b"RIFF")
     return read_corpus(tmp_path)
 
 
