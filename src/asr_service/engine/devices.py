@@ -90,7 +90,8 @@ def gpu_status(device: Device) -> Gpu | None:
         return None
     try:
         handles = _visible_handles(os.environ)
-        return _read_gpu(device.index, handles[0 if len(handles) == 1 else device.index])
+        handle = handles[0 if len(handles) == 1 else device.index]
+        return None if handle is None else _read_gpu(device.index, handle)
     except (pynvml.NVMLError, IndexError):
         return None
 
@@ -102,7 +103,8 @@ def device_environment(device: Device, gpus: Sequence[Gpu]) -> dict[str, str]:
     """
     if device.index is None:
         return {_VISIBLE: ""}
-    return {_VISIBLE: gpus[device.index].uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    uuid = next(gpu.uuid for gpu in gpus if gpu.index == device.index)
+    return {_VISIBLE: uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def _parse_one(part: str, spec: str, gpus: Sequence[Gpu]) -> tuple[Device, ...]:
@@ -111,8 +113,9 @@ def _parse_one(part: str, spec: str, gpus: Sequence[Gpu]) -> tuple[Device, ...]:
     if part == "cuda" and gpus:
         return _all_gpus(gpus)
     kind, _, number = part.partition(":")
-    if kind == "cuda" and number.isascii() and number.isdigit() and int(number) < len(gpus):
-        return (Device("cuda", int(number)),)
+    named = [gpu for gpu in gpus if kind == "cuda" and str(gpu.index) == number]
+    if named:
+        return _all_gpus(named)
     there = ", ".join(["cpu", *(f"cuda:{gpu.index} ({gpu.name})" for gpu in gpus)])
     raise ConfigurationError(
         f"ASR_DEVICES={spec!r}: there is no device {part!r}; there is {there}; write `auto`, or names with commas",
@@ -151,32 +154,33 @@ def _nvml_of_process(_pid: int) -> bool:
     return True
 
 
-def _visible_handles(environ: Mapping[str, str]) -> list[Any]:
+def _visible_handles(environ: Mapping[str, str]) -> list[Any | None]:
+    """Give the visible GPUs' handles, None for one that is lost: the others keep their numbers."""
     handles = [handle for index in range(pynvml.nvmlDeviceGetCount()) for handle in _instances(index)]
     if _VISIBLE not in environ:
         return handles
-    chosen: list[Any] = []
+    chosen: list[Any | None] = []
     for token in environ[_VISIBLE].split(","):
-        handle = _handle_named(token.strip(), handles)
-        if handle is None:  # CUDA stops at the first name that it does not know, "-1" among them
+        named = _handles_named(token.strip(), handles)
+        if not named:  # CUDA stops at the first name that it does not know, "-1" among them
             break
-        chosen.append(handle)
+        chosen.append(named[0])
     return chosen
 
 
-def _handle_named(token: str, handles: Sequence[Any]) -> Any | None:
+def _handles_named(token: str, handles: Sequence[Any | None]) -> list[Any | None]:
     if token.isascii() and token.isdigit():
-        return handles[int(token)] if int(token) < len(handles) else None
+        return list(handles[int(token) : int(token) + 1])
     if not token.startswith(("GPU-", "MIG-")):
-        return None
-    return next((handle for handle in handles if pynvml.nvmlDeviceGetUUID(handle).startswith(token)), None)
+        return []
+    return [handle for handle in handles if handle and pynvml.nvmlDeviceGetUUID(handle).startswith(token)]
 
 
-def _instances(index: int) -> list[Any]:
+def _instances(index: int) -> list[Any | None]:
     """Give the GPU itself or, where it is divided, its MIG instances: CUDA cannot use the whole then."""
     gpu = _or_none(lambda: pynvml.nvmlDeviceGetHandleByIndex(index))
     if gpu is None:
-        return []
+        return [None]
     current = _or_none(lambda: pynvml.nvmlDeviceGetMigMode(gpu)[0])
     if current != pynvml.NVML_DEVICE_MIG_ENABLE:
         return [gpu]
@@ -185,13 +189,10 @@ def _instances(index: int) -> list[Any]:
     return [handle for handle in found if handle is not None]
 
 
-def _read_gpus(handles: Sequence[Any]) -> tuple[Gpu, ...]:
-    gpus: list[Gpu] = []
-    for handle in handles:
-        gpu = _or_none(functools.partial(_read_gpu, len(gpus), handle))
-        if gpu is not None:
-            gpus.append(gpu)
-    return tuple(gpus)
+def _read_gpus(handles: Sequence[Any | None]) -> tuple[Gpu, ...]:
+    living = [(index, handle) for index, handle in enumerate(handles) if handle is not None]
+    gpus = (_or_none(functools.partial(_read_gpu, index, handle)) for index, handle in living)
+    return tuple(gpu for gpu in gpus if gpu is not None)
 
 
 def _read_gpu(index: int, handle: Any) -> Gpu:
