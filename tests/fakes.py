@@ -19,8 +19,8 @@ def fake_tokenizer(languages: Sequence[str] = tuple(LANGUAGES)) -> tokenizers.To
     """Whisper's special tokens over an alphabet of bytes: a letter a token."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = tokenizers.Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     special = ["endoftext", "startoftranscript", *languages, "translate", "transcribe", "startoflm", "startofprev"]
     special += ["nospeech", "notimestamps", *(f"{step * 0.02:.2f}" for step in range(1501))]
     tokenizer.add_special_tokens([f"<|{name}|>" for name in special])
@@ -64,7 +64,7 @@ class FakeModel:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def at(self, seconds: float) -> int:
-        return int(self.tokenizer.token_to_id("<|0.00|>")) + round(seconds / 0.02)
+        return (self.tokenizer.token_to_id("<|0.00|>") or 0) + round(seconds / 0.02)
 
     def tokens(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
@@ -109,7 +109,8 @@ class FakeModel:
 
 def _encoding(window: Features) -> Encoding:
     """Loudness by frame: what scripts can tell windows apart by."""
-    return window[:, ::2].mean(axis=0)[:, np.newaxis]
+    loudness: Encoding = window[:, ::2].mean(axis=0)[:, np.newaxis]
+    return loudness
 
 
 def _even(n_tokens: int, n_frames: int) -> Alignment:
