@@ -60,7 +60,7 @@ $(BIN)/python:
 	"$(PYTHON)" -m venv $(VENV)
 
 define install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(1)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement $(1)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 endef
