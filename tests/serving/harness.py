@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 import psutil
+
+from serving.client import Answer, CannotConnect, Lost, ask
 
 T = TypeVar("T")
 
@@ -41,14 +42,15 @@ def until(look: Callable[[], T | None], within_s: float = 20, what: str = "it") 
 class Service:
     """One running master. `directory` holds its sockets, log and faults."""
 
-    def __init__(self, directory: Path, tuning: dict[str, Any], environ: dict[str, str]) -> None:
+    def __init__(self, directory: Path, tuning: Mapping[str, Any], environ: dict[str, str]) -> None:
         self.directory = directory
+        directory.mkdir(exist_ok=True)
         self._log = directory / "log"
         self.faults = directory / "faults"
         self.faults.mkdir(exist_ok=True)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving.launcher", json.dumps(QUICK | tuning)],
+                [sys.executable, "-m", "serving.launcher", json.dumps({**QUICK, **tuning})],
                 env={
                     **os.environ,
                     "PYTHONPATH": str(TESTS),
@@ -80,14 +82,17 @@ class Service:
         return self.directory / "run" / f"slot-{slot}.sock"
 
     @property
+    def metrics_dir(self) -> Path:
+        (directory,) = (self.directory / "run").glob("metrics*")
+        return directory
+
+    @property
     def url(self) -> str:
         return until(lambda: re.search(r"http://127\.0\.0\.1:\d+", self.text()), what="an address")[0]
 
-    def get(self, path: str, slot: int | None = None, timeout_s: float = 20) -> httpx.Response:
-        """Ask over TCP or, where a slot is named, over its socket. Never on a connection that was used before."""
-        transport = httpx.HTTPTransport(uds=None if slot is None else str(self.socket(slot)))
-        with httpx.Client(transport=transport, timeout=timeout_s) as client:
-            return client.get(f"{self.url if slot is None else 'http://slot'}{path}")
+    def get(self, path: str, slot: int | None = None, timeout_s: float = 20) -> Answer:
+        """Ask over TCP or, where a slot is named, over its socket."""
+        return ask(self.url if slot is None else str(self.socket(slot)), path, timeout_s)
 
     def about(self, slot: int | None = None) -> dict[str, Any]:
         about: dict[str, Any] = self.get("/about", slot).json()
@@ -113,8 +118,8 @@ class Service:
 
     def answers(self, slot: int) -> bool:
         try:
-            return self.get("/work", slot).status_code == 200
-        except httpx.TransportError:
+            return self.get("/work", slot).status == 200
+        except (CannotConnect, Lost):
             return False
 
     def ended(self, within_s: float = 20) -> int:
@@ -125,7 +130,7 @@ class Service:
 
 
 @contextmanager
-def running(directory: Path, tuning: dict[str, Any] | None = None, **environ: str) -> Iterator[Service]:
+def running(directory: Path, tuning: Mapping[str, Any] | None = None, **environ: str) -> Iterator[Service]:
     service = Service(directory, tuning or {}, environ)
     try:
         yield service

@@ -1,4 +1,4 @@
-"""Serves the fake application: `python -m serving.launcher '{"heartbeat_s": 2, ...}'`, with settings from the environment."""
+"""Serves the fake application, with settings from the environment: `python -m serving.launcher TUNING_AS_JSON`."""
 
 import json
 import sys

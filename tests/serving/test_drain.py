@@ -1,0 +1,74 @@
+"""SIGTERM: what was accepted is finished, what is new is refused, and it ends."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from serving.harness import running, until
+
+
+def test_the_master_ends_after_the_last_request_even_past_the_heartbeat_limit(tmp_path):
+    """A request longer than Gunicorn's `timeout` completes; meanwhile new ones get 503; then the exit code is 0."""
+    with running(tmp_path, {"heartbeat_s": 1}) as service, ThreadPoolExecutor() as pool:
+        service.ready()
+        long = pool.submit(service.get, "/work?s=3")
+        until(lambda: service.metric('asr_inflight_requests{slot="0"}') == 1)
+        service.signal(signal.SIGTERM)
+        until(lambda: service.get("/work").status == 503, what="a refusal")
+        assert long.result().text == "done"
+        assert service.ended() == 0
+        assert "WORKER TIMEOUT" not in service.text()
+
+
+def test_a_slot_told_to_end_finishes_and_is_replaced(tmp_path):
+    """Its socket goes at once, its request is finished, its successor takes the same slot."""
+    with running(tmp_path, {"heartbeat_s": 1}, ASR_DEVICES="cpu,cpu") as service, ThreadPoolExecutor() as pool:
+        old = service.ready(0, 1).about(0)["pid"]
+        long = pool.submit(service.get, "/work?s=2", 0)
+        until(lambda: service.metric('asr_inflight_requests{slot="0"}', slot=1) == 1)
+        service.signal(signal.SIGTERM, old)
+        until(lambda: not service.socket(0).exists(), within_s=1)
+        assert service.answers(1)
+        assert long.result().text == "done"
+        assert service.ready(0).about(0)["pid"] != old
+        assert service.metric('asr_worker_restarts_total{slot="0"}', slot=1) == 1
+
+
+def test_a_drain_ends_by_its_deadline(tmp_path):
+    """A request that takes longer than the drain may take is cut off, and the service ends."""
+    with running(tmp_path, {"drain_s": 1}) as service, ThreadPoolExecutor() as pool:
+        service.ready()
+        long = pool.submit(service.get, "/work?s=60", None, 90)
+        until(lambda: service.metric('asr_inflight_requests{slot="0"}') == 1)
+        service.signal(signal.SIGTERM)
+        assert service.ended(10) == 0
+        assert long.exception() is not None or long.result().status >= 500
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_does_not_wait(tmp_path, first):
+    """SIGINT ends the service with requests under way, and so does SIGINT after SIGTERM."""
+    with running(tmp_path) as service, ThreadPoolExecutor() as pool:
+        service.ready()
+        long = pool.submit(service.get, "/work?s=60", None, 90)
+        until(lambda: service.metric('asr_inflight_requests{slot="0"}') == 1)
+        service.signal(first)
+        service.signal(signal.SIGINT)
+        assert service.ended(5) == 0
+        assert long.exception() is not None or long.result().status >= 500
+
+
+def test_workers_end_when_their_master_is_gone(tmp_path):
+    """A killed master leaves no worker behind that holds a device and a port."""
+    with running(tmp_path) as service:
+        (worker,) = service.ready().workers()
+        service.signal(signal.SIGKILL)
+        service.ended()
+        until(lambda: "The master has gone" in service.text())
+        until(lambda: not _lives(worker), what="the worker's end")
+
+
+def _lives(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -1,0 +1,66 @@
+"""SIGHUP: every slot anew, and no client the wiser."""
+
+import itertools
+import signal
+import threading
+
+from serving.client import CannotConnect, Lost
+from serving.harness import Service, running, until
+
+
+class Proxy(threading.Thread):
+    """Requests without a pause over the slots in turn, going on to the next slot only where connecting fails."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+        self.enough = threading.Event()
+        self.answers: list[str] = []
+
+    def run(self) -> None:
+        for turn in itertools.count():
+            if self.enough.is_set():
+                return
+            self.answers.append(self._ask(turn))
+
+    def _ask(self, turn: int) -> str:
+        for slot in (turn % 2, (turn + 1) % 2):
+            try:
+                return self.service.get("/work?s=0.05", slot).text
+            except CannotConnect:
+                continue
+            except Lost as error:
+                return repr(error)
+        return "no slot"
+
+
+def test_a_reload_replaces_every_worker_and_no_request_fails(tmp_path):
+    """Slot after slot: never is a slot taken out before the one before it serves again."""
+    with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
+        before = [service.ready(0, 1).about(slot)["pid"] for slot in (0, 1)]
+        clients = [Proxy(service) for _ in range(3)]
+        for client in clients:
+            client.start()
+        (tmp_path / "faults" / "load_s").write_text("0.7")
+        service.signal(signal.SIGHUP)
+        until(lambda: service.lines("reload complete"))
+        for client in clients:
+            client.enough.set()
+            client.join()
+        answers = [answer for client in clients for answer in client.answers]
+        assert len(answers) > 20
+        assert set(answers) == {"done"}
+        assert not set(before) & {service.about(slot)["pid"] for slot in (0, 1)}
+
+
+def test_a_reload_that_fails_leaves_the_other_slots_alone(tmp_path):
+    """What the first slot cannot load, the second is not made to try."""
+    with running(tmp_path, {"boot_margin_s": 0.2}, ASR_DEVICES="cpu,cpu", ASR_MODEL_LOAD_TIMEOUT_S="1") as service:
+        kept = service.ready(0, 1).about(1)["pid"]
+        (tmp_path / "faults" / "fail").write_text("69:the new model is broken")
+        service.signal(signal.SIGHUP)
+        until(lambda: service.lines("The slot did not become ready; reload stops here."))
+        assert service.about(1)["pid"] == kept
+        assert service.answers(1)
+        (tmp_path / "faults" / "fail").unlink()
+        service.ready(0)

@@ -1,0 +1,162 @@
+"""How a service starts, and how it says that it cannot."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from asr_service.errors import ConfigurationError
+from asr_service.serving.sockets import claim_directory, run_directory
+from asr_service.settings import Settings
+from serving.harness import running, until
+
+
+def test_one_slot_answers_503_on_its_port_while_it_loads(tmp_path):
+    """The port is open at once, says that it is not ready, and serves when the model is there."""
+    (tmp_path / "faults").mkdir()
+    (tmp_path / "faults" / "load_s").write_text("1.5")
+    with running(tmp_path) as service:
+        assert service.get("/work").status == 503
+        service.ready()
+        assert service.get("/work").status == 200
+
+
+def test_a_slots_socket_is_there_only_while_the_slot_is_ready(tmp_path):
+    """Each of several slots has a socket of its own, for the owner and the group, that appears when it is ready."""
+    (tmp_path / "faults").mkdir()
+    (tmp_path / "faults" / "load_s.1").write_text("1.5")
+    (tmp_path / "run").mkdir()
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(tmp_path / "run" / "slot-1.sock"))  # as a killed service leaves it
+    stale.close()
+    with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
+        service.ready(0)
+        assert not service.socket(1).exists()
+        service.ready(1)
+        assert [service.about(slot)["slot"] for slot in (0, 1)] == [0, 1]
+        assert len({service.about(slot)["pid"] for slot in (0, 1)}) == 2
+        assert stat.S_IMODE(service.socket(0).stat().st_mode) == 0o660
+        service.signal(signal.SIGTERM)
+        assert service.ended() == 0
+        assert not list((tmp_path / "run").glob("slot-*"))
+
+
+def test_nothing_of_gunicorns_own_doors_is_open(tmp_path):
+    """No control socket, one worker a slot whatever the signals say, no second master."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with running(tmp_path, HOME=str(home), XDG_RUNTIME_DIR=str(home), WEB_CONCURRENCY="3") as service:
+        before = service.ready().workers()
+        for sig in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2, signal.SIGUSR1, signal.SIGWINCH):
+            service.signal(sig)
+        until(lambda: "SIGUSR2 is ignored" in service.text() and "SIGTTIN is ignored" in service.text())
+        assert service.get("/work").status == 200
+        assert service.workers() == before
+        assert not list(home.rglob("*"))
+
+
+def test_a_slot_is_narrowed_to_its_device(tmp_path):
+    """A worker on the CPU sees no GPU, so that no library takes memory on one."""
+    with running(tmp_path) as service:
+        assert service.ready().get("/environment").json()["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_port_that_is_taken_is_named_with_its_holder_and_the_cure(tmp_path):
+    """At once, in one line, with an exit code of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with running(tmp_path, ASR_PORT=str(port)) as service:
+            assert service.ended(5) == 78
+            said = service.text()
+    assert len(said.splitlines()) == 1
+    assert f"port {port}" in said
+    assert f"pid {os.getpid()}" in said
+    assert "ASR_PORT" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ASR_SOCKET_DIR", "/proc/nowhere", "ASR_SOCKET_DIR"),
+        ("ASR_METRICS_DIR", "/proc/nowhere", "ASR_METRICS_DIR"),
+        ("ASR_DEVICES", "cpu,tpu:0", "tpu:0"),
+        ("ASR_HOST", "203.0.113.1", "ASR_HOST"),
+    ],
+)
+def test_a_setting_that_cannot_be_followed_is_named(tmp_path, name, value, says):
+    """Before any worker is started."""
+    with running(tmp_path, **({"ASR_DEVICES": "cpu" if name == "ASR_HOST" else "cpu,cpu"} | {name: value})) as service:
+        assert service.ended(5) == 78
+        assert says in service.text()
+
+
+def test_two_services_do_not_share_a_directory(tmp_path):
+    """Neither takes the other's sockets away; the second says why it cannot start."""
+    with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
+        service.ready(0, 1)
+        with pytest.raises(ConfigurationError, match="another asr-service"):
+            claim_directory(tmp_path / "run")
+        assert service.answers(0)
+
+
+def test_another_users_directory_is_not_taken(tmp_path):
+    """In a directory that all may write, such as /tmp, a link may lead anywhere."""
+    tmp_path.chmod(0o1777)
+    (tmp_path / "asr-service").symlink_to("/")
+    with pytest.raises(ConfigurationError, match="another user"):
+        claim_directory(tmp_path / "asr-service")
+
+
+def test_the_directory_is_systemds_then_the_sessions_then_the_temporary_one(tmp_path):
+    settings = Settings(_env_file=None)
+    assert str(run_directory(settings, {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/x"})) == "/run/a"
+    assert str(run_directory(settings, {"XDG_RUNTIME_DIR": "/x"})) == "/x/asr-service"
+    assert run_directory(settings, {}).name == "asr-service"
+    assert run_directory(Settings(_env_file=None, socket_dir=tmp_path), {}) == tmp_path
+
+
+def test_a_service_none_of_whose_slots_can_start_ends_with_the_reason(tmp_path):
+    """No model anywhere is not tried for ever: the last line is the reason and the exit code is its own."""
+    (tmp_path / "faults").mkdir()
+    (tmp_path / "faults" / "fail").write_text("69:there is no model, and no hub")
+    with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
+        assert service.ended(10) == 69
+        assert service.text().splitlines()[-1] == "there is no model, and no hub"
+
+
+@pytest.mark.parametrize(("fault", "text"), [("boom", "no such file"), ("fail", "3:one"), ("fail", "4:two")])
+def test_a_slot_that_cannot_boot_waits_and_the_others_serve(tmp_path, fault, text):
+    """It is tried again, later each time, and takes part as soon as it can."""
+    (tmp_path / "faults").mkdir()
+    (tmp_path / "faults" / f"{fault}.1").write_text(text)
+    with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
+        service.ready(0)
+        until(lambda: len(service.lines("worker ended")) >= 3)
+        ends = service.lines("worker ended")
+        assert [line["again_in_s"] for line in ends[:3]] == [0.2, 0.4, 0.8]
+        assert all(text.partition(":")[2] in line["reason"] and line["slot"] == 1 for line in ends)
+        assert service.answers(0)
+        (tmp_path / "faults" / f"{fault}.1").unlink()
+        service.ready(1)
+
+
+def test_the_command_says_why_it_cannot_serve(tmp_path):
+    """`asr-service serve` ends with one line for people and a code for programs."""
+    command = "import typer; from asr_service.cli.serve import serve_command; typer.run(serve_command)"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-c", command, "--port", port, "--devices", "cpu"],
+            env=os.environ | {"ASR_SOCKET_DIR": str(tmp_path)},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    assert done.returncode == 78
+    assert re.fullmatch(rf"asr-service cannot serve: port {port} .* ASR_PORT .*\n", done.stderr)

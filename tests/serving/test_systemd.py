@@ -1,0 +1,85 @@
+"""What systemd is told, on a real datagram socket."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from asr_service.serving.systemd import Notifier
+from serving.harness import running, until
+
+
+class Manager:
+    """systemd's end of $NOTIFY_SOCKET."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.socket.setblocking(False)
+        self.heard: list[str] = []
+
+    def hears(self, message: str) -> bool:
+        try:
+            while True:
+                self.heard.append(self.socket.recv(4096).decode())
+        except BlockingIOError:
+            return message in self.heard
+
+
+@pytest.fixture
+def manager(tmp_path):
+    manager = Manager(str(tmp_path / "notify"))
+    yield manager
+    manager.socket.close()
+
+
+def test_systemd_follows_the_slots(tmp_path, manager):
+    """READY comes with the first ready slot and not before, STATUS counts them, the watchdog is fed, STOPPING ends."""
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000", "ASR_DEVICES": "cpu,cpu"}
+    faults = tmp_path / "faults"
+    faults.mkdir()
+    (faults / "load_s").write_text("1")
+    (faults / "load_s.1").write_text("2")
+    with running(tmp_path, None, **environ) as service:
+        until(lambda: manager.hears("READY=1"), what="READY")
+        assert service.lines("ready")
+        until(lambda: manager.hears("STATUS=2 of 2 slots ready"), what="STATUS")
+        order = [message for message in manager.heard if not message.startswith("WATCHDOG")]
+        assert order == [
+            "STATUS=0 of 2 slots ready",
+            "READY=1",
+            "STATUS=1 of 2 slots ready",
+            "STATUS=2 of 2 slots ready",
+        ]
+        assert "NOTIFY_SOCKET" not in service.get("/environment", 0).json()
+        n_pings = manager.heard.count("WATCHDOG=1")
+        until(lambda: manager.hears("WATCHDOG=1") and manager.heard.count("WATCHDOG=1") > n_pings, what="a ping")
+        service.signal(signal.SIGTERM)
+        assert service.ended() == 0
+        assert manager.hears("STOPPING=1")
+
+
+def test_without_systemd_nothing_is_sent(tmp_path):
+    """No socket, a socket that is gone, a watchdog meant for another process: none of them stops the service."""
+    Notifier({}).send("READY=1")
+    gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"})
+    gone.send("READY=1")
+    gone.ping(0)
+
+
+def test_an_abstract_socket_is_understood():
+    """`@name`, which systemd uses in containers."""
+    name = f"asr-service-test-{os.getpid()}"
+    listening = Manager(f"\0{name}")
+    Notifier({"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1000000"}).ping(1.0)
+    assert listening.hears("WATCHDOG=1")
+    listening.socket.close()
+
+
+def test_it_leaves_no_trace_for_children(tmp_path: Path):
+    """Gunicorn would say READY itself, too early, and a worker has nothing to say."""
+    environ = {"NOTIFY_SOCKET": str(tmp_path), "WATCHDOG_USEC": "1", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"}
+    Notifier(environ)
+    assert environ == {"HOME": "/"}
