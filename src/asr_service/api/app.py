@@ -75,6 +75,8 @@ def web_application() -> FastAPI:
         description="Speech to text in 99 languages, and from them into English.",
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the host that the request claimed to be for, and lose the body.
+        redirect_slashes=False,
         exception_handlers={
             AsrError: on_asr_error,
             HTTPException: on_http_error,

@@ -33,7 +33,7 @@ class BodyLimit:
                 return await receive()
             if received == 0:
                 # A length that is too large is refused before a byte is read.
-                self._check(int(announced) if announced.isdigit() else 0)
+                self._check(int(announced) if announced.isdecimal() else 0)
             message = await self._next(receive)
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)

@@ -26,6 +26,7 @@ async def docs() -> HTMLResponse:
         swagger_js_url="/docs/swagger-ui-bundle.js",
         swagger_css_url="/docs/swagger-ui.css",
         swagger_favicon_url="/docs/favicon-32x32.png",
+        swagger_ui_parameters={"validatorUrl": None},  # else it would show the document to a validator on the internet
     )
 
 

@@ -72,13 +72,13 @@ def _either(asked: Value | None, configured: Value) -> Value:
 def _language(language: str | None, task: Task, model: SpeechModel) -> tuple[str | None, bool]:
     """The language's code, None to detect it, and whether to do so in each window."""
     facts = model.facts
-    detect = language is None or language.strip().lower() in {"auto", "auto-per-chunk"}
-    code = None if detect or language is None else parse_language(language)
+    wanted = (language or "auto").strip().lower()
+    code = None if wanted in {"auto", "auto-per-chunk"} else parse_language(wanted)
     if not facts.multilingual:
         return _english_only(code, task, facts.name), False
     if code and model.tokenizer.token_to_id(f"<|{code}|>") is None:
         raise InvalidParameter(f"the model {facts.name} does not know {LANGUAGES[code]}", param="language")
-    return code, detect and language is not None and "chunk" in language
+    return code, wanted == "auto-per-chunk"
 
 
 def _english_only(code: str | None, task: Task, name: str) -> str:

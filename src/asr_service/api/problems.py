@@ -44,6 +44,9 @@ MEANINGS: Mapping[int, str] = {
 }
 
 
+UNEXPECTED = "an unexpected error; the service's log has it"
+
+
 def status_of(error: AsrError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
@@ -57,11 +60,11 @@ def problem(error: AsrError) -> Response:
 
 def _response(status: int, message: str, code: str, param: str | None, headers: Mapping[str, str]) -> Response:
     metrics.FAILURES.labels(code).inc()
-    body = {"error": {"message": message, "type": _kind(status), "param": param, "code": code}}
+    body = {"error": {"message": message, "type": kind_of(status), "param": param, "code": code}}
     return Response(json.dumps(body, ensure_ascii=False), status, headers=dict(headers), media_type="application/json")
 
 
-def _kind(status: int) -> str:
+def kind_of(status: int) -> str:
     return "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
 
 
@@ -83,7 +86,6 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     return _response(error.status_code, message, code, None, error.headers or {})
 
 
-async def on_crash(_request: Request, error: Exception) -> Response:
-    """A defect of ours: the log has the trace, the caller is told no more than that."""
-    log.error("unexpected error", exc_info=error)
-    return _response(500, "an unexpected error; the service's log has it", "internal_error", None, {})
+async def on_crash(_request: Request, _error: Exception) -> Response:
+    """A defect of ours: the log has the trace (by RequestLog), the caller is told no more than that."""
+    return _response(500, UNEXPECTED, "internal_error", None, {})

@@ -43,6 +43,9 @@ class RequestLog:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, observed)
+            except Exception:
+                # It has been answered, or can be no more. Further out nobody knows the request's id.
+                log.exception("unexpected error")
             finally:
                 self._note(scope, status, time.monotonic() - began)
 

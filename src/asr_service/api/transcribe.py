@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from asr_service import metrics
 from asr_service.api.documentation import transcribe_documentation
+from asr_service.api.lines import LinesResponse
 from asr_service.api.parameters import decoding_options, parse_parameters
+from asr_service.api.problems import UNEXPECTED, kind_of, status_of
 from asr_service.api.upload import Upload, receive_upload
 from asr_service.engine.decoding import Task
 from asr_service.engine.service import SpeechService
@@ -45,26 +47,23 @@ async def _answer(request: Request, task: Task) -> Response:
     async with AsyncExitStack() as stack:
         transcriber = service.transcriber
         stack.enter_context(service.admission.permit())
-        started_at = time.monotonic()
         upload = await stack.enter_async_context(receive_upload(request))
-        fmt, events = _begin(upload, task, service, transcriber, started_at)
+        fmt, events = _begin(upload, task, service, transcriber)
         await stack.enter_async_context(aclosing(events))
+        timeout_s = service.settings.request_timeout_s
         if fmt.stream is None:
-            transcript = await _unless_gone(request, lambda: _whole(events, service.settings.request_timeout_s))
+            transcript = await _unless_gone(request, lambda: _whole(events, timeout_s))
             return Response(_rendered(fmt, transcript), media_type=fmt.media_type)
-        first = await _unless_gone(request, lambda: _next(events, service.settings.request_timeout_s))
-        lines = _lines(fmt.stream, first, events, service.settings.request_timeout_s, stack.pop_all())
-        # Nginx must not gather the lines.
-        return StreamingResponse(lines, media_type=fmt.media_type, headers={"x-accel-buffering": "no"})
+        first = await _unless_gone(request, lambda: _next(events, timeout_s))
+        lines = _lines(fmt.stream, first, events, timeout_s)
+        return LinesResponse(lines, held=stack.pop_all(), media_type=fmt.media_type, patience_s=timeout_s)
 
 
-def _begin(
-    upload: Upload, task: Task, service: SpeechService, transcriber: Transcriber, started_at: float
-) -> tuple[Format, Events]:
+def _begin(upload: Upload, task: Task, service: SpeechService, transcriber: Transcriber) -> tuple[Format, Events]:
     asked = parse_parameters(upload.fields)
     fmt = FORMATS[asked.response_format]
     options = decoding_options(asked, task, service.settings, service.loaded_model)
-    deadline = None if fmt.stream else started_at + service.settings.request_timeout_s
+    deadline = None if fmt.stream else time.monotonic() + service.settings.request_timeout_s
     return fmt, transcriber.transcribe(upload.file, options, deadline=deadline)
 
 
@@ -94,20 +93,25 @@ def _too_slow(timeout_s: float) -> DeadlineExceeded:
 
 
 async def _lines(
-    stream: LineStream, first: Segment | Transcript, events: Events, timeout_s: float, held: AsyncExitStack
+    stream: LineStream, first: Segment | Transcript, events: Events, timeout_s: float
 ) -> AsyncGenerator[str]:
-    """Lines of a streamed answer. `held` (permit, upload, events) is let go when the last has been sent."""
-    async with held:
-        event = first
-        try:
-            while isinstance(event, Segment):
-                yield stream.segment(event)
-                event = await _next(events, timeout_s)
-            yield stream.closing(event)
-        except AsrError as error:
-            # The status has been sent; the last line says what happened.
-            metrics.FAILURES.labels(error.code).inc()
-            yield stream.error(error.code, error.message)
+    event = first
+    try:
+        while isinstance(event, Segment):
+            yield stream.segment(event)
+            event = await _next(events, timeout_s)
+        yield stream.closing(event)
+    except AsrError as error:
+        yield _last_words(stream, error)
+    except Exception:
+        log.exception("unexpected error")
+        yield _last_words(stream, AsrError(UNEXPECTED))
+
+
+def _last_words(stream: LineStream, error: AsrError) -> str:
+    """The status has been sent; the last line says what happened."""
+    metrics.FAILURES.labels(error.code).inc()
+    return stream.error(error.code, error.message, kind=kind_of(status_of(error)), param=error.param)
 
 
 def _rendered(fmt: Format, transcript: Transcript) -> str:

@@ -2,18 +2,21 @@
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 
+import structlog
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
 from asr_service import metrics
-from asr_service.errors import ClientGone, MalformedRequest, UnsupportedAudio
+from asr_service.errors import ClientGone, MalformedRequest, Unavailable, UnsupportedAudio
+
+log = structlog.get_logger(__name__)
 
 FILE_FIELDS = ("file", "audio")
 _MAX_FIELDS = 50
@@ -34,7 +37,7 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
     """Receive the whole body: a form with one file, or audio as such.
 
     The file is gone when the context is left. Raises MalformedRequest, UnsupportedAudio, UploadTooLarge,
-    UploadTooSlow, ClientGone.
+    UploadTooSlow, ClientGone, and Unavailable where the disk has no room.
     """
     began = time.monotonic()
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -45,14 +48,23 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
                 metrics.STAGE_DURATION.labels("receive").observe(time.monotonic() - began)
                 yield Upload(file, _once([*query, *fields]))
         elif content_type.startswith(_RAW_TYPES):
-            with tempfile.TemporaryFile() as file:
-                await _spool(request, file)
+            async with _raw(request) as file:
                 metrics.STAGE_DURATION.labels("receive").observe(time.monotonic() - began)
-                yield Upload(cast("BinaryIO", file), _once(query))
+                yield Upload(file, _once(query))
         else:
             raise UnsupportedAudio(_what_to_send(content_type))
     except ClientDisconnect as error:
         raise ClientGone("the client left while it was sending") from error
+
+
+@contextmanager
+def _on_this_disk() -> Iterator[None]:
+    """A disk without room is not the caller's fault, nor for ever."""
+    try:
+        yield
+    except OSError as error:
+        log.error("an upload cannot be kept", error=repr(error))  # noqa: TRY400 - the trace would say no more
+        raise Unavailable("the service has no room for an upload at the moment; try again later") from error
 
 
 def _what_to_send(content_type: str) -> str:
@@ -67,19 +79,25 @@ def _what_to_send(content_type: str) -> str:
 async def _multipart(request: Request) -> AsyncIterator[tuple[BinaryIO, list[tuple[str, str]]]]:
     form = await _parsed(request)
     try:
-        yield _only_file(form), [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+        with _on_this_disk():
+            file = _only_file(form)
+        yield file, [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     finally:
         await form.close()
 
 
 async def _parsed(request: Request) -> FormData:
     try:
-        return await request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
+        with _on_this_disk():
+            return await request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
     except (HTTPException, MultiPartException) as error:
         reason = str(getattr(error, "detail", "") or getattr(error, "message", ""))
         if reason.startswith("Too many files"):
             raise MalformedRequest("send one file a request", param="file") from error
         raise MalformedRequest(f"the form cannot be read: {reason}") from error
+    except ValueError as error:
+        # Codecs of the client's choice (`charset=idna`) fail in ways of their own.
+        raise MalformedRequest("the form cannot be read: its charset does not fit its text; send UTF-8") from error
 
 
 def _only_file(form: FormData) -> BinaryIO:
@@ -103,11 +121,16 @@ def _on_disk(upload: UploadFile) -> BinaryIO:
     return upload.file
 
 
-async def _spool(request: Request, file: IO[bytes]) -> None:
-    async for part in request.stream():
-        file.write(part)
-    file.flush()
-    file.seek(0)
+@asynccontextmanager
+async def _raw(request: Request) -> AsyncIterator[BinaryIO]:
+    with ExitStack() as stack:
+        with _on_this_disk():
+            file = stack.enter_context(tempfile.TemporaryFile())
+            async for part in request.stream():
+                file.write(part)
+            file.flush()
+            file.seek(0)
+        yield cast("BinaryIO", file)
 
 
 def _once(items: Iterable[tuple[str, str]]) -> dict[str, str]:
