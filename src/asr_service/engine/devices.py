@@ -173,7 +173,7 @@ def _handles_named(token: str, handles: Sequence[Any | None]) -> list[Any | None
         return list(handles[int(token) : int(token) + 1])
     if not token.startswith(("GPU-", "MIG-")):
         return []
-    return [handle for handle in handles if handle and pynvml.nvmlDeviceGetUUID(handle).startswith(token)]
+    return [handle for handle in handles if handle is not None and pynvml.nvmlDeviceGetUUID(handle).startswith(token)]
 
 
 def _instances(index: int) -> list[Any | None]:

@@ -1,0 +1,94 @@
+"""`asr-service`: which commands there are. Only the one that is called is imported, so that `--help` is quick."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import typer
+
+from asr_service import __version__
+from asr_service.errors import StartupError
+
+_HELP: Final = """Speech to text over HTTP: Whisper on CTranslate2, on a GPU or a laptop.
+
+\b
+Examples:
+  asr-service serve                    on http://127.0.0.1:8000
+  ASR_MODEL=small asr-service serve    with another model
+  asr-service doctor                   what is wrong here, and its cure
+  asr-service models fetch large-v3    before the first start, or for a machine without a network
+
+Every setting is an ASR_* variable: `asr-service settings` lists them.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A command: a function, or a Typer of several."""
+
+    summary: str
+    module: str
+    attribute: str
+
+
+_COMMANDS: Final = {
+    "serve": _Entry("Serve over HTTP until Ctrl-C or SIGTERM.", "asr_service.cli.serve", "serve_command"),
+    "models": _Entry("List, fetch and verify models.", "asr_service.cli.models", "models_app"),
+    "doctor": _Entry("Look for what is wrong, and name its cure.", "asr_service.cli.doctor", "doctor_command"),
+    "settings": _Entry("Print every setting and its value.", "asr_service.cli.settings", "settings_command"),
+    "openapi": _Entry("Print the API's OpenAPI document.", "asr_service.cli.openapi", "openapi_command"),
+}
+
+
+def main() -> None:
+    """Run the command line. A service that cannot start ends with its error's own exit code: 69, 78 or 1."""
+    try:
+        build(sys.argv[1:])()
+    except StartupError as error:
+        typer.echo(f"asr-service: {error.message}", err=True)
+        sys.exit(error.exit_code)
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """Make the command line for these arguments: the command that they name is whole, the others are a line of help."""
+    app = typer.Typer(
+        name="asr-service", help=_HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+    app.callback()(_root)
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    completing = "_ASR_SERVICE_COMPLETE" in os.environ
+    for name, entry in _COMMANDS.items():
+        if name == named or completing:
+            _add(app, name, entry)
+        else:
+            app.command(name, help=entry.summary)(_not_called)
+    return app
+
+
+def _add(app: typer.Typer, name: str, entry: _Entry) -> None:
+    command = getattr(importlib.import_module(entry.module), entry.attribute)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name, help=entry.summary)
+    else:
+        app.command(name)(command)
+
+
+def _not_called() -> None:
+    """Stand in the help for a command that was not asked for."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"asr-service {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
