@@ -41,6 +41,12 @@ sys.addaudithook(_refuse_the_network)
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run asynchronous tests as the service runs: on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def base_model_dir(request: pytest.FixtureRequest) -> Path:
     """Give the folder of Whisper base, joined from the packages of the extra base-model; made once and kept."""
     if packaged_parts() is None:

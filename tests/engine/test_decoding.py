@@ -1,0 +1,88 @@
+"""Prompts, and the rules that send a window round again."""
+
+import pytest
+
+from asr_service.engine.decoding import DecodingOptions, Verdict, Vocabulary, compression_ratio, generate_options, judge
+from asr_service.engine.model import Generation
+from fakes import fake_tokenizer
+
+TOKENIZER = fake_tokenizer()
+VOCABULARY = Vocabulary(TOKENIZER, multilingual=True)
+
+
+def named(*names: str) -> tuple[int, ...]:
+    ids = [TOKENIZER.token_to_id(f"<|{name}|>") for name in names]
+    return tuple(token for token in ids if token is not None)
+
+
+def text(words: str) -> tuple[int, ...]:
+    return tuple(TOKENIZER.encode(words, add_special_tokens=False).ids)
+
+
+def test_a_prompt_names_language_and_task():
+    """Start, language, task; without timestamps the model is told so."""
+    assert VOCABULARY.prompt(DecodingOptions(), "fr").tokens == named("startoftranscript", "fr", "transcribe")
+    assert VOCABULARY.prompt(DecodingOptions(task="translate", timestamps=False), "de").tokens == named(
+        "startoftranscript", "de", "translate", "notimestamps"
+    )
+
+
+def test_an_english_only_model_is_told_neither():
+    """Its vocabulary has no language and no task."""
+    vocabulary = Vocabulary(TOKENIZER, multilingual=False)
+    assert vocabulary.prompt(DecodingOptions(), "en").tokens == named("startoftranscript")
+
+
+def test_hotwords_and_prompt_come_before_the_start():
+    """As text said before; blank ones are none."""
+    prompt = VOCABULARY.prompt(DecodingOptions(hotwords="ab", initial_prompt=" cd "), "en")
+    assert prompt.tokens == (
+        *named("startofprev"), *text(" ab"), *text(" cd"), *named("startoftranscript", "en", "transcribe")
+    )  # fmt: skip
+    assert prompt.tokens[prompt.sot_index] == named("startoftranscript")[0]
+    assert VOCABULARY.prompt(DecodingOptions(initial_prompt="  "), "en").sot_index == 0
+
+
+def test_a_long_prompt_leaves_half_of_the_decoder_to_the_answer():
+    """Prompt and answer share 448 tokens."""
+    options = DecodingOptions(hotwords="a" * 1000, initial_prompt="b" * 1000)
+    prompt = VOCABULARY.prompt(options, "en")
+    assert len(prompt.tokens) <= 224 + 3
+    assert generate_options(options, prompt, 0.0, ()).max_length == 448
+
+
+def test_max_new_tokens_bounds_the_answer():
+    """Counted after the prompt."""
+    options = DecodingOptions(max_new_tokens=10)
+    prompt = VOCABULARY.prompt(options, "en")
+    assert generate_options(options, prompt, 0.0, ()).max_length == len(prompt.tokens) + 10
+
+
+def test_languages_share_a_batch_and_lengths_do_not():
+    """What CTranslate2 asks of a batch."""
+    shapes = {VOCABULARY.prompt(DecodingOptions(), language).shape for language in ("en", "fr")}
+    assert len(shapes) == 1
+    assert VOCABULARY.prompt(DecodingOptions(initial_prompt="x"), "en").shape not in shapes
+
+
+@pytest.mark.parametrize(
+    ("avg_logprob", "no_speech_prob", "ratio", "verdict"),
+    [
+        (-0.3, 0.1, 1.5, Verdict.GOOD),
+        (-0.3, 0.9, 1.5, Verdict.GOOD),
+        (-0.3, 0.1, 2.5, Verdict.REPETITIVE),
+        (-1.1, 0.1, 1.5, Verdict.UNLIKELY),
+        (-1.1, 0.7, 1.5, Verdict.SILENT),
+        (-1.1, 0.7, 2.5, Verdict.SILENT),
+    ],
+)
+def test_whispers_rules(avg_logprob: float, no_speech_prob: float, ratio: float, verdict: Verdict):
+    """Compression ratio 2.4, log-probability -1.0, no-speech 0.6."""
+    assert judge(Generation((), avg_logprob, no_speech_prob), ratio) is verdict
+
+
+def test_text_that_repeats_itself_compresses_far():
+    """The ratio tells a loop from speech; no text has none."""
+    assert compression_ratio("so it goes " * 40) > 2.4
+    assert compression_ratio("The quick brown fox jumps over the lazy dog.") < 1.5
+    assert compression_ratio(" ") == 0.0

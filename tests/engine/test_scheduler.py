@@ -1,0 +1,225 @@
+"""The queue and its threads: every future resolves, and one window's trouble is its own."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from asr_service.engine.batch import Batch, Job, Stage
+from asr_service.engine.scheduler import Scheduler
+from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, Overloaded
+
+LIMITS = {Stage.ENCODE: 4, Stage.GENERATE: 4, Stage.ALIGN: 4}
+
+
+def job(payload: Any = None, *, owner: int = 0, deadline_in_s: float = 60.0) -> Job:
+    now = time.monotonic()
+    return Job(Stage.GENERATE, "k", owner, payload, audio_s=1.0, deadline=now + deadline_in_s, enqueued_at=now)
+
+
+@contextmanager
+def running(
+    run: Callable[[Batch], Sequence[Any]], *, on_failure: Callable[[str], None] = lambda _: None
+) -> Iterator[Scheduler]:
+    scheduler = Scheduler(run, LIMITS, n_threads=1, on_failure=on_failure)
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        scheduler.stop()
+        scheduler.join(5)
+
+
+class Gate:
+    """Holds the model until it is opened, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+        self.batches: list[list[Any]] = []
+
+    def __call__(self, batch: Batch) -> list[Any]:
+        self.batches.append([each.payload for each in batch.jobs])
+        self.entered.set()
+        assert self.open.wait(10)
+        return [each.payload for each in batch.jobs]
+
+
+def held(scheduler: Scheduler, gate: Gate) -> "Future[Any]":
+    """Keep the only thread in a call, so that what is sent next has to queue."""
+    future = scheduler.submit(job("first"))
+    assert gate.entered.wait(5)
+    return future
+
+
+def test_what_arrives_during_a_call_shares_the_next():
+    """No waiting to fill a batch: the first goes alone, and those that came meanwhile go together."""
+    gate = Gate()
+    with running(gate) as scheduler:
+        first = held(scheduler, gate)
+        others = [scheduler.submit(job(name, owner=owner)) for owner, name in enumerate("abc", start=1)]
+        gate.open.set()
+        assert [future.result(5) for future in (first, *others)] == ["first", "a", "b", "c"]
+    assert gate.batches == [["first"], ["a", "b", "c"]]
+
+
+def test_one_bad_window_does_not_fail_its_neighbours():
+    """A batch that raises is tried again window by window; only the bad one fails, after three tries in all."""
+    tries: list[Any] = []
+    gate = Gate()
+
+    def run(batch: Batch) -> list[Any]:
+        results = gate(batch)
+        tries.extend(results)
+        if "poison" in results:
+            raise ValueError("cannot")
+        return results
+
+    with running(run) as scheduler:
+        held(scheduler, gate)
+        good, bad, fine = (scheduler.submit(job(name)) for name in ("good", "poison", "fine"))
+        gate.open.set()
+        assert good.result(5) == "good"
+        assert fine.result(5) == "fine"
+        with pytest.raises(InferenceFailed):
+            bad.result(5)
+    assert tries.count("poison") == 3
+
+
+def test_a_window_that_fails_once_is_not_failed():
+    """A passing fault costs a retry, not the answer."""
+    faults = [ValueError("once")]
+
+    def run(batch: Batch) -> list[Any]:
+        if faults:
+            raise faults.pop()
+        return ["done"] * len(batch.jobs)
+
+    with running(run) as scheduler:
+        assert scheduler.submit(job()).result(5) == "done"
+
+
+def test_out_of_memory_halves_the_batch_and_is_remembered():
+    """Every window is still answered, and later batches are no larger than what fitted."""
+    gate, sizes = Gate(), []
+
+    def run(batch: Batch) -> list[Any]:
+        sizes.append(len(batch.jobs))
+        if len(batch.jobs) > 2:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return gate(batch)
+
+    with running(run) as scheduler:
+        held(scheduler, gate)
+        futures = [scheduler.submit(job(number)) for number in range(8)]
+        gate.open.set()
+        assert [future.result(5) for future in futures] == list(range(8))
+        assert scheduler.limit(Stage.GENERATE) == 2
+    assert sizes == [1, 4, 2, 2, 2, 2]
+
+
+def test_a_single_window_that_finds_no_memory_may_come_again():
+    """Where not even one window fits, the caller is told to come later, and the worker lives."""
+
+    def run(batch: Batch) -> list[Any]:
+        if batch.jobs[0].payload == "large":
+            raise RuntimeError("CUDA failed with error out of memory")
+        return ["done"]
+
+    with running(run) as scheduler:
+        with pytest.raises(Overloaded):
+            scheduler.submit(job("large")).result(5)
+        assert scheduler.submit(job("small")).result(5) == "done"
+
+
+def test_a_lost_device_ends_the_engine_and_nobody_waits():
+    """Whoever is running, queued or comes later gets EngineStopped, and the failure is told once."""
+    gate, told = Gate(), []
+
+    def run(batch: Batch) -> list[Any]:
+        gate(batch)
+        raise RuntimeError("CUDA failed with error unspecified launch failure")
+
+    with running(run, on_failure=told.append) as scheduler:
+        waiting = [held(scheduler, gate), scheduler.submit(job())]
+        gate.open.set()
+        for future in waiting:
+            with pytest.raises(EngineStopped):
+                future.result(5)
+        with pytest.raises(EngineStopped):
+            scheduler.submit(job())
+    assert len(told) == 1
+
+
+def test_a_thread_that_dies_leaves_no_future_behind():
+    """Even a defect in the engine itself, here a result too few, resolves every future."""
+    told: list[str] = []
+    with running(lambda _: [], on_failure=told.append) as scheduler, pytest.raises(EngineStopped):
+        scheduler.submit(job()).result(5)
+    assert len(told) == 1
+
+
+def test_a_job_whose_request_has_gone_costs_nothing():
+    """Cancelled and forgotten jobs are dropped when the batch is formed."""
+    gate = Gate()
+    with running(gate) as scheduler:
+        held(scheduler, gate)
+        cancelled, forgotten, kept = (scheduler.submit(job(name, owner=owner)) for owner, name in enumerate("abc"))
+        cancelled.cancel()
+        scheduler.forget(1)
+        gate.open.set()
+        assert kept.result(5) == "c"
+        with pytest.raises(CancelledError):
+            forgotten.result(5)
+    assert gate.batches == [["first"], ["c"]]
+
+
+def test_a_job_past_its_deadline_is_not_run():
+    """It is answered with DeadlineExceeded instead."""
+    gate = Gate()
+    with running(gate) as scheduler:
+        held(scheduler, gate)
+        late = scheduler.submit(job("late", deadline_in_s=-1))
+        gate.open.set()
+        with pytest.raises(DeadlineExceeded):
+            late.result(5)
+    assert gate.batches == [["first"]]
+
+
+def test_stopping_answers_those_that_wait_and_lets_the_running_finish():
+    """No future is left open by a stop."""
+    gate = Gate()
+    with running(gate) as scheduler:
+        first, second = held(scheduler, gate), scheduler.submit(job())
+        scheduler.stop()
+        with pytest.raises(EngineStopped):
+            second.result(5)
+        gate.open.set()
+        assert first.result(5) == "first"
+
+
+def test_the_measured_speed_gives_the_expected_wait():
+    """Seconds of audio over busy seconds: work that takes 0.05 s a second of audio makes 20 s of it wait about 1 s."""
+
+    def run(batch: Batch) -> list[Any]:
+        time.sleep(0.05 * len(batch.jobs))
+        return [None] * len(batch.jobs)
+
+    with running(run) as scheduler:
+        for future in [scheduler.submit(job()) for _ in range(8)]:
+            future.result(5)
+        assert scheduler.speed.time_for(20.0) == pytest.approx(1.0, rel=0.5)
+
+
+def test_a_call_that_outlives_its_deadline_shows():
+    """What the watchdog looks at: how far the latest running call is past its jobs' deadlines."""
+    gate = Gate()
+    with running(gate) as scheduler:
+        assert scheduler.overdue_s(time.monotonic()) == float("-inf")
+        scheduler.submit(job(deadline_in_s=1.0))
+        assert gate.entered.wait(5)
+        assert scheduler.overdue_s(time.monotonic() + 11) == pytest.approx(10, abs=1)
+        gate.open.set()

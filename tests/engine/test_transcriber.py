@@ -1,0 +1,307 @@
+"""One request from its file to its transcript, through real decoder children and a fake model."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from asr_service.engine.decoding import DecodingOptions
+from asr_service.engine.model import Encoding, GenerateOptions, Generation
+from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
+from asr_service.transcript import Segment, Transcript
+from engines import engine_around, loud, until
+from fakes import Call, FakeModel, says
+
+EVERYTHING = DecodingOptions(vad_filter=False)
+ENGLISH = DecodingOptions(vad_filter=False, language="en")
+
+
+async def test_a_long_recording_comes_out_whole_and_in_order():
+    """150 s in windows of at most 30 s: segments are numbered, in order, and reach from the start to the end."""
+    async with engine_around(FakeModel(says(" and", until_s=20.0))) as engine:
+        transcript = await engine.transcript(engine.recording(loud(150)), EVERYTHING)
+    assert transcript.duration == 150
+    assert transcript.duration_after_vad == 150
+    assert [segment.id for segment in transcript.segments] == list(range(len(transcript.segments)))
+    starts = [segment.start for segment in transcript.segments]
+    assert starts == sorted(starts)
+    assert starts[0] == 0
+    assert 150 - starts[-1] <= 30
+    assert transcript.text == " ".join(["and"] * len(starts))
+
+
+async def test_the_language_is_detected_once_and_holds_for_the_request():
+    """The first window's sound tells it; the other windows are told, and encoded no second time."""
+    async with engine_around(FakeModel(language="fr")) as engine:
+        transcript = await engine.transcript(engine.recording(loud(100)), EVERYTHING)
+        french = engine.model.tokenizer.token_to_id("<|fr|>")
+    assert (transcript.language, transcript.language_probability) == ("fr", 0.9)
+    assert {segment.language for segment in transcript.segments} == {"fr"}
+    assert len(engine.model.calls_of("detect")) == 1
+    assert all(french in prompt for call in engine.model.calls_of("generate") for prompt in call.prompts)
+    assert len(engine.model.calls_of("encode")) == sum(call.n_windows for call in engine.model.calls_of("generate"))
+
+
+async def test_each_window_may_have_its_own_language():
+    """Where it is asked for."""
+    async with engine_around(FakeModel(language="fr")) as engine:
+        await engine.transcript(engine.recording(loud(100)), DecodingOptions(vad_filter=False, language_per_chunk=True))
+    assert len(engine.model.calls_of("detect")) == len(engine.model.calls_of("encode")) > 1
+
+
+async def test_silence_never_reaches_the_model():
+    """An empty transcript, without a language."""
+    async with engine_around(FakeModel()) as engine:
+        transcript = await engine.transcript(engine.recording(np.zeros(100 * 16_000)), DecodingOptions())
+    assert (transcript.text, transcript.segments, transcript.language) == ("", (), None)
+    assert transcript.duration == 100
+    assert engine.model.calls == []
+
+
+async def test_segments_leave_while_later_windows_are_under_way():
+    """The first segment does not wait for the last window: here the third and all after it are held."""
+    gate = threading.Event()
+    done = 0
+
+    def before(call: Call) -> None:
+        nonlocal done
+        if call.stage == "generate":
+            assert done < 2 or gate.wait(10)
+            done += call.n_windows
+
+    async with engine_around(FakeModel(before=before), windows_ahead=2) as engine:
+        events = engine.events(engine.recording(loud(100)), ENGLISH)
+        assert isinstance(await anext(events), Segment)
+        gate.set()
+        assert isinstance([event async for event in events][-1], Transcript)
+
+
+async def test_no_more_windows_than_allowed_are_ahead_of_the_reader():
+    """A reader that stops reading stops the work: memory holds a few windows, not the recording."""
+    async with engine_around(FakeModel(), windows_ahead=2) as engine:
+        events = engine.events(engine.recording(loud(300)), ENGLISH)
+        await anext(events)
+        await until(lambda: not engine.scheduler.busy)
+        await asyncio.sleep(0.05)
+        assert sum(call.n_windows for call in engine.model.calls_of("generate")) <= 4
+        await events.aclose()
+
+
+async def test_a_reader_that_leaves_ends_the_work():
+    """Queued windows are dropped and nothing more is inferred."""
+    async with engine_around(FakeModel(before=lambda _: time.sleep(0.02))) as engine:
+        events = engine.events(engine.recording(loud(300)), ENGLISH)
+        await anext(events)
+        await events.aclose()
+        await until(lambda: not engine.scheduler.busy)
+        done = len(engine.model.calls)
+        await asyncio.sleep(0.1)
+        assert len(engine.model.calls) == done
+        assert engine.scheduler.depth == 0
+
+
+async def test_a_task_cancelled_while_queued_leaves_nothing_behind():
+    """As when the client goes before its first answer."""
+    gate = threading.Event()
+    async with engine_around(FakeModel(before=lambda _: gate.wait(10) and None)) as engine:
+        tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(3)]
+        await until(lambda: engine.scheduler.depth >= 2)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert engine.scheduler.depth == 0
+        gate.set()
+        await until(lambda: not engine.scheduler.busy)
+        assert len(engine.model.calls) == 1
+
+
+async def test_a_short_clip_does_not_wait_for_a_long_recording():
+    """The scheduler goes round the requests."""
+    async with engine_around(FakeModel(before=lambda _: time.sleep(0.01))) as engine:
+        long = asyncio.create_task(engine.transcript(engine.recording(loud(600)), ENGLISH))
+        await until(lambda: len(engine.model.calls) > 3)
+        await engine.transcript(engine.recording(loud(3)), ENGLISH)
+        assert not long.done()
+        await long
+
+
+async def test_doubtful_windows_are_sampled_hotter_and_alone():
+    """The rule fails at 0 and 0.2 and holds at 0.4: that window took three tries, the others one."""
+    n_tries = 0
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        nonlocal n_tries
+        if encoding[10, 0] < 0.4:  # the window with the tone, quiet in most bands
+            n_tries += 1
+            if options.temperature < 0.4:
+                return says(" la" * 100)(model, encoding, prompt, options)
+        return says(" fine", until_s=5.0)(model, encoding, prompt, options)
+
+    tone = 0.3 * np.sin(np.arange(20 * 16_000) / 16_000 * 2 * np.pi * 440)
+    samples = np.concatenate([loud(25), np.zeros(8_000), tone])
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(samples), ENGLISH)
+    assert n_tries == 3
+    assert [segment.temperature for segment in transcript.segments] == [0.0, 0.4]
+    assert {
+        call.n_windows for call in engine.model.calls_of("generate") if call.options and call.options.temperature
+    } == {1}
+
+
+async def test_a_temperature_asked_for_is_the_only_one():
+    """Above 0 there is no fallback."""
+    async with engine_around(FakeModel(says(" no", avg_logprob=-3.0))) as engine:
+        options = DecodingOptions(vad_filter=False, language="en", temperature=0.3)
+        transcript = await engine.transcript(engine.recording(loud(5)), options)
+    assert [call.options.temperature for call in engine.model.calls_of("generate") if call.options] == [0.3]
+    assert transcript.text == "no"
+
+
+async def test_where_every_temperature_fails_the_likeliest_is_taken():
+    """A poor transcript is better than none."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        likely = -1.2 if options.temperature == 0.6 else -2.0
+        return says(f" t{options.temperature}", avg_logprob=likely)(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert transcript.text == "t0.6"
+
+
+async def test_a_window_without_speech_says_nothing():
+    """Improbable text over what sounds like no speech is left out."""
+    async with engine_around(FakeModel(says(" thank you", avg_logprob=-1.5, no_speech_prob=0.9))) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert transcript.segments == ()
+
+
+async def test_what_the_model_left_of_a_window_gets_a_window_of_its_own():
+    """The model stops at 4 s of 10 s: the rest is transcribed too, at its own time."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        if len(engine.model.calls_of("generate")) == 1:
+            tokens = (model.at(0.0), *model.tokens(" one"), model.at(4.0), model.at(4.0), *model.tokens(" tw"))
+            return Generation(tokens, -0.2, 0.0)
+        return says(" two", until_s=5.0)(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(10)), ENGLISH)
+    assert [(segment.text, segment.start, segment.end) for segment in transcript.segments] == [
+        (" one", 0.0, 4.0),
+        (" two", 4.0, 9.0),
+    ]
+
+
+async def test_words_are_timed_within_their_recording():
+    """In order, each within its segment, together the segment's text."""
+    async with engine_around(FakeModel(says(" one two, three", until_s=9.0))) as engine:
+        options = DecodingOptions(vad_filter=False, language="en", word_timestamps=True)
+        transcript = await engine.transcript(engine.recording(loud(10)), options)
+    (segment,) = transcript.segments
+    assert segment.words is not None
+    assert [word.word for word in segment.words] == [" one", " two,", " three"]
+    times = [time for word in segment.words for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert (segment.start, segment.end) == (times[0], times[-1])
+
+
+class TestShortContext:
+    """The encoder gets the speech and a margin, and the guards send doubtful windows round at full context."""
+
+    async def test_a_short_clip_is_encoded_short(self):
+        """5 s of speech take 12 s of context, not 30."""
+        async with engine_around(FakeModel(), short_context=True) as engine:
+            await engine.transcript(engine.recording(loud(5)), ENGLISH)
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1200]
+
+    @pytest.mark.parametrize(
+        "doubtful", [says(" la" * 100), says(" hm", avg_logprob=-1.5)], ids=["repetitive", "unlikely"]
+    )
+    async def test_a_doubtful_window_is_encoded_in_full(self, doubtful):
+        """And decoded again at temperature 0 before any sampling."""
+
+        def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+            return (doubtful if len(encoding) < 1500 else says(" yes"))(model, encoding, prompt, options)
+
+        async with engine_around(FakeModel(script), short_context=True) as engine:
+            transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1200, 3000]
+        assert (transcript.text, transcript.segments[0].temperature) == ("yes", 0.0)
+
+    async def test_text_after_the_speech_has_ended_is_doubtful(self):
+        """A segment that starts in the margin is dropped, and the window done again."""
+
+        def script(model: FakeModel, encoding: Encoding, *_: object) -> Generation:
+            late = (model.at(7.0), *model.tokens(" and"), model.at(9.0)) if len(encoding) < 1500 else ()
+            return Generation((model.at(0.0), *model.tokens(" yes"), model.at(5.0), *late), -0.2, 0.0)
+
+        async with engine_around(FakeModel(script), short_context=True) as engine:
+            transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1200, 3000]
+        assert transcript.text == "yes"
+
+    async def test_words_want_the_whole_context(self):
+        """Alignment was made for 30 s."""
+        options = DecodingOptions(vad_filter=False, language="en", word_timestamps=True)
+        async with engine_around(FakeModel(), short_context=True) as engine:
+            await engine.transcript(engine.recording(loud(5)), options)
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [3000]
+
+
+async def test_what_is_not_audio_is_refused():
+    """By the decoder, before the model is asked."""
+    async with engine_around(FakeModel()) as engine:
+        with pytest.raises(UnsupportedAudio):
+            await engine.transcript(engine.file(b"no audio at all"), ENGLISH)
+    assert engine.model.calls == []
+
+
+async def test_a_window_that_always_fails_fails_its_request_alone():
+    """The neighbour in the queue is answered."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        if model.tokens(" poison")[1] in prompt:
+            raise ValueError("cannot")
+        return says(" fine")(model, encoding, prompt, options)
+
+    poison = DecodingOptions(vad_filter=False, language="en", hotwords="poison")
+    neighbour = DecodingOptions(vad_filter=False, language="en", hotwords="medium")
+    async with engine_around(FakeModel(script)) as engine:
+        bad, good = await asyncio.gather(
+            engine.transcript(engine.recording(loud(5)), poison),
+            engine.transcript(engine.recording(loud(5)), neighbour),
+            return_exceptions=True,
+        )
+    assert isinstance(bad, InferenceFailed)
+    assert isinstance(good, Transcript)
+
+
+async def test_a_deadline_ends_a_request_that_waits():
+    """With DeadlineExceeded, not with silence."""
+    gate = threading.Event()
+    async with engine_around(FakeModel(before=lambda _: gate.wait(10) and None)) as engine:
+        running = asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH))
+        await until(lambda: bool(engine.model.calls))
+        events = engine.events(engine.recording(loud(5)), ENGLISH, time.monotonic() - 1)
+        waiting = asyncio.ensure_future(anext(events))
+        await until(lambda: engine.scheduler.depth == 1)
+        gate.set()
+        with pytest.raises(DeadlineExceeded):
+            await waiting
+        await running
+
+
+async def test_nobody_waits_for_an_engine_that_ended():
+    """A request under way gets EngineStopped."""
+    gate = threading.Event()
+    async with engine_around(FakeModel(before=lambda _: gate.wait(10) and None)) as engine:
+        tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(2)]
+        await until(lambda: engine.scheduler.depth == 1)
+        engine.scheduler.stop()
+        gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, EngineStopped) for result in results)

@@ -1,0 +1,99 @@
+"""An engine around a fake model, with real decoder children."""
+
+import asyncio
+import io
+import tempfile
+import wave
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from asr_service.audio.features import LogMel
+from asr_service.audio.ingest import DecodeLimits, DecoderPool
+from asr_service.engine.batch import Stage
+from asr_service.engine.calls import run_batch
+from asr_service.engine.decoding import DecodingOptions, Vocabulary
+from asr_service.engine.scheduler import Scheduler
+from asr_service.engine.transcriber import Limits, Transcriber
+from asr_service.engine.windows import WindowDecoder
+from asr_service.transcript import Segment, Transcript
+from fakes import FakeModel
+
+RATE = 16_000
+
+
+def wav(samples: np.ndarray) -> bytes:
+    """A WAV file of float samples at 16 kHz."""
+    data = io.BytesIO()
+    with wave.open(data, "wb") as out:
+        out.setparams((1, 2, RATE, 0, "NONE", ""))
+        out.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return data.getvalue()
+
+
+def loud(seconds: float) -> np.ndarray:
+    """Noise: to be transcribed with vad_filter off."""
+    return np.random.default_rng(1).uniform(-0.5, 0.5, int(seconds * RATE)).astype(np.float32)
+
+
+@dataclass
+class Engine:
+    """A transcriber, and what is under it."""
+
+    transcriber: Transcriber
+    scheduler: Scheduler
+    model: FakeModel
+    files: ExitStack
+
+    def recording(self, samples: np.ndarray) -> BinaryIO:
+        return self.file(wav(samples))
+
+    def file(self, data: bytes) -> BinaryIO:
+        """On disk, open at its beginning, gone with the engine."""
+        file = self.files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        file.write(data)
+        file.flush()
+        file.seek(0)
+        return cast("BinaryIO", file)
+
+    def events(
+        self, file: BinaryIO, options: DecodingOptions, deadline: float | None = None
+    ) -> AsyncGenerator[Segment | Transcript]:
+        return self.transcriber.transcribe(file, options, deadline=deadline)
+
+    async def transcript(self, file: BinaryIO, options: DecodingOptions) -> Transcript:
+        events = [event async for event in self.events(file, options)]
+        assert isinstance(events[-1], Transcript)
+        return events[-1]
+
+
+@asynccontextmanager
+async def engine_around(
+    model: FakeModel, *, chunk_s: float = 30.0, windows_ahead: int = 4, short_context: bool = False
+) -> AsyncIterator[Engine]:
+    decoders = DecoderPool(DecodeLimits(max_audio_s=3600), spares=1)
+    await decoders.start()
+    limits = {Stage.ENCODE: 1, Stage.GENERATE: 4, Stage.ALIGN: 4}
+    scheduler = Scheduler(lambda batch: run_batch(model, batch), limits, n_threads=1, on_failure=lambda _: None)
+    scheduler.start()
+    multilingual = model.facts.multilingual
+    vocabulary = Vocabulary(model.tokenizer, multilingual=multilingual)
+    windows = WindowDecoder(scheduler, vocabulary, LogMel(80), multilingual=multilingual, short_context=short_context)
+    bounds = Limits(block_length_s=60, chunk_length_s=chunk_s, windows_ahead=windows_ahead, request_timeout_s=30)
+    try:
+        with ExitStack() as files:
+            yield Engine(Transcriber(decoders, windows, scheduler, bounds, "fake"), scheduler, model, files)
+    finally:
+        scheduler.stop()
+        scheduler.join(5)
+        await decoders.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until it does; 10 s at most."""
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - threads cannot set an asyncio event
+            await asyncio.sleep(0.005)
