@@ -11,9 +11,12 @@ import os
 import socket
 import struct
 import sys
+from typing import Final
 
 from asr_service.audio import decoder_media, decoder_protocol, decoder_sandbox
 from asr_service.audio.decoder_protocol import DecodeLimits, Outcome
+
+_ROOM_BYTES: Final = 32 * 1024 * 1024
 
 
 class _Channel:
@@ -59,6 +62,7 @@ def main(arguments: list[str]) -> None:
     limits = DecodeLimits.from_json(limits_json)
     _warm_up(limits)
     decoder_sandbox.enclose(limits)
+    bytearray(_ROOM_BYTES)  # or it ends here, where it is the operator's memory limit and no caller's file
     channel.send(decoder_protocol.READY)
     _silence_stderr()
     upload = channel.receive_file()

@@ -59,12 +59,13 @@ class LossMeter:
         announced_s: the length that the header promises. coded_bytes: the file's bytes from its first packet on, by
         which a bare stream's length is reckoned. cut: the last packet was marked as incomplete.
         """
-        ended_in_damage = bool(self._places_s) and self.decoded_s - self._last_damage_s < _AT_THE_END_S
+        at_end = bool(self._places_s) and self.decoded_s - self._last_damage_s < _AT_THE_END_S
         length_s = announced_s if announced_s is not None else self._reckoned_s(coded_bytes)
-        tail_s = self._tail_s(length_s, ended_in_damage=ended_in_damage)
+        tail_s = self._tail_s(length_s, ended_in_damage=at_end)
         hole_s = self._hole_s(length_s, tail_s)
-        self.lost_s = hole_s + tail_s
-        return (*self._hole_warning(hole_s), *self._tail_warning(announced_s, tail_s, cut=cut or ended_in_damage))
+        if at_end and len(self._places_s) == 1:  # one story, not two: the last packet is where the file was cut
+            hole_s, tail_s = 0.0, tail_s + hole_s
+        return (*self._hole_warning(hole_s), *self._tail_warning(announced_s, tail_s, cut=cut or at_end))
 
     def _damage(self, seconds: float) -> None:
         if not self._places_s or self.decoded_s - self._last_damage_s > _SAME_PLACE_S:
@@ -91,23 +92,29 @@ class LossMeter:
 
     def _hole_s(self, length_s: float | None, tail_s: float) -> float:
         """What is missing before the end."""
-        if not self._places_s:
-            return 0.0
         if length_s is None:
             return self._failures_s
-        return max(0.0, length_s - tail_s - self.decoded_s)
+        missing_s = max(0.0, length_s - tail_s - self.decoded_s)
+        if self._places_s:
+            return missing_s
+        return missing_s if self.gaps_are_loss and missing_s > _tolerance_s(length_s, cut=False) else 0.0
 
     def _hole_warning(self, hole_s: float) -> tuple[str, ...]:
         if hole_s < _LEAST_LOSS_S:
             return ()
-        first_s = f"{self._places_s[0]:.1f} s"
-        n = len(self._places_s)
-        where = f"damaged at {first_s}" if n == 1 else f"damaged in {n} places, the first at {first_s}"
-        return (f"{_seconds(hole_s)} of audio could not be decoded ({where})",)
+        self.lost_s += hole_s
+        return (f"{_seconds(hole_s)} of audio could not be decoded{self._where()}",)
+
+    def _where(self) -> str:
+        if not self._places_s:
+            return ""
+        n, first = len(self._places_s), f"{self._places_s[0]:.1f} s"
+        return f" (damaged at {first})" if n == 1 else f" (damaged in {n} places, the first at {first})"
 
     def _tail_warning(self, announced_s: float | None, tail_s: float, *, cut: bool) -> tuple[str, ...]:
         present = _seconds(self.decoded_s)
         if announced_s is not None and tail_s > _tolerance_s(announced_s, cut=cut):
+            self.lost_s += tail_s
             return (f"the file ends early: {_seconds(announced_s)} announced, {present} present",)
         if announced_s is None and cut:
             return (f"the file ends early, in the middle of a packet: {present} present",)

@@ -100,9 +100,12 @@ class _Decoding:
         kind = container.format.name
         loss = LossMeter(timestamps=kind not in _BARE_STREAMS, gaps_are_loss=kind in _GAPS_ARE_LOSS)
         self._stream(container, stream, loss)
-        if self._cut and kind == "wav" and announced_s is None:
+        if kind == "wav" and self._cut and announced_s is None:
             announced_s = decoder_sniff.wav_announced_s(self._source)
-        warnings = loss.report(announced_s, self._size - self._first_pos, cut=self._cut)
+        cut = self._cut and announced_s is not None  # a writer that streamed announces nothing and ends anywhere
+        if kind == "ogg" and decoder_sniff.ogg_is_cut(self._source):
+            cut, announced_s = True, None  # FFmpeg took the length from the last whole page
+        warnings = loss.report(announced_s, self._size - self._first_pos, cut=cut)
         if loss.any_failed and not self._n_samples:
             raise Refused("undecodable", f"it is {_kind(container)}, but nothing of it could be decoded; it is damaged")
         return Outcome("decoded", warnings=warnings, lost_s=loss.lost_s)
@@ -121,6 +124,8 @@ class _Decoding:
                 buffer_size=_BUFFER_BYTES,
                 io_open=_refuse_to_open,
             )
+        except MemoryError:
+            raise
         except av.error.FFmpegError as error:
             raise self._refusal(error) from None
 
@@ -168,6 +173,8 @@ class _Decoding:
                 packet = next(packets)
             except StopIteration:
                 return
+            except MemoryError:
+                raise
             except av.error.FFmpegError:
                 fruitless += 1
                 packets = container.demux(stream)
@@ -180,7 +187,7 @@ class _Decoding:
         duration_s = float((packet.duration or 0) * stream.time_base)
         try:
             frames = stream.decode(packet)
-        except av.error.MemoryError:
+        except MemoryError:
             raise
         except av.error.FFmpegError:
             loss.failed(duration_s)

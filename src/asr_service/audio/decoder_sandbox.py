@@ -98,7 +98,7 @@ def enclose(limits: DecodeLimits) -> None:
 def seal(cpu_s: int) -> None:
     """Give the file its processor time, then let nothing through but reading, computing and answering."""
     used_s = int(sum(os.times()[:2])) + 1
-    _limit(resource.RLIMIT_CPU, used_s + cpu_s)
+    _limit(resource.RLIMIT_CPU, used_s + cpu_s, grace=1)  # SIGXCPU, which tells why, comes before SIGKILL
     _filter_syscalls()
 
 
@@ -113,10 +113,10 @@ def _leave_for_an_empty_directory() -> None:
     Path(path).rmdir()
 
 
-def _limit(what: int, most: int) -> None:
+def _limit(what: int, most: int, *, grace: int = 0) -> None:
     hard = resource.getrlimit(what)[1]
-    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(what, (most, most))
+    hard = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
+    resource.setrlimit(what, (min(most, hard), hard))
 
 
 class _Program(ctypes.Structure):

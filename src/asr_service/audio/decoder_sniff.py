@@ -47,6 +47,8 @@ _AUDIO: Final = (
 _CHUNK_HEADER: Final = struct.Struct("<4sI")
 _MAX_CHUNKS: Final = 256
 _UNKNOWN_SIZES: Final = 0x7FFF_0000  # from here up a writer that could not seek back left its placeholder
+_OGG_SEGMENTS_AT: Final = 26
+_MAX_OGG_PAGE: Final = 27 + 255 + 255 * 255
 _TEXT: Final = bytes(range(0x20, 0x100)) + b"\t\r\n\f"
 
 
@@ -96,6 +98,19 @@ def wav_announced_s(source: Source) -> float | None:
             bytes_per_s = int.from_bytes(source.read(12)[8:12], "little")
         source.seek(start + size + size % 2)
     return None
+
+
+def ogg_is_cut(source: Source) -> bool:
+    """Whether the last page of an OGG file reaches past its end. Moves the position. RFC 3533, section 6."""
+    size = source.seek(0, 2)
+    source.seek(max(0, size - _MAX_OGG_PAGE))
+    tail = source.read(_MAX_OGG_PAGE)
+    at = tail.rfind(b"OggS")
+    if at < 0 or len(tail) - at <= _OGG_SEGMENTS_AT:
+        return at >= 0
+    n_segments = tail[at + _OGG_SEGMENTS_AT]
+    body = at + _OGG_SEGMENTS_AT + 1 + n_segments
+    return body + sum(tail[body - n_segments : body]) > len(tail)
 
 
 def _is_text(head: bytes) -> bool:
