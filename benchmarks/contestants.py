@@ -11,6 +11,7 @@ from typing import Any
 
 import faster_whisper
 import httpx
+from faster_whisper.tokenizer import _LANGUAGE_CODES
 
 from corpus import Clip
 
@@ -72,7 +73,7 @@ def _whisper(options: BaselineOptions, cpu_threads: int) -> Callable[[Clip], str
         try:
             segments, _ = model.transcribe(
                 str(clip.path),
-                language=None if options.detect_language else clip.language,
+                language=None if options.detect_language else _language(clip),
                 beam_size=options.beam_size,
                 vad_filter=True,
                 vad_parameters={"min_silence_duration_ms": options.min_silence_duration_ms},
@@ -85,11 +86,18 @@ def _whisper(options: BaselineOptions, cpu_threads: int) -> Callable[[Clip], str
     return transcribe
 
 
+def _language(clip: Clip) -> str | None:
+    """Give the clip's language where Whisper knows it; else both are to guess."""
+    return clip.language if clip.language in _LANGUAGE_CODES else None
+
+
 def _post(client: httpx.Client, clip: Clip, *, detect_language: bool) -> Any:
-    language = {} if detect_language or not clip.language else {"language": clip.language}
+    language = None if detect_language else _language(clip)
     content = clip.path.read_bytes()
     for _ in range(_BUSY_TRIES):
-        answer = client.post("/transcribe", files={"file": (clip.path.name, content)}, data=language)
+        answer = client.post(
+            "/transcribe", files={"file": (clip.path.name, content)}, data={"language": language} if language else {}
+        )
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
             break
         time.sleep(float(answer.headers.get("Retry-After", "1")))

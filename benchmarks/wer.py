@@ -10,103 +10,51 @@ import argparse
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from contestants import BaselineOptions, Transcripts, baseline, service
 from corpus import Clip, read_corpus
-from scoring import Errors, count_errors
+from wer_table import clip_errors, interval, largest_differences, markdown, score
 
 RESULTS = Path(__file__).parent / "results"
-ALL = "all speech"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One set of clips, as each contestant did on it."""
-
-    name: str
-    n_clips: int
-    seconds: float
-    scores: dict[str, Errors]
-    unanswered: dict[str, int]
+BASELINE, SERVICE = "faster-whisper", "service"
 
 
 def main() -> None:
     args = _arguments()
     clips = read_corpus(args.audio)[: args.limit]
-    runs, about = _run(clips, args)
-    rows = score(clips, runs)
-    report = markdown(rows, about)
-    print(report)
-    _write(args.out, about, rows, clips, runs, report)
-
-
-def score(clips: list[Clip], runs: dict[str, Transcripts]) -> list[Row]:
-    """A row a set of clips with speech, the whole first, then the largest."""
-    spoken = [clip for clip in clips if clip.reference]
-    sets: dict[str, list[Clip]] = {}
-    for clip in spoken:
-        sets.setdefault(clip.set_name, []).append(clip)
-    rows = [_row(name, members, runs) for name, members in sets.items()]
-    return [_row(ALL, spoken, runs), *sorted(rows, key=lambda row: -row.n_clips)]
-
-
-def markdown(rows: list[Row], about: dict[str, str]) -> str:
-    names = list(rows[0].scores)
-    heads = ["set", "clips", "minutes", "words", *names] + (["difference"] if len(names) > 1 else [])
-    lines = [f"- {key}: {value}" for key, value in about.items()]
-    lines += [
-        "",
-        "Word error rate in percent (characters for zh, ja).",
-        "",
-        _cells(heads),
-        _cells(["---"] * len(heads)),
-    ]
-    return "\n".join([*lines, *map(_line, rows)]) + "\n"
-
-
-def _row(name: str, clips: list[Clip], runs: dict[str, Transcripts]) -> Row:
-    scores = {who: sum((_errors(clip, texts) for clip in clips), Errors(0, 0)) for who, texts in runs.items()}
-    unanswered = {who: sum(texts[clip.path.name] is None for clip in clips) for who, texts in runs.items()}
-    return Row(name, len(clips), sum(clip.seconds for clip in clips), scores, unanswered)
-
-
-def _errors(clip: Clip, transcripts: Transcripts) -> Errors:
-    return count_errors(clip.reference, transcripts[clip.path.name] or "", clip.language or "en")
-
-
-def _line(row: Row) -> str:
-    scores = list(row.scores.values())
-    cells = [row.name, str(row.n_clips), f"{row.seconds / 60:.1f}", str(scores[0].n_words)]
-    cells += [_score(row, who) for who in row.scores]
-    if len(scores) > 1:
-        cells.append(f"{100 * (scores[1].rate - scores[0].rate):+.2f}")
-    return _cells(cells)
-
-
-def _score(row: Row, who: str) -> str:
-    missing = f" ({row.unanswered[who]} unanswered)" if row.unanswered[who] else ""
-    return f"{100 * row.scores[who].rate:.2f}{missing}"
-
-
-def _cells(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _run(clips: list[Clip], args: argparse.Namespace) -> tuple[dict[str, Transcripts], dict[str, str]]:
     options = BaselineOptions(args.model, args.compute_type, args.beam_size, detect_language=args.detect)
-    runs = {"faster-whisper": baseline(clips, options, args.cpu_threads, args.baseline_cache)}
     about = _about(clips, options)
+    runs = {BASELINE: baseline(clips, options, args.cpu_threads, args.baseline_cache)}
     if args.url:
-        runs["service"], about["service's model"] = service(
+        runs[SERVICE], about["service's model"] = service(
             clips, args.url, args.concurrency, detect_language=args.detect
         )
         about["concurrency"] = str(args.concurrency)
+    _report(clips, runs, about, args.out)
+
+
+def _report(clips: list[Clip], runs: dict[str, Transcripts], about: dict[str, str], out: Path) -> None:
+    rows = score(clips, runs)
+    by_clip = {who: clip_errors(clips, texts) for who, texts in runs.items()}
     about |= {f"words where nobody speaks, {who}": str(_invented(clips, texts)) for who, texts in runs.items()}
-    return runs, about
+    if SERVICE in runs:
+        about["difference of all, 95 % interval"] = interval(by_clip[BASELINE], by_clip[SERVICE]) + " points"
+    report = f"# Word error rate\n\n{markdown(rows, about)}"
+    if SERVICE in runs:
+        report += f"\n## Where they differ most\n\n{largest_differences(by_clip[BASELINE], by_clip[SERVICE])}"
+    print(report)
+    counts = {who: {name: asdict(errors) for name, errors in clip.items()} for who, clip in by_clip.items()}
+    _write(out, report, {"about": about, "sets": [asdict(row) for row in rows], "clips": counts})
+
+
+def _write(out: Path, report: str, data: dict[str, object]) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".md").write_text(report, encoding="utf-8")
+    out.with_suffix(".json").write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def _invented(clips: list[Clip], transcripts: Transcripts) -> int:
@@ -123,20 +71,6 @@ def _about(clips: list[Clip], options: BaselineOptions) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version(name)}" for name in ("faster-whisper", "ctranslate2", "asr-service")),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
     }
-
-
-def _write(
-    out: Path, about: dict[str, str], rows: list[Row], clips: list[Clip], runs: dict[str, Transcripts], report: str
-) -> None:
-    by_clip = {
-        clip.path.name: {who: asdict(_errors(clip, texts)) for who, texts in runs.items()}
-        for clip in clips
-        if clip.reference
-    }
-    data = {"about": about, "sets": [asdict(row) for row in rows], "clips": by_clip}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".md").write_text(f"# Word error rate\n\n{report}", encoding="utf-8")
-    out.with_suffix(".json").write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:

@@ -12,7 +12,7 @@ import pytest
 from contestants import service
 from corpus import Clip, read_corpus
 from scoring import Errors
-from wer import ALL, markdown, score
+from wer_table import ALL, interval, markdown, score
 
 MANIFEST: list[dict[str, Any]] = [
     {"file": "a.wav", "seconds": 60.0, "language": "en", "reference": "one small step"},
@@ -91,6 +91,14 @@ def test_the_table_shows_the_difference(clips: list[Clip]) -> None:
     transcripts: dict[str, str | None] = {"a.wav": "one step", "b.wav": "un petit pas", "c.wav": ""}
     table = markdown(score(clips, {"them": transcripts, "us": transcripts | {"a.wav": "one small step"}}), {})
     assert "| all speech | 2 | 1.5 | 6 | 16.67 | 0.00 | -16.67 |" in table.splitlines()
+
+
+def test_the_interval_holds_the_difference() -> None:
+    """It is narrow where all clips differ alike, and spans none where few clips differ."""
+    before = {str(number): Errors(1, 10) for number in range(50)}
+    assert interval(before, {name: Errors(2, 10) for name in before}) == "+10.00 to +10.00"
+    low, high = interval(before, before | {"0": Errors(3, 10), "1": Errors(0, 10)}).split(" to ")
+    assert float(low) < 0 < float(high)
 
 
 def test_a_busy_service_is_asked_again_and_a_refusal_is_kept(clips: list[Clip], busy_service: str) -> None:
