@@ -56,7 +56,7 @@ class FakeModel:
     """`script` answers each window; `before` runs ahead of each call and may sleep, block or raise."""
 
     script: Script = field(default_factory=lambda: says(" hello"))
-    before: Callable[[Call], None] = lambda _: None
+    before: Callable[[Call], object] = lambda _: None
     language: str = "en"
     facts: ModelFacts = field(default_factory=lambda: ModelFacts("fake", 80, True, Device("cpu"), "int8", 2))
     tokenizer: tokenizers.Tokenizer = field(default_factory=fake_tokenizer)

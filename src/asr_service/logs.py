@@ -24,7 +24,8 @@ def configure_logs(level: str = "info", fmt: Format = "auto") -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Plain traces: rich ones show local variables, and those hold prompts and transcripts.
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if plain
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )

@@ -104,7 +104,8 @@ def test_a_window_that_fails_once_is_not_failed():
 
 def test_out_of_memory_halves_the_batch_and_is_remembered():
     """Every window is still answered, and later batches are no larger than what fitted."""
-    gate, sizes = Gate(), []
+    gate = Gate()
+    sizes: list[int] = []
 
     def run(batch: Batch) -> list[Any]:
         sizes.append(len(batch.jobs))
@@ -137,7 +138,8 @@ def test_a_single_window_that_finds_no_memory_may_come_again():
 
 def test_a_lost_device_ends_the_engine_and_nobody_waits():
     """Whoever is running, queued or comes later gets EngineStopped, and the failure is told once."""
-    gate, told = Gate(), []
+    gate = Gate()
+    told: list[str] = []
 
     def run(batch: Batch) -> list[Any]:
         gate(batch)

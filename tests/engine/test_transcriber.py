@@ -106,7 +106,7 @@ async def test_a_reader_that_leaves_ends_the_work():
 async def test_a_task_cancelled_while_queued_leaves_nothing_behind():
     """As when the client goes before its first answer."""
     gate = threading.Event()
-    async with engine_around(FakeModel(before=lambda _: gate.wait(10) and None)) as engine:
+    async with engine_around(FakeModel(before=lambda _: gate.wait(10))) as engine:
         tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(3)]
         await until(lambda: engine.scheduler.depth >= 2)
         for task in tasks:
@@ -283,7 +283,7 @@ async def test_a_window_that_always_fails_fails_its_request_alone():
 async def test_a_deadline_ends_a_request_that_waits():
     """With DeadlineExceeded, not with silence."""
     gate = threading.Event()
-    async with engine_around(FakeModel(before=lambda _: gate.wait(10) and None)) as engine:
+    async with engine_around(FakeModel(before=lambda _: gate.wait(10))) as engine:
         running = asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH))
         await until(lambda: bool(engine.model.calls))
         events = engine.events(engine.recording(loud(5)), ENGLISH, time.monotonic() - 1)
@@ -298,7 +298,7 @@ async def test_a_deadline_ends_a_request_that_waits():
 async def test_nobody_waits_for_an_engine_that_ended():
     """A request under way gets EngineStopped."""
     gate = threading.Event()
-    async with engine_around(FakeModel(before=lambda _: gate.wait(10) and None)) as engine:
+    async with engine_around(FakeModel(before=lambda _: gate.wait(10))) as engine:
         tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(2)]
         await until(lambda: engine.scheduler.depth == 1)
         engine.scheduler.stop()

@@ -145,6 +145,8 @@ class SpeechService:
         except StartupError as error:
             self._fail(error.exit_code, error.message)
         except Exception as error:
+            if self._closed.is_set():
+                return
             log.exception("the model did not come up")
             self._fail(ENGINE_FAILURE, f"the model did not come up: {error}")
         else:

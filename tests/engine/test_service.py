@@ -1,0 +1,162 @@
+"""A slot's engine from its start to its end."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+
+import pytest
+
+from asr_service.engine import service as service_module
+from asr_service.engine.decoding import DecodingOptions
+from asr_service.engine.devices import Device, Slot
+from asr_service.engine.service import ENGINE_FAILURE, Die, ModelLoader, SpeechService, State
+from asr_service.errors import ModelUnavailable, NotReady
+from asr_service.settings import load_settings
+from engines import loud, until, wav
+from fakes import Call, FakeModel
+
+SLOT = Slot(0, Device("cpu"))
+
+
+class Died(Exception):
+    """What stands for the end of the process."""
+
+
+class Undertaker:
+    """Notes why the process was to end."""
+
+    def __init__(self) -> None:
+        self.deaths: list[tuple[int, str]] = []
+
+    def __call__(self, code: int, reason: str) -> NoReturn:
+        self.deaths.append((code, reason))
+        raise Died
+
+
+@asynccontextmanager
+async def served(
+    load: ModelLoader, die: Callable[[int, str], NoReturn], **settings: Any
+) -> AsyncIterator[SpeechService]:
+    service = SpeechService(load_settings({}, **settings), SLOT, load, die)
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+def no_death(code: int, reason: str) -> NoReturn:
+    raise AssertionError(f"died with {code}: {reason}")
+
+
+async def test_ready_comes_after_the_warm_up():
+    """Until then it says that it loads; the warm-up goes the whole way, word alignment included."""
+    gate = threading.Event()
+    model = FakeModel()
+
+    def load(*_: object) -> FakeModel:
+        assert gate.wait(10)
+        return model
+
+    async with served(load, no_death) as service:
+        assert service.state is State.LOADING
+        with pytest.raises(NotReady, match="loading"):
+            _ = service.transcriber
+        gate.set()
+        await until(lambda: service.ready)
+        assert [call.stage for call in model.calls] == ["encode", "detect", "generate", "align"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_no_model_ends_the_worker_with_its_own_code():
+    """The process around it decides whether to try again."""
+    die = Undertaker()
+
+    def load(*_: object) -> FakeModel:
+        raise ModelUnavailable("there is none")
+
+    async with served(load, die) as service:
+        await until(lambda: bool(die.deaths))
+        assert (service.state, service.reason) == (State.FAILED, "there is none")
+    assert die.deaths == [(ModelUnavailable.exit_code, "there is none")]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_model_that_fails_to_warm_up_ends_the_worker():
+    """Such as a GPU that cannot align: no request is let in."""
+    die = Undertaker()
+
+    def broken(call: Call) -> None:
+        if call.stage == "align":
+            raise ValueError("no such kernel")
+
+    async with served(lambda *_: FakeModel(before=broken), die):
+        await until(lambda: bool(die.deaths))
+    assert die.deaths[0][0] == ENGINE_FAILURE
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_load_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch):
+    """At model_load_timeout_s."""
+    monkeypatch.setattr(service_module, "_LOOK_EVERY_S", 0.02)
+    die, never = Undertaker(), threading.Event()
+
+    def load(*_: object) -> FakeModel:
+        never.wait(10)
+        return FakeModel()
+
+    async with served(load, die, model_load_timeout_s=0.2):
+        await until(lambda: bool(die.deaths))
+        never.set()
+    assert die.deaths[0][0] == ENGINE_FAILURE
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_call_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    """The watchdog, once the call has outlived its deadline by the grace."""
+    monkeypatch.setattr(service_module, "_LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(service_module, "_GRACE_S", 0.1)
+    die, never, served_once = Undertaker(), threading.Event(), threading.Event()
+    model = FakeModel(before=lambda _: served_once.is_set() and never.wait(10))
+    path = tmp_path / "loud.wav"
+    path.write_bytes(wav(loud(3)))
+    async with served(lambda *_: model, die, request_timeout_s=0.2) as service:
+        await until(lambda: service.ready)
+        served_once.set()
+        with path.open("rb") as file:
+            events = service.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False))
+            waiting = asyncio.ensure_future(anext(events))
+            await until(lambda: bool(die.deaths))
+            never.set()
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    assert "outlived" in die.deaths[0][1]
+
+
+async def test_draining_refuses_what_is_new():
+    """And says so; what was accepted is the caller's to wait for (`busy`)."""
+    async with served(lambda *_: FakeModel(), no_death) as service:
+        await until(lambda: service.ready)
+        with service.admission.permit():
+            service.begin_drain()
+            assert service.busy
+            with pytest.raises(NotReady, match="draining"):
+                _ = service.transcriber
+        assert not service.busy
+
+
+async def test_a_drain_while_loading_stays_a_drain():
+    """The model that comes up late does not reopen the door."""
+    gate = threading.Event()
+
+    def load(*_: object) -> FakeModel:
+        assert gate.wait(10)
+        return FakeModel()
+
+    async with served(load, no_death) as service:
+        service.begin_drain()
+        gate.set()
+        await until(lambda: service.model is not None)
+        assert service.state is State.DRAINING
