@@ -36,9 +36,7 @@ class Undertaker:
 
 
 @asynccontextmanager
-async def served(
-    load: ModelLoader, die: Callable[[int, str], NoReturn], **settings: Any
-) -> AsyncIterator[SpeechService]:
+async def served(load: ModelLoader, die: Die, **settings: Any) -> AsyncIterator[SpeechService]:
     service = SpeechService(load_settings({}, **settings), SLOT, load, die)
     await service.start()
     try:
