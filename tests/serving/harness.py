@@ -53,7 +53,7 @@ class Service:
                 [sys.executable, "-m", "serving.launcher", json.dumps({**QUICK, **tuning})],
                 env={
                     **os.environ,
-                    "PYTHONPATH": str(TESTS),
+                    "PYTHONPATH": os.pathsep.join([str(TESTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
                     "ASR_PORT": "0",
                     "ASR_SOCKET_DIR": str(directory / "run"),
                     "ASR_DEVICES": "cpu",

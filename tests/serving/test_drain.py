@@ -1,6 +1,7 @@
 """SIGTERM: what was accepted is finished, what is new is refused, and it ends."""
 
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -34,6 +35,17 @@ def test_a_slot_told_to_end_finishes_and_is_replaced(tmp_path):
         assert long.result().text == "done"
         assert service.ready(0).about(0)["pid"] != old
         assert service.metric('asr_worker_restarts_total{slot="0"}', slot=1) == 1
+
+
+def test_who_connected_just_before_is_still_served(tmp_path):
+    """A proxy that found the socket gets its answer, though the slot was told to end before the request came."""
+    with running(tmp_path, {"linger_s": 3}, ASR_DEVICES="cpu,cpu") as service, socket.socket(socket.AF_UNIX) as proxy:
+        old = service.ready(0, 1).about(0)["pid"]
+        proxy.connect(str(service.socket(0)))
+        service.signal(signal.SIGTERM, old)
+        until(lambda: not service.socket(0).exists())
+        proxy.sendall(b"GET /work HTTP/1.1\r\nHost: slot\r\n\r\n")
+        assert proxy.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_a_drain_ends_by_its_deadline(tmp_path):
