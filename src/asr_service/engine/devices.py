@@ -96,6 +96,16 @@ def gpu_status(device: Device) -> Gpu | None:
         return None
 
 
+def driver_versions() -> tuple[str, tuple[int, int]]:
+    """Name NVIDIA's driver and the newest CUDA that it serves. Raises NVMLError: it does not answer."""
+    pynvml.nvmlInit()
+    try:
+        cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+        return pynvml.nvmlSystemGetDriverVersion(), (cuda // 1000, cuda % 1000 // 10)
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def device_environment(device: Device, gpus: Sequence[Gpu]) -> dict[str, str]:
     """Variables that let a process see this device alone, to be set before CUDA is first touched in it.
 
