@@ -99,10 +99,11 @@ def encode_film(muxer: str, form: Form | None, pcm: Pcm, n_pictures: int = 10) -
     return file.getvalue()
 
 
-def wav(pcm: Pcm, rate: int = 16_000, *, announced_bytes: int | None = None) -> bytes:
-    """A plain 16-bit mono WAV whose header may promise something else than there is."""
+def wav(pcm: Pcm, rate: int = 16_000, *, n_channels: int = 1, announced_bytes: int | None = None) -> bytes:
+    """A plain 16-bit WAV of interleaved samples, whose header may promise something else than there is."""
     n_bytes = pcm.nbytes if announced_bytes is None else announced_bytes
-    form = struct.pack("<HHIIHH", 1, 1, rate, 2 * rate, 2, 16)
+    width = 2 * n_channels
+    form = struct.pack("<HHIIHH", 1, n_channels, rate, min(width * rate, 0xFFFF_FFFF), width, 16)
     riff = (36 + n_bytes) & 0xFFFF_FFFF
     header = b"RIFF" + struct.pack("<I", riff) + b"WAVEfmt " + struct.pack("<I", 16) + form
     return header + b"data" + struct.pack("<I", n_bytes) + pcm.tobytes()

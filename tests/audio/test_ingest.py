@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import psutil
@@ -51,7 +51,7 @@ def with_pool(use: Callable[[DecoderPool], Awaitable[Any]], limits: DecodeLimits
 
 
 @contextlib.contextmanager
-def upload(data: bytes) -> Iterator[IO[bytes]]:
+def upload(data: bytes) -> Iterator[BinaryIO]:
     with tempfile.TemporaryFile() as file:
         file.write(data)
         yield file
@@ -140,6 +140,13 @@ def test_the_index_of_an_mp4_may_stand_at_its_end():
     data = media.encode(M4A, media.warble(2))
     assert data.index(b"moov") > data.index(b"mdat")
     assert likeness(decode(data)[0], media.warble(2)) > 0.95
+
+
+@pytest.mark.parametrize("n_channels", [3, 9, 32])
+def test_any_number_of_channels_is_mixed(n_channels):
+    """Layouts that FFmpeg has no rule for are averaged."""
+    data = media.wav(np.repeat(media.warble(1), n_channels), n_channels=n_channels)
+    assert likeness(decode(data)[0], media.warble(1)) > 0.99
 
 
 @pytest.mark.parametrize("muxer", ["mp4", "mov", "matroska", "avi"])
@@ -360,25 +367,24 @@ def test_processor_time_is_limited():
         with_pool(use, limits)
 
 
-def test_memory_is_limited():
-    """A packet of 184 MB in a child of 200 MB ends as one request's error, and the next request is served."""
+@pytest.mark.parametrize("bomb", ["a rate of 2 GHz", "a packet of 184 MB"])
+def test_memory_is_limited(bomb):
+    """A file that asks for more memory than a child has ends as one request's error, and the next one is served."""
     whole = media.encode(MKV, media.warble(1, 48_000))
-    header = whole[: whole.index(MKV_CLUSTER)]
-    bomb = (
-        header + MKV_CLUSTER + b"\x01" + b"\xff" * 7 + b"\xe7\x81\x00" + b"\xa3\x1b\x00\x00\x00" + b"\x81\x00\x00\x80"
-    )
+    packet = b"\xe7\x81\x00" + b"\xa3\x1b\x00\x00\x00" + b"\x81\x00\x00\x80"
+    matroska = whole[: whole.index(MKV_CLUSTER)] + MKV_CLUSTER + b"\x01" + b"\xff" * 7 + packet
+    data, size = (matroska, 200 * 2**20) if "packet" in bomb else (media.wav(media.warble(1), 2**31 - 1), 20_000)
 
     async def use(pool: DecoderPool) -> int:
-        with upload(bomb) as file:
-            file.truncate(200 * 2**20)
-            with pytest.raises(UndecodableAudio, match="memory"):
-                async with pool.decode(file) as audio:
+        with upload(data) as file:
+            file.truncate(size)
+            async with pool.decode(file) as audio:
+                with pytest.raises(UndecodableAudio, match="memory" if "rate" in bomb else "nothing of it"):
                     await read_all(audio)
         return len((await decode_in(pool, whole))[0])
 
-    assert with_pool(use, DecodeLimits(max_audio_s=3600, memory_bytes=200 * 2**20)) == pytest.approx(
-        SAMPLE_RATE, abs=2_000
-    )
+    limits = DecodeLimits(max_audio_s=3600, memory_bytes=200 * 2**20)
+    assert with_pool(use, limits) == pytest.approx(SAMPLE_RATE, abs=2_000)
 
 
 # -- children that come and go

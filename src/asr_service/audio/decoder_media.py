@@ -90,11 +90,13 @@ class _Decoding:
         self._n_samples = 0
         self._decoded_bytes = 0
         self._first_pos = 0
+        self._tick_s = 0.0
         self._cut = False
 
     def run(self) -> Outcome:
         container = self._open()
         stream = _first_audio(container)
+        self._tick_s = float(stream.time_base or 0)
         announced_s = self._announced_s(container, stream)
         self._refuse_if_long(announced_s or 0.0)
         kind = container.format.name
@@ -106,7 +108,7 @@ class _Decoding:
         if kind == "ogg" and decoder_sniff.ogg_is_cut(self._source):
             cut, announced_s = True, None  # FFmpeg took the length from the last whole page
         warnings = loss.report(announced_s, self._size - self._first_pos, cut=cut)
-        if loss.any_failed and not self._n_samples:
+        if not self._n_samples and (loss.any_failed or loss.lost_s):
             raise Refused("undecodable", f"it is {_kind(container)}, but nothing of it could be decoded; it is damaged")
         return Outcome("decoded", warnings=warnings, lost_s=loss.lost_s)
 
@@ -133,7 +135,8 @@ class _Decoding:
         """Name what the file seems to be: by its signature, or by what FFmpeg took it for."""
         self._source.seek(0)
         head = self._source.read(decoder_sniff.HEAD_BYTES)
-        _, demuxer, text = error.log or (0, "", "")
+        log: Any = error.log
+        _, demuxer, text = log or (0, "", "")
         if demuxer and text.startswith(_NOT_ALLOWED):
             seen = f"{decoder_sniff.describe(head)} (recognised as {demuxer})"
             return Refused("unsupported", f"not a kind of file that is taken: it looks like {seen}; {_TAKEN}")
@@ -158,13 +161,19 @@ class _Decoding:
 
     def _stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter) -> None:
         resampler = Resampler()
-        for packet in self._packets(container, stream):
-            for frame in self._frames(packet, stream, loss):
-                self._count(frame)
-                self._send(resampler.push(frame))
-        self._send(resampler.flush())
+        try:
+            for packet in self._packets(container, stream):
+                for frame in self._frames(packet, stream, loss):
+                    self._count(frame)
+                    self._send(resampler.push(frame))
+            self._send(resampler.flush())
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:  # what is left of them is the filter's: no such rate, too many channels
+            form = f"{stream.channels} channels at {stream.rate} Hz"
+            raise Refused("unsupported", f"audio of {form} cannot be made 16 kHz mono") from None
 
-    def _packets(self, container: InputContainer, stream: AudioStream) -> Iterator[Packet]:
+    def _packets(self, container: InputContainer, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
         """Packets to the end of the file, the empty one that flushes the decoder last. A bad place is stepped over."""
         fruitless = 0
         packets = container.demux(stream)
@@ -182,9 +191,9 @@ class _Decoding:
             fruitless = 0
             yield packet
 
-    def _frames(self, packet: Packet, stream: AudioStream, loss: LossMeter) -> list[AudioFrame]:
-        self._note(packet, stream, loss)
-        duration_s = float((packet.duration or 0) * stream.time_base)
+    def _frames(self, packet: "Packet[AudioStream]", stream: AudioStream, loss: LossMeter) -> list[AudioFrame]:
+        duration_s = (packet.duration or 0) * self._tick_s
+        self._note(packet, duration_s, loss)
         try:
             frames = stream.decode(packet)
         except MemoryError:
@@ -196,14 +205,14 @@ class _Decoding:
         loss.decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
         return frames
 
-    def _note(self, packet: Packet, stream: AudioStream, loss: LossMeter) -> None:
+    def _note(self, packet: "Packet[AudioStream]", duration_s: float, loss: LossMeter) -> None:
         if not packet.size:
             return
         if not self._first_pos and packet.pos:
             self._first_pos = max(packet.pos, 0)
         self._cut = packet.is_corrupt
-        start_s = None if packet.pts is None else float(packet.pts * stream.time_base)
-        loss.arrived(start_s, float((packet.duration or 0) * stream.time_base), suspect=bool(self._logs))
+        start_s = None if packet.pts is None else packet.pts * self._tick_s
+        loss.arrived(start_s, duration_s, suspect=bool(self._logs))
 
     def _count(self, frame: AudioFrame) -> None:
         self._decoded_bytes += frame.samples * frame.format.bytes * frame.layout.nb_channels

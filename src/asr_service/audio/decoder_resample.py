@@ -9,7 +9,8 @@ from av.filter import Graph
 
 from asr_service.audio.decoder_protocol import BYTES_PER_SAMPLE, SAMPLE_RATE
 
-_GROUP_S: Final = 1.0  # a call of the filter costs more than the samples of one small frame
+# A call of the filter costs more than the samples of one small frame: about a second at a time, less of odd rates.
+_GROUP_SAMPLES: Final = 48_000
 
 
 class Resampler:
@@ -27,19 +28,21 @@ class Resampler:
             self._form = form
         frame.pts = None  # or the queue insists on timestamps without holes
         self._fifo.write(frame)
-        if self._fifo.samples >= _GROUP_S * frame.sample_rate:
-            yield from self._convert(self._fifo.read())
+        if self._fifo.samples >= _GROUP_SAMPLES:
+            yield from self._convert_queued()
 
     def flush(self) -> Iterator[bytes]:
         """The rest, with the filter's own tail."""
-        if self._fifo.samples:
-            yield from self._convert(self._fifo.read())
+        yield from self._convert_queued()
         if self._graph is not None:
             self._graph.push(None)
             yield from _drain(self._graph)
         self._fifo, self._graph, self._form = av.AudioFifo(), None, None
 
-    def _convert(self, frame: AudioFrame) -> Iterator[bytes]:
+    def _convert_queued(self) -> Iterator[bytes]:
+        frame = self._fifo.read()
+        if frame is None:
+            return
         if self._form == ("s16", "mono", SAMPLE_RATE):
             yield _samples(frame)
             return
@@ -50,6 +53,15 @@ class Resampler:
 
 
 def _build_graph(frame: AudioFrame) -> Graph:
+    """FFmpeg mixes the layouts that it knows; of others (9 channels, 32) the mean is taken."""
+    try:
+        return _connect(frame)
+    except av.error.ArgumentError:
+        n = frame.layout.nb_channels
+        return _connect(frame, "pan", "mono|c0=" + "+".join(f"{1 / n:.6f}*c{i}" for i in range(n)))
+
+
+def _connect(frame: AudioFrame, *mixing: str) -> Graph:
     """What av.AudioResampler builds, on one thread: the sandbox lets no thread be started."""
     graph = Graph()
     graph.threads = 1
@@ -60,9 +72,9 @@ def _build_graph(frame: AudioFrame) -> Graph:
         channel_layout=frame.layout.name,
         time_base=f"1/{frame.sample_rate}",
     )
+    mixer = [graph.add(*mixing)] if mixing else []
     form = graph.add("aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="s16", channel_layouts="mono")
-    sink = graph.add("abuffersink")
-    graph.link_nodes(source, form, sink).configure()
+    graph.link_nodes(source, *mixer, form, graph.add("abuffersink")).configure()
     return graph
 
 
@@ -72,6 +84,7 @@ def _drain(graph: Graph) -> Iterator[bytes]:
             frame = graph.pull()
         except (av.error.BlockingIOError, av.error.EOFError):  # nothing yet; nothing more
             return
+        assert isinstance(frame, AudioFrame)  # noqa: S101 - the graph has no pictures
         yield _samples(frame)
 
 

@@ -1,0 +1,87 @@
+"""The walls, tried from inside: a process shut in as the decoder child is, doing what it must not."""
+
+import json
+import os
+import platform
+import select
+import subprocess
+import sys
+
+import pytest
+
+from asr_service.audio.decoder_protocol import DecodeLimits
+
+INSIDE = """
+import ctypes, json, mmap, os, resource, socket, subprocess, sys, threading
+from asr_service.audio import decoder_sandbox
+from asr_service.audio.decoder_protocol import DecodeLimits
+
+secret, limits, out = sys.argv[1], DecodeLimits.from_json(sys.argv[2]), 1
+own = os.open(secret, os.O_RDWR)
+
+def start_a_thread():
+    threading.Thread(target=int).start()
+
+attempts = {
+    "read another file": lambda: os.open(secret, os.O_RDONLY),
+    "write a file": lambda: os.write(own, b"x" * 100),
+    "shorten a file": lambda: os.ftruncate(own, 0),
+    "make a file": lambda: os.open("x", os.O_CREAT | os.O_WRONLY),
+    "open a socket": lambda: socket.socket(),
+    "start a process": lambda: os.fork(),
+    "run a program": lambda: os.execv("/bin/true", ["true"]),
+    "start a thread": start_a_thread,
+    "lift a limit": lambda: resource.setrlimit(resource.RLIMIT_AS, (-1, -1)),
+    "signal a process": lambda: os.kill(os.getppid(), 0),
+    "take more memory": lambda: mmap.mmap(-1, 2 * limits.memory_bytes),
+}
+decoder_sandbox.enclose(limits)
+where = os.listdir(".")
+decoder_sandbox.seal(limits.cpu_s(0))
+held = {}
+for name, attempt in attempts.items():
+    try:
+        attempt()
+        held[name] = "done"
+    except BaseException as error:
+        held[name] = type(error).__name__
+os.write(out, json.dumps([where, held]).encode())
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the filter knows two architectures")
+def test_a_sealed_process_can_only_read_compute_and_answer(tmp_path):
+    """No file, no socket, no process, no thread, no more memory, in an empty directory; what it holds still works."""
+    secret = tmp_path / "secret"
+    secret.write_text("unread")
+    limits = DecodeLimits(max_audio_s=60).to_json()
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", INSIDE, str(secret), limits], capture_output=True, check=True, timeout=60
+    )
+    where, held = json.loads(done.stdout)
+    assert where == []
+    assert [name for name, answer in held.items() if answer == "done"] == []
+    assert secret.read_text() == "unread"
+
+
+def test_a_child_ends_with_the_process_that_started_it():
+    """A worker that is killed leaves no decoder behind: the kernel ends it, whatever it was doing."""
+    program = """
+import asyncio, os, signal
+from asr_service.audio.ingest import DecodeLimits, DecoderPool
+async def main():
+    pool = DecoderPool(DecodeLimits(max_audio_s=60), spares=1)
+    await pool.start()
+    print(pool._spares[0].pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+    pid = int(done.stdout)
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    with os.fdopen(descriptor, "rb") as end:
+        assert select.select([end], [], [], 20)[0]
