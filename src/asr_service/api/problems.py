@@ -15,6 +15,7 @@ from asr_service.errors import AsrError, Unavailable
 log = structlog.get_logger(__name__)
 
 STATUS: Mapping[type[AsrError], int] = {
+    errors.RequestError: 400,
     errors.MalformedRequest: 400,
     errors.UploadTooSlow: 408,
     errors.UploadTooLarge: 413,
@@ -24,6 +25,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.UndecodableAudio: 422,
     errors.ClientGone: 499,  # Nginx's number for it; nobody reads it but the log
     errors.InferenceFailed: 500,
+    errors.Unavailable: 503,
     errors.Overloaded: 503,
     errors.NotReady: 503,
     errors.EngineStopped: 503,

@@ -2,15 +2,15 @@
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import structlog
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from asr_service import metrics
@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 FILE_FIELDS = ("file", "audio")
 _MAX_FIELDS = 50
 _MAX_FIELD_BYTES = 64 * 1024
+_MAX_EPILOGUE_BYTES = 1024
 _RAW_TYPES = ("audio/", "video/", "application/octet-stream", "application/ogg")
 
 
@@ -87,17 +88,29 @@ async def _multipart(request: Request) -> AsyncIterator[tuple[BinaryIO, list[tup
 
 
 async def _parsed(request: Request) -> FormData:
+    limits = {"max_files": 1, "max_fields": _MAX_FIELDS, "max_part_size": _MAX_FIELD_BYTES}
     try:
         with _on_this_disk():
-            return await request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
-    except (HTTPException, MultiPartException) as error:
-        reason = str(getattr(error, "detail", "") or getattr(error, "message", ""))
-        if reason.startswith("Too many files"):
+            return await MultiPartParser(request.headers, _to_the_end(request), **limits).parse()
+    except MultiPartException as error:
+        if error.message.startswith("Too many files"):
             raise MalformedRequest("send one file a request", param="file") from error
-        raise MalformedRequest(f"the form cannot be read: {reason}") from error
+        raise MalformedRequest(f"the form cannot be read: {error.message}") from error
     except ValueError as error:
-        # Codecs of the client's choice (`charset=idna`) fail in ways of their own.
+        # Codecs of the client's choice (`charset=undefined`) fail in ways of their own.
         raise MalformedRequest("the form cannot be read: its charset does not fit its text; send UTF-8") from error
+
+
+async def _to_the_end(request: Request) -> AsyncGenerator[bytes]:
+    """The body. Raises MultiPartException where it stops short of the form's end, which the parser would not mind."""
+    _, parameters = parse_options_header(request.headers["content-type"])
+    end = b"--%s--" % parameters.get(b"boundary", b"")
+    tail = b""
+    async for part in request.stream():
+        yield part
+        tail = (tail + part)[-len(end) - _MAX_EPILOGUE_BYTES :]
+    if end not in tail:
+        raise MultiPartException("it ends before its closing boundary")
 
 
 def _only_file(form: FormData) -> BinaryIO:

@@ -1,0 +1,42 @@
+"""Servers that the tests of this folder share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from api.live import Live, serving, until
+from fakes import FakeModel
+
+
+@pytest.fixture(scope="session")
+def _shared() -> Iterator[Live]:
+    with serving() as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def _tight() -> Iterator[Live]:
+    with serving(
+        max_upload_bytes=200_000, max_audio_s=4, upload_timeout_s=0.4, request_timeout_s=1, max_open_requests=2
+    ) as live:
+        yield live
+
+
+@pytest.fixture
+def live(_shared: Live) -> Iterator[Live]:
+    """Serves with the default settings."""
+    yield from _fresh(_shared)
+
+
+@pytest.fixture
+def tight(_tight: Live) -> Iterator[Live]:
+    """Serves within narrow bounds: 200 kB, 4 s of audio, 0.4 s for an upload's next part, 1 s a request."""
+    yield from _fresh(_tight)
+
+
+def _fresh(live: Live) -> Iterator[Live]:
+    told = FakeModel()
+    live.model.script, live.model.before = told.script, told.before
+    live.model.calls.clear()
+    yield live
+    until(live.idle, what="letting go of everything held")

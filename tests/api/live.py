@@ -1,0 +1,138 @@
+"""The real application on a real socket, with a model that does as it is told."""
+
+import contextlib
+import io
+import re
+import socket
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import httpx
+import numpy as np
+import uvicorn
+
+from asr_service.api.app import SlotApplication, create_app
+from asr_service.engine.admission import Admission
+from asr_service.engine.devices import Device, Slot
+from asr_service.engine.service import ModelLoader
+from asr_service.settings import load_settings
+from fakes import FakeModel
+
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T | None], within_s: float = 20, what: str = "it") -> T:
+    """Wait for a true answer."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"{what} did not come about within {within_s} s")
+
+
+def tone(seconds: float = 1.0, *, rate: int = 16_000) -> bytes:
+    """A WAV file. It is no speech: send it with vad_filter=false."""
+    t = np.arange(round(seconds * rate)) / rate
+    return wav((0.3 * 32767 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes(), rate)
+
+
+def wav(pcm: bytes, rate: int = 16_000) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(rate)
+        writer.writeframes(pcm)
+    return file.getvalue()
+
+
+ALL = {"vad_filter": "false"}
+"""Options that have a tone transcribed."""
+
+
+class Live:
+    """One slot that serves."""
+
+    def __init__(self, app: SlotApplication, model: FakeModel, port: int) -> None:
+        self.app = app
+        self.model = model
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    @property
+    def admission(self) -> Admission:
+        return self.app._service.admission
+
+    def post(self, path: str = "/transcribe", *, audio: bytes | None = None, **fields: str) -> httpx.Response:
+        """Send a form: a second of tone, where no other audio is given, and fields."""
+        file = ("speech.wav", tone() if audio is None else audio, "audio/wav")
+        return httpx.post(f"{self.url}{path}", files={"file": file}, data=ALL | fields, timeout=30)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=30)
+
+    def metric(self, sample: str) -> float:
+        """A sample's value; 0 where there is none yet."""
+        found = re.search(rf"^{re.escape(sample)} (\S+)$", self.get("/metrics").text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def raw(self, request: bytes) -> tuple[int, bytes]:
+        """Send these bytes and read one answer: its status and body."""
+        with self.connect() as peer:
+            peer.sendall(request)
+            return read_answer(peer)
+
+    def idle(self) -> bool:
+        """Nothing is held for any request."""
+        return self.admission.open_requests == 0 and self.app._service.queue() == (0, 0.0)
+
+
+def read_answer(peer: socket.socket) -> tuple[int, bytes]:
+    with peer.makefile("rb") as stream:
+        status = int(stream.readline().split()[1])
+        headers = dict(line.decode("latin-1").lower().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+        return status, stream.read(int(headers.get("content-length", "0")))
+
+
+@contextmanager
+def serving(
+    model: FakeModel | None = None, *, load: ModelLoader | None = None, ready: bool = True, **settings: Any
+) -> Iterator[Live]:
+    """Serve in a thread, until the context ends. `ready` waits for the model."""
+    model = model or FakeModel()
+    app = create_app(load_settings({}, **settings), Slot(0, Device("cpu")), _die, load=load or (lambda *_: model))
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=2)
+    server = _Server(config)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        until(lambda: server.started, what="the server")
+        live = Live(app, model, listener.getsockname()[1])
+        if ready:
+            until(lambda: app.ready, what="the model")
+        yield live
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(20)
+        listener.close()
+        assert not thread.is_alive()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _die(exit_code: int, reason: str) -> NoReturn:
+    raise SystemExit(f"{exit_code}: {reason}")

@@ -1,0 +1,148 @@
+"""What a transcript looks like on the wire, whole and line by line."""
+
+import json
+import threading
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from pydantic import TypeAdapter
+
+from api.live import ALL, serving, tone
+from asr_service.api.app import openapi_schema
+from asr_service.errors import Overloaded
+from fakes import FakeModel, says
+
+SCHEMA = openapi_schema()
+TWO_WINDOWS_S = 40
+
+TRANSCRIPT = {
+    "text", "task", "language", "language_probability", "duration", "duration_after_vad", "model", "segments",
+    "warnings", "timing",
+}  # fmt: skip
+SEGMENT = {"id", "start", "end", "text", "avg_logprob", "no_speech_prob", "compression_ratio", "temperature"}
+TIMING = {"queue_ms", "decode_ms", "vad_ms", "inference_ms", "total_ms", "realtime_factor"}
+
+
+def valid(value: object, component: str) -> bool:
+    validator = Draft202012Validator({"$ref": f"#/components/schemas/{component}", "components": SCHEMA["components"]})
+    errors = [error.message for error in validator.iter_errors(value)]
+    assert not errors
+    return True
+
+
+def test_json_has_the_fields_it_is_documented_to_have(live):
+    """No more and no fewer, of the types that OpenAPI gives."""
+    answer = live.post(word_timestamps="true")
+    body = answer.json()
+    assert answer.headers["content-type"] == "application/json"
+    assert set(body) == TRANSCRIPT
+    assert set(body["timing"]) == TIMING
+    assert set(body["segments"][0]) == SEGMENT | {"words"}
+    assert valid(body, "TranscriptAnswer")
+    assert (body["text"], body["task"], body["model"], body["duration"]) == ("hello", "transcribe", "fake", 1.0)
+    assert live.post("/translate").json()["task"] == "translate"
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type", "body"),
+    [
+        ("text", "text/plain; charset=utf-8", "héllo <b>\n"),
+        ("srt", "application/x-subrip; charset=utf-8", "1\n00:00:00,000 --> 00:00:01,000\nhéllo <b>\n"),
+        ("vtt", "text/vtt; charset=utf-8", "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nhéllo &lt;b&gt;\n"),
+        ("tsv", "text/tab-separated-values; charset=utf-8", "start\tend\ttext\n0\t1000\théllo <b>\n"),
+    ],
+)
+def test_each_text_format_has_its_media_type(live, name, media_type, body):
+    """UTF-8 throughout."""
+    live.model.script = says(" héllo <b>")
+    answer = live.post(response_format=name)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+    assert answer.content.decode() == body
+
+
+def test_lines_come_while_later_audio_is_still_being_transcribed(live):
+    """The first line is read before the second window may be decoded; a closing line ends the answer."""
+    may_go_on, n_generated = threading.Event(), 0
+
+    def before(call):
+        nonlocal n_generated
+        if call.stage == "generate":
+            n_generated += 1
+            assert n_generated == 1 or may_go_on.wait(20)
+
+    live.model.before = before
+    asked, audio = {**ALL, "response_format": "ndjson"}, {"file": tone(TWO_WINDOWS_S)}
+    with httpx.stream("POST", f"{live.url}/transcribe", data=asked, files=audio, timeout=30) as answer:
+        lines = answer.iter_lines()
+        first = json.loads(next(lines))
+        assert not may_go_on.is_set()
+        may_go_on.set()
+        second, last = map(json.loads, lines)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert [line["type"] for line in (first, second, last)] == ["segment", "segment", "transcript"]
+    assert set(first) == SEGMENT | {"type"}
+    assert set(last) == TRANSCRIPT - {"segments"} | {"type"}
+    assert (first["id"], second["id"], second["start"] > 0, last["text"]) == (0, 1, True, "hello hello")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (RuntimeError("broken"), "inference_failed"),
+        (Overloaded("no memory"), "overloaded"),
+    ],
+)
+def test_a_stream_that_fails_says_so_in_its_last_line(live, fault, code):
+    """The status was sent long before; the line has the shape of every other failure."""
+    n_generated = 0
+
+    def before(call):
+        nonlocal n_generated
+        n_generated += call.stage == "generate"
+        if n_generated > 1:
+            raise fault
+
+    live.model.before = before
+    failures = f'asr_request_failures_total{{reason="{code}"}}'
+    had = live.metric(failures)
+    answer = live.post(audio=tone(TWO_WINDOWS_S), response_format="ndjson")
+    first, last = map(json.loads, answer.text.splitlines())
+    assert (answer.status_code, first["type"], last["type"]) == (200, "segment", "error")
+    assert last["error"]["code"] == code
+    assert valid({"error": last["error"]}, "ErrorAnswer")
+    assert live.metric(failures) == had + 1
+
+
+def test_a_stream_with_nothing_said_is_a_closing_line(live):
+    """Silence is an empty transcript, in lines too."""
+    (line,) = live.post(vad_filter="true", response_format="ndjson").text.splitlines()
+    assert (json.loads(line)["type"], json.loads(line)["text"]) == ("transcript", "")
+
+
+def test_a_recording_that_ends_too_late_closes_its_stream_with_the_reason():
+    """What only the end of a recording can tell comes as the error line, and blames the request."""
+    audio = bytearray(tone(130, rate=8000))
+    audio[40:44] = b"\xff" * 4  # a writer that could not seek back to its header
+    with serving(max_audio_s=100, block_length_s=60) as live:
+        answer = live.post(audio=bytes(audio), response_format="ndjson")
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert {line["type"] for line in lines[:-1]} == {"segment"}
+    assert (lines[-1]["error"]["code"], lines[-1]["error"]["type"]) == ("audio_too_long", "invalid_request_error")
+
+
+def test_a_damaged_recording_gives_what_decodes_and_a_warning(live):
+    """Half a WAV file is half a transcript, and says what is missing."""
+    body = live.post(audio=tone(4)[:-64_000]).json()
+    assert body["duration"] == pytest.approx(2, abs=0.05)
+    assert TypeAdapter(list[str]).validate_python(body["warnings"], strict=True)
+    assert body["warnings"]
+
+
+def test_an_unbounded_model_number_is_null():
+    """Half precision can give infinities; JSON cannot."""
+    with serving(FakeModel(script=says(" hello", no_speech_prob=float("nan")))) as live:
+        body = live.post().json()
+    assert body["segments"][0]["no_speech_prob"] is None
+    assert valid(body, "TranscriptAnswer")

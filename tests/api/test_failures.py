@@ -1,0 +1,319 @@
+"""Every failure has one shape, and no input is the service's fault."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from api.live import ALL, Live, serving, tone, until
+from asr_service.api.problems import STATUS
+from asr_service.api.schemas import ErrorAnswer
+from asr_service.errors import AsrError
+from fakes import FakeModel, sleeping
+
+BOUNDARY = "multipart/form-data; boundary=xx"
+FILE = b'--xx\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + tone(0.1) + b"\r\n"
+END = b"--xx--\r\n"
+
+
+def field(name: bytes, value: bytes) -> bytes:
+    return b'--xx\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name, value)
+
+
+def form(*parts: bytes, content_type: str = BOUNDARY, path: str = "/transcribe"):
+    headers = {b"content-type": content_type.encode("latin-1")}
+    return lambda live: httpx.post(f"{live.url}{path}", content=b"".join(parts), headers=headers, timeout=30)
+
+
+def body(content: bytes, content_type: str = "audio/wav", query: str = "?vad_filter=false"):
+    return form(content, content_type=content_type, path="/transcribe" + query)
+
+
+def options(**asked: str):
+    return lambda live: live.post(**asked)
+
+
+def request(method: str, path: str):
+    return lambda live: httpx.request(method, f"{live.url}{path}")
+
+
+def announcing(n_bytes: int, start: bytes = b""):
+    """A body's announced length, and no more than its start."""
+    head = f"POST /transcribe HTTP/1.1\r\nHost: a\r\nContent-Type: audio/wav\r\nContent-Length: {n_bytes}\r\n\r\n"
+
+    def send(live: Live) -> httpx.Response:
+        status, content = live.raw(head.encode() + start)
+        return httpx.Response(status, content=content)
+
+    return send
+
+
+def overlong_in_chunks(live: Live) -> httpx.Response:
+    """A body of unknown length that goes past the limit."""
+    parts = (bytes(50_000) for _ in range(8))
+    return httpx.post(f"{live.url}/transcribe", content=parts, headers={"content-type": "audio/wav"})
+
+
+def failing(live: Live) -> httpx.Response:
+    def before(_):
+        raise ValueError("broken")
+
+    live.model.before = before
+    return live.post()
+
+
+def slow(live: Live) -> httpx.Response:
+    live.model.before = sleeping(1.5)
+    return live.post()
+
+
+MALFORMED = (400, "malformed_request")
+REFUSED = (422, "invalid_parameter")
+NO_AUDIO = (415, "unsupported_audio")
+CASES = {
+    "GET on /transcribe": (request("GET", "/transcribe"), 405, "method_not_allowed", None),
+    "PUT on /health": (request("PUT", "/health"), 405, "method_not_allowed", None),
+    "no such address": (request("POST", "/transcribe/x"), 404, "not_found", None),
+    "a slash too many": (request("POST", "/transcribe/"), 404, "not_found", None),
+    "no form": (form(b"a=b", content_type="application/x-www-form-urlencoded"), *NO_AUDIO, None),
+    "no content type": (form(b"", content_type=""), *NO_AUDIO, None),
+    "garbage content type": (form(FILE, END, content_type=";;\xff=,/"), *NO_AUDIO, None),
+    "no boundary": (form(FILE, END, content_type="multipart/form-data"), *MALFORMED, None),
+    "empty boundary": (form(FILE, END, content_type="multipart/form-data; boundary="), *MALFORMED, None),
+    "another boundary": (form(FILE, END, content_type="multipart/form-data; boundary=yy"), *MALFORMED, None),
+    "odd charset": (form(FILE, END, content_type=BOUNDARY + "; charset=undefined"), *MALFORMED, None),
+    "truncated form": (form(FILE[:-200]), *MALFORMED, None),
+    "form without its last line": (form(FILE), *MALFORMED, None),
+    "empty form": (form(END), *MALFORMED, "file"),
+    "empty body of a form": (form(b""), *MALFORMED, None),
+    "part without a name": (form(b"--xx\r\nX: y\r\n\r\nabc\r\n", END), *MALFORMED, None),
+    "two files": (form(FILE, FILE, END), *MALFORMED, "file"),
+    "file and audio": (form(FILE, FILE.replace(b'"file"', b'"audio"'), END), *MALFORMED, "file"),
+    "file under another name": (form(FILE.replace(b'"file"', b'"recording"'), END), *MALFORMED, "file"),
+    "text instead of a file": (form(field(b"file", b"@a.wav"), END), *MALFORMED, "file"),
+    "no file": (form(field(b"language", b"en"), END), *MALFORMED, "file"),
+    "a field twice": (form(FILE, field(b"task", b"translate") * 2, END), *MALFORMED, "task"),
+    "a field in form and query": (
+        form(FILE, field(b"language", b"en"), END, path="/transcribe?language=en"), *MALFORMED, "language",
+    ),
+    "a thousand fields": (form(FILE, *(field(b"f%d" % i, b"") for i in range(1000)), END), *MALFORMED, None),
+    "a field over 64 kB": (form(FILE, field(b"hotwords", b"a" * 70_000), END), *MALFORMED, None),
+    "a prompt over 4000 letters": (options(initial_prompt="a" * 4001), *REFUSED, "initial_prompt"),
+    "a field name of 10 kB": (form(FILE, field(b"a" * 10_000, b"1"), END), *MALFORMED, None),
+    "unknown field": (options(langauge="en"), *REFUSED, "langauge"),
+    "unknown field in the query": (body(tone(), query="?beamsize=2"), *REFUSED, "beamsize"),
+    "field without a name": (form(FILE, field(b"", b"1"), END), *REFUSED, ""),
+    "field name that is not UTF-8": (form(FILE, field(b"\xff\xfe", b"1"), END), *REFUSED, "ÿþ"),
+    "value that is not UTF-8": (form(FILE, field(b"language", b"\xff"), END), *REFUSED, "language"),
+    "not a number": (options(beam_size="five"), *REFUSED, "beam_size"),
+    "not a whole number": (options(beam_size="1.5"), *REFUSED, "beam_size"),
+    "a number too far": (options(beam_size="11"), *REFUSED, "beam_size"),
+    "a number of 5000 digits": (options(beam_size="9" * 5000), *REFUSED, "beam_size"),
+    "NaN": (options(temperature="nan"), *REFUSED, "temperature"),
+    "infinity": (options(vad_threshold="inf"), *REFUSED, "vad_threshold"),
+    "1e400": (options(vad_threshold="1e400"), *REFUSED, "vad_threshold"),
+    "not a truth value": (options(word_timestamps="perhaps"), *REFUSED, "word_timestamps"),
+    "not a format": (options(response_format="xml"), *REFUSED, "response_format"),
+    "not a task": (options(task="summarise"), *REFUSED, "task"),
+    "not a language": (options(language="Klingon"), *REFUSED, "language"),
+    "no translation asked of /translate": (lambda live: live.post("/translate", task="transcribe"), *REFUSED, "task"),
+    "zero bytes in a form": (lambda live: live.post(audio=b""), *NO_AUDIO, None),
+    "zero bytes": (body(b""), *NO_AUDIO, None),
+    "text": (body(b"Not a recording at all. " * 99), *NO_AUDIO, None),
+    "a playlist": (body(b"#EXTM3U\n#EXTINF:9,\nfile:///etc/passwd\n"), *NO_AUDIO, None),
+    "a web page": (body(b"<!doctype html><script>alert(1)</script>"), *NO_AUDIO, None),
+    "a WAV of nothing but its header": (body(tone(0.1)[:20]), 422, "undecodable_audio", None),
+    "an upload that stops": (announcing(999, b"RIFF"), 408, "upload_too_slow", None),
+    "a body past the limit": (body(bytes(200_001)), 413, "upload_too_large", None),
+    "a form past the limit": (lambda live: live.post(audio=bytes(200_001)), 413, "upload_too_large", None),
+    "an announced body past the limit": (announcing(200_001), 413, "upload_too_large", None),
+    "a chunked body past the limit": (overlong_in_chunks, 413, "upload_too_large", None),
+    "a recording past the limit": (body(tone(5)), 413, "audio_too_long", None),
+    "a model that fails": (failing, 500, "inference_failed", None),
+    "a model that is too slow": (slow, 504, "deadline_exceeded", None),
+}  # fmt: skip
+
+
+def assert_error(answer: httpx.Response, status: int, code: str, param: str | None) -> None:
+    assert answer.status_code == status, answer.text
+    ErrorAnswer.model_validate_json(answer.content, strict=True)
+    assert set(answer.json()) == {"error"}
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["code"], error["param"]) == (code, param), error
+    assert error["type"] == ("invalid_request_error" if status < 500 else "server_error")
+    assert 10 < len(error["message"]) < 400
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_failure_has_the_one_shape(tight, case):
+    """{"error": {message, type, param, code}} with the status that its cause has, and nothing is left held."""
+    send, status, code, param = CASES[case]
+    assert_error(send(tight), status, code, param)
+
+
+def test_every_failure_there_is_has_a_status():
+    """A new error cannot become a 500 by being forgotten."""
+    import asr_service.errors as module
+
+    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, AsrError)]
+    met_by_callers = [kind for kind in kinds if kind is not AsrError and not issubclass(kind, module.StartupError)]
+    assert set(met_by_callers) == set(STATUS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"langauge": "en"}, "there is no field 'langauge': did you mean language?"),
+        ({"zzz": "1"}, "there is no field 'zzz': there are file, response_format, language, "),
+        ({"language": "portugese"}, "did you mean portuguese?"),
+        ({"beam_size": "11"}, "beam_size='11': Input should be less than or equal to 10"),
+    ],
+)
+def test_a_refusal_says_what_to_do(live, asked, said):
+    """The nearest name, the bound, the list."""
+    assert said in live.post(**asked).json()["error"]["message"]
+    assert not live.model.calls
+
+
+def test_an_empty_field_was_left_out(live):
+    """Web forms send every field they have."""
+    empty = dict.fromkeys(["language", "beam_size", "temperature", "word_timestamps", "response_format"], "")
+    assert live.post(**empty).status_code == 200
+
+
+def test_a_defect_is_told_in_the_one_shape(live, monkeypatch):
+    """What nobody foresaw is a 500 without details, and leaves nothing held."""
+    monkeypatch.setattr("asr_service.api.transcribe.parse_parameters", lambda _: 1 / 0)
+    assert_error(live.post(), 500, "internal_error", None)
+
+
+def test_a_full_disk_is_told_as_unavailable(live, monkeypatch):
+    """An upload that cannot be kept is not the caller's fault, and not for ever."""
+    monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
+    for answer in (live.post(audio=tone(0.1)), live.post(audio=tone(60)), body(tone(0.1))(live)):
+        assert_error(answer, 503, "unavailable", None)
+        assert 1 <= int(answer.headers["retry-after"]) <= 120
+
+
+def test_405_says_what_is_answered(live):
+    """As RFC 9110 has it."""
+    assert httpx.get(f"{live.url}/transcribe").headers["allow"] == "POST"
+
+
+# -- unavailable
+
+
+def saturated(live: Live, n: int) -> threading.Event:
+    """Keep `n` requests with the model until the event is set."""
+    release = threading.Event()
+    live.model.before = lambda _: release.wait(20)
+    for _ in range(n):
+        threading.Thread(target=lambda: httpx.post(f"{live.url}/transcribe", files={"file": tone()}, data=ALL)).start()
+    until(lambda: live.admission.open_requests == n, what="saturation")
+    return release
+
+
+def test_a_saturated_slot_refuses_before_the_body_is_read():
+    """A client that has sent its headers alone gets the 503, with Retry-After."""
+    with serving(max_open_requests=1) as live:
+        release = saturated(live, 1)
+        assert_error(announcing(99_999)(live), 503, "overloaded", None)
+        answer = live.post()
+        assert_error(answer, 503, "overloaded", None)
+        assert 1 <= int(answer.headers["retry-after"]) <= 120
+        assert live.get("/health").json()["queue"]["open_requests"] == 1
+        release.set()
+
+
+def test_a_long_queue_refuses_too():
+    """Seconds of audio that wait are bounded as requests are."""
+    with serving(max_queued_audio_s=1) as live:
+        release = saturated(live, 8)
+        until(lambda: live.app._service.queue()[1] > 1, what="a queue")
+        assert_error(live.post(), 503, "overloaded", None)
+        release.set()
+
+
+def test_a_slot_that_loads_says_so():
+    """/health has all its fields and the reason, /health/live is content, and the rest says when to come again."""
+    loaded = threading.Event()
+
+    def load(*_):
+        assert loaded.wait(20)
+        return FakeModel()
+
+    with serving(load=load, ready=False) as live:
+        health = live.get("/health")
+        assert (health.status_code, health.json()["status"], health.json()["model_loaded"]) == (503, "loading", False)
+        assert health.json()["reason"] == "the model is loading"
+        assert live.get("/health/live").status_code == 200
+        for answer in (live.get("/health/ready"), live.post()):
+            assert_error(answer, 503, "not_ready", None)
+            assert 1 <= int(answer.headers["retry-after"]) <= 120
+        assert_error(announcing(99_999)(live), 503, "not_ready", None)
+        loaded.set()
+        until(lambda: live.app.ready, what="the model")
+        ready = live.get("/health")
+        assert (ready.status_code, ready.json()["status"], ready.json()["reason"]) == (200, "ok", None)
+        assert set(ready.json()) == set(health.json())
+        assert live.get("/health/ready").status_code == 200
+
+
+def test_a_draining_slot_finishes_what_it_accepted_and_refuses_the_rest():
+    """New requests get 503, the accepted one its transcript."""
+    with serving() as live:
+        release = threading.Event()
+        live.model.before = lambda _: release.wait(20)
+        answers: list[httpx.Response] = []
+        accepted = threading.Thread(target=lambda: answers.append(live.post()))
+        accepted.start()
+        until(lambda: live.app.busy, what="the request")
+        live.app.begin_drain()
+        assert_error(live.post(), 503, "not_ready", None)
+        assert live.get("/health").json()["status"] == "draining"
+        assert live.app.busy
+        release.set()
+        accepted.join(20)
+        assert answers[0].json()["text"] == "hello"
+        assert not live.app.busy
+
+
+# -- deadlines
+
+
+def test_a_deadline_is_the_answers_alone(tight):
+    """An upload that takes its time, yet never stops, leaves the answer all of its second."""
+
+    def drip() -> Iterator[bytes]:
+        for at in range(0, 32_000, 4_000):
+            time.sleep(0.2)  # slower than the deadline in all, quicker than the patience with each part
+            yield tone()[at : at + 4_000]
+
+    answer = httpx.post(f"{tight.url}/transcribe", params=ALL, content=drip(), headers={"content-type": "audio/wav"})
+    assert answer.status_code == 200
+
+
+def test_a_streams_deadline_is_each_pauses_own():
+    """Windows that together take longer than a request may, each within it, are all sent."""
+    with serving(FakeModel(before=sleeping(0.7)), request_timeout_s=2, decode_batch=1) as live:
+        assert live.post(audio=tone(120, rate=8000)).status_code == 504
+        answer = live.post(audio=tone(120, rate=8000), response_format="ndjson")
+    assert [line for line in answer.text.splitlines() if '"type":"transcript"' in line]
+
+
+def test_a_stream_that_pauses_too_long_ends_with_the_deadline():
+    """The error line says which."""
+    with serving(request_timeout_s=1) as live:
+        n_generated = 0
+
+        def before(call):
+            nonlocal n_generated
+            n_generated += call.stage == "generate"
+            time.sleep(1.5 if n_generated > 1 else 0)
+
+        live.model.before = before
+        answer = live.post(audio=tone(40), response_format="ndjson")
+    assert '"code":"deadline_exceeded"' in answer.text.splitlines()[-1]
