@@ -178,9 +178,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
     def _stop_if_hopeless(self) -> None:
         index = self._table.hopeless()
         if index is not None:
-            reason = self.plan.board.reason(index)
-            self.failure = STARTUP_FAILURES[self._table.exit_code(index)](reason)
-            raise HaltServer(reason, self.failure.exit_code)
+            self.failure = STARTUP_FAILURES[self._table.exit_code(index)](self.plan.board.reason(index))
+            raise HaltServer(None, self.failure.exit_code)  # whoever called `serve` says why
 
     def _report(self, now_s: float) -> None:
         n_ready, n_slots = self.plan.board.n_ready(), len(self.plan.slots)
