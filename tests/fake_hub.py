@@ -23,9 +23,12 @@ class FakeHub:
     """Send a byte that is not the file's."""
     answers: list[int] = field(default_factory=list)
     """Statuses to answer with in place of the file, for any file and method."""
+    wait_for_company_s: float = 0.0
+    """How long the first GET of model.bin waits for a second, before it is answered."""
     url: str = ""
     gets: list[tuple[str, str | None]] = field(default_factory=list)
     """File and Range of every GET."""
+    company: threading.Event = field(default_factory=threading.Event)
 
     def etag(self, name: str) -> str:
         """The sha256 of a large file, git's sum of a small one, as the hub has it."""
@@ -81,6 +84,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
 
     def _at_fault(self, name: str, body: bytes) -> bytes:
+        if name == "model.bin" and self.hub.wait_for_company_s:
+            if [got for got, _ in self.hub.gets].count(name) > 1:
+                self.hub.company.set()
+            self.hub.company.wait(self.hub.wait_for_company_s)
         if name == "model.bin" and self.hub.spoil and self.hub.spoil.pop(0):
             body = bytes([body[0] ^ 1]) + body[1:]
         if name == "model.bin" and self.hub.cut_after:

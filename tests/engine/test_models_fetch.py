@@ -223,14 +223,25 @@ def test_processes_that_ask_together_fetch_once(tmp_path):
     """Four slots that start on an empty cache make one download between them."""
     program = (
         "import sys; from test_models_fetch import SPEC, Settings, ensure_model;"
+        "print('ready', flush=True); sys.stdin.readline();"
         "print(ensure_model(Settings(model_dir=sys.argv[1]), SPEC))"
     )
-    with FakeHub(dict(FILES)).serving() as hub:
-        paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
-        environment = os.environ | {"HF_ENDPOINT": hub.url, "PYTHONPATH": paths}
-        command = [sys.executable, "-c", program, str(tmp_path)]
-        slots = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    with FakeHub(dict(FILES), wait_for_company_s=1.0).serving() as hub:
+        paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"HF_ENDPOINT": hub.url, "PYTHONPATH": os.pathsep.join(paths).rstrip(os.pathsep)}
+        slots = [start([sys.executable, "-c", program, str(tmp_path)], environment) for _ in range(4)]
+        for slot in slots:
+            assert slot.stdout is not None
+            assert slot.stdout.readline() == "ready\n"
+        for slot in slots:
+            assert slot.stdin is not None
+            slot.stdin.write("\n")
+            slot.stdin.flush()
         folders = {slot.communicate(timeout=60)[0].strip().splitlines()[-1] for slot in slots}
     assert [slot.returncode for slot in slots] == [0] * 4
     assert len(folders) == 1
     assert sorted(name for name, _ in hub.gets) == sorted(FILES)
+
+
+def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
