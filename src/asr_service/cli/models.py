@@ -11,6 +11,7 @@ from asr_service.engine.devices import parse_devices
 from asr_service.engine.models import Model, ensure_model, model_name, model_on_disk, resolve_model, verify_model
 from asr_service.engine.models_registry import MODELS, ModelSpec, spec_named
 from asr_service.errors import ModelUnavailable
+from asr_service.logs import configure_logs
 from asr_service.settings import Settings, load_settings
 
 _PRECISIONS = ("int8_float16", "float16", "int8")
@@ -49,6 +50,7 @@ def fetch_command(
     Ends with 69 where there is no model to be had.
     """
     settings = load_settings()
+    configure_logs(settings.log_level, settings.log_format)  # to standard error: the folder alone goes to the output
     for model in [spec_named(name)] if name else _configured(settings):
         typer.echo(ensure_model(settings, model))
 
