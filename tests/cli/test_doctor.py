@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -40,20 +39,10 @@ def doctor(
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from asr_service.cli import main; main()", "doctor", *arguments]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ASR_")}
-
-    def limit() -> None:
-        if n_files is not None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (n_files, n_files))
-
+    if n_files is not None:
+        command = ["sh", "-c", f'ulimit -n {n_files}; exec "$@"', "sh", *command]
     return subprocess.run(
-        command,
-        env=environ | environment,
-        cwd=cwd,
-        preexec_fn=limit,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
+        command, env=environ | environment, cwd=cwd, capture_output=True, text=True, timeout=110, check=False
     )
 
 
