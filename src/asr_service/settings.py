@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from asr_service.errors import ConfigurationError
 
 PREFIX = "ASR_"
+ENV_FILE = ".env"
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -23,7 +25,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -129,11 +131,11 @@ class Settings(BaseSettings):
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Read the settings, refusing ASR_* variables that do not exist.
+    """Read the settings, refusing names that do not exist, in `environ` (by default the process') and in `.env`.
 
     Raises ConfigurationError: a variable is unknown (with the nearest name) or its value is refused.
     """
-    names = os.environ if environ is None else environ
+    names = {*(os.environ if environ is None else environ), *dotenv_values(ENV_FILE)}
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     for name in sorted(names):
         if name.upper().startswith(PREFIX) and name.upper() not in known:

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
@@ -13,7 +14,7 @@ from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.devices import Device, Slot
 from asr_service.engine.service import ENGINE_FAILURE, Die, ModelLoader, SpeechService, State
 from asr_service.errors import ModelUnavailable, NotReady
-from asr_service.settings import load_settings
+from asr_service.settings import Settings, load_settings
 from engines import loud, until, wav
 from fakes import Call, FakeModel
 
@@ -60,7 +61,7 @@ async def test_ready_comes_after_the_warm_up():
 
     async with served(load, no_death) as service:
         assert service.state is State.LOADING
-        with pytest.raises(NotReady, match="loading"):
+        with pytest.raises(NotReady, match="files"):
             _ = service.transcriber
         gate.set()
         await until(lambda: service.ready)
@@ -101,7 +102,8 @@ async def test_a_load_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(service_module, "_LOOK_EVERY_S", 0.02)
     die, never = Undertaker(), threading.Event()
 
-    def load(*_: object) -> FakeModel:
+    def load(_settings: Settings, _slot: Slot, on_files: Callable[[], None]) -> FakeModel:
+        on_files()
         never.wait(10)
         return FakeModel()
 
@@ -109,6 +111,19 @@ async def test_a_load_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
         await until(lambda: bool(die.deaths))
         never.set()
     assert die.deaths[0][0] == ENGINE_FAILURE
+
+
+async def test_a_slow_download_is_no_hanging_load(monkeypatch: pytest.MonkeyPatch):
+    """model_load_timeout_s counts from when the files are there."""
+    monkeypatch.setattr(service_module, "_LOOK_EVERY_S", 0.02)
+
+    def load(_settings: Settings, _slot: Slot, on_files: Callable[[], None]) -> FakeModel:
+        time.sleep(0.5)
+        on_files()
+        return FakeModel()
+
+    async with served(load, no_death, model_load_timeout_s=0.2) as service:
+        await until(lambda: service.ready)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -19,23 +19,35 @@ class Admission:
     """Counts open requests and looks at the queue. Used from the event loop alone."""
 
     def __init__(
-        self, load: Callable[[], Load], *, max_open_requests: int, max_queued_audio_s: float, max_wait_s: float
+        self,
+        load: Callable[[], Load],
+        *,
+        max_open_requests: int,
+        max_queued_audio_s: float,
+        max_wait_s: float,
+        on_change: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`on_change` is told the number of open requests."""
         self._load = load
         self._max_open_requests = max_open_requests
         self._max_queued_audio_s = max_queued_audio_s
         self._max_wait_s = max_wait_s
+        self._on_change = on_change
         self.open_requests = 0
 
     @contextmanager
     def permit(self) -> Iterator[None]:
         """Hold one request's place. Raises Overloaded, with the wait that is expected."""
         self._check()
-        self.open_requests += 1
+        self._count(1)
         try:
             yield
         finally:
-            self.open_requests -= 1
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self.open_requests += change
+        self._on_change(self.open_requests)
 
     def _check(self) -> None:
         load = self._load()

@@ -28,6 +28,9 @@ LANGUAGES = {
 }  # fmt: skip
 """English names by Whisper's codes; `yue` is in large-v3's vocabulary alone."""
 
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+"""Written without spaces between words."""
+
 _OTHER_NAMES = {
     "burmese": "my", "valencian": "ca", "flemish": "nl", "haitian": "ht", "letzeburgesch": "lb", "pushto": "ps",
     "panjabi": "pa", "moldavian": "ro", "moldovan": "ro", "sinhalese": "si", "castilian": "es", "mandarin": "zh",

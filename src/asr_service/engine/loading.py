@@ -2,9 +2,11 @@
 
 import functools
 import os
+from collections.abc import Callable
 
 import structlog
 
+from asr_service.engine.cuda_libraries import load_cublas
 from asr_service.engine.devices import Device, Slot, parse_devices
 from asr_service.engine.model import WhisperModel
 from asr_service.engine.models import ensure_model, model_name, refetch_model, resolve_model, resolved_compute_type
@@ -17,9 +19,10 @@ _MOST_CPU_THREADS = 8
 """More threads than this share too little memory bandwidth to be worth their buffers."""
 
 
-def load_slot_model(settings: Settings, slot: Slot) -> WhisperModel:
+def load_slot_model(settings: Settings, slot: Slot, on_files: Callable[[], None]) -> WhisperModel:
     """Find or fetch the model that the settings name, and load it; files that do not load are fetched again, once.
 
+    `on_files` is called when the files are there, which may take a slow download's time.
     Raises StartupError. RuntimeError: the device cannot take the model.
     """
     model = resolve_model(settings, slot.device)
@@ -31,6 +34,9 @@ def load_slot_model(settings: Settings, slot: Slot) -> WhisperModel:
         threads=model_threads(settings, slot.device),
     )
     folder = ensure_model(settings, model)
+    on_files()
+    if slot.device.kind == "cuda":
+        load_cublas()  # pip puts it where CTranslate2 would not look
     try:
         return load(folder)
     except ModelUnavailable as error:

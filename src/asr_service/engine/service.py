@@ -28,7 +28,8 @@ from asr_service.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-ModelLoader = Callable[[Settings, Slot], SpeechModel]
+ModelLoader = Callable[[Settings, Slot, Callable[[], None]], SpeechModel]
+"""The third argument is to be called when the model's files are there: fetching them may take its time, loading not."""
 Die = Callable[[int, str], NoReturn]
 """Ends this process at once: exit code, reason."""
 
@@ -60,9 +61,10 @@ class SpeechService:
         self._load = load
         self._die = die
         self.state = State.LOADING
-        self.reason: str | None = "the model is loading"
+        self.reason: str | None = "the model's files are being found or fetched"
         self.model: SpeechModel | None = None
         self.started_at = time.monotonic()
+        self._loading_since = float("inf")
         self._scheduler: Scheduler | None = None
         self._transcriber: Transcriber | None = None
         self._closed = threading.Event()
@@ -75,6 +77,7 @@ class SpeechService:
             max_open_requests=settings.max_open_requests,
             max_queued_audio_s=settings.max_queued_audio_s,
             max_wait_s=settings.max_wait_s,
+            on_change=metrics.INFLIGHT.labels(str(slot.index)).set,
         )
 
     async def start(self) -> None:
@@ -139,7 +142,7 @@ class SpeechService:
     def _bring_up(self) -> None:
         began = time.monotonic()
         try:
-            model = self._load(self.settings, self.slot)
+            model = self._load(self.settings, self.slot, self._begin_loading)
             scheduler = self._engine(model)
             warm_up(scheduler, model)
         except StartupError as error:
@@ -154,6 +157,11 @@ class SpeechService:
             self._report(model, lasted)
             if self.state is State.LOADING:
                 self._enter(State.READY, None)
+
+    def _begin_loading(self) -> None:
+        self._loading_since = time.monotonic()
+        if self.state is State.LOADING:
+            self.reason = "the model is loading"
 
     def _engine(self, model: SpeechModel) -> Scheduler:
         """Everything that stands on the model."""
@@ -205,7 +213,7 @@ class SpeechService:
         """End the worker where a load or a call of the model hangs, and keep the gauges."""
         while not self._closed.wait(_LOOK_EVERY_S):
             now = time.monotonic()
-            if self.state is State.LOADING and now - self.started_at > self.settings.model_load_timeout_s:
+            if self.state is State.LOADING and now - self._loading_since > self.settings.model_load_timeout_s:
                 self._fail(ENGINE_FAILURE, f"the model did not load within {self.settings.model_load_timeout_s:.0f} s")
             if self._scheduler and self._scheduler.overdue_s(now) > _GRACE_S:
                 self._fail(ENGINE_FAILURE, "a call of the model outlived its deadline and will not come back")
@@ -216,10 +224,9 @@ class SpeechService:
         depth, audio_s = self.queue()
         metrics.QUEUE_DEPTH.labels(slot).set(depth)
         metrics.QUEUE_AUDIO.labels(slot).set(audio_s)
-        metrics.INFLIGHT.labels(slot).set(self.admission.open_requests)
         metrics.WORKER_RSS.labels(slot).set(psutil.Process().memory_info().rss)
         if gpu := gpu_status(self.slot.device):
-            name = str(gpu.index)
+            name = gpu.uuid  # each worker counts its own GPU as the first
             metrics.GPU_MEMORY_USED.labels(name).set(gpu.memory_used_bytes)
             metrics.GPU_MEMORY_TOTAL.labels(name).set(gpu.memory_total_bytes)
             if gpu.utilization_ratio is not None:

@@ -20,6 +20,7 @@ from asr_service.audio.chunking import BlockPlan, Chunk, cut_chunk, plan_block
 from asr_service.audio.ingest import DecodedAudio, DecoderPool
 from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan, detect_speech
 from asr_service.engine.decoding import DecodingOptions
+from asr_service.engine.languages import UNSPACED_LANGUAGES
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.windows import RequestWork, WindowDecoder
 from asr_service.transcript import Segment, Timing, Transcript
@@ -178,7 +179,7 @@ class Transcriber:
             metrics.REALTIME_FACTOR.observe(realtime_factor)
         language, probability = work.language.result() if work.language.done() else (None, None)
         return Transcript(
-            text="".join(segment.text for segment in progress.segments).strip(),
+            text=_joined(progress.segments),
             task=work.options.task,
             language=language,
             language_probability=probability,
@@ -196,6 +197,15 @@ class Transcriber:
                 realtime_factor=realtime_factor,
             ),
         )
+
+
+def _joined(segments: list[Segment]) -> str:
+    """One text. Whisper writes a word's space before it, but now and then not at a window's start."""
+    text = ""
+    for segment in segments:
+        written_apart = segment.language not in UNSPACED_LANGUAGES and not segment.text.startswith(" ")
+        text += " " + segment.text if written_apart else segment.text
+    return text.strip()
 
 
 async def _cancel(tasks: "list[asyncio.Task[None] | asyncio.Task[list[Segment]]]") -> None:
