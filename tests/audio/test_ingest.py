@@ -313,6 +313,15 @@ def test_an_ogg_cut_short_says_so():
     assert "ends early" in decode(data[: int(0.4 * len(data))])[1].warnings[0]
 
 
+def test_a_header_that_points_before_the_beginning_is_damage():
+    """A chunk of negative size sends the reader to a negative position: one error among others."""
+    caf = bytearray(media.encode(Form("caf", "pcm_s16be"), media.warble(1)))
+    size_at = caf.index(b"desc") + 4
+    caf[size_at : size_at + 8] = (-10_000).to_bytes(8, "big", signed=True)
+    with pytest.raises(UndecodableAudio, match="begins like CAF"):
+        decode(bytes(caf))
+
+
 def test_flipped_bits_give_audio_or_a_request_error():
     """Nothing else, whatever the bytes: the pool and this process live on."""
     wholes = [media.encode(form, media.warble(1, form.rate)) for form in (FLAC, MP3, OPUS, M4A, MKV, WMA, ADTS)]

@@ -6,6 +6,7 @@ CHANNEL is the descriptor of a stream socket, LIMITS is DecodeLimits as JSON, PA
 warms up, walls itself in, says READY, waits for a file, decodes it into the channel and ends.
 """
 
+import errno
 import io
 import os
 import socket
@@ -49,7 +50,11 @@ class _Upload:
         return os.read(self._descriptor, n_bytes)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        return os.lseek(self._descriptor, offset, whence)
+        """The new position, negative where a damaged header led to before the beginning: FFmpeg's own convention."""
+        try:
+            return os.lseek(self._descriptor, offset, whence)
+        except OSError as error:
+            return -(error.errno or errno.EINVAL)
 
     def tell(self) -> int:
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
