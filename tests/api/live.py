@@ -20,7 +20,7 @@ from asr_service.engine.admission import Admission
 from asr_service.engine.devices import Device, Slot
 from asr_service.engine.service import ModelLoader
 from asr_service.settings import load_settings
-from fakes import FakeModel
+from fakes import Call, FakeModel
 
 T = TypeVar("T")
 
@@ -38,8 +38,22 @@ def until(look: Callable[[], T | None], within_s: float = 20, what: str = "it") 
 
 def tone(seconds: float = 1.0, *, rate: int = 16_000) -> bytes:
     """A WAV file. It is no speech: send it with vad_filter=false."""
+    return wav(_sine(seconds, rate), rate)
+
+
+def two_windows() -> bytes:
+    """A tone, a pause and a shorter tone, too long together for one window."""
+    return wav(_sine(25, 16_000) + bytes(32_000) + _sine(8, 16_000))
+
+
+def in_second_window(call: Call) -> bool:
+    """Whether the model was called for the shorter of the two: either may come first."""
+    return call.stage == "generate" and call.n_frames < 2000
+
+
+def _sine(seconds: float, rate: int) -> bytes:
     t = np.arange(round(seconds * rate)) / rate
-    return wav((0.3 * 32767 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes(), rate)
+    return (0.3 * 32767 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes()
 
 
 def wav(pcm: bytes, rate: int = 16_000) -> bytes:

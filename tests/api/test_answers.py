@@ -8,13 +8,12 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pydantic import TypeAdapter
 
-from api.live import ALL, serving, tone
+from api.live import ALL, in_second_window, serving, tone, two_windows
 from asr_service.api.app import openapi_schema
 from asr_service.errors import Overloaded
-from fakes import FakeModel, says
+from fakes import Call, FakeModel, says
 
 SCHEMA = openapi_schema()
-TWO_WINDOWS_S = 40
 
 TRANSCRIPT = {
     "text", "task", "language", "language_probability", "duration", "duration_after_vad", "model", "segments",
@@ -63,16 +62,9 @@ def test_each_text_format_has_its_media_type(live, name, media_type, body):
 
 def test_lines_come_while_later_audio_is_still_being_transcribed(live):
     """The first line is read before the second window may be decoded; a closing line ends the answer."""
-    may_go_on, n_generated = threading.Event(), 0
-
-    def before(call):
-        nonlocal n_generated
-        if call.stage == "generate":
-            n_generated += 1
-            assert n_generated == 1 or may_go_on.wait(20)
-
-    live.model.before = before
-    asked, audio = {**ALL, "response_format": "ndjson"}, {"file": tone(TWO_WINDOWS_S)}
+    may_go_on = threading.Event()
+    live.model.before = lambda call: _wait(may_go_on) if in_second_window(call) else None
+    asked, audio = {**ALL, "response_format": "ndjson"}, {"file": two_windows()}
     with httpx.stream("POST", f"{live.url}/transcribe", data=asked, files=audio, timeout=30) as answer:
         lines = answer.iter_lines()
         first = json.loads(next(lines))
@@ -96,18 +88,15 @@ def test_lines_come_while_later_audio_is_still_being_transcribed(live):
 )
 def test_a_stream_that_fails_says_so_in_its_last_line(live, fault, code):
     """The status was sent long before; the line has the shape of every other failure."""
-    n_generated = 0
 
-    def before(call):
-        nonlocal n_generated
-        n_generated += call.stage == "generate"
-        if n_generated > 1:
+    def before(call: Call) -> None:
+        if in_second_window(call):
             raise fault
 
     live.model.before = before
     failures = f'asr_request_failures_total{{reason="{code}"}}'
     had = live.metric(failures)
-    answer = live.post(audio=tone(TWO_WINDOWS_S), response_format="ndjson")
+    answer = live.post(audio=two_windows(), response_format="ndjson")
     first, last = map(json.loads, answer.text.splitlines())
     assert (answer.status_code, first["type"], last["type"]) == (200, "segment", "error")
     assert last["error"]["code"] == code
@@ -146,3 +135,7 @@ def test_an_unbounded_model_number_is_null():
         body = live.post().json()
     assert body["segments"][0]["no_speech_prob"] is None
     assert valid(body, "TranscriptAnswer")
+
+
+def _wait(event: threading.Event) -> None:
+    assert event.wait(20)

@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from urllib.parse import quote
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -54,5 +55,6 @@ class RequestLog:
         endpoint = path if path in self._endpoints else "other"
         metrics.REQUESTS.labels(endpoint, str(status)).inc()
         metrics.REQUEST_DURATION.labels(endpoint).observe(lasted_s)
+        # Quoted, since an address may hold line ends and what terminals obey.
         write = log.debug if path in _QUIET else log.info
-        write("request", method=scope["method"], path=path[:200], status=status, seconds=round(lasted_s, 3))
+        write("request", method=scope["method"], path=quote(path[:200]), status=status, seconds=round(lasted_s, 3))

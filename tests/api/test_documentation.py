@@ -1,0 +1,64 @@
+"""OpenAPI and the page that shows it."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from openapi_spec_validator import validate
+
+from asr_service.api.app import openapi_schema
+from asr_service.api.problems import MEANINGS, STATUS
+from asr_service.api.schemas import TranscribeParameters
+
+SNAPSHOT = Path(__file__).parent / "openapi.json"
+REFRESH = "python -c 'from asr_service.api.app import *; import json; print(json.dumps(openapi_schema(), indent=1))'"
+
+
+def test_the_document_is_valid_openapi():
+    """By a validator that is not ours."""
+    validate(openapi_schema())
+
+
+def test_the_document_is_what_it_was():
+    """A change of the API is seen in a diff before it is seen by callers."""
+    said = openapi_schema()
+    said["info"]["version"] = was_version = "any"
+    was = json.loads(SNAPSHOT.read_text())
+    was["info"]["version"] = was_version
+    assert said == was, f"the API has changed; if that is meant, run:\n{REFRESH} > {SNAPSHOT}"
+
+
+def test_the_document_names_every_option_and_every_failure():
+    """Options as form fields and in the query, and each status that a request can end with."""
+    assert set(STATUS.values()) - {499} <= set(MEANINGS)
+    for path in ("/transcribe", "/translate"):
+        post = openapi_schema()["paths"][path]["post"]
+        form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+        assert set(form) == {"file", *TranscribeParameters.model_fields}
+        assert {parameter["name"] for parameter in post["parameters"]} == set(TranscribeParameters.model_fields)
+        assert {"200", "400", "408", "413", "415", "422", "500", "503", "504"} <= set(post["responses"])
+        assert all(parameter["description"] for parameter in post["parameters"])
+
+
+def test_the_page_needs_no_other_host(live):
+    """Everything it refers to is served from here and loads, and it asks no validator on the internet."""
+    page = live.get("/docs")
+    assert page.status_code == 200
+    referred = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page.text)
+    assert {"/openapi.json", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"} <= set(referred)
+    for address in referred:
+        assert not urlsplit(address).netloc
+        assert live.get(address).status_code == 200
+    assert not re.search(r"https?://(?!127)", page.text)
+    assert '"validatorUrl": null' in page.text
+    assert live.get("/openapi.json").json() == openapi_schema()
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs/../../../../etc/passwd", "/docs/%2e%2e/%2e%2e/etc/passwd", "/docs/package.json"]
+)
+def test_the_page_serves_its_own_files_alone(live, path):
+    """No path leads out of the three assets."""
+    assert live.get(path).status_code == 404

@@ -1,0 +1,44 @@
+"""What /metrics counts of requests."""
+
+import pytest
+
+from api.live import Live, tone
+
+STAGES = ["receive", "decode", "vad", "features", "queue", "encode", "generate", "align", "render"]
+
+
+def test_a_request_moves_its_counters(live):
+    """Requests by address and status, their time, the seconds of audio, and each stage of the work."""
+    counted = [
+        'asr_requests_total{code="200",endpoint="/transcribe"}',
+        'asr_request_duration_seconds_count{endpoint="/transcribe"}',
+        "asr_realtime_factor_count",
+        *(f'asr_stage_duration_seconds_count{{stage="{stage}"}}' for stage in STAGES),
+    ]
+    had = {sample: live.metric(sample) for sample in [*counted, "asr_audio_seconds_total"]}
+    live.post(audio=tone(3), word_timestamps="true")
+    assert {sample: live.metric(sample) > had[sample] for sample in counted} == dict.fromkeys(counted, True)
+    assert live.metric("asr_audio_seconds_total") == pytest.approx(had["asr_audio_seconds_total"] + 3)
+
+
+def test_a_failure_is_counted_by_its_reason(live):
+    """Under the code that the caller was told."""
+    sample = 'asr_request_failures_total{reason="invalid_parameter"}'
+    had = live.metric(sample)
+    live.post(beam_size="x")
+    assert live.metric(sample) == had + 1
+
+
+def test_no_caller_makes_labels(live: Live):
+    """Whatever is not an address of ours is `other`, and shows nowhere."""
+    sample = 'asr_requests_total{code="404",endpoint="other"}'
+    had = live.metric(sample)
+    for path in ("/made-up", "/transcribe/x", "/health/../made-up"):
+        assert live.get(path).status_code == 404
+    assert live.metric(sample) == had + 3
+    assert "made-up" not in live.get("/metrics").text
+
+
+def test_prometheus_is_told_its_format(live):
+    """The text exposition format, by its media type."""
+    assert live.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -1,0 +1,113 @@
+"""Each request has an id in its answer and in its lines of the log, which hold nothing that was said or sent."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+import pytest
+
+from api.live import ALL, tone, until
+
+TESTS = Path(__file__).parent.parent
+SECRETS = {"initial_prompt": "Rosebud", "hotwords": "Kane"}
+
+
+class Logged:
+    def __init__(self, url: str, log: Path) -> None:
+        self.url = url
+        self._log = log
+
+    def text(self) -> str:
+        return self._log.read_text()
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text().splitlines()]
+
+    def post(self, query: str = "", request_id: str = "", **fields: str) -> httpx.Response:
+        return httpx.post(
+            f"{self.url}/transcribe{query}",
+            files={"file": ("my-diary.wav", tone())},
+            data=ALL | SECRETS | fields,
+            headers={"x-request-id": request_id} if request_id else {},
+        )
+
+
+@contextmanager
+def logging_service(folder: Path, *arguments: str) -> Iterator[Logged]:
+    path = folder / "log"
+    with path.open("wb") as log, _process(log, arguments) as process:
+        assert process.stdout
+        url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+        until(lambda: "model loaded" in path.read_text(), what="the model")
+        try:
+            yield Logged(url, path)
+        finally:
+            process.kill()
+
+
+def _process(log: IO[bytes], arguments: tuple[str, ...]) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "api.launch", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ | {"PYTHONPATH": str(TESTS)})
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with logging_service(tmp_path_factory.mktemp("json"), "json") as service:
+        yield service
+
+
+def test_a_given_id_is_in_the_answer_and_in_every_line_of_its_request(service):
+    """A failing request's lines too."""
+    assert service.post(request_id="from-the-proxy:1").headers["x-request-id"] == "from-the-proxy:1"
+    assert service.post("?nonsense=1", request_id="from-the-proxy:2").headers["x-request-id"] == "from-the-proxy:2"
+    until(lambda: "from-the-proxy:2" in service.text(), what="the line")
+    requests = [line for line in service.lines() if line["event"] == "request" and line["path"] == "/transcribe"]
+    assert [(line["request_id"], line["status"]) for line in requests[:2]] == [
+        ("from-the-proxy:1", 200),
+        ("from-the-proxy:2", 422),
+    ]
+
+
+@pytest.mark.parametrize("bad", ["a b", "a" * 129, "<script>", "ä".encode().decode("latin-1"), '"'])
+def test_an_unusable_id_is_replaced(service, bad):
+    """What a client sends as its id cannot forge a line of the log."""
+    answer = httpx.get(f"{service.url}/health/live", headers={b"x-request-id": bad.encode("latin-1")})
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+def test_ids_are_given_to_all_and_differ(service):
+    """To failures and unknown addresses too."""
+    answers = [
+        httpx.get(f"{service.url}{path}") for path in ("/health", "/nowhere", "/transcribe", "/metrics", "/docs")
+    ]
+    assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
+
+
+def test_the_log_holds_nothing_that_was_said_or_sent(service):
+    """No word of the transcript, of the prompts or of the file's name, in any line, whatever becomes of the request."""
+    assert "xylophone" in service.post(request_id="private").json()["text"]
+    service.post(response_format="ndjson")
+    service.post(language="Rosebud")
+    service.post(beam_size="Rosebud")
+    service.post(Rosebud="1")
+    until(lambda: service.text().count('"event": "request"') >= 5, what="the lines")
+    assert not re.search("xylophone|Rosebud|Kane|diary", service.text())
+
+
+@pytest.mark.parametrize("fmt", ["json", "plain"])
+def test_a_path_cannot_forge_a_line(tmp_path, fmt):
+    """Line ends and terminal controls in an address stay one harmless line."""
+    with logging_service(tmp_path, fmt) as service:
+        n_lines = len(service.text().splitlines())
+        httpx.get(f"{service.url}/a%0a%0d2026-01-01%20[error]%20forged%1b[31m%c2%85%e2%80%a8%00")
+        until(lambda: "forged" in service.text(), what="the line")
+        added = service.text().splitlines()[n_lines:]
+    assert len(added) == 1
+    assert "\x1b[31m" not in added[0]
