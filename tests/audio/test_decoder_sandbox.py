@@ -74,6 +74,7 @@ async def main():
     pool = DecoderPool(DecodeLimits(max_audio_s=60), spares=1)
     await pool.start()
     print(pool._spares[0].pid, flush=True)
+    os.kill(pool._spares[0].pid, signal.SIGSTOP)  # one that hangs would not see its channel close
     os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main())
 """

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from faster_whisper.audio import decode_audio
 
+from asr_service.audio.decoder_child import _Upload
 from asr_service.audio.ingest import SAMPLE_RATE, DecodedAudio, DecodeLimits, DecoderPool
 from asr_service.errors import AudioTooLong, NotReady, RequestError, StartupError, UndecodableAudio, UnsupportedAudio
 from audio import media
@@ -313,13 +314,13 @@ def test_an_ogg_cut_short_says_so():
     assert "ends early" in decode(data[: int(0.4 * len(data))])[1].warnings[0]
 
 
-def test_a_header_that_points_before_the_beginning_is_damage():
-    """A chunk of negative size sends the reader to a negative position: one error among others."""
-    caf = bytearray(media.encode(Form("caf", "pcm_s16be"), media.warble(1)))
-    size_at = caf.index(b"desc") + 4
-    caf[size_at : size_at + 8] = (-10_000).to_bytes(8, "big", signed=True)
-    with pytest.raises(UndecodableAudio, match="begins like CAF"):
-        decode(bytes(caf))
+@pytest.mark.parametrize("offset", [-1, 2**62])
+def test_a_seek_to_no_place_in_any_file_is_an_error_code(offset):
+    """Where damaged headers lead: FFmpeg is told by a negative position, and the child does not end by an exception."""
+    with upload(media.wav(media.warble(1))) as file:
+        upload_of_child = _Upload(file.fileno())
+        assert upload_of_child.seek(offset) < 0
+        assert upload_of_child.seek(10) == 10
 
 
 def test_flipped_bits_give_audio_or_a_request_error():
@@ -397,6 +398,35 @@ def test_memory_is_limited(bomb):
 
 
 # -- children that come and go
+
+
+class TakenOver:
+    """A child that a file has made its own: it says what it likes."""
+
+    pid = 1
+
+    def __init__(self, *frames: tuple[bytes, bytes]) -> None:
+        self._frames = iter(frames)
+
+    async def receive(self) -> tuple[bytes, bytes]:
+        return next(self._frames)
+
+
+@pytest.mark.parametrize(
+    ("frames", "error"),
+    [
+        pytest.param([(b"S", bytes(64_000))] * 3, AudioTooLong, id="samples-without-end"),
+        pytest.param([(b"S", bytes(64)), (b"O", b"{}")], UndecodableAudio, id="nonsense"),
+        pytest.param([(b"R", b"")], UndecodableAudio, id="out-of-turn"),
+    ],
+)
+def test_a_child_that_was_taken_over_costs_one_request(frames, error):
+    """The service counts for itself and believes nothing: the error is the file's, again on each read."""
+    fake: Any = TakenOver(*frames)
+    audio = DecodedAudio(fake, DecodeLimits(max_audio_s=5))
+    for _ in range(2):
+        with pytest.raises(error):
+            asyncio.run(audio.read(10 * SAMPLE_RATE))
 
 
 def test_a_child_killed_midway_costs_one_request():

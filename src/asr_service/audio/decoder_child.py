@@ -50,7 +50,7 @@ class _Upload:
         return os.read(self._descriptor, n_bytes)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """The new position, negative where a damaged header led to before the beginning: FFmpeg's own convention."""
+        """The new position; negative, as FFmpeg has it, where a damaged header leads to no place in any file."""
         try:
             return os.lseek(self._descriptor, offset, whence)
         except OSError as error:
