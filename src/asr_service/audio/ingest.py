@@ -34,6 +34,7 @@ from asr_service.errors import (
 __all__ = ["SAMPLE_RATE", "DecodeLimits", "DecodedAudio", "DecoderPool"]
 
 _S16_FULL_SCALE: Final = 32768.0
+_LEAST_STARTS_AT_ONCE: Final = 2
 _STARTS: Final = 2  # a fresh child that does not start is tried once more
 
 _REFUSALS: Final[dict[Verdict, type[RequestError]]] = {
@@ -125,13 +126,17 @@ class DecoderPool:
         self._n_spares = spares
         self._spares: deque[DecoderChild] = deque()
         self._open = False
+        # A crowd that arrives at once starts its children a few at a time, first come first served: all together, the
+        # first of them would be warm no sooner than the last.
+        self._starts = asyncio.Semaphore(max(_LEAST_STARTS_AT_ONCE, spares))
 
     async def start(self) -> None:
         """Start the spares and wait until they are warm. Raises StartupError: a child does not start."""
         self._open = True
         try:
             self._spares.extend(DecoderChild.spawn(self._limits) for _ in range(self._n_spares))
-            await asyncio.gather(*(child.ready() for child in self._spares))
+            for child in self._spares:  # they warm up side by side, whoever is waited for
+                await child.ready()
         except (ChildLost, OSError) as error:
             await self.close()
             raise StartupError(f"the audio decoder cannot be started: {error}") from error
@@ -150,15 +155,16 @@ class DecoderPool:
         """
         descriptor = _reopen(file)
         try:
-            child = await self._take()
+            async with self._starts:
+                child = await self._take()
             try:
-                yield await self._begin(child, descriptor)
+                yield self._begin(child, descriptor)
             finally:
                 await child.kill()
         finally:
             os.close(descriptor)
 
-    async def _begin(self, child: DecoderChild, descriptor: int) -> DecodedAudio:
+    def _begin(self, child: DecoderChild, descriptor: int) -> DecodedAudio:
         with contextlib.suppress(ChildLost):  # `read` will say so
             child.send_file(descriptor)
         self._top_up()
