@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -244,11 +245,15 @@ class TestShortContext:
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1200, 3000]
         assert transcript.text == "yes"
 
-    async def test_words_want_the_whole_context(self):
-        """Alignment was made for 30 s."""
-        options = DecodingOptions(vad_filter=False, language="en", word_timestamps=True)
+    @pytest.mark.parametrize(
+        "options",
+        [{"word_timestamps": True}, {"task": "translate"}, {"timestamps": False}],
+        ids=["words", "translation", "no timestamps"],
+    )
+    async def test_what_would_suffer_gets_the_whole_context(self, options):
+        """Alignment and translation are worse with less; without timestamps there are no guards."""
         async with engine_around(FakeModel(), short_context=True) as engine:
-            await engine.transcript(engine.recording(loud(5)), options)
+            await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, **options))
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [3000]
 
 

@@ -107,8 +107,12 @@ class WindowDecoder:
         return segments
 
     def _context(self, chunk: Chunk, options: DecodingOptions) -> int:
-        """Frames for the encoder: the speech and a margin. The guards need timestamps; alignment wants all."""
-        if not self._short_context or not options.timestamps or options.word_timestamps:
+        """Frames for the encoder: the speech and a margin, where that costs no accuracy.
+
+        The guards need timestamps; alignment and translation are worse for it.
+        """
+        guarded = options.timestamps and not options.word_timestamps and options.task == "transcribe"
+        if not self._short_context or not guarded:
             return FULL_CONTEXT
         frames = max(chunk.duration_s + _MARGIN_S, _FLOOR_S) * FRAMES_PER_SECOND
         return min(math.ceil(frames / _STEP_FRAMES) * _STEP_FRAMES, FULL_CONTEXT)

@@ -1,0 +1,156 @@
+"""Real speech through the real service: Gunicorn, decoder children, Whisper base. What goes in comes out as text."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from speech import RECORDINGS, SPEECH, WORDLESS, Recording, word_error_rate
+
+pytestmark = pytest.mark.speech
+
+SLACK = 0.06
+"""How far a word error rate may be from faster-whisper's own: another cut of the windows moves a word or two."""
+
+
+@pytest.fixture(scope="module")
+def url(base_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run `asr-service serve`, as an operator does."""
+    folder = tmp_path_factory.mktemp("serve")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = {"ASR_MODEL": str(base_model_dir), "ASR_PORT": str(port), "ASR_SOCKET_DIR": str(folder / "run")}
+    with (folder / "log").open("wb") as log:
+        command = [str(Path(sys.executable).with_name("asr-service")), "serve"]
+        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **settings}, stderr=log)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_ready(url, process)
+            yield url
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None
+        try:
+            if httpx.get(f"{url}/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("the service did not become ready")
+
+
+def ask(url: str, recording: Recording, path: str = "/transcribe", **fields: str) -> dict[str, Any]:
+    return ask_for(url, recording.path.read_bytes(), path, **fields)
+
+
+def ask_for(url: str, audio: bytes, path: str = "/transcribe", **fields: str) -> dict[str, Any]:
+    answer = httpx.post(url + path, files={"file": audio}, data=fields, timeout=110)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+@pytest.mark.parametrize("name", SPEECH)
+def test_speech_becomes_its_text(url: str, name: str) -> None:
+    """In seven languages and as many containers, the language not told: as right as faster-whisper's transcript."""
+    recording = SPEECH[name]
+    answer = ask(url, recording)
+    assert answer["language"] == recording.language
+    assert recording.wer(answer["text"]) <= recording.base_wer + SLACK
+    assert answer["duration"] == pytest.approx(recording.seconds, abs=0.1)
+    assert answer["warnings"] == []
+
+
+@pytest.mark.parametrize("name", [name for name, recording in SPEECH.items() if recording.english])
+def test_speech_becomes_english(url: str, name: str) -> None:
+    """/translate writes English whatever was spoken."""
+    recording = SPEECH[name]
+    answer = ask(url, recording, "/translate")
+    assert answer["task"] == "translate"
+    assert recording.english is not None
+    assert recording.base_english_wer is not None
+    assert word_error_rate(recording.english, answer["text"], "en") <= recording.base_english_wer + 2 * SLACK
+
+
+@pytest.mark.parametrize("name", WORDLESS)
+def test_sounds_without_words_become_no_text(url: str, name: str) -> None:
+    """Music and animals: an empty transcript, and no invented thanks for watching."""
+    answer = ask(url, WORDLESS[name])
+    assert (answer["text"], answer["segments"]) == ("", [])
+
+
+def test_words_are_where_they_are_spoken(url: str) -> None:
+    """Each word has its time, in order, within its segment; together they are the text."""
+    recording = RECORDINGS["en-wizard"]
+    answer = ask(url, recording, word_timestamps="true")
+    words = [word for segment in answer["segments"] for word in segment["words"]]
+    assert "".join(word["word"] for word in words).strip() == answer["text"]
+    times = [time for word in words for time in (word["start"], word["end"])]
+    assert times == sorted(times)
+    assert 0 <= times[0] < times[-1] <= recording.seconds
+    assert all(word["end"] - word["start"] < 1.5 for word in words)
+
+
+def test_company_changes_no_answer(url: str) -> None:
+    """Eight at once, of several languages and lengths, share the model's calls; each gets what it gets alone.
+
+    But for what was sampled, which is another draw each time.
+    """
+    recordings = [recording for recording in SPEECH.values() if recording.seconds < 20][:8]
+    alone = [ask(url, recording) for recording in recordings]
+    with ThreadPoolExecutor(len(recordings)) as pool:
+        together = list(pool.map(lambda recording: ask(url, recording), recordings))
+    pairs = [
+        (recording.language or "", one["text"], other["text"])
+        for recording, one, other in zip(recordings, alone, together, strict=True)
+        if not any(segment["temperature"] for answer in (one, other) for segment in answer["segments"])
+    ]
+    assert len(pairs) >= 5
+    assert all(word_error_rate(one, other, language) <= SLACK for language, one, other in pairs), pairs
+
+
+def test_a_recording_cut_short_gives_what_there_is(url: str) -> None:
+    """With a warning that says how much was lost."""
+    recording = RECORDINGS["en-wizard"]
+    whole = recording.path.read_bytes()
+    answer = ask_for(url, whole[: len(whole) * 2 // 3])
+    assert answer["text"].lower().startswith("he began a confused complaint")
+    assert any("ends early" in warning for warning in answer["warnings"]), answer["warnings"]
+
+
+def test_a_prompt_sets_the_spelling(url: str) -> None:
+    """Hotwords and initial_prompt reach the model: the name is spelt as in the prompt."""
+    recording = RECORDINGS["en-congratulations"]
+    answer = ask(url, recording, initial_prompt="ASTERISK is what it is called. ASTERISK PBX.")
+    assert "ASTERISK" in answer["text"]
+
+
+def test_lines_come_as_the_segments_are_known(url: str) -> None:
+    """As ndjson the same segments come one by one, and a closing line with the whole text."""
+    recording = RECORDINGS["en-sonnet"]
+    with httpx.stream(
+        "POST",
+        f"{url}/transcribe",
+        files={"file": recording.path.read_bytes()},
+        data={"response_format": "ndjson"},
+        timeout=110,
+    ) as answer:
+        lines = [json.loads(line) for line in answer.iter_lines()]
+    assert [line["type"] for line in lines] == ["segment"] * (len(lines) - 1) + ["transcript"]
+    assert "".join(line["text"] for line in lines[:-1]).strip() == lines[-1]["text"]
+    assert recording.wer(lines[-1]["text"]) <= recording.base_wer + SLACK
