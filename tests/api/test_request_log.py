@@ -101,6 +101,16 @@ def test_the_log_holds_nothing_that_was_said_or_sent(service):
     assert not re.search("xylophone|Rosebud|Kane|diary", service.text())
 
 
+@pytest.mark.parametrize("response_format", ["json", "ndjson"])
+def test_transcripts_are_logged_where_it_is_asked_for(tmp_path, response_format):
+    """With ASR_LOG_TRANSCRIPTS, and under the request's id."""
+    with logging_service(tmp_path, "json", "log_transcripts=true") as service:
+        service.post(request_id="heard", response_format=response_format)
+        until(lambda: "xylophone" in service.text(), what="the line")
+        (line,) = [line for line in service.lines() if line["event"] == "transcript"]
+    assert (line["text"], line["request_id"]) == ("the secret word is xylophone", "heard")
+
+
 @pytest.mark.parametrize("fmt", ["json", "plain"])
 def test_a_path_cannot_forge_a_line(tmp_path, fmt):
     """Line ends and terminal controls in an address stay one harmless line."""

@@ -22,6 +22,7 @@ from asr_service.engine.service import SpeechService
 from asr_service.engine.transcriber import Transcriber
 from asr_service.errors import AsrError, ClientGone, DeadlineExceeded
 from asr_service.formats import FORMATS, Format, LineStream
+from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript
 
 log = structlog.get_logger(__name__)
@@ -50,12 +51,13 @@ async def _answer(request: Request, task: Task) -> Response:
         upload = await stack.enter_async_context(receive_upload(request))
         fmt, events = _begin(upload, task, service, transcriber)
         await stack.enter_async_context(aclosing(events))
-        timeout_s = service.settings.request_timeout_s
+        settings, timeout_s = service.settings, service.settings.request_timeout_s
         if fmt.stream is None:
             transcript = await _unless_gone(request, lambda: _whole(events, timeout_s))
+            _log_if_asked(transcript, settings)
             return Response(_rendered(fmt, transcript), media_type=fmt.media_type)
         first = await _unless_gone(request, lambda: _next(events, timeout_s))
-        lines = _lines(fmt.stream, first, events, timeout_s)
+        lines = _lines(fmt.stream, first, events, settings)
         return LinesResponse(lines, held=stack.pop_all(), media_type=fmt.media_type, patience_s=timeout_s)
 
 
@@ -93,13 +95,14 @@ def _too_slow(timeout_s: float) -> DeadlineExceeded:
 
 
 async def _lines(
-    stream: LineStream, first: Segment | Transcript, events: Events, timeout_s: float
+    stream: LineStream, first: Segment | Transcript, events: Events, settings: Settings
 ) -> AsyncGenerator[str]:
     event = first
     try:
         while isinstance(event, Segment):
             yield stream.segment(event)
-            event = await _next(events, timeout_s)
+            event = await _next(events, settings.request_timeout_s)
+        _log_if_asked(event, settings)
         yield stream.closing(event)
     except AsrError as error:
         yield _last_words(stream, error)
@@ -112,6 +115,11 @@ def _last_words(stream: LineStream, error: AsrError) -> str:
     """The status has been sent; the last line says what happened."""
     metrics.FAILURES.labels(error.code).inc()
     return stream.error(error.code, error.message, kind=kind_of(status_of(error)), param=error.param)
+
+
+def _log_if_asked(transcript: Transcript, settings: Settings) -> None:
+    if settings.log_transcripts:
+        log.info("transcript", text=transcript.text, language=transcript.language, duration=transcript.duration)
 
 
 def _rendered(fmt: Format, transcript: Transcript) -> str:
