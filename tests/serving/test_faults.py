@@ -71,13 +71,3 @@ def test_a_worker_whose_loop_stands_still_is_replaced(tmp_path, fault):
         assert "WORKER TIMEOUT" in service.text()
         if fault == "hung":
             assert "Current thread" in service.text()  # where the loop stood
-
-
-def test_a_worker_that_loads_for_ever_is_replaced(tmp_path):
-    """The master's own limit, for a worker that does not give up by itself."""
-    (tmp_path / "faults").mkdir()
-    (tmp_path / "faults" / "load_s").write_text("3600")
-    with running(tmp_path, {"boot_margin_s": 0.2}, ASR_MODEL_LOAD_TIMEOUT_S="0.5") as service:
-        until(lambda: service.lines("The worker did not become ready in time; killing it."))
-        (tmp_path / "faults" / "load_s").unlink()
-        service.ready()

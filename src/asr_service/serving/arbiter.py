@@ -70,16 +70,6 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         self._reload.step(now_s)
         self._report(now_s)
 
-    def murder_workers(self) -> None:
-        """Replace the workers whose loop stands still, and those that load for ever."""
-        super().murder_workers()
-        for pid, worker in list(self.WORKERS.items()):
-            index = worker.slot.index
-            is_loading = self.plan.board.state(index) is SlotState.LOADING and not self.plan.board.was_ready(index)
-            if is_loading and self._table.age_s(index, self._clock()) > self._load_limit_s:
-                log.error("The worker did not become ready in time; killing it.", slot=index, worker=pid)
-                self.kill_worker(pid, signal.SIGKILL)
-
     def reap_workers(self) -> None:
         """Take leave of the workers that have ended. Gunicorn's own would stop the service if one ended with 3 or 4."""
         while True:

@@ -71,9 +71,6 @@ class SlotTable:
     def pid(self, index: int) -> int | None:
         return self._seats[index].pid
 
-    def age_s(self, index: int, now_s: float) -> float:
-        return now_s - self._seats[index].taken_at_s
-
     def exit_code(self, index: int) -> int:
         """How the slot's last worker ended; 0 if none has."""
         return self._seats[index].last_exit or 0
