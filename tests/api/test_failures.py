@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+import structlog
 
 from api.live import ALL, Live, in_second_window, serving, tone, two_windows, until
 from asr_service.api.problems import STATUS
@@ -186,9 +187,13 @@ def test_an_empty_field_was_left_out(live):
 
 
 def test_a_defect_is_told_in_the_one_shape(live, monkeypatch):
-    """What nobody foresaw is a 500 without details, and leaves nothing held."""
+    """What nobody foresaw is a 500 without details; the log has them, under the request's id, and once."""
     monkeypatch.setattr("asr_service.api.transcribe.parse_parameters", lambda _: 1 / 0)
-    assert_error(live.post(), 500, "internal_error", None)
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        answer = live.post()
+    assert_error(answer, 500, "internal_error", None)
+    (line,) = [line for line in lines if line["log_level"] == "error"]
+    assert (line["exc_info"], line["request_id"]) == (True, answer.headers["x-request-id"])
 
 
 def test_a_full_disk_is_told_as_unavailable(live, monkeypatch):
@@ -303,8 +308,8 @@ def test_a_deadline_is_the_answers_alone(tight):
 def test_a_streams_deadline_is_each_pauses_own():
     """Windows that together take longer than a request may, each within it, are all sent."""
     with serving(FakeModel(before=sleeping(0.7)), request_timeout_s=2, decode_batch=1) as live:
-        assert live.post(audio=tone(120, rate=8000)).status_code == 504
-        answer = live.post(audio=tone(120, rate=8000), response_format="ndjson")
+        assert live.post(audio=tone(240, rate=8000)).status_code == 504
+        answer = live.post(audio=tone(240, rate=8000), response_format="ndjson")
     assert [line for line in answer.text.splitlines() if '"type":"transcript"' in line]
 
 
