@@ -5,6 +5,7 @@ import io
 import tempfile
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -81,15 +82,19 @@ async def engine_around(
     scheduler.start()
     multilingual = model.facts.multilingual
     vocabulary = Vocabulary(model.tokenizer, multilingual=multilingual)
-    windows = WindowDecoder(scheduler, vocabulary, LogMel(80), multilingual=multilingual, short_context=short_context)
+    helpers = ThreadPoolExecutor(2)
+    windows = WindowDecoder(
+        scheduler, vocabulary, LogMel(80), helpers, multilingual=multilingual, short_context=short_context
+    )
     bounds = Limits(block_length_s=60, chunk_length_s=chunk_s, windows_ahead=windows_ahead, request_timeout_s=30)
     try:
         with ExitStack() as files:
-            yield Engine(Transcriber(decoders, windows, scheduler, bounds, "fake"), scheduler, model, files)
+            yield Engine(Transcriber(decoders, windows, scheduler, helpers, bounds, "fake"), scheduler, model, files)
     finally:
         scheduler.stop()
         scheduler.join(5)
         await decoders.close()
+        helpers.shutdown()
 
 
 async def until(holds: Callable[[], bool]) -> None:

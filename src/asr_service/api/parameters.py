@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from asr_service.api.schemas import TranscribeParameters
 from asr_service.audio.vad import VadOptions
 from asr_service.engine.decoding import DecodingOptions, Task
-from asr_service.engine.languages import LANGUAGES, parse_language
+from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, LANGUAGES, parse_language
 from asr_service.engine.model import SpeechModel
 from asr_service.errors import InvalidParameter
 from asr_service.settings import Settings
@@ -72,13 +72,13 @@ def _either(asked: Value | None, configured: Value) -> Value:
 def _language(language: str | None, task: Task, model: SpeechModel) -> tuple[str | None, bool]:
     """The language's code, None to detect it, and whether to do so in each window."""
     facts = model.facts
-    wanted = (language or "auto").strip().lower()
-    code = None if wanted in {"auto", "auto-per-chunk"} else parse_language(wanted)
+    wanted = (language or DETECT).strip().lower()
+    code = None if wanted in {DETECT, DETECT_EACH_WINDOW} else parse_language(wanted)
     if not facts.multilingual:
         return _english_only(code, task, facts.name), False
     if code and model.tokenizer.token_to_id(f"<|{code}|>") is None:
         raise InvalidParameter(f"the model {facts.name} does not know {LANGUAGES[code]}", param="language")
-    return code, wanted == "auto-per-chunk"
+    return code, wanted == DETECT_EACH_WINDOW
 
 
 def _english_only(code: str | None, task: Task, name: str) -> str:

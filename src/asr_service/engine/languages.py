@@ -28,6 +28,9 @@ LANGUAGES = {
 }  # fmt: skip
 """English names by Whisper's codes; `yue` is in large-v3's vocabulary alone."""
 
+DETECT, DETECT_EACH_WINDOW = "auto", "auto-per-chunk"
+"""What stands where a language may, to have it detected."""
+
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Written without spaces between words."""
 

@@ -1,9 +1,11 @@
 """One slot's engine from its start to its end: loading, ready, draining, failed."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import NoReturn
 
@@ -18,12 +20,13 @@ from asr_service.engine.batch import Stage
 from asr_service.engine.calls import run_batch
 from asr_service.engine.decoding import Vocabulary
 from asr_service.engine.devices import Slot, gpu_status
+from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_language
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.transcriber import Limits, Transcriber
 from asr_service.engine.warmup import warm_up
 from asr_service.engine.windows import WindowDecoder
-from asr_service.errors import NotReady, StartupError
+from asr_service.errors import ConfigurationError, InvalidParameter, NotReady, StartupError
 from asr_service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -39,6 +42,7 @@ ENGINE_FAILURE = 70
 _GRACE_S = 30.0
 """A call of the model that outlives its deadline by so much will not come back."""
 _LOOK_EVERY_S = 2.0
+_MOST_HELPERS = 4
 
 
 class State(StrEnum):
@@ -56,6 +60,7 @@ class SpeechService:
     """
 
     def __init__(self, settings: Settings, slot: Slot, load: ModelLoader, die: Die) -> None:
+        check_language(settings.language)
         self.settings = settings
         self.slot = slot
         self._load = load
@@ -68,6 +73,7 @@ class SpeechService:
         self._scheduler: Scheduler | None = None
         self._transcriber: Transcriber | None = None
         self._closed = threading.Event()
+        self._helpers = ThreadPoolExecutor(helper_threads(), thread_name_prefix="helper")
         self._decoders = DecoderPool(
             DecodeLimits(max_audio_s=settings.max_audio_s, memory_bytes=settings.decoder_memory_bytes),
             spares=settings.decoders,
@@ -94,6 +100,7 @@ class SpeechService:
             self._scheduler.stop()
             await asyncio.to_thread(self._scheduler.join, 5.0)
         await self._decoders.close()
+        self._helpers.shutdown(wait=False, cancel_futures=True)
 
     def begin_drain(self) -> None:
         """Refuse what is new; what was accepted goes on."""
@@ -176,6 +183,7 @@ class SpeechService:
             scheduler,
             Vocabulary(model.tokenizer, multilingual=facts.multilingual),
             LogMel(facts.n_mels),
+            self._helpers,
             multilingual=facts.multilingual,
             short_context=settings.encoder_context == "short",
         )
@@ -185,7 +193,7 @@ class SpeechService:
             windows_ahead=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
             request_timeout_s=settings.request_timeout_s,
         )
-        self._transcriber = Transcriber(self._decoders, windows, scheduler, limits, facts.name)
+        self._transcriber = Transcriber(self._decoders, windows, scheduler, self._helpers, limits, facts.name)
         self.model, self._scheduler = model, scheduler
         scheduler.start()
         return scheduler
@@ -233,6 +241,21 @@ class SpeechService:
                 metrics.GPU_UTILIZATION.labels(name).set(gpu.utilization_ratio)
             if gpu.temperature_celsius is not None:
                 metrics.GPU_TEMPERATURE.labels(name).set(gpu.temperature_celsius)
+
+
+def check_language(language: str | None) -> None:
+    """Refuse an ASR_LANGUAGE that every request would be refused for. Raises ConfigurationError."""
+    if language is None or language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
+        return
+    try:
+        parse_language(language)
+    except InvalidParameter as error:
+        raise ConfigurationError(f"ASR_LANGUAGE: {error.message}", param="ASR_LANGUAGE") from error
+
+
+def helper_threads() -> int:
+    """Threads for voice activity and features: each holds a block's memory, and they share the cores with the model."""
+    return min(len(os.sched_getaffinity(0)), _MOST_HELPERS)
 
 
 def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, int]:

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
@@ -56,9 +57,17 @@ class Transcriber:
     """One slot's way from files to transcripts. Any number of requests at once, on one event loop."""
 
     def __init__(
-        self, decoders: DecoderPool, windows: WindowDecoder, scheduler: Scheduler, limits: Limits, model_name: str
+        self,
+        decoders: DecoderPool,
+        windows: WindowDecoder,
+        scheduler: Scheduler,
+        helpers: Executor,
+        limits: Limits,
+        model_name: str,
     ) -> None:
+        """`helpers` are the threads for work beside the model's."""
         self._decoders = decoders
+        self._helpers = helpers
         self._windows = windows
         self._scheduler = scheduler
         self._limits = limits
@@ -127,7 +136,9 @@ class Transcriber:
         try:
             async for chunk in self._chunks(audio, work.options, progress):
                 await room.acquire()
-                under_way.put_nowait(asyncio.create_task(self._windows.decode(chunk, work, first=first)))
+                # One after the other, so that the first window is also the first with the model.
+                features = await self._windows.prepare(chunk, work.options)
+                under_way.put_nowait(asyncio.create_task(self._windows.decode(chunk, features, work, first=first)))
                 first = False
         finally:
             under_way.put_nowait(None)
@@ -141,7 +152,9 @@ class Transcriber:
             fresh = await audio.read(wanted)
             final = len(fresh) < wanted
             block = np.concatenate([carried, fresh]) if len(carried) else fresh
-            plan = await asyncio.to_thread(self._plan, block, options, progress, final)
+            plan = await asyncio.get_running_loop().run_in_executor(
+                self._helpers, self._plan, block, options, progress, final
+            )
             for spans in plan.chunks:
                 chunk = cut_chunk(block, spans, start)
                 progress.speech_s += chunk.duration_s

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,8 +30,8 @@ from asr_service.transcript import Segment, Word
 _MARGIN_S = 6.0
 """Quiet after the speech that the decoder needs to see the end; measured: docs/performance.md."""
 _FLOOR_S = 10.0
-_STEP_FRAMES = 200
-"""Contexts are rounded up to 2 s, so that windows of like length share batches."""
+_STEP_FRAMES = 100
+"""Contexts are rounded up to 1 s, so that windows of like length share batches; more would cost the encoder too much."""
 _SHORTEST_REST_S = 1.0
 """Less than this, before or after the place where the model broke off, is not worth a window of its own."""
 
@@ -80,22 +81,35 @@ class WindowDecoder:
     """Chunk -> segments, by way of the scheduler."""
 
     def __init__(
-        self, scheduler: Scheduler, vocabulary: Vocabulary, log_mel: LogMel, *, multilingual: bool, short_context: bool
+        self,
+        scheduler: Scheduler,
+        vocabulary: Vocabulary,
+        log_mel: LogMel,
+        helpers: Executor,
+        *,
+        multilingual: bool,
+        short_context: bool,
     ) -> None:
+        """`helpers` are the threads for work beside the model's."""
         self._scheduler = scheduler
+        self._helpers = helpers
         self._vocabulary = vocabulary
         self._log_mel = log_mel
         self._multilingual = multilingual
         self._short_context = short_context
 
-    async def decode(self, chunk: Chunk, work: RequestWork, *, first: bool) -> list[Segment]:
+    async def prepare(self, chunk: Chunk, options: DecodingOptions) -> Features:
+        """A chunk's features, as long as its context: what `decode` begins with."""
+        return await self._features(chunk, self._context(chunk, options))
+
+    async def decode(self, chunk: Chunk, features: Features, work: RequestWork, *, first: bool) -> list[Segment]:
         """Segments of a chunk in the recording's time, their ids not yet given.
 
         Where the model breaks off before the end of the chunk, the rest gets a window of its own.
         """
         options = work.options
         detect = self._multilingual and (options.language_per_chunk or (first and options.language is None))
-        encoded = await self._encode(chunk, work, self._context(chunk, options), detect_language=detect)
+        encoded: Encoded = await self._submit(EncodeCall(features, detect), chunk, work)
         language = await self._language(encoded, work, first=first)
         decoded, encoding = await self._decode_well(chunk, work, encoded.encoding, language)
         if decoded.verdict is Verdict.SILENT:
@@ -103,7 +117,8 @@ class WindowDecoder:
         timed = self._timed_tokens(chunk, decoded)
         segments = await self._segments(chunk, work, encoding, decoded, timed, language)
         if self._broke_off(decoded, chunk):
-            segments += await self.decode(rest_of(chunk, decoded.window.consumed_s), work, first=False)
+            rest = rest_of(chunk, decoded.window.consumed_s)
+            segments += await self.decode(rest, await self.prepare(rest, options), work, first=False)
         return segments
 
     def _context(self, chunk: Chunk, options: DecodingOptions) -> int:
@@ -134,7 +149,8 @@ class WindowDecoder:
         decoded = await self._attempt(chunk, work, encoding, language, first)
         if decoded.doubtful and 2 * encoding.shape[0] < FULL_CONTEXT:
             metrics.FALLBACKS.labels("context").inc()
-            encoding = (await self._encode(chunk, work, FULL_CONTEXT)).encoding
+            features = await self._features(chunk, FULL_CONTEXT)
+            encoding = (await self._submit(EncodeCall(features, detect_language=False), chunk, work)).encoding
             decoded = await self._attempt(chunk, work, encoding, language, first)
         tried = [decoded]
         while tried[-1].verdict.needs_fallback and hotter:
@@ -211,16 +227,12 @@ class WindowDecoder:
         spans = [(part.start, part.end) for part in timed]
         return [_placed(words, chunk) for words in time_words(alignment, parts, speaker, spans)]
 
-    async def _encode(
-        self, chunk: Chunk, work: RequestWork, n_frames: int, *, detect_language: bool = False
-    ) -> Encoded:
-        features = await asyncio.to_thread(self._features, chunk, n_frames)
-        encoded: Encoded = await self._submit(EncodeCall(features, detect_language), chunk, work)
-        return encoded
+    async def _features(self, chunk: Chunk, n_frames: int) -> Features:
+        def compute() -> Features:
+            with metrics.STAGE_DURATION.labels("features").time():
+                return self._log_mel(chunk.samples, n_frames)
 
-    def _features(self, chunk: Chunk, n_frames: int) -> Features:
-        with metrics.STAGE_DURATION.labels("features").time():
-            return self._log_mel(chunk.samples, n_frames)
+        return await asyncio.get_running_loop().run_in_executor(self._helpers, compute)
 
     async def _submit(self, call: Call, chunk: Chunk, work: RequestWork) -> Any:
         job = Job(

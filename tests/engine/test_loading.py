@@ -1,0 +1,29 @@
+"""How a slot's model is loaded."""
+
+from asr_service.engine.devices import Device
+from asr_service.engine.loading import model_threads, widen_vectors
+from asr_service.settings import load_settings
+
+VNNI = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})
+
+
+def test_wide_vectors_where_they_pay():
+    """Only on processors with VNNI, and never against the operator's word."""
+    wide: dict[str, str] = {}
+    widen_vectors(wide, VNNI)
+    assert wide == {"CT2_FORCE_CPU_ISA": "AVX512"}
+    narrow: dict[str, str] = {}
+    widen_vectors(narrow, VNNI - {"avx512_vnni"})
+    assert narrow == {}
+    told = {"CT2_FORCE_CPU_ISA": "AVX2"}
+    widen_vectors(told, VNNI)
+    assert told == {"CT2_FORCE_CPU_ISA": "AVX2"}
+
+
+def test_cpu_slots_share_the_cores():
+    """A thread a core, at least one each; a GPU has one; ASR_MODEL_THREADS has the last word."""
+    alone = model_threads(load_settings({}, devices="cpu"), Device("cpu"))
+    assert alone >= 1
+    assert model_threads(load_settings({}, devices="cpu,cpu"), Device("cpu")) == max(1, alone // 2)
+    assert model_threads(load_settings({}), Device("cuda", 0)) == 1
+    assert model_threads(load_settings({}, model_threads=3), Device("cpu")) == 3
