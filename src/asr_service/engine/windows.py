@@ -31,7 +31,7 @@ _MARGIN_S = 6.0
 """Quiet after the speech that the decoder needs to see the end; measured: docs/performance.md."""
 _FLOOR_S = 10.0
 _STEP_FRAMES = 100
-"""Contexts are rounded up to 1 s, so that windows of like length share batches; more would cost the encoder too much."""
+"""Contexts are rounded up to 1 s: windows of like length share batches, and coarser steps cost the encoder more."""
 _SHORTEST_REST_S = 1.0
 """Less than this, before or after the place where the model broke off, is not worth a window of its own."""
 
