@@ -214,10 +214,10 @@ class TestShortContext:
     """The encoder gets the speech and a margin, and the guards send doubtful windows round at full context."""
 
     async def test_a_short_clip_is_encoded_short(self):
-        """5 s of speech take 11 s of context, not 30."""
+        """5 s of speech take 11 s of context, rounded up to a step, not 30."""
         async with engine_around(FakeModel(), short_context=True) as engine:
             await engine.transcript(engine.recording(loud(5)), ENGLISH)
-        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1100]
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
 
     @pytest.mark.parametrize(
         "doubtful", [says(" la" * 100), says(" hm", avg_logprob=-1.5)], ids=["repetitive", "unlikely"]
@@ -230,7 +230,7 @@ class TestShortContext:
 
         async with engine_around(FakeModel(script), short_context=True) as engine:
             transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
-        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1100, 3000]
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
         assert (transcript.text, transcript.segments[0].temperature) == ("yes", 0.0)
 
     async def test_text_after_the_speech_has_ended_is_doubtful(self):
@@ -242,7 +242,7 @@ class TestShortContext:
 
         async with engine_around(FakeModel(script), short_context=True) as engine:
             transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
-        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1100, 3000]
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
         assert transcript.text == "yes"
 
     @pytest.mark.parametrize(
