@@ -216,6 +216,23 @@ def test_the_measured_speed_gives_the_expected_wait():
         assert scheduler.speed.time_for(20.0) == pytest.approx(1.0, rel=0.5)
 
 
+def test_a_stream_of_newcomers_does_not_starve_a_long_recording():
+    """With as many new requests at each call as it has room for, the long one still gets its turn every other call."""
+    done: list[str] = []
+
+    def run(batch: Batch) -> list[Any]:
+        done.extend(each.payload for each in batch.jobs)
+        if len(done) < 100:
+            for number in range(4):
+                scheduler.submit(job("new", owner=1000 * len(done) + number))
+        return [None] * len(batch.jobs)
+
+    with running(run) as scheduler:
+        for future in [scheduler.submit(job("long", owner=1)) for _ in range(4)]:
+            future.result(5)
+    assert len(done) <= 50
+
+
 def test_a_call_that_outlives_its_deadline_shows():
     """What the watchdog looks at: how far the latest running call is past its jobs' deadlines."""
     gate = Gate()

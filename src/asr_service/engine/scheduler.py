@@ -84,6 +84,8 @@ class Scheduler:
         with self._changed:
             if self._stopped:
                 raise EngineStopped(self._stopped)
+            # A newcomer queues behind those who have waited longer, or a stream of them would starve a long recording.
+            self._last_turn.setdefault(job.owner, self._turns)
             self._waiting.append(job)
             self._changed.notify()
         return job.future
