@@ -1,0 +1,140 @@
+"""The service against faster-whisper behind FastAPI: throughput, latency and word error rate, side by side.
+
+    python benchmarks/load.py --audio FOLDER --model base
+
+Starts the service and the baselines itself, takes them in turn on the same files, and writes JSON, a Markdown table and
+plots to benchmarks/results. Without `--audio` the recordings of the project's tests serve. README.md tells more.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import load_scenarios as scenarios
+from asr_service.engine.devices import parse_devices
+from asr_service.engine.models import ensure_model, resolve_model
+from asr_service.settings import load_settings
+from load_corpus import joined, material, recordings
+from load_results import Results, machine
+from load_scenarios import Bench, Plan
+from load_servers import Stage, running
+from report import write_report
+
+RESULTS = Path(__file__).parent / "results"
+
+_LETTERS = "abcdefgh"
+
+
+def main() -> None:
+    args = _arguments()
+    plan = _plan(args)
+    with tempfile.TemporaryDirectory(prefix="asr-bench-") as folder, _bench(args, plan, Path(folder)) as bench:
+        results = Results({**machine(), **_about(args, bench)})
+        _measure(bench, results, set(args.only), lambda: _keep(results, args.out))
+    _keep(results, args.out)
+    print(write_report(results, args.out))
+
+
+def _measure(bench: Bench, results: Results, only: set[str], keep: Callable[[], None]) -> None:
+    """Run the scenarios asked for, in order of weight, keeping what is known after each."""
+    scenarios.warm(bench)
+    steps: dict[str, Callable[[], None]] = {
+        "a": lambda: _one_clip(bench, results),
+        "c": lambda: results.rounds.update({"solo": scenarios.solo(bench)}),
+        "b": lambda: results.rounds.update({"mixed": scenarios.mixed(bench)}),
+        "h": lambda: results.numbers.update({"engine": scenarios.beside_the_engine(bench)}),
+        "d": lambda: _long(bench, results),
+        "g": lambda: results.numbers.update({"first answer": scenarios.first_answer(bench)}),
+        "e": lambda: _short_beside_long(bench, results),
+        "f": lambda: _offered_load(bench, results),
+    }
+    for letter, step in steps.items():
+        if letter in only:
+            began = time.monotonic()
+            step()
+            keep()
+            print(f"({letter}) took {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _one_clip(bench: Bench, results: Results) -> None:
+    for concurrency in bench.plan.concurrencies:
+        results.rounds[f"clip c{concurrency}"] = scenarios.one_clip(bench, concurrency)
+    results.stages = scenarios.stages(bench)
+
+
+def _long(bench: Bench, results: Results) -> None:
+    clip = joined(bench.material.joinable, bench.plan.long_s, bench.stage.folder / "long.flac")
+    results.about["long file"] = f"{clip.seconds:.0f} s"
+    results.rounds["long file"] = scenarios.one_file(bench, clip)
+
+
+def _short_beside_long(bench: Bench, results: Results) -> None:
+    hour = joined(bench.material.joinable, bench.plan.hour_s, bench.stage.folder / "hour.flac")
+    results.numbers["short beside long"] = scenarios.short_beside_long(bench, hour)
+
+
+def _offered_load(bench: Bench, results: Results) -> None:
+    highest = f"clip c{max(bench.plan.concurrencies)}"
+    rounds = results.rounds.get(highest) or scenarios.one_clip(bench, max(bench.plan.concurrencies))
+    capacity = scenarios.capacity(rounds)
+    results.about["capacity for the open loop"] = f"{capacity:.2f} requests/s"
+    results.rounds.update(scenarios.offered_load(bench, capacity))
+
+
+@contextmanager
+def _bench(args: argparse.Namespace, plan: Plan, folder: Path) -> Iterator[Bench]:
+    stage = Stage(model_folder(args.model), args.compute_type, folder, args.device)
+    clips = material(recordings(args.audio), plan.n_mixed)
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(running(name, stage)) for name in plan.contestants}
+        yield Bench(plan, stage, clips, servers, time.monotonic() + args.minutes * 60)
+
+
+def model_folder(name: str) -> Path:
+    """Where the model is, fetched or joined if need be."""
+    settings = load_settings(model=name)
+    return ensure_model(settings, resolve_model(settings, parse_devices("cpu")[0]))
+
+
+def _keep(results: Results, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(results.to_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    return replace(Plan(), rounds=args.rounds) if args.rounds else Plan()
+
+
+def _about(args: argparse.Namespace, bench: Bench) -> dict[str, str]:
+    clips = bench.material
+    languages = sorted({clip.language or "" for clip in clips.mixed})
+    return {
+        "model": f"{args.model}, {args.compute_type}, beam 5, on {args.device}",
+        "one clip": f"{clips.clip.seconds:.1f} s, {clips.clip.path.suffix[1:]}; short clip {clips.short.seconds:.1f} s",
+        "mixed clips": f"{len(clips.mixed)} of {min(clip.seconds for clip in clips.mixed):.0f} to "
+        f"{max(clip.seconds for clip in clips.mixed):.0f} s, languages {' '.join(languages)}, not told",
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    audio = os.environ.get("BENCH_AUDIO")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--audio", type=Path, default=Path(audio) if audio else None, help="by default $BENCH_AUDIO")
+    parser.add_argument("--model", default="base", help="a name, or a folder in CTranslate2's form")
+    parser.add_argument("--compute-type", default="int8")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
+    parser.add_argument("--rounds", type=int, help="turns of A B C; by default what fits in ten minutes")
+    parser.add_argument("--minutes", type=float, default=6.0, help="no further round begins after so many")
+    parser.add_argument("--only", default=_LETTERS, help=f"scenarios, of {_LETTERS}")
+    parser.add_argument("--out", type=Path, default=RESULTS / "load", help="without its suffix")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
