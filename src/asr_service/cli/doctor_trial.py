@@ -48,7 +48,7 @@ async def _transcribe(service: SpeechService) -> None:
     # With the voice filter off and one temperature, so that the model works, once, on sound that has no words.
     options = DecodingOptions(language="en", temperature=0.01, vad_filter=False, max_new_tokens=64)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sound.wav"
+        path = Path(folder) / "sound.flac"
         write_sound(path)
         with path.open("rb") as sound:
             async for _ in service.transcriber.transcribe(sound, options):
