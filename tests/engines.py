@@ -75,7 +75,7 @@ class Engine:
 async def engine_around(
     model: FakeModel, *, chunk_s: float = 30.0, windows_ahead: int = 4, short_context: bool = False
 ) -> AsyncIterator[Engine]:
-    decoders = DecoderPool(DecodeLimits(max_audio_s=3600), spares=1)
+    decoders = DecoderPool(DecodeLimits(max_audio_s=3600))
     await decoders.start()
     limits = {Stage.ENCODE: 1, Stage.GENERATE: 4, Stage.ALIGN: 4}
     scheduler = Scheduler(lambda batch: run_batch(model, batch), limits, n_threads=1, on_failure=lambda _: None)

@@ -113,8 +113,8 @@ class Settings(BaseSettings):
     longer: only what is decoded and waiting counts."""
     max_wait_s: PositiveSeconds = 120
     """Expected wait, from the speed measured, past which new requests get 503."""
-    decoders: PositiveInt = 2
-    """Decoder processes kept warm in a slot."""
+    decoders: PositiveInt | None = None
+    """Files decoded side by side in a slot; the rest wait their turn. By default as many as there are cores."""
     decoder_memory_bytes: PositiveInt = 1024**3
     """Address space of a decoder process."""
 

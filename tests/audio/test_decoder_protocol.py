@@ -5,7 +5,7 @@ import pytest
 from asr_service.audio import decoder_protocol as protocol
 from asr_service.audio.decoder_protocol import DecodeLimits, Outcome
 from asr_service.audio.ingest import _parse_outcome
-from asr_service.audio.ingest_process import ChildLost
+from asr_service.audio.ingest_child import ChildLost
 
 
 def test_limits_and_outcomes_cross_unchanged():

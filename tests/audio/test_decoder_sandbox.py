@@ -1,4 +1,4 @@
-"""The walls, tried from inside: a process shut in as the decoder child is, doing what it must not."""
+"""The walls, tried from inside: a process shut in as a decoder child is, doing what it must not."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from asr_service.audio.decoder_protocol import DecodeLimits
+from audio import media
 
 INSIDE = """
 import ctypes, json, mmap, os, resource, socket, subprocess, sys, threading
@@ -18,6 +19,10 @@ from asr_service.audio.decoder_protocol import DecodeLimits
 
 secret, limits, out = sys.argv[1], DecodeLimits.from_json(sys.argv[2]), 1
 own = os.open(secret, os.O_RDWR)
+
+def signal_by_thread():
+    if ctypes.CDLL(None, use_errno=True).tgkill(os.getppid(), os.getppid(), 0):
+        raise OSError(ctypes.get_errno())
 
 def start_a_thread():
     threading.Thread(target=int).start()
@@ -33,6 +38,7 @@ attempts = {
     "start a thread": start_a_thread,
     "lift a limit": lambda: resource.setrlimit(resource.RLIMIT_AS, (-1, -1)),
     "signal a process": lambda: os.kill(os.getppid(), 0),
+    "signal a thread": signal_by_thread,
     "take more memory": lambda: mmap.mmap(-1, 2 * limits.memory_bytes),
 }
 decoder_sandbox.enclose(limits)
@@ -65,21 +71,46 @@ def test_a_sealed_process_can_only_read_compute_and_answer(tmp_path):
     assert secret.read_text() == "unread"
 
 
-def test_a_child_ends_with_the_process_that_started_it():
-    """A worker that is killed leaves no decoder behind: the kernel ends it, whatever it was doing."""
-    program = """
-import asyncio, os, signal
+WORKER = """
+import asyncio, os, signal, sys
 from asr_service.audio.ingest import DecodeLimits, DecoderPool
+
 async def main():
-    pool = DecoderPool(DecodeLimits(max_audio_s=60), spares=1)
+    pool = DecoderPool(DecodeLimits(max_audio_s=3600))
     await pool.start()
-    print(pool._spares[0].pid, flush=True)
-    os.kill(pool._spares[0].pid, signal.SIGSTOP)  # one that hangs would not see its channel close
-    os.kill(os.getpid(), signal.SIGKILL)
+    with open(sys.argv[1], "rb") as file:
+        async with pool.decode(file) as audio:
+            await audio.read(100)
+            server, child = pool._server.pid, audio._child.pid
+            print(server, child, flush=True)
+            for pid in (server, child)[: int(sys.argv[3])]:
+                os.kill(pid, signal.SIGSTOP)  # one that hangs would not see its channel close
+            os.kill({"worker": os.getpid(), "server": server}[sys.argv[2]], signal.SIGKILL)
+            await asyncio.sleep(60)
+
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
-    pid = int(done.stdout)
+
+
+@pytest.mark.parametrize("n_stopped", [0, 1, 2])
+@pytest.mark.parametrize("killed", ["worker", "server"])
+def test_a_child_ends_with_its_server_and_both_with_the_worker(killed, n_stopped, tmp_path):
+    """A process that is killed leaves no decoder behind: the kernel ends it, whatever it was doing."""
+    recording = tmp_path / "a.wav"
+    recording.write_bytes(media.wav(media.warble(120)))
+    command = [sys.executable, "-c", WORKER, str(recording), killed, str(n_stopped)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        pids = [int(pid) for pid in worker.stdout.readline().split()]
+        try:
+            assert len(pids) == 2
+            for pid in pids:
+                wait_for_the_end_of(pid)
+        finally:
+            worker.kill()
+
+
+def wait_for_the_end_of(pid: int) -> None:
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -8,10 +8,10 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import psutil
@@ -20,8 +20,18 @@ from faster_whisper.audio import decode_audio
 
 from asr_service.audio.decoder_child import _Upload
 from asr_service.audio.ingest import SAMPLE_RATE, DecodedAudio, DecodeLimits, DecoderPool
-from asr_service.errors import AudioTooLong, NotReady, RequestError, StartupError, UndecodableAudio, UnsupportedAudio
+from asr_service.audio.ingest_turns import Turns
+from asr_service.errors import (
+    AudioTooLong,
+    NotReady,
+    RequestError,
+    StartupError,
+    Unavailable,
+    UndecodableAudio,
+    UnsupportedAudio,
+)
 from audio import media
+from audio.decoding import BLOCK, child_of, decode, decode_in, read_all, server_of, until, upload, with_pool
 from audio.media import FORMS, Form
 
 FLAC, MP3, OPUS, M4A, MKV, ADTS, WMA, ALAC = (
@@ -35,45 +45,6 @@ FLAC, MP3, OPUS, M4A, MKV, ADTS, WMA, ALAC = (
     Form("ipod", "alac"),
 )
 MKV_CLUSTER = b"\x1f\x43\xb6\x75"
-LIMITS = DecodeLimits(max_audio_s=3600, stall_s=20)
-BLOCK = 10 * SAMPLE_RATE
-
-
-def with_pool(use: Callable[[DecoderPool], Awaitable[Any]], limits: DecodeLimits = LIMITS, spares: int = 1) -> Any:
-    async def run() -> Any:
-        pool = DecoderPool(limits, spares=spares)
-        await pool.start()
-        try:
-            return await use(pool)
-        finally:
-            await pool.close()
-
-    return asyncio.run(run())
-
-
-@contextlib.contextmanager
-def upload(data: bytes) -> Iterator[BinaryIO]:
-    with tempfile.TemporaryFile() as file:
-        file.write(data)
-        yield file
-
-
-async def read_all(audio: DecodedAudio) -> Any:
-    blocks = [await audio.read(BLOCK)]
-    while len(blocks[-1]) == BLOCK:
-        blocks.append(await audio.read(BLOCK))
-    return np.concatenate(blocks)
-
-
-async def decode_in(pool: DecoderPool, data: bytes) -> tuple[Any, DecodedAudio]:
-    with upload(data) as file:
-        async with pool.decode(file) as audio:
-            return await read_all(audio), audio
-
-
-def decode(data: bytes, limits: DecodeLimits = LIMITS) -> tuple[Any, DecodedAudio]:
-    samples, audio = with_pool(lambda pool: decode_in(pool, data), limits)
-    return samples, audio
 
 
 def likeness(samples: Any, pcm: Any) -> float:
@@ -82,16 +53,6 @@ def likeness(samples: Any, pcm: Any) -> float:
     product = np.fft.rfft(samples, n) * np.conj(np.fft.rfft(pcm / 32768.0, n))
     energy = np.sqrt(np.sum(samples**2.0) * np.sum((pcm / 32768.0) ** 2.0))
     return float(np.fft.irfft(product).max() / energy)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.005)
-
-
-def pids_of_children() -> set[int]:
-    return {child.pid for child in psutil.Process().children()}
 
 
 # -- what is taken
@@ -422,8 +383,11 @@ class TakenOver:
 )
 def test_a_child_that_was_taken_over_costs_one_request(frames, error):
     """The service counts for itself and believes nothing: the error is the file's, again on each read."""
-    fake: Any = TakenOver(*frames)
-    audio = DecodedAudio(fake, DecodeLimits(max_audio_s=5))
+
+    async def start() -> Any:
+        return TakenOver(*frames)
+
+    audio = DecodedAudio(start, Turns(1), DecodeLimits(max_audio_s=5))
     for _ in range(2):
         with pytest.raises(error):
             asyncio.run(audio.read(10 * SAMPLE_RATE))
@@ -437,7 +401,7 @@ def test_a_child_killed_midway_costs_one_request():
         with upload(long) as file:
             async with pool.decode(file) as audio:
                 await audio.read(BLOCK)
-                os.kill(audio._child.pid, signal.SIGKILL)
+                os.kill(child_of(audio), signal.SIGKILL)
                 with pytest.raises(UndecodableAudio, match="SIGKILL"):
                     await read_all(audio)
         return len((await decode_in(pool, long))[0])
@@ -448,16 +412,16 @@ def test_a_child_killed_midway_costs_one_request():
 def test_a_hung_child_is_given_up():
     """No progress for `stall_s` while somebody waits: 422's error, and the child is gone."""
 
-    async def use(pool: DecoderPool) -> int:
+    async def use(pool: DecoderPool) -> None:
         with upload(media.wav(media.warble(60))) as file:
             async with pool.decode(file) as audio:
-                pid = audio._child.pid
-                os.kill(pid, signal.SIGSTOP)
+                await audio.read(100)
+                os.kill(child_of(audio), signal.SIGSTOP)
                 with pytest.raises(UndecodableAudio, match="no progress"):
                     await read_all(audio)
-        return pid
+        await until(lambda: not psutil.pid_exists(child_of(audio)))
 
-    assert with_pool(use, DecodeLimits(max_audio_s=3600, stall_s=0.5)) not in pids_of_children()
+    with_pool(use, DecodeLimits(max_audio_s=3600, stall_s=0.5))
 
 
 def test_a_reader_may_take_its_time():
@@ -469,7 +433,7 @@ def test_a_reader_may_take_its_time():
                 first = await audio.read(100)
                 before_s = audio.decode_s
                 await asyncio.sleep(1.0)  # twice the child's deadline: the silence is the test
-                cpu_s = sum(psutil.Process(audio._child.pid).cpu_times()[:2])
+                cpu_s = sum(psutil.Process(child_of(audio)).cpu_times()[:2])
                 rest = await audio.read(120 * SAMPLE_RATE)
                 assert before_s < 0.9
                 return len(first) + len(rest), cpu_s
@@ -481,18 +445,18 @@ def test_a_reader_may_take_its_time():
 
 @pytest.mark.parametrize("way", ["leaves", "fails", "is cancelled"])
 def test_no_child_outlives_its_context(way):
-    """However the reader goes, its child is dead and collected when the context is left."""
+    """However the reader goes, its child is killed when the context is left, and then collected."""
     pids: list[int] = []
 
     async def reader(pool: DecoderPool) -> None:
         with upload(media.wav(media.warble(120))) as file:
             async with pool.decode(file) as audio:
-                pids.append(audio._child.pid)
                 await audio.read(100)
+                pids.append(child_of(audio))
                 if way == "fails":
                     raise ZeroDivisionError
                 if way == "is cancelled":
-                    os.kill(audio._child.pid, signal.SIGSTOP)
+                    os.kill(pids[0], signal.SIGSTOP)
                     await audio.read(120 * SAMPLE_RATE)
 
     async def use(pool: DecoderPool) -> None:
@@ -501,67 +465,93 @@ def test_no_child_outlives_its_context(way):
             await until(lambda: pids and psutil.Process(pids[0]).status() == psutil.STATUS_STOPPED)
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await until(lambda: not psutil.pid_exists(pids[0]))  # a cancelled context does not wait for it
+        await until(lambda: not psutil.pid_exists(pids[0]))
 
     with_pool(use)
+
+
+def directories() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("asr-decoder-*"))
 
 
 def test_a_hundred_decodes_leave_nothing_behind():
     """No descriptor, no process, no directory."""
     data = media.wav(media.warble(0.1))
+    present = directories()
 
-    async def use(pool: DecoderPool) -> tuple[int, int]:
+    async def use(pool: DecoderPool) -> tuple[int, int, psutil.Process]:
         await decode_in(pool, data)
+        server = server_of(pool)
         before = psutil.Process().num_fds()
         for _ in range(25):
             await asyncio.gather(*(decode_in(pool, data) for _ in range(4)))
-        return before, psutil.Process().num_fds()
+        await until(lambda: not server.children() and directories() <= present)
+        return before, psutil.Process().num_fds(), server
 
-    before, after = with_pool(use, spares=2)
+    before, after, server = with_pool(use)
     assert after <= before
-    assert pids_of_children() == set()
-    assert not list(Path(tempfile.gettempdir()).glob("asr-decoder-*"))
+    assert not server.is_running()
 
 
-def test_a_spare_that_died_waiting_is_passed_over():
-    """Its death costs nobody anything."""
-
-    async def use(pool: DecoderPool) -> int:
-        spare = psutil.Process(pool._spares[0].pid)
-        spare.kill()
-        await until(lambda: spare.status() == psutil.STATUS_ZOMBIE)
-        return len((await decode_in(pool, media.wav(media.warble(1))))[0])
-
-    assert with_pool(use) == SAMPLE_RATE
-
-
-def test_more_files_at_once_than_spares():
-    """Spares are a head start, not a limit."""
+def test_more_files_at_once_than_places():
+    """They wait their turn, and each has its own samples."""
 
     async def use(pool: DecoderPool) -> list[int]:
         results = await asyncio.gather(*(decode_in(pool, media.wav(media.warble(1 + i))) for i in range(4)))
         return [len(samples) // SAMPLE_RATE for samples, _ in results]
 
-    assert with_pool(use) == [1, 2, 3, 4]
+    assert with_pool(use, at_once=1) == [1, 2, 3, 4]
+
+
+def test_a_long_recording_takes_no_place_while_its_reader_is_busy():
+    """A transcription of hours holds its child for hours; others decode meanwhile, with a single place for all."""
+    long, short = media.wav(media.warble(120)), media.wav(media.warble(1))
+
+    async def use(pool: DecoderPool) -> int:
+        with upload(long) as file:
+            async with pool.decode(file) as audio:
+                n_samples = len(await audio.read(BLOCK))
+                assert len((await decode_in(pool, short))[0]) == SAMPLE_RATE
+                return n_samples + len(await read_all(audio))
+
+    assert with_pool(use, at_once=1) == 120 * SAMPLE_RATE
 
 
 @pytest.mark.parametrize("fault", ["no interpreter", "one that fails", "no memory"])
-def test_a_pool_whose_children_do_not_start_says_so(fault, monkeypatch):
+def test_a_pool_whose_server_does_not_start_says_so(fault, monkeypatch):
     """A start failure is the operator's to mend: StartupError, at once, with nothing left running."""
     programs = {"no interpreter": "/nowhere/python", "one that fails": "/bin/false"}
     monkeypatch.setattr("sys.executable", programs.get(fault, sys.executable))
     memory_bytes = 2**20 if fault == "no memory" else 2**30
+    before = set(psutil.Process().children())
     with pytest.raises(StartupError, match="decoder"):
         with_pool(lambda _: asyncio.sleep(0), DecodeLimits(max_audio_s=60, memory_bytes=memory_bytes))
-    assert pids_of_children() == set()
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_closed_pool_takes_no_file():
-    """NotReady, and no child is started."""
+    """NotReady, and no process is started."""
 
     async def use(pool: DecoderPool) -> None:
         await pool.close()
         with pytest.raises(NotReady):
             await decode_in(pool, media.wav(media.warble(1)))
+
+    with_pool(use)
+
+
+def test_what_is_being_decoded_when_the_pool_closes_gets_an_answer():
+    """Unavailable's error; nobody waits for samples that will not come."""
+
+    async def use(pool: DecoderPool) -> None:
+        with upload(media.wav(media.warble(120))) as file:
+            async with pool.decode(file) as audio:
+                await audio.read(100)
+                os.kill(child_of(audio), signal.SIGSTOP)
+                reading = asyncio.create_task(audio.read(120 * SAMPLE_RATE))
+                await asyncio.sleep(0)
+                await pool.close()
+                with pytest.raises(Unavailable):
+                    await reading
 
     with_pool(use)

@@ -1,43 +1,68 @@
-"""The sandboxed child that decodes one file and ends. Started by `audio.ingest`, never by hand.
+"""The sandboxed child that decodes one file and ends: forked by `decoder_server`, never anything else.
 
-    python -I -m asr_service.audio.decoder_child CHANNEL LIMITS PARENT
-
-CHANNEL is the descriptor of a stream socket, LIMITS is DecodeLimits as JSON, PARENT the service's process number. It
-warms up, walls itself in, says READY, waits for a file, decodes it into the channel and ends.
+It closes what is not its own, seals itself, and only then reads the first byte. No exception and no return leads out of
+`decode_and_end`, back into the server's program.
 """
 
 import errno
-import io
 import os
-import socket
-import struct
-import sys
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NoReturn
 
 from asr_service.audio import decoder_media, decoder_protocol, decoder_sandbox
 from asr_service.audio.decoder_protocol import DecodeLimits, Outcome
 
-_ROOM_BYTES: Final = 32 * 1024 * 1024
+_UPLOAD: Final = 0  # the file is a child's standard input, and the channel its standard output
+_CHANNEL: Final = 1
+_STDERR: Final = 2
 
 
-class _Channel:
-    """The socket as a plain descriptor: `write` is among the few calls that the sandbox allows."""
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a child has from its server: descriptors above 2."""
 
-    def __init__(self, peer: socket.socket) -> None:
-        self._peer = peer
+    upload: int
+    channel: int
+    not_its_own: Iterable[int]
 
-    def receive_file(self) -> int | None:
-        """The file's descriptor, once the service sends one; None where it closed instead."""
-        _, descriptors, _, _ = socket.recv_fds(self._peer, 1, 1)
-        return descriptors[0] if descriptors else None
 
-    def send(self, kind: bytes, payload: bytes = b"") -> None:
-        rest = memoryview(decoder_protocol.frame(kind, payload))
-        while rest:
-            rest = rest[os.write(self._peer.fileno(), rest) :]
+def decode_and_end(inherited: Inheritance, limits: DecodeLimits, server_pid: int) -> NoReturn:
+    """Decode the file into the channel. Call in a fork."""
+    try:
+        decoder_sandbox.die_with_parent(server_pid)
+        _keep_only(inherited)
+        decoder_sandbox.seal(limits.cpu_s(os.fstat(_UPLOAD).st_size))
+        _send(decoder_protocol.OUTCOME, _decode(limits).to_bytes())
+        os._exit(0)  # no interpreter shutdown: it would want calls that are sealed off
+    finally:
+        os._exit(1)
 
-    def send_samples(self, samples: bytes) -> None:
-        self.send(decoder_protocol.SAMPLES, samples)
+
+def _keep_only(inherited: Inheritance) -> None:
+    """What a library says when a stranger's file breaks it is the stranger's to word: it goes to /dev/null."""
+    os.dup2(_CHANNEL, _STDERR)  # the server's standard output
+    os.dup2(inherited.upload, _UPLOAD)
+    os.dup2(inherited.channel, _CHANNEL)
+    for descriptor in (inherited.upload, inherited.channel, *inherited.not_its_own):
+        os.close(descriptor)
+
+
+def _decode(limits: DecodeLimits) -> Outcome:
+    try:
+        return decoder_media.decode(_Upload(_UPLOAD), limits, _send_samples)
+    except MemoryError:
+        return Outcome("undecodable", "decoding it takes more memory than one file may have")
+
+
+def _send(kind: bytes, payload: bytes) -> None:
+    rest = memoryview(decoder_protocol.frame(kind, payload))
+    while rest:
+        rest = rest[os.write(_CHANNEL, rest) :]
+
+
+def _send_samples(samples: bytes) -> None:
+    _send(decoder_protocol.SAMPLES, samples)
 
 
 class _Upload:
@@ -58,48 +83,3 @@ class _Upload:
 
     def tell(self) -> int:
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
-
-
-def main(arguments: list[str]) -> None:
-    descriptor, limits_json, parent_pid = arguments
-    decoder_sandbox.die_with_parent(int(parent_pid))
-    channel = _Channel(socket.socket(fileno=int(descriptor)))
-    limits = DecodeLimits.from_json(limits_json)
-    _warm_up(limits)
-    decoder_sandbox.enclose(limits)
-    bytearray(_ROOM_BYTES)  # or it ends here, where it is the operator's memory limit and no caller's file
-    channel.send(decoder_protocol.READY)
-    _silence_stderr()
-    upload = channel.receive_file()
-    if upload is not None:
-        decoder_sandbox.seal(limits.cpu_s(os.fstat(upload).st_size))
-        outcome = _decode(upload, limits, channel)
-        channel.send(decoder_protocol.OUTCOME, outcome.to_bytes())
-    os._exit(0)  # no interpreter shutdown: it would want calls that are sealed off
-
-
-def _decode(upload: int, limits: DecodeLimits, channel: _Channel) -> Outcome:
-    try:
-        return decoder_media.decode(_Upload(upload), limits, channel.send_samples)
-    except MemoryError:
-        return Outcome("undecodable", "decoding it takes more memory than one file may have")
-
-
-def _warm_up(limits: DecodeLimits) -> None:
-    """Decode a moment of silence, so that whatever loads late is loaded: nothing can be opened afterwards."""
-    pcm = bytes(8_000)
-    form = struct.pack("<HHIIHH", 1, 2, 8_000, 32_000, 4, 16)
-    wav = b"RIFF" + struct.pack("<I", 36 + len(pcm)) + b"WAVEfmt " + struct.pack("<I", 16) + form
-    outcome = decoder_media.decode(io.BytesIO(wav + b"data" + struct.pack("<I", len(pcm)) + pcm), limits, len)
-    outcome.to_bytes()
-
-
-def _silence_stderr() -> None:
-    """What a library says when a stranger's file breaks it is the stranger's to word."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    os.close(null)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,10 +1,13 @@
-"""What the service and its decoder child say to each other, over one socket pair.
+"""What the service, its decoder server and the server's children say to each other.
 
-The service sends one byte with the file's descriptor beside it. The child sends frames: a kind (1 byte), a length
-(4 bytes, little-endian), a payload. `READY` once it is warm, `SAMPLES` as often as it likes (16 kHz mono s16le), and
-`OUTCOME` (JSON) last. A channel that ends without an outcome is a child that died.
+Service and server talk over a socket that keeps packets apart. The service sends one byte with two descriptors beside
+it: a file, and a channel for its child. The server answers each such order, in their order, with STARTED and the
+child's pidfd beside it, or with REFUSED; says ENDED for each child that has ended; and began with READY.
 
-Standard library only: the child imports this and must stay small.
+On its channel, a stream, a child sends frames: a kind (1 byte), a length (4 bytes, little-endian), a payload. SAMPLES
+as often as it likes (16 kHz mono s16le), and OUTCOME (JSON) last. A channel that ends without one is a child that died.
+
+Standard library only: the server imports this and must stay small.
 """
 
 import json
@@ -17,9 +20,15 @@ BYTES_PER_SAMPLE: Final = 2
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
 
 READY: Final = b"R"
+STARTED: Final = b"C"
+REFUSED: Final = b"E"
+ENDED: Final = b"X"
+
 SAMPLES: Final = b"S"
 OUTCOME: Final = b"O"
 
+_PACKET: Final = struct.Struct("<cii")
+PACKET_BYTES: Final = _PACKET.size
 _HEADER: Final = struct.Struct("<cI")
 HEADER_BYTES: Final = _HEADER.size
 
@@ -41,7 +50,9 @@ class DecodeLimits:
     stall_s: float = 30.0
     """Longest that a reader waits for the next bytes. Time in which nobody reads does not count."""
     start_s: float = 60.0
-    """Longest that a child may take to become ready."""
+    """Longest that the decoder server may take to become ready."""
+    answer_s: float = 5.0
+    """Longest that it may take to start a child. It does nothing else, so that past this it hangs."""
     cpu_floor_s: int = 20
     """Processor seconds that any file may use."""
     cpu_s_per_mib: float = 40.0
@@ -81,6 +92,24 @@ class Outcome:
         fields = json.loads(payload)
         warnings = tuple(str(line) for line in fields["warnings"])
         return cls(fields["verdict"], str(fields["message"]), warnings, float(fields["lost_s"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """What the server says."""
+
+    kind: bytes
+    pid: int = 0
+    """The child that it is about."""
+    number: int = 0
+    """With REFUSED an errno; with ENDED the exit status, or the signal's number below zero."""
+
+    def to_bytes(self) -> bytes:
+        return _PACKET.pack(self.kind, self.pid, self.number)
+
+    @classmethod
+    def from_bytes(cls, packet: bytes) -> "Packet":
+        return cls(*_PACKET.unpack(packet))
 
 
 def frame(kind: bytes, payload: bytes = b"") -> bytes:

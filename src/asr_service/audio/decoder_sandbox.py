@@ -1,7 +1,8 @@
 """The walls around the decoder child: what it may not do once a stranger's bytes are in it.
 
-`enclose` comes before the file, `seal` after it has come and before its first byte is read. Each wall that the kernel
-refuses is left out: the allow-list of containers stands without them, and a laptop or a container may refuse several.
+The decoder server encloses itself, once, and its children inherit those walls. A child seals itself when it has its
+file, before the first byte is read. Each wall that the kernel refuses is left out: the allow-list of containers stands
+without them, and a laptop or a container may refuse several.
 """
 
 import ctypes
@@ -28,7 +29,7 @@ _CLONE_NEWNET: Final = 0x4000_0000
 _MAX_OPEN_FILES: Final = 16
 
 # Numbers from the kernel's syscall tables, for what a single thread needs to read two descriptors, use memory, write
-# one and end: no open, no socket, no connect, no exec, no fork, no thread, no ptrace, no truncate.
+# one and end: no open, no socket, no connect, no exec, no fork, no thread, no signal, no ptrace, no truncate.
 _ALLOWED: Final = {
     # name             x86_64 aarch64
     "read":            (0, 63),
@@ -56,7 +57,6 @@ _ALLOWED: Final = {
     "restart_syscall": (219, 128),
     "clock_gettime":   (228, 113),
     "exit_group":      (231, 94),
-    "tgkill":          (234, 131),
     "getrandom":       (318, 278),
 }  # fmt: skip
 _ARCHES: Final = {"x86_64": (0, 0xC000_003E), "aarch64": (1, 0xC000_00B7)}  # column above, AUDIT_ARCH of linux/audit.h
@@ -77,26 +77,27 @@ _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when the one that started it ends. Call first."""
+    """Have the kernel kill this process when the one that started it ends. Call first: a fork does not inherit it."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:  # it ended before the call
         os._exit(0)
 
 
 def enclose(limits: DecodeLimits) -> None:
-    """Everything that does not depend on the file: nowhere to write, nobody to call, no more memory than allowed."""
+    """Everything that a fork inherits: nowhere to write, nobody to call, no more memory than allowed."""
     _leave_for_an_empty_directory()
     _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     _limit(resource.RLIMIT_AS, limits.memory_bytes)
-    _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
-    for what in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
-        _limit(what, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
 
 
 def seal(cpu_s: int) -> None:
     """Give the file its processor time, then let nothing through but reading, computing and answering."""
+    _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
+    _limit(resource.RLIMIT_NPROC, 0)
     used_s = int(sum(os.times()[:2])) + 1
     _limit(resource.RLIMIT_CPU, used_s + cpu_s, grace=1)  # SIGXCPU, which tells why, comes before SIGKILL
     _filter_syscalls()

@@ -1,16 +1,14 @@
 """Any recording into 16 kHz mono samples, decoded in a sandboxed child and read at the reader's pace.
 
 Uploaded bytes are hostile: no byte of them is parsed in this process. One child decodes one file and is gone; whatever
-becomes of it is that file's trouble. The samples come through a socket whose buffer holds a few seconds, so that a
-child runs ahead of its reader by no more than that.
+becomes of it is that file's trouble. A decoder server, which reads no byte either, forks the children. The samples come
+through a socket whose buffer holds a few seconds, so that a child runs ahead of its reader by no more than that.
 """
 
-import asyncio
 import contextlib
 import os
 import time
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import BinaryIO, Final
 
@@ -20,7 +18,9 @@ from numpy.typing import NDArray
 
 from asr_service.audio import decoder_protocol
 from asr_service.audio.decoder_protocol import BYTES_PER_SAMPLE, SAMPLE_RATE, DecodeLimits, Outcome, Verdict
-from asr_service.audio.ingest_process import ChildLost, DecoderChild
+from asr_service.audio.ingest_child import ChildLost, DecoderChild, ServerLost
+from asr_service.audio.ingest_server import DecoderServer
+from asr_service.audio.ingest_turns import Turns
 from asr_service.errors import (
     AudioTooLong,
     NotReady,
@@ -34,8 +34,7 @@ from asr_service.errors import (
 __all__ = ["SAMPLE_RATE", "DecodeLimits", "DecodedAudio", "DecoderPool"]
 
 _S16_FULL_SCALE: Final = 32768.0
-_LEAST_STARTS_AT_ONCE: Final = 2
-_STARTS: Final = 2  # a fresh child that does not start is tried once more
+_TRIES: Final = 3  # servers that a file is taken to, one after the other
 
 _REFUSALS: Final[dict[Verdict, type[RequestError]]] = {
     "unsupported": UnsupportedAudio,
@@ -49,17 +48,20 @@ _log = structlog.get_logger(__name__)
 class DecodedAudio:
     """One file's samples, as they are decoded. One reader at a time."""
 
-    def __init__(self, child: DecoderChild, limits: DecodeLimits) -> None:
-        self._child = child
+    def __init__(self, start: Callable[[], Awaitable[DecoderChild]], turns: Turns, limits: DecodeLimits) -> None:
+        """`start` gives the file's child; it is called when the first samples are wanted and a turn has come."""
+        self._start = start
+        self._turns = turns
+        self._child: DecoderChild | None = None
         self._most_samples = int(limits.max_audio_s * SAMPLE_RATE) + 1
         self._pcm = bytearray()
         self._n_received = 0
         self._outcome: Outcome | None = None
-        self._failure: RequestError | None = None
+        self._failure: RequestError | Unavailable | None = None
         self.n_samples = 0
         """Read so far."""
         self.decode_s = 0.0
-        """Wall seconds spent waiting on the child so far."""
+        """Wall seconds waited for samples so far: for turns, for the child's start and for its decoding."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -74,25 +76,40 @@ class DecodedAudio:
     async def read(self, n_samples: int) -> NDArray[np.float32]:
         """The next samples, float32 [n_samples] in -1 to 1; fewer at the end only, and none after it.
 
-        Raises UnsupportedAudio, UndecodableAudio or AudioTooLong, and again on each later call.
+        Raises UnsupportedAudio, UndecodableAudio or AudioTooLong: the file's fault. Raises Unavailable: no child could
+        be started, or the decoder ended through no fault of the file. A later call raises the same again.
         """
-        started_s = time.perf_counter()
-        try:
-            while len(self._pcm) < n_samples * BYTES_PER_SAMPLE and self._outcome is None:
-                await self._receive()
-        finally:
-            self.decode_s += time.perf_counter() - started_s
+        if self._lacks(n_samples):
+            started_s = time.perf_counter()
+            try:
+                await self._fill(n_samples)
+            finally:
+                self.decode_s += time.perf_counter() - started_s
         return self._take(n_samples)
 
-    async def _receive(self) -> None:
+    def close(self) -> None:
+        """End the child, if there is one."""
+        if self._child is not None:
+            self._child.kill()
+
+    def _lacks(self, n_samples: int) -> bool:
+        return len(self._pcm) < n_samples * BYTES_PER_SAMPLE and self._outcome is None
+
+    async def _fill(self, n_samples: int) -> None:
         if self._failure is not None:
             raise self._failure
         try:
-            self._accept(*await self._child.receive())
+            async with self._turns.turn():
+                if self._child is None:
+                    self._child = await self._start()
+                while self._lacks(n_samples):
+                    self._accept(*await self._child.receive())
         except ChildLost as error:
-            _log.warning("decoder child lost", pid=self._child.pid, why=str(error))
+            _log.warning("decoder child lost", pid=self._child and self._child.pid, why=str(error))
             self._failure = UndecodableAudio(f"the audio cannot be decoded: {error}")
-        except RequestError as error:
+        except ServerLost as error:
+            self._failure = Unavailable(f"the audio could not be decoded: {error}; send it again")
+        except (RequestError, Unavailable) as error:
             self._failure = error
         if self._failure is not None:
             raise self._failure
@@ -119,91 +136,76 @@ class DecodedAudio:
 
 
 class DecoderPool:
-    """Keeps `spares` children warm. Every decode takes one, and another is started in its place at once."""
+    """Decodes files, `at_once` of them side by side (by default, as many as there are cores); the rest wait a turn."""
 
-    def __init__(self, limits: DecodeLimits, *, spares: int) -> None:
+    def __init__(self, limits: DecodeLimits, *, at_once: int | None = None) -> None:
         self._limits = limits
-        self._n_spares = spares
-        self._spares: deque[DecoderChild] = deque()
+        self._turns = Turns(at_once or len(os.sched_getaffinity(0)))
+        self._server: DecoderServer | None = None
         self._open = False
-        # A crowd that arrives at once starts its children a few at a time, first come first served: all together, the
-        # first of them would be warm no sooner than the last.
-        self._starts = asyncio.Semaphore(max(_LEAST_STARTS_AT_ONCE, spares))
 
     async def start(self) -> None:
-        """Start the spares and wait until they are warm. Raises StartupError: a child does not start."""
+        """Start the decoder server and wait until it is warm. Raises StartupError: it does not start."""
         self._open = True
         try:
-            self._spares.extend(DecoderChild.spawn(self._limits) for _ in range(self._n_spares))
-            for child in self._spares:  # they warm up side by side, whoever is waited for
-                await child.ready()
-        except (ChildLost, OSError) as error:
+            await self._serving().ready()
+        except (ServerLost, Unavailable) as error:
             await self.close()
             raise StartupError(f"the audio decoder cannot be started: {error}") from error
 
     async def close(self) -> None:
-        """End the spares. A child at work ends with its own `decode`."""
+        """End the decoder server and whatever is being decoded."""
         self._open = False
-        spares, self._spares = self._spares, deque()
-        await asyncio.gather(*(child.kill() for child in spares))
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
 
     @asynccontextmanager
     async def decode(self, file: BinaryIO | int) -> AsyncIterator[DecodedAudio]:
         """Decode an open, seekable file from its beginning, wherever its position is. The child ends with the context.
 
-        Raises NotReady: the pool is closed. Raises Unavailable: no child could be started.
+        Raises NotReady: the pool is closed.
         """
+        if not self._open:
+            raise NotReady("the audio decoder is closed")
         descriptor = _reopen(file)
+        audio = DecodedAudio(lambda: self._begin(descriptor), self._turns, self._limits)
         try:
-            async with self._starts:
-                child = await self._take()
-            try:
-                yield self._begin(child, descriptor)
-            finally:
-                await child.kill()
+            yield audio
         finally:
+            audio.close()
             os.close(descriptor)
 
-    def _begin(self, child: DecoderChild, descriptor: int) -> DecodedAudio:
-        with contextlib.suppress(ChildLost):  # `read` will say so
-            child.send_file(descriptor)
-        self._top_up()
-        return DecodedAudio(child, self._limits)
-
-    async def _take(self) -> DecoderChild:
-        """A warm child, out of the pool. One that died waiting is passed over."""
-        for _ in range(len(self._spares) + _STARTS):
-            if not self._open:
-                raise NotReady("the audio decoder is closed")
-            child = self._next()
+    async def _begin(self, descriptor: int) -> DecoderChild:
+        """A child at work on the file. A server that is lost before it has the file costs nothing but time."""
+        for _ in range(_TRIES):
+            server = self._serving()
             try:
-                await child.ready()
-            except BaseException as error:
-                await child.kill()
-                if not isinstance(error, ChildLost):
-                    raise
-                _log.warning("decoder child did not start", pid=child.pid, why=str(error))
-            else:
-                if child.is_alive():
-                    return child
-                await child.kill()
+                await server.ready()
+                return await server.fork(descriptor)
+            except ServerLost:
+                continue
         raise Unavailable("the audio decoder cannot be started")
 
-    def _next(self) -> DecoderChild:
-        if self._spares:
-            return self._spares.popleft()
-        try:
-            return DecoderChild.spawn(self._limits)
-        except OSError as error:
-            raise Unavailable(f"the audio decoder cannot be started: {error}") from error
-
-    def _top_up(self) -> None:
-        while self._open and len(self._spares) < self._n_spares:
+    def _serving(self) -> DecoderServer:
+        if not self._open:
+            raise NotReady("the audio decoder is closed")
+        if self._server is None:
             try:
-                self._spares.append(DecoderChild.spawn(self._limits))
+                self._server = DecoderServer.spawn(self._limits, self._replace)
             except OSError as error:
-                _log.warning("no spare decoder child", why=str(error))
-                return
+                raise Unavailable(f"the audio decoder cannot be started: {error}") from error
+        return self._server
+
+    def _replace(self, lost: DecoderServer) -> None:
+        """Start another at once; the next file would have to wait for it. One that never came up is not insisted on."""
+        if not self._open or self._server is not lost:
+            return
+        self._server = None
+        _log.warning("decoder server lost", pid=lost.pid, why=lost.why_lost)
+        if lost.was_ready:
+            with contextlib.suppress(Unavailable):  # the next file tries again
+                self._serving()
 
 
 def _parse_outcome(kind: bytes, payload: bytes) -> Outcome:

@@ -76,7 +76,7 @@ class SpeechService:
         self._helpers = ThreadPoolExecutor(helper_threads(), thread_name_prefix="helper")
         self._decoders = DecoderPool(
             DecodeLimits(max_audio_s=settings.max_audio_s, memory_bytes=settings.decoder_memory_bytes),
-            spares=settings.decoders,
+            at_once=settings.decoders,
         )
         self.admission = Admission(
             self._current_load,
