@@ -160,3 +160,11 @@ def test_the_command_says_why_it_cannot_serve(tmp_path):
         )
     assert done.returncode == 78
     assert re.fullmatch(rf"asr-service cannot serve: port {port} .* ASR_PORT .*\n", done.stderr)
+
+
+def test_a_worker_has_its_numpy_on_one_thread(tmp_path):
+    """OpenBLAS reads the variable when NumPy is imported: so the worker has it, and the master leaves NumPy alone."""
+    with running(tmp_path) as service:
+        assert service.ready().get("/environment").json()["OPENBLAS_NUM_THREADS"] == "1"
+    look = "import sys, asr_service.serving, asr_service.cli.serve; print('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "False\n"

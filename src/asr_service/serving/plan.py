@@ -49,7 +49,7 @@ class Plan:
     settings: Settings
     slots: tuple[Slot, ...]
     environments: tuple[dict[str, str], ...]
-    """For each slot, the variables that show its worker the one device."""
+    """For each slot, the variables that its worker has beside the master's: the one device it sees, among them."""
     board: SlotBoard
     app_factory: AppFactory
     timeouts: Timeouts

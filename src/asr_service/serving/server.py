@@ -22,6 +22,11 @@ from asr_service.settings import Settings
 log = structlog.get_logger(__name__)
 
 
+# NumPy's small products are slower on several threads, six times where the model is busy, and the threads spin on the
+# model's cores. Read when NumPy is imported, which a worker does after it has been forked.
+_SINGLE_THREADED_BLAS = {"OPENBLAS_NUM_THREADS": "1"}
+
+
 def create_default_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
     """Make the service's own application. Imported here, in the worker, so that the master stays small and single."""
     from asr_service.api.app import create_app  # noqa: PLC0415
@@ -70,7 +75,7 @@ def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held
     return Plan(
         settings=settings,
         slots=slots,
-        environments=tuple(device_environment(slot.device, gpus) for slot in slots),
+        environments=tuple(device_environment(slot.device, gpus) | _SINGLE_THREADED_BLAS for slot in slots),
         board=SlotBoard(len(slots)),
         app_factory=app_factory,
         timeouts=tuning.shorten(Timeouts.for_request(settings.request_timeout_s)),
