@@ -60,6 +60,14 @@ async def until(holds: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """It has, though whoever inherited it may not have collected it."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def child_of(audio: DecodedAudio) -> int:
     assert audio._child is not None
     return audio._child.pid

@@ -14,7 +14,7 @@ import pytest
 from asr_service.audio.ingest import SAMPLE_RATE, DecodeLimits, DecoderPool
 from asr_service.errors import Unavailable
 from audio import media
-from audio.decoding import child_of, decode_in, read_all, server_of, until, upload, with_pool
+from audio.decoding import child_of, decode_in, has_ended, read_all, server_of, until, upload, with_pool
 
 SECOND = media.wav(media.warble(1))
 LONG = media.wav(media.warble(120))
@@ -81,11 +81,26 @@ def test_a_server_killed_midway_costs_only_what_it_was_decoding():
             answers = Counter(await asyncio.gather(*tasks))
             assert set(answers) <= {120 * SAMPLE_RATE, Unavailable}
             assert answers[120 * SAMPLE_RATE] >= 10, "those that waited for their turn have lost nothing"
-            await until(lambda: not any(process.is_running() for process in [server, *orphans]))  # noqa: B023
+            await until(lambda: all(map(has_ended, [server, *orphans])))  # noqa: B023
         assert len((await decode_in(pool, SECOND))[0]) == SAMPLE_RATE
         assert psutil.Process().num_fds() <= n_descriptors
 
     with_pool(use)
+
+
+def test_a_file_whose_reader_has_had_nothing_starts_over():
+    """Its server is killed while it is decoded: it costs the reader time, and no sample comes twice."""
+
+    async def use(pool: DecoderPool) -> int:
+        server = server_of(pool)
+        with upload(LONG) as file:
+            async with pool.decode(file) as audio:
+                reading = asyncio.create_task(audio.read(121 * SAMPLE_RATE))
+                await until(lambda: len(audio._pcm) > 0)
+                server.kill()
+                return len(await reading)
+
+    assert with_pool(use) == 120 * SAMPLE_RATE
 
 
 def test_an_idle_server_that_is_killed_is_replaced_before_the_next_file():

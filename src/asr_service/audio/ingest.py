@@ -100,10 +100,7 @@ class DecodedAudio:
             raise self._failure
         try:
             async with self._turns.turn():
-                if self._child is None:
-                    self._child = await self._start()
-                while self._lacks(n_samples):
-                    self._accept(*await self._child.receive())
+                await self._receive(n_samples)
         except ChildLost as error:
             _log.warning("decoder child lost", pid=self._child and self._child.pid, why=str(error))
             self._failure = UndecodableAudio(f"the audio cannot be decoded: {error}")
@@ -113,6 +110,27 @@ class DecodedAudio:
             self._failure = error
         if self._failure is not None:
             raise self._failure
+
+    async def _receive(self, n_samples: int) -> None:
+        try:
+            await self._receive_from_child(n_samples)
+        except ServerLost:
+            if self.n_samples:
+                raise
+            self._start_over()  # once, and only here: its reader has had nothing of it
+            await self._receive_from_child(n_samples)
+
+    async def _receive_from_child(self, n_samples: int) -> None:
+        if self._child is None:
+            self._child = await self._start()
+        while self._lacks(n_samples):
+            self._accept(*await self._child.receive())
+
+    def _start_over(self) -> None:
+        self.close()
+        self._child = None
+        self._pcm.clear()
+        self._n_received = 0
 
     def _accept(self, kind: bytes, payload: bytes) -> None:
         if kind == decoder_protocol.SAMPLES:
