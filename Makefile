@@ -11,6 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 stamp = $(VENV)/.$(1)-$(shell cat $(2) pyproject.toml | cksum | cut -d ' ' -f 1)
 RUNTIME := $(call stamp,runtime,requirements.lock)
 DEV := $(call stamp,dev,requirements-dev.lock)
+BENCH := $(call stamp,bench,requirements-bench.lock)
 
 .PHONY: run test lint format bench lock clean
 
@@ -33,10 +34,10 @@ format: $(DEV)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Compares a running service with faster-whisper: make bench BENCH_AUDIO=folder-with-a-manifest [URL=...]
-URL ?= http://127.0.0.1:8000
-bench: $(DEV)
-	$(BIN)/python benchmarks/wer.py --url $(URL) $(ARGS)
+# Loads the service and faster-whisper behind FastAPI in turn, ten minutes on two cores; benchmarks/README.md tells more.
+# make bench BENCH_AUDIO=folder-with-a-manifest ARGS=--smoke
+bench: $(BENCH)
+	$(BIN)/python benchmarks/load.py $(ARGS)
 
 # Needs uv (https://docs.astral.sh/uv/). Versions stay as they are unless `make lock UPGRADE=--upgrade`.
 LOCK := uv pip compile pyproject.toml --extra base-model --group build --universal --python-version 3.11 \
@@ -45,6 +46,7 @@ LOCK := uv pip compile pyproject.toml --extra base-model --group build --univers
 lock:
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --group dev --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 clean:
 	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
@@ -54,6 +56,9 @@ $(RUNTIME): | $(BIN)/python
 
 $(DEV): | $(BIN)/python
 	$(call install,requirements-dev.lock)
+
+$(BENCH): | $(BIN)/python
+	$(call install,requirements-bench.lock)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and there is none on the PATH; see https://www.python.org" >&2; exit 1; }

@@ -9,6 +9,7 @@ plots to benchmarks/results. Without `--audio` the recordings of the project's t
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,15 +21,19 @@ import load_scenarios as scenarios
 from asr_service.engine.devices import parse_devices
 from asr_service.engine.models import ensure_model, resolve_model
 from asr_service.settings import load_settings
+from load_bars import regressions
 from load_corpus import joined, material, recordings
-from load_results import Results, machine
-from load_scenarios import Bench, Plan
+from load_machine import machine
+from load_results import Results
+from load_scenarios import SMOKE, Bench, Plan
 from load_servers import Stage, running
 from report import write_report
 
 RESULTS = Path(__file__).parent / "results"
+EXPECTATIONS = Path(__file__).parent / "expectations.json"
 
 _LETTERS = "abcdefgh"
+_SMOKE_LETTERS = "abc"
 
 
 def main() -> None:
@@ -39,6 +44,15 @@ def main() -> None:
         _measure(bench, results, set(args.only), lambda: _keep(results, args.out))
     _keep(results, args.out)
     print(write_report(results, args.out))
+    if args.smoke:
+        sys.exit(_judge(results, json.loads(EXPECTATIONS.read_text(encoding="utf-8"))))
+
+
+def _judge(results: Results, expectations: dict[str, float]) -> int:
+    """Hold the ratios to what is stored; 1 where one is worse than that."""
+    worse = regressions(results, expectations)
+    print("\n".join(worse) or "as expected, or better")
+    return 1 if worse else 0
 
 
 def _measure(bench: Bench, results: Results, only: set[str], keep: Callable[[], None]) -> None:
@@ -108,7 +122,8 @@ def _keep(results: Results, out: Path) -> None:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
-    return replace(Plan(), rounds=args.rounds) if args.rounds else Plan()
+    plan = SMOKE if args.smoke else Plan()
+    return replace(plan, rounds=args.rounds) if args.rounds else plan
 
 
 def _about(args: argparse.Namespace, bench: Bench) -> dict[str, str]:
@@ -131,9 +146,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--rounds", type=int, help="turns of A B C; by default what fits in ten minutes")
     parser.add_argument("--minutes", type=float, default=6.0, help="no further round begins after so many")
-    parser.add_argument("--only", default=_LETTERS, help=f"scenarios, of {_LETTERS}")
-    parser.add_argument("--out", type=Path, default=RESULTS / "load", help="without its suffix")
-    return parser.parse_args()
+    parser.add_argument("--smoke", action="store_true", help="two minutes, held to expectations.json")
+    parser.add_argument("--only", help=f"scenarios, of {_LETTERS}; see the code of load_scenarios.py")
+    parser.add_argument("--out", type=Path, help="without its suffix; by default results/load or results/smoke")
+    args = parser.parse_args()
+    args.only = args.only or (_SMOKE_LETTERS if args.smoke else _LETTERS)
+    args.out = args.out or RESULTS / ("smoke" if args.smoke else "load")
+    return args
 
 
 if __name__ == "__main__":

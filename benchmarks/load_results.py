@@ -1,13 +1,8 @@
 """What a benchmark measured, as it is kept in JSON: plain numbers by scenario, round and contestant."""
 
 import math
-import os
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from load_client import Answer, Run, score
@@ -15,8 +10,6 @@ from scoring import Errors
 
 Round = dict[str, "Measure"]
 """By contestant: what each did in one turn of the rounds."""
-
-_TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +25,11 @@ class Measure:
     p95_s: float
     p99_s: float
     errors: dict[str, Errors]
-    load_average: float
-    """Of the machine's last minute, so that a disturbed round shows."""
+    others_cores: float
+    """Cores that processes which are none of ours were using, so that a disturbed round shows."""
 
     @classmethod
-    def of(cls, run: Run) -> "Measure":
+    def of(cls, run: Run, others_cores: float) -> "Measure":
         return cls(
             n=len(run.answers),
             n_unanswered=len(run.answers) - len(run.good),
@@ -47,7 +40,7 @@ class Measure:
             p95_s=run.latency_s(95),
             p99_s=run.latency_s(99),
             errors=by_language(run.answers),
-            load_average=os.getloadavg()[0],
+            others_cores=others_cores,
         )
 
 
@@ -95,17 +88,6 @@ def total(errors: Mapping[str, Errors]) -> Errors:
     return sum(errors.values(), Errors(0, 0))
 
 
-def machine() -> dict[str, str]:
-    """The machine and the versions, for the head of a report."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="minutes"),
-        "machine": f"{os.cpu_count()} cores, {_cpu_name()}, {_memory_gib():.0f} GiB",
-        "CPU flags": " ".join(flag for flag in _TELLING_FLAGS if flag in _cpu_flags()) or "none of note",
-        "load average before": f"{os.getloadavg()[0]:.2f}",
-        "versions": ", ".join(f"{name} {version(name)}" for name in ("faster-whisper", "ctranslate2", "asr-service")),
-    }
-
-
 def _measure(data: Mapping[str, Any]) -> Measure:
     errors = {language: Errors(**counts) for language, counts in data["errors"].items()}
     numbers = {name: math.nan if value is None else value for name, value in data.items()}
@@ -120,22 +102,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return None if math.isnan(value) else round(value, 4)
     return value
-
-
-def _cpu_flags() -> set[str]:
-    return set(_cpuinfo("flags").split())
-
-
-def _cpu_name() -> str:
-    return f"{_cpuinfo('model name') or platform.machine()}, family {_cpuinfo('cpu family')} model {_cpuinfo('model')}"
-
-
-def _cpuinfo(name: str) -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    pairs = (line.split(":", maxsplit=1) for line in lines if ":" in line)
-    return next((value.strip() for key, value in pairs if key.strip() == name), "")
-
-
-def _memory_gib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3

@@ -3,12 +3,14 @@
 import asyncio
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -19,8 +21,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from corpus import Clip
 from load_client import Run, closed_loop, open_loop
 from load_corpus import Material
+from load_machine import Watch, wait_for_quiet
 from load_results import Measure, Round
-from load_servers import BASELINES, SERVICE, Server, Stage, free_port, spawn, stop, wait_until_ready
+from load_servers import BASELINES, SEQUENTIAL, SERVICE, Server, Stage, free_port, spawn, stop, wait_until_ready
 
 _HERE = Path(__file__).parent
 _PROBE_EVERY_S = 3.0
@@ -42,7 +45,22 @@ class Plan:
     open_fractions: tuple[float, ...] = (0.3, 0.6, 0.8, 0.95)
     open_s: float = 20.0
     n_starts: int = 2
+    patience_s: float = 5.0
+    """How long to wait for other processes to leave the machine alone, before each turn."""
     contestants: tuple[str, ...] = (SERVICE, *BASELINES)
+
+
+SMOKE = Plan(
+    rounds=1,
+    concurrencies=(16,),
+    n_service=32,
+    n_baseline=16,
+    n_solo=3,
+    n_mixed=10,
+    patience_s=2.0,
+    contestants=(SERVICE, SEQUENTIAL),
+)
+"""Two minutes on two cores: enough to see that something has broken, not to praise anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +79,21 @@ class Bench:
                 return
             yield number
 
-    def each(self, measure: Callable[[Server], Measure], number: int) -> Round:
+    def each(self, load: Callable[[Server], Run], number: int) -> Round:
         """Take every contestant once, in an order that turns with the round."""
-        return {server.name: _alive(server, measure(server)) for server in self.order(number)}
+        return {server.name: self.measured(server, load) for server in self.order(number)}
+
+    def measured(self, server: Server, load: Callable[[Server], Run]) -> Measure:
+        """Raises RuntimeError: it answered nothing at all, which is no measurement."""
+        watch = self.quiet_watch()
+        run = load(server)
+        if not run.good:
+            raise RuntimeError(_silence(server, run))
+        return Measure.of(run, watch.others_cores())
+
+    def quiet_watch(self) -> Watch:
+        wait_for_quiet(self.plan.patience_s)
+        return Watch.start()
 
     def order(self, number: int) -> list[Server]:
         servers = list(self.servers.values())
@@ -71,22 +101,21 @@ class Bench:
         return servers[shift:] + servers[:shift]
 
 
-def _alive(server: Server, measure: Measure) -> Measure:
-    """Raises RuntimeError: it answered nothing at all, which is no measurement."""
-    if measure.n_unanswered == measure.n:
-        raise RuntimeError(f"{server.name} answers nothing:\n{server.log.read_text(errors='replace')[-2000:]}")
-    return measure
+def _silence(server: Server, run: Run) -> str:
+    statuses = sorted({answer.status for answer in run.answers})
+    log = server.log.read_text(errors="replace")[-2000:]
+    return f"{server.name} gives no transcript; status {statuses} (0: connection lost)\n{log}"
 
 
 def one_clip(bench: Bench, concurrency: int) -> list[Round]:
     """(a) One clip again and again, so many at a time."""
 
-    def measure(server: Server) -> Measure:
+    def load(server: Server) -> Run:
         n = bench.plan.n_service if server.name == SERVICE else bench.plan.n_baseline
         clips = [bench.material.clip] * _scaled(n, concurrency)
-        return Measure.of(_run(closed_loop(server.url, clips, concurrency)))
+        return _run(closed_loop(server.url, clips, concurrency))
 
-    return [bench.each(measure, number) for number in bench.turns()]
+    return [bench.each(load, number) for number in bench.turns()]
 
 
 def _scaled(n: int, concurrency: int) -> int:
@@ -97,35 +126,32 @@ def _scaled(n: int, concurrency: int) -> int:
 def solo(bench: Bench) -> list[Round]:
     """(c) One clip at a time, the contestants changing after each: latency without company."""
     clip = bench.material.clip
-    runs: dict[str, list[Run]] = {name: [] for name in bench.servers}
-    for number in range(bench.plan.n_solo):
-        for server in bench.order(number):
-            runs[server.name].append(_run(closed_loop(server.url, [clip], 1)))
-    return [{name: _alive(bench.servers[name], Measure.of(_merged(each))) for name, each in runs.items()}]
+    return [
+        bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number)
+        for number in range(bench.plan.n_solo)
+    ]
 
 
 def mixed(bench: Bench) -> list[Round]:
     """(b) Clips of 2 to 25 s in several languages, which none of the contestants is told."""
     concurrency = max(bench.plan.concurrencies)
 
-    def measure(server: Server) -> Measure:
+    def load(server: Server) -> Run:
         times = 2 if server.name == SERVICE else 1
-        return Measure.of(_run(closed_loop(server.url, [*bench.material.mixed] * times, concurrency)))
+        return _run(closed_loop(server.url, [*bench.material.mixed] * times, concurrency))
 
-    return [bench.each(measure, number) for number in bench.turns()]
+    return [bench.each(load, number) for number in bench.turns()]
 
 
 def one_file(bench: Bench, clip: Clip) -> list[Round]:
     """(d) One long file alone."""
-    return [
-        bench.each(lambda server: Measure.of(_run(closed_loop(server.url, [clip], 1))), number)
-        for number in bench.turns()
-    ]
+    return [bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number) for number in bench.turns()]
 
 
 def short_beside_long(bench: Bench, hour: Clip) -> list[dict[str, float]]:
     """(e) A short clip every few seconds while a file of an hour is worked on, against the short clip alone."""
     server = bench.servers[SERVICE]
+    watch = bench.quiet_watch()
     alone = _run(closed_loop(server.url, [bench.material.short] * (1 + bench.plan.n_probes // 2), 1))
     beside = _run(_probe_beside(server.url, hour, bench.material.short, bench.plan.n_probes))
     alone_p50 = alone.latency_s(50)
@@ -137,6 +163,7 @@ def short_beside_long(bench: Bench, hour: Clip) -> list[dict[str, float]]:
             "p50_ratio": beside.latency_s(50) / alone_p50,
             "p95_ratio": beside.latency_s(95) / alone_p50,
             "n": float(len(beside.good)),
+            "others_cores": watch.others_cores(),
         }
     ]
 
@@ -171,25 +198,26 @@ async def _stream(url: str, clip: Clip) -> None:
 def offered_load(bench: Bench, capacity_per_s: float) -> dict[str, list[Round]]:
     """(f) Clips arriving at fractions of the capacity, whatever becomes of those before: by fraction."""
     server = bench.servers[SERVICE]
-    clips = [bench.material.clip]
     return {
         f"open {fraction:.2f}": [
-            {
-                SERVICE: Measure.of(
-                    _run(open_loop(server.url, clips, fraction * capacity_per_s, bench.plan.open_s, seed=number + 1))
-                )
-            }
+            {SERVICE: bench.measured(server, partial(_arrivals, bench, fraction * capacity_per_s, number))}
         ]
         for number, fraction in enumerate(bench.plan.open_fractions)
     }
+
+
+def _arrivals(bench: Bench, rate: float, seed: int, server: Server) -> Run:
+    return _run(open_loop(server.url, [bench.material.clip], rate, bench.plan.open_s, seed=seed + 1))
 
 
 def first_answer(bench: Bench) -> list[dict[str, float]]:
     """(g) From nothing running to the first transcript: the service, and a script that loads and transcribes."""
     turns = []
     for _ in bench.turns(bench.plan.n_starts):
+        watch = bench.quiet_watch()
         service_s, bare_s = _service_start(bench), _bare_start(bench)
-        turns.append({"service_s": service_s, "bare_s": bare_s, "ratio": service_s / bare_s})
+        ratio = service_s / bare_s
+        turns.append({"service_s": service_s, "bare_s": bare_s, "ratio": ratio, "others_cores": watch.others_cores()})
     return turns
 
 
@@ -230,6 +258,7 @@ def beside_the_engine(bench: Bench) -> list[dict[str, float]]:
     clips = [bench.material.clip] * bench.plan.n_service
     turns = []
     for _ in bench.turns():
+        watch = bench.quiet_watch()
         service = _run(closed_loop(bench.servers[SERVICE].url, clips, concurrency)).requests_per_s
         engine = _engine(bench, clips, concurrency)
         turns.append(
@@ -239,6 +268,7 @@ def beside_the_engine(bench: Bench) -> list[dict[str, float]]:
                 "model_calls_per_s": engine["model_calls_per_s"],
                 "of_engine": service / engine["engine_per_s"],
                 "of_model_calls": service / engine["model_calls_per_s"],
+                "others_cores": watch.others_cores(),
             }
         )
     return turns
@@ -249,7 +279,10 @@ def _engine(bench: Bench, clips: Sequence[Clip], concurrency: int) -> dict[str, 
     where = ["--model", str(stage.model), "--device", stage.device, "--compute-type", stage.compute_type]
     command = [sys.executable, str(_HERE / "load_engine.py"), *where, "--concurrency", str(concurrency)]
     files = [str(clip.path) for clip in clips]
-    done = subprocess.run([*command, *files], check=True, capture_output=True, text=True, timeout=300)
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # as the service has it for its workers
+    done = subprocess.run(
+        [*command, *files], check=True, stdout=subprocess.PIPE, text=True, timeout=300, env=environment
+    )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
