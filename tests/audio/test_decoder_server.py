@@ -129,7 +129,8 @@ def test_a_hung_server_is_replaced():
     with_pool(use, IMPATIENT)
 
 
-def test_a_file_that_is_given_up_while_its_child_starts_leaves_no_child():
+@pytest.mark.parametrize("late", [False, True], ids=["before-the-answer", "as-it-comes"])
+def test_a_file_that_is_given_up_while_its_child_starts_leaves_no_child(late):
     """The answer comes when nobody wants it any more: the child is killed."""
 
     async def use(pool: DecoderPool) -> None:
@@ -137,9 +138,16 @@ def test_a_file_that_is_given_up_while_its_child_starts_leaves_no_child():
         server.suspend()
         task = asyncio.create_task(decode_in(pool, LONG))
         await until(lambda: pool._server is not None and pool._server._orders)
-        task.cancel()
+        if late:
+            order = pool._server._orders[0] if pool._server else None
+            assert order is not None
+            order.answer.add_done_callback(lambda _: task.cancel())
+            server.resume()
+        else:
+            task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         server.resume()
+        assert task.cancelled()
         assert len((await decode_in(pool, SECOND))[0]) == SAMPLE_RATE
         assert server_of(pool) == server
         await until(lambda: not server.children() and psutil.Process().num_fds() <= n_descriptors)
