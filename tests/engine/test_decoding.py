@@ -51,6 +51,14 @@ def test_a_long_prompt_leaves_half_of_the_decoder_to_the_answer():
     assert generate_options(options, prompt, 0.0, ()).max_length == 448
 
 
+def test_of_what_was_said_before_the_last_counts():
+    """It comes after the caller's own prompt, as far as there is room."""
+    prompt = VOCABULARY.prompt(DecodingOptions(initial_prompt="ab"), "en", spoken=[5] * 300 + [6])
+    assert prompt.tokens[: 1 + len(text(" ab"))] == (*named("startofprev"), *text(" ab"))
+    assert prompt.tokens[prompt.sot_index - 1] == 6
+    assert prompt.sot_index == 224
+
+
 def test_max_new_tokens_bounds_the_answer():
     """Counted after the prompt."""
     options = DecodingOptions(max_new_tokens=10)

@@ -181,7 +181,7 @@ async def test_a_window_without_speech_says_nothing():
 
 
 async def test_what_the_model_left_of_a_window_gets_a_window_of_its_own():
-    """The model stops at 4 s of 10 s: the rest is transcribed too, at its own time."""
+    """The model stops at 4 s of 10 s: the rest is transcribed too, at its own time, and told what was said before."""
 
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         if len(engine.model.calls_of("generate")) == 1:
@@ -195,6 +195,8 @@ async def test_what_the_model_left_of_a_window_gets_a_window_of_its_own():
         (" one", 0.0, 4.0),
         (" two", 4.0, 9.0),
     ]
+    first, rest = (prompt for call in engine.model.calls_of("generate") for prompt in call.prompts)
+    assert rest == (engine.model.tokenizer.token_to_id("<|startofprev|>"), *engine.model.tokens(" one"), *first)
 
 
 async def test_words_are_timed_within_their_recording():

@@ -1,6 +1,5 @@
 """What `doctor` asks of the machine: Python, settings, disks, the address, limits."""
 
-import difflib
 import http.client
 import json
 import os
@@ -10,8 +9,6 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Final
-
-from dotenv import dotenv_values
 
 from asr_service import __version__
 from asr_service.cli.doctor_findings import Finding, failure, gigabytes, ok, warning
@@ -36,23 +33,9 @@ def check_settings() -> tuple[Settings, list[Finding]]:
         settings = load_settings()
     except ConfigurationError as error:
         cure = f"correct {error.param} in the environment or in .env; `asr-service settings` says what each takes"
-        return Settings.model_construct(), [failure("settings", error.message, cure), *_strangers_in_file()]
+        return Settings.model_construct(), [failure("settings", error.message, cure)]
     set_here = [name for name in os.environ if name.upper().startswith(PREFIX)]
-    return settings, [ok("settings", f"{len(set_here)} set in the environment, all known"), *_strangers_in_file()]
-
-
-def _strangers_in_file() -> list[Finding]:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    strangers = [
-        name for name in dotenv_values(".env") if name.upper().startswith(PREFIX) and name.upper() not in known
-    ]
-    return [_stranger(name, known) for name in strangers]
-
-
-def _stranger(name: str, known: set[str]) -> Finding:
-    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
-    cure = f"write {near[0]}" if near else "`asr-service settings` lists them all"
-    return warning("settings", f"{name} in .env is no setting, and does nothing", cure)
+    return settings, [ok("settings", f"{len(set_here)} set in the environment, all known")]
 
 
 def check_spool(settings: Settings) -> list[Finding]:

@@ -84,8 +84,16 @@ class Vocabulary:
     def text(self, tokens: Sequence[int]) -> str:
         return str(self.speaker("en", "transcribe").decode(list(tokens)))
 
-    def prompt(self, options: DecodingOptions, language: str) -> "Prompt":
-        """The tokens that the decoder begins with: what came before, then language and task."""
+    def words_of(self, tokens: Sequence[int]) -> list[int]:
+        """The tokens that are text."""
+        eot = self.speaker("en", "transcribe").eot
+        return [token for token in tokens if token < eot]
+
+    def prompt(self, options: DecodingOptions, language: str, spoken: Sequence[int] = ()) -> "Prompt":
+        """The tokens that the decoder begins with: what came before, then language and task.
+
+        `spoken` are text tokens said just before the window; of too many, the last count.
+        """
         speaker = self.speaker(language, options.task)
         before = [
             token
@@ -93,6 +101,7 @@ class Vocabulary:
             if text and text.strip()
             for token in speaker.encode(" " + text.strip())[:_MAX_PROMPT]
         ][:_MAX_PROMPT]
+        before += list(spoken)[len(before) - _MAX_PROMPT :] if len(before) < _MAX_PROMPT else []
         start = [*speaker.sot_sequence, *([] if options.timestamps else [speaker.no_timestamps])]
         return Prompt(tuple([speaker.sot_prev, *before, *start] if before else start), len(before) + bool(before))
 

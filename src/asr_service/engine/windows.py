@@ -15,6 +15,7 @@ from asr_service.engine.batch import Job
 from asr_service.engine.calls import STAGES, AlignCall, Call, EncodeCall, Encoded, GenerateCall
 from asr_service.engine.decoding import (
     DecodingOptions,
+    Prompt,
     Verdict,
     Vocabulary,
     compression_ratio,
@@ -103,23 +104,27 @@ class WindowDecoder:
         """A chunk's features, as long as its context: what `decode` begins with."""
         return await self._features(chunk, self._context(chunk, options))
 
-    async def decode(self, chunk: Chunk, features: Features, work: RequestWork, *, first: bool) -> list[Segment]:
+    async def decode(
+        self, chunk: Chunk, features: Features, work: RequestWork, *, first: bool, spoken: tuple[int, ...] = ()
+    ) -> list[Segment]:
         """Segments of a chunk in the recording's time, their ids not yet given.
 
-        Where the model breaks off before the end of the chunk, the rest gets a window of its own.
+        Where the model breaks off before the end of the chunk, the rest gets a window of its own, which is told the
+        text `spoken` before it.
         """
         options = work.options
         detect = self._multilingual and (options.language_per_chunk or (first and options.language is None))
         encoded: Encoded = await self._submit(EncodeCall(features, detect), chunk, work)
         language = await self._language(encoded, work, first=first)
-        decoded, encoding = await self._decode_well(chunk, work, encoded.encoding, language)
+        decoded, encoding = await self._decode_well(chunk, work, encoded.encoding, language, spoken)
         if decoded.verdict is Verdict.SILENT:
             return []
         timed = self._timed_tokens(chunk, decoded)
         segments = await self._segments(chunk, work, encoding, decoded, timed, language)
         if self._broke_off(decoded, chunk):
             rest = rest_of(chunk, decoded.window.consumed_s)
-            segments += await self.decode(rest, await self.prepare(rest, options), work, first=False)
+            said = spoken + tuple(token for part in timed for token in self._vocabulary.words_of(part.tokens))
+            segments += await self.decode(rest, await self.prepare(rest, options), work, first=False, spoken=said)
         return segments
 
     def _context(self, chunk: Chunk, options: DecodingOptions) -> int:
@@ -143,26 +148,26 @@ class WindowDecoder:
         return (await asyncio.shield(work.language))[0]
 
     async def _decode_well(
-        self, chunk: Chunk, work: RequestWork, encoding: Encoding, language: str
+        self, chunk: Chunk, work: RequestWork, encoding: Encoding, language: str, spoken: tuple[int, ...]
     ) -> tuple[_Decoded, Encoding]:
         """Decode until the rules are content: at full context first, then hotter and hotter."""
         first, *hotter = work.options.temperatures
-        decoded = await self._attempt(chunk, work, encoding, language, first)
+        prompt = self._vocabulary.prompt(work.options, language, spoken)
+        decoded = await self._attempt(chunk, work, encoding, prompt, first)
         if decoded.doubtful and 2 * encoding.shape[0] < FULL_CONTEXT:
             metrics.FALLBACKS.labels("context").inc()
             features = await self._features(chunk, FULL_CONTEXT)
             encoding = (await self._submit(EncodeCall(features, detect_language=False), chunk, work)).encoding
-            decoded = await self._attempt(chunk, work, encoding, language, first)
+            decoded = await self._attempt(chunk, work, encoding, prompt, first)
         tried = [decoded]
         while tried[-1].verdict.needs_fallback and hotter:
             metrics.FALLBACKS.labels(tried[-1].verdict).inc()
-            tried.append(await self._attempt(chunk, work, encoding, language, hotter.pop(0)))
+            tried.append(await self._attempt(chunk, work, encoding, prompt, hotter.pop(0)))
         return _best(tried), encoding
 
     async def _attempt(
-        self, chunk: Chunk, work: RequestWork, encoding: Encoding, language: str, temperature: float
+        self, chunk: Chunk, work: RequestWork, encoding: Encoding, prompt: Prompt, temperature: float
     ) -> _Decoded:
-        prompt = self._vocabulary.prompt(work.options, language)
         options = generate_options(work.options, prompt, temperature, self._vocabulary.suppressed)
         generation: Generation = await self._submit(GenerateCall(encoding, prompt, options), chunk, work)
         ratio = compression_ratio(self._vocabulary.text(generation.tokens))
@@ -218,7 +223,7 @@ class WindowDecoder:
         self, chunk: Chunk, work: RequestWork, encoding: Encoding, timed: list[TimedTokens], language: str
     ) -> list[tuple[Word, ...]]:
         speaker = self._vocabulary.speaker(language, work.options.task)
-        parts = [[token for token in part.tokens if token < speaker.eot] for part in timed]
+        parts = [self._vocabulary.words_of(part.tokens) for part in timed]
         tokens = tuple(token for part in parts for token in part)
         if not tokens:
             return [() for _ in timed]
