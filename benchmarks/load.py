@@ -145,7 +145,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compute-type", default="int8")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--rounds", type=int, help="turns of A B C; by default what fits in ten minutes")
-    parser.add_argument("--minutes", type=float, default=6.0, help="no further round begins after so many")
+    parser.add_argument("--minutes", type=float, default=4.0, help="no further round begins after so many")
     parser.add_argument("--smoke", action="store_true", help="two minutes, held to expectations.json")
     parser.add_argument("--only", help=f"scenarios, of {_LETTERS}; see the code of load_scenarios.py")
     parser.add_argument("--out", type=Path, help="without its suffix; by default results/load or results/smoke")

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 
 from corpus import Clip
+from load_servers import base_url
 from scoring import Errors, count_errors
 
 _TIMEOUT_S = 590.0
@@ -118,4 +119,6 @@ def _contents(clips: Iterable[Clip]) -> dict[Clip, bytes]:
 
 def _client(url: str) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    return httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S, limits=limits)
+    uds = url.removeprefix("unix:") if url.startswith("unix:") else None
+    transport = httpx.AsyncHTTPTransport(uds=uds, limits=limits)
+    return httpx.AsyncClient(base_url=base_url(url), timeout=_TIMEOUT_S, transport=transport)

@@ -34,18 +34,18 @@ class Plan:
     """How much is sent. Requests of a baseline are fewer: it takes several times as long for each."""
 
     rounds: int = 2
-    concurrencies: tuple[int, ...] = (1, 8, 16)
+    concurrencies: tuple[int, ...] = (8, 16)
     n_service: int = 48
     n_baseline: int = 16
-    n_solo: int = 7
-    n_mixed: int = 24
+    n_solo: int = 5
+    n_mixed: int = 20
     long_s: float = 620.0
     hour_s: float = 3620.0
-    n_probes: int = 16
-    open_fractions: tuple[float, ...] = (0.3, 0.6, 0.8, 0.95)
-    open_s: float = 20.0
+    n_probes: int = 12
+    open_fractions: tuple[float, ...] = (0.4, 0.7, 0.9)
+    open_s: float = 16.0
     n_starts: int = 2
-    patience_s: float = 5.0
+    patience_s: float = 3.0
     """How long to wait for other processes to leave the machine alone, before each turn."""
     contestants: tuple[str, ...] = (SERVICE, *BASELINES)
 
@@ -115,12 +115,13 @@ def one_clip(bench: Bench, concurrency: int) -> list[Round]:
         clips = [bench.material.clip] * _scaled(n, concurrency)
         return _run(closed_loop(server.url, clips, concurrency))
 
-    return [bench.each(load, number) for number in bench.turns()]
+    rounds = bench.plan.rounds if concurrency == max(bench.plan.concurrencies) else 1
+    return [bench.each(load, number) for number in bench.turns(rounds)]
 
 
 def _scaled(n: int, concurrency: int) -> int:
     """Fewer at low concurrency, where no queue has to fill and drain; at least one for each client."""
-    return max(concurrency, n * min(concurrency + 8, 24) // 24)
+    return max(concurrency, n * (concurrency + 4) // 20)
 
 
 def solo(bench: Bench) -> list[Round]:

@@ -6,9 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,7 @@ class Server:
 
     name: str
     url: str
+    """http://..., or unix:PATH"""
     pid: int
     log: Path
 
@@ -43,6 +44,8 @@ class Stage:
     compute_type: str
     folder: Path
     device: str = "cpu"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """ASR_* variables that the service gets beside these."""
 
 
 @contextmanager
@@ -73,7 +76,7 @@ def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", every_s
     """Ask until it says that it is ready; 2 min at most. Raises RuntimeError."""
     path = "/health/ready" if server.name == SERVICE else "/health"
     until = time.monotonic() + _START_S
-    with httpx.Client(base_url=server.url, timeout=5) as client:
+    with httpx.Client(base_url=base_url(server.url), transport=_transport(server.url), timeout=5) as client:
         while time.monotonic() < until and process.poll() is None:
             try:
                 if client.get(path).is_success:
@@ -94,6 +97,15 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
+def base_url(url: str) -> str:
+    """What stands before the path: over a unix socket, any host will do."""
+    return "http://slot" if url.startswith("unix:") else url
+
+
+def _transport(url: str) -> httpx.HTTPTransport | None:
+    return httpx.HTTPTransport(uds=url.removeprefix("unix:")) if url.startswith("unix:") else None
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -110,7 +122,7 @@ def _service(stage: Stage, port: int) -> tuple[list[str], dict[str, str]]:
         "ASR_REQUEST_TIMEOUT_S": str(_REQUEST_TIMEOUT_S),
         "ASR_LOG_LEVEL": "warning",
     }
-    return [str(Path(sys.executable).parent / "asr-service"), "serve"], settings
+    return [str(Path(sys.executable).parent / "asr-service"), "serve"], settings | dict(stage.settings)
 
 
 def _baseline(name: str, stage: Stage, port: int) -> list[str]:

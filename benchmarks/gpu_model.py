@@ -1,0 +1,163 @@
+"""A Whisper of true shape with random weights, in CTranslate2's form: for timing where real weights cannot be had.
+
+Time and memory of a Transformer do not depend on what its weights say, except through the number of tokens. So that
+each window gives as many as `max_new_tokens` allows, and the service's quality rules are content with them:
+
+- the end of text, and all timestamps but the first, are made impossible by the output layer's bias
+- the decoder hears its position above all else and its last normalisation is amplified: at each place another token is
+  nearly certain, so that the text neither repeats itself nor looks improbable
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ctranslate2.specs import WhisperSpec
+from ctranslate2.specs.whisper_spec import WhisperConfig
+from numpy.typing import NDArray
+
+_N_TIMESTAMPS = 1501
+_POSITIONS = 448
+_FRAMES = 1500
+_STD = 0.02
+_NEVER = -1e4
+_GAIN = 80.0
+_NEW_LANGUAGE = "<|yue|>"
+"""large-v3 has one language more than the models before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    width: int
+    heads: int
+    layers: int
+    """Of the encoder, and as many of the decoder."""
+    mels: int
+    cantonese: bool
+
+
+LARGE_V3 = Shape(1280, 20, 32, 128, cantonese=True)
+TINY = Shape(64, 2, 2, 80, cantonese=False)
+
+
+def write_random_model(shape: Shape, tokenizer: Path, folder: Path, *, float16: bool) -> Path:
+    """Write model.bin, config.json, vocabulary.json, tokenizer.json and preprocessor_config.json.
+
+    `tokenizer` is the tokenizer.json of any multilingual Whisper. Weights are kept in float16 or float32; CTranslate2
+    quantises them as it loads them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = _tokenizer(json.loads(tokenizer.read_text(encoding="utf-8")), shape)
+    tokens = _vocabulary(written)
+    spec = WhisperSpec(shape.layers, shape.heads, shape.layers, shape.heads)
+    _Weights(shape, len(tokens)).fill(spec, _special(tokens, "<|endoftext|>"))
+    spec.register_vocabulary(tokens)
+    _configure(spec.config, tokens, shape)
+    spec.validate()
+    spec.optimize(quantization="float16" if float16 else None)
+    spec.save(str(folder))
+    (folder / "tokenizer.json").write_text(json.dumps(written, ensure_ascii=False), encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(json.dumps({"feature_size": shape.mels}), encoding="utf-8")
+    return folder
+
+
+class _Weights:
+    """Small random numbers, cut from one block so that a billion of them cost seconds."""
+
+    def __init__(self, shape: Shape, n_tokens: int) -> None:
+        self._shape = shape
+        self._n_tokens = n_tokens
+        self._random = np.random.default_rng(1)
+        self._block = self._random.standard_normal(1 << 24, dtype=np.float32) * _STD
+
+    def fill(self, spec: WhisperSpec, end_of_text: int) -> None:
+        self._encoder(spec.encoder)
+        self._decoder(spec.decoder, end_of_text)
+
+    def _encoder(self, encoder: Any) -> None:
+        width = self._shape.width
+        for conv, n_in in ((encoder.conv1, self._shape.mels), (encoder.conv2, width)):
+            conv.weight, conv.bias = self._draw(width, n_in, 3), self._zeros(width)
+        encoder.position_encodings.encodings = self._draw(_FRAMES, width)
+        self._norm(encoder.layer_norm)
+        for layer in encoder.layer:
+            self._attention(layer.self_attention, (3 * width, width))
+            self._feed_forward(layer.ffn)
+
+    def _decoder(self, decoder: Any, end_of_text: int) -> None:
+        width = self._shape.width
+        # Drawn anew: rows that came again would make tokens that are equally likely.
+        embeddings = self._random.standard_normal((self._n_tokens, width), dtype=np.float32) * np.float32(_STD)
+        decoder.embeddings.weight = embeddings
+        decoder.position_encodings.encodings = self._draw(_POSITIONS, width) / _STD
+        self._norm(decoder.layer_norm, _GAIN)
+        for layer in decoder.layer:
+            self._attention(layer.self_attention, (3 * width, width))
+            self._attention(layer.attention, (width, 2 * width, width))
+            self._feed_forward(layer.ffn)
+        bias = self._zeros(self._n_tokens)
+        bias[end_of_text] = bias[1 - _N_TIMESTAMPS :] = _NEVER
+        decoder.projection.weight = embeddings
+        decoder.projection.bias = bias
+
+    def _attention(self, spec: Any, n_outs: tuple[int, ...]) -> None:
+        self._norm(spec.layer_norm)
+        for linear, n_out in zip(spec.linear, n_outs, strict=True):
+            self._linear(linear, n_out, self._shape.width)
+
+    def _feed_forward(self, spec: Any) -> None:
+        width = self._shape.width
+        self._norm(spec.layer_norm)
+        self._linear(spec.linear_0, 4 * width, width)
+        self._linear(spec.linear_1, width, 4 * width)
+
+    def _linear(self, spec: Any, n_out: int, n_in: int) -> None:
+        spec.weight, spec.bias = self._draw(n_out, n_in), self._zeros(n_out)
+
+    def _norm(self, spec: Any, gain: float = 1.0) -> None:
+        spec.gamma = np.full(self._shape.width, gain, np.float32)
+        spec.beta = self._zeros(self._shape.width)
+
+    def _draw(self, *shape: int) -> NDArray[np.float32]:
+        n = int(np.prod(shape))
+        start = int(self._random.integers(max(len(self._block) - n, 1)))
+        return np.resize(self._block[start : start + n], n).reshape(shape)
+
+    def _zeros(self, n: int) -> NDArray[np.float32]:
+        return np.zeros(n, np.float32)
+
+
+def _tokenizer(data: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    """The tokenizer with its special tokens; for large-v3 one language more, behind the others."""
+    if not shape.cantonese:
+        return data
+    added = data["added_tokens"]
+    if any(token["content"] == _NEW_LANGUAGE for token in added):
+        return data
+    place = next(at for at, token in enumerate(added) if token["content"] == "<|translate|>")
+    new = added[place] | {"content": _NEW_LANGUAGE}
+    later = [token | {"id": token["id"] + 1} for token in added[place:]]
+    # The post-processor names ids that have moved, and nothing here uses it.
+    return data | {"added_tokens": [*added[:place], new, *later], "post_processor": None}
+
+
+def _vocabulary(tokenizer: dict[str, Any]) -> list[str]:
+    """All tokens by id, timestamps at the end, as CTranslate2 wants them."""
+    by_id = {at: token for token, at in tokenizer["model"]["vocab"].items()}
+    by_id |= {token["id"]: token["content"] for token in tokenizer["added_tokens"]}
+    timestamps = [f"<|{step * 0.02:.2f}|>" for step in range(_N_TIMESTAMPS)]
+    return [*(by_id[at] for at in range(len(by_id))), *timestamps]
+
+
+def _configure(config: WhisperConfig, tokens: list[str], shape: Shape) -> None:
+    first, last = _special(tokens, "<|en|>"), _special(tokens, "<|translate|>") - 1
+    config.suppress_ids = []
+    config.suppress_ids_begin = [_special(tokens, "<|endoftext|>")]
+    config.lang_ids = list(range(first, last + 1))
+    config.alignment_heads = [(shape.layers - 1, head) for head in range(min(shape.heads, 8))]
+
+
+def _special(tokens: list[str], name: str) -> int:
+    return tokens.index(name)

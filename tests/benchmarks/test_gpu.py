@@ -1,0 +1,58 @@
+"""The GPU benchmark's whole way, on the CPU with a toy model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import ctranslate2
+import numpy as np
+import pytest
+import tokenizers
+
+from gpu_calls import MAX_LENGTH, N_TOKENS
+from gpu_model import TINY, Shape, write_random_model
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def tokenizer(base_model_dir: Path) -> Path:
+    return base_model_dir / "tokenizer.json"
+
+
+def test_the_whole_way_runs_on_a_cpu(tokenizer: Path, tmp_path: Path) -> None:
+    """Calls, the full service with one worker and with two, and faster-whisper beside it, all answered."""
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--tiny", "--tokenizer", str(tokenizer)]
+    subprocess.run([*command, "--out", str(tmp_path / "gpu")], check=True, timeout=100, capture_output=True)
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert [each["n_tokens"] for each in found["calls"]["float32"]["batches"]] == [N_TOKENS, N_TOKENS]
+    turns = [*found["service"]["files"], *found["service"]["crowds"], *found["two workers"]]
+    assert turns
+    assert all(turn["unanswered"] == 0 for turn in turns)
+    assert found["pipeline"]["segments"] > 0
+    page = (tmp_path / "gpu.md").read_text()
+    assert "no GPU was seen" in page
+    assert "A toy model" in page
+
+
+def test_random_weights_have_the_shape_of_large_v3(tokenizer: Path, tmp_path: Path) -> None:
+    """128 mel bins and Cantonese, each special token where the tokenizer says; every window as long as was asked."""
+    folder = write_random_model(Shape(64, 2, 1, 128, cantonese=True), tokenizer, tmp_path / "v3", float16=False)
+    model = ctranslate2.models.Whisper(str(folder))
+    vocabulary = json.loads((folder / "vocabulary.json").read_text())
+    written = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert (model.n_mels, len(vocabulary)) == (128, 51866)
+    for token in ("<|yue|>", "<|transcribe|>", "<|notimestamps|>"):
+        assert vocabulary[written.token_to_id(token)] == token
+    features = ctranslate2.StorageView.from_array(np.zeros((1, 128, 3000), np.float32))
+    prompt = ["<|startoftranscript|>", "<|yue|>", "<|transcribe|>"]
+    result = model.generate(features, [prompt], beam_size=2, max_length=MAX_LENGTH, return_scores=True)[0]
+    assert len(result.sequences_ids[0]) == N_TOKENS
+    assert result.scores[0] > -1.0, "the service would take it for a failure and decode again"
+
+
+def test_a_toy_is_small(tokenizer: Path, tmp_path: Path) -> None:
+    """The whole way is tried with a model of megabytes."""
+    folder = write_random_model(TINY, tokenizer, tmp_path, float16=True)
+    assert (folder / "model.bin").stat().st_size < 20e6
