@@ -31,7 +31,7 @@ from load import RESULTS, model_folder
 from load_client import Run, closed_loop
 from load_corpus import joined, material, recordings
 from load_machine import machine
-from load_servers import SERVICE, Server, Stage, free_port, spawn, stop, wait_until_ready
+from load_servers import SERVICE, Server, Stage, free_port, leave_on_sigterm, spawn, stop, wait_until_ready
 
 _HERE = Path(__file__).parent
 _PRESSURE = 1.15
@@ -75,6 +75,7 @@ class Place:
 
 
 def main() -> None:
+    leave_on_sigterm()
     args = _arguments()
     if not args.tiny and not has_gpu():
         sys.exit("no NVIDIA GPU answers; --tiny tries this script's way on the CPU")

@@ -26,7 +26,7 @@ from load_corpus import joined, material, recordings
 from load_machine import machine
 from load_results import Results
 from load_scenarios import SMOKE, Bench, Plan
-from load_servers import Stage, running
+from load_servers import Stage, leave_on_sigterm, running
 from report import write_report
 
 RESULTS = Path(__file__).parent / "results"
@@ -37,6 +37,7 @@ _SMOKE_LETTERS = "abc"
 
 
 def main() -> None:
+    leave_on_sigterm()
     args = _arguments()
     plan = _plan(args)
     with tempfile.TemporaryDirectory(prefix="asr-bench-") as folder, _bench(args, plan, Path(folder)) as bench:

@@ -87,6 +87,11 @@ def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", every_s
     raise RuntimeError(f"{server.name} did not come up:\n{server.log.read_text(errors='replace')[-2000:]}")
 
 
+def leave_on_sigterm() -> None:
+    """End a benchmark that is told to end the way Ctrl-C does: its servers would outlive it otherwise."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def stop(process: "subprocess.Popen[bytes]") -> None:
     """End a server as an operator would, and by force where that does not end it."""
     process.send_signal(signal.SIGTERM)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from load import RESULTS, model_folder
 from load_corpus import RATE, joined, material, recordings
 from load_machine import machine
-from load_servers import SERVICE, Stage, running
+from load_servers import SERVICE, Stage, leave_on_sigterm, running
 
 BAR = 1.3
 
@@ -140,6 +140,7 @@ def _transcribe(url: str, path: Path) -> tuple[float, int]:
 
 
 def main() -> None:
+    leave_on_sigterm()
     args = _arguments()
     with tempfile.TemporaryDirectory(prefix="asr-memory-") as folder:
         stage = Stage(model_folder(args.model), args.compute_type, Path(folder))

@@ -4,14 +4,22 @@ import asyncio
 import itertools
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import httpx
 import pytest
 
+from baseline_server import create_app
 from corpus import Clip
 from load_bars import findings, regressions
 from load_client import arrivals, closed_loop, open_loop
@@ -161,3 +169,47 @@ def test_the_work_of_others_shows_and_ours_does_not() -> None:
         sum(range(1000))
     assert watch.own_s < Watch.start().own_s
     assert watch.others_cores() < math.inf
+
+
+def test_the_baseline_answers_as_the_service_is_asked() -> None:
+    """The same form, a file and perhaps a language, so that one client serves both; several at once."""
+
+    def transcribe(file: BinaryIO, language: str | None) -> dict[str, Any]:
+        return {"text": f"{file.read().decode()} in {language}"}
+
+    async def ask() -> list[str]:
+        transport = httpx.ASGITransport(create_app(transcribe))
+        async with httpx.AsyncClient(transport=transport, base_url="http://baseline") as client:
+            post = partial(client.post, "/transcribe", files={"file": ("a.wav", b"heard")})
+            answers = await asyncio.gather(post(), post(data={"language": "fr"}))
+        return [answer.json()["text"] for answer in answers]
+
+    assert asyncio.run(ask()) == ["heard in None", "heard in fr"]
+
+
+def test_a_benchmark_that_is_told_to_end_leaves_no_server(tmp_path: Path) -> None:
+    """SIGTERM ends it as Ctrl-C would, its servers too, even one that is not up yet."""
+    log = tmp_path / "out"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-c", _STARTS_A_SERVER, str(tmp_path)], stdout=out)
+    until = time.monotonic() + 60
+    while not log.read_text().endswith("\n"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log.read_text()), 0)
+
+
+_STARTS_A_SERVER = """
+import signal, subprocess, sys
+from pathlib import Path
+sys.path.insert(0, "benchmarks")
+import load_servers
+load_servers.leave_on_sigterm()
+load_servers._baseline = lambda *_: ["sleep", "60"]
+load_servers.wait_until_ready = lambda server, process: (print(process.pid, flush=True), signal.pause())
+with load_servers.running("sequential", load_servers.Stage(Path("nowhere"), "int8", Path(sys.argv[1]))):
+    pass
+"""
