@@ -14,7 +14,7 @@ import numpy as np
 
 from asr_service.audio.features import LogMel
 from asr_service.audio.ingest import DecodeLimits, DecoderPool
-from asr_service.engine.batch import Stage
+from asr_service.engine.batch import BatchLimit, Stage
 from asr_service.engine.calls import run_batch
 from asr_service.engine.decoding import DecodingOptions, Vocabulary
 from asr_service.engine.scheduler import Scheduler
@@ -77,7 +77,7 @@ async def engine_around(
 ) -> AsyncIterator[Engine]:
     decoders = DecoderPool(DecodeLimits(max_audio_s=3600))
     await decoders.start()
-    limits = {Stage.ENCODE: 1, Stage.GENERATE: 4, Stage.ALIGN: 4}
+    limits = {Stage.ENCODE: BatchLimit(1), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)}
     scheduler = Scheduler(lambda batch: run_batch(model, batch), limits, n_threads=1, on_failure=lambda _: None)
     scheduler.start()
     multilingual = model.facts.multilingual

@@ -1,23 +1,25 @@
 """What goes to the model next, and with whom."""
 
-from asr_service.engine.batch import MAX_AGE_S, Batch, Job, Stage, form_batch
+from dataclasses import replace
 
-LIMITS = {Stage.ENCODE: 2, Stage.GENERATE: 4, Stage.ALIGN: 4}
+from asr_service.engine.batch import MOST_HANDICAP_S, Batch, BatchLimit, Job, Stage, form_batch, handicap_s
 
-
-def job(stage: Stage = Stage.GENERATE, *, key: str = "k", owner: int = 0, at: float = 0.0) -> Job:
-    return Job(stage, key, owner, payload=None, audio_s=1.0, deadline=1e9, enqueued_at=at)
+LIMITS = {Stage.ENCODE: BatchLimit(2), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)}
 
 
-def formed(waiting: list[Job], *, last_turn: dict[int, int] | None = None, now: float = 0.5) -> Batch:
-    batch = form_batch(waiting, LIMITS, last_turn or {}, now)
+def job(stage: Stage = Stage.GENERATE, *, key: str = "k", owner: int = 0, at: float = 0.0, n_frames: int = 1000) -> Job:
+    return Job(stage, key, owner, payload=None, audio_s=1.0, n_frames=n_frames, deadline=1e9, enqueued_at=at)
+
+
+def formed(waiting: list[Job], *, handicaps: dict[int, float] | None = None) -> Batch:
+    batch = form_batch(waiting, LIMITS, handicaps or {})
     assert batch is not None
     return batch
 
 
 def test_nothing_waits_nothing_runs():
     """Without jobs there is no batch."""
-    assert form_batch([], LIMITS, {}, 0.0) is None
+    assert form_batch([], LIMITS, {}) is None
 
 
 def test_a_lone_job_goes_at_once():
@@ -29,45 +31,46 @@ def test_a_lone_job_goes_at_once():
 def test_jobs_of_different_keys_never_share_a_call():
     """CTranslate2 takes a batch only if its items share options and prompt shape."""
     batch = formed([job(key="a"), job(key="b"), job(key="a")])
-    assert {each.key for each in batch.jobs} == {"a"}
-    assert len(batch.jobs) == 2
+    assert [each.key for each in batch.jobs] == ["a", "a"]
 
 
 def test_a_batch_is_never_over_its_stages_limit():
-    """Each stage has its own limit."""
+    """Each stage has its own."""
     assert len(formed([job(Stage.ENCODE) for _ in range(9)]).jobs) == 2
     assert len(formed([job() for _ in range(9)]).jobs) == 4
 
 
-def test_requests_take_turns_within_a_batch():
-    """A long file's many windows leave room for every other request's first."""
-    long_file = [job(owner=1) for _ in range(10)]
-    clips = [job(owner=owner) for owner in (2, 3)]
-    assert [each.owner for each in formed(long_file + clips).jobs] == [1, 2, 3, 1]
+def test_long_windows_go_in_smaller_batches():
+    """By their frames together, where that is bounded; a window too long for the bound goes alone."""
+    limits = LIMITS | {Stage.GENERATE: BatchLimit(4, n_frames=3000)}
+    for n_frames, n_jobs in ((700, 4), (1500, 2), (5000, 1)):
+        batch = form_batch([job(n_frames=n_frames) for _ in range(4)], limits, {})
+        assert batch is not None
+        assert len(batch.jobs) == n_jobs
 
 
-def test_who_was_served_longest_ago_goes_first():
-    """The turn goes round, also between batches."""
-    waiting = [job(owner=1), job(owner=1), job(owner=2), job(owner=3)]
-    batch = formed(waiting, last_turn={1: 5, 2: 4, 3: 1})
-    assert [each.owner for each in batch.jobs] == [3, 2, 1, 1]
+def test_who_came_first_goes_first_whatever_the_stage():
+    """And takes along those like it."""
+    encode, generate = job(Stage.ENCODE, at=1.0), job(at=2.0)
+    assert formed([generate, encode]).jobs == (encode,)
+    assert formed([generate, replace(encode, enqueued_at=3.0)]).jobs == (generate,)
 
 
-def test_encoding_comes_before_a_part_filled_batch():
-    """Windows are encoded first, which fills the decoder's batch."""
-    assert formed([job(), job(Stage.ENCODE)]).stage is Stage.ENCODE
+def test_a_clip_passes_a_recording_that_has_had_much():
+    """Within the batch too."""
+    long = [job(owner=1, at=0.1 * number) for number in range(4)]
+    clip = job(owner=2, at=2.0)
+    assert formed([*long, clip], handicaps={1: handicap_s(60)}).jobs == (clip, *long[:3])
 
 
-def test_a_full_batch_comes_before_encoding():
-    """More encoded windows would only take memory."""
-    assert formed([job(Stage.ENCODE), *(job() for _ in range(4))]).stage is Stage.GENERATE
+def test_and_a_recording_is_never_passed_for_long():
+    """After MOST_HANDICAP_S it goes before any newcomer, however many there are and however long it is."""
+    long = job(owner=1, key="long", at=0.0)
+    newcomers = [job(owner=owner, at=MOST_HANDICAP_S + 0.1) for owner in range(2, 50)]
+    assert formed([*newcomers, long], handicaps={1: handicap_s(36_000)}).jobs == (long,)
 
 
-def test_an_old_job_is_not_starved_by_new_encodings():
-    """A part-filled batch goes once its oldest job has waited long enough."""
-    assert formed([job(at=0.0), job(Stage.ENCODE, at=5.0)], now=MAX_AGE_S + 0.1).stage is Stage.GENERATE
-
-
-def test_alignment_finishes_requests_first():
-    """The last stage frees what the request holds."""
-    assert formed([job(), job(Stage.ENCODE), job(Stage.ALIGN)]).stage is Stage.ALIGN
+def test_a_first_window_has_no_handicap():
+    """It grows with the audio that a request has had."""
+    assert handicap_s(0) == 0
+    assert 0 < handicap_s(11) < handicap_s(30) == handicap_s(36_000) == MOST_HANDICAP_S

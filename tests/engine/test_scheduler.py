@@ -9,23 +9,28 @@ from typing import Any
 
 import pytest
 
-from asr_service.engine.batch import Batch, Job, Stage
+from asr_service.engine.batch import Batch, BatchLimit, Job, Stage
 from asr_service.engine.scheduler import Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, Overloaded
 
-LIMITS = {Stage.ENCODE: 4, Stage.GENERATE: 4, Stage.ALIGN: 4}
+LIMITS = dict.fromkeys(Stage, BatchLimit(4))
 
 
 def job(payload: Any = None, *, owner: int = 0, deadline_in_s: float = 60.0) -> Job:
     now = time.monotonic()
-    return Job(Stage.GENERATE, "k", owner, payload, audio_s=1.0, deadline=now + deadline_in_s, enqueued_at=now)
+    return Job(
+        Stage.GENERATE, "k", owner, payload, audio_s=30.0, n_frames=3000, deadline=now + deadline_in_s, enqueued_at=now
+    )
 
 
 @contextmanager
 def running(
-    run: Callable[[Batch], Sequence[Any]], *, on_failure: Callable[[str], None] = lambda _: None
+    run: Callable[[Batch], Sequence[Any]],
+    *,
+    on_failure: Callable[[str], None] = lambda _: None,
+    linger_s: float = 0.0,
 ) -> Iterator[Scheduler]:
-    scheduler = Scheduler(run, LIMITS, n_threads=1, on_failure=on_failure)
+    scheduler = Scheduler(run, LIMITS, n_threads=1, on_failure=on_failure, linger_s=linger_s)
     scheduler.start()
     try:
         yield scheduler
@@ -204,7 +209,7 @@ def test_stopping_answers_those_that_wait_and_lets_the_running_finish():
 
 
 def test_the_measured_speed_gives_the_expected_wait():
-    """Seconds of audio over busy seconds: work that takes 0.05 s a second of audio makes 20 s of it wait about 1 s."""
+    """Seconds of audio over busy seconds: work that takes 0.05 s for 30 s of audio makes 600 s of it wait about 1 s."""
 
     def run(batch: Batch) -> list[Any]:
         time.sleep(0.05 * len(batch.jobs))
@@ -213,30 +218,29 @@ def test_the_measured_speed_gives_the_expected_wait():
     with running(run) as scheduler:
         for future in [scheduler.submit(job()) for _ in range(8)]:
             future.result(5)
-        assert scheduler.speed.time_for(20.0) == pytest.approx(1.0, rel=0.5)
+        assert scheduler.speed.time_for(600.0) == pytest.approx(1.0, rel=0.5)
 
 
-def test_a_stream_of_newcomers_does_not_starve_a_long_recording():
-    """With as many new requests at each call as it has room for, the long one still gets its turn every other call."""
+def test_a_thread_that_has_encoded_waits_for_what_to_decode():
+    """A clip is not made to wait for a long call between its own two: the same thread goes on with it."""
     done: list[str] = []
 
     def run(batch: Batch) -> list[Any]:
         done.extend(each.payload for each in batch.jobs)
-        if len(done) < 100:
-            for number in range(4):
-                scheduler.submit(job("new", owner=1000 * len(done) + number))
-            if batch.jobs[0].payload == "first":
-                waiting.extend(scheduler.submit(job("long", owner=1)) for _ in range(8))
         return [None] * len(batch.jobs)
 
-    waiting: list[Future[Any]] = []
-    with running(run) as scheduler:
-        scheduler.submit(job("first")).result(5)
-        for future in waiting:
-            future.result(5)
-    last = len(done) - done[::-1].index("long")
-    assert last < 90
-    assert done[:last].count("new") >= 8
+    def decode_next(_: "Future[Any]") -> None:
+        threading.Timer(0.02, lambda: scheduler.submit(job("clip, decoded", owner=1))).start()
+
+    with running(run, linger_s=1.0) as scheduler:
+        scheduler.submit(job("long", owner=2)).result(5)
+        clip = job("clip, encoded", owner=1)
+        clip.stage = Stage.ENCODE
+        clip.future.add_done_callback(decode_next)
+        scheduler.submit(clip)
+        clip.future.result(5)
+        scheduler.submit(job("long", owner=2)).result(5)
+    assert done == ["long", "clip, encoded", "clip, decoded", "long"]
 
 
 def test_a_call_that_outlives_its_deadline_shows():

@@ -1,10 +1,9 @@
 """Which waiting jobs go to the model next, together. Pure functions: no threads, no clock, no model."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain, zip_longest
 from typing import Any
 
 
@@ -21,7 +20,8 @@ class Job:
     """One window's turn in one stage.
 
     Jobs with the same `stage` and `key` may share a call of the model; `owner` is the request, for fairness;
-    times are monotonic seconds. `future` gets the stage's result, or the error.
+    `n_frames` (10 ms each) is the window's length, padding included; times are monotonic seconds. `future` gets the
+    stage's result, or the error.
     """
 
     stage: Stage
@@ -29,6 +29,7 @@ class Job:
     owner: int
     payload: Any
     audio_s: float
+    n_frames: int
     deadline: float
     enqueued_at: float
     future: Future[Any] = field(default_factory=Future)
@@ -42,53 +43,48 @@ class Batch:
     jobs: tuple[Job, ...]
 
 
-MAX_AGE_S = 1.0
-"""A job older than this goes before fuller batches."""
+@dataclass(frozen=True, slots=True)
+class BatchLimit:
+    """What one call of the model may hold, one window at least."""
+
+    n_windows: int
+    n_frames: int | None = None
+    """Of all its windows together: long windows keep their neighbours waiting. None is no bound."""
+
+    def holds(self, jobs: Sequence[Job]) -> bool:
+        fits = self.n_frames is None or sum(job.n_frames for job in jobs) <= self.n_frames
+        return len(jobs) == 1 or (len(jobs) <= self.n_windows and fits)
+
+
+MOST_HANDICAP_S = 5.0
+"""How much later than it came a job of a request that has had much may be served."""
+_AUDIO_A_HANDICAP_SECOND = 6.0
+
+
+def handicap_s(served_audio_s: float) -> float:
+    """How long a request's next job stands back for newcomers, by the audio that the model has done for it.
+
+    A clip's one window stands back for none; from the second window of 30 s on a recording stands back 5 s, so that
+    clips pass it, and no longer, so that it starves of no stream of them.
+    """
+    return min(served_audio_s / _AUDIO_A_HANDICAP_SECOND, MOST_HANDICAP_S)
 
 
 def form_batch(
-    waiting: Sequence[Job], limits: Mapping[Stage, int], last_turn: Mapping[int, int], now: float
+    waiting: Iterable[Job], limits: Mapping[Stage, BatchLimit], handicaps: Mapping[int, float]
 ) -> Batch | None:
     """Choose the jobs of the next call of the model; None where nothing waits.
 
-    Full batches of later stages go first, since they free memory and finish requests; else windows are encoded, which
-    fills those batches; else a part-filled batch goes at once: an idle model never waits for company. Within a batch
-    the requests take turns, those served longest ago first (`last_turn`: owner -> a number that grows).
+    The job that came first goes first, whatever its stage, requests that have had much standing back by their handicap
+    (`handicaps`: owner -> seconds). Those of its stage and key go with it, in the same order, as many as may. Nothing
+    waits for company: a batch is what is there.
     """
-    groups = _grouped(waiting)
-    if not groups:
+    in_order = sorted(waiting, key=lambda job: job.enqueued_at + handicaps.get(job.owner, 0.0))
+    if not in_order:
         return None
-    best = min(groups.values(), key=lambda jobs: _rank(jobs, limits[jobs[0].stage], last_turn, now))
-    stage = best[0].stage
-    return Batch(stage, tuple(_in_turns(best, last_turn)[: limits[stage]]))
-
-
-def _grouped(waiting: Iterable[Job]) -> dict[tuple[Stage, Hashable], list[Job]]:
-    groups: dict[tuple[Stage, Hashable], list[Job]] = {}
-    for job in waiting:
-        groups.setdefault((job.stage, job.key), []).append(job)
-    return groups
-
-
-def _rank(jobs: list[Job], limit: int, last_turn: Mapping[int, int], now: float) -> tuple[int, int, float]:
-    oldest = min(job.enqueued_at for job in jobs)
-    turn = min(last_turn.get(job.owner, -1) for job in jobs)
-    return _precedence(jobs[0].stage, len(jobs) >= limit or now - oldest > MAX_AGE_S), turn, oldest
-
-
-def _precedence(stage: Stage, due: bool) -> int:
-    if stage is Stage.ALIGN:
-        return 0
-    if stage is Stage.ENCODE:
-        return 2
-    return 1 if due else 3
-
-
-def _in_turns(jobs: list[Job], last_turn: Mapping[int, int]) -> list[Job]:
-    """One job of each owner, then the second of each, and so on."""
-    by_owner: dict[int, list[Job]] = {}
-    for job in jobs:
-        by_owner.setdefault(job.owner, []).append(job)
-    key: Callable[[int], int] = lambda owner: last_turn.get(owner, -1)  # noqa: E731
-    rounds = zip_longest(*(by_owner[owner] for owner in sorted(by_owner, key=key)))
-    return [job for job in chain.from_iterable(rounds) if job is not None]
+    first, limit = in_order[0], limits[in_order[0].stage]
+    jobs: list[Job] = []
+    for job in in_order:
+        if (job.stage, job.key) == (first.stage, first.key) and limit.holds([*jobs, job]):
+            jobs.append(job)
+    return Batch(first.stage, tuple(jobs))

@@ -19,6 +19,11 @@ class EncodeCall:
     def key(self) -> Hashable:
         return self.features.shape
 
+    @property
+    def n_frames_padded(self) -> int:
+        """The window's length, padding included, in frames of 10 ms."""
+        return int(self.features.shape[1])
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -38,6 +43,10 @@ class GenerateCall:
         """Languages and tasks may differ within a batch; the options, the window and the prompt's shape may not."""
         return self.encoding.shape, self.prompt.shape, self.options
 
+    @property
+    def n_frames_padded(self) -> int:
+        return 2 * int(self.encoding.shape[0])
+
 
 @dataclass(frozen=True, slots=True)
 class AlignCall:
@@ -49,6 +58,10 @@ class AlignCall:
     @property
     def key(self) -> Hashable:
         return self.encoding.shape, self.start_sequence
+
+    @property
+    def n_frames_padded(self) -> int:
+        return 2 * int(self.encoding.shape[0])
 
 
 Call = EncodeCall | GenerateCall | AlignCall

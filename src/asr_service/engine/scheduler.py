@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from asr_service import metrics
-from asr_service.engine.batch import Batch, Job, Stage, form_batch
+from asr_service.engine.batch import Batch, BatchLimit, Job, Stage, form_batch, handicap_s
 from asr_service.engine.speed import Speed
 from asr_service.errors import AsrError, DeadlineExceeded, EngineStopped, InferenceFailed, Overloaded
 
@@ -42,17 +42,27 @@ class Scheduler:
     """Forms batches and runs them on `n_threads` threads, until it is stopped or the device is lost."""
 
     def __init__(
-        self, run: Run, limits: Mapping[Stage, int], *, n_threads: int, on_failure: Callable[[str], None]
+        self,
+        run: Run,
+        limits: Mapping[Stage, BatchLimit],
+        *,
+        n_threads: int,
+        on_failure: Callable[[str], None],
+        linger_s: float = 0.0,
     ) -> None:
-        """`on_failure` is called once, from an engine thread, when no more work can be done."""
+        """`on_failure` is called once, from an engine thread, when no more work can be done.
+
+        `linger_s` is how long a thread that has encoded waits for the same request to come back with what to decode,
+        before it takes another's job: worth its milliseconds where calls last long.
+        """
         self._run = run
         self._limits = dict(limits)
         self._on_failure = on_failure
+        self._linger_s = linger_s
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
         self._running: dict[Batch, RunningCall] = {}
-        self._last_turn: dict[int, int] = {}
-        self._turns = 0
+        self._served_audio_s: dict[int, float] = {}
         self._stopped: str | None = None
         self.speed = Speed()
         self._threads = [
@@ -84,16 +94,14 @@ class Scheduler:
         with self._changed:
             if self._stopped:
                 raise EngineStopped(self._stopped)
-            # A newcomer queues behind those who have waited longer, or a stream of them would starve a long recording.
-            self._last_turn.setdefault(job.owner, self._turns)
             self._waiting.append(job)
-            self._changed.notify()
+            self._changed.notify_all()
         return job.future
 
     def forget(self, owner: int) -> None:
         """A request has ended: drop what is left of it."""
         with self._changed:
-            self._last_turn.pop(owner, None)
+            self._served_audio_s.pop(owner, None)
             abandoned = [job for job in self._waiting if job.owner == owner]
             self._waiting = [job for job in self._waiting if job.owner != owner]
         for job in abandoned:
@@ -119,29 +127,38 @@ class Scheduler:
             return max((now - call.deadline for call in self._running.values()), default=float("-inf"))
 
     def limit(self, stage: Stage) -> int:
-        """The largest batch of a stage; it shrinks where memory runs out."""
-        return self._limits[stage]
+        """The most windows in one call of a stage; it shrinks where memory runs out."""
+        return self._limits[stage].n_windows
 
     # -- the engine threads
 
     def _serve(self) -> None:
         try:
-            while batch := self._next_batch():
+            batch = None
+            while batch := self._next_batch(batch):
                 self._execute(batch)
                 self._finish(batch)
         except BaseException as error:  # noqa: BLE001 - whatever ends a model thread, nobody may wait for it
             self._die(error)
 
-    def _next_batch(self) -> Batch | None:
+    def _next_batch(self, done: Batch | None) -> Batch | None:
         with self._changed:
+            if done and done.stage is Stage.ENCODE and self._linger_s:
+                self._await_return({job.owner for job in done.jobs})
             while not self._stopped:
                 now = time.monotonic()
                 self._drop_lost(now)
-                if batch := form_batch(self._waiting, self._limits, self._last_turn, now):
+                handicaps = {owner: handicap_s(served_s) for owner, served_s in self._served_audio_s.items()}
+                if batch := form_batch(self._waiting, self._limits, handicaps):
                     self._take(batch, now)
                     return batch
                 self._changed.wait()
             return None
+
+    def _await_return(self, owners: set[int]) -> None:
+        self._changed.wait_for(
+            lambda: self._stopped or any(job.owner in owners for job in self._waiting), self._linger_s
+        )
 
     def _drop_lost(self, now: float) -> None:
         kept = []
@@ -153,12 +170,12 @@ class Scheduler:
         self._waiting = kept
 
     def _take(self, batch: Batch, now: float) -> None:
-        self._turns += 1
         taken = set(map(id, batch.jobs))
         self._waiting = [job for job in self._waiting if id(job) not in taken]
         for job in batch.jobs:
-            self._last_turn[job.owner] = self._turns
             job.started_at = now
+            if batch.stage is Stage.GENERATE:
+                self._served_audio_s[job.owner] = self._served_audio_s.get(job.owner, 0.0) + job.audio_s
             metrics.STAGE_DURATION.labels("queue").observe(now - job.enqueued_at)
         metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.jobs))
         self._running[batch] = RunningCall(now, max(job.deadline for job in batch.jobs))
@@ -215,8 +232,10 @@ class Scheduler:
 
     def _shrink(self, batch: Batch) -> None:
         with self._changed:
-            self._limits[batch.stage] = max(1, min(self._limits[batch.stage], len(batch.jobs)) // 2)
-        log.warning("out of memory: smaller batches from here on", stage=batch.stage, limit=self._limits[batch.stage])
+            limit = self._limits[batch.stage]
+            fewer = max(1, min(limit.n_windows, len(batch.jobs)) // 2)
+            self._limits[batch.stage] = replace(limit, n_windows=fewer)
+        log.warning("out of memory: smaller batches from here on", stage=batch.stage, limit=fewer)
 
     def _die(self, error: BaseException) -> None:
         reason = f"the engine stopped: {error!r}"

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from enum import StrEnum
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ from asr_service import metrics
 from asr_service.audio.features import LogMel
 from asr_service.audio.ingest import DecodeLimits, DecoderPool
 from asr_service.engine.admission import Admission, Load
-from asr_service.engine.batch import Stage
+from asr_service.engine.batch import BatchLimit, Stage
 from asr_service.engine.calls import run_batch
 from asr_service.engine.decoding import Vocabulary
 from asr_service.engine.devices import Slot, gpu_status
@@ -43,6 +44,9 @@ _GRACE_S = 30.0
 """A call of the model that outlives its deadline by so much will not come back."""
 _LOOK_EVERY_S = 2.0
 _MOST_HELPERS = 4
+_MOST_CPU_FRAMES = 3400
+"""Two clips of ten seconds, or one window of thirty."""
+_CPU_LINGER_S = 0.005
 
 
 class State(StrEnum):
@@ -178,6 +182,7 @@ class SpeechService:
             batch_limits(settings, on_gpu=facts.device.kind == "cuda"),
             n_threads=facts.threads,
             on_failure=lambda reason: self._fail(ENGINE_FAILURE, reason),
+            linger_s=0.0 if facts.device.kind == "cuda" else _CPU_LINGER_S,
         )
         windows = WindowDecoder(
             scheduler,
@@ -258,8 +263,14 @@ def helper_threads() -> int:
     return min(len(os.sched_getaffinity(0)), _MOST_HELPERS)
 
 
-def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, int]:
-    """Windows in one call. A CPU's encoder gains nothing from company, its decoder does; a GPU's both do."""
-    encode = settings.encode_batch or (8 if on_gpu else 1)
-    decode = settings.decode_batch or (16 if on_gpu else 4)
+def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, BatchLimit]:
+    """Windows in one call. A GPU's encoder and decoder both gain from company.
+
+    A CPU's encoder gains nothing and its decoder a little, the less the longer its windows; and a call of several long
+    windows lasts seconds, in which no clip is served.
+    """
+    encode = BatchLimit(settings.encode_batch or (8 if on_gpu else 1))
+    decode = BatchLimit(settings.decode_batch or (16 if on_gpu else 4))
+    if not (settings.decode_batch or on_gpu):
+        decode = replace(decode, n_frames=_MOST_CPU_FRAMES)
     return {Stage.ENCODE: encode, Stage.GENERATE: decode, Stage.ALIGN: decode}

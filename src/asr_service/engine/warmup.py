@@ -43,7 +43,16 @@ def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
 def _run(scheduler: Scheduler, call: Call, n_jobs: int) -> Any:
     now = time.monotonic()
     jobs = [
-        Job(STAGES[type(call)], call.key, _OWNER, call, _SECONDS, deadline=float("inf"), enqueued_at=now)
+        Job(
+            STAGES[type(call)],
+            call.key,
+            _OWNER,
+            call,
+            _SECONDS,
+            call.n_frames_padded,
+            deadline=float("inf"),
+            enqueued_at=now,
+        )
         for _ in range(n_jobs)
     ]
     return [future.result() for future in [scheduler.submit(job) for job in jobs]].pop()

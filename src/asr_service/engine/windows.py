@@ -247,6 +247,7 @@ class WindowDecoder:
             owner=work.owner,
             payload=call,
             audio_s=chunk.duration_s,
+            n_frames=call.n_frames_padded,
             deadline=work.next_deadline(),
             enqueued_at=time.monotonic(),
         )
