@@ -239,12 +239,13 @@ async def _shared(servers: Sequence[Server], clips: Sequence[Clip], concurrency:
 
 
 def _prepare(args: argparse.Namespace, plan: Plan, folder: Path) -> Place:
-    clips = material(recordings(None), 1)
-    files = tuple(joined(clips.joinable, seconds, folder / f"{seconds:.0f}.flac") for seconds in plan.files_s)
+    english = material(recordings(None), 1).joinable
+    clip = min(english, key=lambda clip: abs(clip.seconds - 30.0))
+    files = tuple(joined([clip, *english], seconds, folder / f"{seconds:.0f}.flac") for seconds in plan.files_s)
     began = time.monotonic()
     model = Path(args.model) if args.model else _random_model(args, folder / ("tiny" if args.tiny else "large-v3"))
     _say("model", f"{model.name}, ready in {time.monotonic() - began:.0f} s")
-    return Place(plan, model, folder, joined(clips.joinable, 30.0, folder / "clip.flac"), files)
+    return Place(plan, model, folder, clip, files)
 
 
 def _random_model(args: argparse.Namespace, folder: Path) -> Path:

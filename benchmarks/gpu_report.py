@@ -29,12 +29,13 @@ def goals(data: Mapping[str, Any]) -> list[Sequence[str]]:
         if each["batch"] == 16
     ]
     five = [each["rtf"] for each in files if _FIVE_MINUTES_S[0] <= each["audio_s"] <= _FIVE_MINUTES_S[1]]
-    return [
+    shown = [
         _goal("× real time in all", best["realtime"], "≥ 200", best["realtime"] >= 200),
         _goal("GiB at batch 16", gib[0] if gib else None, "< 4.5", bool(gib) and gib[0] < 4.5),
         _goal("GPU busy under load", best["busy"], "> 0.9", (best["busy"] or 0) > 0.9),
         _goal("RTF of one 5 min file", five[0] if five else None, "≤ 0.02", bool(five) and five[0] <= 0.02),
     ]
+    return [(*each[:3], "no GPU") for each in shown] if data["tiny"] else shown
 
 
 def _goal(what: str, seen: float | None, wanted: str, met: bool) -> Sequence[str]:

@@ -124,7 +124,8 @@ def _keep(results: Results, out: Path) -> None:
 
 def _plan(args: argparse.Namespace) -> Plan:
     plan = SMOKE if args.smoke else Plan()
-    return replace(plan, rounds=args.rounds) if args.rounds else plan
+    concurrencies = tuple(args.concurrencies or plan.concurrencies)
+    return replace(plan, rounds=args.rounds or plan.rounds, concurrencies=concurrencies)
 
 
 def _about(args: argparse.Namespace, bench: Bench) -> dict[str, str]:
@@ -146,6 +147,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compute-type", default="int8")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--rounds", type=int, help="turns of A B C; by default what fits in ten minutes")
+    parser.add_argument("--concurrencies", type=int, nargs="+", help="of the closed loops; the highest serves for all")
     parser.add_argument("--minutes", type=float, default=4.0, help="no further round begins after so many")
     parser.add_argument("--smoke", action="store_true", help="two minutes, held to expectations.json")
     parser.add_argument("--only", help=f"scenarios, of {_LETTERS}; see the code of load_scenarios.py")

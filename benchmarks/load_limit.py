@@ -70,11 +70,12 @@ class Window:
     def decoder_ops(self) -> float:
         return self.cross_ops + self.steps * self.beam * self.step_ops
 
-    @property
-    def step_bytes(self) -> float:
-        """Read for one step of all hypotheses: int8 weights, once, and float32 keys and values of the encoding."""
+    def decoder_bytes(self, batch: int) -> float:
+        """Read in all steps: int8 weights, once for all hypotheses of a batch's windows, and this window's float32 keys
+        and values.
+        """
         weights = self.layers * 14 * self.width**2 + self.width * self.n_tokens_known
-        return weights + self.layers * 2 * self.positions * self.width * 4
+        return self.steps * (weights / batch + self.layers * 2 * self.positions * self.width * 4)
 
 
 def layer_ops(width: int, positions: int) -> float:
@@ -146,16 +147,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         found = [reached(n_threads, Path(folder)) for n_threads in (1, args.threads)]
     encode_s, generate_s = _window_seconds(args, window)
     best = found[-1]
-    limit_s = (window.encoder_ops + window.decoder_ops) / best.int8_gops / 1e9
+    operations_s = (window.encoder_ops + window.decoder_ops) / best.int8_gops / 1e9
+    bytes_s = window.decoder_bytes(args.batch) / best.read_gb_s / 1e9
     return {
         "about": machine(),
         "window": {**asdict(window), "encoder_gop": window.encoder_ops / 1e9, "decoder_gop": window.decoder_ops / 1e9},
-        "decoder bytes, GB": window.steps * window.step_bytes / 1e9,
         "reached": [asdict(each) for each in found],
-        "limit, s a window": limit_s,
-        "bytes' limit, s a window": window.steps * window.step_bytes / best.read_gb_s / 1e9,
+        "limit, s a window": {"operations": operations_s, "decoder's bytes": bytes_s, "batch": args.batch},
         "model's calls, s a window": {"encode": encode_s, "generate": generate_s, "both": encode_s + generate_s},
-        "share of the limit reached": limit_s / (encode_s + generate_s),
+        "share of the operations' limit": operations_s / (encode_s + generate_s),
         "others_cores": watch.others_cores(),
     }
 

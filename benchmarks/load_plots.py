@@ -28,10 +28,9 @@ def plot(results: Results, path: Path) -> None:
 
 
 def _throughput(axes: Axes, results: Results) -> None:
-    found = {
-        int(name.removeprefix("clip c")): rounds for name, rounds in results.rounds.items() if name[:6] == "clip c"
-    }
-    axes.set(title="One clip, closed loop", xlabel="requests at a time", ylabel="requests/s", ylim=(0, None))
+    found = {int(name[6:]): rounds for name, rounds in results.rounds.items() if name[:6] == "clip c"}
+    found |= {1: results.rounds["solo"]} if "solo" in results.rounds else {}
+    axes.set(title="One clip, closed loop", xlabel="requests at a time", ylabel="requests/s")
     for who, colour in _COLOURS.items():
         points = sorted(
             (at, statistics.median(turn[who].requests_per_s for turn in rounds))
@@ -41,6 +40,7 @@ def _throughput(axes: Axes, results: Results) -> None:
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", color=colour, label=who)
             axes.legend()
+    axes.set_ylim(bottom=0)
 
 
 def _latency(axes: Axes, results: Results) -> None:
@@ -66,3 +66,4 @@ def _accuracy(axes: Axes, results: Results) -> None:
     for who, measure in results.rounds.get("mixed", [{}])[0].items():
         axes.scatter(measure.audio_s_per_s, 100 * total(measure.errors).rate, color=_COLOURS[who], label=who)
         axes.legend()
+    axes.set_ylim(bottom=0)
