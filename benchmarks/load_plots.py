@@ -63,7 +63,9 @@ def _stages(axes: Axes, results: Results) -> None:
 
 def _accuracy(axes: Axes, results: Results) -> None:
     axes.set(title="Mixed clips: errors beside speed", xlabel="× real time", ylabel="word error rate, %")
-    for who, measure in results.rounds.get("mixed", [{}])[0].items():
+    turn = results.rounds.get("mixed", [{}])[0]
+    for who, measure in turn.items():
         axes.scatter(measure.audio_s_per_s, 100 * total(measure.errors).rate, color=_COLOURS[who], label=who)
+    if turn:
+        axes.set_ylim(0, 120 * max(total(measure.errors).rate for measure in turn.values()))
         axes.legend()
-    axes.set_ylim(bottom=0)
