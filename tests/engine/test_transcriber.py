@@ -109,7 +109,7 @@ async def test_a_task_cancelled_while_queued_leaves_nothing_behind():
     gate = threading.Event()
     async with engine_around(FakeModel(before=lambda _: gate.wait(10))) as engine:
         tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(3)]
-        await until(lambda: engine.scheduler.depth >= 2)
+        await until(lambda: len(engine.model.calls) == 1 and engine.scheduler.depth == 2)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -307,7 +307,7 @@ async def test_nobody_waits_for_an_engine_that_ended():
     gate = threading.Event()
     async with engine_around(FakeModel(before=lambda _: gate.wait(10))) as engine:
         tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(2)]
-        await until(lambda: engine.scheduler.depth == 1)
+        await until(lambda: len(engine.model.calls) == 1 and engine.scheduler.depth == 1)
         engine.scheduler.stop()
         gate.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
