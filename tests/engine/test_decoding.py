@@ -59,11 +59,13 @@ def test_of_what_was_said_before_the_last_counts():
     assert prompt.sot_index == 224
 
 
-def test_max_new_tokens_bounds_the_answer():
-    """Counted after the prompt."""
-    options = DecodingOptions(max_new_tokens=10)
+@pytest.mark.parametrize("hotwords", [None, "a" * 100])
+def test_max_new_tokens_bounds_the_answer(hotwords: str | None):
+    """Counted after the prompt: CTranslate2 gives the least of half of max_length and what the prompt leaves of it."""
+    options = DecodingOptions(max_new_tokens=10, hotwords=hotwords)
     prompt = VOCABULARY.prompt(options, "en")
-    assert generate_options(options, prompt, 0.0, ()).max_length == len(prompt.tokens) + 10
+    max_length = generate_options(options, prompt, 0.0, ()).max_length
+    assert min(max_length // 2, max_length - len(prompt.tokens)) == 10
 
 
 def test_languages_share_a_batch_and_lengths_do_not():

@@ -121,10 +121,12 @@ class Prompt:
 def generate_options(
     options: DecodingOptions, prompt: Prompt, temperature: float, suppressed: tuple[int, ...]
 ) -> GenerateOptions:
+    # CTranslate2 gives no more than half of max_length, and no more than the prompt leaves of it.
+    wanted = max(2 * options.max_new_tokens, len(prompt.tokens) + options.max_new_tokens)
     return GenerateOptions(
         beam_size=options.beam_size,
         temperature=temperature,
-        max_length=min(MAX_LENGTH, len(prompt.tokens) + options.max_new_tokens),
+        max_length=min(MAX_LENGTH, wanted),
         suppress_tokens=suppressed,
     )
 
