@@ -161,6 +161,27 @@ def test_a_lost_device_ends_the_engine_and_nobody_waits():
     assert len(told) == 1
 
 
+def test_a_device_lost_while_a_window_is_tried_alone_ends_the_engine_too():
+    """It is no fault of the window's, and no other window would fare better. Those not yet tried are told as well."""
+    gate, faults = Gate(), iter([ValueError("first"), RuntimeError("CUDA failed with error device lost")])
+    told: list[str] = []
+
+    def run(batch: Batch) -> list[Any]:
+        results = gate(batch)
+        if batch.jobs[0].payload != "first":
+            raise next(faults)
+        return results
+
+    with running(run, on_failure=told.append) as scheduler:
+        held(scheduler, gate)
+        waiting = [scheduler.submit(job(name)) for name in ("second", "third")]
+        gate.open.set()
+        for future in waiting:
+            with pytest.raises(EngineStopped):
+                future.result(5)
+    assert len(told) == 1
+
+
 def test_a_thread_that_dies_leaves_no_future_behind():
     """Even a defect in the engine itself, here a result too few, resolves every future."""
     told: list[str] = []

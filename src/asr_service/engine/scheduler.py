@@ -187,7 +187,8 @@ class Scheduler:
             call = self._running.pop(batch)
             done_s = sum(job.audio_s for job in batch.jobs) if batch.stage is Stage.GENERATE else 0.0
             self.speed.end(now, done_s)
-        metrics.STAGE_DURATION.labels(batch.stage).observe(now - call.started_at)
+        for _ in batch.jobs:  # each window's, so that a request's stages add up to it
+            metrics.STAGE_DURATION.labels(batch.stage).observe(now - call.started_at)
 
     def _execute(self, batch: Batch) -> None:
         """Run a batch; where it fails, halves for want of memory, else job by job."""
@@ -206,10 +207,7 @@ class Scheduler:
             self._execute(Batch(batch.stage, batch.jobs[:half]))
             self._execute(Batch(batch.stage, batch.jobs[half:]))
             return
-        if _is_device_lost(error):
-            for job in batch.jobs:
-                _fail(job, EngineStopped("the GPU was lost"))
-            raise DeviceLostError(str(error)) from error
+        _end_if_device_lost(error, batch)
         log.warning(
             "a batch failed; its windows are tried one by one", stage=batch.stage, n=len(batch.jobs), error=repr(error)
         )
@@ -221,9 +219,11 @@ class Scheduler:
         for _ in range(_ATTEMPTS_ALONE):
             if job.future.cancelled():
                 return
+            alone = Batch(stage, (job,))
             try:
-                _resolve(job, self._run(Batch(stage, (job,)))[0])
+                _resolve(job, self._run(alone)[0])
             except Exception as failure:  # noqa: BLE001 - the same
+                _end_if_device_lost(failure, alone)
                 error = failure
             else:
                 return
@@ -269,6 +269,13 @@ def _as_failure(error: Exception | None) -> AsrError:
     if error is not None and _is_out_of_memory(error):
         return Overloaded("the GPU has no memory left for this window; try again later", retry_after_s=30)
     return InferenceFailed("the model failed on this recording three times; the service's log has the reason")
+
+
+def _end_if_device_lost(error: Exception, batch: Batch) -> None:
+    if _is_device_lost(error):
+        for job in batch.jobs:
+            _fail(job, EngineStopped("the GPU was lost"))
+        raise DeviceLostError(str(error)) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
