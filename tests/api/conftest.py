@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.live import Live, serving, until
+from api.live import Live, serving
 from fakes import FakeModel
+from waiting import until
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,10 @@ import io
 import re
 import socket
 import threading
-import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import httpx
 import numpy as np
@@ -21,19 +20,7 @@ from asr_service.engine.devices import Device, Slot
 from asr_service.engine.service import ModelLoader
 from asr_service.settings import load_settings
 from fakes import Call, FakeModel
-
-T = TypeVar("T")
-
-
-def until(look: Callable[[], T | None], within_s: float = 20, what: str = "it") -> T:
-    """Wait for a true answer."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"{what} did not come about within {within_s} s")
+from waiting import until
 
 
 def tone(seconds: float = 1.0, *, rate: int = 16_000) -> bytes:

@@ -9,11 +9,12 @@ import httpx
 import pytest
 import structlog
 
-from api.live import ALL, Live, in_second_window, serving, tone, two_windows, until
+from api.live import ALL, Live, in_second_window, serving, tone, two_windows
 from asr_service.api.problems import STATUS
 from asr_service.api.schemas import ErrorAnswer
 from asr_service.errors import AsrError
 from fakes import FakeModel, sleeping
+from waiting import until
 
 BOUNDARY = "multipart/form-data; boundary=xx"
 FILE = b'--xx\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + tone(0.1) + b"\r\n"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from api.live import Live, read_answer, serving, tone, until
+from api.live import Live, read_answer, serving, tone
 from fakes import FakeModel
+from waiting import until
 
 HEAD = "POST /transcribe?{query} HTTP/1.1\r\nHost: a\r\nContent-Type: audio/wav\r\nContent-Length: {n}\r\n\r\n"
 

@@ -13,7 +13,8 @@ from typing import IO, Any
 import httpx
 import pytest
 
-from api.live import ALL, tone, until
+from api.live import ALL, tone
+from waiting import until
 
 TESTS = Path(__file__).parent.parent
 SECRETS = {"initial_prompt": "Rosebud", "hotwords": "Kane"}

@@ -6,17 +6,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 
 from serving.client import Answer, CannotConnect, Lost, ask
-
-T = TypeVar("T")
+from waiting import until
 
 TESTS = Path(__file__).parent.parent
 QUICK: dict[str, Any] = {
@@ -26,17 +24,6 @@ QUICK: dict[str, Any] = {
     "backoff_most_s": 0.8,
     "linger_s": 0.2,
 }
-
-
-def until(look: Callable[[], T | None], within_s: float = 20, what: str = "it") -> T:
-    """Wait for a true answer."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not come about within {within_s} s")
 
 
 class Service:

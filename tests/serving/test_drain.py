@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from serving.harness import running, until
+from serving.harness import running
+from waiting import until
 
 
 def test_the_master_ends_after_the_last_request_even_past_the_heartbeat_limit(tmp_path):

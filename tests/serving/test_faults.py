@@ -7,7 +7,8 @@ import psutil
 import pytest
 
 from serving.client import CannotConnect, Lost
-from serving.harness import Service, running, until
+from serving.harness import Service, running
+from waiting import until
 
 
 def test_a_killed_worker_costs_its_own_requests_and_nothing_else(tmp_path):

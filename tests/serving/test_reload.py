@@ -5,7 +5,8 @@ import signal
 import threading
 
 from serving.client import CannotConnect, Lost
-from serving.harness import Service, running, until
+from serving.harness import Service, running
+from waiting import until
 
 
 class Proxy(threading.Thread):

@@ -13,7 +13,8 @@ import pytest
 from asr_service.errors import ConfigurationError
 from asr_service.serving.sockets import claim_directory, run_directory
 from asr_service.settings import Settings
-from serving.harness import running, until
+from serving.harness import running
+from waiting import until
 
 
 def test_one_slot_answers_503_on_its_port_while_it_loads(tmp_path):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from asr_service.serving.systemd import Notifier
-from serving.harness import running, until
+from serving.harness import running
+from waiting import until
 
 
 class Manager:
