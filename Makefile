@@ -40,7 +40,7 @@ bench: $(BENCH)
 	$(BIN)/python benchmarks/load.py $(ARGS)
 
 # Needs uv (https://docs.astral.sh/uv/). Versions stay as they are unless `make lock UPGRADE=--upgrade`.
-LOCK := uv pip compile pyproject.toml --extra base-model --group build --universal --python-version 3.11 \
+LOCK := uv pip compile pyproject.toml --extra base-model --extra otel --group build --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --quiet \
 	--custom-compile-command "make lock" $(UPGRADE)
 lock:

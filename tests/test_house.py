@@ -13,7 +13,8 @@ from speech import DATA, RECORDINGS, SPEECH, WORDLESS
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-RUNTIME = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["base-model"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+RUNTIME = PROJECT["project"]["dependencies"] + EXTRAS["base-model"] + EXTRAS["otel"]
 DEV = RUNTIME + PROJECT["dependency-groups"]["dev"]
 BUILD = PROJECT["dependency-groups"]["build"]
 AUDIO = {path.name for path in DATA.iterdir()} - {"manifest.json", "SOURCES.md"}
