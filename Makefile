@@ -3,6 +3,8 @@
 # Needs Python 3.11 or newer with its venv module, and nothing else. CONTRIBUTING.md tells more.
 
 VENV ?= .venv
+# Test files at a time.
+JOBS ?= 2
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
@@ -20,7 +22,7 @@ run: $(RUNTIME)
 
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

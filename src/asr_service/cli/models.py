@@ -1,6 +1,7 @@
 """`asr-service models list | fetch | verify`."""
 
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,6 @@ from asr_service.settings import Settings, load_settings
 
 _PRECISIONS = ("int8_float16", "float16", "int8")
 _HEADINGS = ("model", "download", "languages", "mel bins", "memory: " + " / ".join(_PRECISIONS))
-_TABLE_WIDTH = 160
 
 models_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -119,7 +119,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             " / ".join(_memory(row, precision) for precision in _PRECISIONS),
             row["path"] or "-",
         )
-    console = Console(width=max(Console().width, _TABLE_WIDTH))
+    console = Console(width=sys.maxsize)  # no path is cut short: a terminal wraps what is too long for it
     console.print(table)
     console.print("~ is an estimate, the rest is measured. `auto` is int8_float16 on CUDA and int8 on a CPU.")
 
