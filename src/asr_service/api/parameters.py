@@ -1,33 +1,47 @@
 """From a request's fields to the engine's terms."""
 
 import difflib
-from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from asr_service.api.schemas import TranscribeParameters
+from asr_service.api.upload import Fields
 from asr_service.audio.vad import VadOptions
 from asr_service.engine.decoding import DecodingOptions, Task
 from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, LANGUAGES, parse_language
 from asr_service.engine.model import SpeechModel
-from asr_service.errors import InvalidParameter
+from asr_service.errors import InvalidParameter, MalformedRequest
 from asr_service.settings import Settings
 
 Value = TypeVar("Value")
 
 
-def parse_parameters(fields: Mapping[str, str]) -> TranscribeParameters:
-    """Check the fields' names and values. Raises InvalidParameter, which names the first that is wrong."""
+def parse_parameters(fields: Fields) -> TranscribeParameters:
+    """Check the fields' names and values.
+
+    Raises InvalidParameter, which names the first that is wrong, and MalformedRequest where one is given twice.
+    """
     try:
         # An empty field is one that a web form left out.
-        return TranscribeParameters.model_validate({name: value for name, value in fields.items() if value != ""})
+        return TranscribeParameters.model_validate(
+            {name: value for name, value in _once(fields).items() if value != ""}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             raise InvalidParameter(_unknown(name), param=name[:64]) from error
         raise InvalidParameter(f"{name}={str(first['input'])[:64]!r}: {first['msg']}", param=name) from error
+
+
+def _once(given: Fields) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in given:
+        if name in fields:
+            raise MalformedRequest(f"the field {name[:64]!r} is given twice", param=name[:64])
+        fields[name] = value
+    return fields
 
 
 def _unknown(name: str) -> str:

@@ -1,148 +1,31 @@
 """/transcribe and /translate: a recording in, its transcript out, whole or line by line."""
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
-from typing import Any, TypeVar
-
-import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from asr_service import metrics
+from asr_service.api.answering import Asked, answer
 from asr_service.api.documentation import transcribe_documentation
-from asr_service.api.lines import LinesResponse
 from asr_service.api.parameters import decoding_options, parse_parameters
-from asr_service.api.problems import UNEXPECTED, kind_of, status_of
-from asr_service.api.upload import Upload, receive_upload
+from asr_service.api.upload import Fields
 from asr_service.engine.decoding import Task
-from asr_service.engine.service import SpeechService
-from asr_service.engine.transcriber import Transcriber
-from asr_service.errors import AsrError, ClientGone, DeadlineExceeded
-from asr_service.formats import FORMATS, Format, LineStream
+from asr_service.engine.model import SpeechModel
+from asr_service.formats import FORMATS
 from asr_service.settings import Settings
-from asr_service.transcript import Segment, Transcript
-
-log = structlog.get_logger(__name__)
 
 router = APIRouter()
-
-Events = AsyncGenerator[Segment | Transcript]
-Result = TypeVar("Result")
 
 
 @router.post("/transcribe", **transcribe_documentation("Write down what is said", "transcribe"))
 async def transcribe(request: Request) -> Response:
-    return await _answer(request, "transcribe")
+    return await answer(request, lambda *given: _read("transcribe", *given))
 
 
 @router.post("/translate", **transcribe_documentation("Write down in English what is said", "translate"))
 async def translate(request: Request) -> Response:
-    return await _answer(request, "translate")
+    return await answer(request, lambda *given: _read("translate", *given))
 
 
-async def _answer(request: Request, task: Task) -> Response:
-    service: SpeechService = request.app.state.service
-    async with AsyncExitStack() as stack:
-        transcriber = service.transcriber
-        stack.enter_context(service.admission.permit())
-        upload = await stack.enter_async_context(receive_upload(request))
-        fmt, events = _begin(upload, task, service, transcriber)
-        await stack.enter_async_context(aclosing(events))
-        settings, timeout_s = service.settings, service.settings.request_timeout_s
-        if fmt.stream is None:
-            transcript = await _unless_gone(request, lambda: _whole(events, timeout_s))
-            _log_if_asked(transcript, settings)
-            return Response(_rendered(fmt, transcript), media_type=fmt.media_type)
-        first = await _unless_gone(request, lambda: _next(events, timeout_s))
-        lines = _lines(fmt.stream, first, events, settings)
-        return LinesResponse(lines, held=stack.pop_all(), media_type=fmt.media_type, patience_s=timeout_s)
-
-
-def _begin(upload: Upload, task: Task, service: SpeechService, transcriber: Transcriber) -> tuple[Format, Events]:
-    asked = parse_parameters(upload.fields)
-    fmt = FORMATS[asked.response_format]
-    options = decoding_options(asked, task, service.settings, service.loaded_model)
-    deadline = None if fmt.stream else time.monotonic() + service.settings.request_timeout_s
-    return fmt, transcriber.transcribe(upload.file, options, deadline=deadline)
-
-
-async def _whole(events: Events, timeout_s: float) -> Transcript:
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for event in events:
-                if isinstance(event, Transcript):
-                    return event
-    except TimeoutError as error:
-        raise _too_slow(timeout_s) from error
-    raise AssertionError("a transcript ends every recording")
-
-
-async def _next(events: Events, timeout_s: float) -> Segment | Transcript:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await anext(events)
-    except TimeoutError as error:
-        raise _too_slow(timeout_s) from error
-
-
-def _too_slow(timeout_s: float) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"no answer within {timeout_s:.0f} s; response_format=ndjson streams and has no such limit on the whole"
-    )
-
-
-async def _lines(
-    stream: LineStream, first: Segment | Transcript, events: Events, settings: Settings
-) -> AsyncGenerator[str]:
-    event = first
-    try:
-        while isinstance(event, Segment):
-            yield stream.segment(event)
-            event = await _next(events, settings.request_timeout_s)
-        _log_if_asked(event, settings)
-        yield stream.closing(event)
-    except AsrError as error:
-        yield _last_words(stream, error)
-    except Exception:
-        log.exception("unexpected error")
-        yield _last_words(stream, AsrError(UNEXPECTED))
-
-
-def _last_words(stream: LineStream, error: AsrError) -> str:
-    """The status has been sent; the last line says what happened."""
-    metrics.FAILURES.labels(error.code).inc()
-    return stream.error(error.code, error.message, kind=kind_of(status_of(error)), param=error.param)
-
-
-def _log_if_asked(transcript: Transcript, settings: Settings) -> None:
-    if settings.log_transcripts:
-        log.info("transcript", text=transcript.text, language=transcript.language, duration=transcript.duration)
-
-
-def _rendered(fmt: Format, transcript: Transcript) -> str:
-    with metrics.STAGE_DURATION.labels("render").time():
-        return fmt.render(transcript)
-
-
-async def _unless_gone(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
-    """Do the work, and drop it as soon as the client has gone. Raises ClientGone."""
-    working = asyncio.ensure_future(work())
-    leaving = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone("the client left before its answer was ready")
-        return await working
-    finally:
-        tasks: tuple[asyncio.Future[Any], ...] = (working, leaving)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+def _read(task: Task, fields: Fields, settings: Settings, model: SpeechModel) -> Asked:
+    asked = parse_parameters(fields)
+    return Asked(decoding_options(asked, task, settings, model), FORMATS[asked.response_format])

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -25,12 +25,16 @@ _MAX_EPILOGUE_BYTES = 1024
 _RAW_TYPES = ("audio/", "video/", "application/octet-stream", "application/ogg")
 
 
+Fields = tuple[tuple[str, str], ...]
+"""Names and values as they were sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     file: BinaryIO
     """At its beginning, with a descriptor that another process can read from."""
-    fields: Mapping[str, str]
-    """From the form and the query; no name is in both."""
+    fields: Fields
+    """Of the query, then of the form. A name may stand there more than once."""
 
 
 @asynccontextmanager
@@ -47,11 +51,11 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
         if content_type == "multipart/form-data":
             async with _multipart(request) as (file, fields):
                 metrics.STAGE_DURATION.labels("receive").observe(time.monotonic() - began)
-                yield Upload(file, _once([*query, *fields]))
+                yield Upload(file, (*query, *fields))
         elif content_type.startswith(_RAW_TYPES):
             async with _raw(request) as file:
                 metrics.STAGE_DURATION.labels("receive").observe(time.monotonic() - began)
-                yield Upload(file, _once(query))
+                yield Upload(file, tuple(query))
         else:
             raise UnsupportedAudio(_what_to_send(content_type))
     except ClientDisconnect as error:
@@ -144,12 +148,3 @@ async def _raw(request: Request) -> AsyncIterator[BinaryIO]:
             file.flush()
             file.seek(0)
         yield cast("BinaryIO", file)
-
-
-def _once(items: Iterable[tuple[str, str]]) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for name, value in items:
-        if name in fields:
-            raise MalformedRequest(f"the field {name[:64]!r} is given twice", param=name[:64])
-        fields[name] = value
-    return fields
