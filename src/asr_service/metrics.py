@@ -30,6 +30,12 @@ QUEUE_DEPTH = Gauge("asr_queue_depth", "Windows waiting for the model.", ["slot"
 QUEUE_AUDIO = Gauge(
     "asr_queue_audio_seconds", "Seconds of audio waiting for the model.", ["slot"], multiprocess_mode="livesum"
 )
+QUEUE_AGE = Gauge(
+    "asr_queue_age_seconds",
+    "How long the window that came first of those that wait has waited.",
+    ["slot"],
+    multiprocess_mode="livemax",
+)
 INFLIGHT = Gauge("asr_inflight_requests", "Requests being worked on.", ["slot"], multiprocess_mode="livesum")
 SLOT_READY = Gauge("asr_slot_ready", "1 while the slot takes requests.", ["slot"], multiprocess_mode="livemax")
 BATCH_SIZE = Histogram(

@@ -117,6 +117,11 @@ class Scheduler:
         with self._changed:
             return sum(job.audio_s for job in self._waiting if job.stage is not Stage.ALIGN)
 
+    def oldest_wait_s(self, now: float) -> float:
+        """How long the job that came first of those that wait has waited; 0 where none does."""
+        with self._changed:
+            return max((now - job.enqueued_at for job in self._waiting), default=0.0)
+
     @property
     def busy(self) -> bool:
         return bool(self._waiting or self._running)

@@ -1,29 +1,28 @@
 """One slot's engine from its start to its end: loading, ready, draining, failed."""
 
 import asyncio
-import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from enum import StrEnum
 from typing import NoReturn
 
-import psutil
 import structlog
 
 from asr_service import metrics
 from asr_service.audio.features import LogMel
 from asr_service.audio.ingest import DecodeLimits, DecoderPool
 from asr_service.engine.admission import Admission, Load
-from asr_service.engine.batch import BatchLimit, Stage
+from asr_service.engine.batch import Stage
 from asr_service.engine.calls import run_batch
 from asr_service.engine.decoding import Vocabulary
-from asr_service.engine.devices import Slot, gpu_status
+from asr_service.engine.devices import Slot
+from asr_service.engine.gauges import SlotGauges
 from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_language
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.scheduler import Scheduler
+from asr_service.engine.sizing import batch_limits, helper_threads
 from asr_service.engine.transcriber import Limits, Transcriber
 from asr_service.engine.warmup import warm_up
 from asr_service.engine.windows import WindowDecoder
@@ -43,9 +42,6 @@ ENGINE_FAILURE = 70
 _GRACE_S = 30.0
 """A call of the model that outlives its deadline by so much will not come back."""
 _LOOK_EVERY_S = 2.0
-_MOST_HELPERS = 4
-_MOST_CPU_FRAMES = 3400
-"""Two clips of ten seconds, or one window of thirty."""
 _CPU_LINGER_S = 0.005
 
 
@@ -76,6 +72,7 @@ class SpeechService:
         self._loading_since = float("inf")
         self._scheduler: Scheduler | None = None
         self._transcriber: Transcriber | None = None
+        self._gauges = SlotGauges(slot)
         self._closed = threading.Event()
         self._helpers = ThreadPoolExecutor(helper_threads(), thread_name_prefix="helper")
         self._decoders = DecoderPool(
@@ -224,28 +221,14 @@ class SpeechService:
 
     def _watch(self) -> None:
         """End the worker where a load or a call of the model hangs, and keep the gauges."""
-        while not self._closed.wait(_LOOK_EVERY_S):
+        while not self._closed.is_set():
             now = time.monotonic()
             if self.state is State.LOADING and now - self._loading_since > self.settings.model_load_timeout_s:
                 self._fail(ENGINE_FAILURE, f"the model did not load within {self.settings.model_load_timeout_s:.0f} s")
             if self._scheduler and self._scheduler.overdue_s(now) > _GRACE_S:
                 self._fail(ENGINE_FAILURE, "a call of the model outlived its deadline and will not come back")
-            self._gauge()
-
-    def _gauge(self) -> None:
-        slot = str(self.slot.index)
-        depth, audio_s = self.queue()
-        metrics.QUEUE_DEPTH.labels(slot).set(depth)
-        metrics.QUEUE_AUDIO.labels(slot).set(audio_s)
-        metrics.WORKER_RSS.labels(slot).set(psutil.Process().memory_info().rss)
-        if gpu := gpu_status(self.slot.device):
-            name = gpu.uuid  # each worker counts its own GPU as the first
-            metrics.GPU_MEMORY_USED.labels(name).set(gpu.memory_used_bytes)
-            metrics.GPU_MEMORY_TOTAL.labels(name).set(gpu.memory_total_bytes)
-            if gpu.utilization_ratio is not None:
-                metrics.GPU_UTILIZATION.labels(name).set(gpu.utilization_ratio)
-            if gpu.temperature_celsius is not None:
-                metrics.GPU_TEMPERATURE.labels(name).set(gpu.temperature_celsius)
+            self._gauges.show(self._scheduler, now)
+            self._closed.wait(_LOOK_EVERY_S)
 
 
 def check_language(language: str | None) -> None:
@@ -256,21 +239,3 @@ def check_language(language: str | None) -> None:
         parse_language(language)
     except InvalidParameter as error:
         raise ConfigurationError(f"ASR_LANGUAGE: {error.message}", param="ASR_LANGUAGE") from error
-
-
-def helper_threads() -> int:
-    """Threads for voice activity and features: each holds a block's memory, and they share the cores with the model."""
-    return min(len(os.sched_getaffinity(0)), _MOST_HELPERS)
-
-
-def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, BatchLimit]:
-    """Windows in one call. A GPU's encoder and decoder both gain from company.
-
-    A CPU's encoder gains nothing and its decoder a little, the less the longer its windows; and a call of several long
-    windows lasts seconds, in which no clip is served.
-    """
-    encode = BatchLimit(settings.encode_batch or (8 if on_gpu else 1))
-    decode = BatchLimit(settings.decode_batch or (16 if on_gpu else 4))
-    if not (settings.decode_batch or on_gpu):
-        decode = replace(decode, n_frames=_MOST_CPU_FRAMES)
-    return {Stage.ENCODE: encode, Stage.GENERATE: decode, Stage.ALIGN: decode}

@@ -1,0 +1,30 @@
+"""How much is done at once: windows in one call of the model, and threads beside it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from asr_service.engine.batch import BatchLimit, Stage
+from asr_service.settings import Settings
+
+_MOST_HELPERS = 4
+_MOST_CPU_FRAMES = 3400
+"""Two clips of ten seconds, or one window of thirty."""
+
+
+def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, BatchLimit]:
+    """Windows in one call. A GPU's encoder and decoder both gain from company.
+
+    A CPU's encoder gains nothing and its decoder a little, the less the longer its windows; and a call of several long
+    windows lasts seconds, in which no clip is served.
+    """
+    encode = BatchLimit(settings.encode_batch or (8 if on_gpu else 1))
+    decode = BatchLimit(settings.decode_batch or (16 if on_gpu else 4))
+    if not (settings.decode_batch or on_gpu):
+        decode = replace(decode, n_frames=_MOST_CPU_FRAMES)
+    return {Stage.ENCODE: encode, Stage.GENERATE: decode, Stage.ALIGN: decode}
+
+
+def helper_threads() -> int:
+    """Threads for voice activity and features: each holds a block's memory, and they share the cores with the model."""
+    return min(len(os.sched_getaffinity(0)), _MOST_HELPERS)

@@ -1,0 +1,77 @@
+"""What /metrics shows of one slot."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+from prometheus_client import REGISTRY
+
+import fake_nvml
+from asr_service.engine.batch import Batch, BatchLimit, Job, Stage
+from asr_service.engine.devices import Device, Slot
+from asr_service.engine.gauges import SlotGauges
+from asr_service.engine.scheduler import Scheduler
+
+NOW = time.monotonic()
+
+
+def job(*, waits_s: float) -> Job:
+    return Job(Stage.ENCODE, "k", 0, None, audio_s=7, n_frames=700, deadline=NOW + 1e6, enqueued_at=NOW - waits_s)
+
+
+@contextmanager
+def at_a_long_call() -> Iterator[Scheduler]:
+    """The only thread is in a call until the context ends."""
+    entered, end = threading.Event(), threading.Event()
+
+    def run(_: Batch) -> list[None]:
+        entered.set()
+        assert end.wait(10)
+        return [None]
+
+    scheduler = Scheduler(run, dict.fromkeys(Stage, BatchLimit(1)), n_threads=1, on_failure=lambda _: None)
+    scheduler.start()
+    scheduler.submit(job(waits_s=0))
+    assert entered.wait(5)
+    try:
+        yield scheduler
+    finally:
+        scheduler.stop()
+        end.set()
+        scheduler.join(5)
+
+
+def shown(metric: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(f"asr_{metric}", labels)
+
+
+def test_the_queue_is_seen_with_its_age():
+    """Depth, seconds of audio, and how long the first of those that wait has waited; the running call is not of it."""
+    gauges = SlotGauges(Slot(7, Device("cpu")))
+    with at_a_long_call() as scheduler:
+        gauges.show(scheduler, NOW)
+        assert [shown(f"queue_{of}", slot="7") for of in ("depth", "audio_seconds", "age_seconds")] == [0, 0, 0]
+        for waits_s in (3, 5, 1):
+            scheduler.submit(job(waits_s=waits_s))
+        gauges.show(scheduler, NOW + 2)
+        assert [shown(f"queue_{of}", slot="7") for of in ("depth", "audio_seconds", "age_seconds")] == [3, 21, 7]
+
+
+def test_a_slot_without_a_model_has_an_empty_queue_and_a_size():
+    """While it loads its process is seen already."""
+    SlotGauges(Slot(8, Device("cpu"))).show(None, NOW)
+    assert shown("queue_age_seconds", slot="8") == 0
+    assert shown("worker_rss_bytes", slot="8") == pytest.approx(psutil.Process().memory_info().rss, rel=0.2)
+
+
+def test_a_gpu_is_named_by_its_uuid(monkeypatch: pytest.MonkeyPatch):
+    """Each worker counts its own as the first. What the GPU does not tell is not made up."""
+    fake_nvml.install(monkeypatch, [fake_nvml.FakeGpu("GPU-a", busy_percent=None)])
+    SlotGauges(Slot(9, Device("cuda", 0))).show(None, NOW)
+    assert shown("gpu_memory_used_bytes", gpu="GPU-a") == fake_nvml.GIB
+    assert shown("gpu_memory_total_bytes", gpu="GPU-a") == 24 * fake_nvml.GIB
+    assert shown("gpu_temperature_celsius", gpu="GPU-a") == 60
+    assert shown("gpu_utilization_ratio", gpu="GPU-a") is None
