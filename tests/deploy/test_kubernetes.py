@@ -1,0 +1,255 @@
+"""The manifests are valid, and say what the code says: time-outs, settings, metrics, addresses."""
+
+import json
+import re
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from asr_service import metrics
+from asr_service.serving.timeouts import Timeouts, Tuning
+from asr_service.settings import Settings, load_settings
+from deploy.manifests import KUBERNETES, OVERLAYS, Object, of_kind, overlay, pod_of, rendered, settings_of
+
+KUBERNETES_VERSION = "1.32"
+INSIDE = re.compile("/health.*|/metrics")
+CUSTOM = {
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): {"jobLabel", "selector", "endpoints"},
+    ("keda.sh/v1alpha1", "ScaledObject"): {
+        *(
+            "scaleTargetRef",
+            "minReplicaCount",
+            "maxReplicaCount",
+            "pollingInterval",
+            "fallback",
+            "advanced",
+            "triggers",
+        ),
+    },
+}
+"""Fields as their projects' definitions have them, which no package brings."""
+NOT_SETTINGS = {"HOME", "NVIDIA_DRIVER_CAPABILITIES"}
+
+
+@pytest.fixture(params=OVERLAYS)
+def objects(request: pytest.FixtureRequest) -> tuple[Object, ...]:
+    return overlay(request.param)
+
+
+def settings(objects: tuple[Object, ...], container: Object) -> Settings:
+    """As the container's own process would read them, refusing what it would refuse."""
+    given = settings_of(objects, container)
+    return load_settings(given, **{name[4:].lower(): value for name, value in given.items() if name[:4] == "ASR_"})
+
+
+def metric_names() -> set[str]:
+    text = metrics.render().decode()
+    return set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+
+
+def test_every_object_holds_to_its_schema(objects):
+    """Kubernetes' own schemas, with no field that they do not know; custom resources have the fields of theirs."""
+    for each in objects:
+        if fields := CUSTOM.get((each["apiVersion"], each["kind"])):
+            assert set(each["spec"]) <= fields
+        else:
+            kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
+
+
+def test_objects_are_in_one_namespace_and_named_once(objects):
+    """Nothing lands beside the rest, and nothing overwrites another."""
+    names = [(each["kind"], each["metadata"]["name"]) for each in objects]
+    assert len(names) == len(set(names))
+    assert {each["metadata"].get("namespace") for each in objects if each["kind"] != "Namespace"} == {"asr"}
+
+
+def test_the_settings_are_settings(objects):
+    """Each variable of each container is taken by the service, and the model is named: the job that fetches it sees no
+    GPU by which to choose."""
+    containers = [*pod_of(objects)["initContainers"], *pod_of(objects)["containers"]]
+    containers += pod_of(objects, "Job", "asr-service-model")["containers"]
+    for container in containers:
+        given = settings_of(objects, container)
+        assert {name for name in given if not name.startswith("ASR_")} <= NOT_SETTINGS
+        assert settings(objects, container).model not in {"auto", ""}
+
+
+def test_times_are_in_order(objects):
+    """What waits for something waits longer than it: the proxy for the request, Kubernetes for Gunicorn, the startup
+    probe for the model, the liveness probe for the service's own cure."""
+    pod = pod_of(objects)
+    (server,) = pod["containers"]
+    given = settings(objects, server)
+    timeouts = Timeouts.for_request(given.request_timeout_s)
+    assert pod["terminationGracePeriodSeconds"] == timeouts.pod_s
+    assert timeouts.graceful_s + int(server["lifecycle"]["preStop"]["exec"]["command"][1]) < timeouts.pod_s
+    notes = of_kind(objects, "Ingress")["metadata"]["annotations"]
+    for name in ("proxy-read-timeout", "proxy-send-timeout"):
+        assert int(notes[f"nginx.ingress.kubernetes.io/{name}"]) == timeouts.proxy_s
+    assert span_s(server["startupProbe"]) > given.model_load_timeout_s + Tuning().boot_margin_s
+    assert span_s(server["livenessProbe"]) > Tuning().heartbeat_s + Tuning().tick_s
+
+
+def span_s(probe: Object) -> int:
+    """Seconds until a probe that always fails has its effect."""
+    span: int = probe["periodSeconds"] * probe["failureThreshold"]
+    return span
+
+
+def test_probes_and_ingress_know_the_addresses(objects):
+    """Probes ask what the service answers; callers reach all that it offers, and neither health nor metrics."""
+    offered = json.loads((Path(__file__).parent.parent / "api" / "openapi.json").read_text())["paths"]
+    (server,) = pod_of(objects)["containers"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert server[probe]["httpGet"]["path"] in offered
+    assert server["startupProbe"]["httpGet"]["path"] == server["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+    assert server["livenessProbe"]["httpGet"]["path"] == "/health/live"
+    (rule,) = of_kind(objects, "Ingress")["spec"]["rules"]
+    open_paths = {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
+    for path in offered:
+        assert reachable(path, open_paths) != bool(INSIDE.fullmatch(path)), path
+
+
+def reachable(path: str, open_paths: dict[str, str]) -> bool:
+    return any(
+        path == given or (kind == "Prefix" and path.startswith(given.rstrip("/") + "/"))
+        for given, kind in open_paths.items()
+    )
+
+
+def test_uploads_fit_through_the_ingress(objects):
+    """The proxy lets the largest upload pass, so that the service says why a larger one is refused."""
+    limit = of_kind(objects, "Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
+    (server,) = pod_of(objects)["containers"]
+    assert int(limit.removesuffix("m")) * 1024**2 > settings(objects, server).max_upload_bytes
+
+
+def test_every_container_is_locked_in(objects):
+    """Kubernetes' restricted standard, a root file system that is read-only, and no token of the cluster's."""
+    for pod in (pod_of(objects), pod_of(objects, "Job", "asr-service-model")):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 10001
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"], container["name"]
+
+
+def test_what_serves_reaches_nothing_and_what_fetches_hears_nothing(objects):
+    """Each pod has a policy, found by its labels: no way out for the servers, no way in for the job."""
+    policies = [each["spec"] for each in objects if each["kind"] == "NetworkPolicy"]
+    ways = {}
+    for kind, name in (("Deployment", "asr-service"), ("Job", "asr-service-model")):
+        labels = of_kind(objects, kind, name)["spec"]["template"]["metadata"]["labels"]
+        (policy,) = [each for each in policies if each["podSelector"]["matchLabels"].items() <= labels.items()]
+        assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+        ways[kind] = bool(policy["ingress"]), bool(policy["egress"])
+    assert ways == {"Deployment": (True, False), "Job": (False, True)}
+
+
+def test_selectors_find_the_pods(objects):
+    """Service, disruption budget and spread mean the server's pods, and not the job's."""
+    server = of_kind(objects, "Deployment")["spec"]["template"]
+    job = of_kind(objects, "Job", "asr-service-model")["spec"]["template"]
+    selectors = [
+        of_kind(objects, "Service")["spec"]["selector"],
+        of_kind(objects, "Deployment")["spec"]["selector"]["matchLabels"],
+        of_kind(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        *(each["labelSelector"]["matchLabels"] for each in server["spec"]["topologySpreadConstraints"]),
+    ]
+    for selector in selectors:
+        assert selector.items() <= server["metadata"]["labels"].items()
+        assert not selector.items() <= job["metadata"]["labels"].items()
+
+
+def test_the_volumes_are_where_the_settings_say(objects):
+    """Model, sockets and uploads: each directory that the service writes is a volume, the model's is read-only."""
+    (server,) = pod_of(objects)["containers"]
+    given = settings(objects, server)
+    mounts = {each["mountPath"]: each.get("readOnly", False) for each in server["volumeMounts"]}
+    assert mounts == {str(given.model_dir): True, str(given.socket_dir): False, "/tmp": False}
+    volumes = {each["name"]: each for each in pod_of(objects)["volumes"]}
+    assert volumes["run"]["emptyDir"]["medium"] == "Memory"
+    assert "medium" not in volumes["tmp"]["emptyDir"]
+
+
+def test_a_pod_is_one_slot_with_what_it_needs():
+    """On processors as many threads as it has cores of its own, and not its node's; else one GPU."""
+    (on_cpu,) = pod_of(overlay("cpu"))["containers"]
+    given = settings(overlay("cpu"), on_cpu)
+    assert (given.devices, str(given.model_threads)) == ("cpu", on_cpu["resources"]["requests"]["cpu"])
+    (on_gpu,) = pod_of(overlay("gpu"))["containers"]
+    given = settings(overlay("gpu"), on_gpu)
+    assert (given.devices, given.model) == ("cuda:0", "large-v3")
+    assert on_gpu["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert str(given.decoders) == on_gpu["resources"]["requests"]["cpu"]
+
+
+def test_autoscalers_alone_say_how_many_pods_there_are():
+    """Both follow what waits, up at once and down after ten minutes; applying the files again sets nothing back."""
+    by_hpa = of_kind(overlay("autoscaling"), "HorizontalPodAutoscaler")["spec"]
+    by_keda = of_kind(overlay("autoscaling-keda"), "ScaledObject")["spec"]
+    assert by_keda["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == by_hpa["behavior"]
+    assert by_hpa["behavior"]["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert by_hpa["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 600
+    assert (by_keda["minReplicaCount"], by_keda["maxReplicaCount"]) == (by_hpa["minReplicas"], by_hpa["maxReplicas"])
+    for name in OVERLAYS:
+        assert ("replicas" in of_kind(overlay(name), "Deployment")["spec"]) is not name.startswith("autoscaling")
+
+
+def test_autoscalers_ask_for_metrics_that_there_are():
+    """The adapter makes each of the metrics an HPA wants, from one that the service has; KEDA asks for one directly."""
+    rules = yaml.safe_load((KUBERNETES / "overlays/autoscaling/prometheus-adapter.yaml").read_text())["rules"]
+    made = {rule["name"]["as"] for rule in rules}
+    for name in ("autoscaling", "autoscaling-requests"):
+        (metric,) = of_kind(overlay(name), "HorizontalPodAutoscaler")["spec"]["metrics"]
+        assert metric["pods"]["metric"]["name"] in made
+    (trigger,) = of_kind(overlay("autoscaling-keda"), "ScaledObject")["spec"]["triggers"]
+    assert all(isinstance(value, str) for value in trigger["metadata"].values())
+    asked = [rule["seriesQuery"] for rule in rules] + [trigger["metadata"]["query"]]
+    for query in asked:
+        assert set(re.findall(r"asr_\w+", query)) <= metric_names()
+    (target,) = of_kind(overlay("autoscaling"), "HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert 1 <= int(target["pods"]["target"]["averageValue"]) <= 5
+    assert trigger["metadata"]["threshold"] == target["pods"]["target"]["averageValue"]
+
+
+def test_prometheus_finds_the_service():
+    """The monitor's selector means the Service, its port and its address."""
+    objects = overlay("autoscaling")
+    monitor, service = of_kind(objects, "ServiceMonitor")["spec"], of_kind(objects, "Service")
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["jobLabel"] in service["metadata"]["labels"]
+    (endpoint,) = monitor["endpoints"]
+    assert (endpoint["port"], endpoint["path"]) == (service["spec"]["ports"][0]["name"], "/metrics")
+
+
+def test_a_model_in_the_image_needs_neither_volume_nor_job(tmp_path):
+    """With that component nothing is fetched, and nothing refers to what is gone."""
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "resources": [relative(tmp_path, KUBERNETES / "overlays/gpu")],
+                "components": [relative(tmp_path, KUBERNETES / "components/model-in-image")],
+            }
+        )
+    )
+    objects = rendered(tmp_path)
+    pod = pod_of(objects)
+    assert not {"Job", "PersistentVolumeClaim"} & {each["kind"] for each in objects}
+    assert not pod.get("initContainers")
+    assert {each["name"] for each in pod["volumes"]} == {each["name"] for each in pod["containers"][0]["volumeMounts"]}
+    for each in objects:
+        kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
+
+
+def relative(start: Path, target: Path) -> str:
+    """Kustomize takes no absolute path."""
+    return "/".join([".."] * (len(start.resolve().parts) - 1) + list(target.resolve().parts[1:]))
