@@ -38,6 +38,7 @@ _COMMANDS: Final = {
     "serve": _Entry("Serve over HTTP until Ctrl-C or SIGTERM.", "asr_service.cli.serve", "serve_command"),
     "models": _Entry("List, fetch and verify models.", "asr_service.cli.models", "models_app"),
     "doctor": _Entry("Look for what is wrong, and name its cure.", "asr_service.cli.doctor", "doctor_command"),
+    "health": _Entry("Ask the running service whether it is ready.", "asr_service.cli.health", "health_command"),
     "settings": _Entry("Print every setting and its value.", "asr_service.cli.settings", "settings_command"),
     "openapi": _Entry("Print the API's OpenAPI document.", "asr_service.cli.openapi", "openapi_command"),
 }
