@@ -62,8 +62,13 @@ def problem(error: AsrError) -> Response:
 
 def _response(status: int, message: str, code: str, param: str | None, headers: Mapping[str, str]) -> Response:
     metrics.FAILURES.labels(code).inc()
-    body = {"error": {"message": message, "type": kind_of(status), "param": param, "code": code}}
-    return Response(json.dumps(body, ensure_ascii=False), status, headers=dict(headers), media_type="application/json")
+    body = json.dumps(error_body(status, message, code, param), ensure_ascii=False)
+    return Response(body, status, headers=dict(headers), media_type="application/json")
+
+
+def error_body(status: int, message: str, code: str, param: str | None) -> dict[str, dict[str, str | None]]:
+    """Every failure's body, whoever answers it."""
+    return {"error": {"message": message, "type": kind_of(status), "param": param, "code": code}}
 
 
 def kind_of(status: int) -> str:

@@ -39,6 +39,9 @@ _COMMANDS: Final = {
     "models": _Entry("List, fetch and verify models.", "asr_service.cli.models", "models_app"),
     "doctor": _Entry("Look for what is wrong, and name its cure.", "asr_service.cli.doctor", "doctor_command"),
     "health": _Entry("Ask the running service whether it is ready.", "asr_service.cli.health", "health_command"),
+    "render": _Entry(
+        "Write Nginx' configuration and the like from the settings.", "asr_service.cli.render", "render_app"
+    ),
     "settings": _Entry("Print every setting and its value.", "asr_service.cli.settings", "settings_command"),
     "openapi": _Entry("Print the API's OpenAPI document.", "asr_service.cli.openapi", "openapi_command"),
 }

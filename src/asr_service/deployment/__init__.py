@@ -1,0 +1,6 @@
+"""Files for the programs around the service, made from its settings, so that none of them says it differently."""
+
+from asr_service.deployment.files import RenderedFile, write_files
+from asr_service.deployment.nginx import NginxOptions, nginx_files
+
+__all__ = ["NginxOptions", "RenderedFile", "nginx_files", "write_files"]

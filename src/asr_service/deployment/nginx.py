@@ -1,0 +1,113 @@
+"""Nginx' configuration: TLS, the slots of a machine or the machines of a service, and every failure in one shape."""
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asr_service.api.problems import error_body
+from asr_service.deployment.files import RenderedFile, fill
+from asr_service.deployment.site import Site
+from asr_service.errors import ConfigurationError
+from asr_service.settings import Settings
+
+FILE_NAME: Final = "asr-service.conf"
+_HTTP2_DIRECTIVE_SINCE: Final = (1, 25, 1)
+_LOOPBACK: Final = ("127.0.0.1", "::1")
+
+_HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+_ADDRESS: Final = re.compile(rf"{_HOST}:\d{{1,5}}|unix:/[\w./-]+")
+_SERVER_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_PATH: Final = re.compile(r"/[\w./@+-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NginxOptions:
+    """What the service's settings do not know."""
+
+    server_name: str
+    """The name that clients call, and that the certificate is for."""
+    certificate: Path
+    certificate_key: Path
+    upstreams: tuple[str, ...] = ()
+    """Machines (`host:port` each) in place of this machine's slots."""
+    private_listen: str | None = None
+    """`host:port` of a machine that stands behind another Nginx: plain HTTP there, and no limits by client."""
+    inside: tuple[str, ...] = _LOOPBACK
+    """Addresses and networks that may read /metrics and /health; with `private_listen`, that may call at all."""
+    version: str = "1.22"
+    """The Nginx that it is for. From 1.25.1 on HTTP/2 has a directive of its own."""
+    http_port: int = 80
+    https_port: int = 443
+    ipv6: bool = True
+    requests_per_s: int = 20
+    """Requests that one client address may begin a second, in the long run; three times as many at once."""
+    connections: int = 64
+    """Requests that one client address may have open."""
+    access_log: Path = Path("/var/log/nginx/asr-service.access.log")
+
+
+def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile, ...]:
+    """One file, for the http block. Raises ConfigurationError, also where an option would break out of its line."""
+    _check(options)
+    site = Site.of(settings)
+    text = fill(
+        "nginx.conf.j2",
+        o=options,
+        servers=options.upstreams or site.addresses,
+        over_machines=bool(options.upstreams),
+        http2_directive=_version(options.version) >= _HTTP2_DIRECTIVE_SINCE,
+        max_upload_bytes=settings.max_upload_bytes,
+        upload_timeout=_time(settings.upload_timeout_s),
+        read_timeout=_time(site.timeouts.proxy_s),
+        body=_body,
+    )
+    return (RenderedFile(FILE_NAME, text),)
+
+
+def _body(status: int, code: str, message: str) -> str:
+    """An error's body as Nginx writes a string; in one, `$` would be a variable."""
+    body = json.dumps(error_body(status, message, code, None))
+    if set(body) & set("'$\\"):
+        raise AssertionError(f"not for Nginx: {body}")
+    return f"'{body}'"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds * 1000:.0f}ms"
+
+
+def _version(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d+\.\d+(\.\d+)?\+?", text):
+        raise ConfigurationError(f"--nginx-version={text!r} is not such as 1.22 or 1.26.3", param="--nginx-version")
+    numbers = tuple(int(number) for number in text.rstrip("+").split("."))
+    return (*numbers, 99) if len(numbers) == 2 else numbers  # noqa: PLR2004  # 1.25 is the series' last
+
+
+def _check(options: NginxOptions) -> None:
+    _require(_SERVER_NAME, options.server_name, "--server-name", "a host's name")
+    for path, name in ((options.certificate, "--certificate"), (options.certificate_key, "--certificate-key")):
+        _require(_PATH, str(path), name, "an absolute path without blanks")
+    _require(_PATH, str(options.access_log), "--access-log", "an absolute path without blanks")
+    for address in options.upstreams:
+        _require(_ADDRESS, address, "--upstream", "host:port or unix:/path")
+    if options.private_listen is not None:
+        _require(_ADDRESS, options.private_listen, "--private-listen", "host:port")
+    for network in options.inside:
+        _require_network(network)
+
+
+def _require(form: re.Pattern[str], value: str, option: str, what: str) -> None:
+    if not form.fullmatch(value):
+        raise ConfigurationError(f"{option}={value!r} is not {what}", param=option)
+
+
+def _require_network(network: str) -> None:
+    try:
+        ipaddress.ip_network(network)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--inside={network!r} is no address and no network: {error}", param="--inside"
+        ) from None

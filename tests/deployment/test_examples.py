@@ -1,0 +1,37 @@
+"""The files of deploy/ are what `asr-service render` makes of the commands in deploy/README.md."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+COMMANDS = re.findall(
+    r"^((?:ASR_\S+ )*)asr-service (render .*)$", (ROOT / "deploy/README.md").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("environ", "arguments"), COMMANDS)
+def test_the_files_are_as_the_command_makes_them(environ, arguments, tmp_path):
+    """A change of a template or of a setting's default shows in deploy/: run the commands of deploy/README.md again."""
+    command = [sys.executable, "-c", "from asr_service.cli import main; main()", *shlex.split(arguments)]
+    folder = Path(command[-1])
+    command[-1] = str(tmp_path)
+    settings = dict(pair.split("=", 1) for pair in shlex.split(environ))
+    subprocess.run(command, env=os.environ | settings, cwd=tmp_path, check=True, timeout=60)
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert made
+    for name, text in made.items():
+        assert (ROOT / folder / name).read_text() == text, f"run: {environ}asr-service {arguments}"
+
+
+def test_every_made_file_has_its_command():
+    """Nothing under deploy/ claims to be made that no command makes."""
+    folders = {shlex.split(arguments)[-1] for _, arguments in COMMANDS}
+    files = (path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".md")
+    made = {str(path.parent.relative_to(ROOT)) for path in files if "Made by `asr-service render" in path.read_text()}
+    assert made == folders

@@ -1,0 +1,56 @@
+"""Nginx' file, as text. tests/nginx has a real Nginx."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr_service.deployment import NginxOptions, nginx_files
+from asr_service.errors import ConfigurationError
+from asr_service.settings import load_settings
+
+PLAIN = NginxOptions(server_name="asr.example.com", certificate=Path("/c.pem"), certificate_key=Path("/k.pem"))
+
+
+def text_of(options: NginxOptions = PLAIN, **settings: Any) -> str:
+    (file,) = nginx_files(load_settings({}, **{"devices": "cpu,cpu"} | settings), options)
+    return file.text
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--server-name", {"server_name": "a;b"}),
+        ("--certificate", {"certificate": Path("/etc/cert pem")}),
+        ("--certificate", {"certificate": Path("relative.pem")}),
+        ("--certificate-key", {"certificate_key": Path("/etc/{}")}),
+        ("--upstream", {"upstreams": ("gpu-1",)}),
+        ("--upstream", {"upstreams": ("gpu-1:80", "gpu-2:80 backup")}),
+        ("--private-listen", {"private_listen": "10.0.0.1:80; root /"}),
+        ("--inside", {"inside": ("10.0.0.0/99",)}),
+        ("--inside", {"inside": ("all",)}),
+        ("--nginx-version", {"version": "new"}),
+        ("--access-log", {"access_log": Path("/var/log/$host")}),
+    ],
+)
+def test_an_option_cannot_break_out_of_its_line(option, values):
+    """What would be other directives, or no file that Nginx takes, is refused by name."""
+    with pytest.raises(ConfigurationError, match=option):
+        text_of(replace(PLAIN, **values))
+
+
+@pytest.mark.parametrize(
+    ("version", "new"), [("1.22", False), ("1.25.0", False), ("1.25.1", True), ("1.25+", True), ("1.26.3", True)]
+)
+def test_http2_is_written_as_the_version_wants_it(version, new):
+    """1.25.1 brought the directive, and later versions warn of the parameter."""
+    text = text_of(replace(PLAIN, version=version))
+    assert ("http2 on;" in text) is new
+    assert (" http2;" in text) is not new
+
+
+def test_the_proxy_waits_longer_than_the_service():
+    """The service's own 504 comes first; a fraction of a second is not lost."""
+    assert "proxy_read_timeout 75500ms;" in text_of(request_timeout_s=60.5)
+    assert "proxy_read_timeout 315s;" in text_of()

@@ -1,0 +1,40 @@
+"""What the settings say of a machine, as files for it need to know."""
+
+import pytest
+
+from asr_service.deployment.site import Site
+from asr_service.errors import ConfigurationError
+from asr_service.serving.timeouts import Timeouts
+from asr_service.settings import load_settings
+
+
+def site(**settings: object) -> Site:
+    return Site.of(load_settings({}, **settings))
+
+
+def test_slots_are_the_devices_named_even_those_this_machine_has_not():
+    """One source of truth, ASR_DEVICES; each of several slots has the socket that the service makes."""
+    found = site(devices="cuda:0, cuda:1,cuda:1", socket_dir="/srv/run")
+    assert found.n_slots == 3
+    assert found.addresses == tuple(f"unix:/srv/run/slot-{slot}.sock" for slot in range(3))
+    assert site(devices="cpu,cpu").addresses[0] == "unix:/run/asr-service/slot-0.sock"
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1:8100"), ("0.0.0.0", "127.0.0.1:8100"), ("::", "[::1]:8100"), ("gpu-1", "gpu-1:8100")],
+)
+def test_a_single_slot_is_where_the_service_listens(host, address):
+    """An address that means all of the machine's is called by the machine's own."""
+    assert site(devices="cpu", host=host, port=8100).addresses == (address,)
+
+
+def test_the_times_are_those_of_the_service():
+    assert site(devices="cpu", request_timeout_s=60).timeouts == Timeouts.for_request(60)
+
+
+@pytest.mark.parametrize("settings", [{"devices": "cpu", "port": 0}, {"devices": "gpu:0"}, {"devices": "cpu,,cpu"}])
+def test_what_no_file_can_say_is_refused(settings):
+    """A port that is not known yet, a device that is none."""
+    with pytest.raises(ConfigurationError):
+        site(**settings)
