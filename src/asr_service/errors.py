@@ -9,6 +9,11 @@
     │   ├── UploadTooLarge           more bytes than ASR_MAX_UPLOAD_BYTES
     │   ├── AudioTooLong             more seconds than ASR_MAX_AUDIO_S
     │   ├── UploadTooSlow            the body stopped coming
+    │   ├── MissingKey               the service asks for an API key, and none came
+    │   ├── WrongKey                 a key came that is none of ours
+    │   ├── KeyLimitReached          the key uses as much as it may; try again after `retry_after_s`
+    │   │   ├── ConcurrencyLimit     as many requests are open as may be
+    │   │   └── AudioLimit           as many seconds of audio were transcribed as may be
     │   ├── UnsupportedAudio         not audio, or not a kind that is taken
     │   └── UndecodableAudio         audio by its looks, and nothing of it decodes
     ├── Unavailable                  try again after `retry_after_s`
@@ -61,6 +66,32 @@ class AudioTooLong(RequestError):
 
 class UploadTooSlow(RequestError):
     code = "upload_too_slow"
+
+
+class MissingKey(RequestError):
+    code = "missing_api_key"
+
+
+class WrongKey(RequestError):
+    code = "invalid_api_key"
+
+
+class KeyLimitReached(RequestError):
+    """The caller's own limit. `retry_after_s` is at least 1."""
+
+    code = "key_limit_reached"  # its kinds have their own
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = max(retry_after_s, 1.0)
+
+
+class ConcurrencyLimit(KeyLimitReached):
+    code = "concurrency_limit_reached"
+
+
+class AudioLimit(KeyLimitReached):
+    code = "audio_limit_reached"
 
 
 class UnsupportedAudio(RequestError):

@@ -38,6 +38,11 @@ QUEUE_AGE = Gauge(
 )
 INFLIGHT = Gauge("asr_inflight_requests", "Requests being worked on.", ["slot"], multiprocess_mode="livesum")
 SLOT_READY = Gauge("asr_slot_ready", "1 while the slot takes requests.", ["slot"], multiprocess_mode="livemax")
+KEY_REQUESTS = Counter("asr_key_requests_total", "Requests answered, by the API key's name.", ["key", "code"])
+KEY_AUDIO_SECONDS = Counter("asr_key_audio_seconds_total", "Seconds of audio taken in, by the API key's name.", ["key"])
+KEY_LIMITED = Counter(
+    "asr_key_limited_total", "Requests refused for a limit of their API key: requests, audio.", ["key", "limit"]
+)
 BATCH_SIZE = Histogram(
     "asr_batch_size", "Windows in one call of the model.", ["stage"], buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 )

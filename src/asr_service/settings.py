@@ -2,12 +2,13 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from asr_service.errors import ConfigurationError
@@ -18,6 +19,15 @@ ENV_FILE = ".env"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
+
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+
+
+def _check_origins(given: str) -> str:
+    for origin in given.split(","):
+        if origin.strip() != "*" and not _ORIGIN.fullmatch(origin.strip()):
+            raise ValueError(f"{origin.strip()!r} is no origin such as https://app.example.com, in lower case, or *")
+    return given
 
 
 class Settings(BaseSettings):
@@ -95,6 +105,27 @@ class Settings(BaseSettings):
     """Speech probability above which a moment is speech."""
     min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] = 500
     """Silence that ends a stretch of speech."""
+
+    # -- who may call
+    api_keys: SecretStr | None = None
+    """Keys that callers must show, as entries `NAME:sha256:HASH` with commas between them; `asr-service keys new NAME`
+    makes them. Without keys, here or in the file, the service is open to all who reach it."""
+    api_keys_file: Path | None = None
+    """A file of further entries, one a line; `#` begins a comment. Read again on SIGHUP."""
+    metrics_need_key: bool = False
+    """Ask for a key at /metrics too. /health, /docs and /openapi.json are open in any case."""
+    key_concurrent_requests: PositiveInt | None = None
+    """Requests that one key may have open at a time, in all slots of this machine; past it the answer is 429.
+    `concurrent_requests=` in a key's entry sets another number, or `none`."""
+    key_audio_s_per_minute: PositiveSeconds | None = None
+    """Seconds of audio that one key may have transcribed a minute, in all slots of this machine; past it the answer is
+    429. `audio_s_per_minute=` in a key's entry sets another number, or `none`."""
+    key_usage_dir: Path | None = None
+    """Where the slots keep together what each key uses, best on tmpfs; by default a directory beside the sockets.
+    Emptied at start."""
+    cors_origins: Annotated[str, AfterValidator(_check_origins)] | None = None
+    """Web pages that may call from a browser: origins such as `https://app.example.com`, with commas between them, or
+    `*` for all. By default none."""
 
     # -- bounds
     max_upload_bytes: PositiveInt = 2 * 1024**3

@@ -6,12 +6,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_service import __version__
+from asr_service.access.keys import read_keys
 from asr_service.api import probes, transcribe
+from asr_service.api.authentication import Authentication
 from asr_service.api.body_limit import BodyLimit
-from asr_service.api.documentation import pages
+from asr_service.api.browsers import SafeHeaders, open_to_origins
+from asr_service.api.documentation import DOCUMENTED_KEYS, pages
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
 from asr_service.api.request_log import RequestLog
 from asr_service.engine.devices import Slot
@@ -30,10 +33,7 @@ class SlotApplication:
         web.state.service = service
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"])
-        limited = BodyLimit(
-            web, max_bytes=service.settings.max_upload_bytes, timeout_s=service.settings.upload_timeout_s
-        )
-        self._app = RequestLog(limited, endpoints=endpoints)
+        self._app = RequestLog(_behind_the_door(web, service.settings), endpoints=endpoints)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
@@ -62,6 +62,14 @@ class SlotApplication:
             await self._service.close()
 
 
+def _behind_the_door(web: ASGIApp, settings: Settings) -> ASGIApp:
+    """From the inside out. Raises ConfigurationError."""
+    limited = BodyLimit(web, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s)
+    keyed = Authentication(limited, ring=read_keys(settings), metrics_need_key=settings.metrics_need_key)
+    # Outside of the keys: a browser asks without one whether it may ask, and shows a page why it was refused.
+    return SafeHeaders(open_to_origins(keyed, settings.cors_origins))
+
+
 def create_app(settings: Settings, slot: Slot, die: Die, *, load: ModelLoader = load_slot_model) -> SlotApplication:
     """Make a slot's application. The model loads once it runs; until then requests are answered 503."""
     return SlotApplication(SpeechService(settings, slot, load, die))
@@ -83,7 +91,8 @@ def web_application() -> FastAPI:
             Exception: on_crash,
         },
     )
-    for router in (transcribe.router, probes.router, pages):
+    web.include_router(transcribe.router, dependencies=DOCUMENTED_KEYS)
+    for router in (probes.router, pages):
         web.include_router(router)
     return web
 

@@ -1,11 +1,15 @@
 """What OpenAPI says of the addresses that read their bodies themselves, and the page that shows it."""
 
+import re
+from base64 import b64encode
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Security
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.responses import FileResponse, HTMLResponse
 
 from asr_service.api.problems import MEANINGS
@@ -14,19 +18,37 @@ from asr_service.formats import FORMATS
 
 pages = APIRouter(include_in_schema=False)
 
+DOCUMENTED_KEYS = (
+    Security(HTTPBearer(auto_error=False, description="An API key, where the service asks for one.")),
+    Security(APIKeyHeader(name="X-API-Key", auto_error=False, description="The same in another header.")),
+)
+"""Dependencies of a route that asks for a key: they tell OpenAPI alone. `api.authentication` does the asking."""
+
 _ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
 
 
 @pages.get("/docs")
 async def docs() -> HTMLResponse:
     """The interactive page, from files in this package's dependencies: it needs no outside network."""
-    return get_swagger_ui_html(
+    page = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="asr-service",
         swagger_js_url="/docs/swagger-ui-bundle.js",
         swagger_css_url="/docs/swagger-ui.css",
         swagger_favicon_url="/docs/favicon-32x32.png",
         swagger_ui_parameters={"validatorUrl": None},  # else it would show the document to a validator on the internet
+    )
+    page.headers["content-security-policy"] = _policy(bytes(page.body))
+    return page
+
+
+def _policy(page: bytes) -> str:
+    """Let the page run the one script that stands in it, and what is served beside it; its script writes styles."""
+    scripts = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = " ".join(f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts)
+    return (
+        f"default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
 
@@ -62,7 +84,7 @@ def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
                 "description": "The transcript, in the format asked for",
                 "content": {_bare(fmt.media_type): {} for fmt in FORMATS.values() if fmt.name != "json"},
             },
-            **error_responses(400, 408, 413, 415, 422, 500, 503, 504),
+            **error_responses(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504),
         },
         "openapi_extra": {
             "parameters": [

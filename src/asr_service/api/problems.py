@@ -10,19 +10,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service import errors, metrics
-from asr_service.errors import AsrError, Unavailable
+from asr_service.errors import AsrError, KeyLimitReached, MissingKey, Unavailable, WrongKey
 
 log = structlog.get_logger(__name__)
 
 STATUS: Mapping[type[AsrError], int] = {
     errors.RequestError: 400,
     errors.MalformedRequest: 400,
+    errors.MissingKey: 401,
+    errors.WrongKey: 403,
     errors.UploadTooSlow: 408,
     errors.UploadTooLarge: 413,
     errors.AudioTooLong: 413,
     errors.UnsupportedAudio: 415,
     errors.InvalidParameter: 422,
     errors.UndecodableAudio: 422,
+    errors.KeyLimitReached: 429,
+    errors.ConcurrencyLimit: 429,
+    errors.AudioLimit: 429,
     errors.ClientGone: 499,  # Nginx's number for it; nobody reads it but the log
     errors.InferenceFailed: 500,
     errors.Unavailable: 503,
@@ -34,18 +39,22 @@ STATUS: Mapping[type[AsrError], int] = {
 
 MEANINGS: Mapping[int, str] = {
     400: "The form cannot be read",
+    401: "No API key, where one is asked for",
+    403: "A wrong API key",
     404: "No such address",
     405: "No such method here",
     408: "The upload stopped coming",
     413: "The upload is too large, or the recording too long",
     415: "Not audio, or not a kind of audio that is taken",
     422: "A parameter is refused, or nothing of the recording decodes",
+    429: "The key's own limit is reached: try again after Retry-After seconds",
     500: "The model failed on this recording",
     503: "Saturated, loading or draining: try again after Retry-After seconds",
     504: "The answer took longer than ASR_REQUEST_TIMEOUT_S",
 }
 
 
+_CHALLENGE = 'Bearer realm="asr-service"'
 UNEXPECTED = "an unexpected error; the service's log has it"
 
 
@@ -56,8 +65,19 @@ def status_of(error: AsrError) -> int:
 def problem(error: AsrError) -> Response:
     """Answer with the error, in the shape that OpenAI's clients know."""
     status = status_of(error)
-    headers = {"retry-after": str(math.ceil(error.retry_after_s))} if isinstance(error, Unavailable) else {}
-    return _response(status, error.message, error.code, error.param, headers)
+    return _response(status, error.message, error.code, error.param, _headers(error))
+
+
+def _headers(error: AsrError) -> Mapping[str, str]:
+    match error:
+        case Unavailable() | KeyLimitReached():
+            return {"retry-after": str(math.ceil(error.retry_after_s))}
+        case MissingKey():
+            return {"www-authenticate": _CHALLENGE}
+        case WrongKey():
+            return {"www-authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+        case _:
+            return {}
 
 
 def _response(status: int, message: str, code: str, param: str | None, headers: Mapping[str, str]) -> Response:

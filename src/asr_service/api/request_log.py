@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr_service import metrics
+from asr_service.api.authentication import caller_of
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,17 @@ class RequestLog:
         endpoint = path if path in self._endpoints else "other"
         metrics.REQUESTS.labels(endpoint, str(status)).inc()
         metrics.REQUEST_DURATION.labels(endpoint).observe(lasted_s)
+        caller = caller_of(scope)
+        if caller is not None:
+            metrics.KEY_REQUESTS.labels(caller.name, str(status)).inc()
+        named = {} if caller is None else {"key": caller.name}
         # Quoted, since an address may hold line ends and what terminals obey.
         write = log.debug if path in _QUIET else log.info
-        write("request", method=scope["method"], path=quote(path[:200]), status=status, seconds=round(lasted_s, 3))
+        write(
+            "request",
+            method=scope["method"],
+            path=quote(path[:200]),
+            status=status,
+            seconds=round(lasted_s, 3),
+            **named,
+        )

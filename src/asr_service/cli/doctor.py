@@ -10,7 +10,14 @@ from rich.text import Text
 
 from asr_service.cli.doctor_findings import Finding, Level
 from asr_service.cli.doctor_gpu import check_devices, check_libraries, check_memory
-from asr_service.cli.doctor_machine import check_address, check_limits, check_python, check_settings, check_spool
+from asr_service.cli.doctor_machine import (
+    check_address,
+    check_keys,
+    check_limits,
+    check_python,
+    check_settings,
+    check_spool,
+)
 from asr_service.cli.doctor_model import (
     are_here,
     check_decoder,
@@ -36,8 +43,8 @@ def doctor_command(
 ) -> None:
     r"""Look for what is wrong with this machine and its settings, and name the cure.
 
-    Python, settings, GPUs, CUDA's libraries, memory, the model's files, disks, the address, limits, the decoder, and a
-    trial run of the model. Fetches nothing.
+    Python, settings, GPUs, CUDA's libraries, memory, the model's files, disks, the address, API keys, limits,
+    the decoder, and a trial run of the model. Fetches nothing.
 
     \b
     Examples:
@@ -75,6 +82,7 @@ def _examine(*, quick: bool) -> Iterator[Finding]:
     yield from check_model_disk(settings, models)
     yield from check_spool(settings)
     yield from check_address(settings, devices)
+    yield from check_keys(settings)
     yield from check_limits()
     of_decoder = check_decoder(settings)
     yield from of_decoder

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from asr_service import __version__
+from asr_service.access.keys import read_keys
 from asr_service.cli.doctor_findings import Finding, failure, gigabytes, ok, warning
 from asr_service.engine.devices import Device
 from asr_service.errors import ConfigurationError
@@ -84,6 +85,20 @@ def _is_ourselves(settings: Settings) -> bool:
         return False
     finally:
         connection.close()
+
+
+def check_keys(settings: Settings) -> list[Finding]:
+    """See that the keys can be read, and that a service which others reach asks for one."""
+    try:
+        n_keys = len(read_keys(settings))
+    except ConfigurationError as error:
+        return [failure("keys", error.message, "correct ASR_API_KEYS or ASR_API_KEYS_FILE")]
+    if n_keys:
+        return [ok("keys", f"{n_keys} may call")]
+    if settings.host in {"127.0.0.1", "::1", "localhost"}:
+        return [ok("keys", f"none: whoever reaches {settings.host} may call")]
+    told = f"the service listens on {settings.host} without keys: whoever reaches it may call"
+    return [warning("keys", told, "`asr-service keys new NAME` makes a key; or have a proxy ask for one")]
 
 
 def check_limits() -> list[Finding]:

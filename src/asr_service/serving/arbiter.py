@@ -11,7 +11,8 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.sock import TCP6Socket, TCPSocket
 
-from asr_service.errors import StartupError
+from asr_service.access.keys import read_keys
+from asr_service.errors import ConfigurationError, StartupError
 from asr_service.metrics import SLOT_READY, WORKER_RESTARTS
 from asr_service.serving.board import SlotState
 from asr_service.serving.logger import name_process
@@ -94,6 +95,11 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
     # -- signals
 
     def handle_hup(self) -> None:
+        try:
+            read_keys(self.plan.settings)  # else no worker would come up again
+        except ConfigurationError as error:
+            log.error("There is no reload: the API keys are wrong.", reason=error.message)  # noqa: TRY400
+            return
         self._reload.begin()
 
     def handle_ttin(self) -> None:

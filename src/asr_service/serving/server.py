@@ -8,13 +8,14 @@ from pathlib import Path
 
 import structlog
 
+from asr_service.access.keys import read_keys
 from asr_service.engine.devices import Slot, device_environment, discover_gpus, parse_devices
 from asr_service.logs import configure_logs
 from asr_service.serving.board import SlotBoard
 from asr_service.serving.logger import name_process
 from asr_service.serving.multiprocess import share_metrics
 from asr_service.serving.plan import AppFactory, Die, Plan, SlotApp
-from asr_service.serving.sockets import claim_directory, run_directory, tcp_listener
+from asr_service.serving.sockets import claim_directory, is_loopback, run_directory, tcp_listener, url_of
 from asr_service.serving.systemd import Notifier
 from asr_service.serving.timeouts import Timeouts, Tuning
 from asr_service.settings import Settings
@@ -54,6 +55,7 @@ def serve(
         from asr_service.serving.application import run_master  # noqa: PLC0415
 
         log.info("starting", slots=[str(slot.device) for slot in plan.slots], addresses=plan.addresses)
+        _warn_where_open(plan)
         code = run_master(plan, notifier=Notifier(), on_ready=on_ready)
         log.info("stopped", exit_code=code)
         return code
@@ -61,6 +63,7 @@ def serve(
 
 def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held: ExitStack) -> Plan:
     """Take what only one service may have; `held` gives it back."""
+    read_keys(settings)  # a mistake in them is told here, not by a worker
     gpus = discover_gpus()
     slots = tuple(Slot(index, device) for index, device in enumerate(parse_devices(settings.devices, gpus)))
     directory = run_directory(settings)
@@ -83,6 +86,14 @@ def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held
         listener=listener,
         directory=None if listener else directory,
     )
+
+
+def _warn_where_open(plan: Plan) -> None:
+    if plan.listener is not None and not is_loopback(plan.listener) and not read_keys(plan.settings):
+        log.warning(
+            "No API keys are set: whoever reaches this address may use the service. `asr-service keys new` makes one.",
+            address=url_of(plan.listener),
+        )
 
 
 def _hold_metrics(directory: Path, held: ExitStack) -> None:

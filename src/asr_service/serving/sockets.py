@@ -7,6 +7,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -39,6 +40,11 @@ def tcp_listener(host: str, port: int) -> socket.socket:
 def url_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Whether only this machine reaches it."""
+    return ip_address(listener.getsockname()[0].split("%")[0]).is_loopback
 
 
 def run_directory(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:

@@ -1,0 +1,97 @@
+"""What browsers are told of an answer, and which pages may call."""
+
+import httpx
+import pytest
+
+from api.live import ALL, serving, tone
+from asr_service.access.keys import entry, new_secret
+
+SECRET = new_secret()
+APP, OTHER = "https://app.example.com", "https://other.example.com"
+
+
+@pytest.fixture(scope="module")
+def opened():
+    with serving(cors_origins=f"{APP}, http://localhost:5173", api_keys=entry("page", SECRET)) as live:
+        yield live
+
+
+def preflight(live, origin: str, headers: str = "authorization,x-api-key,idempotency-key,content-type"):
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": headers}
+    return httpx.options(f"{live.url}/transcribe", headers={"origin": origin, **asked})
+
+
+def test_a_page_of_a_named_origin_may_call(opened):
+    """Its preflight passes without a key, its answers and refusals can be read, and no cookie is asked for."""
+    allowed = preflight(opened, APP)
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, APP)
+    for headers, status in (({"authorization": f"Bearer {SECRET}"}, 200), ({}, 401)):
+        answer = httpx.post(
+            f"{opened.url}/transcribe", files={"file": tone()}, data=ALL, headers={"origin": APP, **headers}
+        )
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, APP)
+        assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", [OTHER, "null", APP + ".evil.example", APP.replace("https", "http"), APP + ":444"])
+def test_a_page_of_another_origin_may_not(opened, origin):
+    """Nor one whose name begins alike, nor one without an origin."""
+    assert "access-control-allow-origin" not in preflight(opened, origin).headers
+    answer = httpx.get(f"{opened.url}/health", headers={"origin": origin})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_no_page_may_call_unless_it_is_set(live):
+    """Closed by default."""
+    assert preflight(live, APP).status_code == 405
+    assert not [name for name in live.get("/health").headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/nowhere", "/docs", "/openapi.json", "/transcribe"])
+def test_every_answer_has_the_safe_headers(live, path):
+    """Failures too. What was said is kept by no cache; the documentation's own policy lets its one script run."""
+    answer = live.post() if path == "/transcribe" else live.get(path)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] == "no-store"
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "frame-ancestors 'none'" in policy
+    assert ("script-src 'self' 'sha256-" in policy) == (path == "/docs")
+
+
+HOSTILE = [
+    "../../../../etc/cron.d/x",
+    "/etc/passwd",
+    "C:\\Windows\\x.wav",
+    "x\r\nSet-Cookie: a=b\r\n\r\n<script>",
+    "a.wav\n2026-01-01 [error] forged",
+    "\x1b[31mred\x00.wav",
+    '"; filename="b.wav',
+    "${jndi:ldap://evil}",
+    "é☃" * 50,
+    "a" * 3000,
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_files_name_goes_nowhere(live, name, tmp_path, monkeypatch, caplog):
+    """Neither into a path nor a header nor an answer nor a line of the log, with or without a failure."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for audio, fields in ((tone(0.1), ALL), (b"no audio", ALL), (tone(0.1), {"beam_size": "x"})):
+        head = b'--xx\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n' % name.encode()
+        rest = b"".join(
+            b'\r\n--xx\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s' % (key.encode(), value.encode())
+            for key, value in fields.items()
+        )
+        answer = httpx.post(
+            f"{live.url}/transcribe",
+            content=head + audio + rest + b"\r\n--xx--\r\n",
+            headers={"content-type": "multipart/form-data; boundary=xx"},
+        )
+        assert answer.status_code in {200, 400, 415, 422}
+        shown = answer.text + repr(answer.headers.raw) + caplog.text
+        for trace in ("etc", "Windows", "Cookie", "forged", "red", "b.wav", "jndi", "☃", "aaaa"):
+            assert trace not in shown
+    assert not list(tmp_path.iterdir())
