@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import struct
 import sys
 import tempfile
 import threading
@@ -67,6 +68,7 @@ def test_a_recording_of_any_form_comes_out_as_its_sound(form):
     assert likeness(samples, media.warble(2)) > 0.95
     assert audio.warnings == ()
     assert audio.n_samples == len(samples)
+    assert audio.announced_s == pytest.approx(2, abs=0.2)
 
 
 @pytest.mark.parametrize(
@@ -379,6 +381,8 @@ class TakenOver:
         pytest.param([(b"S", bytes(64_000))] * 3, AudioTooLong, id="samples-without-end"),
         pytest.param([(b"S", bytes(64)), (b"O", b"{}")], UndecodableAudio, id="nonsense"),
         pytest.param([(b"R", b"")], UndecodableAudio, id="out-of-turn"),
+        pytest.param([(b"L", bytes(4))], UndecodableAudio, id="no-length"),
+        pytest.param([(b"L", struct.pack("<d", float("nan")))], UndecodableAudio, id="not-a-length"),
     ],
 )
 def test_a_child_that_was_taken_over_costs_one_request(frames, error):

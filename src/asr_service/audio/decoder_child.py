@@ -50,7 +50,7 @@ def _keep_only(inherited: Inheritance) -> None:
 
 def _decode(limits: DecodeLimits) -> Outcome:
     try:
-        return decoder_media.decode(_Upload(_UPLOAD), limits, _send_samples)
+        return decoder_media.decode(_Upload(_UPLOAD), limits, _send_samples, _send_length)
     except MemoryError:
         return Outcome("undecodable", "decoding it takes more memory than one file may have")
 
@@ -63,6 +63,10 @@ def _send(kind: bytes, payload: bytes) -> None:
 
 def _send_samples(samples: bytes) -> None:
     _send(decoder_protocol.SAMPLES, samples)
+
+
+def _send_length(seconds: float) -> None:
+    _send(decoder_protocol.LENGTH, decoder_protocol.length_payload(seconds))
 
 
 class _Upload:

@@ -57,6 +57,7 @@ _TAKEN: Final = "send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, 
 
 _Log = tuple[int, str, str]
 Emit = Callable[[bytes], object]
+Announce = Callable[[float], object]
 
 
 class Refused(Exception):
@@ -68,14 +69,15 @@ class Refused(Exception):
         self.message = message
 
 
-def decode(source: decoder_sniff.Source, limits: DecodeLimits, emit: Emit) -> Outcome:
+def decode(source: decoder_sniff.Source, limits: DecodeLimits, emit: Emit, announce: Announce) -> Outcome:
     """Give `emit` the first audio stream as 16 kHz mono s16le, piece by piece, at most MAX_PAYLOAD_BYTES each.
 
+    `announce` gets the seconds that it seems to last, where they can be told beforehand: a header's word, or a guess.
     Whatever the bytes are, the outcome says it; only MemoryError leaves.
     """
     try:
         with av.logging.Capture(local=False) as logs:
-            return _Decoding(source, limits, emit, logs).run()
+            return _Decoding(source, limits, emit, logs).run(announce)
     except Refused as refused:
         return Outcome(refused.verdict, refused.message)
 
@@ -93,12 +95,13 @@ class _Decoding:
         self._tick_s = 0.0
         self._cut = False
 
-    def run(self) -> Outcome:
+    def run(self, announce: Announce) -> Outcome:
         container = self._open()
         stream = _first_audio(container)
         self._tick_s = float(stream.time_base or 0)
         announced_s = self._announced_s(container, stream)
         self._refuse_if_long(announced_s or 0.0)
+        _announce(announced_s, container, announce)
         kind = container.format.name
         loss = LossMeter(timestamps=kind not in _BARE_STREAMS, gaps_are_loss=kind in _GAPS_ARE_LOSS)
         self._stream(container, stream, loss)
@@ -231,6 +234,13 @@ class _Decoding:
         most_s = self._limits.max_audio_s
         if seconds > most_s:
             raise Refused("too_long", f"the recording is longer than the limit of {most_s:g} s; send it in parts")
+
+
+def _announce(announced_s: float | None, container: InputContainer, announce: Announce) -> None:
+    """FFmpeg's guess from the bitrate is no ground for a warning, and good enough to show how far along one is."""
+    seconds = announced_s if announced_s is not None else (container.duration or 0) / av.time_base
+    if seconds > 0:
+        announce(seconds)
 
 
 def _first_audio(container: InputContainer) -> AudioStream:

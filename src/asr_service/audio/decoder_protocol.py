@@ -4,13 +4,15 @@ Service and server talk over a socket that keeps packets apart. The service send
 it: a file, and a channel for its child. The server answers each such order, in their order, with STARTED and the
 child's pidfd beside it, or with REFUSED; says ENDED for each child that has ended; and began with READY.
 
-On its channel, a stream, a child sends frames: a kind (1 byte), a length (4 bytes, little-endian), a payload. SAMPLES
-as often as it likes (16 kHz mono s16le), and OUTCOME (JSON) last. A channel that ends without one is a child that died.
+On its channel, a stream, a child sends frames: a kind (1 byte), a length (4 bytes, little-endian), a payload. LENGTH at
+most once, ahead of the samples (how long the recording seems to be, seconds as a float64), SAMPLES as often as it likes
+(16 kHz mono s16le), and OUTCOME (JSON) last. A channel that ends without one is a child that died.
 
 Standard library only: the server imports this and must stay small.
 """
 
 import json
+import math
 import struct
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
@@ -24,6 +26,7 @@ STARTED: Final = b"C"
 REFUSED: Final = b"E"
 ENDED: Final = b"X"
 
+LENGTH: Final = b"L"
 SAMPLES: Final = b"S"
 OUTCOME: Final = b"O"
 
@@ -31,6 +34,7 @@ _PACKET: Final = struct.Struct("<cii")
 PACKET_BYTES: Final = _PACKET.size
 _HEADER: Final = struct.Struct("<cI")
 HEADER_BYTES: Final = _HEADER.size
+_SECONDS: Final = struct.Struct("<d")
 
 Verdict = Literal["decoded", "unsupported", "undecodable", "too_long"]
 
@@ -122,3 +126,17 @@ def parse_header(header: bytes) -> tuple[bytes, int]:
     if length > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a frame of {length} bytes")
     return kind, length
+
+
+def length_payload(seconds: float) -> bytes:
+    return _SECONDS.pack(seconds)
+
+
+def parse_length(payload: bytes) -> float:
+    """Seconds. Raises ValueError: no length of anything."""
+    if len(payload) != _SECONDS.size:
+        raise ValueError("a length of the wrong size")
+    seconds: float = _SECONDS.unpack(payload)[0]
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"a length of {seconds} s")
+    return seconds

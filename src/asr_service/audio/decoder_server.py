@@ -114,7 +114,7 @@ def _warm_up(limits: DecodeLimits) -> None:
     pcm = bytes(8_000)
     form = struct.pack("<HHIIHH", 1, 2, 8_000, 32_000, 4, 16)
     wav = b"RIFF" + struct.pack("<I", 36 + len(pcm)) + b"WAVEfmt " + struct.pack("<I", 16) + form
-    outcome = decoder_media.decode(io.BytesIO(wav + b"data" + struct.pack("<I", len(pcm)) + pcm), limits, len)
+    outcome = decoder_media.decode(io.BytesIO(wav + b"data" + struct.pack("<I", len(pcm)) + pcm), limits, len, float)
     outcome.to_bytes()
 
 

@@ -60,6 +60,8 @@ class DecodedAudio:
         self._failure: RequestError | Unavailable | None = None
         self.n_samples = 0
         """Read so far."""
+        self.announced_s: float | None = None
+        """Seconds that the recording seems to last, known once samples are read: by its header, or a guess."""
         self.decode_s = 0.0
         """Wall seconds waited for samples so far: for turns, for the child's start and for its decoding."""
 
@@ -138,6 +140,9 @@ class DecodedAudio:
             self._n_received += len(payload) // BYTES_PER_SAMPLE
             if self._n_received > self._most_samples:  # the child counts too, if it is still ours
                 raise AudioTooLong("the recording is longer than its limit")
+            return
+        if kind == decoder_protocol.LENGTH:
+            self.announced_s = _parse_length(payload)
             return
         outcome = _parse_outcome(kind, payload)
         if outcome.verdict != "decoded":
@@ -224,6 +229,13 @@ class DecoderPool:
         if lost.was_ready:
             with contextlib.suppress(Unavailable):  # the next file tries again
                 self._serving()
+
+
+def _parse_length(payload: bytes) -> float:
+    try:
+        return decoder_protocol.parse_length(payload)
+    except ValueError as error:
+        raise ChildLost("the decoder spoke nonsense") from error
 
 
 def _parse_outcome(kind: bytes, payload: bytes) -> Outcome:
