@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import OpenAI
+from openai.resources.audio import Audio
 
 from speech import RECORDINGS, SPEECH, WORDLESS, Recording, word_error_rate
 
@@ -159,3 +161,53 @@ def test_lines_come_as_the_segments_are_known(url: str) -> None:
     assert [line["type"] for line in lines] == ["segment"] * (len(lines) - 1) + ["transcript"]
     assert "".join(line["text"] for line in lines[:-1]).strip() == lines[-1]["text"]
     assert recording.wer(lines[-1]["text"]) <= recording.base_wer + SLACK
+
+
+@pytest.fixture
+def audio(url: str) -> Iterator[Audio]:
+    """OpenAI's own client."""
+    with OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
+        yield client.audio
+
+
+def test_openais_client_gets_text_words_and_segments(audio: Audio) -> None:
+    """verbose_json of real speech: the words are the text, in order, within their segments' times."""
+    recording = RECORDINGS["en-wizard"]
+    answer = audio.transcriptions.create(
+        model="base",
+        file=recording.path,
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+        temperature=0,
+    )
+    assert answer.language == "english"
+    assert answer.duration == pytest.approx(recording.seconds, abs=0.1)
+    assert recording.wer(answer.text) <= recording.base_wer + SLACK
+    assert answer.words
+    assert answer.segments
+    assert " ".join(word.word for word in answer.words) == answer.text
+    assert answer.segments[0].start <= answer.words[0].start < answer.words[-1].end <= answer.segments[-1].end
+
+
+def test_openais_client_streams_what_it_gets_whole(audio: Audio) -> None:
+    """The deltas of a recording longer than a window are its text; silence has none, and ends as it must."""
+    recording = RECORDINGS["en-sonnet"]
+    *deltas, done = audio.transcriptions.create(model="whisper-1", file=recording.path, stream=True)
+    assert done.type == "transcript.text.done"
+    assert len(deltas) > 1
+    assert "".join(event.delta for event in deltas if event.type == "transcript.text.delta") == done.text
+    assert recording.wer(done.text) <= recording.base_wer + SLACK
+    (silence,) = audio.transcriptions.create(model="whisper-1", file=next(iter(WORDLESS.values())).path, stream=True)
+    assert silence.type == "transcript.text.done"
+    assert silence.text == ""
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # as the hosted service's
+def test_openais_client_translates(audio: Audio) -> None:
+    """Into English, and says so."""
+    recording = RECORDINGS["es-telemarketers"]
+    answer = audio.translations.create(model="base", file=recording.path, response_format="verbose_json")
+    assert recording.english
+    assert recording.base_english_wer is not None
+    assert word_error_rate(recording.english, answer.text, "en") <= recording.base_english_wer + 2 * SLACK
+    assert answer.language == "english"

@@ -6,6 +6,7 @@
     ├── RequestError                 the caller's to mend
     │   ├── MalformedRequest         the form cannot be read
     │   ├── InvalidParameter         a field's value is refused; `param` names it
+    │   ├── ModelNotFound            another model than the one that is loaded
     │   ├── UploadTooLarge           more bytes than ASR_MAX_UPLOAD_BYTES
     │   ├── AudioTooLong             more seconds than ASR_MAX_AUDIO_S
     │   ├── UploadTooSlow            the body stopped coming
@@ -54,6 +55,10 @@ class MalformedRequest(RequestError):
 
 class InvalidParameter(RequestError):
     code = "invalid_parameter"
+
+
+class ModelNotFound(RequestError):
+    code = "model_not_found"
 
 
 class UploadTooLarge(RequestError):

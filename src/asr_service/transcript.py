@@ -18,6 +18,7 @@ class Segment:
     start: float
     end: float
     text: str
+    """As it follows the text before: with a space ahead where the language writes one."""
     tokens: tuple[int, ...]
     """Whisper's tokens, timestamps included."""
     avg_logprob: float
@@ -27,6 +28,8 @@ class Segment:
     language: str
     words: tuple[Word, ...] | None = None
     """None where no word times were asked for."""
+    window_start: float = 0.0
+    """Where the window begins that it was decoded in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +61,5 @@ class Transcript:
     segments: tuple[Segment, ...]
     warnings: tuple[str, ...]
     timing: Timing
+    language_name: str | None = None
+    """The language's English name in lower case."""

@@ -1,6 +1,7 @@
 """Servers that the tests of this folder share."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,14 @@ def _tight() -> Iterator[Live]:
         yield live
 
 
+@pytest.fixture(scope="session")
+def _named() -> Iterator[Live]:
+    model = FakeModel()
+    model.facts = replace(model.facts, name="large-v3-turbo")
+    with serving(model, vad_filter=False) as live:
+        yield live
+
+
 @pytest.fixture
 def live(_shared: Live) -> Iterator[Live]:
     """Serves with the default settings."""
@@ -33,6 +42,12 @@ def live(_shared: Live) -> Iterator[Live]:
 def tight(_tight: Live) -> Iterator[Live]:
     """Serves within narrow bounds: 200 kB, 4 s of audio, 0.4 s for an upload's next part, 1 s a request."""
     yield from _fresh(_tight)
+
+
+@pytest.fixture
+def named(_named: Live) -> Iterator[Live]:
+    """Serves what passes for large-v3-turbo, and hears speech in everything."""
+    yield from _fresh(_named)
 
 
 def _fresh(live: Live) -> Iterator[Live]:

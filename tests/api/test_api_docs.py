@@ -3,14 +3,16 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from asr_service.api.app import openapi_schema
+from asr_service.api.openai_schemas import TranscriptionForm
 from asr_service.api.problems import STATUS
 from asr_service.api.schemas import ErrorAnswer, HealthAnswer, TranscribeParameters, TranscriptAnswer
-from asr_service.formats import FORMATS
+from asr_service.formats import EVENTS, FORMATS
 from asr_service.settings import Settings
 from speech import DATA
 
@@ -31,7 +33,16 @@ def test_a_command_runs_as_it_stands(live, tmp_path, command):
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert b"hello" in ran.stdout or b'"status":"ok"' in ran.stdout
+    assert re.search(rb'hello|"status":"ok"|"id":"whisper-1"', ran.stdout)
+
+
+def test_the_sdk_runs_as_it_is_shown(live, tmp_path):
+    """With a recording of that name; only the port is another."""
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "speech.flac").write_bytes((DATA / "en-wizard.flac").read_bytes())
+    shown = program.replace("http://127.0.0.1:8000", live.url)
+    ran = subprocess.run([sys.executable, "-c", shown], cwd=tmp_path, capture_output=True, check=False)
+    assert (ran.stdout, ran.stderr) == (b"hello\n", b"")
 
 
 def test_the_example_answers_look_like_answers(live):
@@ -48,14 +59,15 @@ def test_the_example_answers_look_like_answers(live):
     "names",
     [
         sorted(TranscribeParameters.model_fields),
+        sorted(TranscriptionForm.model_fields),
         sorted(FORMATS),
         sorted({kind.code for kind in STATUS} - {"client_gone", "bad_request", "key_limit_reached"}),
         sorted(map(str, set(STATUS.values()) - {499})),
         sorted(HealthAnswer.model_fields),
         sorted(openapi_schema()["paths"]),
-        sorted({fmt.media_type.split(";")[0] for fmt in FORMATS.values()}),
+        sorted({fmt.media_type.split(";")[0] for fmt in (*FORMATS.values(), EVENTS)}),
     ],
-    ids=["options", "formats", "codes", "statuses", "health", "addresses", "media types"],
+    ids=["options", "OpenAI's fields", "formats", "codes", "statuses", "health", "addresses", "media types"],
 )
 def test_the_page_names_all_there_is(names):
     """Options, formats, failures, the fields of /health, addresses."""

@@ -9,7 +9,7 @@ import pysubs2
 import pytest
 import webvtt
 
-from asr_service.formats import FORMATS
+from asr_service.formats import EVENTS, FORMATS, OPENAI_FORMATS
 from asr_service.transcript import Segment, Timing, Transcript, Word
 
 WORDS = (Word(" Hello", 0.1234567, 0.4, 0.987654321), Word(" there.", 0.4, 1.0, 0.5))
@@ -44,9 +44,10 @@ def render(name: str, transcript: Transcript) -> str:
 
 
 def test_every_format_has_its_name_and_media_type():
-    """response_format names six formats, each with the media type that clients look for."""
+    """response_format names seven formats, each with the media type that clients look for."""
     assert {name: fmt.media_type for name, fmt in FORMATS.items()} == {
         "json": "application/json",
+        "verbose_json": "application/json",
         "text": "text/plain; charset=utf-8",
         "srt": "application/x-subrip; charset=utf-8",
         "vtt": "text/vtt; charset=utf-8",
@@ -54,6 +55,8 @@ def test_every_format_has_its_name_and_media_type():
         "ndjson": "application/x-ndjson",
     }
     assert [name for name, fmt in FORMATS.items() if fmt.stream] == ["ndjson"]
+    assert set(OPENAI_FORMATS) == {"json", "verbose_json", "text", "srt", "vtt"}
+    assert [name for name, fmt in FORMATS.items() if OPENAI_FORMATS.get(name) is not fmt] == ["json", "tsv", "ndjson"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -208,3 +211,20 @@ def clock_ms(time: str) -> int:
 
 def unescaped(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def test_verbose_json_has_numbers_where_the_contract_has_them():
+    """A score that is no number is 0 there: a reader with strict types would lose the whole answer over a null."""
+    scored = a_transcript(a_segment(0, 1, " Hello.", avg_logprob=float("-inf"), no_speech_prob=float("nan")))
+    (segment,) = json.loads(render("verbose_json", scored))["segments"]
+    assert (segment["avg_logprob"], segment["no_speech_prob"], segment["compression_ratio"]) == (0.0, 0.0, 1.5)
+
+
+def test_events_read_whole_are_the_events_of_the_stream():
+    """An event is one `data:` line, whatever was said, and a blank one; the deltas add up to the text."""
+    said = replace(TRYING, segments=tuple(replace(each, id=at) for at, each in enumerate(TRYING.segments)))
+    events = EVENTS.render(said).split("\n\n")
+    assert events.pop() == ""
+    assert all(event.startswith("data: ") and len(event.splitlines()) == 1 for event in events)
+    *deltas, done = (json.loads(event.removeprefix("data: ")) for event in events)
+    assert "".join(delta["delta"] for delta in deltas) == done["text"] == TRYING.text

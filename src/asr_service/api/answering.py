@@ -88,7 +88,8 @@ async def _next(events: Events, timeout_s: float) -> Segment | Transcript:
 
 def _too_slow(timeout_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"no answer within {timeout_s:.0f} s; response_format=ndjson streams and has no such limit on the whole"
+        f"no answer within {timeout_s:.0f} s; one that streams (response_format=ndjson, or stream=true under /v1) has "
+        "no such limit on the whole"
     )
 
 

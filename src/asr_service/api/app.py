@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_service import __version__
 from asr_service.access.keys import read_keys
-from asr_service.api import probes, transcribe
+from asr_service.api import openai, openai_models, probes, transcribe
 from asr_service.api.authentication import Authentication
 from asr_service.api.body_limit import BodyLimit
 from asr_service.api.browsers import SafeHeaders, open_to_origins
@@ -91,7 +91,8 @@ def web_application() -> FastAPI:
             Exception: on_crash,
         },
     )
-    web.include_router(transcribe.router, dependencies=DOCUMENTED_KEYS)
+    for router in (transcribe.router, openai.router, openai_models.router):
+        web.include_router(router, dependencies=DOCUMENTED_KEYS)
     for router in (probes.router, pages):
         web.include_router(router)
     return web

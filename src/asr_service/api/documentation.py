@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Iterable
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 from fastapi import APIRouter, Security
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.security import APIKeyHeader, HTTPBearer
+from pydantic import BaseModel
 from starlette.responses import FileResponse, HTMLResponse
 
+from asr_service.api.openai_schemas import OpenAIAnswer, VerboseAnswer
 from asr_service.api.problems import MEANINGS
 from asr_service.api.schemas import ErrorAnswer, TranscribeParameters, TranscriptAnswer
-from asr_service.formats import FORMATS
+from asr_service.formats import FORMATS, Format
 
 pages = APIRouter(include_in_schema=False)
 
@@ -73,17 +76,12 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
     """Keyword arguments of a route that takes a recording with TranscribeParameters."""
     fields = TranscribeParameters.model_json_schema()
-    recording = {"type": "string", "format": "binary", "description": "The recording: audio, or a video's sound."}
-    form = fields | {"properties": {"file": recording, **fields["properties"]}, "required": ["file"]}
     return {
         "summary": summary,
         "operation_id": name,
-        "response_model": TranscriptAnswer,
+        "response_model": TranscriptAnswer | VerboseAnswer,
         "responses": {
-            200: {
-                "description": "The transcript, in the format asked for",
-                "content": {_bare(fmt.media_type): {} for fmt in FORMATS.values() if fmt.name != "json"},
-            },
+            200: _transcripts(FORMATS.values()),
             **error_responses(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504),
         },
         "openapi_extra": {
@@ -100,14 +98,46 @@ def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
             "requestBody": {
                 "required": True,
                 "content": {
-                    "multipart/form-data": {"schema": form},
-                    "audio/*": {"schema": recording},
-                    "application/octet-stream": {"schema": recording},
+                    "multipart/form-data": {"schema": _with_file(fields)},
+                    "audio/*": {"schema": _RECORDING},
+                    "application/octet-stream": {"schema": _RECORDING},
                 },
             },
         },
     }
 
 
-def _bare(media_type: str) -> str:
-    return media_type.split(";", maxsplit=1)[0]
+def openai_documentation(summary: str, name: str, form: type[BaseModel], formats: Iterable[Format]) -> dict[str, Any]:
+    """Keyword arguments of a route that takes a recording as OpenAI's clients send it."""
+    return {
+        "summary": summary,
+        "operation_id": name,
+        "response_model": OpenAIAnswer | VerboseAnswer,
+        "responses": {
+            200: _transcripts(formats),
+            **error_responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+        },
+        "openapi_extra": {
+            "requestBody": {
+                "required": True,
+                "content": {"multipart/form-data": {"schema": _with_file(form.model_json_schema())}},
+            },
+        },
+    }
+
+
+_RECORDING = {"type": "string", "format": "binary", "description": "The recording: audio, or a video's sound."}
+
+
+def _with_file(fields: dict[str, Any]) -> dict[str, Any]:
+    required = ["file", *fields.get("required", [])]
+    return fields | {"properties": {"file": _RECORDING, **fields["properties"]}, "required": required}
+
+
+def _transcripts(formats: Iterable[Format]) -> dict[str, Any]:
+    """What is no JSON; that is the response model's."""
+    types = dict.fromkeys(fmt.media_type.split(";", maxsplit=1)[0] for fmt in formats)
+    return {
+        "description": "The transcript, in the format asked for",
+        "content": {media_type: {} for media_type in types if media_type != "application/json"},
+    }

@@ -1,9 +1,10 @@
 """From a request's fields to the engine's terms."""
 
 import difflib
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from asr_service.api.schemas import TranscribeParameters
 from asr_service.api.upload import Fields
@@ -11,9 +12,10 @@ from asr_service.audio.vad import VadOptions
 from asr_service.engine.decoding import DecodingOptions, Task
 from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, LANGUAGES, parse_language
 from asr_service.engine.model import SpeechModel
-from asr_service.errors import InvalidParameter, MalformedRequest
+from asr_service.errors import InvalidParameter, MalformedRequest, RequestError
 from asr_service.settings import Settings
 
+Form = TypeVar("Form", bound=BaseModel)
 Value = TypeVar("Value")
 
 
@@ -22,30 +24,40 @@ def parse_parameters(fields: Fields) -> TranscribeParameters:
 
     Raises InvalidParameter, which names the first that is wrong, and MalformedRequest where one is given twice.
     """
-    try:
-        # An empty field is one that a web form left out.
-        return TranscribeParameters.model_validate(
-            {name: value for name, value in _once(fields).items() if value != ""}
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        if first["type"] == "extra_forbidden":
-            raise InvalidParameter(_unknown(name), param=name[:64]) from error
-        raise InvalidParameter(f"{name}={str(first['input'])[:64]!r}: {first['msg']}", param=name) from error
+    return checked(TranscribeParameters, once(fields))
 
 
-def _once(given: Fields) -> dict[str, str]:
+def once(given: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """By name; an empty field is one that a web form left out. Raises MalformedRequest."""
     fields: dict[str, str] = {}
     for name, value in given:
         if name in fields:
             raise MalformedRequest(f"the field {name[:64]!r} is given twice", param=name[:64])
         fields[name] = value
-    return fields
+    return {name: value for name, value in fields.items() if value != ""}
 
 
-def _unknown(name: str) -> str:
-    known = list(TranscribeParameters.model_fields)
+def checked(form: type[Form], values: Mapping[str, object]) -> Form:
+    """Raises InvalidParameter, which names the first value that is wrong, and MalformedRequest where one is missing."""
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        raise _refusal(form, error) from error
+
+
+def _refusal(form: type[BaseModel], error: ValidationError) -> RequestError:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    if first["type"] == "missing" and len(first["loc"]) == 1:
+        return MalformedRequest(f"the field {name} is required", param=name)
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        return InvalidParameter(_unknown(form, name), param=name[:64])
+    within = ".".join(part[:64] for part in first["loc"] if isinstance(part, str))
+    return InvalidParameter(f"{within}={str(first['input'])[:64]!r}: {first['msg']}", param=name)
+
+
+def _unknown(form: type[BaseModel], name: str) -> str:
+    known = list(form.model_fields)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else "there are file, " + ", ".join(known)
     return f"there is no field {name[:64]!r}: {hint}"
@@ -75,6 +87,7 @@ def decoding_options(
         vad=VadOptions(
             threshold=_either(asked.vad_threshold, settings.vad_threshold),
             min_silence_duration_ms=_either(asked.min_silence_duration_ms, settings.min_silence_duration_ms),
+            speech_pad_ms=_either(asked.speech_pad_ms, VadOptions().speech_pad_ms),
         ),
     )
 

@@ -19,6 +19,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.MalformedRequest: 400,
     errors.MissingKey: 401,
     errors.WrongKey: 403,
+    errors.ModelNotFound: 404,
     errors.UploadTooSlow: 408,
     errors.UploadTooLarge: 413,
     errors.AudioTooLong: 413,
@@ -41,7 +42,7 @@ MEANINGS: Mapping[int, str] = {
     400: "The form cannot be read",
     401: "No API key, where one is asked for",
     403: "A wrong API key",
-    404: "No such address",
+    404: "No such address, or no such model",
     405: "No such method here",
     408: "The upload stopped coming",
     413: "The upload is too large, or the recording too long",
@@ -55,6 +56,9 @@ MEANINGS: Mapping[int, str] = {
 
 
 _CHALLENGE = 'Bearer realm="asr-service"'
+_NOT_AGAIN = {"x-should-retry": "false"}
+"""What was tried as often as it helps, or for as long: OpenAI's clients would ask for all the work twice more."""
+
 UNEXPECTED = "an unexpected error; the service's log has it"
 
 
@@ -76,6 +80,8 @@ def _headers(error: AsrError) -> Mapping[str, str]:
             return {"www-authenticate": _CHALLENGE}
         case WrongKey():
             return {"www-authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+        case errors.InferenceFailed() | errors.DeadlineExceeded():
+            return _NOT_AGAIN
         case _:
             return {}
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ResponseFormat = Literal["json", "text", "srt", "vtt", "tsv", "ndjson"]
+ResponseFormat = Literal["json", "verbose_json", "text", "srt", "vtt", "tsv", "ndjson"]
 
 
 class TranscribeParameters(BaseModel):
@@ -13,7 +13,7 @@ class TranscribeParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     response_format: ResponseFormat = "json"
-    """`ndjson` streams a line a segment as soon as it is known, then a closing line."""
+    """`ndjson` streams a line a segment as soon as it is known, then a closing line; `verbose_json` is OpenAI's."""
     language: Annotated[str, Field(max_length=40)] | None = None
     """Language of the speech: a code or an English name; `auto` detects it from the first speech, `auto-per-chunk` in
     each window of at most 30 s."""
@@ -24,7 +24,7 @@ class TranscribeParameters(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     """0 starts with beam search and samples only where that fails; above 0, samples at that temperature."""
     initial_prompt: Annotated[str, Field(max_length=4000)] | None = None
-    """Text that sets spelling and style; its first 223 tokens count."""
+    """Text that sets spelling and style; its last 223 tokens count."""
     hotwords: Annotated[str, Field(max_length=4000)] | None = None
     """Words to expect: names, terms."""
     vad_filter: bool | None = None
@@ -33,6 +33,8 @@ class TranscribeParameters(BaseModel):
     """Speech probability above which a moment is speech."""
     min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
     """Silence that ends a stretch of speech."""
+    speech_pad_ms: Annotated[int, Field(ge=0, le=5000)] | None = None
+    """Audio kept on both sides of a stretch of speech."""
     timestamps: bool | None = None
     """Let the model time its segments. Off, a window is one segment."""
     word_timestamps: bool | None = None

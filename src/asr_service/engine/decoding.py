@@ -95,12 +95,13 @@ class Vocabulary:
         `spoken` are text tokens said just before the window; of too many, the last count.
         """
         speaker = self.speaker(language, options.task)
-        before = [
-            token
+        expected, said = (
+            speaker.encode(" " + text.strip()) if text and text.strip() else []
             for text in (options.hotwords, options.initial_prompt)
-            if text and text.strip()
-            for token in speaker.encode(" " + text.strip())[:_MAX_PROMPT]
-        ][:_MAX_PROMPT]
+        )
+        before = expected[:_MAX_PROMPT]
+        # A prompt may be all that was said so far: its end is nearest to what comes.
+        before += said[max(0, len(said) + len(before) - _MAX_PROMPT) :]
         before += list(spoken)[len(before) - _MAX_PROMPT :] if len(before) < _MAX_PROMPT else []
         start = [*speaker.sot_sequence, *([] if options.timestamps else [speaker.no_timestamps])]
         return Prompt(tuple([speaker.sot_prev, *before, *start] if before else start), len(before) + bool(before))

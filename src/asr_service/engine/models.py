@@ -10,7 +10,7 @@ from asr_service.engine.models_disk import ModelStore, check_folder, faults_of, 
 from asr_service.engine.models_hub import FetchFailed, Progress, fetch_from_hub
 from asr_service.engine.models_packaged import EXTRA, join_packaged, packaged_parts
 from asr_service.engine.models_progress import shown_progress
-from asr_service.engine.models_registry import GIB, MODELS, ModelSpec, spec_named
+from asr_service.engine.models_registry import GIB, MODELS, ModelSpec, aliases_of, spec_named
 from asr_service.errors import ModelUnavailable
 from asr_service.settings import Settings
 
@@ -37,6 +37,15 @@ def resolve_model(settings: Settings, device: Device) -> Model:
 def model_name(model: Model) -> str:
     """Name the model for people and metrics: a folder goes by its last part."""
     return model.absolute().name if isinstance(model, Path) else model.name
+
+
+def served_names(settings: Settings, loaded: str) -> tuple[str, ...]:
+    """What the model of that `model_name` may be called: its own name first, then its repository's and the short ones.
+
+    A folder has its name alone, whatever named model that is the name of.
+    """
+    spec = None if _is_path(settings.model) else MODELS.get(loaded)
+    return (loaded, spec.repository, *aliases_of(loaded)) if spec else (loaded,)
 
 
 def resolved_compute_type(settings: Settings, device: Device) -> str:

@@ -129,3 +129,8 @@ def spec_named(name: str) -> ModelSpec:
             param="ASR_MODEL",
         )
     return spec
+
+
+def aliases_of(name: str) -> tuple[str, ...]:
+    """Its short names."""
+    return tuple(alias for alias, long in _ALIASES.items() if long == name)

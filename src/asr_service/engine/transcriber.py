@@ -21,7 +21,7 @@ from asr_service.audio.chunking import BlockPlan, Chunk, cut_chunk, plan_block
 from asr_service.audio.ingest import DecodedAudio, DecoderPool
 from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan, detect_speech
 from asr_service.engine.decoding import DecodingOptions
-from asr_service.engine.languages import UNSPACED_LANGUAGES
+from asr_service.engine.languages import LANGUAGES, UNSPACED_LANGUAGES
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.windows import RequestWork, WindowDecoder
 from asr_service.transcript import Segment, Timing, Transcript
@@ -89,7 +89,7 @@ class Transcriber:
             async with self._decoders.decode(file) as audio:
                 async with aclosing(self._segments(audio, work, progress)) as segments:
                     async for segment in segments:
-                        numbered = replace(segment, id=len(progress.segments))
+                        numbered = replace(segment, id=len(progress.segments), text=_spaced(segment))
                         progress.segments.append(numbered)
                         yield numbered
                 yield self._conclude(audio, work, progress)
@@ -192,7 +192,7 @@ class Transcriber:
             metrics.REALTIME_FACTOR.observe(realtime_factor)
         language, probability = work.language.result() if work.language.done() else (None, None)
         return Transcript(
-            text=_joined(progress.segments),
+            text="".join(segment.text for segment in progress.segments).strip(),
             task=work.options.task,
             language=language,
             language_probability=probability,
@@ -209,16 +209,14 @@ class Transcriber:
                 total_ms=total_s * 1000,
                 realtime_factor=realtime_factor,
             ),
+            language_name=LANGUAGES.get(language or ""),
         )
 
 
-def _joined(segments: list[Segment]) -> str:
-    """One text. Whisper writes a word's space before it, but now and then not at a window's start."""
-    text = ""
-    for segment in segments:
-        written_apart = segment.language not in UNSPACED_LANGUAGES and not segment.text.startswith(" ")
-        text += " " + segment.text if written_apart else segment.text
-    return text.strip()
+def _spaced(segment: Segment) -> str:
+    """Whisper writes a word's space before it, but now and then not at a window's start."""
+    unspaced = segment.language in UNSPACED_LANGUAGES or segment.text.startswith(" ")
+    return segment.text if unspaced else " " + segment.text
 
 
 async def _cancel(tasks: "list[asyncio.Task[None] | asyncio.Task[list[Segment]]]") -> None:

@@ -215,6 +215,7 @@ class WindowDecoder:
                 temperature=decoded.temperature,
                 language=language,
                 words=own,
+                window_start=chunk.to_source_time(0),
             )
             for part, own in zip(timed, words, strict=True)
         ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from asr_service.formats import objects, plain, subtitles
+from asr_service.formats import objects, openai, plain, subtitles
 from asr_service.transcript import Segment, Transcript
 
 
@@ -15,9 +15,9 @@ class ErrorLine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LineStream:
-    """How an answer is written while it is still being found; every line ends with a newline.
+    """How an answer is written while it is still being found; every line (of SSE, every event) has its end.
 
-    Either `closing` or `error` is the last line, so that a reader knows a whole answer from one cut off.
+    Either `closing` or `error` is the last, so that a reader knows a whole answer from one cut off.
     """
 
     segment: Callable[[Segment], str]
@@ -36,15 +36,30 @@ class Format:
 
 
 _NDJSON = LineStream(objects.segment_line, objects.closing_line, objects.error_line)
+_EVENTS = LineStream(openai.delta_event, openai.done_event, openai.error_event)
 
-_ALL = (
-    Format("json", "application/json", objects.render_json),
-    Format("text", "text/plain; charset=utf-8", plain.render_text),
-    Format("srt", "application/x-subrip; charset=utf-8", subtitles.render_srt),
-    Format("vtt", "text/vtt; charset=utf-8", subtitles.render_vtt),
-    Format("tsv", "text/tab-separated-values; charset=utf-8", plain.render_tsv),
-    Format("ndjson", "application/x-ndjson", objects.render_ndjson, _NDJSON),
-)
+_JSON = Format("json", "application/json", objects.render_json)
+_VERBOSE_JSON = Format("verbose_json", "application/json", openai.render_verbose_json)
+_TEXT = Format("text", "text/plain; charset=utf-8", plain.render_text)
+_SRT = Format("srt", "application/x-subrip; charset=utf-8", subtitles.render_srt)
+_VTT = Format("vtt", "text/vtt; charset=utf-8", subtitles.render_vtt)
+_TSV = Format("tsv", "text/tab-separated-values; charset=utf-8", plain.render_tsv)
+_LINES = Format("ndjson", "application/x-ndjson", objects.render_ndjson, _NDJSON)
+_OPENAI_JSON = Format("json", "application/json", openai.render_openai_json)
 
-FORMATS: Mapping[str, Format] = MappingProxyType({fmt.name: fmt for fmt in _ALL})
+
+def _by_name(*formats: Format) -> Mapping[str, Format]:
+    return MappingProxyType({fmt.name: fmt for fmt in formats})
+
+
+FORMATS = _by_name(_JSON, _VERBOSE_JSON, _TEXT, _SRT, _VTT, _TSV, _LINES)
 """By the value of `response_format`."""
+
+OPENAI_FORMATS = _by_name(_OPENAI_JSON, _VERBOSE_JSON, _TEXT, _SRT, _VTT)
+"""The same at OpenAI's addresses, where `json` is another."""
+
+WORDS_ONLY = Format("verbose_json", "application/json", openai.render_verbose_json_of_words)
+"""OpenAI's verbose_json where words are asked for and segments are not."""
+
+EVENTS = Format("events", "text/event-stream; charset=utf-8", openai.render_events, _EVENTS)
+"""OpenAI's stream of server-sent events."""

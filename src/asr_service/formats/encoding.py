@@ -1,0 +1,25 @@
+"""JSON as every format here writes it."""
+
+import json
+import math
+from typing import Any
+
+TIME_DIGITS = 3
+PROBABILITY_DIGITS = 4
+
+# Within JSON these are plain characters, but many readers of lines (str.splitlines among them) end a line at them.
+_LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    # JSON has no infinity and no NaN, and a model in half precision can give both: null, then, rather than no answer.
+    return round(value, digits) if value is not None and math.isfinite(value) else None
+
+
+def dumps(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def on_one_line(fields: dict[str, Any]) -> str:
+    """Like `dumps`, for readers of lines; without the line's end."""
+    return dumps(fields).translate(_LINE_ENDS)

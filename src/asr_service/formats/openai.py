@@ -1,0 +1,97 @@
+"""OpenAI's forms of a transcript: https://platform.openai.com/docs/api-reference/audio."""
+
+import math
+from typing import Any
+
+from asr_service.formats.encoding import PROBABILITY_DIGITS, TIME_DIGITS, dumps, on_one_line
+from asr_service.formats.objects import error_object
+from asr_service.transcript import Segment, Transcript, Word
+
+_FRAMES_PER_S = 100
+"""Of the log-mel spectrogram: what `seek` counts."""
+_POSITIONS_PER_S = 50
+"""What Whisper's encoder makes of a second of speech, and what its decoder reads."""
+
+
+def render_openai_json(transcript: Transcript) -> str:
+    return dumps({"text": transcript.text, "usage": _seconds_used(transcript)})
+
+
+def render_verbose_json(transcript: Transcript) -> str:
+    return dumps(_verbose(transcript) | {"segments": [_segment(segment) for segment in transcript.segments]})
+
+
+def render_verbose_json_of_words(transcript: Transcript) -> str:
+    """Without segments: what is asked for by the granularity `word` alone."""
+    return dumps(_verbose(transcript))
+
+
+def render_events(transcript: Transcript) -> str:
+    return "".join(map(delta_event, transcript.segments)) + done_event(transcript)
+
+
+def delta_event(segment: Segment) -> str:
+    """A segment's text as it follows the one before: the deltas, one after the other, are the whole text."""
+    text = segment.text if segment.id else segment.text.lstrip()
+    return _event({"type": "transcript.text.delta", "delta": text})
+
+
+def done_event(transcript: Transcript) -> str:
+    return _event({"type": "transcript.text.done", "text": transcript.text, "usage": _tokens_used(transcript)})
+
+
+def error_event(code: str, message: str, *, kind: str = "server_error", param: str | None = None) -> str:
+    return _event(error_object(code, message, kind, param))
+
+
+def _event(fields: dict[str, Any]) -> str:
+    return f"data: {on_one_line(fields)}\n\n"
+
+
+def _verbose(transcript: Transcript) -> dict[str, Any]:
+    words = [word for segment in transcript.segments for word in segment.words or ()]
+    timed = any(segment.words is not None for segment in transcript.segments)
+    return {
+        "task": transcript.task,
+        # Of the text, which a translation has in English whatever was spoken.
+        "language": "english" if transcript.task == "translate" else transcript.language_name or "unknown",
+        "duration": round(transcript.duration, TIME_DIGITS),
+        "text": transcript.text,
+        "usage": _seconds_used(transcript),
+        **({"words": [_word(word) for word in words]} if timed else {}),
+    }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    return {
+        "id": segment.id,
+        "seek": round(segment.window_start * _FRAMES_PER_S),
+        "start": round(segment.start, TIME_DIGITS),
+        "end": round(segment.end, TIME_DIGITS),
+        "text": segment.text,
+        "tokens": list(segment.tokens),
+        "temperature": segment.temperature,
+        "avg_logprob": _number(segment.avg_logprob),
+        "compression_ratio": _number(segment.compression_ratio),
+        "no_speech_prob": _number(segment.no_speech_prob),
+    }
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {"word": word.word.strip(), "start": round(word.start, TIME_DIGITS), "end": round(word.end, TIME_DIGITS)}
+
+
+def _number(value: float) -> float:
+    """The contract has no null here, and readers with strict types would lose the whole answer over one."""
+    return round(value, PROBABILITY_DIGITS) if math.isfinite(value) else 0.0
+
+
+def _seconds_used(transcript: Transcript) -> dict[str, Any]:
+    return {"type": "duration", "seconds": round(transcript.duration, TIME_DIGITS)}
+
+
+def _tokens_used(transcript: Transcript) -> dict[str, Any]:
+    """What the event that ends a stream counts in, in place of seconds."""
+    heard = round(transcript.duration_after_vad * _POSITIONS_PER_S)
+    given = sum(len(segment.tokens) for segment in transcript.segments)
+    return {"type": "tokens", "input_tokens": heard, "output_tokens": given, "total_tokens": heard + given}
