@@ -1,0 +1,233 @@
+"""The alert rules, on made series: each fires when it should, no earlier, and not on what is just within its bounds."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DEPLOYED = ROOT / "deploy/prometheus"
+RULE_FILES = sorted((DEPLOYED / "rules").glob("*.yml"), reverse=True)  # what is recorded comes before the alerts
+GROUPS = [group for path in RULE_FILES for group in yaml.safe_load(path.read_text())["groups"]]
+ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
+PAGES = dict(
+    re.findall(r"^## (Asr\w+)\n(.*?)(?=^## |\Z)", (ROOT / "docs/runbook.md").read_text(), re.DOTALL | re.MULTILINE)
+)
+"""What the runbook has for each alert."""
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="needs promtool: Debian's package prometheus has it"
+)
+
+Series = dict[str, str]
+"""A series and its values, a minute apart, in promtool's notation. Metrics go without their `asr_`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An alert fires on `over` at minute `at` and not at the one before, and on none of `within` at any time."""
+
+    alert: str
+    at: int
+    over: Series
+    within: tuple[Series, ...]
+
+
+def answers(good: float, bad: float, endpoint: str = "/transcribe") -> Series:
+    """So many answers a minute with and without a transcript."""
+    return {
+        f'requests_total{{endpoint="{endpoint}",code="200"}}': f"0+{good}x500",
+        f'requests_total{{endpoint="{endpoint}",code="503"}}': f"0+{bad}x500",
+    }
+
+
+def below(histogram: str, bound: float, percent: int, **labels: str) -> Series:
+    """A hundred observations a minute, `percent` of them at most `bound`, the rest at most twice as much."""
+    names = "".join(f',{name}="{value}"' for name, value in labels.items())
+    counts = {bound / 2: 0, bound: percent, 2 * bound: 100, "+Inf": 100}
+    return {f'{histogram}_bucket{{le="{le}"{names}}}': f"0+{count}x500" for le, count in counts.items()}
+
+
+def again(window: int, of: int, reason: str) -> Series:
+    return {
+        f'fallbacks_total{{reason="{reason}"}}': f"0+{window}x500",
+        'batch_size_sum{stage="generate"}': f"0+{of}x500",
+    }
+
+
+def refused(n: int, of: int) -> Series:
+    return {'request_failures_total{reason="overloaded"}': f"0+{n}x500", **answers(of - n, n)}
+
+
+def resident(a_minute: float) -> Series:
+    return {"worker_rss_bytes": f"1000000000+{round(a_minute * 2**20)}x500"}
+
+
+CASES = [
+    Case("AsrAbsent", 5, {'up{job="other"}': "1x500"}, ({'up{job="asr-service"}': "0x500"},)),
+    Case("AsrDown", 2, {'up{job="asr-service"}': "0x500"}, ({'up{job="asr-service"}': "0 0 1 0 0 1 0 0 1x400"},)),
+    Case(
+        "AsrNoSlotReady",
+        2,
+        {'slot_ready{slot="0"}': "0x500", 'slot_ready{slot="1"}': "0x500"},
+        ({'slot_ready{slot="0"}': "0x500", 'slot_ready{slot="1"}': "1x500"},),
+    ),
+    Case("AsrSlotNotReady", 5, {"slot_ready": "0x500"}, ({"slot_ready": "0x4 1 0x4 1 0x4 1x400"},)),
+    Case(
+        "AsrWorkerRestarts",
+        24,
+        {"worker_restarts_total": "0x20 1 2 3 4x400"},
+        ({"worker_restarts_total": "0x20 1 2 3x15 4 5 6x400"},),
+    ),
+    Case(
+        "AsrErrorRatioHigh",
+        6,
+        answers(94, 6),
+        (answers(95.1, 4.9), answers(0, 0.9), answers(0, 100, "other"), answers(0, 100, "/health")),
+    ),
+    Case("AsrErrorBudgetBurnsFast", 3, answers(92.7, 7.3), (answers(92.9, 7.1), answers(0, 0.15))),
+    Case("AsrErrorBudgetBurns", 16, answers(96.9, 3.1), (answers(97.1, 2.9), answers(0, 0.02))),
+    Case(
+        "AsrInternalErrors",
+        43,
+        {'request_failures_total{reason="inference_failed"}': "0x39 1 2 3 4x400"},
+        (
+            {'request_failures_total{reason="inference_failed"}': "0x39 1 2 3x400"},
+            {'request_failures_total{reason="undecodable_audio"}': "0+100x500"},
+        ),
+    ),
+    Case(
+        "AsrFallbacksHigh",
+        31,
+        again(51, 100, "repetitive"),
+        (again(49, 100, "repetitive"), again(100, 100, "context")),
+    ),
+    Case(
+        "AsrLatencyHigh",
+        11,
+        below("request_duration_seconds", 20, 94, endpoint="/transcribe"),
+        (
+            below("request_duration_seconds", 20, 96, endpoint="/transcribe"),
+            below("request_duration_seconds", 20, 0, endpoint="/metrics"),
+        ),
+    ),
+    Case("AsrSlowerThanSpeech", 16, below("realtime_factor", 1, 49), (below("realtime_factor", 1, 51),)),
+    Case("AsrQueueOld", 2, {"queue_age_seconds": "31x500"}, ({"queue_age_seconds": "30x500"},)),
+    Case("AsrSaturated", 11, refused(11, 1000), (refused(9, 1000),)),
+    Case(
+        "AsrGpuMemoryHigh",
+        5,
+        {'gpu_memory_used_bytes{gpu="a"}': "91x500", 'gpu_memory_total_bytes{gpu="a"}': "100x500"},
+        ({'gpu_memory_used_bytes{gpu="a"}': "90x500", 'gpu_memory_total_bytes{gpu="a"}': "100x500"},),
+    ),
+    Case("AsrGpuHot", 5, {"gpu_temperature_celsius": "86x500"}, ({"gpu_temperature_celsius": "85x500"},)),
+    Case("AsrMemoryGrows", 181, resident(65 / 60), (resident(63 / 60), {"worker_rss_bytes": "1e8x9 4e9x500"})),
+    Case(
+        "AsrMixedVersions",
+        60,
+        {'build_info{version="1"}': "1x500", 'build_info{version="2"}': "1x500"},
+        ({'build_info{version="1",device="cuda:0"}': "1x500", 'build_info{version="1",device="cuda:1"}': "1x500"},),
+    ),
+]
+
+
+def test_every_alert_is_tried():
+    """A new one is not forgotten here."""
+    assert [case.alert for case in CASES] == list(ALERTS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.alert for case in CASES])
+def test_an_alert_fires_past_its_bound_and_in_its_time(case, tmp_path):
+    """Not a minute early, and not at all on the neighbour within its bounds."""
+    tests = [made(case.over, [fires(case.alert, case.at - 1, False), fires(case.alert, case.at, True)])]
+    times = (case.at, case.at + 1, 2 * case.at)
+    tests += [made(series, [fires(case.alert, at, False) for at in times]) for series in case.within]
+    promtool_test(tests, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("alert", "good", "bad"),
+    [
+        ("AsrErrorBudgetBurnsFast", "0+80x60 4800+100x100", "0+20x60 1200+0x100"),
+        ("AsrErrorBudgetBurns", "0+80x360 28800+100x200", "0+20x360 7200+0x200"),
+    ],
+)
+def test_a_budget_that_burns_no_more_wakes_nobody(alert, good, bad, tmp_path):
+    """The long window still has the failures; the short one says that they are over."""
+    series = {'requests_total{endpoint="/translate",code="200"}': good}
+    series['requests_total{endpoint="/translate",code="500"}'] = bad
+    over = 60 if alert.endswith("Fast") else 360
+    promtool_test([made(series, [fires(alert, over, True), fires(alert, over + 35, False)])], tmp_path)
+
+
+def test_an_alert_tells_where_what_and_how_much(tmp_path):
+    """Labels, value and the runbook's address are in its words."""
+    labels = {"instance": "asr-3:8000", "gpu": "GPU-7"}
+    text = {
+        "summary": "GPU GPU-7 on asr-3:8000 is 86 C hot",
+        "description": ALERTS["AsrGpuHot"]["annotations"]["description"],
+        "runbook_url": "https://runbooks/asr#asrgpuhot",
+    }
+    test = made({'gpu_temperature_celsius{instance="asr-3:8000",gpu="GPU-7"}': "86x10"}, [])
+    test["external_labels"] = {"runbook": "https://runbooks/asr"}
+    expected = {"exp_labels": {"severity": "warning", **labels}, "exp_annotations": text}
+    test["alert_rule_test"] = [{"eval_time": "6m", "alertname": "AsrGpuHot", "exp_alerts": [expected]}]
+    promtool_test([test], tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
+    """A severity, a summary, a description, and a page of the runbook with the three things that one needs."""
+    rule = ALERTS[alert]
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert rule["annotations"]["runbook_url"] == f"{{{{ $externalLabels.runbook }}}}#{alert.lower()}"
+    page = PAGES[alert]
+    assert f"`{rule['labels']['severity']}`" in page
+    for part in ("**Means.**", "**Look at.**", "**Do.**"):
+        assert part in page
+
+
+def test_the_runbook_has_no_page_for_an_alert_that_is_not():
+    """Alerts and pages are the same."""
+    assert list(PAGES) == list(ALERTS)
+
+
+def test_prometheus_takes_the_configuration():
+    """promtool's own checks of the files as they are deployed."""
+    checked = subprocess.run(
+        ["promtool", "check", "config", DEPLOYED / "prometheus.yml"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def made(series: Series, expressions: list[dict[str, Any]]) -> dict[str, Any]:
+    rows = [{"series": name if name.startswith("up{") else f"asr_{name}", "values": v} for name, v in series.items()]
+    return {"interval": "1m", "input_series": rows, "promql_expr_test": expressions}
+
+
+def fires(alert: str, minute: int, expected: bool) -> dict[str, Any]:
+    """What promtool is to find: one alert that fires, or none."""
+    expr = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})'
+    return {"expr": expr, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": 1}] if expected else []}
+
+
+def promtool_test(tests: list[dict[str, Any]], folder: Path) -> None:
+    file = folder / "test.yml"
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "rule_files": [str(path) for path in RULE_FILES],
+                "evaluation_interval": "1m",
+                "group_eval_order": [group["name"] for group in GROUPS],
+                "tests": tests,
+            }
+        )
+    )
+    tried = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, check=False)
+    assert tried.returncode == 0, f"{tried.stdout}{tried.stderr}"
