@@ -1,16 +1,32 @@
-"""Serves the fake application, with settings from the environment: `python -m serving.launcher TUNING_AS_JSON`."""
+"""Serves the fake application, with settings from the environment: `python -m serving.launcher TUNING_AS_JSON`.
+
+With $FAKE_MODEL set, the real application with a fake model, whose calls last so many seconds.
+"""
 
 import json
+import os
 import sys
+from typing import Any
 
 from asr_service.errors import StartupError
-from asr_service.serving import Tuning, serve
+from asr_service.serving import SlotApp, Tuning, serve
 from asr_service.settings import load_settings
 from serving.fake_app import FakeApp
 
+
+def real_app(*given: Any) -> SlotApp:
+    # Imported in the worker alone: the master has to lay out the metrics' files first.
+    from asr_service.api.app import create_app
+    from fakes import FakeModel, sleeping
+
+    model = FakeModel(before=sleeping(float(os.environ["FAKE_MODEL"])))
+    return create_app(*given, load=lambda *_: model)
+
+
 if __name__ == "__main__":
     try:
-        sys.exit(serve(load_settings(), app_factory=FakeApp, tuning=Tuning(**json.loads(sys.argv[1]))))
+        app_factory = real_app if "FAKE_MODEL" in os.environ else FakeApp
+        sys.exit(serve(load_settings(), app_factory=app_factory, tuning=Tuning(**json.loads(sys.argv[1]))))
     except StartupError as error:
         sys.stderr.write(f"{error.message}\n")
         sys.exit(error.exit_code)

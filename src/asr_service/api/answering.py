@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service import metrics
+from asr_service.access.usage import KeyUsage, Meter
+from asr_service.api.authentication import caller_of
 from asr_service.api.lines import LinesResponse
 from asr_service.api.problems import UNEXPECTED, kind_of, status_of
 from asr_service.api.upload import Fields, Upload, receive_upload
@@ -19,7 +21,7 @@ from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.service import SpeechService
 from asr_service.engine.transcriber import Transcriber
-from asr_service.errors import AsrError, ClientGone, DeadlineExceeded
+from asr_service.errors import AsrError, ClientGone, DeadlineExceeded, Unavailable
 from asr_service.formats import Format, LineStream
 from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript
@@ -47,9 +49,9 @@ async def answer(request: Request, read: Reader) -> Response:
     service: SpeechService = request.app.state.service
     async with AsyncExitStack() as stack:
         transcriber = service.transcriber
-        stack.enter_context(service.admission.permit())
+        meter = await stack.enter_async_context(let_in(request))
         upload = await stack.enter_async_context(receive_upload(request))
-        fmt, events = _begin(upload, read, service, transcriber)
+        fmt, events = _begin(upload, read, service, transcriber, meter)
         await stack.enter_async_context(aclosing(events))
         settings, timeout_s = service.settings, service.settings.request_timeout_s
         if fmt.stream is None:
@@ -61,10 +63,34 @@ async def answer(request: Request, read: Reader) -> Response:
         return LinesResponse(lines, held=stack.pop_all(), media_type=fmt.media_type, patience_s=timeout_s)
 
 
-def _begin(upload: Upload, read: Reader, service: SpeechService, transcriber: Transcriber) -> tuple[Format, Events]:
+@asynccontextmanager
+async def let_in(request: Request) -> AsyncIterator[Meter]:
+    """Hold a recording's place, within its key's limits and the slot's. Raises KeyLimitReached, Unavailable."""
+    service: SpeechService = request.app.state.service
+    usage: KeyUsage = request.app.state.key_usage
+    async with usage.recording(caller_of(request.scope)) as meter:
+        with service.admission.permit():
+            yield meter
+
+
+def _begin(
+    upload: Upload, read: Reader, service: SpeechService, transcriber: Transcriber, meter: Meter
+) -> tuple[Format, Events]:
     asked = read(upload.fields, service.settings, service.loaded_model)
     deadline = None if asked.fmt.stream else time.monotonic() + service.settings.request_timeout_s
-    return asked.fmt, transcriber.transcribe(upload.file, asked.options, deadline=deadline)
+    events = transcriber.transcribe(upload.file, asked.options, deadline=deadline, on_audio=meter.charge)
+    return asked.fmt, _charged(events, meter)
+
+
+async def _charged(events: Events, meter: Meter) -> Events:
+    """The events. Where the service asks for the recording to be sent again, nothing is charged for this time."""
+    async with aclosing(events):
+        try:
+            async for event in events:
+                yield event
+        except Unavailable:
+            meter.give_back()
+            raise
 
 
 async def _whole(events: Events, timeout_s: float) -> Transcript:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_service import __version__
 from asr_service.access.keys import read_keys
+from asr_service.access.usage import KeyUsage
 from asr_service.api import openai, openai_models, probes, transcribe
 from asr_service.api.authentication import Authentication
 from asr_service.api.body_limit import BodyLimit
@@ -31,6 +32,7 @@ class SlotApplication:
         self._service = service
         web = web_application()
         web.state.service = service
+        self._key_usage = web.state.key_usage = KeyUsage(service.settings.key_usage_dir)
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"])
         self._app = RequestLog(_behind_the_door(web, service.settings), endpoints=endpoints)
@@ -60,6 +62,7 @@ class SlotApplication:
             yield
         finally:
             await self._service.close()
+            self._key_usage.close()
 
 
 def _behind_the_door(web: ASGIApp, settings: Settings) -> ASGIApp:

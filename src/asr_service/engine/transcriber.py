@@ -47,6 +47,7 @@ class _Progress:
     """What is known of a request so far."""
 
     started_at: float
+    on_audio: Callable[[float], None]
     duration_s: float = 0.0
     speech_s: float = 0.0
     vad_s: float = 0.0
@@ -75,16 +76,21 @@ class Transcriber:
         self._owners = itertools.count()
 
     async def transcribe(
-        self, file: BinaryIO, options: DecodingOptions, *, deadline: float | None = None
+        self,
+        file: BinaryIO,
+        options: DecodingOptions,
+        *,
+        deadline: float | None = None,
+        on_audio: Callable[[float], None] = lambda _: None,
     ) -> AsyncGenerator[Segment | Transcript]:
         """Yield each Segment as soon as it and all before it are known, then the Transcript.
 
         `file` is open and seekable. `deadline` is monotonic seconds; without it each window has the request time-out
-        anew. Closing the generator drops what is left to do. Raises RequestError, Unavailable, DeadlineExceeded,
-        InferenceFailed.
+        anew. `on_audio` is told the seconds of each block as it is decoded. Closing the generator drops what is left to
+        do. Raises RequestError, Unavailable, DeadlineExceeded, InferenceFailed.
         """
         work = self._begin(options, deadline)
-        progress = _Progress(time.monotonic())
+        progress = _Progress(time.monotonic(), on_audio)
         try:
             async with self._decoders.decode(file) as audio:
                 async with aclosing(self._segments(audio, work, progress)) as segments:
@@ -151,6 +157,7 @@ class Transcriber:
             wanted = max(int(length_s * SAMPLE_RATE) - len(carried), SAMPLE_RATE)
             fresh = await audio.read(wanted)
             final = len(fresh) < wanted
+            progress.on_audio(len(fresh) / SAMPLE_RATE)
             block = np.concatenate([carried, fresh]) if len(carried) else fresh
             plan = await asyncio.get_running_loop().run_in_executor(
                 self._helpers, self._plan, block, options, progress, final

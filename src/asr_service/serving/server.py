@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from asr_service.access import usage_files
 from asr_service.access.keys import read_keys
 from asr_service.engine.devices import Slot, device_environment, discover_gpus, parse_devices
 from asr_service.logs import configure_logs
@@ -71,12 +72,16 @@ def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held
     if len(slots) == 1:
         listener = held.enter_context(tcp_listener(settings.host, settings.port))
         metrics_dir = directory / f"metrics-{listener.getsockname()[1]}"
+        usage_dir = directory / f"keys-{listener.getsockname()[1]}"
     else:
         held.callback(os.close, claim_directory(directory))
         metrics_dir = directory / "metrics"
+        usage_dir = directory / "keys"
     _hold_metrics(settings.metrics_dir or metrics_dir, held)
+    usage_dir = settings.key_usage_dir or usage_dir
+    _hold_usage(usage_dir, held)
     return Plan(
-        settings=settings,
+        settings=settings.model_copy(update={"key_usage_dir": usage_dir}),
         slots=slots,
         environments=tuple(device_environment(slot.device, gpus) | _SINGLE_THREADED_BLAS for slot in slots),
         board=SlotBoard(len(slots)),
@@ -99,6 +104,18 @@ def _warn_where_open(plan: Plan) -> None:
 def _hold_metrics(directory: Path, held: ExitStack) -> None:
     lock = share_metrics(directory)
     held.callback(_leave_metrics, directory, lock)
+
+
+def _hold_usage(directory: Path, held: ExitStack) -> None:
+    """What keys use is kept by the workers, and shared by no two services."""
+    usage_files.prepare(directory)
+    held.callback(_leave_usage, directory)
+
+
+def _leave_usage(directory: Path) -> None:
+    with contextlib.suppress(OSError):  # a worker may still be ending
+        usage_files.forget(directory)
+        directory.rmdir()
 
 
 def _leave_metrics(directory: Path, lock: int) -> None:

@@ -1,0 +1,113 @@
+"""Each key has its own limits, and one that is past them costs the others nothing."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from api.live import ALL, Live, serving, tone
+from api.test_failures import assert_error
+from asr_service.access.keys import KeyLimits, entry, new_secret
+from asr_service.errors import Overloaded
+from waiting import until
+
+FEW, LITTLE, FREE = new_secret(), new_secret(), new_secret()
+ENTRIES = ",".join(
+    [
+        entry("few", FEW, KeyLimits(concurrent_requests=2)),
+        entry("little", LITTLE, KeyLimits(audio_s_per_minute=3)),
+        entry("free", FREE),
+    ]
+)
+
+
+@pytest.fixture
+def limited(tmp_path):
+    with serving(api_keys=ENTRIES, key_usage_dir=tmp_path) as live:
+        yield live
+
+
+def call(live: Live, secret: str, audio: bytes = tone(), **fields: str) -> httpx.Response:
+    headers = {"authorization": f"Bearer {secret}"}
+    return httpx.post(f"{live.url}/transcribe", files={"file": audio}, data=ALL | fields, headers=headers, timeout=30)
+
+
+@contextmanager
+def under_way(live: Live, *secrets: str) -> Iterator[list[httpx.Response]]:
+    """Requests that are with the model until the context ends."""
+    release, answers = threading.Event(), list[httpx.Response]()
+    live.model.before = lambda _: release.wait(20)
+    threads = [threading.Thread(target=lambda s=s: answers.append(call(live, s))) for s in secrets]
+    for thread in threads:
+        thread.start()
+    until(lambda: live.admission.open_requests == len(secrets), what="the requests")
+    try:
+        yield answers
+    finally:
+        release.set()
+        for thread in threads:
+            thread.join(20)
+
+
+def test_a_key_has_so_many_requests_open_and_no_more(limited):
+    """The third gets 429 and when to come again; another key is served; one that ended makes room."""
+    with under_way(limited, FEW, FEW) as answers:
+        refused = call(limited, FEW)
+        assert_error(refused, 429, "concurrency_limit_reached", None)
+        assert refused.headers["retry-after"] == "2"
+        assert "'few' has 2 requests open" in refused.json()["error"]["message"]
+        assert call(limited, FREE, b"let in, and no audio").status_code == 415
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert call(limited, FEW).status_code == 200
+    assert limited.metric('asr_key_limited_total{key="few",limit="requests"}') >= 1
+
+
+@pytest.mark.parametrize("failure", [{"beam_size": "x"}, {"response_format": "ndjson"}, {"audio": b"none"}])
+def test_a_place_is_let_go_however_the_request_ends(limited, failure):
+    """Refused, streamed, undecodable: as many as follow are let in."""
+    given = {"audio": tone(), **failure}
+    for _ in range(3):
+        assert call(limited, FEW, **given).status_code in {200, 415, 422}
+
+
+def test_a_key_has_so_many_seconds_of_audio_and_no_more(limited):
+    """A recording that was let in is heard to its end; the next waits for what it took too much."""
+    before = limited.metric('asr_key_audio_seconds_total{key="little"}')
+    assert call(limited, LITTLE, tone(2)).status_code == 200
+    assert call(limited, LITTLE, tone(9)).json()["duration"] == 9
+    refused = call(limited, LITTLE)
+    assert_error(refused, 429, "audio_limit_reached", None)
+    assert 120 < int(refused.headers["retry-after"]) <= 180  # 8 s of debt and 1 s more, at 3 s a minute
+    assert "3 seconds of audio a minute" in refused.json()["error"]["message"]
+    assert call(limited, FREE, tone(9)).status_code == 200
+    assert limited.metric('asr_key_audio_seconds_total{key="little"}') == before + 11
+
+
+def test_what_is_refused_costs_nothing_and_what_the_service_broke_is_given_back(limited):
+    """A wrong option, bytes that are no audio, and a 503 half way; a 500 is paid, for the work was done."""
+
+    def fail(_):
+        raise Overloaded("no memory")
+
+    for given in ({"beam_size": "x"}, {"audio": b"no audio"}):
+        for _ in range(4):
+            assert call(limited, LITTLE, **given).status_code in {415, 422}
+    limited.model.before = fail
+    for _ in range(4):
+        assert call(limited, LITTLE, tone(3)).status_code == 503
+    limited.model.before = lambda _: 1 / 0
+    assert call(limited, LITTLE, tone(4)).status_code == 500
+    assert call(limited, LITTLE).status_code == 429
+
+
+def test_limits_that_cannot_be_kept_let_nobody_past(limited, tmp_path):
+    """A directory that has gone is the service's trouble: 503, and keys without limits are served."""
+    for file in tmp_path.iterdir():
+        file.unlink()
+    tmp_path.rmdir()
+    for secret in (FEW, LITTLE):
+        assert_error(call(limited, secret), 503, "unavailable", None)
+    assert call(limited, FREE).status_code == 200
+    tmp_path.mkdir()
