@@ -170,11 +170,13 @@ def test_selectors_find_the_pods(objects):
 
 
 def test_the_volumes_are_where_the_settings_say(objects):
-    """Model, sockets and uploads: each directory that the service writes is a volume, the model's is read-only."""
+    """Model, keys, sockets and uploads: what the service writes is a volume, and what it only reads is read-only."""
     (server,) = pod_of(objects)["containers"]
     given = settings(objects, server)
     mounts = {each["mountPath"]: each.get("readOnly", False) for each in server["volumeMounts"]}
-    assert mounts == {str(given.model_dir): True, str(given.socket_dir): False, "/tmp": False}
+    assert given.api_keys_file is not None
+    keys = str(given.api_keys_file.parent)
+    assert mounts == {str(given.model_dir): True, keys: True, str(given.socket_dir): False, "/tmp": False}
     volumes = {each["name"]: each for each in pod_of(objects)["volumes"]}
     assert volumes["run"]["emptyDir"]["medium"] == "Memory"
     assert "medium" not in volumes["tmp"]["emptyDir"]
