@@ -1,0 +1,90 @@
+"""deploy/compose: a file that Compose takes, and that says what the code says."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from asr_service.serving.timeouts import Timeouts
+from asr_service.settings import load_settings
+
+COMPOSE = Path(__file__).parent.parent.parent / "deploy" / "compose"
+SLOT = "172.31.250.10"
+SERVERS = ("asr-cpu", "asr-gpu")
+NOT_SETTINGS = {"HOME"}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+    return found
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_compose_takes_it(profile, tmp_path):
+    """Compose's own reading of the file, with no engine: Docker's plugin, or Debian's docker-compose."""
+    command = next((found for found in (["docker", "compose"], ["docker-compose"]) if takes_config(found)), None)
+    if command is None:
+        pytest.skip("neither `docker compose` nor docker-compose is installed")
+    content = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
+    content.pop("name")  # which docker-compose 1 does not know yet
+    (tmp_path / "compose.yaml").write_text(yaml.safe_dump(content))
+    where = ["--file", str(tmp_path / "compose.yaml"), "--project-directory", str(COMPOSE), "--profile", profile]
+    env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "GRAFANA_PASSWORD": "secret"}
+    told = subprocess.run(
+        [*command, *where, "config"], check=False, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert told.returncode == 0, told.stderr
+    assert {"nginx", "prometheus", "grafana", f"asr-{profile}"} <= set(yaml.safe_load(told.stdout)["services"])
+
+
+def takes_config(command: list[str]) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    return subprocess.run([*command, "version"], check=False, capture_output=True, timeout=60).returncode == 0
+
+
+def test_the_settings_are_settings(services):
+    """Each variable is taken by the service; the model that is served is the one that is fetched."""
+    for name in SERVERS:
+        given = services[name]["environment"]
+        assert {each for each in given if not each.startswith("ASR_")} == NOT_SETTINGS
+        settings = load_settings(given, **{k[4:].lower(): v for k, v in given.items() if k not in NOT_SETTINGS})
+        (fetch,) = services[name]["depends_on"]
+        assert services[fetch]["command"] == ["models", "fetch", settings.model]
+        assert services[fetch]["environment"].items() <= given.items()
+        timeouts = Timeouts.for_request(settings.request_timeout_s)
+        assert services[name]["stop_grace_period"] == f"{timeouts.stop_s:.0f}s"
+
+
+def test_every_container_is_locked_in(services):
+    """No root file system is written, no capability kept but those Nginx needs, no privilege gained."""
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert ("cap_add" in service) is (name == "nginx")
+
+
+def test_what_serves_reaches_nothing_outside(services):
+    """The slot is in the inner network alone, which leads nowhere, at the address that Nginx and Prometheus know."""
+    networks = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["networks"]
+    assert networks["inside"]["internal"] is True
+    for name in SERVERS:
+        assert services[name]["networks"] == {"inside": {"ipv4_address": SLOT}}
+    (targets,) = yaml.safe_load((COMPOSE / "prometheus/asr-service.yml").read_text())
+    assert targets["targets"] == [f"{SLOT}:8000"]
+
+
+def test_nginx_is_as_render_makes_it(tmp_path):
+    """With the options that docs/operations.md names; where it differs, render it again."""
+    options = ["--server-name", "localhost", "--upstream", f"{SLOT}:8000", "--nginx-version", "1.28", "--no-ipv6"]
+    options += ["--certificate", "/etc/nginx/tls/fullchain.pem", "--access-log", "/dev/stdout"]
+    command = [sys.executable, "-c", "from asr_service.cli import main; main()", "render", "nginx", *options]
+    subprocess.run([*command, "--output", str(tmp_path)], check=True, env={"ASR_DEVICES": "cpu"}, timeout=60)
+    made = (tmp_path / "asr-service.conf").read_text()
+    assert (COMPOSE / "nginx/asr-service.conf").read_text() == made
