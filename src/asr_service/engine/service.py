@@ -42,7 +42,7 @@ ENGINE_FAILURE = 70
 _GRACE_S = 30.0
 """A call of the model that outlives its deadline by so much will not come back."""
 _LOOK_EVERY_S = 2.0
-_CPU_LINGER_S = 0.005
+CPU_LINGER_S = 0.005
 
 
 class State(StrEnum):
@@ -179,7 +179,7 @@ class SpeechService:
             batch_limits(settings, on_gpu=facts.device.kind == "cuda"),
             n_threads=facts.threads,
             on_failure=lambda reason: self._fail(ENGINE_FAILURE, reason),
-            linger_s=0.0 if facts.device.kind == "cuda" else _CPU_LINGER_S,
+            linger_s=0.0 if facts.device.kind == "cuda" else CPU_LINGER_S,
         )
         windows = WindowDecoder(
             scheduler,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from asr_service import metrics
@@ -25,6 +26,8 @@ from asr_service.engine.languages import LANGUAGES, UNSPACED_LANGUAGES
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.windows import RequestWork, WindowDecoder
 from asr_service.transcript import Segment, Timing, Transcript
+
+log = structlog.get_logger(__name__)
 
 _FIRST_BLOCK_S = 60.0
 """A short first block lets the first segments leave early; each block after it is twice as long."""
@@ -198,6 +201,14 @@ class Transcriber:
         if progress.duration_s:
             metrics.REALTIME_FACTOR.observe(realtime_factor)
         language, probability = work.language.result() if work.language.done() else (None, None)
+        log.info(
+            "transcribed",
+            audio_s=round(progress.duration_s, 3),
+            speech_s=round(progress.speech_s, 3),
+            queue_s=round(work.queued_s, 3),
+            inference_s=round(work.inference_s, 3),
+            total_s=round(total_s, 3),
+        )
         return Transcript(
             text="".join(segment.text for segment in progress.segments).strip(),
             task=work.options.task,
