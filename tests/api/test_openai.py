@@ -21,6 +21,7 @@ from openai.types.audio import (
 from pydantic import TypeAdapter
 
 from api.live import Live, in_second_window, serving, tone, two_windows
+from asr_service.access.keys import entry, new_secret
 from asr_service.engine.models import served_names
 from asr_service.errors import Overloaded
 from asr_service.settings import load_settings
@@ -52,7 +53,7 @@ def _closed() -> Iterator[None]:
 
 def sdk(live: Live, **options: Any) -> OpenAI:
     """A client until the test's end, which asks once unless told otherwise."""
-    client = OpenAI(base_url=f"{live.url}/v1", api_key="any", **{"max_retries": 0, **options})
+    client = OpenAI(base_url=f"{live.url}/v1", **{"api_key": "any", "max_retries": 0, **options})
     _clients.append(client)
     return client
 
@@ -275,7 +276,7 @@ def test_a_stream_that_fails_raises(named, fault, code):
         read.extend(transcribe(named, audio=two_windows(), stream=True))
     assert raised.value.code == code
     assert_all_keys(raised.value)
-    assert [event.type for event in read] in ([], ["transcript.text.delta"])
+    assert [event.type for event in read] == ["transcript.text.delta"]
 
 
 @pytest.mark.anyio
@@ -431,6 +432,29 @@ def test_each_failure_is_the_sdks_own_error(tight, case):
 
 def _requests(status: int) -> str:
     return f'asr_requests_total{{code="{status}",endpoint="/v1/audio/transcriptions"}}'
+
+
+def test_keys_are_asked_for_and_limited_in_the_sdks_terms():
+    """`api_key` is the key; without one, with a wrong one and past its limits the SDK raises what it should."""
+    secret = new_secret()
+    release = threading.Event()
+    with serving(vad_filter=False, api_keys=entry("alice", secret), key_concurrent_requests=1) as live:
+        ask: dict[str, Any] = {"model": "whisper-1", "file": recording()}
+        mine, wrong = (sdk(live, api_key=key).audio.transcriptions for key in (secret, new_secret()))
+        assert mine.create(**ask).text == "hello"
+        with pytest.raises(openai.PermissionDeniedError):
+            wrong.create(**ask)
+        with pytest.raises(openai.AuthenticationError):
+            wrong.create(**ask, extra_headers={"authorization": openai.Omit()})
+        live.model.before = lambda _: release.wait(20)
+        first = threading.Thread(target=lambda: mine.create(**ask))
+        first.start()
+        until(lambda: live.admission.open_requests, what="the request")
+        with pytest.raises(openai.RateLimitError) as raised:
+            mine.create(**ask)
+        assert_all_keys(raised.value)
+        release.set()
+        first.join(20)
 
 
 @pytest.fixture

@@ -1,0 +1,28 @@
+"""Measuring a stream: what is the first delta, and what is no answer."""
+
+import pytest
+
+from api.live import serving, two_windows
+from fakes import Call, FakeModel
+from first_delta import stream
+
+
+def test_a_stream_is_timed_from_the_first_byte_sent(tmp_path):
+    """The first delta comes before the whole; together the deltas are the text."""
+    (tmp_path / "long.wav").write_bytes(two_windows())
+    with serving(vad_filter=False) as live:
+        streamed = stream(live.url, tmp_path / "long.wav")
+    assert 0 < streamed.first_delta_s < streamed.whole_s
+    assert (streamed.n_deltas, streamed.n_characters) == (2, len("hello hello"))
+
+
+def test_a_stream_that_fails_is_no_measurement(tmp_path):
+    """However quickly it did."""
+
+    def before(call: Call) -> None:
+        if call.stage == "generate" and call.n_frames < 2000:
+            raise ValueError("broken")
+
+    (tmp_path / "long.wav").write_bytes(two_windows())
+    with serving(FakeModel(before=before), vad_filter=False) as live, pytest.raises(RuntimeError, match="inference"):
+        stream(live.url, tmp_path / "long.wav")
