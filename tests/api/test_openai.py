@@ -434,27 +434,19 @@ def _requests(status: int) -> str:
     return f'asr_requests_total{{code="{status}",endpoint="/v1/audio/transcriptions"}}'
 
 
-def test_keys_are_asked_for_and_limited_in_the_sdks_terms():
-    """`api_key` is the key; without one, with a wrong one and past its limits the SDK raises what it should."""
+def test_keys_are_asked_for_in_the_sdks_terms():
+    """`api_key` is the key; with a wrong one and without one the SDK raises what it should."""
     secret = new_secret()
-    release = threading.Event()
-    with serving(vad_filter=False, api_keys=entry("alice", secret), key_concurrent_requests=1) as live:
+    with serving(vad_filter=False, api_keys=entry("alice", secret)) as live:
         ask: dict[str, Any] = {"model": "whisper-1", "file": recording()}
         mine, wrong = (sdk(live, api_key=key).audio.transcriptions for key in (secret, new_secret()))
         assert mine.create(**ask).text == "hello"
-        with pytest.raises(openai.PermissionDeniedError):
+        with pytest.raises(openai.PermissionDeniedError) as raised:
             wrong.create(**ask)
-        with pytest.raises(openai.AuthenticationError):
-            wrong.create(**ask, extra_headers={"authorization": openai.Omit()})
-        live.model.before = lambda _: release.wait(20)
-        first = threading.Thread(target=lambda: mine.create(**ask))
-        first.start()
-        until(lambda: live.admission.open_requests, what="the request")
-        with pytest.raises(openai.RateLimitError) as raised:
-            mine.create(**ask)
         assert_all_keys(raised.value)
-        release.set()
-        first.join(20)
+        with pytest.raises(openai.AuthenticationError) as unknown:
+            wrong.create(**ask, extra_headers={"authorization": openai.Omit()})
+        assert_all_keys(unknown.value)
 
 
 @pytest.fixture
