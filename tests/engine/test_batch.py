@@ -56,6 +56,16 @@ def test_who_came_first_goes_first_whatever_the_stage():
     assert formed([generate, replace(encode, enqueued_at=3.0)]).jobs == (generate,)
 
 
+def test_a_requests_first_window_goes_before_its_others():
+    """Encoded, it takes the place of the next window that is not: its words are what the caller waits for."""
+    later, leading = job(Stage.ENCODE, at=1.0), job(at=3.0)
+    assert formed([later, leading]).jobs == (later,)
+    leading.leads = True
+    assert formed([later, leading]).jobs == (leading,)
+    earlier_request = job(Stage.ENCODE, owner=1, at=0.5)
+    assert formed([later, leading, earlier_request]).jobs[0] is earlier_request
+
+
 def test_a_clip_passes_a_recording_that_has_had_much():
     """Within the batch too."""
     long = [job(owner=1, at=0.1 * number) for number in range(4)]

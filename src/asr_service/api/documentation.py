@@ -75,7 +75,7 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
     """Keyword arguments of a route that takes a recording with TranscribeParameters."""
-    fields = TranscribeParameters.model_json_schema()
+    fields = _fields(TranscribeParameters)
     return {
         "summary": summary,
         "operation_id": name,
@@ -120,13 +120,25 @@ def openai_documentation(summary: str, name: str, form: type[BaseModel], formats
         "openapi_extra": {
             "requestBody": {
                 "required": True,
-                "content": {"multipart/form-data": {"schema": _with_file(form.model_json_schema())}},
+                "content": {"multipart/form-data": {"schema": _with_file(_fields(form))}},
             },
         },
     }
 
 
 _RECORDING = {"type": "string", "format": "binary", "description": "The recording: audio, or a video's sound."}
+
+
+def _fields(form: type[BaseModel]) -> dict[str, Any]:
+    """A form's schema. A field of a form, or of a query, can be left out; it cannot be null."""
+    schema = form.model_json_schema()
+    return schema | {"properties": {name: _never_null(field) for name, field in schema["properties"].items()}}
+
+
+def _never_null(field: dict[str, Any]) -> dict[str, Any]:
+    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    kept = {key: value for key, value in field.items() if key != "anyOf" and (key, value) != ("default", None)}
+    return kept | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
 
 
 def _with_file(fields: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from pydantic_core import from_json
+
 from asr_service.api.answering import Asked
 from asr_service.api.openai_models import require_served
 from asr_service.api.openai_schemas import ServerVad, TranscriptionForm, TranslationForm
@@ -73,7 +75,15 @@ def _gathered(fields: Fields) -> Mapping[str, object]:
     values: dict[str, object] = {**once(plain), **lists}
     if chunking and _CHUNKING in values:
         raise MalformedRequest(f"the field {_CHUNKING} is given twice", param=_CHUNKING)
-    return {**values, _CHUNKING: once(chunking)} if chunking else values
+    return {**values, _CHUNKING: {key: _typed(value) for key, value in once(chunking).items()}} if chunking else values
+
+
+def _typed(value: str) -> object:
+    """As it would be in JSON."""
+    try:
+        return from_json(value)
+    except ValueError:
+        return value
 
 
 def _format(form: TranscriptionForm) -> Format:

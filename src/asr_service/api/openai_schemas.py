@@ -13,7 +13,7 @@ Granularity = Literal["segment", "word"]
 class ServerVad(BaseModel):
     """Voice activity as the caller wants it; what is left out is as the contract has it."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
     type: Literal["server_vad"]
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5

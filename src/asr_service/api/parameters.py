@@ -53,6 +53,8 @@ def _refusal(form: type[BaseModel], error: ValidationError) -> RequestError:
     if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
         return InvalidParameter(_unknown(form, name), param=name[:64])
     within = ".".join(part[:64] for part in first["loc"] if isinstance(part, str))
+    if first["type"] == "missing":
+        return InvalidParameter(f"{within} is required", param=name)
     return InvalidParameter(f"{within}={str(first['input'])[:64]!r}: {first['msg']}", param=name)
 
 

@@ -1,6 +1,6 @@
 """Which waiting jobs go to the model next, together. Pure functions: no threads, no clock, no model."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -32,6 +32,8 @@ class Job:
     n_frames: int
     deadline: float
     enqueued_at: float
+    leads: bool = False
+    """Nothing of its request can be told before it."""
     future: Future[Any] = field(default_factory=Future)
     started_at: float = 0.0
     ended_at: float = 0.0
@@ -71,15 +73,19 @@ def handicap_s(served_audio_s: float) -> float:
 
 
 def form_batch(
-    waiting: Iterable[Job], limits: Mapping[Stage, BatchLimit], handicaps: Mapping[int, float]
+    waiting: Collection[Job], limits: Mapping[Stage, BatchLimit], handicaps: Mapping[int, float]
 ) -> Batch | None:
     """Choose the jobs of the next call of the model; None where nothing waits.
 
     The job that came first goes first, whatever its stage, requests that have had much standing back by their handicap
-    (`handicaps`: owner -> seconds). Those of its stage and key go with it, in the same order, as many as may. Nothing
-    waits for company: a batch is what is there.
+    (`handicaps`: owner -> seconds). A job that leads takes the first place that its request has: somebody waits for its
+    words, and for the others' only after. Those of the first's stage and key go with it, in the same order, as many as
+    may. Nothing waits for company: a batch is what is there.
     """
-    in_order = sorted(waiting, key=lambda job: job.enqueued_at + handicaps.get(job.owner, 0.0))
+    came: dict[int, float] = {}
+    for job in waiting:
+        came[job.owner] = min(came.get(job.owner, job.enqueued_at), job.enqueued_at)
+    in_order = sorted(waiting, key=lambda job: _place(job, came[job.owner], handicaps.get(job.owner, 0.0)))
     if not in_order:
         return None
     first, limit = in_order[0], limits[in_order[0].stage]
@@ -88,3 +94,7 @@ def form_batch(
         if (job.stage, job.key) == (first.stage, first.key) and limit.holds([*jobs, job]):
             jobs.append(job)
     return Batch(first.stage, tuple(jobs))
+
+
+def _place(job: Job, owner_came: float, owners_handicap_s: float) -> tuple[float, bool]:
+    return (owner_came if job.leads else job.enqueued_at) + owners_handicap_s, not job.leads

@@ -47,6 +47,8 @@ class RequestWork:
     next_deadline: Callable[[], float]
     language: asyncio.Future[tuple[str, float]]
     """Resolved by the first window where the options do not name it."""
+    leading: Chunk | None = None
+    """The chunk that everything told of this request waits for."""
     queued_s: float = 0.0
     calls: list[tuple[float, float]] = field(default_factory=list)
 
@@ -113,6 +115,8 @@ class WindowDecoder:
         text `spoken` before it.
         """
         options = work.options
+        if first:
+            work.leading = chunk
         detect = self._multilingual and (options.language_per_chunk or (first and options.language is None))
         encoded: Encoded = await self._submit(EncodeCall(features, detect), chunk, work)
         language = await self._language(encoded, work, first=first)
@@ -123,6 +127,8 @@ class WindowDecoder:
         segments = await self._segments(chunk, work, encoding, decoded, timed, language)
         if self._broke_off(decoded, chunk):
             rest = rest_of(chunk, decoded.window.consumed_s)
+            if chunk is work.leading:
+                work.leading = rest
             said = spoken + tuple(token for part in timed for token in self._vocabulary.words_of(part.tokens))
             segments += await self.decode(rest, await self.prepare(rest, options), work, first=False, spoken=said)
         return segments
@@ -251,6 +257,7 @@ class WindowDecoder:
             n_frames=call.n_frames_padded,
             deadline=work.next_deadline(),
             enqueued_at=time.monotonic(),
+            leads=chunk is work.leading,
         )
         answer = await asyncio.wrap_future(self._scheduler.submit(job))
         work.note(job)
