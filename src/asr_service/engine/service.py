@@ -20,6 +20,7 @@ from asr_service.engine.decoding import Vocabulary
 from asr_service.engine.devices import Slot
 from asr_service.engine.gauges import SlotGauges
 from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_language
+from asr_service.engine.loading import keep_memory
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.sizing import batch_limits, helper_threads
@@ -89,6 +90,8 @@ class SpeechService:
 
     async def start(self) -> None:
         """Begin to load; returns at once."""
+        if self.slot.device.kind == "cpu":
+            keep_memory()
         await self._decoders.start()
         for target in (self._bring_up, self._watch):
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True).start()
