@@ -10,11 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-DEPLOYED = ROOT / "deploy/prometheus"
-RULE_FILES = sorted((DEPLOYED / "rules").glob("*.yml"), reverse=True)  # what is recorded comes before the alerts
-GROUPS = [group for path in RULE_FILES for group in yaml.safe_load(path.read_text())["groups"]]
-ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
+from deploy.monitoring import ALERTS, GROUPS, PROMETHEUS, ROOT, RULE_FILES
+
 PAGES = dict(
     re.findall(r"^## (Asr\w+)\n(.*?)(?=^## |\Z)", (ROOT / "docs/runbook.md").read_text(), re.DOTALL | re.MULTILINE)
 )
@@ -201,7 +198,7 @@ def test_the_runbook_has_no_page_for_an_alert_that_is_not():
 def test_prometheus_takes_the_configuration():
     """promtool's own checks of the files as they are deployed."""
     checked = subprocess.run(
-        ["promtool", "check", "config", DEPLOYED / "prometheus.yml"], capture_output=True, text=True, check=False
+        ["promtool", "check", "config", PROMETHEUS / "prometheus.yml"], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
 

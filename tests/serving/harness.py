@@ -29,7 +29,7 @@ QUICK: dict[str, Any] = {
 class Service:
     """One running master. `directory` holds its sockets, log and faults."""
 
-    def __init__(self, directory: Path, tuning: Mapping[str, Any], environ: dict[str, str]) -> None:
+    def __init__(self, directory: Path, tuning: Mapping[str, Any], environ: dict[str, str], launcher: str) -> None:
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self._log = directory / "log"
@@ -37,7 +37,7 @@ class Service:
         self.faults.mkdir(exist_ok=True)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving.launcher", json.dumps({**QUICK, **tuning})],
+                [sys.executable, "-m", launcher, json.dumps({**QUICK, **tuning})],
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join([str(TESTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
@@ -117,8 +117,10 @@ class Service:
 
 
 @contextmanager
-def running(directory: Path, tuning: Mapping[str, Any] | None = None, **environ: str) -> Iterator[Service]:
-    service = Service(directory, tuning or {}, environ)
+def running(
+    directory: Path, tuning: Mapping[str, Any] | None = None, *, launcher: str = "serving.launcher", **environ: str
+) -> Iterator[Service]:
+    service = Service(directory, tuning or {}, environ, launcher)
     try:
         yield service
     finally:

@@ -1,0 +1,20 @@
+"""A fake model that fails where a request asks it to."""
+
+from collections.abc import Sequence
+
+from asr_service.engine.model import Encoding, GenerateOptions, Generation
+from fakes import FakeModel, says, sleeping
+
+DOUBTFUL_BEAM, POISONOUS_BEAM = 2, 3
+"""Beam sizes by which a request asks for an unlikely text, and for a failure of the model."""
+
+
+def asked_model() -> FakeModel:
+    return FakeModel(script=_script, before=sleeping(0.05))
+
+
+def _script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+    if options.beam_size == POISONOUS_BEAM:
+        raise ValueError("asked to fail")
+    doubtful = options.beam_size == DOUBTFUL_BEAM and options.temperature == 0
+    return says(" hello", avg_logprob=-3.0 if doubtful else -0.2)(model, encoding, prompt, options)

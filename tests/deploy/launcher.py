@@ -1,0 +1,23 @@
+"""Serves a fake model on two made-up GPUs, with settings from the environment: `python -m deploy.launcher TUNING`."""
+
+import json
+import sys
+
+import pytest
+
+import fake_nvml
+from asr_service.engine.devices import Slot
+from asr_service.serving import Die, SlotApp, Tuning, serve
+from asr_service.settings import Settings, load_settings
+
+
+def create_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
+    from asr_service.api import app  # in the worker, like the engine below it
+    from deploy.asked_model import asked_model
+
+    return app.create_app(settings, slot, die, load=lambda *_: asked_model())
+
+
+if __name__ == "__main__":
+    fake_nvml.install(pytest.MonkeyPatch(), [fake_nvml.FakeGpu("GPU-a"), fake_nvml.FakeGpu("GPU-b")])
+    sys.exit(serve(load_settings(), app_factory=create_app, tuning=Tuning(**json.loads(sys.argv[1]))))

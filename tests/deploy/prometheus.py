@@ -1,0 +1,69 @@
+"""A real Prometheus with the deployed configuration, hurried."""
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from deploy.monitoring import PROMETHEUS, RULE_FILES
+from waiting import until
+
+Sample = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    http: httpx.Client
+
+    def query(self, expr: str) -> list[Sample]:
+        """The samples of an instant query, now. Raises where Prometheus does not take the expression."""
+        answer = self.http.get("/api/v1/query", params={"query": expr}).json()
+        assert answer["status"] == "success", f"{expr}: {answer}"
+        result: list[Sample] = answer["data"]["result"]
+        return result
+
+    def rules(self) -> list[dict[str, Any]]:
+        groups = self.http.get("/api/v1/rules").json()["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    def answers(self) -> bool:
+        with suppress(httpx.TransportError):
+            return self.http.get("/-/ready").status_code == 200
+        return False
+
+
+@contextmanager
+def scraping(target: str, folder: Path) -> Iterator[Prometheus]:
+    """Scrape `target` (host:port) twice a second, and let alerts fire without their wait."""
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    config["global"] |= {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
+    (folder / "targets").mkdir(parents=True)
+    (folder / "rules").mkdir()
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    (folder / "targets/asr-service.yml").write_text(yaml.safe_dump([{"targets": [target]}]))
+    for path in RULE_FILES:
+        (folder / "rules" / path.name).write_text(re.sub(r"\n +for: \w+", "", path.read_text()))
+    address = f"127.0.0.1:{_free_port()}"
+    command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, f"--web.listen-address={address}"], stderr=log, stdout=log)
+    try:
+        with httpx.Client(base_url=f"http://{address}", timeout=20) as http:
+            prometheus = Prometheus(http)
+            until(prometheus.answers, what="Prometheus")
+            yield prometheus
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -1,0 +1,182 @@
+"""Under load, scraped by a real Prometheus: every panel shows something, every rule finds what it asks for."""
+
+import math
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from api.live import ALL, tone
+from deploy.asked_model import DOUBTFUL_BEAM, POISONOUS_BEAM
+from deploy.monitoring import ALERTS, QUERIES, RECORDED, Query
+from deploy.prometheus import Prometheus, Sample, scraping
+from serving.client import CannotConnect, Lost
+from serving.harness import Service, running
+from waiting import until
+
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None, reason="needs prometheus: Debian's package of that name has it"
+    ),
+    # httpx drops the socket with which it was refused, as it is where a slot's socket is gone.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+BOUND = re.compile(r"(?:==|>) *[\d.]*(?:[ */]*(?:scalar\([^)]*\)|[\d.]+))*")
+"""What an alert compares with, whatever it is made of."""
+WINDOW = "20s"
+PANELS = {"$instance": ".*", "$slot": ".*", "$__rate_interval": WINDOW}
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Has seen two slots at work: good requests, bad ones and too many, and one worker killed."""
+    folder = tmp_path_factory.mktemp("watched")
+    environ = {"ASR_DEVICES": "cuda:0,cuda:1", "ASR_MAX_OPEN_REQUESTS": "3"}
+    with (
+        running(folder / "service", {}, launcher="deploy.launcher", **environ) as service,
+        in_between(service) as target,
+        scraping(target, folder / "prometheus") as prometheus,
+        under_load(service),
+    ):
+        until(lambda: service.alive() and len(service.lines("ready")) == 2, what="two slots")
+        until(lambda: prometheus.query("sum(asr_request_duration_seconds_count) > 20"), what="requests seen")
+        service.signal(signal.SIGKILL, service.lines("loading")[1]["pid"])
+        until(lambda: prometheus.query("sum(increase(asr_worker_restarts_total[20s])) > 0"), what="a restart seen")
+        until(lambda: prometheus.query("count(asr_slot_ready == 1) == 2"), what="the slot again")
+        yield prometheus
+
+
+@contextmanager
+def under_load(service: Service) -> Iterator[None]:
+    """Requests of each kind to each slot, over and over, more than one slot takes."""
+    over = threading.Event()
+    timed: dict[str, object] = {"word_timestamps": "true"}
+    kinds: list[dict[str, object]] = [{}, {}, {}, timed, {"beam_size": DOUBTFUL_BEAM}, {"beam_size": POISONOUS_BEAM}]
+
+    def send(slot: int, fields: dict[str, object]) -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(service.socket(slot)))) as client:
+            while not over.wait(0.1):
+                with suppress(httpx.TransportError):
+                    client.post("http://slot/transcribe", files={"file": tone()}, data=ALL | fields, timeout=20)
+
+    with ThreadPoolExecutor(2 * len(kinds)) as pool:
+        for slot in (0, 1):
+            for fields in kinds:
+                pool.submit(send, slot, fields)
+        try:
+            yield
+        finally:
+            over.set()
+
+
+@contextmanager
+def in_between(service: Service) -> Iterator[str]:
+    """What Nginx is to Prometheus: a TCP address that passes /metrics on to any slot that takes connections."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            for slot in (0, 1):
+                with suppress(CannotConnect, Lost):
+                    body = service.get(self.path, slot).text.encode()
+                    self.send_response(200)
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                    return
+            self.send_error(503)
+
+        def log_message(self, *_: object) -> None:
+            """Prometheus asks often."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def missing(prometheus: Prometheus) -> list[str]:
+    """What of panels and rules has no number to show."""
+    asked = {query.where: as_grafana(query) for query in QUERIES} | RECORDED
+    asked |= {name: without_bound(name) for name in ALERTS if name != "AsrAbsent"}
+    return [f"{name}: {expr}" for name, expr in asked.items() if not numbers(prometheus.query(expr))]
+
+
+def numbers(samples: list[Sample]) -> list[float]:
+    values = [float(sample["value"][1]) for sample in samples]
+    return [value for value in values if math.isfinite(value)]
+
+
+def as_grafana(query: Query) -> str:
+    expr = query.expr.removesuffix("> 0") if query.where.endswith("Worker restarts") else query.expr
+    for variable, value in PANELS.items():
+        expr = expr.replace(variable, value)
+    return expr
+
+
+def without_bound(alert: str) -> str:
+    """The alert's expression, true of any number."""
+    expr, n_bounds = BOUND.subn("> -1e18", ALERTS[alert]["expr"])
+    assert n_bounds, expr
+    return expr
+
+
+def test_every_panel_and_rule_has_data(prometheus):
+    """Each query of each panel, each recording rule, each alert's expression but for its bound.
+
+    AsrAbsent has data only where there is no target.
+    """
+    with suppress(AssertionError):
+        until(lambda: not missing(prometheus), within_s=15)
+    assert missing(prometheus) == []
+    assert prometheus.query(ALERTS["AsrAbsent"]["expr"]) == []
+    assert prometheus.query(ALERTS["AsrAbsent"]["expr"].replace("asr-service", "asr-servant"))
+
+
+@pytest.mark.parametrize("query", [query for query in QUERIES if query.labels], ids=lambda query: query.where)
+def test_a_legend_names_labels_that_are_there(prometheus, query):
+    """No line in a panel is called nothing."""
+    for sample in prometheus.query(as_grafana(query)):
+        assert query.labels <= set(sample["metric"]), sample
+
+
+def test_every_rule_is_healthy(prometheus):
+    """None failed to evaluate, and no firing alert's words are broken."""
+    rules = prometheus.rules()
+    assert {rule["name"] for rule in rules} == {*RECORDED, *ALERTS}
+    assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
+    firing = [alert for rule in rules for alert in rule.get("alerts", [])]
+    assert {"AsrErrorRatioHigh", "AsrErrorBudgetBurns", "AsrSaturated"} <= {a["labels"]["alertname"] for a in firing}
+    assert not [alert for alert in firing if "<error" in str(alert["annotations"])]
+
+
+@pytest.mark.parametrize(
+    ("expr", "holds"),
+    [
+        ("asr_worker_restarts_total", lambda counts: counts == [0, 1]),
+        ("asr_slot_ready", lambda ready: ready == [1, 1]),
+        ("asr_gpu_memory_used_bytes / asr_gpu_memory_total_bytes", lambda used: used == [1 / 24] * 2),
+        ("asr_gpu_temperature_celsius", lambda celsius: celsius == [60, 60]),
+        ("asr_gpu_utilization_ratio", lambda busy: busy == [0.5, 0.5]),
+        ("asr_worker_rss_bytes", lambda sizes: len(sizes) == 2 and min(sizes) > 30e6),
+        ("sum(asr_request_failures_total{reason='overloaded'})", lambda counts: counts[0] > 0),
+        ("count by (slot) (asr_queue_age_seconds)", lambda counts: counts == [1, 1]),
+    ],
+)
+def test_what_is_shown_is_so(prometheus: Prometheus, expr: str, holds: Callable[[list[float]], bool]):
+    """Both slots and both GPUs by whichever slot is asked; one restart; counters that outlived the worker."""
+    values = sorted(numbers(prometheus.query(expr)))
+    assert holds(values), values
