@@ -15,6 +15,7 @@
     │   ├── KeyLimitReached          the key uses as much as it may; try again after `retry_after_s`
     │   │   ├── ConcurrencyLimit     as many requests are open as may be
     │   │   └── AudioLimit           as many seconds of audio were transcribed as may be
+    │   ├── IdempotencyConflict      an Idempotency-Key came before with another request
     │   ├── UnsupportedAudio         not audio, or not a kind that is taken
     │   └── UndecodableAudio         audio by its looks, and nothing of it decodes
     ├── Unavailable                  try again after `retry_after_s`
@@ -97,6 +98,10 @@ class ConcurrencyLimit(KeyLimitReached):
 
 class AudioLimit(KeyLimitReached):
     code = "audio_limit_reached"
+
+
+class IdempotencyConflict(RequestError):
+    code = "idempotency_conflict"
 
 
 class UnsupportedAudio(RequestError):

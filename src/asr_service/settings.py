@@ -127,6 +127,11 @@ class Settings(BaseSettings):
     """Web pages that may call from a browser: origins such as `https://app.example.com`, with commas between them, or
     `*` for all. By default none."""
 
+    idempotency_window_s: PositiveSeconds = 600
+    """How long an answer is kept for requests that come again with the same Idempotency-Key."""
+    idempotency_max_bytes: PositiveInt = 64 * 1024**2
+    """Most bytes of answers that a slot keeps for such requests; past it the oldest go."""
+
     # -- bounds
     max_upload_bytes: PositiveInt = 2 * 1024**3
     """Largest upload; past it the answer is 413."""

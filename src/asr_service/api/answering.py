@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from asr_service import metrics
 from asr_service.access.usage import KeyUsage, Meter
 from asr_service.api.authentication import caller_of
+from asr_service.api.idempotency import HEADER, Answer, Answers, Name, digest_of, name_of
 from asr_service.api.lines import LinesResponse
 from asr_service.api.problems import UNEXPECTED, kind_of, status_of
 from asr_service.api.upload import Fields, Upload, receive_upload
@@ -21,7 +22,7 @@ from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.service import SpeechService
 from asr_service.engine.transcriber import Transcriber
-from asr_service.errors import AsrError, ClientGone, DeadlineExceeded, Unavailable
+from asr_service.errors import AsrError, ClientGone, DeadlineExceeded, MalformedRequest, Unavailable
 from asr_service.formats import Format, LineStream
 from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript
@@ -47,6 +48,7 @@ Reader = Callable[[Fields, Settings, SpeechModel], Asked]
 async def answer(request: Request, read: Reader) -> Response:
     """Let the request in, receive it, and answer whole or line by line. Raises AsrError."""
     service: SpeechService = request.app.state.service
+    name = name_of(request)
     async with AsyncExitStack() as stack:
         transcriber = service.transcriber
         meter = await stack.enter_async_context(let_in(request))
@@ -54,10 +56,13 @@ async def answer(request: Request, read: Reader) -> Response:
         fmt, events = _begin(upload, read, service, transcriber, meter)
         await stack.enter_async_context(aclosing(events))
         settings, timeout_s = service.settings, service.settings.request_timeout_s
+        if fmt.stream is None and name is not None:
+            return await _shared(request, name, upload, lambda: _holding(stack.pop_all(), fmt, events, settings))
         if fmt.stream is None:
-            transcript = await _unless_gone(request, lambda: _whole(events, timeout_s))
-            _log_if_asked(transcript, settings)
-            return Response(_rendered(fmt, transcript), media_type=fmt.media_type)
+            written = await _unless_gone(request, lambda: _written(fmt, events, settings))
+            return Response(written.body, media_type=written.media_type)
+        if name is not None:
+            raise MalformedRequest(f"a streamed answer is not repeated: leave out {HEADER}", param=HEADER)
         first = await _unless_gone(request, lambda: _next(events, timeout_s))
         lines = _lines(fmt.stream, first, events, settings)
         return LinesResponse(lines, held=stack.pop_all(), media_type=fmt.media_type, patience_s=timeout_s)
@@ -91,6 +96,28 @@ async def _charged(events: Events, meter: Meter) -> Events:
         except Unavailable:
             meter.give_back()
             raise
+
+
+async def _shared(
+    request: Request, name: Name, upload: Upload, begin: Callable[[], Coroutine[Any, Any, Answer]]
+) -> Response:
+    """The answer to all requests of that name. Whoever comes first begins the work, which outlives its own client."""
+    answers: Answers = request.app.state.answers
+    digest = await asyncio.to_thread(digest_of, upload)
+    written, is_replayed = await _unless_gone(request, lambda: answers.share(name, digest, begin))
+    headers = {"idempotent-replayed": "true"} if is_replayed else {}
+    return Response(written.body, media_type=written.media_type, headers=headers)
+
+
+async def _holding(held: AsyncExitStack, fmt: Format, events: Events, settings: Settings) -> Answer:
+    async with held:
+        return await _written(fmt, events, settings)
+
+
+async def _written(fmt: Format, events: Events, settings: Settings) -> Answer:
+    transcript = await _whole(events, settings.request_timeout_s)
+    _log_if_asked(transcript, settings)
+    return Answer(_rendered(fmt, transcript), fmt.media_type)
 
 
 async def _whole(events: Events, timeout_s: float) -> Transcript:

@@ -16,6 +16,7 @@ from asr_service.api.authentication import Authentication
 from asr_service.api.body_limit import BodyLimit
 from asr_service.api.browsers import SafeHeaders, open_to_origins
 from asr_service.api.documentation import DOCUMENTED_KEYS, pages
+from asr_service.api.idempotency import Answers
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
 from asr_service.api.request_log import RequestLog
 from asr_service.engine.devices import Slot
@@ -33,6 +34,9 @@ class SlotApplication:
         web = web_application()
         web.state.service = service
         self._key_usage = web.state.key_usage = KeyUsage(service.settings.key_usage_dir)
+        self._answers = web.state.answers = Answers(
+            window_s=service.settings.idempotency_window_s, max_bytes=service.settings.idempotency_max_bytes
+        )
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"])
         self._app = RequestLog(_behind_the_door(web, service.settings), endpoints=endpoints)
@@ -62,6 +66,7 @@ class SlotApplication:
             yield
         finally:
             await self._service.close()
+            await self._answers.close()
             self._key_usage.close()
 
 

@@ -82,7 +82,7 @@ def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
         "response_model": TranscriptAnswer | VerboseAnswer,
         "responses": {
             200: _transcripts(FORMATS.values()),
-            **error_responses(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504),
+            **error_responses(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
         "openapi_extra": {
             "parameters": [
@@ -94,7 +94,8 @@ def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
                     "description": schema.get("description", ""),
                 }
                 for field, schema in fields["properties"].items()
-            ],
+            ]
+            + [_IDEMPOTENCY],
             "requestBody": {
                 "required": True,
                 "content": {
@@ -115,9 +116,10 @@ def openai_documentation(summary: str, name: str, form: type[BaseModel], formats
         "response_model": OpenAIAnswer | VerboseAnswer,
         "responses": {
             200: _transcripts(formats),
-            **error_responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+            **error_responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
         "openapi_extra": {
+            "parameters": [_IDEMPOTENCY],
             "requestBody": {
                 "required": True,
                 "content": {"multipart/form-data": {"schema": _with_file(_fields(form))}},
@@ -126,6 +128,14 @@ def openai_documentation(summary: str, name: str, form: type[BaseModel], formats
     }
 
 
+_IDEMPOTENCY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "description": "A request that comes again with the same key, recording and fields gets the same answer. Not with "
+    "a stream.",
+}
 _RECORDING = {"type": "string", "format": "binary", "description": "The recording: audio, or a video's sound."}
 
 
