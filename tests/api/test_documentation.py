@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
 
 from asr_service.api.app import openapi_schema
@@ -41,6 +42,16 @@ def test_the_document_names_every_option_and_every_failure():
         assert query == set(TranscribeParameters.model_fields)
         assert {"200", "400", "408", "413", "415", "422", "500", "503", "504"} <= set(post["responses"])
         assert all(parameter["description"] for parameter in post["parameters"])
+
+
+def test_every_example_in_the_document_is_valid():
+    """By the schema that it stands in; what a caller gets for a recording and for an error is shown."""
+    components = openapi_schema()["components"]
+    shown = {name: schema["examples"] for name, schema in components["schemas"].items() if "examples" in schema}
+    assert {"TranscriptAnswer", "OpenAIAnswer", "VerboseAnswer", "ModelsAnswer", "ErrorAnswer"} <= set(shown)
+    for name, examples in shown.items():
+        validator = Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components})
+        assert [error.message for example in examples for error in validator.iter_errors(example)] == []
 
 
 def test_the_page_needs_no_other_host(live):

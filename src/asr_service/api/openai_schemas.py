@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import from_json
 
+from asr_service.api import examples
+
 OpenAIFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 Granularity = Literal["segment", "word"]
 
@@ -79,6 +81,8 @@ class SecondsUsed(BaseModel):
 
 
 class OpenAIAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.OPENAI_JSON))
+
     text: str
     usage: SecondsUsed
 
@@ -104,6 +108,8 @@ class OpenAISegment(BaseModel):
 
 
 class VerboseAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.VERBOSE_JSON))
+
     task: Literal["transcribe", "translate"]
     language: str
     """The text's language by its English name in lower case; `unknown` where nothing was said to tell it by."""
@@ -115,6 +121,8 @@ class VerboseAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.MODEL))
+
     id: str
     object: Literal["model"]
     created: int
@@ -123,5 +131,7 @@ class ModelAnswer(BaseModel):
 
 
 class ModelsAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.MODELS))
+
     object: Literal["list"]
     data: list[ModelAnswer]

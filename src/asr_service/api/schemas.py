@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from asr_service.api import examples
+
 ResponseFormat = Literal["json", "verbose_json", "text", "srt", "vtt", "tsv", "ndjson"]
 
 
@@ -72,6 +74,8 @@ class TimingAnswer(BaseModel):
 
 
 class TranscriptAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.TRANSCRIPT))
+
     text: str
     task: Literal["transcribe", "translate"]
     language: str | None
@@ -93,6 +97,8 @@ class ErrorDetail(BaseModel):
 
 class ErrorAnswer(BaseModel):
     """Every failure, at every address."""
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.ERROR))
 
     error: ErrorDetail
 

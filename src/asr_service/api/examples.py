@@ -1,0 +1,76 @@
+"""One answer of each kind, as the OpenAPI document shows it."""
+
+from typing import Any, Final
+
+from pydantic.config import JsonDict
+
+_SAID: Final = "He began a confused complaint against the wizard, who had vanished behind the curtain on the left."
+_SCORES: Final[dict[str, Any]] = {
+    "avg_logprob": -0.3067,
+    "no_speech_prob": 0.0025,
+    "compression_ratio": 1.1412,
+    "temperature": 0.0,
+}
+_USAGE: Final[JsonDict] = {"type": "duration", "seconds": 4.905}
+
+
+def shown(example: JsonDict) -> JsonDict:
+    """What a model's configuration has for its example."""
+    return {"examples": [example]}
+
+
+TRANSCRIPT: Final[JsonDict] = {
+    "text": _SAID,
+    "task": "transcribe",
+    "language": "en",
+    "language_probability": 0.9994,
+    "duration": 4.905,
+    "duration_after_vad": 4.905,
+    "model": "base",
+    "warnings": [],
+    "timing": {
+        "queue_ms": 0.099,
+        "decode_ms": 2.698,
+        "vad_ms": 12.092,
+        "inference_ms": 1070.976,
+        "total_ms": 1125.14,
+        "realtime_factor": 0.2294,
+    },
+    "segments": [
+        {
+            "id": 0,
+            "start": 0.0,
+            "end": 4.54,
+            "text": f" {_SAID}",
+            "words": [{"word": " He", "start": 0.0, "end": 0.34, "probability": 0.684}],
+            **_SCORES,
+        }
+    ],
+}
+
+OPENAI_JSON: Final[JsonDict] = {"text": _SAID, "usage": _USAGE}
+
+VERBOSE_JSON: Final[JsonDict] = {
+    "task": "transcribe",
+    "language": "english",
+    "duration": 4.905,
+    "text": _SAID,
+    "usage": _USAGE,
+    "words": [{"word": "He", "start": 0.0, "end": 0.34}],
+    "segments": [
+        {"id": 0, "seek": 0, "start": 0.0, "end": 4.54, "text": f" {_SAID}", "tokens": [50364, 634, 1409], **_SCORES}
+    ],
+}
+
+MODEL: Final[JsonDict] = {"id": "whisper-1", "object": "model", "created": 1763725200, "owned_by": "Systran"}
+
+MODELS: Final[JsonDict] = {"object": "list", "data": [MODEL]}
+
+ERROR: Final[JsonDict] = {
+    "error": {
+        "message": "there is no field 'langauge': did you mean language?",
+        "type": "invalid_request_error",
+        "param": "langauge",
+        "code": "invalid_parameter",
+    }
+}
