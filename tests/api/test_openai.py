@@ -136,12 +136,13 @@ def test_a_segments_seek_is_where_its_window_begins(named):
     assert 2500 <= segments[1].seek <= 2600
 
 
-def test_a_translations_verbose_json_is_english(named):
+def test_a_translations_verbose_json_is_english(named, monkeypatch):
     """Whatever was spoken, the text is English, and so says `language`."""
+    monkeypatch.setattr(named.model, "language", "pt")
     answer = body(named, "translations", response_format="verbose_json")
     fits(answer, TranslationVerbose)
     assert (answer["task"], answer["language"], answer["text"]) == ("translate", "english", "hello")
-    assert "<|translate|>" in prompt(named)
+    assert prompt(named).endswith("<|pt|><|translate|>")
 
 
 def test_verbose_json_is_offered_at_transcribe_too(named):
@@ -447,6 +448,27 @@ def test_keys_are_asked_for_in_the_sdks_terms():
         with pytest.raises(openai.AuthenticationError) as unknown:
             wrong.create(**ask, extra_headers={"authorization": openai.Omit()})
         assert_all_keys(unknown.value)
+
+
+def test_a_keys_limits_are_told_in_the_sdks_terms(tmp_path):
+    """429 with Retry-After: by itself the SDK would wait so long and ask again."""
+    secret = new_secret()
+    release = threading.Event()
+    with serving(
+        vad_filter=False, api_keys=entry("alice", secret), key_concurrent_requests=1, key_usage_dir=tmp_path
+    ) as live:
+        live.model.before = lambda _: release.wait(20)
+        ask: dict[str, Any] = {"model": "whisper-1", "file": recording()}
+        create = sdk(live, api_key=secret).audio.transcriptions.create
+        first = threading.Thread(target=lambda: create(**ask))
+        first.start()
+        until(lambda: live.admission.open_requests, what="the request")
+        with pytest.raises(openai.RateLimitError) as raised:
+            create(**ask)
+        assert_all_keys(raised.value)
+        assert 1 <= int(raised.value.response.headers["retry-after"]) <= 120
+        release.set()
+        first.join(20)
 
 
 @pytest.fixture
