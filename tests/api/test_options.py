@@ -8,7 +8,7 @@ import pytest
 from api.live import ALL, Live, serving, tone
 from asr_service.engine.languages import LANGUAGES
 from asr_service.engine.model import GenerateOptions
-from fakes import FakeModel, fake_tokenizer
+from fakes import FakeModel, fake_tokenizer, says
 
 
 def generate_options(live: Live) -> GenerateOptions:
@@ -121,6 +121,70 @@ def test_words_are_timed_where_they_are_asked_for(live):
     words = live.post(word_timestamps="true").json()["segments"][0]["words"]
     assert [set(word) for word in words] == [{"word", "start", "end", "probability"}]
     assert "words" not in live.post().json()["segments"][0]
+
+
+LONG = " he began a confused complaint against the wizard, who had vanished behind the curtain on the left"
+
+
+def test_subtitles_are_laid_out_as_asked_for(live):
+    """Widths, lines and times are the request's own; without them a line has 42 characters and a cue two."""
+    live.model.script = says(LONG, until_s=9.0)
+    usual = cues_of(live.post(audio=tone(9), response_format="srt"))
+    assert [len(cue) for cue in usual] == [2, 2]
+    assert all(len(line) <= 42 for cue in usual for line in cue)
+    asked = {"max_line_width": "20", "max_line_count": "3", "min_cue_s": "0.5", "max_cue_s": "6"}
+    narrow = cues_of(live.post(audio=tone(9), response_format="vtt", **asked))
+    assert max(len(cue) for cue in narrow) == 3
+    assert all(len(line) <= 20 for cue in narrow for line in cue)
+    assert "<00:00:0" in live.post(audio=tone(9), response_format="vtt", highlight_words="true").text
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "n_aligned"),
+    [
+        ("/transcribe", {}, 1),
+        ("/transcribe", {"word_timestamps": "false"}, 0),
+        ("/translate", {}, 0),
+        ("/translate", {"highlight_words": "true"}, 1),
+    ],
+)
+def test_subtitles_are_cut_by_the_words_times(live, path, asked, n_aligned):
+    """Words are timed for them unasked, but where that is declined, or where the words are a translation's."""
+    assert live.post(path, response_format="vtt", **asked).text.endswith("\nhello\n")
+    assert len(live.model.calls_of("align")) == n_aligned
+
+
+@pytest.mark.parametrize(
+    ("asked", "param", "said"),
+    [
+        ({"max_line_width": "42"}, "max_line_width", "response_format=srt or vtt"),
+        ({"response_format": "srt", "max_line_width": "7"}, "max_line_width", "greater than or equal to 8"),
+        ({"response_format": "srt", "min_cue_s": "3", "max_cue_s": "2"}, "min_cue_s", "is more than max_cue_s=2"),
+        ({"response_format": "srt", "min_cue_s": "nan"}, "min_cue_s", "less than or equal to 10"),
+        ({"response_format": "srt", "highlight_words": "1"}, "highlight_words", "response_format=vtt"),
+        (
+            {"response_format": "vtt", "highlight_words": "1", "word_timestamps": "0"},
+            "highlight_words",
+            "needs word_timestamps",
+        ),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(live, asked, param, said):
+    """Options of subtitles for another format, out of bounds or against each other: 422, and nothing is ignored."""
+    answer = live.post(**asked)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["param"] == param
+    assert said in answer.json()["error"]["message"]
+
+
+def cues_of(answer: httpx.Response) -> list[list[str]]:
+    """Lines of each cue."""
+    blocks = answer.text.strip().split("\n\n")
+    return [
+        [line for line in block.split("\n") if "-->" not in line and not line.isdigit()]
+        for block in blocks
+        if "-->" in block
+    ]
 
 
 def test_what_is_not_asked_for_is_as_configured():

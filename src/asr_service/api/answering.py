@@ -117,7 +117,8 @@ async def _holding(held: AsyncExitStack, fmt: Format, events: Events, settings: 
 async def _written(fmt: Format, events: Events, settings: Settings) -> Answer:
     transcript = await _whole(events, settings.request_timeout_s)
     _log_if_asked(transcript, settings)
-    return Answer(_rendered(fmt, transcript), fmt.media_type)
+    # On a thread: the subtitles of ten hours take seconds to lay out.
+    return Answer(await asyncio.to_thread(_rendered, fmt, transcript), fmt.media_type)
 
 
 async def _whole(events: Events, timeout_s: float) -> Transcript:

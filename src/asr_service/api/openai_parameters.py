@@ -40,7 +40,7 @@ def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -
         temperature=form.temperature,
         language=_language(form),
         hotwords=", ".join(form.keywords)[:_MOST_CHARACTERS] or None,
-        word_timestamps=True if "word" in form.timestamp_granularities else None,
+        word_timestamps=True if fmt.styled or "word" in form.timestamp_granularities else None,
         vad_filter=True if form.chunking_strategy else None,
         vad_threshold=vad.threshold if vad else None,
         min_silence_duration_ms=vad.silence_duration_ms if vad else None,

@@ -7,6 +7,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from asr_service.api.schemas import TranscribeParameters
+from asr_service.api.subtitling import words_wanted
 from asr_service.api.upload import Fields
 from asr_service.audio.vad import VadOptions
 from asr_service.engine.decoding import DecodingOptions, Task
@@ -84,7 +85,7 @@ def decoding_options(
         hotwords=asked.hotwords,
         max_new_tokens=_either(asked.max_new_tokens, settings.max_new_tokens),
         timestamps=_either(asked.timestamps, settings.timestamps),
-        word_timestamps=_either(asked.word_timestamps, settings.word_timestamps),
+        word_timestamps=_either(asked.word_timestamps, settings.word_timestamps or words_wanted(asked, task)),
         vad_filter=_either(asked.vad_filter, settings.vad_filter),
         vad=VadOptions(
             threshold=_either(asked.vad_threshold, settings.vad_threshold),

@@ -40,9 +40,21 @@ class TranscribeParameters(BaseModel):
     timestamps: bool | None = None
     """Let the model time its segments. Off, a window is one segment."""
     word_timestamps: bool | None = None
-    """Time each word."""
+    """Time each word. Subtitles of /transcribe have it by default, since their cues are cut by it."""
     max_new_tokens: Annotated[int, Field(ge=1, le=448)] | None = None
     """Most tokens that a window may give."""
+    max_line_width: Annotated[int, Field(ge=8, le=200)] | None = None
+    """`srt` and `vtt`: most characters on a line, full-width ones counting twice; by default 42."""
+    max_line_count: Annotated[int, Field(ge=1, le=5)] | None = None
+    """`srt` and `vtt`: most lines in a cue; by default 2."""
+    min_cue_s: Annotated[float, Field(ge=0, le=10)] | None = None
+    """`srt` and `vtt`: seconds that a cue is shown at least, where the next leaves room; by default 1."""
+    max_cue_s: Annotated[float, Field(ge=1, le=60)] | None = None
+    """`srt` and `vtt`: seconds that a cue is shown at most; by default 7."""
+    max_chars_per_second: Annotated[float, Field(ge=1, le=100)] | None = None
+    """`srt` and `vtt`: how fast is read; a cue stays so long, where the next leaves room; by default 20."""
+    highlight_words: bool | None = None
+    """`vtt`: give each word its time within the cue, for players that mark what has been said."""
 
 
 class WordAnswer(BaseModel):

@@ -7,10 +7,10 @@ from starlette.responses import Response
 from asr_service.api.answering import Asked, answer
 from asr_service.api.documentation import transcribe_documentation
 from asr_service.api.parameters import decoding_options, parse_parameters
+from asr_service.api.subtitling import chosen_format
 from asr_service.api.upload import Fields
 from asr_service.engine.decoding import Task
 from asr_service.engine.model import SpeechModel
-from asr_service.formats import FORMATS
 from asr_service.settings import Settings
 
 router = APIRouter()
@@ -28,4 +28,4 @@ async def translate(request: Request) -> Response:
 
 def _read(task: Task, fields: Fields, settings: Settings, model: SpeechModel) -> Asked:
     asked = parse_parameters(fields)
-    return Asked(decoding_options(asked, task, settings, model), FORMATS[asked.response_format])
+    return Asked(decoding_options(asked, task, settings, model), chosen_format(asked))

@@ -6,7 +6,12 @@ from types import MappingProxyType
 from typing import Protocol
 
 from asr_service.formats import objects, openai, plain, subtitles
+from asr_service.formats.layout import SubtitleStyle
 from asr_service.transcript import Segment, Transcript
+
+Styled = Callable[[Transcript, SubtitleStyle], str]
+
+_DEFAULT_STYLE = SubtitleStyle()
 
 
 class ErrorLine(Protocol):
@@ -33,16 +38,27 @@ class Format:
     """The whole answer, to be sent as UTF-8."""
     stream: LineStream | None = None
     """None where the answer can only be written whole."""
+    styled: Styled | None = None
+    """`render` in a style of the caller's choice, where the format is one of subtitles: best with word times."""
+
+    def in_style(self, style: SubtitleStyle) -> "Format":
+        """The same format, laid out so; itself where there is no layout."""
+        return _subtitles(self.name, self.media_type, self.styled, style) if self.styled else self
 
 
 _NDJSON = LineStream(objects.segment_line, objects.closing_line, objects.error_line)
 _EVENTS = LineStream(openai.delta_event, openai.done_event, openai.error_event)
 
+
+def _subtitles(name: str, media_type: str, styled: Styled, style: SubtitleStyle = _DEFAULT_STYLE) -> Format:
+    return Format(name, media_type, lambda transcript: styled(transcript, style), styled=styled)
+
+
 _JSON = Format("json", "application/json", objects.render_json)
 _VERBOSE_JSON = Format("verbose_json", "application/json", openai.render_verbose_json)
 _TEXT = Format("text", "text/plain; charset=utf-8", plain.render_text)
-_SRT = Format("srt", "application/x-subrip; charset=utf-8", subtitles.render_srt)
-_VTT = Format("vtt", "text/vtt; charset=utf-8", subtitles.render_vtt)
+_SRT = _subtitles("srt", "application/x-subrip; charset=utf-8", subtitles.render_srt)
+_VTT = _subtitles("vtt", "text/vtt; charset=utf-8", subtitles.render_vtt)
 _TSV = Format("tsv", "text/tab-separated-values; charset=utf-8", plain.render_tsv)
 _LINES = Format("ndjson", "application/x-ndjson", objects.render_ndjson, _NDJSON)
 _OPENAI_JSON = Format("json", "application/json", openai.render_openai_json)
