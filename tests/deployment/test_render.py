@@ -20,7 +20,7 @@ def test_it_prints_or_writes_the_same(tmp_path):
     written = render(*options, "--output", str(tmp_path / "new" / "folder"), cwd=tmp_path)
     assert (printed.returncode, written.returncode, written.stdout) == (0, 0, "")
     assert (tmp_path / "new" / "folder" / "asr-service.conf").read_text() == printed.stdout
-    assert printed.stdout.count("slot-2.sock max_fails=1") == 2
+    assert printed.stdout.count("slot-2.sock max_fails=0;") == 2
 
 
 def test_the_settings_are_the_service_s_own(tmp_path):

@@ -1,7 +1,7 @@
 """An application whose load, latency, crashes and hangs are set from outside.
 
 Faults come from files in $FAKE_DIR, so that a test may change them under a running service:
-`load_s` and `load_s.1` (for slot 1 alone), likewise `fail` and `boom`.
+`load_s` and `load_s.1` (for slot 1 alone), likewise `fail` and `boom`. FakeSpeech takes uploads.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from asr_service.engine.devices import Slot
 from asr_service.serving import Die
 from asr_service.settings import Settings
+from serving.fake_speech import FakeSpeech
 
 
 class FakeApp:
@@ -39,6 +40,8 @@ class FakeApp:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["path"] in ("/speech", "/stream"):
+            await FakeSpeech(self, Path(os.environ["FAKE_DIR"])).answer(scope, receive, send)
         else:
             status, answer = await self._answer(scope["path"], dict(parse_qsl(scope["query_string"].decode())))
             await send(
@@ -62,7 +65,7 @@ class FakeApp:
         self._show()
 
     async def _answer(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
-        if path == "/about":
+        if path in {"/about", "/health"}:
             return 200, json.dumps(
                 {"pid": os.getpid(), "slot": self.slot.index, "device": str(self.slot.device)}
             ).encode()

@@ -1,0 +1,310 @@
+"""What Nginx makes of requests while all slots are well: where they go, what is refused, what is told to whom."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from nginx.conftest import Stack
+from nginx.proxy import needs_nginx
+from serving.fake_speech import REFUSAL
+from waiting import until
+
+pytestmark = needs_nginx
+
+
+def check_error(answer: httpx.Response, status: int, code: str) -> None:
+    """In the service's one shape, with a request's id, told as JSON."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["code"], error["param"]) == (code, None)
+    assert error["type"] == ("invalid_request_error" if status < 500 else "server_error")
+    assert len(answer.headers.get_list("x-request-id")) == 1
+    assert answer.headers["strict-transport-security"] == "max-age=63072000"
+
+
+def test_sixteen_at_once_are_eight_a_slot(stack: Stack) -> None:
+    """However Nginx' own workers share the connections: they count together."""
+    go = stack.service.faults / "go"
+    names = {f"together-{n}" for n in range(16)}
+    with ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(stack.nginx.post, "/stream", headers={"x-request-id": name}) for name in names]
+        taken = [stack.at(name, "streaming").slot for name in names]
+        go.touch()
+        assert [answer.result().text for answer in answers] == ["first\nlast\n"] * 16
+    go.unlink()
+    assert Counter(taken) == {0: 8, 1: 8}
+
+
+def test_one_idempotency_key_is_one_slot(stack: Stack) -> None:
+    """Answers are kept where they were made; different keys use both slots."""
+
+    def slot(key: str) -> int:
+        answer: int = stack.nginx.post(headers={"idempotency-key": key}).json()["slot"]
+        return answer
+
+    slots = {key: slot(key) for key in map(str, range(12))}
+    assert set(slots.values()) == {0, 1}
+    assert {key: slot(key) for key in slots} == slots
+
+
+def test_an_upload_arrives_whole(stack: Stack) -> None:
+    """Of a size that Nginx keeps on disk, with and without a length that is known before."""
+    body = bytes(range(256)) * 4096 * 6
+    assert stack.nginx.post(body=body).json()["bytes"] == len(body)
+    halves = (half for half in (body[:3000], body[3000:]))
+    assert stack.nginx.request("POST", "/speech", content=halves).json()["bytes"] == len(body)
+
+
+def test_saturation_is_told_as_the_slot_tells_it(stack: Stack) -> None:
+    """The slot's 503 and its Retry-After, unchanged; the other slot is not asked to refuse it too."""
+    full = stack.service.faults / "full"
+    full.touch()
+    try:
+        answer = stack.nginx.post(headers={"x-request-id": "saturated"})
+    finally:
+        full.unlink()
+    assert (answer.status_code, answer.content) == (503, REFUSAL)
+    assert answer.headers.get_list("retry-after") == ["7"]
+    assert [note.step for note in stack.notes("saturated")] == ["refused"]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_what_is_too_large_never_reaches_a_slot(stack: Stack, announced: bool) -> None:
+    """Told at once where its length is known, else when it is over; the bound is ASR_MAX_UPLOAD_BYTES."""
+    body = bytes(stack.settings.max_upload_bytes + 1)
+    content: Any = body if announced else iter([body[:-1], body[-1:]])
+    answer = stack.nginx.request("POST", "/speech", content=content, headers={"x-request-id": f"large-{announced}"})
+    check_error(answer, 413, "upload_too_large")
+    assert not stack.notes(f"large-{announced}")
+
+
+def test_a_slow_upload_holds_no_slot_and_is_given_up(stack: Stack) -> None:
+    """Nothing of it is passed on; after ASR_UPLOAD_TIMEOUT_S without a byte the connection is closed, logged as 408."""
+    with stack.nginx.connect() as slow:
+        slow.sendall(
+            b"POST /speech HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: slow\r\n"
+            b"Content-Length: 900000\r\n\r\nand then nothing"
+        )
+        assert stack.nginx.post().status_code == 200
+        assert slow.recv(100) == b""
+    assert stack.nginx.logged("slow")["status"] == 408
+    assert not stack.notes("slow")
+
+
+def test_a_client_that_leaves_is_let_go(stack: Stack) -> None:
+    """Its slot learns of it in the middle of the work, and ends that."""
+    with stack.nginx.connect() as client:
+        client.sendall(
+            b"POST /speech?infer_s=60 HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: gone\r\nContent-Length: 1\r\n\r\nx"
+        )
+        stack.at("gone", "inferring")
+    stack.at("gone", "left")
+    assert stack.nginx.logged("gone")["status"] == 499
+
+
+def test_a_stream_passes_line_by_line(stack: Stack) -> None:
+    """The first line is there while the slot still works on the last."""
+    go = stack.service.faults / "go"
+    with (
+        httpx.Client(verify=stack.certificate.trust, timeout=30) as client,
+        client.stream("POST", f"{stack.nginx.url}/stream", headers={"x-request-id": "stream"}) as answer,
+    ):
+        lines = answer.iter_lines()
+        assert next(lines) == "first"
+        go.touch()
+        assert list(lines) == ["last"]
+    go.unlink()
+    assert "x-accel-buffering" not in answer.headers
+
+
+def test_a_request_keeps_its_id_or_gets_one(stack: Stack) -> None:
+    """A usable id is passed on and answered, once; another is replaced, as the service would."""
+    for given, kept in (("call-0042/a:b+c=d_e.f", True), ("no blanks", False), ("x" * 129, False), (None, False)):
+        answer = stack.nginx.post(headers={} if given is None else {"x-request-id": given})
+        (told,) = answer.headers.get_list("x-request-id")
+        assert (told == given) is kept
+        assert answer.json()["headers"]["x-request-id"] == told
+        assert stack.nginx.logged(told)["status"] == 200
+
+
+def test_a_client_cannot_say_where_it_comes_from(stack: Stack) -> None:
+    """X-Forwarded-* are Nginx' own word."""
+    forged = {"x-forwarded-for": "10.9.8.7", "x-forwarded-proto": "http"}
+    told = stack.nginx.post(headers=forged).json()["headers"]
+    assert (told["x-forwarded-for"], told["x-forwarded-proto"]) == ("127.0.0.1", "https")
+    assert told["host"] == "localhost"
+
+
+def test_the_log_has_a_line_of_json_a_request(stack: Stack) -> None:
+    """Who, what, where it went and how long each part took; no query, which may hold a prompt."""
+    stack.nginx.post("/speech?infer_s=0.1&prompt=secret", headers={"x-request-id": "logged", "user-agent": 'a"b\\'})
+    line = stack.nginx.logged("logged")
+    assert (line["method"], line["path"], line["status"], line["client"]) == ("POST", "/speech", 200, "127.0.0.1")
+    assert line["upstream"] in {f"unix:{stack.service.socket(slot)}" for slot in (0, 1)}
+    assert line["upstream_status"] == "200"
+    assert line["seconds"] >= float(line["upstream_s"]) >= float(line["upstream_header_s"]) >= 0.1
+    assert line["received_bytes"] > len(b"speech")
+    assert line["agent"] == 'a"b\\'
+    assert "secret" not in (stack.nginx.folder / "access.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 8200 + b"\r\n\r\n",
+        b"GET /" + b"a" * 8200 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+    ids=["no-http", "no-host", "trace", "long-header", "long-address"],
+)
+def test_what_is_no_request_is_refused_in_the_same_shape(stack: Stack, request_bytes: bytes) -> None:
+    with stack.nginx.connect() as client:
+        client.sendall(request_bytes)
+        status, error = read_error(client)
+    assert (status, error["code"]) == (400, "malformed_request")
+
+
+def test_http_on_the_port_of_https_is_refused_in_the_same_shape(stack: Stack) -> None:
+    with socket.create_connection(("127.0.0.1", stack.nginx.https_port), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        status, error = read_error(client)
+    assert (status, error["code"]) == (400, "malformed_request")
+
+
+def test_http_shows_the_way_to_https(stack: Stack) -> None:
+    """With a status that keeps the method and the body, and to the service's own name whatever the request says."""
+    url = f"http://127.0.0.1:{stack.nginx.http_port}/speech?a=b"
+    answer = httpx.post(url, content=b"speech", headers={"host": "evil.example"})
+    assert (answer.status_code, answer.headers["location"]) == (308, f"{stack.nginx.url}/speech?a=b")
+
+
+@pytest.mark.parametrize(
+    ("offer", "accepted"),
+    [
+        ({"maximum_version": ssl.TLSVersion.TLSv1_1}, False),
+        ({"maximum_version": ssl.TLSVersion.TLSv1_2, "ciphers": "ECDHE-RSA-AES256-SHA384:AES128-GCM-SHA256"}, False),
+        ({"maximum_version": ssl.TLSVersion.TLSv1_2, "ciphers": "DHE-RSA-AES128-GCM-SHA256"}, False),
+        ({"maximum_version": ssl.TLSVersion.TLSv1_2, "ciphers": "ECDHE-ECDSA-CHACHA20-POLY1305"}, True),
+        ({"maximum_version": ssl.TLSVersion.TLSv1_2, "ciphers": "ECDHE-ECDSA-AES128-GCM-SHA256"}, True),
+        ({"minimum_version": ssl.TLSVersion.TLSv1_3}, True),
+    ],
+    ids=["1.1", "1.2-cbc", "1.2-dhe", "1.2-chacha", "1.2-gcm", "1.3"],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_tls_is_mozillas_intermediate(stack: Stack, offer: dict[str, Any], accepted: bool) -> None:
+    """TLS 1.2 with forward secrecy and authenticated encryption, and 1.3; whatever nginx.conf allows around it."""
+    trust = ssl.create_default_context(cafile=str(stack.certificate.authority))
+    trust.set_ciphers(offer.get("ciphers", "DEFAULT") + ":@SECLEVEL=0")
+    trust.minimum_version = offer.get("minimum_version", ssl.TLSVersion.MINIMUM_SUPPORTED)
+    trust.maximum_version = offer.get("maximum_version", ssl.TLSVersion.MAXIMUM_SUPPORTED)
+    with socket.create_connection(("127.0.0.1", stack.nginx.https_port), timeout=20) as plain:
+        if accepted:
+            trust.wrap_socket(plain, server_hostname="localhost").close()
+        else:
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                trust.wrap_socket(plain, server_hostname="localhost")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt-get install curl")
+def test_http_2_is_spoken(stack: Stack) -> None:
+    """To a client that offers it; failures of Nginx' own have the same shape there."""
+    curl = [
+        "curl",
+        "--silent",
+        "--http2",
+        "--cacert",
+        str(stack.certificate.authority),
+        "-w",
+        "\n%{http_version} %{http_code}",
+    ]
+    told = subprocess.run(
+        [*curl, "-F", "file=@-;filename=a", f"{stack.nginx.url}/speech"],
+        input=b"speech", capture_output=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    assert told.endswith(b"\n2 200")
+    told = subprocess.run(
+        [*curl, "--data-binary", "@-", f"{stack.nginx.url}/speech"],
+        input=bytes(stack.settings.max_upload_bytes + 1), capture_output=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    assert told.endswith(b"\n2 413")
+    assert json.loads(told.splitlines()[0])["error"]["code"] == "upload_too_large"
+
+
+def test_details_are_for_the_inside(stack: Stack, tmp_path) -> None:
+    """/metrics, /health and each slot's are told to the addresses named and no other; whether it is ready, to all."""
+    inner = ("/metrics", "/health", "/health/slots/0", "/health/slots/1")
+    with stack.another(tmp_path / "nginx", inside=("127.0.0.2", "192.0.2.0/24")) as nginx:
+        for path in inner:
+            check_error(nginx.get(path), 403, "forbidden")
+            assert nginx.get(path, come_from="127.0.0.2").status_code == 200
+        assert [nginx.get(f"/health/slots/{slot}", come_from="127.0.0.2").json()["slot"] for slot in (0, 1)] == [0, 1]
+        assert {nginx.get(path).status_code for path in ("/health/ready", "/health/live")} == {200}
+
+
+def test_one_address_may_not_send_too_fast(stack: Stack, tmp_path) -> None:
+    """Three times the rate at once, then 429 and when to come again; probes are never refused."""
+    with stack.another(tmp_path / "nginx", requests_per_s=1) as nginx:
+        assert [nginx.post().status_code for _ in range(4)] == [200] * 4
+        refused = next(answer for answer in (nginx.post() for _ in range(100)) if answer.status_code != 200)
+        check_error(refused, 429, "rate_limited")
+        assert refused.headers["retry-after"] == "1"
+        assert all(nginx.get("/health/ready").status_code == 200 for _ in range(8))
+
+
+def test_one_address_may_not_have_too_many_open(stack: Stack, tmp_path) -> None:
+    """The third of two is refused; another address is served, and so is the next once one has ended."""
+    with stack.another(tmp_path / "nginx", connections=2) as nginx, ThreadPoolExecutor() as pool:
+        open_requests = [
+            pool.submit(nginx.post, "/speech?infer_s=60", headers={"x-request-id": f"open-{n}"}) for n in (0, 1)
+        ]
+        pids = [stack.at(f"open-{n}", "inferring").pid for n in (0, 1)]
+        assert len(set(pids)) == 2
+        check_error(nginx.post(), 429, "rate_limited")
+        assert nginx.post(come_from="127.0.0.2").status_code == 200
+        for pid in pids:
+            stack.service.signal(9, pid)  # type: ignore[arg-type]
+        assert {request.result().status_code for request in open_requests} == {502}
+        stack.service.ready(0, 1)
+        assert nginx.post().status_code == 200
+
+
+def test_a_spool_without_room_is_said_to_pass(stack: Stack, tmp_path) -> None:
+    """What Nginx cannot keep on its disk is a 503 with Retry-After: neither the client's fault nor for ever."""
+    with stack.another(tmp_path / "nginx") as nginx:
+        until((tmp_path / "nginx" / "body").exists)
+        shutil.rmtree(tmp_path / "nginx" / "body")
+        answer = nginx.post(body=bytes(1_000_000))
+        check_error(answer, 503, "unavailable")
+        assert answer.headers["retry-after"] == "5"
+
+
+def test_a_slot_that_does_not_answer_in_time(stack: Stack, tmp_path) -> None:
+    """504, and no other slot is given the same work; the slot is not taken for dead."""
+
+    def impatient(text: str) -> str:
+        assert text.count("proxy_read_timeout 315s;") == 1
+        return text.replace("proxy_read_timeout 315s;", "proxy_read_timeout 300ms;")
+
+    with stack.another(tmp_path / "nginx", change=impatient) as nginx:
+        check_error(nginx.post("/speech?infer_s=60", headers={"x-request-id": "late"}), 504, "deadline_exceeded")
+        assert {nginx.post().json()["slot"] for _ in range(4)} == {0, 1}
+    assert [note.step for note in stack.notes("late")][:3] == ["receiving", "decoding", "inferring"]
+    assert Counter(note.step for note in stack.notes("late"))["inferring"] == 1
+
+
+def read_error(client: socket.socket) -> tuple[int, dict[str, str]]:
+    head, _, body = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head.lower()
+    error: dict[str, str] = json.loads(body)["error"]
+    return int(head.split()[1]), error

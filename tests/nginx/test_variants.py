@@ -1,0 +1,137 @@
+"""Every kind of file that `asr-service render nginx` makes, in a real Nginx; and several machines as one service."""
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from asr_service.settings import load_settings
+from nginx.conftest import Stack
+from nginx.proxy import NGINX, Certificate, Nginx, free_port, needs_nginx
+from waiting import until
+
+pytestmark = needs_nginx
+
+
+def installed() -> str:
+    """Nginx' version."""
+    told = subprocess.run([NGINX or "", "-v"], capture_output=True, text=True, check=True).stderr
+    found = re.search(r"nginx/([\d.]+)", told)
+    assert found, told
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return Certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({"devices": "cpu"}, {}),
+        ({"devices": "cpu", "host": "::", "port": 8100}, {}),
+        ({"devices": ",".join(["cuda:0"] * 8)}, {"inside": ("10.0.0.0/8", "2001:db8::/32")}),
+        ({"devices": "cpu,cpu", "request_timeout_s": 0.5, "upload_timeout_s": 2.5}, {"connections": 1}),
+        ({"devices": "cpu,cpu"}, {"upstreams": ("127.0.0.1:8080", "[::1]:8080", "unix:/run/x.sock")}),
+        ({"devices": "cpu,cpu"}, {"private": True}),
+        ({"devices": "cpu,cpu"}, {"ipv6": True}),
+    ],
+    ids=["one-slot", "ipv6-slot", "eight-slots", "fractions", "front", "machine", "ipv6"],
+)
+def test_nginx_takes_it_without_a_warning(
+    certificate: Certificate, tmp_path: Path, settings: Any, options: Any
+) -> None:
+    """Written for the version that is installed."""
+    if options.get("ipv6") and not socket.has_dualstack_ipv6():
+        pytest.skip("needs IPv6")
+    nginx = Nginx(tmp_path / "nginx", load_settings({}, **settings), certificate, version=installed(), **options)
+    told = nginx.check()
+    assert "test is successful" in told
+    assert not re.search(r"\[(warn|emerg|alert|error)\]", told), told
+
+
+@pytest.fixture
+def machines(stack: Stack, tmp_path: Path) -> Iterator[tuple[Nginx, Nginx, Nginx]]:
+    """A front before two machines, of which the second has no slot that is ready."""
+    with ExitStack() as running:
+
+        def start(name: str, **options: Any) -> Nginx:
+            nginx: Nginx = running.enter_context(stack.another(tmp_path / name, **options))
+            return nginx
+
+        sockets = str(stack.service.socket(0).parent)
+        first = start("first", private=True)
+        second = start("second", private=True, change=lambda text: text.replace(sockets, "/nonexistent"))
+        addresses = tuple(f"127.0.0.1:{machine.private_port}" for machine in (first, second))
+        yield start("front", upstreams=addresses), first, second
+
+
+def test_a_machine_without_a_ready_slot_takes_no_request(stack: Stack, machines) -> None:
+    """It has always the fewest open requests: each must go on to a machine that can, POSTs too, and probes."""
+    front, _, second = machines
+    answers = [front.post(headers={"x-request-id": f"machine-{n}"}) for n in range(10)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert all([note.step for note in stack.notes(f"machine-{n}")].count("inferring") == 1 for n in range(10))
+    assert front.get("/health/ready").status_code == 200
+    until(lambda: 444 in {line["status"] for line in second.log()}, what="a request that was not taken")
+
+
+def test_a_machine_that_is_down_costs_nothing(stack: Stack, machines, tmp_path: Path) -> None:
+    addresses = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{machines[1].private_port}")
+    with stack.another(tmp_path / "another", upstreams=addresses) as front:
+        assert {front.post().status_code for _ in range(5)} == {200}
+
+
+def test_what_the_front_knows_reaches_the_slot(stack: Stack, machines) -> None:
+    """The client's address and protocol, and one id in all logs."""
+    front, first, _ = machines
+    told = front.post(headers={"x-request-id": "through", "x-forwarded-for": "10.9.8.7"}).json()["headers"]
+    assert (told["x-forwarded-for"], told["x-forwarded-proto"], told["x-request-id"]) == (
+        "127.0.0.1",
+        "https",
+        "through",
+    )
+    assert front.logged("through")["status"] == first.logged("through")["status"] == 200
+
+
+def test_a_recording_that_kills_a_slot_is_sent_to_no_other_machine(stack: Stack, machines, tmp_path: Path) -> None:
+    """The machine says 502, and the front passes that on: only a machine that says nothing has done nothing."""
+    addresses = (f"127.0.0.1:{machines[1].private_port}",) * 2
+    with stack.another(tmp_path / "another", upstreams=addresses) as front, ThreadPoolExecutor() as pool:
+        lost = pool.submit(front.post, "/speech?infer_s=60", headers={"x-request-id": "poison"})
+        stack.service.signal(signal.SIGKILL, stack.at("poison", "inferring").pid)
+        answer = lost.result()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_stopped")
+    assert [note.step for note in stack.notes("poison")].count("inferring") == 1
+    stack.service.ready(0, 1)
+
+
+def test_with_no_machine_left_it_is_said_when_to_come_again(stack: Stack, machines, tmp_path: Path) -> None:
+    """Whether they are down or without a slot."""
+    addresses = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{machines[2].private_port}")
+    with stack.another(tmp_path / "another", upstreams=addresses) as front:
+        for _ in range(3):
+            answer = front.post()
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
+            assert answer.headers["retry-after"] == "5"
+
+
+def test_a_machine_answers_its_own_network_alone(stack: Stack, tmp_path: Path) -> None:
+    """What believes X-Forwarded-For must not be called by anyone."""
+    with stack.another(tmp_path / "machine", private=True, inside=("127.0.0.2",)) as machine:
+        url = f"http://127.0.0.1:{machine.private_port}"
+        refused = httpx.post(f"{url}/speech", content=b"speech")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+        inside = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(transport=inside) as client:
+            assert client.post(f"{url}/speech", content=b"speech").status_code == 200
+            assert client.get(f"{url}/metrics").status_code == 200
