@@ -27,6 +27,8 @@ def text_of(options: NginxOptions = PLAIN, **settings: Any) -> str:
         ("--certificate-key", {"certificate_key": Path("/etc/{}")}),
         ("--upstream", {"upstreams": ("gpu-1",)}),
         ("--upstream", {"upstreams": ("gpu-1:80", "gpu-2:80 backup")}),
+        ("--machine", {"machines": ("gpu-1:",)}),
+        ("--machine", {"machines": ("gpu-1:80",), "upstreams": ("gpu-2:80",)}),
         ("--private-listen", {"private_listen": "10.0.0.1:80; root /"}),
         ("--inside", {"inside": ("10.0.0.0/99",)}),
         ("--inside", {"inside": ("all",)}),

@@ -41,11 +41,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         ({"devices": "cpu", "host": "::", "port": 8100}, {}),
         ({"devices": ",".join(["cuda:0"] * 8)}, {"inside": ("10.0.0.0/8", "2001:db8::/32")}),
         ({"devices": "cpu,cpu", "request_timeout_s": 0.5, "upload_timeout_s": 2.5}, {"connections": 1}),
-        ({"devices": "cpu,cpu"}, {"upstreams": ("127.0.0.1:8080", "[::1]:8080", "unix:/run/x.sock")}),
+        ({"devices": "cpu,cpu"}, {"machines": ("127.0.0.1:8080", "[::1]:8080", "unix:/run/x.sock")}),
+        ({"devices": "cpu"}, {"upstreams": ("127.0.0.1:8080", "localhost:8081")}),
         ({"devices": "cpu,cpu"}, {"private": True}),
         ({"devices": "cpu,cpu"}, {"ipv6": True}),
     ],
-    ids=["one-slot", "ipv6-slot", "eight-slots", "fractions", "front", "machine", "ipv6"],
+    ids=["one-slot", "ipv6-slot", "eight-slots", "fractions", "front", "slots-elsewhere", "machine", "ipv6"],
 )
 def test_nginx_takes_it_without_a_warning(
     certificate: Certificate, tmp_path: Path, settings: Any, options: Any
@@ -72,7 +73,7 @@ def machines(stack: Stack, tmp_path: Path) -> Iterator[tuple[Nginx, Nginx, Nginx
         first = start("first", private=True)
         second = start("second", private=True, change=lambda text: text.replace(sockets, "/nonexistent"))
         addresses = tuple(f"127.0.0.1:{machine.private_port}" for machine in (first, second))
-        yield start("front", upstreams=addresses), first, second
+        yield start("front", machines=addresses), first, second
 
 
 def test_a_machine_without_a_ready_slot_takes_no_request(stack: Stack, machines) -> None:
@@ -87,7 +88,7 @@ def test_a_machine_without_a_ready_slot_takes_no_request(stack: Stack, machines)
 
 def test_a_machine_that_is_down_costs_nothing(stack: Stack, machines, tmp_path: Path) -> None:
     addresses = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{machines[1].private_port}")
-    with stack.another(tmp_path / "another", upstreams=addresses) as front:
+    with stack.another(tmp_path / "another", machines=addresses) as front:
         assert {front.post().status_code for _ in range(5)} == {200}
 
 
@@ -106,7 +107,7 @@ def test_what_the_front_knows_reaches_the_slot(stack: Stack, machines) -> None:
 def test_a_recording_that_kills_a_slot_is_sent_to_no_other_machine(stack: Stack, machines, tmp_path: Path) -> None:
     """The machine says 502, and the front passes that on: only a machine that says nothing has done nothing."""
     addresses = (f"127.0.0.1:{machines[1].private_port}",) * 2
-    with stack.another(tmp_path / "another", upstreams=addresses) as front, ThreadPoolExecutor() as pool:
+    with stack.another(tmp_path / "another", machines=addresses) as front, ThreadPoolExecutor() as pool:
         lost = pool.submit(front.post, "/speech?infer_s=60", headers={"x-request-id": "poison"})
         stack.service.signal(signal.SIGKILL, stack.at("poison", "inferring").pid)
         answer = lost.result()
@@ -118,7 +119,7 @@ def test_a_recording_that_kills_a_slot_is_sent_to_no_other_machine(stack: Stack,
 def test_with_no_machine_left_it_is_said_when_to_come_again(stack: Stack, machines, tmp_path: Path) -> None:
     """Whether they are down or without a slot."""
     addresses = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{machines[2].private_port}")
-    with stack.another(tmp_path / "another", upstreams=addresses) as front:
+    with stack.another(tmp_path / "another", machines=addresses) as front:
         for _ in range(3):
             answer = front.post()
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")

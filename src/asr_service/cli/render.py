@@ -29,7 +29,12 @@ def nginx_command(
     certificate_key: Annotated[Path | None, typer.Option(help="Its private key, beside it by default.")] = None,
     devices: DevicesOption = None,
     upstream: Annotated[
-        list[str] | None, typer.Option(help="A machine, host:port, in place of this one's slots; again for each.")
+        list[str] | None,
+        typer.Option(help="A service of one slot elsewhere, host:port, in place of this machine's; again for each."),
+    ] = None,
+    machine: Annotated[
+        list[str] | None,
+        typer.Option(help="A machine with an Nginx of --private-listen, host:port, in place of slots; again for each."),
     ] = None,
     private_listen: Annotated[
         str | None, typer.Option(help="For a machine behind another Nginx: plain HTTP on this host:port.")
@@ -59,7 +64,7 @@ def nginx_command(
     \b
     Examples:
       asr-service render nginx --server-name asr.example.com --output /etc/nginx/conf.d
-      asr-service render nginx --server-name asr.example.com --upstream gpu-1:8080 --upstream gpu-2:8080
+      asr-service render nginx --server-name asr.example.com --machine gpu-1:8080 --machine gpu-2:8080
       asr-service render nginx --server-name gpu-1 --private-listen 10.0.0.11:8080 --inside 10.0.0.0/24
 
     Ends with 78 where a setting or an option is wrong.
@@ -71,6 +76,7 @@ def nginx_command(
         certificate=certificate,
         certificate_key=certificate_key or certificate.with_name("privkey.pem"),
         upstreams=tuple(upstream or ()),
+        machines=tuple(machine or ()),
         private_listen=private_listen,
         inside=tuple(inside or _HERE.inside),
         version=nginx_version,

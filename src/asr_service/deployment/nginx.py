@@ -32,7 +32,9 @@ class NginxOptions:
     certificate: Path
     certificate_key: Path
     upstreams: tuple[str, ...] = ()
-    """Machines (`host:port` each) in place of this machine's slots."""
+    """Slots elsewhere (`host:port` each, a service of one slot) in place of this machine's."""
+    machines: tuple[str, ...] = ()
+    """Machines (`host:port` each, an Nginx with `private_listen`) in place of slots."""
     private_listen: str | None = None
     """`host:port` of a machine that stands behind another Nginx: plain HTTP there, and no limits by client."""
     inside: tuple[str, ...] = _LOOPBACK
@@ -49,6 +51,27 @@ class NginxOptions:
     access_log: Path = Path("/var/log/nginx/asr-service.access.log")
 
 
+@dataclass(frozen=True, slots=True)
+class _Server:
+    address: str
+
+    @property
+    def is_local(self) -> bool:
+        return self.address.startswith("unix:")
+
+    @property
+    def failing(self) -> str:
+        """What a failure means. A local socket refuses within microseconds: a slot that loads, drains or is dead may be
+        asked each time, and in a reload one that has just become ready is needed at once. A connect to a host that is
+        down takes 2 s to fail.
+        """
+        return "max_fails=0" if self.is_local else "max_fails=1 fail_timeout=5s"
+
+    @property
+    def health_url(self) -> str:
+        return f"http://{self.address}{':' if self.is_local else ''}/health"
+
+
 def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile, ...]:
     """One file, for the http block. Raises ConfigurationError, also where an option would break out of its line."""
     _check(options)
@@ -56,8 +79,8 @@ def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile
     text = fill(
         "nginx.conf.j2",
         o=options,
-        servers=options.upstreams or site.addresses,
-        over_machines=bool(options.upstreams),
+        servers=tuple(_Server(address) for address in options.machines or options.upstreams or site.addresses),
+        over_machines=bool(options.machines),
         http2_directive=_version(options.version) >= _HTTP2_DIRECTIVE_SINCE,
         max_upload_bytes=settings.max_upload_bytes,
         upload_timeout=_time(settings.upload_timeout_s),
@@ -91,8 +114,11 @@ def _check(options: NginxOptions) -> None:
     for path, name in ((options.certificate, "--certificate"), (options.certificate_key, "--certificate-key")):
         _require(_PATH, str(path), name, "an absolute path without blanks")
     _require(_PATH, str(options.access_log), "--access-log", "an absolute path without blanks")
-    for address in options.upstreams:
-        _require(_ADDRESS, address, "--upstream", "host:port or unix:/path")
+    for option, addresses in (("--upstream", options.upstreams), ("--machine", options.machines)):
+        for address in addresses:
+            _require(_ADDRESS, address, option, "host:port or unix:/path")
+    if options.upstreams and options.machines:
+        raise ConfigurationError("--upstream names slots and --machine machines: give one kind", param="--machine")
     if options.private_listen is not None:
         _require(_ADDRESS, options.private_listen, "--private-listen", "host:port")
     for network in options.inside:
