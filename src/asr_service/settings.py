@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     """Longest recording; past it the answer is 413."""
     upload_timeout_s: PositiveSeconds = 30
     """An upload that brings nothing for so long is given up."""
+    upload_min_bytes_per_s: PositiveInt = 1000
+    """An upload that has lasted ASR_UPLOAD_TIMEOUT_S and came more slowly than this, on the whole, is given up."""
     request_timeout_s: PositiveSeconds = 300
     """A buffered answer's deadline, and a streamed answer's longest pause. The time-outs of Gunicorn, Nginx and
     systemd are derived from it."""

@@ -1,5 +1,7 @@
 """Every failure has one shape, and no input is the service's fault."""
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ import httpx
 import pytest
 import structlog
 
-from api.live import ALL, Live, in_second_window, serving, tone, two_windows
+from api.live import ALL, Live, in_second_window, read_answer, serving, tone, two_windows
 from asr_service.api.problems import STATUS
 from asr_service.api.schemas import ErrorAnswer
 from asr_service.errors import AsrError
@@ -42,15 +44,38 @@ def request(method: str, path: str):
     return lambda live: httpx.request(method, f"{live.url}{path}")
 
 
+HEAD = "POST /transcribe HTTP/1.1\r\nHost: a\r\nContent-Type: audio/wav\r\nContent-Length: {}\r\n\r\n"
+
+
 def announcing(n_bytes: int, start: bytes = b""):
     """A body's announced length, and no more than its start."""
-    head = f"POST /transcribe HTTP/1.1\r\nHost: a\r\nContent-Type: audio/wav\r\nContent-Length: {n_bytes}\r\n\r\n"
 
     def send(live: Live) -> httpx.Response:
-        status, content = live.raw(head.encode() + start)
+        status, content = live.raw(HEAD.format(n_bytes).encode() + start)
         return httpx.Response(status, content=content)
 
     return send
+
+
+def dripping(live: Live) -> httpx.Response:
+    """Never a long pause, and never enough."""
+    stopped = threading.Event()
+
+    def drip(peer: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while not stopped.wait(0.05):
+                peer.sendall(b"\0")
+
+    with live.connect() as peer:
+        peer.sendall(HEAD.format(99_999).encode())
+        dripper = threading.Thread(target=drip, args=[peer])
+        dripper.start()
+        try:
+            status, content = read_answer(peer)
+        finally:
+            stopped.set()
+            dripper.join(20)
+    return httpx.Response(status, content=content)
 
 
 def overlong_in_chunks(live: Live) -> httpx.Response:
@@ -129,6 +154,7 @@ CASES = {
     "a web page": (body(b"<!doctype html><script>alert(1)</script>"), *NO_AUDIO, None),
     "a WAV of nothing but its header": (body(tone(0.1)[:20]), 422, "undecodable_audio", None),
     "an upload that stops": (announcing(999, b"RIFF"), 408, "upload_too_slow", None),
+    "an upload in drips": (dripping, 408, "upload_too_slow", None),
     "a body past the limit": (body(bytes(200_001)), 413, "upload_too_large", None),
     "a form past the limit": (lambda live: live.post(audio=bytes(200_001)), 413, "upload_too_large", None),
     "an announced body past the limit": (announcing(200_001), 413, "upload_too_large", None),

@@ -1,34 +1,67 @@
 """Clients that send too much of a head, or too slowly."""
 
+import json
 import socket
 from urllib.parse import urlsplit
 
 import pytest
 
 from serving.harness import running
+from waiting import until
 
 
-@pytest.fixture
-def connect(tmp_path):
-    with running(tmp_path, {"head_s": 1, "head_bytes": 8192}) as service:
+@pytest.fixture(scope="module")
+def connect(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("protocol"), {"head_s": 1, "head_bytes": 8192}) as service:
         address = urlsplit(service.ready().url)
         yield lambda: socket.create_connection((address.hostname, address.port), timeout=10)
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /work HTTP/1.1\r\nHost: here\r\nX-Slow: "])
-def test_a_head_that_does_not_come_is_not_waited_for(connect, sent):
-    """A silent connection and a half-sent head are closed."""
+def test_a_silent_connection_is_closed(connect):
+    """There is nothing to answer."""
     with connect() as client:
-        client.sendall(sent)
         assert client.recv(1) == b""
 
 
-@pytest.mark.parametrize("head", [b"X-Long: " + b"x" * 20_000, b"".join(b"X-%d: y\r\n" % n for n in range(3000))])
-def test_a_head_that_does_not_end_is_refused(connect, head):
-    """One endless header or endlessly many: 400, and the connection is closed."""
+GET = b"GET /work HTTP/1.1\r\nHost: here\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code", "said"),
+    [
+        (GET + b"X-Slow: ", 408, "head_too_slow", "in time"),
+        (GET + b"X-Long: " + b"x" * 20_000, 431, "head_too_large", "8192 bytes"),
+        (b"GET /" + b"x" * 20_000, 431, "head_too_large", "8192 bytes"),
+        (GET + b"".join(b"X-%d: y\r\n" % n for n in range(3000)), 431, "head_too_large", "100 headers"),
+        (GET + b"A: b\r\n" * 100 + b"\r\n", 431, "head_too_large", "100 headers"),
+        (GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "malformed_request", "no HTTP"),
+        (GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "malformed_request", "no HTTP"),
+        (GET + b"Content-Length: -1\r\n\r\n", 400, "malformed_request", "no HTTP"),
+        (GET + b"A : b\r\n\r\n", 400, "malformed_request", "no HTTP"),
+        (GET + b"A: b\x00c\r\n\r\n", 400, "malformed_request", "no HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01", 400, "malformed_request", "no HTTP"),
+    ],
+    ids=range(11),
+)
+def test_a_head_that_cannot_be_taken_is_refused(connect, sent, status, code, said):
+    """Slow, long, many, or unclear where it ends: an error in the one shape, and the connection is closed."""
     with connect() as client:
-        client.sendall(b"GET /work HTTP/1.1\r\nHost: here\r\n" + head)
-        assert client.recv(4096).startswith(b"HTTP/1.1 400")
+        client.sendall(sent)
+        head, body = b"".join(iter(lambda: client.recv(4096), b"")).split(b"\r\n\r\n")
+    error = json.loads(body)["error"]
+    assert int(head.split()[1]) == status
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["code"] == code
+    assert said in error["message"]
+
+
+def test_a_body_that_goes_on_after_the_answer_is_not_waited_for(connect):
+    """Whoever is refused and sends a byte now and then is cut off."""
+    with connect() as client, client.makefile("rb") as answers:
+        client.sendall(b"POST /work HTTP/1.1\r\nHost: here\r\nContent-Length: 999\r\n\r\n")
+        assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            until(lambda: client.send(b"b") == 0, within_s=10)
 
 
 def test_a_body_is_no_head(connect):

@@ -72,7 +72,12 @@ class SlotApplication:
 
 def _behind_the_door(web: ASGIApp, settings: Settings) -> ASGIApp:
     """From the inside out. Raises ConfigurationError."""
-    limited = BodyLimit(web, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s)
+    limited = BodyLimit(
+        web,
+        max_bytes=settings.max_upload_bytes,
+        timeout_s=settings.upload_timeout_s,
+        min_bytes_per_s=settings.upload_min_bytes_per_s,
+    )
     keyed = Authentication(limited, ring=read_keys(settings), metrics_need_key=settings.metrics_need_key)
     # Outside of the keys: a browser asks without one whether it may ask, and shows a page why it was refused.
     return SafeHeaders(open_to_origins(keyed, settings.cors_origins))

@@ -1,17 +1,40 @@
-"""HTTP/1.1 by Uvicorn on httptools, with the bounds that those two lack on a request's head."""
+"""HTTP/1.1 by Uvicorn on httptools, with the bounds that those two lack on what surrounds a request."""
 
 import asyncio
-from typing import Any, ClassVar
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from asr_service.serving.timeouts import Tuning
 
 
-class BoundedHttp(HttpToolsProtocol):
-    """Closes a connection whose request line and headers are too long or too slow.
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What becomes of a request that never reaches the application, in the shape of the application's own errors."""
 
-    Without it one client may hold connections open for ever by sending nothing, or fill the memory with one header.
+    status: bytes
+    code: str
+    message: str
+
+    def to_bytes(self) -> bytes:
+        error = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
+        body = json.dumps({"error": error}).encode()
+        head = b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
+        return b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n%s" % (self.status, head, len(body), body)
+
+
+_MALFORMED: Final = _Refusal(b"400 Bad Request", "malformed_request", "this is no HTTP/1.1 request")
+_SLOW: Final = _Refusal(b"408 Request Timeout", "head_too_slow", "the request line and headers did not come in time")
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Closes a connection whose request line and headers are too long, too many or too slow, or whose body goes on
+    after the request has been answered.
+
+    Without it one client may hold connections open for ever by sending next to nothing, or fill the memory with one
+    header.
     """
 
     tuning: ClassVar[Tuning] = Tuning()
@@ -20,7 +43,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._n_head_bytes = 0
         self._in_head = True
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._refusal = _MALFORMED
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -39,7 +63,7 @@ class BoundedHttp(HttpToolsProtocol):
             if not data or self.transport.is_closing():
                 return
             if self._in_head:
-                self._refuse()
+                self._refuse(self._too_large(f"more than {self.tuning.head_bytes} bytes"))
                 return
         super().data_received(data)
 
@@ -49,29 +73,59 @@ class BoundedHttp(HttpToolsProtocol):
             self._n_head_bytes = 0
             self._expect_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(self.headers) > self.tuning.head_lines:
+            self._refusal = self._too_large(f"more than {self.tuning.head_lines} headers")
+            raise ValueError(self._refusal.message)  # the parser stops, and has the request refused
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
 
-    def _refuse(self) -> None:
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle.response_complete:  # else the next head's time has begun, or will
+            self._stop_timer()
+
+    def on_response_complete(self) -> None:
+        if self.cycle.more_body:  # refused before it was received
+            self._set_timer(self.tuning.head_s, self.transport.close)
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # Uvicorn's words, in its own shape
+        self._refuse(self._refusal)
+
+    def _too_large(self, what: str) -> _Refusal:
+        return _Refusal(
+            b"431 Request Header Fields Too Large", "head_too_large", f"the request line and headers are {what}"
+        )
+
+    def _refuse(self, refusal: _Refusal) -> None:
         self._stop_timer()
-        self.logger.warning("A request's head was larger than %d bytes.", self.tuning.head_bytes)
-        self.send_400_response("Request line and headers are too large.")
+        self.logger.warning("A request was refused unread: %s.", refusal.message)
+        self.transport.write(refusal.to_bytes())
+        self.transport.close()
 
     def _expect_head(self) -> None:
         self._in_head = True
+        self._set_timer(self.tuning.head_s, self._give_up)
+
+    def _set_timer(self, delay_s: float, act: Any) -> None:
         self._stop_timer()
-        self._head_timer = self.loop.call_later(self.tuning.head_s, self._give_up)
+        self._timer = self.loop.call_later(delay_s, act)
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _give_up(self) -> None:
         """Nothing came, or not enough of it; while an earlier request is still being answered, go on waiting."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._expect_head()
+        elif self._n_head_bytes and self._in_head and not self.transport.is_closing():
+            self._refuse(_SLOW)
         elif not self.transport.is_closing():
             self.transport.close()

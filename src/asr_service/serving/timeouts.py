@@ -52,6 +52,8 @@ class Tuning:
     """A request's first line and headers must have come by then."""
     head_bytes: int = 64 * 1024
     """Most bytes of a request's first line and headers."""
+    head_lines: int = 100
+    """Most headers of a request."""
     drain_s: float | None = None
     """In place of `Timeouts.drain_s`."""
 
