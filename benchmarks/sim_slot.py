@@ -236,7 +236,7 @@ class SlotSim:
         now_s, hop_s = self._events.now_s, self._costs.hop_s
         encoded = batch.stage is Stage.ENCODE
         self.busy_s += now_s - began_s
-        self._speed.end(now_s, 0.0 if encoded else sum(job.audio_s for job in batch.jobs))
+        self._speed.end(now_s, sum(job.audio_s for job in batch.jobs) / 2)
         for job in batch.jobs:
             self._events.after(hop_s, self._next_step(job.payload, encoded=encoded))
         owners = {job.owner for job in batch.jobs}

@@ -83,4 +83,4 @@ def test_and_a_recording_is_never_passed_for_long():
 def test_a_first_window_has_no_handicap():
     """It grows with the audio that a request has had."""
     assert handicap_s(0) == 0
-    assert 0 < handicap_s(11) < handicap_s(30) == handicap_s(36_000) == MOST_HANDICAP_S
+    assert 0 < handicap_s(11) < handicap_s(30) < handicap_s(300) == handicap_s(36_000) == MOST_HANDICAP_S

@@ -27,6 +27,11 @@ Run = Callable[[Batch], Sequence[Any]]
 _ATTEMPTS_ALONE = 2
 """Tries of a job by itself after its batch failed: three in all."""
 
+_SHARE_DONE = {Stage.ENCODE: 0.5, Stage.GENERATE: 0.5, Stage.ALIGN: 0.0}
+"""Of a window's work, for the speed. Counted at its end alone, files that begin together would seem to stand still
+while their first windows are encoded, and newcomers would be refused for a wait that is none.
+"""
+
 
 class DeviceLostError(Exception):
     """The device is gone for this process."""
@@ -190,8 +195,7 @@ class Scheduler:
         now = time.monotonic()
         with self._changed:
             call = self._running.pop(batch)
-            done_s = sum(job.audio_s for job in batch.jobs) if batch.stage is Stage.GENERATE else 0.0
-            self.speed.end(now, done_s)
+            self.speed.end(now, _SHARE_DONE[batch.stage] * sum(job.audio_s for job in batch.jobs))
         for _ in batch.jobs:  # each window's, so that a request's stages add up to it
             metrics.STAGE_DURATION.labels(batch.stage).observe(now - call.started_at)
 
