@@ -116,9 +116,9 @@ def _row(name: str, result: FleetResult, **more: float) -> Row:
 
 def validation(costs: Costs, recording: Path) -> Table:
     """The recorded arrivals again, in simulated time, beside what the service took."""
-    source, load = read_recording(recording)
-    answers = FleetSim(costs, n_pods=1).run(load).answers
-    (file,) = [each for each in load if each.bulk]
+    kept = read_recording(recording)
+    answers = FleetSim(costs, n_pods=1, policy=stand_back(kept.most_handicap_s)).run(kept.arrivals).answers
+    (file,) = [each for each in kept.arrivals if each.bulk]
     rows = []
     for name, phase in _phases(answers, file):
         real = sorted(each.arrival.took_s or 0.0 for each in phase)
@@ -130,7 +130,8 @@ def validation(costs: Costs, recording: Path) -> Table:
                     f"{name}, p{share}", {"n": len(phase), "service s": took, "simulated s": said, "ratio": said / took}
                 )
             )
-    return Table("The simulator against the service", f"Recorded on: {source}.", tuple(rows))
+    note = f"Recorded on: {kept.source}; recordings stood back up to {kept.most_handicap_s:.0f} s."
+    return Table("The simulator against the service", note, tuple(rows))
 
 
 def _phases(answers: Sequence[Answer], file: Arrival) -> Iterable[tuple[str, list[Answer]]]:

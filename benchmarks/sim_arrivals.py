@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from asr_service.engine.batch import MOST_HANDICAP_S
 from load_client import arrivals
 
 _BULK_S = 120.0
@@ -80,12 +81,21 @@ def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 def write_recording(lines: Iterable[str], source: str, path: Path) -> None:
     rows = [asdict(arrival) for arrival in recorded(lines)]
-    path.write_text(json.dumps({"source": source, "arrivals": rows}, indent=1) + "\n", encoding="utf-8")
+    kept = {"source": source, "most_handicap_s": MOST_HANDICAP_S, "arrivals": rows}
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
-def read_recording(path: Path) -> tuple[str, list[Arrival]]:
+@dataclass(frozen=True, slots=True)
+class Recording:
+    source: str
+    most_handicap_s: float
+    """Of the rule under which it was recorded."""
+    arrivals: tuple[Arrival, ...]
+
+
+def read_recording(path: Path) -> Recording:
     data = json.loads(path.read_text(encoding="utf-8"))
-    return data["source"], [Arrival(**row) for row in data["arrivals"]]
+    return Recording(data["source"], data["most_handicap_s"], tuple(Arrival(**row) for row in data["arrivals"]))
 
 
 def audio_of(load: Sequence[Arrival]) -> float:

@@ -182,7 +182,7 @@ class FleetSim:
 def _pod_signal(slot: SlotSim, scaler: Autoscaler) -> float:
     if scaler.signal == "open requests":
         return slot.open_requests
-    # One long file keeps its slot's queue full and can use no other's: capped, it asks for one pod more, not for ten.
+    # One long file keeps its slot's queue full and can use no other's: capped, it counts for less.
     return min(slot.depth, 2 * scaler.target) if scaler.signal == "capped queue" else slot.depth
 
 

@@ -88,3 +88,12 @@ def test_nginx_is_as_render_makes_it(tmp_path):
     subprocess.run([*command, "--output", str(tmp_path)], check=True, env={"ASR_DEVICES": "cpu"}, timeout=60)
     made = (tmp_path / "asr-service.conf").read_text()
     assert (COMPOSE / "nginx/asr-service.conf").read_text() == made
+
+
+def test_what_is_mounted_is_there(services):
+    """Files of this project that a container gets exist; the operator's own are its keys and certificates."""
+    own = {"./keys", "./tls"}
+    for service in services.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert not source.startswith(".") or source in own or (COMPOSE / source).exists(), source
