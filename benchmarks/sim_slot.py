@@ -62,6 +62,8 @@ class _Window:
     weight: float
     """How much longer than the mean it takes to decode."""
     redo: bool
+    leads: bool
+    """The request's first: somebody waits for its words."""
     done: bool = False
 
 
@@ -73,6 +75,7 @@ class _Work:
     left_s: float
     room: int
     block_s: float = _FIRST_BLOCK_S
+    begun: bool = False
     fed: bool = False
     chunks: deque[float] = field(default_factory=deque)
     under_way: deque[_Window] = field(default_factory=deque)
@@ -164,7 +167,9 @@ class SlotSim:
                 _context(audio_s, self._step_frames),
                 weight=self._chance.choice(self._costs.spread),
                 redo=self._chance.random() < self._costs.redone,
+                leads=not work.begun,
             )
+            work.begun = True
             work.under_way.append(window)
             self._enqueue(window, Stage.ENCODE)
             if not work.chunks:
@@ -176,7 +181,7 @@ class SlotSim:
     def _enqueue(self, window: _Window, stage: Stage) -> None:
         now_s = self._events.now_s
         key = (stage, window.n_frames)
-        job = Job(stage, key, window.work.owner, window, window.audio_s, window.n_frames, math.inf, now_s)
+        job = Job(stage, key, window.work.owner, window, window.audio_s, window.n_frames, math.inf, now_s, window.leads)
         self._waiting.append(job)
         self._dispatch()
 
