@@ -1,5 +1,9 @@
 """Where a waveform holds speech."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from faster_whisper.audio import decode_audio
@@ -71,3 +75,18 @@ def test_spans_are_widened_and_never_overlap():
         SpeechSpan(22_000, 46_400),
         SpeechSpan(73_600, 96_400),
     ]
+
+
+REPORTING = """
+import sys, numpy
+from asr_service.audio.silero import speech_probabilities
+speech_probabilities(numpy.zeros(16_000, numpy.float32))
+"""
+
+
+def test_the_library_does_not_report_home(tmp_path):
+    """onnxruntime sends its maker what it is used for, from a store under $HOME: here it makes none."""
+    environ = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", REPORTING]
+    subprocess.run(command, env=environ | {"HOME": str(tmp_path)}, check=True, timeout=60)
+    assert not list(tmp_path.iterdir())
