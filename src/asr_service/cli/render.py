@@ -1,4 +1,4 @@
-"""`asr-service render nginx | ...`: files for the programs around the service."""
+"""`asr-service render nginx | systemd`: files for the programs around the service."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from asr_service.deployment import NginxOptions, RenderedFile, nginx_files, write_files
+from asr_service.deployment import (
+    NginxOptions,
+    RenderedFile,
+    SystemdOptions,
+    nginx_files,
+    systemd_files,
+    write_files,
+)
 from asr_service.settings import Settings, load_settings
 
 render_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -18,6 +25,8 @@ DevicesOption = Annotated[str | None, typer.Option(help="In place of ASR_DEVICES
 
 _HERE = NginxOptions(server_name="localhost", certificate=Path("/"), certificate_key=Path("/"))
 """For its defaults."""
+_UNITS = SystemdOptions()
+"""The same."""
 
 
 @render_app.command("nginx")
@@ -88,6 +97,28 @@ def nginx_command(
         access_log=access_log,
     )
     _deliver(nginx_files(_settings(devices), options), output)
+
+
+@render_app.command("systemd")
+def systemd_command(
+    program: Annotated[Path, typer.Option(help="The command that is installed.")] = _UNITS.program,
+    proxy_user: Annotated[
+        str, typer.Option(help="Who Nginx runs as: it joins the service's group.")
+    ] = _UNITS.proxy_user,
+    devices: DevicesOption = None,
+    output: OutputOption = None,
+) -> None:
+    r"""Write systemd's units, for one service and for several (`asr-service@NAME`), the fetch of the model, the user.
+
+    \b
+    Examples:
+      asr-service render systemd --output /etc/systemd/system
+      ASR_DEVICES=cuda:0,cuda:1 asr-service render systemd --proxy-user nginx
+
+    Ends with 78 where a setting or an option is wrong.
+    """
+    options = SystemdOptions(program=program, proxy_user=proxy_user)
+    _deliver(systemd_files(_settings(devices), options), output)
 
 
 def _settings(devices: str | None) -> Settings:

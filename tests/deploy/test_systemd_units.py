@@ -1,0 +1,131 @@
+"""systemd's units, judged by systemd's own tools. That deploy/systemd is what is rendered, tests/deployment holds."""
+
+import re
+import shutil
+import subprocess
+import sys
+from configparser import RawConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr_service.deployment import RenderedFile, SystemdOptions, systemd_files
+from asr_service.errors import ConfigurationError
+from asr_service.serving import Timeouts
+from asr_service.settings import Settings
+
+HERE = SystemdOptions(program=Path(sys.executable).with_name("asr-service"))
+SITES: dict[str, dict[str, Any]] = {
+    "sockets, GPUs": {"devices": "cuda:0,cuda:1"},
+    "sockets, CPU": {"devices": "cpu,cpu"},
+    "port, one GPU": {"devices": "cuda:0"},
+    "port, CPU, open": {"devices": "cpu", "host": "0.0.0.0"},
+    "elsewhere": {"devices": "cpu,cuda:0", "model_dir": Path("/srv/models"), "metrics_dir": Path("/run/metrics")},
+}
+
+systemd_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (Debian: systemd)"
+)
+
+
+def render(options: SystemdOptions = HERE, **settings: Any) -> tuple[RenderedFile, ...]:
+    return systemd_files(Settings(_env_file=None, **settings), options)
+
+
+def unit(name: str = "asr-service.service", **settings: Any) -> RawConfigParser:
+    """Read the directives; of one that is there twice, the last."""
+    text = next(file.text for file in render(**settings) if file.name == name)
+    parser = RawConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd minds the case
+    parser.read_string(text)
+    return parser
+
+
+@pytest.fixture(params=SITES, name="folder")
+def rendered(request, tmp_path):
+    for file in render(**SITES[request.param]):
+        (tmp_path / file.name).write_text(file.text)
+    return tmp_path
+
+
+def analyze(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    units = sorted(str(path) for path in folder.glob("*.service"))
+    command = ["systemd-analyze", "--no-pager", *arguments, *units]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@systemd_analyze
+def test_systemd_understands_every_line(folder):
+    """No unknown directive, no bad value, no missing unit or program: `verify` has nothing to say."""
+    told = analyze("verify", "--man=no", "--recursive-errors=one", folder=folder)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+@systemd_analyze
+def test_the_exposure_is_under_two(folder):
+    """As `systemd-analyze security` counts, of the service and of the fetch, whatever the settings."""
+    told = analyze("security", "--offline=yes", "--threshold=19", folder=folder)
+    assert told.returncode == 0, told.stdout
+    levels = [float(level) for level in re.findall(r"exposure level for \S+: ([\d.]+)", told.stdout)]
+    assert len(levels) == 4
+    assert max(levels) < 2
+
+
+@pytest.mark.parametrize("request_s", [60, 300, 3600])
+def test_systemd_waits_longer_than_gunicorn(request_s):
+    """The stop's time-out follows from the request's, past Gunicorn's; the start's from the model's."""
+    service = unit(request_timeout_s=request_s, model_load_timeout_s=100)["Service"]
+    timeouts = Timeouts.for_request(request_s)
+    assert float(service["TimeoutStopSec"]) == timeouts.stop_s > timeouts.graceful_s
+    assert float(service["TimeoutStartSec"]) > 100
+
+
+def test_only_the_fetch_has_a_network():
+    """On sockets the service has none; on a port it has the addresses that it listens on; the fetch goes everywhere."""
+    service = unit(**SITES["sockets, GPUs"])["Service"]
+    assert (service["PrivateNetwork"], service["RestrictAddressFamilies"]) == ("yes", "AF_UNIX")
+    assert "ASR_OFFLINE=true" in service["Environment"]
+    service = unit(**SITES["port, one GPU"])["Service"]
+    assert "PrivateNetwork" not in service
+    assert (service["IPAddressDeny"], service["IPAddressAllow"]) == ("any", "localhost")
+    assert "IPAddressDeny" not in unit(**SITES["port, CPU, open"])["Service"]
+    fetch = unit("asr-service-model.service", **SITES["sockets, GPUs"])["Service"]
+    assert "PrivateNetwork" not in fetch
+    assert "ASR_OFFLINE" not in fetch["Environment"]
+
+
+def test_a_gpu_is_let_in_and_a_cpu_may_compile():
+    """NVIDIA's devices for those who may use them; memory that is written and run only where oneDNN needs it."""
+    on_gpu, on_cpu = (unit(devices=devices)["Service"] for devices in ("cuda:0", "cpu"))
+    assert on_gpu["DeviceAllow"] == "char-nvidia* rw"
+    assert "PrivateDevices" not in on_gpu
+    assert on_gpu["MemoryDenyWriteExecute"] == "yes"
+    assert "DeviceAllow" not in on_cpu
+    assert on_cpu["PrivateDevices"] == "yes"
+    assert "MemoryDenyWriteExecute" not in on_cpu
+
+
+def test_each_of_several_services_has_its_own_of_everything():
+    """Settings, model and sockets by the instance's name."""
+    service = unit("asr-service@.service")
+    assert service["Unit"]["Wants"] == "asr-service-model@%i.service"
+    assert service["Service"]["EnvironmentFile"] == "/etc/asr-service/%i.env"
+    assert service["Service"]["RuntimeDirectory"] == "asr-service-%i"
+
+
+@pytest.mark.parametrize(
+    ("param", "options", "settings"),
+    [
+        ("--program", SystemdOptions(program=Path("bin/asr-service")), {}),
+        ("--program", SystemdOptions(program=Path("/bin/true\nExecStart=/bin/false")), {}),
+        ("--proxy-user", SystemdOptions(proxy_user="www data"), {}),
+        ("ASR_SOCKET_DIR", SystemdOptions(), {"socket_dir": Path("/srv/sockets")}),
+        ("ASR_MODEL_DIR", SystemdOptions(), {"model_dir": Path("/srv/my models")}),
+    ],
+)
+def test_what_would_break_a_unit_is_refused(param, options, settings):
+    """Nothing of an option or a setting gets out of its line, and no directory is made that systemd does not know."""
+    with pytest.raises(ConfigurationError) as refused:
+        render(options, **settings)
+    assert refused.value.param == param
