@@ -63,7 +63,8 @@ class ModelStore:
             file = (folder / f"{spec.name}.lock").open("a")
         except OSError as error:
             raise ModelUnavailable(
-                f"{folder} cannot be written ({error.strerror}); set ASR_MODEL_DIR to a folder that can"
+                f"there is no whole {spec.name} model, and {folder} cannot be written ({error.strerror}): run"
+                f" `asr-service models fetch {spec.name}` as a user who may, or set ASR_MODEL_DIR to another folder"
             ) from error
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
