@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import uvicorn
 
-from asr_service.api.app import create_app
+from asr_service.api.create import create_app
 from asr_service.engine.devices import Device, Slot
 from asr_service.logs import configure_logs
 from asr_service.settings import load_settings

@@ -14,7 +14,8 @@ import httpx
 import numpy as np
 import uvicorn
 
-from asr_service.api.app import SlotApplication, create_app
+from asr_service.api.app import SlotApplication
+from asr_service.api.create import create_app
 from asr_service.engine.admission import Admission
 from asr_service.engine.devices import Device, Slot
 from asr_service.engine.service import ModelLoader

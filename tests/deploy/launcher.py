@@ -12,10 +12,10 @@ from asr_service.settings import Settings, load_settings
 
 
 def create_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
-    from asr_service.api import app  # in the worker, like the engine below it
+    from asr_service.api import create  # in the worker, like the engine below it
     from deploy.asked_model import asked_model
 
-    return app.create_app(settings, slot, die, load=lambda *_: asked_model())
+    return create.create_app(settings, slot, die, load=lambda *_: asked_model())
 
 
 if __name__ == "__main__":

@@ -19,9 +19,7 @@ from asr_service.api.documentation import DOCUMENTED_KEYS, pages
 from asr_service.api.idempotency import Answers
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
 from asr_service.api.request_log import RequestLog
-from asr_service.engine.devices import Slot
-from asr_service.engine.loading import load_slot_model
-from asr_service.engine.service import Die, ModelLoader, SpeechService, State
+from asr_service.engine.service import SpeechService, State
 from asr_service.errors import AsrError
 from asr_service.settings import Settings
 
@@ -81,11 +79,6 @@ def _behind_the_door(web: ASGIApp, settings: Settings) -> ASGIApp:
     keyed = Authentication(limited, ring=read_keys(settings), metrics_need_key=settings.metrics_need_key)
     # Outside of the keys: a browser asks without one whether it may ask, and shows a page why it was refused.
     return SafeHeaders(open_to_origins(keyed, settings.cors_origins))
-
-
-def create_app(settings: Settings, slot: Slot, die: Die, *, load: ModelLoader = load_slot_model) -> SlotApplication:
-    """Make a slot's application. The model loads once it runs; until then requests are answered 503."""
-    return SlotApplication(SpeechService(settings, slot, load, die))
 
 
 def web_application() -> FastAPI:

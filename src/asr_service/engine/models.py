@@ -7,9 +7,8 @@ from huggingface_hub import constants
 
 from asr_service.engine.devices import Device, gpu_status
 from asr_service.engine.models_disk import ModelStore, check_folder, faults_of, remove_faulty
-from asr_service.engine.models_hub import FetchFailed, Progress, fetch_from_hub
 from asr_service.engine.models_packaged import EXTRA, join_packaged, packaged_parts
-from asr_service.engine.models_progress import shown_progress
+from asr_service.engine.models_progress import FetchFailed, Report, shown_progress
 from asr_service.engine.models_registry import GIB, MODELS, ModelSpec, aliases_of, spec_named
 from asr_service.errors import ModelUnavailable
 from asr_service.settings import Settings
@@ -55,7 +54,7 @@ def resolved_compute_type(settings: Settings, device: Device) -> str:
     return "int8_float16" if device.kind == "cuda" else "int8"
 
 
-def ensure_model(settings: Settings, model: Model, progress: Progress | None = None) -> Path:
+def ensure_model(settings: Settings, model: Model, progress: Report | None = None) -> Path:
     """Give the model's folder, whole, fetching it where need be; processes that ask together fetch once.
 
     `progress` is by default a bar on a terminal and log lines elsewhere. Raises ModelUnavailable with all that was
@@ -72,7 +71,7 @@ def ensure_model(settings: Settings, model: Model, progress: Progress | None = N
         return found or _obtain(settings, store, model, tried, progress)
 
 
-def refetch_model(settings: Settings, model: Model, progress: Progress | None = None) -> Path:
+def refetch_model(settings: Settings, model: Model, progress: Report | None = None) -> Path:
     """Replace the files of a model that did not load. To be tried once: where the files are whole, it raises.
 
     Raises ModelUnavailable.
@@ -132,9 +131,7 @@ def _on_disk(store: ModelStore, spec: ModelSpec, *, thorough: bool = False) -> t
     return None, tried or [f"{store.folder(spec)} and {store.repository(spec)}: not there"]
 
 
-def _obtain(
-    settings: Settings, store: ModelStore, spec: ModelSpec, tried: list[str], progress: Progress | None
-) -> Path:
+def _obtain(settings: Settings, store: ModelStore, spec: ModelSpec, tried: list[str], progress: Report | None) -> Path:
     """Make the model be there. `faults_of` at the end notes that its files are whole: no start need read them again."""
     if spec.name == _PACKAGED:
         joined = _joined(store, spec, tried)
@@ -163,7 +160,10 @@ def _joined(store: ModelStore, spec: ModelSpec, tried: list[str]) -> Path | None
         return None
 
 
-def _fetched(store: ModelStore, spec: ModelSpec, progress: Progress | None) -> Path:
+def _fetched(store: ModelStore, spec: ModelSpec, progress: Report | None) -> Path:
+    # What it takes to fetch takes a quarter of a second to import, and most starts fetch nothing.
+    from asr_service.engine.models_hub import fetch_from_hub  # noqa: PLC0415
+
     snapshot = store.snapshot(spec)
     if snapshot.is_dir():
         remove_faulty(snapshot, faults_of(store, spec, snapshot, thorough=True))

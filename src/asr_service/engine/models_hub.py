@@ -9,7 +9,6 @@ import hashlib
 import re
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -23,10 +22,8 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented,
 )
 
 from asr_service.engine.models_disk import ModelStore
+from asr_service.engine.models_progress import FetchFailed, Report
 from asr_service.engine.models_registry import ModelSpec
-
-Progress = Callable[[str, int, int], None]
-"""Called with a file's name, the bytes there are and the bytes there will be."""
 
 TRIES: Final = 3
 _BACK_OFF_S: Final = 1.0
@@ -37,15 +34,11 @@ _GIT_SHA1: Final = re.compile(r"[0-9a-f]{40}")
 _FINAL_STATUSES: Final = {401, 403, 404}
 
 
-class FetchFailed(Exception):
-    """The hub did not give the model; the message says what was tried."""
-
-
 class _Refused(FetchFailed):
     """No further try would help."""
 
 
-def fetch_from_hub(store: ModelStore, spec: ModelSpec, progress: Progress) -> Path:
+def fetch_from_hub(store: ModelStore, spec: ModelSpec, progress: Report) -> Path:
     """Fetch what the cache lacks of a model, and give its folder. Raises FetchFailed."""
     for name in spec.files:
         if not (store.snapshot(spec) / name).exists():
@@ -53,7 +46,7 @@ def fetch_from_hub(store: ModelStore, spec: ModelSpec, progress: Progress) -> Pa
     return store.snapshot(spec)
 
 
-def _fetch_with_tries(store: ModelStore, spec: ModelSpec, name: str, progress: Progress) -> None:
+def _fetch_with_tries(store: ModelStore, spec: ModelSpec, name: str, progress: Report) -> None:
     failed, best = 0, _partial_bytes(store, spec)
     while True:
         try:
@@ -71,7 +64,7 @@ def _fetch_with_tries(store: ModelStore, spec: ModelSpec, name: str, progress: P
         time.sleep(_BACK_OFF_S * 2 ** (failed - 1))
 
 
-def _fetch_file(store: ModelStore, spec: ModelSpec, name: str, progress: Progress) -> None:
+def _fetch_file(store: ModelStore, spec: ModelSpec, name: str, progress: Report) -> None:
     metadata = get_hf_file_metadata(hf_hub_url(spec.repository, name, revision=spec.revision))
     etag = metadata.etag or ""
     if not _SAFE_ETAG.fullmatch(etag):
@@ -88,7 +81,7 @@ def _fetch_file(store: ModelStore, spec: ModelSpec, name: str, progress: Progres
     hf_hub_download(spec.repository, name, revision=spec.revision, cache_dir=store.hub)
 
 
-def _fetch_blob(metadata: HfFileMetadata, blob: Path, name: str, progress: Progress) -> None:
+def _fetch_blob(metadata: HfFileMetadata, blob: Path, name: str, progress: Report) -> None:
     """Bring the partial file beside `blob` to its full size, from where it ends."""
     blob.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(blob)

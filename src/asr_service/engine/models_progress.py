@@ -20,6 +20,11 @@ from rich.progress import (
 _TENTHS: Final = 10
 
 Report = Callable[[str, int, int], None]
+"""Called with a file's name, the bytes there are and the bytes there will be."""
+
+
+class FetchFailed(Exception):
+    """The hub did not give the model; the message says what was tried."""
 
 
 @contextmanager

@@ -70,6 +70,7 @@ class SpeechService:
         self.reason: str | None = "the model's files are being found or fetched"
         self.model: SpeechModel | None = None
         self.started_at = time.monotonic()
+        self._begun = False
         self._loading_since = float("inf")
         self._scheduler: Scheduler | None = None
         self._transcriber: Transcriber | None = None
@@ -88,13 +89,19 @@ class SpeechService:
             on_change=metrics.INFLIGHT.labels(str(slot.index)).set,
         )
 
-    async def start(self) -> None:
-        """Begin to load; returns at once."""
+    def begin_to_load(self) -> None:
+        """Load the model on a thread; returns at once. To be called once, before or in `start`."""
         if self.slot.device.kind == "cpu":
             keep_memory()
-        await self._decoders.start()
+        self._begun = True
         for target in (self._bring_up, self._watch):
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True).start()
+
+    async def start(self) -> None:
+        """Do what needs the event loop, and begin to load if that has not begun; returns at once."""
+        await self._decoders.start()
+        if not self._begun:
+            self.begin_to_load()
 
     async def close(self) -> None:
         """End the engine. Requests still open get EngineStopped."""

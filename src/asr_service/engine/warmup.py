@@ -17,20 +17,23 @@ from asr_service.engine.model import Generation, SpeechModel
 from asr_service.engine.scheduler import Scheduler
 
 _SECONDS = 2
+_TOKENS = 16
+_CPU_CONTEXT = 1024
 _OWNER = -1
 
 
 def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
-    """Encode, decode and align two seconds, by as many windows at once as the largest batch has.
+    """Encode, decode and align two seconds; on a GPU in windows of 30 s, by as many at once as the largest batch has.
 
-    A batch too large for the device's memory is met here: the scheduler goes on with smaller ones.
+    A batch too large for a GPU's memory is met here: the scheduler goes on with smaller ones. A CPU picks nothing by
+    size, and its first request would only wait for what a longer warm-up takes.
     """
     on_gpu = model.facts.device.kind == "cuda"
     together = {stage: scheduler.limit(stage) if on_gpu else 1 for stage in Stage}
     vocabulary = Vocabulary(model.tokenizer, multilingual=model.facts.multilingual)
-    options = DecodingOptions(language="en", word_timestamps=True)
+    options = DecodingOptions(language="en", word_timestamps=True, max_new_tokens=_TOKENS)
     prompt = vocabulary.prompt(options, "en")
-    features = LogMel(model.facts.n_mels)(_sound(), FULL_CONTEXT)
+    features = LogMel(model.facts.n_mels)(_sound(), FULL_CONTEXT if on_gpu else _CPU_CONTEXT)
     encoded: Encoded = _run(scheduler, EncodeCall(features, model.facts.multilingual), together[Stage.ENCODE])
     decode = GenerateCall(encoded.encoding, prompt, generate_options(options, prompt, 0.0, vocabulary.suppressed))
     generated: Generation = _run(scheduler, decode, together[Stage.GENERATE])

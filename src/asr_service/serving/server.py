@@ -31,7 +31,7 @@ _SINGLE_THREADED_BLAS = {"OPENBLAS_NUM_THREADS": "1"}
 
 def create_default_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
     """Make the service's own application. Imported here, in the worker, so that the master stays small and single."""
-    from asr_service.api.app import create_app  # noqa: PLC0415
+    from asr_service.api.create import create_app  # noqa: PLC0415
 
     return create_app(settings, slot, die)
 
