@@ -116,6 +116,10 @@ def test_transcripts_are_logged_where_it_is_asked_for(tmp_path, response_format)
 def test_a_path_cannot_forge_a_line(tmp_path, fmt):
     """Line ends and terminal controls in an address stay one harmless line."""
     with logging_service(tmp_path, fmt) as service:
+        until(lambda: "Application startup complete" in service.text(), what="the last line of the start")
+        until(lambda: "model loaded" in service.text(), what="the model's line")
+        httpx.get(f"{service.url}/before")
+        until(lambda: "/before" in service.text(), what="a request's line")
         n_lines = len(service.text().splitlines())
         httpx.get(f"{service.url}/a%0a%0d2026-01-01%20[error]%20forged%1b[31m%c2%85%e2%80%a8%00")
         until(lambda: "forged" in service.text(), what="the line")
