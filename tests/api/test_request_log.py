@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from api.live import ALL, tone
+from sim_arrivals import recorded
 from waiting import until
 
 TESTS = Path(__file__).parent.parent
@@ -100,6 +101,18 @@ def test_the_log_holds_nothing_that_was_said_or_sent(service):
     service.post(Rosebud="1")
     until(lambda: service.text().count('"event": "request"') >= 5, what="the lines")
     assert not re.search("xylophone|Rosebud|Kane|diary", service.text())
+
+
+@pytest.mark.parametrize("response_format", ["json", "ndjson"])
+def test_a_transcript_has_a_line_with_what_it_cost(service, response_format):
+    """Under the request's id: its audio and speech, its wait, its time with the model. Arrivals are read from these."""
+    request_id = f"cost-{response_format}"
+    service.post(request_id=request_id, response_format=response_format)
+    (line,) = [each for each in service.lines() if each["event"] == "transcribed" and each["request_id"] == request_id]
+    assert 0 < line["speech_s"] <= line["audio_s"]
+    assert min(line["queue_s"], line["inference_s"]) >= 0
+    assert line["total_s"] >= line["inference_s"]
+    until(lambda: len(recorded(service.text().splitlines())) >= 1, what="the arrival")
 
 
 @pytest.mark.parametrize("response_format", ["json", "ndjson"])
