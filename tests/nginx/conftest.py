@@ -1,6 +1,7 @@
 """Two slots behind Nginx, shared by the tests of a file."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,16 @@ class Stack:
             lambda: next((note for note in self.notes(request_id) if note.step == step), None),
             what=f"{request_id} {step}",
         )
+
+    @contextmanager
+    def fault(self, name: str, text: str = "") -> Iterator[None]:
+        """A file that the fake application looks at."""
+        path = self.service.faults / name
+        path.write_text(text)
+        try:
+            yield
+        finally:
+            path.unlink()
 
     def another(self, folder: Path, **options: Any) -> Any:
         """A further Nginx before the same slots."""

@@ -28,7 +28,7 @@ daemon off;
 {user}
 pid {folder}/pid;
 error_log {folder}/error.log error;
-worker_processes 2;
+worker_processes 4;
 events {{ worker_connections 768; }}
 http {{
     client_body_temp_path {folder}/body;

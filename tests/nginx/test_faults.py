@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Self
 
 import httpx
@@ -39,16 +38,6 @@ def answering(stack: Stack) -> set[int]:
     return {answer.json()["slot"] if answer.status_code == 200 else -1 for answer in answers}
 
 
-@contextlib.contextmanager
-def fault(stack: Stack, name: str, text: str) -> Iterator[Path]:
-    path = stack.service.faults / name
-    path.write_text(text)
-    try:
-        yield path
-    finally:
-        path.unlink()
-
-
 def end(stack: Stack, slot: int, how: signal.Signals = signal.SIGKILL) -> None:
     """End the slot's worker."""
     stack.service.signal(how, stack.service.about(slot)["pid"])
@@ -62,7 +51,7 @@ def loading_for_ever(stack: Stack, *slots: int, how: signal.Signals) -> Iterator
     def loading() -> list[int]:
         return [line["pid"] for line in stack.service.lines("loading")[n_before:]]
 
-    with fault(stack, "load_s", "3600"):
+    with stack.fault("load_s", "3600"):
         for slot in slots:
             end(stack, slot, how)
         until(lambda: len(loading()) == len(slots), what="the successors")
@@ -154,7 +143,7 @@ def test_a_slot_that_cannot_start_again_leaves_the_service_up(stack: Stack) -> N
     """It is tried again and again, without a request of the other slot failing, until it can."""
     n_tries = len(stack.service.lines("loading"))
     with Load(stack) as load:
-        with fault(stack, "fail.0", "1:the model is broken"):
+        with stack.fault("fail.0", "1:the model is broken"):
             end(stack, 0, signal.SIGTERM)
             until(lambda: len(stack.service.lines("loading")) >= n_tries + 3, what="three tries")
             load.wait_for_more()
@@ -182,7 +171,7 @@ def test_a_slot_that_drains_finishes_and_takes_nothing_new(stack: Stack) -> None
         stack.service.signal(signal.SIGTERM, draining.pid)
         until(lambda: not stack.service.socket(draining.slot).exists())
         assert {stack.nginx.post().json()["slot"] for _ in range(6)} == {1 - draining.slot}
-        with fault(stack, "go", ""):
+        with stack.fault("go"):
             assert held.result().text == "first\nlast\n"
 
 
@@ -213,7 +202,7 @@ def test_a_stream_that_breaks_off_is_seen_to(stack: Stack) -> None:
 def test_a_reload_under_load_fails_no_request(stack: Stack) -> None:
     """Both workers are replaced, one after the other, twice, and every answer is a 200."""
     before = {stack.service.about(slot)["pid"] for slot in (0, 1)}
-    with fault(stack, "load_s", "0.3"), Load(stack, n_clients=4) as load:
+    with stack.fault("load_s", "0.3"), Load(stack, n_clients=4) as load:
         for n in (1, 2):
             stack.service.signal(signal.SIGHUP)
             until(lambda n=n: len(stack.service.lines("reload complete")) == n)  # type: ignore[misc]

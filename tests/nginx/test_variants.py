@@ -95,12 +95,10 @@ def test_a_machine_that_is_down_costs_nothing(stack: Stack, machines, tmp_path: 
 def test_what_the_front_knows_reaches_the_slot(stack: Stack, machines) -> None:
     """The client's address and protocol, and one id in all logs."""
     front, first, _ = machines
-    told = front.post(headers={"x-request-id": "through", "x-forwarded-for": "10.9.8.7"}).json()["headers"]
-    assert (told["x-forwarded-for"], told["x-forwarded-proto"], told["x-request-id"]) == (
-        "127.0.0.1",
-        "https",
-        "through",
-    )
+    given = {"x-request-id": "through", "x-forwarded-for": "10.9.8.7"}
+    told = front.post(headers=given, come_from="127.0.0.2").json()["headers"]
+    assert told["x-forwarded-for"] == "127.0.0.2"
+    assert (told["x-forwarded-proto"], told["x-request-id"]) == ("https", "through")
     assert front.logged("through")["status"] == first.logged("through")["status"] == 200
 
 

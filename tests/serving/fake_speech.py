@@ -1,8 +1,8 @@
 """Uploads to the fake application: how long each step takes is asked in the query, and each step is written down.
 
 `/speech?receive_s=1&decode_s=1&infer_s=1` notes "receiving", "decoding", "inferring" and "done", or "left" where the
-client has gone. `/stream` sends a line, and the last one once the file `go` is there. Where there is a file `full`,
-everything is refused.
+client has gone. `/stream` sends a line, and the last one once the file `go` (or `go.0`, for slot 0) is there. Where
+there is a file `full`, everything is refused.
 """
 
 import asyncio
@@ -77,7 +77,8 @@ class FakeSpeech:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"x-accel-buffering", b"no")]})
         await send({"type": "http.response.body", "body": b"first\n", "more_body": True})
         self._note("streaming")
-        while not (self._faults / "go").exists():  # noqa: ASYNC110  # it comes from another process
+        go = [self._faults / name for name in ("go", f"go.{self._app.slot.index}")]
+        while not any(path.exists() for path in go):  # noqa: ASYNC110  # it comes from another process
             await asyncio.sleep(0.01)
         await send({"type": "http.response.body", "body": b"last\n"})
 
