@@ -25,6 +25,7 @@ from asr_service.engine.transcriber import Transcriber
 from asr_service.errors import AsrError, ClientGone, DeadlineExceeded, MalformedRequest, Unavailable
 from asr_service.formats import Format, LineStream
 from asr_service.settings import Settings
+from asr_service.stages import stage
 from asr_service.transcript import Segment, Transcript
 
 log = structlog.get_logger(__name__)
@@ -176,7 +177,7 @@ def _log_if_asked(transcript: Transcript, settings: Settings) -> None:
 
 
 def _rendered(fmt: Format, transcript: Transcript) -> str:
-    with metrics.STAGE_DURATION.labels("render").time():
+    with stage("render"):
         return fmt.render(transcript)
 
 

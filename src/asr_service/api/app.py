@@ -1,5 +1,6 @@
 """The web application of one slot."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from asr_service.api.request_log import RequestLog
 from asr_service.engine.service import SpeechService, State
 from asr_service.errors import AsrError
 from asr_service.settings import Settings
+from asr_service.tracing import start_tracing, stop_tracing
 
 
 class SlotApplication:
@@ -59,6 +61,7 @@ class SlotApplication:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
+        start_tracing(self._service.slot.index)
         await self._service.start()
         try:
             yield
@@ -66,6 +69,7 @@ class SlotApplication:
             await self._service.close()
             await self._answers.close()
             self._key_usage.close()
+            await asyncio.to_thread(stop_tracing)
 
 
 def _behind_the_door(web: ASGIApp, settings: Settings) -> ASGIApp:

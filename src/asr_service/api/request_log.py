@@ -1,8 +1,10 @@
-"""Each request has an id, a line in the log and its place in the metrics. Pure ASGI, outermost."""
+"""Each request has an id, a line in the log, its place in the metrics and its trace. Pure ASGI, outermost."""
 
 import re
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import structlog
@@ -11,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr_service import metrics
 from asr_service.api.authentication import caller_of
+from asr_service.tracing import RequestTrace, request_trace
 
 log = structlog.get_logger(__name__)
 
@@ -42,18 +45,35 @@ class RequestLog:
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with structlog.contextvars.bound_contextvars(request_id=request_id), self._traced(scope, request_id) as trace:
             try:
                 await self._app(scope, receive, observed)
             except Exception:
                 # It has been answered, or can be no more. Further out nobody knows the request's id.
                 log.exception("unexpected error")
             finally:
+                trace.answered(status)
                 self._note(scope, status, time.monotonic() - began)
 
+    @contextmanager
+    def _traced(self, scope: Scope, request_id: str) -> Iterator[RequestTrace]:
+        """Probes have no traces: there would be nothing else. The trace's id joins the request's in the log."""
+        if scope["path"] in _QUIET:
+            yield RequestTrace()
+            return
+        endpoint, method = self._endpoint(scope), scope["method"]
+        attributes = {"http.request.method": method, "http.route": endpoint, "asr.request_id": request_id}
+        with request_trace(f"{method} {endpoint}", Headers(scope=scope), attributes) as trace:
+            known = {} if trace.trace_id is None else {"trace_id": trace.trace_id}
+            with structlog.contextvars.bound_contextvars(**known):
+                yield trace
+
+    def _endpoint(self, scope: Scope) -> str:
+        path: str = scope["path"]
+        return path if path in self._endpoints else "other"
+
     def _note(self, scope: Scope, status: int, lasted_s: float) -> None:
-        path = scope["path"]
-        endpoint = path if path in self._endpoints else "other"
+        path, endpoint = scope["path"], self._endpoint(scope)
         metrics.REQUESTS.labels(endpoint, str(status)).inc()
         metrics.REQUEST_DURATION.labels(endpoint).observe(lasted_s)
         caller = caller_of(scope)

@@ -1,9 +1,8 @@
 """A request's body, received: one file on disk and the fields beside it."""
 
 import tempfile
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -13,8 +12,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from asr_service import metrics
 from asr_service.errors import ClientGone, MalformedRequest, Unavailable, UnsupportedAudio
+from asr_service.stages import stage
 
 log = structlog.get_logger(__name__)
 
@@ -44,17 +43,18 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
     The file is gone when the context is left. Raises MalformedRequest, UnsupportedAudio, UploadTooLarge,
     UploadTooSlow, ClientGone, and Unavailable where the disk has no room.
     """
-    began = time.monotonic()
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     query = request.query_params.multi_items()
     try:
         if content_type == "multipart/form-data":
-            async with _multipart(request) as (file, fields):
-                metrics.STAGE_DURATION.labels("receive").observe(time.monotonic() - began)
+            async with AsyncExitStack() as stack:
+                with stage("receive"):
+                    file, fields = await stack.enter_async_context(_multipart(request))
                 yield Upload(file, (*query, *fields))
         elif content_type.startswith(_RAW_TYPES):
-            async with _raw(request) as file:
-                metrics.STAGE_DURATION.labels("receive").observe(time.monotonic() - began)
+            async with AsyncExitStack() as stack:
+                with stage("receive"):
+                    file = await stack.enter_async_context(_raw(request))
                 yield Upload(file, tuple(query))
         else:
             raise UnsupportedAudio(_what_to_send(content_type))

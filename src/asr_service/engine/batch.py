@@ -36,6 +36,8 @@ class Job:
     """Nothing of its request can be told before it."""
     future: Future[Any] = field(default_factory=Future)
     started_at: float = 0.0
+    n_together: int = 0
+    """Jobs in the call of the model that it had a part in."""
     ended_at: float = 0.0
 
 

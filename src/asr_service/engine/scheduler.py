@@ -183,7 +183,7 @@ class Scheduler:
         taken = set(map(id, batch.jobs))
         self._waiting = [job for job in self._waiting if id(job) not in taken]
         for job in batch.jobs:
-            job.started_at = now
+            job.started_at, job.n_together = now, len(batch.jobs)
             if batch.stage is Stage.GENERATE:
                 self._served_audio_s[job.owner] = self._served_audio_s.get(job.owner, 0.0) + job.audio_s
             metrics.STAGE_DURATION.labels("queue").observe(now - job.enqueued_at)

@@ -25,6 +25,7 @@ from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.languages import LANGUAGES, UNSPACED_LANGUAGES
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.windows import RequestWork, WindowDecoder
+from asr_service.stages import stage
 from asr_service.transcript import Segment, Timing, Transcript
 
 log = structlog.get_logger(__name__)
@@ -158,13 +159,17 @@ class Transcriber:
         start, final, length_s = 0, False, min(_FIRST_BLOCK_S, self._limits.block_length_s)
         while not final:
             wanted = max(int(length_s * SAMPLE_RATE) - len(carried), SAMPLE_RATE)
-            fresh = await audio.read(wanted)
+            with stage("decode"):
+                fresh = await audio.read(wanted)
             final = len(fresh) < wanted
             progress.on_audio(len(fresh) / SAMPLE_RATE)
             block = np.concatenate([carried, fresh]) if len(carried) else fresh
-            plan = await asyncio.get_running_loop().run_in_executor(
-                self._helpers, self._plan, block, options, progress, final
-            )
+            began = time.monotonic()
+            with stage("vad"):  # the wait for a thread is part of it
+                plan = await asyncio.get_running_loop().run_in_executor(
+                    self._helpers, self._plan, block, options, final
+                )
+            progress.vad_s += time.monotonic() - began
             for spans in plan.chunks:
                 chunk = cut_chunk(block, spans, start)
                 progress.speech_s += chunk.duration_s
@@ -174,29 +179,21 @@ class Transcriber:
             length_s = min(2 * length_s, self._limits.block_length_s)
         progress.duration_s = audio.n_samples / SAMPLE_RATE
 
-    def _plan(
-        self, block: NDArray[np.float32], options: DecodingOptions, progress: _Progress, final: bool
-    ) -> BlockPlan:
-        began = time.monotonic()
+    def _plan(self, block: NDArray[np.float32], options: DecodingOptions, final: bool) -> BlockPlan:
         everything = [SpeechSpan(0, len(block))] if len(block) else []
         spans = detect_speech(block, options.vad) if options.vad_filter else everything
         settled_after = options.vad.settled_after if options.vad_filter else int(_WITHOUT_VAD_SETTLED_S * SAMPLE_RATE)
-        plan = plan_block(
+        return plan_block(
             block,
             spans,
             max_chunk=int(self._limits.chunk_length_s * SAMPLE_RATE),
             settled_after=settled_after,
             final=final,
         )
-        lasted = time.monotonic() - began
-        progress.vad_s += lasted
-        metrics.STAGE_DURATION.labels("vad").observe(lasted)
-        return plan
 
     def _conclude(self, audio: DecodedAudio, work: RequestWork, progress: _Progress) -> Transcript:
         total_s = time.monotonic() - progress.started_at
         realtime_factor = total_s / progress.duration_s if progress.duration_s else 0.0
-        metrics.STAGE_DURATION.labels("decode").observe(audio.decode_s)
         metrics.AUDIO_SECONDS.inc(progress.duration_s)
         if progress.duration_s:
             metrics.REALTIME_FACTOR.observe(realtime_factor)

@@ -26,6 +26,8 @@ from asr_service.engine.model import Alignment, Encoding, Generation
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.segments import TimedTokens, WindowTokens, split_at_timestamps, unfinished
 from asr_service.engine.words import time_words
+from asr_service.stages import stage
+from asr_service.tracing import note_span, span
 from asr_service.transcript import Segment, Word
 
 _MARGIN_S = 6.0
@@ -114,6 +116,13 @@ class WindowDecoder:
         Where the model breaks off before the end of the chunk, the rest gets a window of its own, which is told the
         text `spoken` before it.
         """
+        begin_s = chunk.to_source_time(0)
+        with span("window", {"asr.window.begin_s": begin_s, "asr.window.speech_s": chunk.duration_s}):
+            return await self._decode(chunk, features, work, first=first, spoken=spoken)
+
+    async def _decode(
+        self, chunk: Chunk, features: Features, work: RequestWork, *, first: bool, spoken: tuple[int, ...]
+    ) -> list[Segment]:
         options = work.options
         if first:
             work.leading = chunk
@@ -241,11 +250,9 @@ class WindowDecoder:
         return [_placed(words, chunk) for words in time_words(alignment, parts, speaker, spans)]
 
     async def _features(self, chunk: Chunk, n_frames: int) -> Features:
-        def compute() -> Features:
-            with metrics.STAGE_DURATION.labels("features").time():
-                return self._log_mel(chunk.samples, n_frames)
-
-        return await asyncio.get_running_loop().run_in_executor(self._helpers, compute)
+        loop = asyncio.get_running_loop()
+        with stage("features"):  # the wait for a thread is part of it
+            return await loop.run_in_executor(self._helpers, self._log_mel, chunk.samples, n_frames)
 
     async def _submit(self, call: Call, chunk: Chunk, work: RequestWork) -> Any:
         job = Job(
@@ -261,7 +268,14 @@ class WindowDecoder:
         )
         answer = await asyncio.wrap_future(self._scheduler.submit(job))
         work.note(job)
+        _trace(job)
         return answer
+
+
+def _trace(job: Job) -> None:
+    note_span("queue", job.enqueued_at, job.started_at)
+    attributes = {"asr.batch_size": job.n_together, "asr.n_frames": job.n_frames}
+    note_span(f"inference {job.stage}", job.started_at, job.ended_at, attributes)
 
 
 def _best(tried: list[_Decoded]) -> _Decoded:

@@ -1,0 +1,295 @@
+"""One request, one trace: which spans there are, what they tell, and that nothing of it costs those who do not ask."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from api.live import ALL, Live, serving, tone
+from asr_service import tracing
+from fakes import Call, FakeModel, says
+from serving.harness import running
+from waiting import until
+
+CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACE_ID = CALLER.split("-")[1]
+STAGES = ["receive", "decode", "vad", "features", "queue", "inference encode", "inference generate", "render"]
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    with serving(FakeModel(says(" xylophone"))) as live:
+        yield live
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    """Every span that ends, as the SDK has it."""
+    kept = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    tracing.use(provider)
+    yield kept
+    tracing.use(None)
+
+
+def sent(live: Live, *, audio: bytes | None = None, headers: dict[str, str] | None = None, **fields: str) -> int:
+    answer = httpx.post(
+        f"{live.url}/transcribe", files={"file": audio or tone()}, data=ALL | fields, headers=headers or {}, timeout=30
+    )
+    return answer.status_code
+
+
+def finished(spans: InMemorySpanExporter) -> dict[str, list[ReadableSpan]]:
+    """Spans by name, once the request's own has ended, which is after its answer."""
+    until(lambda: any(span.name.startswith("POST") for span in spans.get_finished_spans()), what="the request's span")
+    found: dict[str, list[ReadableSpan]] = {}
+    for span in spans.get_finished_spans():
+        found.setdefault(span.name, []).append(span)
+    return found
+
+
+def lasted_ns(span: ReadableSpan) -> int:
+    assert span.start_time is not None
+    assert span.end_time is not None
+    return span.end_time - span.start_time
+
+
+def test_a_request_is_one_trace_of_its_callers(live, spans):
+    """Each stage is a span, the window around what the model does for it, all below the caller's own span."""
+    assert sent(live, headers={"traceparent": CALLER, "x-request-id": "r-7"}, word_timestamps="true") == 200
+    found = finished(spans)
+    assert set(found) == {"POST /transcribe", *STAGES, "window", "inference align"}
+    (root,), (window,) = found["POST /transcribe"], found["window"]
+    everything = [span for several in found.values() for span in several]
+    assert {f"{span.context.trace_id:032x}" for span in everything if span.context} == {TRACE_ID}
+    assert root.parent is not None
+    assert f"{root.parent.span_id:016x}" == CALLER.split("-")[2]
+    assert dict(root.attributes or {}) == {
+        "http.request.method": "POST",
+        "http.route": "/transcribe",
+        "http.response.status_code": 200,
+        "asr.request_id": "r-7",
+    }
+    for span in everything:
+        of_model = span.name == "queue" or span.name.startswith("inference")
+        assert span is root or span.parent == (window if of_model else root).context, span.name
+    assert (found["inference encode"][0].attributes or {})["asr.batch_size"] == 1
+
+
+def test_no_span_holds_a_word_of_the_recording(live, spans):
+    """Nor of the prompt; nor of an error."""
+    live.model.before = _fail_at_align
+    assert sent(live, initial_prompt="glockenspiel") == 200
+    assert sent(live, word_timestamps="true", initial_prompt="glockenspiel") == 500
+    until(lambda: sum(span.name.startswith("POST") for span in spans.get_finished_spans()) == 2)
+    live.model.before = lambda _: None
+    told = "".join(span.to_json() for span in spans.get_finished_spans())
+    assert "xylophone" not in told
+    assert "glockenspiel" not in told
+    assert "inference_failed" in told
+
+
+def _fail_at_align(call: Call) -> None:
+    if call.stage == "align":
+        raise ValueError("cannot align xylophone")
+
+
+def test_a_failed_stage_says_so(live, spans):
+    """By the code that the caller was told; the caller's own mistake is no error of the request's span."""
+    assert sent(live, audio=b"no sound at all") == 415
+    found = finished(spans)
+    assert (found["decode"][0].attributes or {})["error.type"] == "unsupported_audio"
+    (root,) = found["POST /transcribe"]
+    assert (root.attributes or {})["http.response.status_code"] == 415
+    assert root.status.is_unset
+
+
+def test_probes_leave_no_traces(live, spans):
+    """They come every few seconds, and would be all that there is."""
+    for path in ("/health", "/health/ready", "/metrics"):
+        live.get(path)
+    sent(live)
+    assert [name for name in finished(spans) if name.startswith(("GET", "POST"))] == ["POST /transcribe"]
+
+
+def test_stages_add_up_to_the_request(live, spans):
+    """One clip alone: nine tenths of its time and more is in its stages, in its trace and in the histogram alike."""
+    live.model.before = _slowly
+
+    def accounted() -> bool:
+        """Another program may hold any one request up between two stages."""
+        spans.clear()
+        had = totals(live)
+        assert sent(live) == 200
+        found = finished(spans)
+        of_stages = sum(lasted_ns(span) for name in STAGES for span in found[name])
+        whole, counted = (new - old for new, old in zip(totals(live), had, strict=True))
+        traced = lasted_ns(found["POST /transcribe"][0])
+        return 0.9 * traced <= of_stages <= traced and 0.9 * whole <= counted <= whole
+
+    until(accounted, what="a request whose stages add up to it")
+    live.model.before = lambda _: None
+
+
+def _slowly(call: Call) -> None:
+    if call.stage in {"encode", "generate"}:
+        threading.Event().wait(0.2)
+
+
+def totals(live: Live) -> tuple[float, float]:
+    """Seconds in requests, and in stages, so far."""
+    text = live.get("/metrics").text
+    stages = re.findall(r"^asr_stage_duration_seconds_sum\{.*\} (\S+)", text, re.MULTILINE)
+    return live.metric('asr_request_duration_seconds_sum{endpoint="/transcribe"}'), sum(map(float, stages))
+
+
+@pytest.mark.parametrize(
+    ("environ", "asked"),
+    [
+        ({}, False),
+        ({"OTEL_SERVICE_NAME": "asr"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, False),
+        ({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, False),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}, False),
+    ],
+)
+def test_the_standard_variables_turn_it_on(environ, asked):
+    """And nothing else does."""
+    assert tracing._is_asked_for(environ) is asked
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["not asked for", "without the extra"])
+def test_who_does_not_trace_imports_nothing(missing):
+    """Nothing of the SDK (FastAPI brings the API). Asked for without the extra: a warning, and the service goes on."""
+    hidden = "sys.modules.update({'opentelemetry.sdk': None, 'opentelemetry.exporter': None})" if missing else ""
+    code = f"""import sys
+{hidden}
+from asr_service.api import app, create
+from asr_service import stages, tracing
+tracing.start_tracing(0)
+with tracing.request_trace("x", {{}}, {{}}) as trace, tracing.span("y", {{}}), stages.stage("decode"):
+    trace.answered(500)
+tracing.stop_tracing()
+extra = ("opentelemetry.sdk", "opentelemetry.exporter")
+print([name for name, module in sys.modules.items() if name.startswith(extra) and module])"""
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"} if missing else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert ("install asr-service[otel]" in done.stdout) is missing
+
+
+def test_a_collector_that_is_away_holds_nothing_up(monkeypatch):
+    """Neither a request nor, for longer than a bound, the end of a worker."""
+    never = threading.Event()
+
+    class Stuck(SimpleSpanProcessor):
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            return never.wait(timeout_millis / 1000)
+
+    monkeypatch.setattr(tracing, "_FLUSH_S", 0.1)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Stuck(InMemorySpanExporter()))
+    tracing.use(provider)
+    stopping = threading.Thread(target=tracing.stop_tracing, daemon=True)
+    stopping.start()
+    stopping.join(10)
+    assert not stopping.is_alive()
+    never.set()
+
+
+@dataclass
+class Collector:
+    """An OTLP endpoint over HTTP, and what it was sent."""
+
+    url: str = ""
+    requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+
+    def spans(self) -> list[tuple[dict[str, Any], Any]]:
+        """Each span with its resource's attributes."""
+        return [
+            ({entry.key: entry.value.string_value or entry.value.int_value for entry in sent.resource.attributes}, span)
+            for request in self.requests
+            for sent in request.resource_spans
+            for scope in sent.scope_spans
+            for span in scope.spans
+        ]
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert (self.path, self.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
+            body = self.rfile.read(int(self.headers["content-length"]))
+            collector.requests.append(ExportTraceServiceRequest.FromString(body))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """The test says what it saw."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    collector.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield collector
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def test_every_worker_sends_what_it_has_before_it_ends(tmp_path):
+    """Under Gunicorn, two slots: nothing is sent yet when they are told to stop, and all of it when they have ended."""
+    with collecting() as collector:
+        environ = {
+            "ASR_DEVICES": "cuda:0,cuda:1",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "600000",
+            "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=trial",
+        }
+        with running(tmp_path, {}, launcher="deploy.launcher", **environ) as service:
+            until(lambda: service.alive() and len(service.lines("ready")) == 2, what="two slots")
+            for slot in (0, 1):
+                with httpx.Client(transport=httpx.HTTPTransport(uds=str(service.socket(slot)))) as client:
+                    answer = client.post(
+                        "http://slot/transcribe", files={"file": tone()}, data=ALL, headers={"traceparent": CALLER}
+                    )
+                    assert answer.status_code == 200
+            assert not collector.requests
+            service.signal(signal.SIGTERM)
+            assert service.ended() == 0
+            log = service.lines("request")
+    found = collector.spans()
+    assert {span.trace_id.hex() for _, span in found} == {TRACE_ID} == {line["trace_id"] for line in log}
+    for slot in (0, 1):
+        of_slot = [(resource, span) for resource, span in found if resource["asr.slot"] == slot]
+        assert {span.name for _, span in of_slot} == {"POST /transcribe", "window", *STAGES}
+        assert {resource["service.name"] for resource, _ in of_slot} == {"asr-service"}
+        assert {resource["deployment.environment.name"] for resource, _ in of_slot} == {"trial"}
+        assert of_slot[0][0]["service.instance.id"].endswith(f"/slot-{slot}")
