@@ -75,3 +75,16 @@ def test_a_body_is_no_head(connect):
             while answers.readline() != b"0\r\n":  # the last chunk
                 pass
             assert answers.readline() == b"\r\n"
+
+
+def test_a_later_head_is_bounded_like_the_first(connect):
+    """After a first request, and after a hundred in one piece."""
+    with connect() as client, client.makefile("rb") as answers:
+        client.sendall((GET + b"\r\n") * 300)
+        for _ in range(300):
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            while answers.readline() != b"0\r\n":  # the last chunk
+                pass
+            assert answers.readline() == b"\r\n"
+        client.sendall(GET + b"X-Long: " + b"x" * 8192 + b"\r\n\r\n")
+        assert answers.readline() == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"

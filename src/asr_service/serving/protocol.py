@@ -55,22 +55,20 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            room = self.tuning.head_bytes - self._n_head_bytes
-            self._n_head_bytes += min(len(data), room)
-            super().data_received(data[:room])
-            data = data[room:]
-            if not data or self.transport.is_closing():
-                return
+        while data and not self.transport.is_closing():
+            part = data
             if self._in_head:
-                self._refuse(self._too_large(f"more than {self.tuning.head_bytes} bytes"))
-                return
-        super().data_received(data)
+                part = data[: self.tuning.head_bytes - self._n_head_bytes]
+                if not part:
+                    self._refuse(self._too_large(f"more than {self.tuning.head_bytes} bytes"))
+                    return
+                self._n_head_bytes += len(part)
+            super().data_received(part)
+            data = data[len(part) :]
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if not self._in_head:  # a further request of this connection
-            self._n_head_bytes = 0
+        if self._timer is None:  # a further request of this connection
             self._expect_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -86,8 +84,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        if self.cycle.response_complete:  # else the next head's time has begun, or will
-            self._stop_timer()
+        self._stop_timer()
+        self._in_head, self._n_head_bytes = True, 0  # what comes next is another's
 
     def on_response_complete(self) -> None:
         if self.cycle.more_body:  # refused before it was received
@@ -109,7 +107,6 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
     def _expect_head(self) -> None:
-        self._in_head = True
         self._set_timer(self.tuning.head_s, self._give_up)
 
     def _set_timer(self, delay_s: float, act: Any) -> None:
@@ -125,7 +122,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Nothing came, or not enough of it; while an earlier request is still being answered, go on waiting."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._expect_head()
-        elif self._n_head_bytes and self._in_head and not self.transport.is_closing():
+        elif self._n_head_bytes and not self.transport.is_closing():
             self._refuse(_SLOW)
         elif not self.transport.is_closing():
             self.transport.close()
