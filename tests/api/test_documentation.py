@@ -54,6 +54,12 @@ def test_every_example_in_the_document_is_valid():
         assert [error.message for example in examples for error in validator.iter_errors(example)] == []
 
 
+def test_the_page_can_show_the_document(live):
+    """Its script knows the version of OpenAPI that the document is of; Swagger UI 4 would show an error alone."""
+    assert openapi_schema()["openapi"].startswith("3.1.")
+    assert "isOAS31" in live.get("/docs/swagger-ui-bundle.js").text
+
+
 def test_the_page_needs_no_other_host(live):
     """Everything it refers to is served from here and loads, and it asks no validator on the internet."""
     page = live.get("/docs")

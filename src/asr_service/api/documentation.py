@@ -27,7 +27,7 @@ DOCUMENTED_KEYS = (
 )
 """Dependencies of a route that asks for a key: they tell OpenAPI alone. `api.authentication` does the asking."""
 
-_ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
+_ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 
 
 @pages.get("/docs")
@@ -38,7 +38,7 @@ async def docs() -> HTMLResponse:
         title="asr-service",
         swagger_js_url="/docs/swagger-ui-bundle.js",
         swagger_css_url="/docs/swagger-ui.css",
-        swagger_favicon_url="/docs/favicon-32x32.png",
+        swagger_favicon_url="/docs/favicon.png",
         swagger_ui_parameters={"validatorUrl": None},  # else it would show the document to a validator on the internet
     )
     page.headers["content-security-policy"] = _policy(bytes(page.body))
@@ -56,8 +56,7 @@ def _policy(page: bytes) -> str:
 
 
 def _serve_asset(name: str, media_type: str) -> None:
-    path = Path(str(resources.files("swagger_ui_bundle"))) / "vendor"
-    found = next(path.rglob(name))
+    found = Path(str(resources.files("fastapi_offline"))) / "static" / name
 
     @pages.get(f"/docs/{name}", name=name)
     async def asset() -> FileResponse:
