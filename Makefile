@@ -49,6 +49,7 @@ lock:
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --group dev --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(LOCK) --extra cuda --constraint requirements.lock --output-file requirements-cuda.lock
 
 clean:
 	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -21,7 +21,12 @@ AUDIO = {path.name for path in DATA.iterdir()} - {"manifest.json", "SOURCES.md"}
 
 
 @pytest.mark.parametrize(
-    ("lock", "wanted"), [("requirements.lock", RUNTIME + BUILD), ("requirements-dev.lock", DEV + BUILD)]
+    ("lock", "wanted"),
+    [
+        ("requirements.lock", RUNTIME + BUILD),
+        ("requirements-dev.lock", DEV + BUILD),
+        ("requirements-cuda.lock", RUNTIME + EXTRAS["cuda"]),
+    ],
 )
 def test_the_lock_has_what_the_project_asks_for(lock, wanted):
     """Each dependency is pinned to a version in its range; `make lock` follows a change of pyproject.toml."""
@@ -31,7 +36,7 @@ def test_the_lock_has_what_the_project_asks_for(lock, wanted):
         assert any(requirement.specifier.contains(version) for version in versions), f"{requirement}: run `make lock`"
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-cuda.lock"])
 def test_the_lock_names_no_registry_and_hashes_everything(lock):
     """A lock serves whichever index its user has, and nothing is installed that is not the file that was locked."""
     text = (ROOT / lock).read_text()
@@ -40,10 +45,11 @@ def test_the_lock_names_no_registry_and_hashes_everything(lock):
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-def test_both_locks_agree():
+@pytest.mark.parametrize("lock", ["requirements-dev.lock", "requirements-cuda.lock"])
+def test_the_locks_agree(lock):
     """What is tested is what is served."""
-    dev = pins("requirements-dev.lock")
-    assert {name: dev.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
+    others = pins(lock)
+    assert {name: others.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
 
 
 def test_every_recording_has_its_words_and_its_source():

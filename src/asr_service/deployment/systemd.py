@@ -9,7 +9,7 @@ from typing import Final
 from asr_service.deployment.files import RenderedFile, fill
 from asr_service.deployment.site import RUN_DIRECTORY, Site
 from asr_service.errors import ConfigurationError
-from asr_service.settings import Settings
+from asr_service.settings import PREFIX, Settings
 
 _WATCHDOG_S: Final = 30
 _START_MARGIN_S: Final = 60
@@ -17,7 +17,8 @@ _START_MARGIN_S: Final = 60
 
 _TASKS: Final = 256
 _TASKS_A_SLOT: Final = 256
-"""A slot on two cores has some 60 threads and decoders under load; both grow with the cores."""
+"""A slot with one core was seen with 10 threads and decoders under load; both grow with the cores, and requests may add
+40 threads."""
 
 _PATH: Final = re.compile(r"/[\w./@+-]+")
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]*")
@@ -64,7 +65,7 @@ def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[Rendered
         "uses_gpu": _may_use_gpu(settings.devices),
         "on_cpu": _may_use_cpu(settings.devices),
         "model_dir": settings.model_dir,
-        "metrics_dir": settings.metrics_dir,
+        "written": [path for path in (settings.metrics_dir, settings.key_usage_dir) if path is not None],
         "start_s": _seconds(settings.model_load_timeout_s + _START_MARGIN_S),
         "stop_s": _seconds(site.timeouts.stop_s),
         "watchdog_s": _WATCHDOG_S,
@@ -109,6 +110,7 @@ def _check(settings: Settings, options: SystemdOptions) -> None:
             f"ASR_SOCKET_DIR={settings.socket_dir}: systemd makes {RUN_DIRECTORY} itself; leave it unset",
             param="ASR_SOCKET_DIR",
         )
-    for name, path in (("ASR_MODEL_DIR", settings.model_dir), ("ASR_METRICS_DIR", settings.metrics_dir)):
+    for field in ("model_dir", "metrics_dir", "key_usage_dir"):
+        path, name = getattr(settings, field), PREFIX + field.upper()
         if path is not None and not _PATH.fullmatch(str(path)):
             raise ConfigurationError(f"{name}={str(path)!r} is not an absolute path without blanks", param=name)

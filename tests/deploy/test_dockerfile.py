@@ -1,0 +1,57 @@
+"""What the Dockerfile says of other files is so. tests/container runs what is built from it."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+
+from asr_service.cli.main import _COMMANDS
+from asr_service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parent.parent.parent
+DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_its_python_is_the_one_of_the_lock():
+    """The lock is made for a version that the project allows, and the image has that one."""
+    (image_version,) = re.findall(r"^ARG PYTHON_IMAGE=python:([\d.]+)-slim", DOCKERFILE, re.MULTILINE)
+    (lock_version,) = re.findall(r"--python-version ([\d.]+)", (ROOT / "Makefile").read_text())
+    assert image_version == lock_version
+    assert image_version in SpecifierSet(PROJECT["requires-python"])
+
+
+def test_the_build_gets_what_it_copies():
+    """Each file that is copied is there and passes .dockerignore, which keeps out all that is not named."""
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    names = {name for line in copied for name in line.split()}
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in rules
+    assert names == {rule[1:] for rule in rules if rule.startswith("!")}
+    assert all((ROOT / name).exists() for name in names)
+
+
+def test_its_extras_and_its_settings_exist():
+    """Nothing is set that the service would refuse, nothing is installed that the project does not offer."""
+    extras = {extra for found in re.findall(r"asr-service\[([\w,-]+)\]", DOCKERFILE) for extra in found.split(",")}
+    assert extras <= set(PROJECT["optional-dependencies"])
+    (block,) = re.findall(r"^ENV (PATH=.+)$", DOCKERFILE, re.MULTILINE)
+    environ = dict(pair.split("=", 1) for pair in shlex.split(block))
+    fields: dict[str, Any] = {
+        name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)
+    }
+    assert fields.keys() <= Settings.model_fields.keys()
+    fields["model"] = "auto"
+    Settings(_env_file=None, **fields)
+
+
+def test_nobody_is_root_and_the_health_check_is_a_command():
+    """The user is a number, so that Kubernetes can see that it is not root's, and the one that deploy/ counts on."""
+    assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001:10001"]
+    for manifest in ("deploy/kubernetes/base/deployment.yaml", "deploy/compose/compose.yaml"):
+        assert "10001" in (ROOT / manifest).read_text()
+    (command,) = re.findall(r'^HEALTHCHECK .*CMD \["asr-service", "(\w+)"\]$', DOCKERFILE, re.MULTILINE)
+    assert command in _COMMANDS
