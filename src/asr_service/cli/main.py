@@ -17,6 +17,7 @@ _HELP: Final = """Speech to text over HTTP: Whisper on CTranslate2, on a GPU or 
 \b
 Examples:
   asr-service serve                    on http://127.0.0.1:8000
+  asr-service transcribe talk.mp3      without a service; or with one: --server URL
   ASR_MODEL=small asr-service serve    with another model
   asr-service doctor                   what is wrong here, and its cure
   asr-service models fetch large-v3    before the first start, or for a machine without a network
@@ -36,6 +37,9 @@ class _Entry:
 
 _COMMANDS: Final = {
     "serve": _Entry("Serve over HTTP until Ctrl-C or SIGTERM.", "asr_service.cli.serve", "serve_command"),
+    "transcribe": _Entry(
+        "Turn recordings into text, here or by a service.", "asr_service.cli.transcribe", "transcribe_command"
+    ),
     "models": _Entry("List, fetch and verify models.", "asr_service.cli.models", "models_app"),
     "keys": _Entry("Make the API keys that callers show.", "asr_service.cli.keys", "keys_app"),
     "doctor": _Entry("Look for what is wrong, and name its cure.", "asr_service.cli.doctor", "doctor_command"),

@@ -1,0 +1,95 @@
+"""`asr-service transcribe` with the model in this process."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import BinaryIO, Final, NoReturn
+
+from asr_service.api.parameters import decoding_options, parse_parameters
+from asr_service.cli.transcribe_terms import Fields
+from asr_service.engine.decoding import DecodingOptions
+from asr_service.engine.devices import Slot, parse_devices
+from asr_service.engine.loading import load_slot_model
+from asr_service.engine.service import ENGINE_FAILURE, ModelLoader, SpeechService
+from asr_service.errors import ConfigurationError, ModelUnavailable, StartupError
+from asr_service.formats import FORMATS
+from asr_service.formats.reading import AnswerReader
+from asr_service.settings import Settings
+from asr_service.transcript import Segment, Transcript
+
+_LOOK_EVERY_S: Final = 0.02
+_CLOSE_S: Final = 1.0
+
+
+class EngineEnded(StartupError):
+    """The model's engine is no more, or did not come up."""
+
+    code = "engine_ended"
+    exit_code = ENGINE_FAILURE
+
+
+class LocalRecognizer:
+    """Transcribes with an engine of this process; recordings that run side by side share its batches."""
+
+    def __init__(self, service: SpeechService, options: DecodingOptions, ended: "asyncio.Future[None]") -> None:
+        """`ended` fails as soon as the engine does."""
+        self._service = service
+        self._options = options
+        self._ended = ended
+
+    async def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
+        reader = AnswerReader()
+        try:
+            async with aclosing(self._service.transcriber.transcribe(file, self._options)) as events:
+                async for event in events:
+                    yield _as_answered(event, reader)
+        finally:
+            if self._ended.done():
+                self._ended.result()
+
+
+@asynccontextmanager
+async def local_recognizer(
+    fields: Fields, settings: Settings, load: ModelLoader = load_slot_model
+) -> AsyncIterator[LocalRecognizer]:
+    """Load the model, on the first device that the settings name. `fields` are as the service takes them.
+
+    Raises InvalidParameter: the model cannot do what is asked. StartupError: there is no model to be had.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def die(exit_code: int, reason: str) -> NoReturn:
+        loop.call_soon_threadsafe(_fail, ended, _ending(exit_code, reason))
+        raise SystemExit(exit_code)  # of the engine's thread
+
+    service = SpeechService(settings, Slot(0, parse_devices(settings.devices)[0]), load, die)
+    await service.start()
+    try:
+        while not service.ready:
+            if ended.done():
+                ended.result()
+            await asyncio.sleep(_LOOK_EVERY_S)
+        options = decoding_options(parse_parameters(fields), "transcribe", settings, service.loaded_model)
+        yield LocalRecognizer(service, options, ended)
+    finally:
+        await asyncio.wait([asyncio.ensure_future(service.close())], timeout=_CLOSE_S)
+
+
+def _ending(exit_code: int, reason: str) -> StartupError:
+    kinds = (ConfigurationError, ModelUnavailable)
+    return next((kind for kind in kinds if kind.exit_code == exit_code), EngineEnded)(reason)
+
+
+def _fail(ended: "asyncio.Future[None]", error: StartupError) -> None:
+    if not ended.done():
+        ended.set_exception(error)
+
+
+def _as_answered(event: Segment | Transcript, reader: AnswerReader) -> Segment | Transcript:
+    """Say it as a service's answer would, to the last digit, so that both ways write the same files."""
+    lines = FORMATS["ndjson"].stream
+    assert lines is not None  # noqa: S101 - the table has it
+    read = reader.read(lines.segment(event) if isinstance(event, Segment) else lines.closing(event))
+    assert read is not None  # noqa: S101 - and reads what it writes
+    return read
