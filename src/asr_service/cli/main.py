@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -35,6 +35,8 @@ class _Entry:
     attribute: str
 
 
+_COMPLETING: Final = "_ASR_SERVICE_COMPLETE"
+
 _COMMANDS: Final = {
     "serve": _Entry("Serve over HTTP until Ctrl-C or SIGTERM.", "asr_service.cli.serve", "serve_command"),
     "transcribe": _Entry(
@@ -55,7 +57,7 @@ _COMMANDS: Final = {
 def main() -> None:
     """Run the command line. A service that cannot start ends with its error's own exit code: 69, 78 or 1."""
     try:
-        build(sys.argv[1:])()
+        build(completed_words(os.environ) if _COMPLETING in os.environ else sys.argv[1:])()
     except StartupError as error:
         typer.echo(f"asr-service: {error.message}", err=True)
         sys.exit(error.exit_code)
@@ -68,9 +70,8 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_root)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
-    completing = "_ASR_SERVICE_COMPLETE" in os.environ
     for name, entry in _COMMANDS.items():
-        if name == named or completing:
+        if name == named:
             _add(app, name, entry)
         else:
             app.command(name, help=entry.summary)(_not_called)
@@ -81,8 +82,23 @@ def _add(app: typer.Typer, name: str, entry: _Entry) -> None:
     command = getattr(importlib.import_module(entry.module), entry.attribute)
     if isinstance(command, typer.Typer):
         app.add_typer(command, name=name, help=entry.summary)
+        for each in command.registered_commands:
+            _keep_lines(each.callback)
     else:
         app.command(name)(command)
+        _keep_lines(command)
+
+
+def _keep_lines(command: Callable[..., object] | None) -> None:
+    """Make of the two letters in a raw docstring the mark that keeps a paragraph's lines as they are."""
+    if command is not None and command.__doc__:
+        command.__doc__ = command.__doc__.replace(r"\b", "\b")
+
+
+def completed_words(environ: Mapping[str, str]) -> list[str]:
+    """Give what stands on the line that a shell wants completed, as bash tells it and as zsh and fish do."""
+    line = environ.get("COMP_WORDS") or environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return line.split()[1:]
 
 
 def _not_called() -> None:
