@@ -11,7 +11,7 @@ from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.devices import Slot, parse_devices
 from asr_service.engine.loading import load_slot_model
 from asr_service.engine.service import ENGINE_FAILURE, ModelLoader, SpeechService
-from asr_service.errors import ConfigurationError, ModelUnavailable, StartupError
+from asr_service.errors import ConfigurationError, ModelUnavailable, StartupError, Unavailable
 from asr_service.formats import FORMATS
 from asr_service.formats.reading import AnswerReader
 from asr_service.settings import Settings
@@ -19,6 +19,7 @@ from asr_service.transcript import Segment, Transcript
 
 _LOOK_EVERY_S: Final = 0.02
 _CLOSE_S: Final = 1.0
+_LAST_WORDS_S: Final = 5.0
 
 
 class EngineEnded(StartupError):
@@ -43,9 +44,12 @@ class LocalRecognizer:
             async with aclosing(self._service.transcriber.transcribe(file, self._options)) as events:
                 async for event in events:
                     yield _as_answered(event, reader)
-        finally:
+        except Unavailable:
+            # The engine's requests hear of its end a moment before it says why.
+            await asyncio.wait([self._ended], timeout=_LAST_WORDS_S)
             if self._ended.done():
                 self._ended.result()
+            raise
 
 
 @asynccontextmanager

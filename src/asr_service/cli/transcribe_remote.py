@@ -20,6 +20,7 @@ _PATIENCE_S: Final = 600.0
 _MOST_BREAKS: Final = 3
 """Answers that may be broken off: what brings a service down should not be sent to it for ever."""
 _PAUSE_S: Final = 2.0
+_SHORTEST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 120.0
 # A service sends a line at least every ASR_REQUEST_TIMEOUT_S (300 by default); before the first, a proxy may hold back.
 _TIMEOUT: Final = httpx.Timeout(10.0, read=900.0, write=120.0, pool=None)
@@ -43,12 +44,12 @@ class ServerUnusable(StartupError):
 
 
 class _TryAgain(Exception):
-    """Why, and when. `broken` where the service had begun."""
+    """Why, and when, where the service says. `broken` where it had begun."""
 
-    def __init__(self, failure: AsrError, *, after_s: float = _PAUSE_S, broken: bool = False) -> None:
+    def __init__(self, failure: AsrError, *, after_s: float | None = None, broken: bool = False) -> None:
         super().__init__(failure.message)
         self.failure = failure
-        self.after_s = min(max(after_s, 0.1), _LONGEST_PAUSE_S)
+        self.after_s = after_s
         self.broken = broken
 
 
@@ -59,22 +60,23 @@ class _Patience:
         self._n_breaks = 0
         self._turned_away_since: float | None = None
 
-    def ends_with(self, again: _TryAgain) -> bool:
+    def ends_with(self, again: _TryAgain, pause_s: float) -> bool:
         if again.broken:
             self._n_breaks += 1
             self._turned_away_since = None
             return self._n_breaks >= _MOST_BREAKS
         now = time.monotonic()
         self._turned_away_since = self._turned_away_since or now
-        return now + again.after_s - self._turned_away_since > _PATIENCE_S
+        return now + pause_s - self._turned_away_since > _PATIENCE_S
 
 
 class RemoteRecognizer:
     """Sends recordings to a service and reads its NDJSON."""
 
-    def __init__(self, client: httpx.AsyncClient, fields: Fields) -> None:
+    def __init__(self, client: httpx.AsyncClient, fields: Fields, *, pause_s: float) -> None:
         self._client = client
         self._fields = dict(fields) | {"response_format": "ndjson"}
+        self._pause_s = pause_s
         self._reached = False
 
     async def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
@@ -85,9 +87,10 @@ class RemoteRecognizer:
                     async for event in events:
                         yield event
             except _TryAgain as again:
-                if patience.ends_with(again):
+                pause_s = self._pause_s if again.after_s is None else again.after_s
+                if patience.ends_with(again, pause_s):
                     raise again.failure from again
-                await asyncio.sleep(again.after_s)
+                await asyncio.sleep(pause_s)
             else:
                 return
 
@@ -111,11 +114,14 @@ class RemoteRecognizer:
 
 
 @asynccontextmanager
-async def remote_recognizer(url: str, api_key: str | None, fields: Fields) -> AsyncIterator[RemoteRecognizer]:
+async def remote_recognizer(
+    url: str, api_key: str | None, fields: Fields, *, pause_s: float = _PAUSE_S
+) -> AsyncIterator[RemoteRecognizer]:
+    """Call the service at `url`. `pause_s` is waited before another try where the service does not say how long."""
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT, limits=limits) as client:
-        yield RemoteRecognizer(client, fields)
+        yield RemoteRecognizer(client, fields, pause_s=pause_s)
 
 
 async def _read(answer: httpx.Response) -> AsyncGenerator[Segment | Transcript]:
@@ -157,8 +163,7 @@ def _message(answer: httpx.Response, body: bytes) -> str:
         return f"{answer.status_code} {answer.reason_phrase}"
 
 
-def _retry_after_s(answer: httpx.Response) -> float:
-    try:
-        return float(answer.headers.get("retry-after", ""))
-    except ValueError:  # a date, which this service does not send, or nothing
-        return _PAUSE_S
+def _retry_after_s(answer: httpx.Response) -> float | None:
+    """None where it does not say, or gives a date, as this service does not."""
+    said = answer.headers.get("retry-after", "")
+    return min(max(float(said), _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S) if said.isdecimal() else None

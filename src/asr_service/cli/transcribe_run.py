@@ -18,6 +18,8 @@ class Watcher(Protocol):
     def starts(self, job: Job) -> None: ...
     def hears(self, job: Job, until_s: float) -> None: ...
     def ends(self, job: Job, result: Result) -> None: ...
+    def makes_way(self) -> None:
+        """Something is about to be written to standard output."""
 
 
 async def run_jobs(
@@ -92,6 +94,7 @@ class _Run:
 
     def _deliver(self, job: Job, transcript: Transcript | None) -> None:
         if not job.paths:
+            self._watcher.makes_way()
             self._printer.settle(job, transcript)
         elif transcript is not None:
             write_outputs(job, transcript)

@@ -74,7 +74,7 @@ async def _transcribe(work: Work, report: Report, console: Console) -> None:
     async with AsyncExitStack() as stack:
         recognizer = await stack.enter_async_context(_recognizer(work))
         watcher: Watcher = Silence()
-        if console.is_terminal:
+        if console.is_terminal and not (work.as_json and sys.stdout.isatty()):
             from asr_service.cli.transcribe_lengths import measuring  # noqa: PLC0415
 
             watcher = bars = stack.enter_context(Bars(jobs, console))

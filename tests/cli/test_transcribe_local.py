@@ -1,0 +1,124 @@
+"""The model in the command's own process."""
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from api.live import serving, tone
+from asr_service.cli.transcribe_local import EngineEnded, local_recognizer
+from asr_service.cli.transcribe_remote import remote_recognizer
+from asr_service.cli.transcribe_terms import Recognizer
+from asr_service.errors import InvalidParameter
+from asr_service.formats import FORMATS
+from asr_service.settings import load_settings
+from asr_service.transcript import Transcript
+from cli.terminal import run
+from fakes import Call, FakeModel
+from speech import RECORDINGS
+
+FIELDS = (("vad_filter", "false"), ("word_timestamps", "true"))
+
+
+async def transcripts(recognizer: Recognizer, files: Sequence[Path]) -> list[Transcript]:
+    async def one(path: Path) -> Transcript:
+        with path.open("rb") as file:
+            events = [event async for event in recognizer.transcribe(file)]
+        assert isinstance(events[-1], Transcript)
+        return events[-1]
+
+    return list(await asyncio.gather(*map(one, files)))
+
+
+async def transcribe_here(model: FakeModel, files: Sequence[Path], fields=FIELDS) -> list[Transcript]:
+    async with local_recognizer(fields, load_settings({}, devices="cpu"), lambda *_: model) as recognizer:
+        return await transcripts(recognizer, files)
+
+
+def test_here_and_by_a_service_are_one(tmp_path):
+    """The same transcripts to the last digit, whichever does the work, in every format."""
+    for seconds in (0.4337, 1.2981, 33.33):
+        (tmp_path / f"{seconds}.wav").write_bytes(tone(seconds, rate=44_100))
+    files = sorted(tmp_path.iterdir())
+
+    async def by_a_service(url: str) -> list[Transcript]:
+        async with remote_recognizer(url, None, FIELDS) as recognizer:
+            return await transcripts(recognizer, files)
+
+    here = asyncio.run(transcribe_here(FakeModel(), files))
+    with serving() as live:
+        there = asyncio.run(by_a_service(live.url))
+    for one, other in zip(here, there, strict=True):
+        for fmt in FORMATS.values():
+            if fmt.name not in {"json", "ndjson"}:
+                assert fmt.render(one) == fmt.render(other)
+        assert one.segments == other.segments
+
+
+def test_an_engine_that_is_lost_ends_the_run(tmp_path):
+    """As a GPU may be: no recording after it can do better."""
+
+    def before(call: Call) -> None:
+        if call.stage == "generate":
+            raise RuntimeError("CUDA failed with error unspecified launch failure")
+
+    (tmp_path / "a.wav").write_bytes(tone())
+    model = FakeModel()
+    with pytest.raises(EngineEnded) as raised, capture_logs():
+        asyncio.run(_lose(model, before, tmp_path / "a.wav"))
+    assert raised.value.exit_code == 70
+
+
+async def _lose(model: FakeModel, before, path: Path) -> None:
+    async with local_recognizer(FIELDS, load_settings({}, devices="cpu"), lambda *_: model) as recognizer:
+        model.before = before
+        await transcripts(recognizer, [path])
+
+
+def test_what_the_model_cannot_do_is_told_before_any_work(tmp_path):
+    """An English-only model does not translate."""
+    with pytest.raises(InvalidParameter, match="English alone"):
+        asyncio.run(transcribe_here(FakeModel().english_only(), [], (("task", "translate"),)))
+
+
+@pytest.mark.parametrize(
+    ("env", "code", "says"),
+    [
+        ({"ASR_MODEL": "tiny", "ASR_OFFLINE": "1"}, 69, "there is no whole tiny model"),
+        ({"ASR_MODEL": "nonsense"}, 78, "nonsense"),
+        ({"ASR_MODELL": "base"}, 78, "did you mean ASR_MODEL?"),
+    ],
+)
+def test_without_a_model_it_ends_as_the_service_would(env, code, says, tmp_path):
+    """With its exit code and its reason, and nothing written."""
+    (tmp_path / "a.wav").write_bytes(tone())
+    told = run("transcribe", "a.wav", cwd=tmp_path, HF_HOME=str(tmp_path / "home"), **env)
+    assert told.returncode == code, told.stderr
+    assert says in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.speech
+def test_real_speech_from_files_and_from_a_pipe(base_model_dir, tmp_path):
+    """With Whisper base, two at a time in one process, and one that comes through a pipe."""
+    recordings = [RECORDINGS["en-wizard"], RECORDINGS["es-surprise"]]
+    model = ["--model", str(base_model_dir), "--device", "cpu"]
+    told = run(
+        "transcribe", *(str(recording.path) for recording in recordings), "-o", "out", "--json", *model, cwd=tmp_path
+    )
+    assert told.returncode == 0, told.stderr
+    assert {json.loads(line)["status"] for line in told.stdout.splitlines()} == {"done"}
+    for recording in recordings:
+        text = (tmp_path / "out" / f"{recording.path.stem}.txt").read_text(encoding="utf-8")
+        assert recording.wer(text) <= recording.base_wer + 0.1
+    reading, writing = os.pipe()
+    with subprocess.Popen(["cat", str(recordings[0].path)], stdout=writing):
+        os.close(writing)
+        piped = run("transcribe", "-", *model, cwd=tmp_path, stdin=reading)
+    os.close(reading)
+    assert piped.stdout == (tmp_path / "out" / "en-wizard.txt").read_text(encoding="utf-8")
