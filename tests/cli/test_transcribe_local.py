@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +59,8 @@ def test_here_and_by_a_service_are_one(tmp_path):
         assert one.segments == other.segments
 
 
+# The engine's thread ends by SystemExit, as it would end a worker; threading knows that, and pytest does not.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_engine_that_is_lost_ends_the_run(tmp_path):
     """As a GPU may be: no recording after it can do better."""
 
@@ -90,7 +91,6 @@ def test_what_the_model_cannot_do_is_told_before_any_work(tmp_path):
     ("env", "code", "says"),
     [
         ({"ASR_MODEL": "tiny", "ASR_OFFLINE": "1"}, 69, "there is no whole tiny model"),
-        ({"ASR_MODEL": "nonsense"}, 78, "nonsense"),
         ({"ASR_MODELL": "base"}, 78, "did you mean ASR_MODEL?"),
     ],
 )
@@ -104,21 +104,16 @@ def test_without_a_model_it_ends_as_the_service_would(env, code, says, tmp_path)
 
 
 @pytest.mark.speech
-def test_real_speech_from_files_and_from_a_pipe(base_model_dir, tmp_path):
-    """With Whisper base, two at a time in one process, and one that comes through a pipe."""
-    recordings = [RECORDINGS["en-wizard"], RECORDINGS["es-surprise"]]
-    model = ["--model", str(base_model_dir), "--device", "cpu"]
-    told = run(
-        "transcribe", *(str(recording.path) for recording in recordings), "-o", "out", "--json", *model, cwd=tmp_path
-    )
+def test_real_speech_from_a_file_and_from_a_pipe(base_model_dir, tmp_path):
+    """With Whisper base, both at a time in one process."""
+    named, piped = RECORDINGS["en-wizard"], RECORDINGS["es-surprise"]
+    with subprocess.Popen(["cat", str(piped.path)], stdout=subprocess.PIPE) as cat:
+        told = run(
+            "transcribe", str(named.path), "-", "-o", "out", "--json", "--model", str(base_model_dir),
+            "--device", "cpu", cwd=tmp_path, stdin=cat.stdout,
+        )  # fmt: skip
     assert told.returncode == 0, told.stderr
     assert {json.loads(line)["status"] for line in told.stdout.splitlines()} == {"done"}
-    for recording in recordings:
-        text = (tmp_path / "out" / f"{recording.path.stem}.txt").read_text(encoding="utf-8")
+    for recording, name in ((named, "en-wizard.txt"), (piped, "stdin.txt")):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
         assert recording.wer(text) <= recording.base_wer + 0.1
-    reading, writing = os.pipe()
-    with subprocess.Popen(["cat", str(recordings[0].path)], stdout=writing):
-        os.close(writing)
-        piped = run("transcribe", "-", *model, cwd=tmp_path, stdin=reading)
-    os.close(reading)
-    assert piped.stdout == (tmp_path / "out" / "en-wizard.txt").read_text(encoding="utf-8")
