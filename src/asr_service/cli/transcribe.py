@@ -1,16 +1,20 @@
 """`asr-service transcribe`: its options, and what they mean together."""
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
 
+from asr_service.cli.transcribe_files import Rendering
 from asr_service.cli.transcribe_plan import Ambiguous, Wanted, make_plan
 from asr_service.cli.transcribe_terms import STDIN, Fields, OutputFormat
 from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_language
 from asr_service.errors import InvalidParameter
+from asr_service.formats import SubtitleStyle
 
 API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
 """Not ASR_*: those are the service's settings, and what is none of them is refused."""
@@ -34,7 +38,10 @@ def transcribe_command(
     translate: Annotated[bool, typer.Option("--translate", help="Write English, whatever is spoken.")] = False,
     prompt: Annotated[str | None, typer.Option(help="Text that sets spelling and style.")] = None,
     hotwords: Annotated[str | None, typer.Option(help="Names and terms to expect.")] = None,
-    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Time each word, in json.")] = False,
+    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Time each word in json.")] = False,
+    max_line_width: Annotated[int | None, typer.Option(help="Most characters on a line of subtitles; 42.")] = None,
+    max_line_count: Annotated[int | None, typer.Option(help="Most lines in a cue of subtitles; 2.")] = None,
+    highlight_words: Annotated[bool, typer.Option("--highlight-words", help="Time each word in vtt.")] = False,
     vad: Annotated[bool | None, typer.Option("--vad/--no-vad", help="Leave out what holds no speech.")] = None,
     beam_size: Annotated[int | None, typer.Option(help="Hypotheses followed at once, 1 to 10.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 searches; up to 1 samples.")] = None,
@@ -72,21 +79,22 @@ def transcribe_command(
         task="translate" if translate else None,
         initial_prompt=prompt,
         hotwords=hotwords,
-        word_timestamps=word_timestamps or None,
+        # As the service decides it: cues are cut by word times, but a translation's words are not those spoken.
+        word_timestamps=word_timestamps or highlight_words or (wanted.has_subtitles and not translate) or None,
         vad_filter=vad,
         beam_size=beam_size,
         temperature=temperature,
     )
+    style = _style(max_line_width, max_line_count, highlight_words=highlight_words)
     _check_server(server, model, device)
     try:
         plan = make_plan(files, wanted)
     except Ambiguous as error:
         raise typer.BadParameter(str(error)) from None
-    from asr_service.cli.transcribe_work import Work, do_work  # noqa: PLC0415 - slow to import, and not for a mistake
+    from asr_service.cli.transcribe_work import Place, Work, do_work  # noqa: PLC0415 - slow, and not for a mistake
 
-    do_work(
-        Work(plan, fields, at_once=jobs, as_json=as_json, server=server, api_key=api_key, model=model, device=device)
-    )
+    place = Place(server, api_key, model, device)
+    do_work(Work(plan, fields, Rendering(style, word_timestamps), place, at_once=jobs, as_json=as_json))
 
 
 def _wanted(
@@ -112,18 +120,34 @@ def _is_a_file(name: str) -> bool:
 
 def _fields(**options: object) -> Fields:
     """Write the options as a request's form has them, and check them as the service does."""
+    fields = tuple((name, _form_value(value)) for name, value in options.items() if value is not None)
+    _check(dict(fields))
+    _check_language(dict(fields).get("language"))
+    return fields
+
+
+def _style(max_line_width: int | None, max_line_count: int | None, *, highlight_words: bool) -> SubtitleStyle:
+    layout = {"max_line_width": max_line_width, "max_line_count": max_line_count}
+    _check({name: value for name, value in layout.items() if value is not None})
+    usual = SubtitleStyle()
+    return replace(
+        usual,
+        max_line_width=max_line_width or usual.max_line_width,
+        max_line_count=max_line_count or usual.max_line_count,
+        highlight_words=highlight_words,
+    )
+
+
+def _check(fields: Mapping[str, object]) -> None:
     from pydantic import ValidationError  # noqa: PLC0415 - slow to import
 
     from asr_service.api.schemas import TranscribeParameters  # noqa: PLC0415
 
-    fields = tuple((name, _form_value(value)) for name, value in options.items() if value is not None)
     try:
-        TranscribeParameters.model_validate(dict(fields))
+        TranscribeParameters.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(f"{first['loc'][0]}={first['input']!r}: {first['msg']}") from None
-    _check_language(dict(fields).get("language"))
-    return fields
 
 
 def _check_language(language: str | None) -> None:

@@ -10,12 +10,13 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from asr_service.cli.transcribe_terms import Job, OutputFormat
 from asr_service.errors import StartupError
-from asr_service.formats import FORMATS
+from asr_service.formats import FORMATS, SubtitleStyle
 from asr_service.transcript import Transcript
 
 _SPOOL_BYTES: Final = 1024 * 1024
@@ -66,28 +67,40 @@ def make_room(job: Job) -> None:
             raise PermissionError(errno.EACCES, "may not be written to", str(folder))
 
 
-def write_outputs(job: Job, transcript: Transcript) -> None:
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How transcripts are written down."""
+
+    style: SubtitleStyle
+    words_in_json: bool
+    """Word times may have been taken for the sake of subtitles alone."""
+
+    def render(self, fmt: OutputFormat, transcript: Transcript) -> bytes:
+        """Give the bytes that the service would answer with."""
+        if fmt is OutputFormat.JSON and not self.words_in_json:
+            segments = tuple(replace(segment, words=None) for segment in transcript.segments)
+            transcript = replace(transcript, segments=segments)
+        return FORMATS[fmt.response_format].in_style(self.style).render(transcript).encode()
+
+
+def write_outputs(job: Job, transcript: Transcript, rendering: Rendering) -> None:
     """Write the job's files. Raises OSError; NoRoom where the disk is full."""
     for target in job.targets:
         if target.path is not None:
-            _replace(target.path, rendered(target.fmt, transcript))
-
-
-def rendered(fmt: OutputFormat, transcript: Transcript) -> bytes:
-    """Give the bytes that the service would answer with."""
-    return FORMATS[fmt.response_format].render(transcript).encode()
+            _replace(target.path, rendering.render(target.fmt, transcript))
 
 
 class Printer:
     """Writes transcripts to standard output in the order their recordings were named, whichever is done first."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], rendering: Rendering) -> None:
         self._waiting = list(jobs)
+        self._rendering = rendering
         self._ready: dict[str, bytes] = {}
 
     def settle(self, job: Job, transcript: Transcript | None) -> None:
         """Take a job's transcript, None where it failed, and print what need wait no longer. Raises BrokenPipeError."""
-        texts = [] if transcript is None else [rendered(target.fmt, transcript) for target in job.targets]
+        texts = [] if transcript is None else [self._rendering.render(target.fmt, transcript) for target in job.targets]
         self._ready[job.name] = b"".join(map(_ended, texts))
         while self._waiting and self._waiting[0].name in self._ready:
             sys.stdout.buffer.write(self._ready.pop(self._waiting.pop(0).name))

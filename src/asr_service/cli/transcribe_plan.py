@@ -37,6 +37,10 @@ class Wanted:
     to_stdout: bool = False
     overwrite: bool = False
 
+    @property
+    def has_subtitles(self) -> bool:
+        return any(fmt.is_subtitles for fmt in self.formats)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import BinaryIO, Protocol
 
-from asr_service.cli.transcribe_files import Printer, make_room, opened, write_outputs
+from asr_service.cli.transcribe_files import Printer, Rendering, make_room, opened, write_outputs
 from asr_service.cli.transcribe_terms import Job, Recognizer, Result
 from asr_service.errors import AsrError, StartupError
 from asr_service.transcript import Segment, Transcript
@@ -25,6 +25,7 @@ class Watcher(Protocol):
 async def run_jobs(
     jobs: Sequence[Job],
     recognizer: Recognizer,
+    rendering: Rendering,
     watcher: Watcher,
     on_result: Callable[[Result], None],
     *,
@@ -34,7 +35,8 @@ async def run_jobs(
 
     Raises StartupError where the rest would fail as well, and BrokenPipeError where nobody reads standard output.
     """
-    run = _Run(recognizer, watcher, Printer([job for job in jobs if not job.paths]), on_result)
+    printer = Printer([job for job in jobs if not job.paths], rendering)
+    run = _Run(recognizer, rendering, watcher, printer, on_result)
     waiting = iter(jobs)
     hands = [asyncio.create_task(run.work(waiting)) for _ in range(min(at_once, len(jobs)))]
     try:
@@ -47,9 +49,15 @@ async def run_jobs(
 
 class _Run:
     def __init__(
-        self, recognizer: Recognizer, watcher: Watcher, printer: Printer, on_result: Callable[[Result], None]
+        self,
+        recognizer: Recognizer,
+        rendering: Rendering,
+        watcher: Watcher,
+        printer: Printer,
+        on_result: Callable[[Result], None],
     ) -> None:
         self._recognizer = recognizer
+        self._rendering = rendering
         self._watcher = watcher
         self._printer = printer
         self._on_result = on_result
@@ -97,7 +105,7 @@ class _Run:
             self._watcher.makes_way()
             self._printer.settle(job, transcript)
         elif transcript is not None:
-            write_outputs(job, transcript)
+            write_outputs(job, transcript, self._rendering)
 
 
 def _words(error: AsrError | OSError) -> str:

@@ -29,6 +29,10 @@ class OutputFormat(StrEnum):
         """Its name in `FORMATS` and in the service's API."""
         return "text" if self is OutputFormat.TXT else self.value
 
+    @property
+    def is_subtitles(self) -> bool:
+        return self in {OutputFormat.SRT, OutputFormat.VTT}
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

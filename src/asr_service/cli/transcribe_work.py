@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 from rich.console import Console
 
+from asr_service.cli.transcribe_files import Rendering
 from asr_service.cli.transcribe_plan import Plan
 from asr_service.cli.transcribe_progress import Bars, Silence
 from asr_service.cli.transcribe_report import Report
@@ -24,16 +25,24 @@ _INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    plan: Plan
-    fields: Fields
-    at_once: int
-    as_json: bool
+class Place:
+    """Where it is done."""
+
     server: str | None
     """None is a model in this process: `model` on `device`, or as the settings say."""
     api_key: str | None
     model: str | None
     device: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    plan: Plan
+    fields: Fields
+    rendering: Rendering
+    place: Place
+    at_once: int
+    as_json: bool
 
 
 def do_work(work: Work) -> NoReturn:
@@ -72,33 +81,33 @@ def _run(runner: asyncio.Runner, work: Work, report: Report, console: Console) -
 async def _transcribe(work: Work, report: Report, console: Console) -> None:
     jobs = work.plan.jobs
     async with AsyncExitStack() as stack:
-        recognizer = await stack.enter_async_context(_recognizer(work))
+        recognizer = await stack.enter_async_context(_recognizer(work.place, work.fields))
         watcher: Watcher = Silence()
         if console.is_terminal and not (work.as_json and sys.stdout.isatty()):
             from asr_service.cli.transcribe_lengths import measuring  # noqa: PLC0415
 
             watcher = bars = stack.enter_context(Bars(jobs, console))
             await stack.enter_async_context(measuring(jobs, bars.measured))
-        await run_jobs(jobs, recognizer, watcher, report.tell, at_once=work.at_once)
+        await run_jobs(jobs, recognizer, work.rendering, watcher, report.tell, at_once=work.at_once)
 
 
 @asynccontextmanager
-async def _recognizer(work: Work) -> AsyncIterator[Recognizer]:
+async def _recognizer(place: Place, fields: Fields) -> AsyncIterator[Recognizer]:
     """Import what the work needs, and nothing else: either way is slow."""
-    if work.server is not None:
+    if place.server is not None:
         from asr_service.cli.transcribe_remote import remote_recognizer  # noqa: PLC0415
 
-        async with remote_recognizer(work.server, work.api_key, work.fields) as remote:
+        async with remote_recognizer(place.server, place.api_key, fields) as remote:
             yield remote
         return
     from asr_service.cli.transcribe_local import local_recognizer  # noqa: PLC0415
     from asr_service.logs import configure_logs  # noqa: PLC0415
     from asr_service.settings import load_settings  # noqa: PLC0415
 
-    given = {"model": work.model, "devices": work.device}
+    given = {"model": place.model, "devices": place.device}
     settings = load_settings(None, **{name: value for name, value in given.items() if value is not None})
     configure_logs("error", "plain")  # what befalls a recording is told in its own line
-    async with local_recognizer(work.fields, settings) as local:
+    async with local_recognizer(fields, settings) as local:
         yield local
 
 
