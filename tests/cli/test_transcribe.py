@@ -269,7 +269,7 @@ def test_a_reader_that_leaves_is_no_crash(by, tmp_path):
         (["a.wav", "--server", "http://x:y"], "--server takes an address"),
         (["a.wav", "--server", "http://x", "--model", "base"], "--model and --device"),
         (["a.wav", "b/a.wav", "-o", "out"], "would both be written to out/a.txt"),
-        ([], "Missing argument 'FILES...'"),
+        ([], "Missing argument 'FILES'"),
     ],
 )
 def test_a_command_that_is_wrong_ends_with_2(arguments, says, tmp_path):

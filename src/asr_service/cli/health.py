@@ -23,9 +23,14 @@ class _Slot:
 
 
 def health_command() -> None:
-    """Say how each slot of the running service is. Ends with 0 where at least one takes requests, else with 1.
+    r"""Say how each slot of the running service is. Ends with 0 where at least one takes requests, else with 1.
 
     For a container's health check and for people; the settings must be those of the service.
+
+    \b
+    Examples:
+      asr-service health
+      ASR_PORT=9000 asr-service health && echo ready
     """
     answers = [_ask(slot) for slot in _slots(load_settings())]
     for line, _ in answers:

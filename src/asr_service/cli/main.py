@@ -51,6 +51,7 @@ _COMMANDS: Final = {
     ),
     "settings": _Entry("Print every setting and its value.", "asr_service.cli.settings", "settings_command"),
     "openapi": _Entry("Print the API's OpenAPI document.", "asr_service.cli.openapi", "openapi_command"),
+    "manual": _Entry("Print every command's help, as docs/cli.md.", "asr_service.cli.manual", "manual_command"),
 }
 
 
@@ -61,6 +62,10 @@ def main() -> None:
     except StartupError as error:
         typer.echo(f"asr-service: {error.message}", err=True)
         sys.exit(error.exit_code)
+
+
+def command_names() -> tuple[str, ...]:
+    return tuple(_COMMANDS)
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:

@@ -23,7 +23,12 @@ models_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @models_app.command("list")
 def list_command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Print the models that have a name, what each needs, and where it is on this machine.
+    r"""Print the models that have a name, what each needs, and where it is on this machine.
+
+    \b
+    Examples:
+      asr-service models list
+      asr-service models list --json | jq -r '.[] | select(.path) | .name'
 
     ASR_MODEL takes a name of these, or the path of any folder with a model in CTranslate2's form.
     """
@@ -61,7 +66,13 @@ def verify_command(
         str | None, typer.Argument(help="A name of `models list`; by default what ASR_MODEL says and all on the disk.")
     ] = None,
 ) -> None:
-    """Read every byte of models on the disk and compare their sums. Ends with 69 where one is not whole."""
+    r"""Read every byte of models on the disk and compare their sums. Ends with 69 where one is not whole.
+
+    \b
+    Examples:
+      asr-service models verify
+      asr-service models verify large-v3
+    """
     settings = load_settings()
     whole = [_verify(settings, model) for model in ([spec_named(name)] if name else _to_verify(settings))]
     if not all(whole):

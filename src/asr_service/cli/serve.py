@@ -16,7 +16,13 @@ def serve_command(
     devices: Annotated[str | None, typer.Option(help="`auto`, `cpu`, `cuda:0,cuda:1`, ... ASR_DEVICES.")] = None,
     model: Annotated[str | None, typer.Option(help="A model's name or folder. ASR_MODEL.")] = None,
 ) -> None:
-    """Serve over HTTP until Ctrl-C or SIGTERM; SIGHUP reloads slot after slot.
+    r"""Serve over HTTP until Ctrl-C or SIGTERM; SIGHUP reloads slot after slot.
+
+    \b
+    Examples:
+      asr-service serve
+      asr-service serve --model small --port 9000
+      ASR_DEVICES=cuda:0,cuda:1 asr-service serve
 
     Ends with 78 where a setting is wrong (a port that is taken among them) and with 69 where there is no model.
     """

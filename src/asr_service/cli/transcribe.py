@@ -24,7 +24,7 @@ _DEFAULT_JOBS: Final = 4
 
 def transcribe_command(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILES...", help="Recordings, folders of them, patterns, or - for a pipe.")
+        list[str], typer.Argument(metavar="FILES", help="Recordings, folders of them, patterns, or - for a pipe.")
     ],
     formats: Annotated[
         list[OutputFormat] | None, typer.Option("--format", "-f", help="What to write; may be given several times.")
