@@ -58,6 +58,8 @@ class FakeModel:
     script: Script = field(default_factory=lambda: says(" hello"))
     before: Callable[[Call], object] = lambda _: None
     language: str = "en"
+    hears: Callable[[Encoding], str] | None = None
+    """Tells the language by what was encoded, where it is not always the same."""
     facts: ModelFacts = field(default_factory=lambda: ModelFacts("fake", 80, True, Device("cpu"), "int8", 2))
     tokenizer: tokenizers.Tokenizer = field(default_factory=fake_tokenizer)
     calls: list[Call] = field(default_factory=list)
@@ -81,7 +83,7 @@ class FakeModel:
 
     def detect_languages(self, encodings: Sequence[Encoding]) -> list[dict[str, float]]:
         self._note(Call("detect", len(encodings), 2 * len(encodings[0])))
-        return [{self.language: 0.9, "la": 0.1} for _ in encodings]
+        return [{self.hears(encoding) if self.hears else self.language: 0.9, "la": 0.1} for encoding in encodings]
 
     def generate(
         self, encodings: Sequence[Encoding], prompts: Sequence[Sequence[int]], options: GenerateOptions

@@ -63,3 +63,14 @@ class Transcript:
     timing: Timing
     language_name: str | None = None
     """The language's English name in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The language of a recording's first speech."""
+
+    probabilities: tuple[tuple[str, float], ...]
+    """By code, most likely first; empty where no speech was found."""
+    start: float | None = None
+    """The window that it was told by, in the recording's time."""
+    end: float | None = None

@@ -19,7 +19,17 @@ TRANSCRIPT = {
     "text", "task", "language", "language_probability", "duration", "duration_after_vad", "model", "segments",
     "warnings", "timing",
 }  # fmt: skip
-SEGMENT = {"id", "start", "end", "text", "avg_logprob", "no_speech_prob", "compression_ratio", "temperature"}
+SEGMENT = {
+    "id",
+    "start",
+    "end",
+    "text",
+    "avg_logprob",
+    "no_speech_prob",
+    "compression_ratio",
+    "temperature",
+    "language",
+}
 TIMING = {"queue_ms", "decode_ms", "vad_ms", "inference_ms", "total_ms", "realtime_factor"}
 
 

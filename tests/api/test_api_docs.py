@@ -11,7 +11,7 @@ import pytest
 from asr_service.api.app import openapi_schema
 from asr_service.api.openai_schemas import TranscriptionForm
 from asr_service.api.problems import STATUS
-from asr_service.api.schemas import ErrorAnswer, HealthAnswer, TranscribeParameters, TranscriptAnswer
+from asr_service.api.schemas import DetectionAnswer, ErrorAnswer, HealthAnswer, TranscribeParameters, TranscriptAnswer
 from asr_service.formats import EVENTS, FORMATS
 from asr_service.settings import Settings
 from speech import DATA
@@ -33,7 +33,7 @@ def test_a_command_runs_as_it_stands(live, tmp_path, command):
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert re.search(rb'hello|"status":"ok"|"id":"whisper-1"', ran.stdout)
+    assert re.search(rb'hello|"status":"ok"|"id":"whisper-1"|"name":"english"', ran.stdout)
 
 
 def test_the_sdk_runs_as_it_is_shown(live, tmp_path):
@@ -47,8 +47,9 @@ def test_the_sdk_runs_as_it_is_shown(live, tmp_path):
 
 def test_the_example_answers_look_like_answers(live):
     """The same fields as an answer has, and of the same types."""
-    transcript, error = EXAMPLES
+    transcript, detection, error = EXAMPLES
     TranscriptAnswer.model_validate(transcript, strict=True)
+    DetectionAnswer.model_validate(detection, strict=True)
     ErrorAnswer.model_validate(error, strict=True)
     answer = live.post(word_timestamps="true").json()
     assert _shape(transcript) == _shape(answer)

@@ -98,10 +98,10 @@ def test_language_task_and_prompts_reach_the_model(live, path, asked, wanted):
 
 
 @pytest.mark.parametrize(
-    ("language", "n_detected"), [("", 1), ("auto", 1), ("auto-per-chunk", 2), ("AUTO-Per-Chunk", 2)]
+    ("language", "n_detected"), [("", 1), ("auto", 1), ("auto-per-chunk", 11), ("AUTO-Per-Chunk", 11)]
 )
-def test_the_language_is_detected_once_or_in_each_window(live, language, n_detected):
-    """Two windows of one recording: `auto` asks of the first alone."""
+def test_the_language_is_detected_once_or_in_each_stretch(live, language, n_detected):
+    """Two windows of one recording: `auto` asks of the first alone, the other of each 6 s at most."""
     answer = live.post(audio=tone(40), language=language)
     assert answer.json()["language"] == "en"
     assert sum(call.n_windows for call in live.model.calls_of("detect")) == n_detected

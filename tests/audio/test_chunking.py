@@ -5,7 +5,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from asr_service.audio.chunking import BlockPlan, Chunk, cut_chunk, pack, plan_block, rest_of, split_at_pauses
+from asr_service.audio.chunking import (
+    BlockPlan,
+    Chunk,
+    cut_chunk,
+    joined,
+    pack,
+    plan_block,
+    rest_of,
+    split_at_pauses,
+    stretches_of,
+)
 from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan
 
 SECOND = SAMPLE_RATE
@@ -104,3 +114,16 @@ def test_the_rest_of_a_chunk_keeps_its_times(from_s: float):
     assert isinstance(rest, Chunk)
     assert np.array_equal(rest.samples, chunk.samples[int(from_s * SECOND) :])
     assert rest.to_source_time(1.0) == chunk.to_source_time(from_s + 1.0)
+
+
+def test_stretches_together_are_the_chunk():
+    """Cut at pauses, and where it is quietest where a span is long; joined again, no sample or time is another."""
+    samples = noise(28, pauses=(4, 9))
+    chunk = Chunk(samples, (span(10, 24), span(60, 70), span(71, 75)))
+    stretches = stretches_of(chunk, 6 * SAMPLE_RATE)
+    assert all(len(stretch.spans) >= 1 and stretch.duration_s <= 6 for stretch in stretches)
+    assert {60 * SAMPLE_RATE, 71 * SAMPLE_RATE} <= {stretch.spans[0].start for stretch in stretches}
+    whole = joined(stretches)
+    assert whole.spans == chunk.spans
+    assert np.array_equal(whole.samples, chunk.samples)
+    assert joined(stretches[-2:]).to_source_time(0) == stretches[-2].to_source_time(0)

@@ -13,7 +13,7 @@ from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.model import Encoding, GenerateOptions, Generation
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
 from asr_service.transcript import Segment, Transcript
-from engines import engine_around, loud, until
+from engines import RATE, engine_around, loud, until
 from fakes import Call, FakeModel, says
 
 EVERYTHING = DecodingOptions(vad_filter=False)
@@ -46,11 +46,49 @@ async def test_the_language_is_detected_once_and_holds_for_the_request():
     assert len(engine.model.calls_of("encode")) == sum(call.n_windows for call in engine.model.calls_of("generate"))
 
 
-async def test_each_window_may_have_its_own_language():
-    """Where it is asked for."""
-    async with engine_around(FakeModel(language="fr")) as engine:
-        await engine.transcript(engine.recording(loud(100)), DecodingOptions(vad_filter=False, language_per_chunk=True))
-    assert len(engine.model.calls_of("detect")) == len(engine.model.calls_of("encode")) > 1
+async def test_a_window_is_cut_where_its_language_changes():
+    """With a language a stretch, no window holds two; each part is decoded in its own, and its times are right."""
+
+    def hears(encoding: Encoding) -> str:
+        """French is noise, English a tone, which leaves most of a spectrum dark."""
+        return "fr" if encoding.max() > 0.5 else "en"
+
+    tone = (0.3 * np.sin(np.arange(8 * RATE) / 10)).astype(np.float32)
+    pause = np.zeros(RATE // 2, np.float32)
+    model = FakeModel(says(" hello", until_s=2.0), hears=hears)
+    sound = np.concatenate([tone, pause, loud(8), pause, tone])
+    options = replace(EVERYTHING, language_per_chunk=True)
+    async with engine_around(model) as engine:
+        transcript = await engine.transcript(engine.recording(sound), options)
+    assert [segment.language for segment in transcript.segments] == ["en", "fr", "en"]
+    assert [segment.start for segment in transcript.segments] == pytest.approx([0.0, 8.25, 16.75], abs=0.3)
+    assert (transcript.language, transcript.language_probability) == ("en", 0.9)
+
+
+async def test_one_language_throughout_is_decoded_in_whole_windows():
+    """Stretches are for telling the language alone: where it does not change, nothing is cut."""
+    model = FakeModel(says(" hello", until_s=2.0))
+    async with engine_around(model) as engine:
+        transcript = await engine.transcript(engine.recording(loud(60)), replace(EVERYTHING, language_per_chunk=True))
+    assert len(model.calls_of("generate")) == len(transcript.segments) == 3
+    assert len(model.calls_of("detect")) > 6
+
+
+async def test_the_language_alone_costs_one_window():
+    """Of the first speech: nothing is decoded into text, and of a long recording no more than its first minute."""
+    model = FakeModel(language="fi")
+    heard: list[float] = []
+    async with engine_around(model) as engine:
+        file = engine.recording(np.concatenate([np.zeros(16_000, np.float32), loud(200)]))
+        found = await engine.transcriber.detect_language(
+            file, EVERYTHING, deadline=time.monotonic() + 20, on_audio=heard.append
+        )
+        silence = engine.recording(np.zeros(32_000, np.float32))
+        nothing = await engine.transcriber.detect_language(silence, DecodingOptions(), deadline=time.monotonic() + 20)
+    assert (found.probabilities, found.start) == ((("fi", 0.9), ("la", 0.1)), 0.0)
+    assert sum(heard) == 60
+    assert [call.stage for call in model.calls] == ["encode", "detect"]
+    assert (nothing.probabilities, nothing.start, nothing.end) == ((), None, None)
 
 
 async def test_silence_never_reaches_the_model():

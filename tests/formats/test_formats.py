@@ -88,6 +88,7 @@ def test_json_has_exactly_the_documented_names():
                 "no_speech_prob": 0.0123,
                 "compression_ratio": 1.5,
                 "temperature": 0.0,
+                "language": "en",
             }
         ],
         "warnings": ["half of it was lost"],

@@ -69,6 +69,26 @@ async def answer(request: Request, read: Reader) -> Response:
         return LinesResponse(lines, held=stack.pop_all(), media_type=fmt.media_type, patience_s=timeout_s)
 
 
+async def work_on(request: Request, work: Callable[[Upload, Transcriber, Meter], Awaitable[Result]]) -> Result:
+    """Let the request in, receive it, and do with it what gives no transcript, while its client waits.
+
+    Raises AsrError.
+    """
+    service: SpeechService = request.app.state.service
+    async with AsyncExitStack() as stack:
+        transcriber = service.transcriber
+        meter = await stack.enter_async_context(let_in(request))
+        upload = await stack.enter_async_context(receive_upload(request))
+        try:
+            async with asyncio.timeout(service.settings.request_timeout_s):
+                return await _unless_gone(request, lambda: work(upload, transcriber, meter))
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"no answer within {service.settings.request_timeout_s:.0f} s") from error
+        except Unavailable:
+            meter.give_back()
+            raise
+
+
 @asynccontextmanager
 async def let_in(request: Request) -> AsyncIterator[Meter]:
     """Hold a recording's place, within its key's limits and the slot's. Raises KeyLimitReached, Unavailable."""

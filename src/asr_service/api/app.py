@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from asr_service import __version__
 from asr_service.access.keys import read_keys
 from asr_service.access.usage import KeyUsage
-from asr_service.api import openai, openai_models, probes, transcribe
+from asr_service.api import languages, openai, openai_models, probes, transcribe
 from asr_service.api.authentication import Authentication
 from asr_service.api.body_limit import BodyLimit
 from asr_service.api.browsers import SafeHeaders, open_to_origins
@@ -101,7 +101,7 @@ def web_application() -> FastAPI:
             Exception: on_crash,
         },
     )
-    for router in (transcribe.router, openai.router, openai_models.router):
+    for router in (transcribe.router, languages.router, openai.router, openai_models.router):
         web.include_router(router, dependencies=DOCUMENTED_KEYS)
     for router in (probes.router, pages):
         web.include_router(router)

@@ -16,7 +16,13 @@ from starlette.responses import FileResponse, HTMLResponse
 
 from asr_service.api.openai_schemas import OpenAIAnswer, VerboseAnswer
 from asr_service.api.problems import MEANINGS
-from asr_service.api.schemas import ErrorAnswer, TranscribeParameters, TranscriptAnswer
+from asr_service.api.schemas import (
+    DetectionAnswer,
+    DetectParameters,
+    ErrorAnswer,
+    TranscribeParameters,
+    TranscriptAnswer,
+)
 from asr_service.formats import FORMATS, Format
 
 pages = APIRouter(include_in_schema=False)
@@ -83,25 +89,41 @@ def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
             200: _transcripts(FORMATS.values()),
             **error_responses(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
-        "openapi_extra": {
-            "parameters": [
-                {
-                    "name": field,
-                    "in": "query",
-                    "required": False,
-                    "schema": schema,
-                    "description": schema.get("description", ""),
-                }
-                for field, schema in fields["properties"].items()
-            ]
-            + [_IDEMPOTENCY],
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "multipart/form-data": {"schema": _with_file(fields)},
-                    "audio/*": {"schema": _RECORDING},
-                    "application/octet-stream": {"schema": _RECORDING},
-                },
+        "openapi_extra": _recording_and(fields, _IDEMPOTENCY),
+    }
+
+
+def detection_documentation(summary: str, name: str) -> dict[str, Any]:
+    """Keyword arguments of a route that takes a recording with DetectParameters."""
+    return {
+        "summary": summary,
+        "operation_id": name,
+        "response_model": DetectionAnswer,
+        "responses": error_responses(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504),
+        "openapi_extra": _recording_and(_fields(DetectParameters)),
+    }
+
+
+def _recording_and(fields: dict[str, Any], *headers: dict[str, Any]) -> dict[str, Any]:
+    """A recording in a form with fields, or as the body, with the fields in the query."""
+    in_query = [
+        {
+            "name": field,
+            "in": "query",
+            "required": False,
+            "schema": schema,
+            "description": schema.get("description", ""),
+        }
+        for field, schema in fields["properties"].items()
+    ]
+    return {
+        "parameters": [*in_query, *headers],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": _with_file(fields)},
+                "audio/*": {"schema": _RECORDING},
+                "application/octet-stream": {"schema": _RECORDING},
             },
         },
     }

@@ -43,6 +43,7 @@ TRANSCRIPT: Final[JsonDict] = {
             "end": 4.54,
             "text": f" {_SAID}",
             "words": [{"word": " He", "start": 0.0, "end": 0.34, "probability": 0.684}],
+            "language": "en",
             **_SCORES,
         }
     ],
@@ -74,3 +75,15 @@ ERROR: Final[JsonDict] = {
         "code": "invalid_parameter",
     }
 }
+
+DETECTION: Final[JsonDict] = {
+    "language": "en",
+    "name": "english",
+    "probability": 0.9994,
+    "probabilities": {"en": 0.9994, "cy": 0.0001, "de": 0.0001},
+    "start": 0.0,
+    "end": 4.905,
+    "model": "base",
+}
+
+LANGUAGES: Final[JsonDict] = {"model": "base", "languages": [{"code": "en", "name": "english", "known": True}]}

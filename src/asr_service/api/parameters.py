@@ -11,7 +11,7 @@ from asr_service.api.subtitling import words_wanted
 from asr_service.api.upload import Fields
 from asr_service.audio.vad import VadOptions
 from asr_service.engine.decoding import DecodingOptions, Task
-from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, LANGUAGES, parse_language
+from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, LANGUAGES, known_languages, parse_language
 from asr_service.engine.model import SpeechModel
 from asr_service.errors import InvalidParameter, MalformedRequest, RequestError
 from asr_service.settings import Settings
@@ -106,7 +106,7 @@ def _language(language: str | None, task: Task, model: SpeechModel) -> tuple[str
     code = None if wanted in {DETECT, DETECT_EACH_WINDOW} else parse_language(wanted)
     if not facts.multilingual:
         return _english_only(code, task, facts.name), False
-    if code and model.tokenizer.token_to_id(f"<|{code}|>") is None:
+    if code and code not in known_languages(model):
         raise InvalidParameter(f"the model {facts.name} does not know {LANGUAGES[code]}", param="language")
     return code, wanted == DETECT_EACH_WINDOW
 

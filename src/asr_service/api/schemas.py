@@ -18,7 +18,7 @@ class TranscribeParameters(BaseModel):
     """`ndjson` streams a line a segment as soon as it is known, then a closing line; `verbose_json` is OpenAI's."""
     language: Annotated[str, Field(max_length=40)] | None = None
     """Language of the speech: a code or an English name; `auto` detects it from the first speech, `auto-per-chunk` in
-    each window of at most 30 s."""
+    each stretch between pauses, of at most 6 s, for recordings in several languages."""
     task: Literal["transcribe", "translate"] | None = None
     """`translate` writes English whatever was spoken. At /translate it is the only task."""
     beam_size: Annotated[int, Field(ge=1, le=10)] | None = None
@@ -57,6 +57,21 @@ class TranscribeParameters(BaseModel):
     """`vtt`: give each word its time within the cue, for players that mark what has been said."""
 
 
+class DetectParameters(BaseModel):
+    """Options of /detect-language, as form fields or in the query. What is left out is as configured."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    vad_filter: bool | None = None
+    """Pass over what holds no speech."""
+    vad_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Speech probability above which a moment is speech."""
+    min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Silence that ends a stretch of speech."""
+    speech_pad_ms: Annotated[int, Field(ge=0, le=5000)] | None = None
+    """Audio kept on both sides of a stretch of speech."""
+
+
 class WordAnswer(BaseModel):
     word: str
     start: float
@@ -73,6 +88,7 @@ class SegmentAnswer(BaseModel):
     no_speech_prob: float | None
     compression_ratio: float | None
     temperature: float | None
+    language: str
     words: list[WordAnswer] | None = None
 
 
@@ -98,6 +114,41 @@ class TranscriptAnswer(BaseModel):
     warnings: list[str]
     timing: TimingAnswer
     segments: list[SegmentAnswer]
+
+
+class DetectionAnswer(BaseModel):
+    """All null, and no probabilities, where no speech was found."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, json_schema_extra=examples.shown(examples.DETECTION))
+
+    language: str | None
+    """The likeliest language's code."""
+    name: str | None
+    """Its English name."""
+    probability: float | None
+    probabilities: dict[str, float]
+    """Of each language that the model knows, by code, the likeliest first."""
+    start: float | None
+    """Seconds into the recording: where the window begins that the language was told by."""
+    end: float | None
+    model: str
+
+
+class LanguageAnswer(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    code: str
+    name: str
+    """In English."""
+    known: bool
+    """Whether the loaded model knows it."""
+
+
+class LanguagesAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.LANGUAGES))
+
+    model: str
+    languages: list[LanguageAnswer]
 
 
 class ErrorDetail(BaseModel):

@@ -17,6 +17,7 @@ from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan
 _FRAME = SAMPLE_RATE // 100
 _PAUSE_FRAMES = 15  # 150 ms: the gap between two words is longer than the stop inside one
 _EARLIEST_CUT = 0.6  # of a chunk; an earlier cut would waste the window
+_EARLIEST_STRETCH = 0.25  # of a stretch: none is wasted, and the pause that parts two speakers may be anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +96,26 @@ def pack(spans: Iterable[SpeechSpan], max_chunk: int) -> Iterable[tuple[SpeechSp
         yield tuple(group)
 
 
-def split_at_pauses(samples: NDArray[np.float32], span: SpeechSpan, max_chunk: int) -> Iterable[SpeechSpan]:
-    """Cut a span longer than `max_chunk` where it is quietest, late in each piece."""
+def split_at_pauses(
+    samples: NDArray[np.float32], span: SpeechSpan, max_chunk: int, earliest: float = _EARLIEST_CUT
+) -> Iterable[SpeechSpan]:
+    """Cut a span longer than `max_chunk` where it is quietest, each piece at `earliest` of that length or later."""
     start = span.start
     while span.end - start > max_chunk:
-        cut = start + _quietest(samples[start : start + max_chunk])
+        cut = start + _quietest(samples[start : start + max_chunk], earliest)
         yield SpeechSpan(start, cut)
         start = cut
     yield SpeechSpan(start, span.end)
 
 
-def _quietest(samples: NDArray[np.float32]) -> int:
+def _quietest(samples: NDArray[np.float32], earliest: float) -> int:
     """The middle of the quietest 150 ms in the last part of `samples`, as an offset into them."""
-    earliest = int(len(samples) * _EARLIEST_CUT)
-    tail = samples[earliest:]
+    begin = int(len(samples) * earliest)
+    tail = samples[begin:]
     n_frames = len(tail) // _FRAME
     energy = np.square(tail[: n_frames * _FRAME].reshape(n_frames, _FRAME)).mean(axis=1)
     smooth = np.convolve(energy, np.ones(_PAUSE_FRAMES), mode="valid")
-    return earliest + (int(np.argmin(smooth)) + _PAUSE_FRAMES // 2) * _FRAME + _FRAME // 2
+    return begin + (int(np.argmin(smooth)) + _PAUSE_FRAMES // 2) * _FRAME + _FRAME // 2
 
 
 def cut_chunk(samples: NDArray[np.float32], spans: tuple[SpeechSpan, ...], block_start: int) -> Chunk:
@@ -125,10 +128,44 @@ def cut_chunk(samples: NDArray[np.float32], spans: tuple[SpeechSpan, ...], block
 
 def rest_of(chunk: Chunk, from_s: float) -> Chunk:
     """The part of a chunk from `from_s` seconds on."""
-    skip = round(from_s * SAMPLE_RATE)
-    samples, spans, passed = chunk.samples[skip:], [], 0
+    return part_of(chunk, round(from_s * SAMPLE_RATE), len(chunk.samples))
+
+
+def part_of(chunk: Chunk, first: int, last: int) -> Chunk:
+    """The samples `first` up to, not including, `last` of a chunk."""
+    spans, passed = [], 0
     for span in chunk.spans:
-        if passed + len(span) > skip:
-            spans.append(SpeechSpan(span.start + max(skip - passed, 0), span.end))
+        start, end = max(first - passed, 0), min(last - passed, len(span))
+        if start < end:
+            spans.append(SpeechSpan(span.start + start, span.start + end))
         passed += len(span)
-    return Chunk(samples, tuple(spans))
+    return Chunk(chunk.samples[first:last], tuple(spans))
+
+
+def stretches_of(chunk: Chunk, max_stretch: int) -> list[Chunk]:
+    """A chunk cut at its pauses, and a span longer than `max_stretch` samples where it is quietest."""
+    ends = list(accumulate(len(span) for span in chunk.spans))
+    own = [SpeechSpan(end - len(span), end) for span, end in zip(chunk.spans, ends, strict=True)]
+    pieces = [piece for span in own for piece in split_at_pauses(chunk.samples, span, max_stretch, _EARLIEST_STRETCH)]
+    return [part_of(chunk, piece.start, piece.end) for piece in pieces]
+
+
+def joined(parts: Sequence[Chunk]) -> Chunk:
+    """Parts of a recording, in order, as one chunk."""
+    return Chunk(
+        np.concatenate([part.samples for part in parts]), tuple(_merged(span for part in parts for span in part.spans))
+    )
+
+
+def _merged(spans: Iterable[SpeechSpan]) -> Iterable[SpeechSpan]:
+    """Without the seams between spans that touch."""
+    last: SpeechSpan | None = None
+    for span in spans:
+        if last and last.end == span.start:
+            last = SpeechSpan(last.start, span.end)
+            continue
+        if last:
+            yield last
+        last = span
+    if last:
+        yield last

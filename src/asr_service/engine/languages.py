@@ -5,6 +5,7 @@ Source: https://github.com/openai/whisper/blob/main/whisper/tokenizer.py
 
 import difflib
 
+from asr_service.engine.model import SpeechModel
 from asr_service.errors import InvalidParameter
 
 LANGUAGES = {
@@ -41,6 +42,13 @@ _OTHER_NAMES = {
 }  # fmt: skip
 
 _BY_NAME = {name: code for code, name in LANGUAGES.items()} | _OTHER_NAMES
+
+
+def known_languages(model: SpeechModel) -> frozenset[str]:
+    """Codes of what a model can write; English alone, for one that is not multilingual."""
+    if not model.facts.multilingual:
+        return frozenset({"en"})
+    return frozenset(code for code in LANGUAGES if model.tokenizer.token_to_id(f"<|{code}|>") is not None)
 
 
 def parse_language(text: str) -> str:

@@ -23,10 +23,11 @@ from asr_service.audio.ingest import DecodedAudio, DecoderPool
 from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan, detect_speech
 from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.languages import LANGUAGES, UNSPACED_LANGUAGES
+from asr_service.engine.mixed import by_language
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.windows import RequestWork, WindowDecoder
 from asr_service.stages import stage
-from asr_service.transcript import Segment, Timing, Transcript
+from asr_service.transcript import Detection, Segment, Timing, Transcript
 
 log = structlog.get_logger(__name__)
 
@@ -106,6 +107,33 @@ class Transcriber:
         finally:
             self._scheduler.forget(work.owner)
 
+    async def detect_language(
+        self,
+        file: BinaryIO,
+        options: DecodingOptions,
+        *,
+        deadline: float,
+        on_audio: Callable[[float], None] = lambda _: None,
+    ) -> Detection:
+        """Tell the language by the first window that holds speech; nothing after it is decoded.
+
+        The arguments and what is raised are those of `transcribe`.
+        """
+        work = self._begin(options, deadline)
+        progress = _Progress(time.monotonic(), on_audio)
+        try:
+            async with (
+                self._decoders.decode(file) as audio,
+                aclosing(self._chunks(audio, options, progress)) as chunks,
+            ):
+                async for chunk in chunks:
+                    probabilities = await self._windows.languages(chunk, work)
+                    end = chunk.to_source_time(chunk.duration_s, is_end=True)
+                    return Detection(tuple(probabilities.items()), chunk.to_source_time(0), end)
+            return Detection(())
+        finally:
+            self._scheduler.forget(work.owner)
+
     def _begin(self, options: DecodingOptions, deadline: float | None) -> RequestWork:
         next_deadline: Callable[[], float] = (
             (lambda: deadline) if deadline is not None else lambda: time.monotonic() + self._limits.request_timeout_s
@@ -144,16 +172,32 @@ class Transcriber:
     ) -> None:
         first = True
         try:
-            async for chunk in self._chunks(audio, work.options, progress):
+            async for chunk, language in self._parts(audio, work, progress):
                 await room.acquire()
                 # One after the other, so that the first window is also the first with the model.
                 features = await self._windows.prepare(chunk, work.options)
-                under_way.put_nowait(asyncio.create_task(self._windows.decode(chunk, features, work, first=first)))
+                decoding = self._windows.decode(chunk, features, work, first=first, language=language)
+                under_way.put_nowait(asyncio.create_task(decoding))
                 first = False
         finally:
             under_way.put_nowait(None)
 
-    async def _chunks(self, audio: DecodedAudio, options: DecodingOptions, progress: _Progress) -> AsyncIterator[Chunk]:
+    async def _parts(
+        self, audio: DecodedAudio, work: RequestWork, progress: _Progress
+    ) -> AsyncIterator[tuple[Chunk, str | None]]:
+        """The recording's chunks; where the language may change, cut where it does, each with its own."""
+        async for chunk in self._chunks(audio, work.options, progress):
+            if not work.options.language_per_chunk:
+                yield chunk, None
+                continue
+            for part in await by_language(chunk, lambda stretch: self._windows.languages(stretch, work)):
+                if not work.language.done():
+                    work.language.set_result((part.language, part.probability))
+                yield part.chunk, part.language
+
+    async def _chunks(
+        self, audio: DecodedAudio, options: DecodingOptions, progress: _Progress
+    ) -> AsyncGenerator[Chunk]:
         """The recording's speech in chunks, block by block."""
         carried = np.empty(0, np.float32)
         start, final, length_s = 0, False, min(_FIRST_BLOCK_S, self._limits.block_length_s)

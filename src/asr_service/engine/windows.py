@@ -109,9 +109,18 @@ class WindowDecoder:
         return await self._features(chunk, self._context(chunk, options))
 
     async def decode(
-        self, chunk: Chunk, features: Features, work: RequestWork, *, first: bool, spoken: tuple[int, ...] = ()
+        self,
+        chunk: Chunk,
+        features: Features,
+        work: RequestWork,
+        *,
+        first: bool,
+        language: str | None = None,
+        spoken: tuple[int, ...] = (),
     ) -> list[Segment]:
         """Segments of a chunk in the recording's time, their ids not yet given.
+
+        Without a `language` it is the request's, which the first window's own sound tells where the options do not.
 
         Where the model breaks off before the end of the chunk, the rest gets a window of its own, which is told the
         text `spoken` before it.
@@ -126,9 +135,10 @@ class WindowDecoder:
         options = work.options
         if first:
             work.leading = chunk
-        detect = self._multilingual and (options.language_per_chunk or (first and options.language is None))
+        detect = self._multilingual and first and options.language is None and language is None
         encoded: Encoded = await self._submit(EncodeCall(features, detect), chunk, work)
-        language = await self._language(encoded, work, first=first)
+        if language is None:
+            language = await self._language(encoded, work)
         decoded, encoding = await self._decode_well(chunk, work, encoded.encoding, language, spoken)
         if decoded.verdict is Verdict.SILENT:
             return []
@@ -139,8 +149,17 @@ class WindowDecoder:
             if chunk is work.leading:
                 work.leading = rest
             said = spoken + tuple(token for part in timed for token in self._vocabulary.words_of(part.tokens))
-            segments += await self.decode(rest, await self.prepare(rest, options), work, first=False, spoken=said)
+            features = await self.prepare(rest, options)
+            segments += await self.decode(rest, features, work, first=False, language=language, spoken=said)
         return segments
+
+    async def languages(self, chunk: Chunk, work: RequestWork) -> dict[str, float]:
+        """Probabilities by code of what is spoken in a chunk, most likely first."""
+        if not self._multilingual:
+            return {"en": 1.0}
+        features = await self.prepare(chunk, work.options)
+        encoded: Encoded = await self._submit(EncodeCall(features, detect_language=True), chunk, work)
+        return encoded.languages or {}
 
     def _context(self, chunk: Chunk, options: DecodingOptions) -> int:
         """Frames for the encoder: the speech and a margin, where that costs no accuracy.
@@ -153,13 +172,10 @@ class WindowDecoder:
         frames = max(chunk.duration_s + _MARGIN_S, _FLOOR_S) * FRAMES_PER_SECOND
         return min(math.ceil(frames / _STEP_FRAMES) * _STEP_FRAMES, FULL_CONTEXT)
 
-    async def _language(self, encoded: Encoded, work: RequestWork, *, first: bool) -> str:
-        """The request's language; of the first window's own sound, or of each window's."""
-        if encoded.languages:
-            code, probability = next(iter(encoded.languages.items()))
-            if first and not work.language.done():
-                work.language.set_result((code, probability))
-            return code
+    async def _language(self, encoded: Encoded, work: RequestWork) -> str:
+        """The request's language, of the first window's own sound where the options do not name it."""
+        if encoded.languages and not work.language.done():
+            work.language.set_result(next(iter(encoded.languages.items())))
         return (await asyncio.shield(work.language))[0]
 
     async def _decode_well(

@@ -72,6 +72,7 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "no_speech_prob": rounded(segment.no_speech_prob, PROBABILITY_DIGITS),
         "compression_ratio": rounded(segment.compression_ratio, PROBABILITY_DIGITS),
         "temperature": rounded(segment.temperature, PROBABILITY_DIGITS),
+        "language": segment.language,
     }
     if segment.words is not None:
         fields["words"] = [_word(word) for word in segment.words]
