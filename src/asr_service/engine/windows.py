@@ -38,6 +38,7 @@ _STEP_FRAMES = 64
 a seventh faster. Coarser steps cost the encoder more, whose time grows with the square."""
 _SHORTEST_REST_S = 1.0
 """Less than this, before or after the place where the model broke off, is not worth a window of its own."""
+_PLAIN = DecodingOptions()
 
 
 @dataclass(slots=True)
@@ -121,16 +122,22 @@ class WindowDecoder:
         """Segments of a chunk in the recording's time, their ids not yet given.
 
         Without a `language` it is the request's, which the first window's own sound tells where the options do not.
-
         Where the model breaks off before the end of the chunk, the rest gets a window of its own, which is told the
         text `spoken` before it.
         """
         begin_s = chunk.to_source_time(0)
         with span("window", {"asr.window.begin_s": begin_s, "asr.window.speech_s": chunk.duration_s}):
-            return await self._decode(chunk, features, work, first=first, spoken=spoken)
+            return await self._decode(chunk, features, work, first=first, language=language, spoken=spoken)
 
     async def _decode(
-        self, chunk: Chunk, features: Features, work: RequestWork, *, first: bool, spoken: tuple[int, ...]
+        self,
+        chunk: Chunk,
+        features: Features,
+        work: RequestWork,
+        *,
+        first: bool,
+        language: str | None,
+        spoken: tuple[int, ...],
     ) -> list[Segment]:
         options = work.options
         if first:
@@ -157,7 +164,7 @@ class WindowDecoder:
         """Probabilities by code of what is spoken in a chunk, most likely first."""
         if not self._multilingual:
             return {"en": 1.0}
-        features = await self.prepare(chunk, work.options)
+        features = await self.prepare(chunk, _PLAIN)  # nothing is decoded that would need a full context
         encoded: Encoded = await self._submit(EncodeCall(features, detect_language=True), chunk, work)
         return encoded.languages or {}
 
