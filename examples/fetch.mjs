@@ -1,0 +1,43 @@
+// A recording into text with fetch: node fetch.mjs RECORDING [--stream]
+import { readFile } from "node:fs/promises";
+
+const service = process.env.SERVICE ?? "http://127.0.0.1:8000";
+const headers = process.env.API_KEY ? { Authorization: `Bearer ${process.env.API_KEY}` } : {};
+const [path, option] = process.argv.slice(2);
+
+async function send(fields) {
+  const form = new FormData();
+  form.append("file", new Blob([await readFile(path)]), "recording");
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  for (;;) {
+    const answer = await fetch(`${service}/transcribe`, { method: "POST", body: form, headers });
+    if (answer.ok) return answer;
+    if (answer.status !== 429 && answer.status !== 503) throw new Error((await answer.json()).error.message);
+    await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get("retry-after"))));
+  }
+}
+
+// The stream's lines, as they come: a line may arrive in several pieces, and a piece may hold several lines.
+async function* lines(stream) {
+  let rest = "";
+  for await (const piece of stream.pipeThrough(new TextDecoderStream())) {
+    const parts = (rest + piece).split("\n");
+    rest = parts.pop();
+    yield* parts.map((line) => JSON.parse(line));
+  }
+}
+
+if (option === "--stream") {
+  let last;
+  for await (const line of lines((await send({ response_format: "ndjson" })).body)) {
+    last = line;
+    if (line.type === "segment") console.log(`${line.start} ${line.end} ${line.text.trim()}`);
+  }
+  if (last?.type !== "transcript") throw new Error(last?.error?.message ?? "the answer was broken off");
+} else {
+  const answer = await (await send({ word_timestamps: "true" })).json();
+  console.log(answer.text);
+  for (const { words } of answer.segments) {
+    for (const { word, start, end } of words) console.log(`${start} ${end} ${word.trim()}`);
+  }
+}

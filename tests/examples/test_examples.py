@@ -1,0 +1,90 @@
+"""examples/ run as they stand, and say what the service says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.live import Live, serving
+from fakes import FakeModel, says
+from speech import DATA
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RECORDING = str(DATA / "en-wizard.flac")
+NEEDS_NODE = pytest.mark.skipif(shutil.which("node") is None, reason="needs node (Debian's nodejs)")
+NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    with serving(FakeModel(script=says(" hello there"))) as live:
+        yield live
+
+
+def run(service: str, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=EXAMPLES,
+        env=os.environ | {"SERVICE": service} | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+CURL = pytest.param(["./curl.sh"], id="curl", marks=NEEDS_CURL)
+SDK = pytest.param([sys.executable, "openai_sdk.py"], id="openai")
+HTTPX = pytest.param([sys.executable, "httpx_stream.py"], id="httpx")
+NODE = pytest.param(["node", "fetch.mjs"], id="node", marks=NEEDS_NODE)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "shows"),
+    [
+        pytest.param(["./curl.sh"], [], r"^hello there$", id="curl", marks=NEEDS_CURL),
+        pytest.param(["./curl.sh"], ["srt"], r"^00:00:00,000 --> .*\nhello there$", id="curl srt", marks=NEEDS_CURL),
+        pytest.param(
+            [sys.executable, "openai_sdk.py"],
+            [],
+            r"^english, 4\.9 s: hello there\n(?s:.*) there\nhello there$",
+            id="openai",
+        ),
+        pytest.param(
+            [sys.executable, "httpx_stream.py"], [], r"^ +0\.00 +1\.00 hello there\n4\.9 s in en, ", id="httpx"
+        ),
+        pytest.param(
+            ["node", "fetch.mjs"],
+            [],
+            r"^hello there\n0 [\d.]+ hello\n[\d.]+ [\d.]+ there$",
+            id="node",
+            marks=NEEDS_NODE,
+        ),
+        pytest.param(["node", "fetch.mjs"], ["--stream"], r"^0 1 hello there$", id="node stream", marks=NEEDS_NODE),
+    ],
+)
+def test_an_example_does_what_it_says(live, command, options, shows):
+    """With the service's address and a recording, and nothing to change in it."""
+    told = run(live.url, *command, RECORDING, *options)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert re.search(shows, told.stdout, re.MULTILINE), told.stdout
+
+
+@pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK])
+def test_an_example_tells_why_it_fails(live, command, tmp_path):
+    """The service's own words, and an exit code that is not 0."""
+    (tmp_path / "no.wav").write_text("this is no audio, it is a poem")
+    told = run(live.url, *command, str(tmp_path / "no.wav"))
+    assert told.returncode != 0
+    assert "no audio was recognised" in told.stdout + told.stderr
+
+
+def test_the_page_names_each(live):
+    """examples/README.md has a line for every example."""
+    page = (EXAMPLES / "README.md").read_text()
+    assert all(path.name in page for path in EXAMPLES.iterdir() if path.suffix != ".md")
