@@ -32,7 +32,7 @@ from load_machine import Watch, machine
 from load_servers import leave_on_sigterm
 
 _SETTINGS = {"ASR_UPLOAD_TIMEOUT_S": "3", "ASR_MAX_OPEN_REQUESTS": "10"}
-_MINUTE_S, _LONG_S, _LARGE_S = 50.0, 240.0, 3000.0
+_MINUTE_S, _LONG_S, _LARGE_S = 50.0, 150.0, 3000.0
 _CALM_S = 8.0
 _N_CLIENTS = 3
 _THINK_S = 0.5
@@ -75,7 +75,7 @@ def _scene(args: argparse.Namespace, folder: Path) -> Iterator[Scene]:
     clips = material(recordings(args.audio), 1)
     minute, long, large = (folder / f"{name}.flac" for name in ("minute", "long", "large"))
     joined(clips.joinable, _MINUTE_S, minute)
-    joined(clips.joinable, _LONG_S / (4 if args.smoke else 1), long)
+    joined(clips.joinable, _LONG_S / (2 if args.smoke else 1), long)
     large.write_bytes(b"RIFF" + bytes(int(_LARGE_S * RATE * 2)))
     with (
         running(model_folder(args.model), folder, _SETTINGS) as stack,
@@ -95,7 +95,7 @@ def _post(sender: Sender, clip: Clip, request_id: str) -> Outcome:
 
 
 def _capacity(load: Load) -> float:
-    """Answers a second with nothing wrong and clients that never rest, as they do from then on. Raises RuntimeError: there are others than good ones."""
+    """Answers a second of clients that do not rest yet. Raises RuntimeError: not all are good, without any fault."""
     load.resume()
     time.sleep(_CALM_S)
     load.pause()
@@ -133,11 +133,11 @@ def _seen(stack: Stack, outcomes: Sequence[Outcome]) -> tuple[dict[str, Passing]
     names = {each.request_id for each in outcomes if each.kind != LEFT}
     until(lambda: names <= stack.passed_on().keys(), what="Nginx' lines")
     passed_on = stack.passed_on()
-    passings = {name: _passing(passed_on[name]) for name in names}
+    passings = {name: passing_of(passed_on[name]) for name in names}
     return passings, Counter(line.fields["request_id"] for line in stack.lines("transcribed"))
 
 
-def _passing(rows: list[dict[str, str]]) -> Passing:
+def passing_of(rows: list[dict[str, str]]) -> Passing:
     """A slot that could not be connected to has a dash for the time that it took."""
     tried = [pair for each in rows for pair in zip(*(each[name].split(", ") for name in _UPSTREAM), strict=True)]
     slots = [int(Path(address).stem.removeprefix("slot-")) for address, took in tried if address and took != "-"]

@@ -116,7 +116,9 @@ def _complaint(outcome: Outcome, blow: Blow, allowed: frozenset[str], passing: P
 
 def _complaint_of_lost(outcome: Outcome, deaths: Iterable[Death], passing: Passing | None) -> str:
     slots = passing.slots if passing else ()
-    inside = [death for death in deaths if death.slot in slots and outcome.sent_s <= death.at_s]
+    # The end of a worker that did not end by our hand is known from the log, a moment after it.
+    known_s = outcome.ended_s + LOST_WITHIN_S
+    inside = [death for death in deaths if death.slot in slots and outcome.sent_s <= death.at_s <= known_s]
     if not inside:
         return f"{LOST} outside of a worker that ended"
     late_s = min(outcome.ended_s - death.at_s for death in inside)
