@@ -14,6 +14,7 @@ import os
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,10 +94,11 @@ def main() -> None:
 
 def _soak(stack: Stack, errands: Sequence[Errand], lasts_s: float) -> tuple[list[Done], list[Trend], list[str]]:
     done: list[Done] = []
-    deck = _deck(errands)
+    deck, taking = _deck(errands), threading.Lock()
 
     def next_errand(request_id: str) -> Outcome:
-        errand = next(deck)
+        with taking:
+            errand = next(deck)
         outcome = errand.run(request_id)
         done.append(Done(errand, outcome))
         watch.answered(len(done))
