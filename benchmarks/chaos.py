@@ -33,7 +33,7 @@ from load_servers import leave_on_sigterm
 
 _SETTINGS = {"ASR_UPLOAD_TIMEOUT_S": "3", "ASR_MAX_OPEN_REQUESTS": "10"}
 _MINUTE_S, _LONG_S, _LARGE_S = 50.0, 150.0, 3000.0
-_CALM_S = 8.0
+_CALM_S = 6.0
 _N_CLIENTS = 3
 _THINK_S = 0.5
 
@@ -86,7 +86,7 @@ def _scene(args: argparse.Namespace, folder: Path) -> Iterator[Scene]:
         with Load(post, _N_CLIENTS) as load:
             yield Scene(
                 stack, load, sender, pool, clips.short.path, minute, long, large, _capacity(load),
-                n_kills=10 if args.smoke else args.kills,
+                n_kills=6 if args.smoke else args.kills,
             )  # fmt: skip
 
 

@@ -317,7 +317,7 @@ FAULTS = (
     Fault("full disk under the slots", partial(disk_full, nginx=False), frozenset({NO_ROOM}), in_smoke=True),
     Fault("full disk under Nginx", partial(disk_full, nginx=True), frozenset({NO_ROOM})),
     Fault("clients gone while queued", gone_while_queued),
-    Fault("a client gone while inferring", gone_while_inferring, in_smoke=True),
+    Fault("a client gone while inferring", gone_while_inferring),
     Fault("slow and stalled uploads", slow_upload),
     Fault("twice the capacity", twice_the_capacity, frozenset({OVERLOADED})),
     Fault("kill -9 again and again", killed_again_and_again, in_smoke=True),
