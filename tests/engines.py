@@ -73,7 +73,7 @@ class Engine:
 
 @asynccontextmanager
 async def engine_around(
-    model: FakeModel, *, chunk_s: float = 30.0, windows_ahead: int = 4, short_context: bool = False
+    model: FakeModel, *, chunk_s: float = 30.0, windows_ahead: int = 4, margin_s: float | None = None
 ) -> AsyncIterator[Engine]:
     decoders = DecoderPool(DecodeLimits(max_audio_s=3600))
     await decoders.start()
@@ -83,9 +83,7 @@ async def engine_around(
     multilingual = model.facts.multilingual
     vocabulary = Vocabulary(model.tokenizer, multilingual=multilingual)
     helpers = ThreadPoolExecutor(2)
-    windows = WindowDecoder(
-        scheduler, vocabulary, LogMel(80), helpers, multilingual=multilingual, short_context=short_context
-    )
+    windows = WindowDecoder(scheduler, vocabulary, LogMel(80), helpers, multilingual=multilingual, margin_s=margin_s)
     bounds = Limits(block_length_s=60, chunk_length_s=chunk_s, windows_ahead=windows_ahead, request_timeout_s=30)
     try:
         with ExitStack() as files:

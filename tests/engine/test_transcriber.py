@@ -255,7 +255,7 @@ class TestShortContext:
 
     async def test_a_short_clip_is_encoded_short(self):
         """5 s of speech take 11 s of context, rounded up to a step, not 30."""
-        async with engine_around(FakeModel(), short_context=True) as engine:
+        async with engine_around(FakeModel(), margin_s=6.0) as engine:
             await engine.transcript(engine.recording(loud(5)), ENGLISH)
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
 
@@ -268,7 +268,7 @@ class TestShortContext:
         def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
             return (doubtful if len(encoding) < 1500 else says(" yes"))(model, encoding, prompt, options)
 
-        async with engine_around(FakeModel(script), short_context=True) as engine:
+        async with engine_around(FakeModel(script), margin_s=6.0) as engine:
             transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
         assert (transcript.text, transcript.segments[0].temperature) == ("yes", 0.0)
@@ -280,7 +280,7 @@ class TestShortContext:
             late = (model.at(7.0), *model.tokens(" and"), model.at(9.0)) if len(encoding) < 1500 else ()
             return Generation((model.at(0.0), *model.tokens(" yes"), model.at(5.0), *late), -0.2, 0.0)
 
-        async with engine_around(FakeModel(script), short_context=True) as engine:
+        async with engine_around(FakeModel(script), margin_s=6.0) as engine:
             transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
         assert transcript.text == "yes"
@@ -292,7 +292,7 @@ class TestShortContext:
     )
     async def test_what_would_suffer_gets_the_whole_context(self, options):
         """Alignment and translation are worse with less; without timestamps there are no guards."""
-        async with engine_around(FakeModel(), short_context=True) as engine:
+        async with engine_around(FakeModel(), margin_s=6.0) as engine:
             await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, **options))
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [3000]
 

@@ -197,7 +197,7 @@ class SpeechService:
             LogMel(facts.n_mels),
             self._helpers,
             multilingual=facts.multilingual,
-            short_context=settings.encoder_context == "short",
+            margin_s=settings.encoder_margin_s if settings.encoder_context == "short" else None,
         )
         limits = Limits(
             block_length_s=settings.block_length_s,

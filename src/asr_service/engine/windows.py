@@ -30,8 +30,6 @@ from asr_service.stages import stage
 from asr_service.tracing import note_span, span
 from asr_service.transcript import Segment, Word
 
-_MARGIN_S = 6.0
-"""Quiet after the speech that the decoder needs to see the end; measured: docs/performance.md."""
 _FLOOR_S = 10.0
 _STEP_FRAMES = 64
 """Contexts are whole steps: windows of like length share batches, and matrices whose side is a multiple of 32 are up to
@@ -95,15 +93,18 @@ class WindowDecoder:
         helpers: Executor,
         *,
         multilingual: bool,
-        short_context: bool,
+        margin_s: float | None,
     ) -> None:
-        """`helpers` are the threads for work beside the model's."""
+        """`helpers` are the threads for work beside the model's.
+
+        `margin_s` is the quiet after the speech that the decoder needs to see its end; None always gives it 30 s.
+        """
         self._scheduler = scheduler
         self._helpers = helpers
         self._vocabulary = vocabulary
         self._log_mel = log_mel
         self._multilingual = multilingual
-        self._short_context = short_context
+        self._margin_s = margin_s
 
     async def prepare(self, chunk: Chunk, options: DecodingOptions) -> Features:
         """A chunk's features, as long as its context: what `decode` begins with."""
@@ -174,9 +175,9 @@ class WindowDecoder:
         The guards need timestamps; alignment and translation are worse for it.
         """
         guarded = options.timestamps and not options.word_timestamps and options.task == "transcribe"
-        if not self._short_context or not guarded:
+        if self._margin_s is None or not guarded:
             return FULL_CONTEXT
-        frames = max(chunk.duration_s + _MARGIN_S, _FLOOR_S) * FRAMES_PER_SECOND
+        frames = max(chunk.duration_s + self._margin_s, _FLOOR_S) * FRAMES_PER_SECOND
         return min(math.ceil(frames / _STEP_FRAMES) * _STEP_FRAMES, FULL_CONTEXT)
 
     async def _language(self, encoded: Encoded, work: RequestWork) -> str:
