@@ -45,6 +45,7 @@ _COMMANDS: Final = {
     "models": _Entry("List, fetch and verify models.", "asr_service.cli.models", "models_app"),
     "keys": _Entry("Make the API keys that callers show.", "asr_service.cli.keys", "keys_app"),
     "doctor": _Entry("Look for what is wrong, and name its cure.", "asr_service.cli.doctor", "doctor_command"),
+    "tune": _Entry("Measure threads and batches on this device, and choose.", "asr_service.cli.tune", "tune_command"),
     "health": _Entry("Ask the running service whether it is ready.", "asr_service.cli.health", "health_command"),
     "render": _Entry(
         "Write Nginx' configuration and the like from the settings.", "asr_service.cli.render", "render_app"

@@ -59,6 +59,10 @@ class BatchLimit:
         fits = self.n_frames is None or sum(job.n_frames for job in jobs) <= self.n_frames
         return len(jobs) == 1 or (len(jobs) <= self.n_windows and fits)
 
+    def most(self, n_frames: int) -> int:
+        """Windows of `n_frames` each that one call holds."""
+        return self.n_windows if self.n_frames is None else max(1, min(self.n_windows, self.n_frames // n_frames))
+
 
 MOST_HANDICAP_S = 30.0
 """How much later than it came a job of a request that has had much may be served."""

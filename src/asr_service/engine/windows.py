@@ -177,8 +177,7 @@ class WindowDecoder:
         guarded = options.timestamps and not options.word_timestamps and options.task == "transcribe"
         if self._margin_s is None or not guarded:
             return FULL_CONTEXT
-        frames = max(chunk.duration_s + self._margin_s, _FLOOR_S) * FRAMES_PER_SECOND
-        return min(math.ceil(frames / _STEP_FRAMES) * _STEP_FRAMES, FULL_CONTEXT)
+        return context_frames(chunk.duration_s, self._margin_s)
 
     async def _language(self, encoded: Encoded, work: RequestWork) -> str:
         """The request's language, of the first window's own sound where the options do not name it."""
@@ -300,6 +299,14 @@ def _trace(job: Job) -> None:
     note_span("queue", job.enqueued_at, job.started_at)
     attributes = {"asr.batch_size": job.n_together, "asr.n_frames": job.n_frames}
     note_span(f"inference {job.stage}", job.started_at, job.ended_at, attributes)
+
+
+def context_frames(speech_s: float, margin_s: float | None) -> int:
+    """Frames that the encoder gets for so much speech; None always gives it 30 s."""
+    if margin_s is None:
+        return FULL_CONTEXT
+    frames = max(speech_s + margin_s, _FLOOR_S) * FRAMES_PER_SECOND
+    return min(math.ceil(frames / _STEP_FRAMES) * _STEP_FRAMES, FULL_CONTEXT)
 
 
 def _best(tried: list[_Decoded]) -> _Decoded:
