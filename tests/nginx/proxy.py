@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -85,6 +86,7 @@ class Nginx:
             "http_port": self.http_port,
             "https_port": self.https_port,
             "ipv6": False,
+            "version": installed_version(),
             "requests_per_s": 1000,
             "connections": 1000,
             "access_log": folder / "access.log",
@@ -160,6 +162,13 @@ def _listens(nginx: Nginx) -> bool:
 def _answers(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def installed_version() -> str:
+    told = subprocess.run([NGINX or "", "-v"], capture_output=True, text=True, check=True).stderr
+    found = re.search(r"nginx/([\d.]+)", told)
+    assert found, told
+    return found[1]
 
 
 def free_port() -> int:

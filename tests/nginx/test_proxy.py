@@ -1,5 +1,6 @@
 """What Nginx makes of requests while all slots are well: where they go, what is refused, what is told to whom."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -162,21 +163,30 @@ def test_the_log_has_a_line_of_json_a_request(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_bytes",
+    ("request_bytes", "refusal"),
     [
-        b"NONSENSE\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 8200 + b"\r\n\r\n",
-        b"GET /" + b"a" * 8200 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        (b"NONSENSE\r\n\r\n", (400, "malformed_request")),
+        (b"GET / HTTP/1.1\r\n\r\n", (400, "malformed_request")),
+        (b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", (400, "malformed_request")),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 65_700 + b"\r\n\r\n", (431, "head_too_large")),
+        (b"GET /" + b"a" * 65_700 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", (431, "head_too_large")),
     ],
     ids=["no-http", "no-host", "trace", "long-header", "long-address"],
 )
-def test_what_is_no_request_is_refused_in_the_same_shape(stack: Stack, request_bytes: bytes) -> None:
+def test_what_is_no_request_is_refused_in_the_same_shape(
+    stack: Stack, request_bytes: bytes, refusal: tuple[int, str]
+) -> None:
     with stack.nginx.connect() as client:
-        client.sendall(request_bytes)
+        client.sendall(request_bytes[:65_600])
+        with contextlib.suppress(OSError):  # it may have been refused already
+            client.sendall(request_bytes[65_600:])
         status, error = read_error(client)
-    assert (status, error["code"]) == (400, "malformed_request")
+    assert (status, error["code"]) == refusal
+
+
+def test_a_long_prompt_may_stand_in_the_address(stack: Stack) -> None:
+    """4000 characters of any script, as the service takes."""
+    assert stack.nginx.post("/speech", params={"initial_prompt": "語" * 4000}).status_code == 200
 
 
 def test_http_on_the_port_of_https_is_refused_in_the_same_shape(stack: Stack) -> None:
@@ -314,7 +324,9 @@ def test_a_slot_that_does_not_answer_in_time(stack: Stack, tmp_path: Path) -> No
         return text.replace("proxy_read_timeout 315s;", "proxy_read_timeout 300ms;")
 
     with stack.another(tmp_path / "nginx", change=impatient) as nginx:
-        check_error(nginx.post("/speech?infer_s=60", headers={"x-request-id": "late"}), 504, "deadline_exceeded")
+        answer = nginx.post("/speech?infer_s=60", headers={"x-request-id": "late"})
+        check_error(answer, 504, "deadline_exceeded")
+        assert answer.headers["x-should-retry"] == "false"
         assert {nginx.post().json()["slot"] for _ in range(4)} == {0, 1}
     assert [note.step for note in stack.notes("late")][:3] == ["receiving", "decoding", "inferring"]
     assert Counter(note.step for note in stack.notes("late"))["inferring"] == 1
