@@ -82,8 +82,8 @@ class Settings(BaseSettings):
     """`short` gives the encoder only the speech and a margin, and the whole 30 s window again where a rule is broken;
     `full` always gives it 30 s."""
     encoder_margin_s: Annotated[float, Field(ge=0, le=30)] = 6.0
-    """Quiet after the speech that a short context has, so that the decoder sees where the speech ends. Less is faster,
-    and more windows are done again or end in words that nobody said; docs/performance.md has the curve."""
+    """Quiet after the speech that a short context has, so that the decoder sees where the speech ends. Less is faster;
+    docs/performance.md has the error rates measured."""
     chunk_length_s: Annotated[float, Field(ge=5, le=30)] = 30
     """Most audio that one window holds."""
     block_length_s: Annotated[float, Field(ge=60, le=600)] = 300
