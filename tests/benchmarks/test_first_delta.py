@@ -3,7 +3,7 @@
 import pytest
 
 from api.live import serving, two_windows
-from fakes import Call, FakeModel
+from fakes import Call
 from first_delta import stream
 
 
@@ -24,5 +24,7 @@ def test_a_stream_that_fails_is_no_measurement(tmp_path):
             raise ValueError("broken")
 
     (tmp_path / "long.wav").write_bytes(two_windows())
-    with serving(FakeModel(before=before), vad_filter=False) as live, pytest.raises(RuntimeError, match="inference"):
-        stream(live.url, tmp_path / "long.wav")
+    with serving(vad_filter=False) as live:
+        live.model.before = before
+        with pytest.raises(RuntimeError, match="inference"):
+            stream(live.url, tmp_path / "long.wav")
