@@ -8,14 +8,19 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pysubs2
 import pytest
+from faster_whisper import decode_audio
 from openai import OpenAI
 from openai.resources.audio import Audio
 
+from engines import RATE, wav
 from speech import RECORDINGS, SPEECH, WORDLESS, Recording, word_error_rate
 
 pytestmark = pytest.mark.speech
@@ -211,3 +216,50 @@ def test_openais_client_translates(audio: Audio) -> None:
     assert recording.base_english_wer is not None
     assert word_error_rate(recording.english, answer.text, "en") <= recording.base_english_wer + 2 * SLACK
     assert answer.language == "english"
+
+
+@pytest.mark.parametrize("name", ["en-wizard", "fr-operators", "it-voicemail", "ja-campsite", "ru-voicemail"])
+def test_the_language_is_told_by_its_sound(url: str, name: str) -> None:
+    """Without a transcript: the likeliest of all that the model knows, whose probabilities add up to one."""
+    answer = ask(url, RECORDINGS[name], "/detect-language")
+    assert answer["language"] == RECORDINGS[name].language
+    assert len(answer["probabilities"]) == 99
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=0.01)
+    assert answer["probability"] == max(answer["probabilities"].values()) > 0.5
+
+
+@pytest.mark.parametrize("name", WORDLESS)
+def test_sounds_without_words_are_in_no_language(url: str, name: str) -> None:
+    """Music and animals are not Nynorsk."""
+    assert ask(url, WORDLESS[name], "/detect-language")["language"] is None
+
+
+def test_several_languages_in_one_recording_are_told_apart(url: str) -> None:
+    """English, French and Russian one after the other: each is written in its own, and about as right as by itself."""
+    parts = [RECORDINGS[name] for name in ("en-telemarketers", "fr-operators", "ru-operators")]
+    pause = np.zeros(RATE, np.float32)
+    samples = [sound for part in parts for sound in (decode_audio(str(part.path)), pause)]
+    answer = ask_for(url, wav(np.concatenate(samples)), language="auto-per-chunk")
+    said = {
+        language: " ".join(segment["text"] for segment in group)
+        for language, group in groupby(answer["segments"], key=lambda segment: segment["language"])
+    }
+    assert list(said) == ["en", "fr", "ru"]
+    for part in parts:
+        assert part.wer(said[part.language or ""]) <= part.base_wer + 2 * SLACK
+
+
+def test_speech_becomes_subtitles(url: str) -> None:
+    """Two lines of 42 characters and 1 to 7 s at most, all that is said, in time."""
+    recording = RECORDINGS["en-congratulations"]
+    answer = httpx.post(
+        f"{url}/transcribe", files={"file": recording.path.read_bytes()}, data={"response_format": "srt"}, timeout=110
+    )
+    cues = list(pysubs2.SSAFile.from_string(answer.text, format_="srt"))
+    lines = [line for cue in cues for line in cue.plaintext.split("\n")]
+    assert recording.wer(" ".join(lines)) <= recording.base_wer + SLACK
+    assert max(map(len, lines)) <= 42
+    assert max(len(cue.plaintext.split("\n")) for cue in cues) <= 2
+    assert all(1000 <= cue.end - cue.start <= 7000 for cue in cues)
+    assert all(cue.end < after.start for cue, after in pairwise(cues))
+    assert cues[-1].end <= recording.seconds * 1000 + 1
