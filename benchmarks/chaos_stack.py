@@ -158,7 +158,10 @@ class Stack:
 
     def wait_until_answering(self, within_s: float = 120.0) -> None:
         """Raises TimeoutError. RuntimeError: the master has ended."""
-        until(lambda: self._alive() and all(map(self.answers, SLOTS)), within_s, "both slots", every_s=0.1)
+        try:
+            until(lambda: self._alive() and all(map(self.answers, SLOTS)), within_s, "both slots", every_s=0.1)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; the service's log ends so:\n{self._last_words()}") from error
 
     def became_ready_s(self, slot: int, since_s: float, within_s: float = 90.0) -> float:
         """When the slot's next worker was ready. Raises TimeoutError."""
@@ -166,9 +169,11 @@ class Stack:
 
     def _alive(self) -> bool:
         if self.service.poll() is not None:
-            tail = (self.folder / "service.log").read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"the service has ended:\n{tail}")
+            raise RuntimeError(f"the service has ended:\n{self._last_words()}")
         return True
+
+    def _last_words(self) -> str:
+        return (self.folder / "service.log").read_text(errors="replace")[-2000:]
 
     # -- how it is started
 
