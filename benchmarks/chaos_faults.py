@@ -1,6 +1,7 @@
 """The faults: how each is made, and what it may cost."""
 
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -73,8 +74,10 @@ class Fault:
 
 def killed_idle(scene: Scene) -> Blow:
     with scene.load.silence():
+        began = time.time()
         death = _kill(scene.stack, 0)
-    return Blow(_survived(scene.stack, death))
+    note = f"the kernel took {(death.at_s - began) * 1000:.0f} ms to end it"
+    return Blow(_survived(scene.stack, death), note=note)
 
 
 def killed_at(step: Step, scene: Scene) -> Blow:
@@ -258,9 +261,17 @@ def _unless(outcome: Outcome, *wanted: str) -> tuple[str, ...]:
 
 
 def _kill(stack: Stack, slot: int) -> Death:
-    death = Death(slot, time.time())
-    os.kill(stack.worker(slot), signal.SIGKILL)
-    return death
+    """Until the kernel has ended the last thread of a process of some size, its socket still takes connections: what
+    is sent meanwhile is inside the killed worker.
+    """
+    worker = os.pidfd_open(stack.worker(slot))
+    try:
+        signal.pidfd_send_signal(worker, signal.SIGKILL)
+        if not select.select([worker], [], [], _LONGEST_STOP_S)[0]:
+            raise TimeoutError("a killed worker does not end")
+        return Death(slot, time.time())
+    finally:
+        os.close(worker)
 
 
 def _survived(stack: Stack, *deaths: Death) -> tuple[Death, ...]:
