@@ -98,13 +98,14 @@ def test_language_task_and_prompts_reach_the_model(live, path, asked, wanted):
 
 
 @pytest.mark.parametrize(
-    ("language", "n_detected"), [("", 1), ("auto", 1), ("auto-per-chunk", 11), ("AUTO-Per-Chunk", 11)]
+    ("language", "n_least", "n_most"),
+    [("", 1, 1), ("auto", 1, 1), ("auto-per-chunk", 7, 40), ("AUTO-Per-Chunk", 7, 40)],
 )
-def test_the_language_is_detected_once_or_in_each_stretch(live, language, n_detected):
+def test_the_language_is_detected_once_or_in_each_stretch(live, language, n_least, n_most):
     """Two windows of one recording: `auto` asks of the first alone, the other of each 6 s at most."""
     answer = live.post(audio=tone(40), language=language)
     assert answer.json()["language"] == "en"
-    assert sum(call.n_windows for call in live.model.calls_of("detect")) == n_detected
+    assert n_least <= sum(call.n_windows for call in live.model.calls_of("detect")) <= n_most
     assert sum(call.n_windows for call in live.model.calls_of("generate")) == 2
 
 

@@ -1,6 +1,7 @@
 """`asr-service` as a process, run as its user runs it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,6 +31,12 @@ def run(*arguments: str, cwd: Path, stdin: Any = subprocess.DEVNULL, **env: str)
 
 
 def begin(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
-    """Start it and leave it running."""
+    """Start it and leave it running, open to Ctrl-C also where these tests were started in the background."""
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*COMMAND, *arguments], cwd=cwd, env=environment(env or {}), **(pipes | options))
+    return subprocess.Popen(
+        [*COMMAND, *arguments], cwd=cwd, env=environment(env or {}), preexec_fn=_heed_interrupts, **(pipes | options)
+    )  # noqa: PLW1509
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
