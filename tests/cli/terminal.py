@@ -34,8 +34,12 @@ def begin(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, **op
     """Start it and leave it running, open to Ctrl-C also where these tests were started in the background."""
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(
-        [*COMMAND, *arguments], cwd=cwd, env=environment(env or {}), preexec_fn=_heed_interrupts, **(pipes | options)
-    )  # noqa: PLW1509
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environment(env or {}),
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - no option of Popen's does it
+        **(pipes | options),
+    )
 
 
 def _heed_interrupts() -> None:
