@@ -12,7 +12,6 @@ import typer
 from asr_service.cli.transcribe_files import Rendering
 from asr_service.cli.transcribe_plan import Ambiguous, Wanted, make_plan
 from asr_service.cli.transcribe_terms import STDIN, Fields, OutputFormat
-from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_language
 from asr_service.errors import InvalidParameter
 from asr_service.formats import SubtitleStyle
 
@@ -151,7 +150,11 @@ def _check(fields: Mapping[str, object]) -> None:
 
 
 def _check_language(language: str | None) -> None:
-    if language is None or language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
+    if language is None:
+        return
+    from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_language  # noqa: PLC0415 - slow
+
+    if language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
         return
     try:
         parse_language(language)

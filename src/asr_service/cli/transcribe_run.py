@@ -81,7 +81,7 @@ class _Run:
             raise
         except (AsrError, OSError) as error:
             self._deliver(job, None)
-            return Result(job.name, "failed", seconds=time.monotonic() - began, error=_words(error))
+            return Result(job.name, "failed", seconds=time.monotonic() - began, error=_words(error, job))
         return Result(
             job.name,
             "done",
@@ -108,8 +108,9 @@ class _Run:
             write_outputs(job, transcript, self._rendering)
 
 
-def _words(error: AsrError | OSError) -> str:
+def _words(error: AsrError | OSError, job: Job) -> str:
     if isinstance(error, AsrError):
         return error.message
     reason = (error.strerror or str(error)).lower()
-    return f"{error.filename}: {reason}" if error.filename else reason
+    about_another = error.filename is not None and str(error.filename) != job.name
+    return f"{error.filename}: {reason}" if about_another else reason
