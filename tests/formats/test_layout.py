@@ -15,6 +15,7 @@ from asr_service.formats.layout import Cue, lay_out
 from asr_service.formats.pieces import columns
 from asr_service.transcript import Segment, Timing, Transcript, Word
 
+SAME_EACH_TIME = settings(derandomize=True, database=None, deadline=None)
 PLAIN = SubtitleStyle()
 WORDS = [
     "the",
@@ -26,7 +27,7 @@ WORDS = [
     "l'été",
     "«",
     "?",
-    "9",
+    "9%",
     "o'clock,",
     "Donaudampfschifffahrt" * 3,
 ]
@@ -93,7 +94,7 @@ styles = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(SAME_EACH_TIME, max_examples=150)
 @given(transcripts(), styles)
 def test_whatever_was_said_is_laid_out_within_the_bounds(said, style):
     """All words in order, no line too long but a word that is, no cue over another, too long, or needlessly short."""
@@ -113,7 +114,7 @@ def test_whatever_was_said_is_laid_out_within_the_bounds(said, style):
         assert cue.end_ms - cue.start_ms >= min(style.min_cue_s * 1000, room_ms) - 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(SAME_EACH_TIME, max_examples=60)
 @given(transcripts(), styles)
 def test_other_parsers_read_what_is_written(said, style):
     """SubRip by pysubs2 and WebVTT by webvtt-py: every cue, its times and its text, tags for words or none."""

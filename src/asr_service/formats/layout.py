@@ -155,14 +155,14 @@ def _times(cues: Sequence[tuple[Piece, ...]], style: SubtitleStyle, until_s: flo
     for at, cue in enumerate(cues):
         start_ms = max(round(cue[0].start * 1000), earliest_ms)
         next_s = cues[at + 1][0].start if at + 1 < len(cues) else None
-        end_ms = max(round(_end(cue, style, next_s, until_s) * 1000), start_ms + 1)
+        end_ms = max(round(_end(cue, start_ms / 1000, style, next_s, until_s) * 1000), start_ms + 1)
         times.append((start_ms, end_ms))
         earliest_ms = end_ms
     return times
 
 
-def _end(cue: tuple[Piece, ...], style: SubtitleStyle, next_s: float | None, until_s: float) -> float:
-    start, spoken_until = cue[0].start, max(piece.end for piece in cue)
+def _end(cue: tuple[Piece, ...], start: float, style: SubtitleStyle, next_s: float | None, until_s: float) -> float:
+    spoken_until = max(piece.end for piece in cue)
     width = sum(piece.width + piece.spaced for piece in cue)
     wanted = max(spoken_until, start + style.min_cue_s, start + width / style.max_chars_per_second)
     if next_s is None:
