@@ -125,7 +125,8 @@ def _keep(results: Results, out: Path) -> None:
 def _plan(args: argparse.Namespace) -> Plan:
     plan = SMOKE if args.smoke else Plan()
     concurrencies = tuple(args.concurrencies or plan.concurrencies)
-    return replace(plan, rounds=args.rounds or plan.rounds, concurrencies=concurrencies)
+    n_probes = plan.n_probes * (args.rounds or 1)
+    return replace(plan, rounds=args.rounds or plan.rounds, concurrencies=concurrencies, n_probes=n_probes)
 
 
 def _about(args: argparse.Namespace, bench: Bench) -> dict[str, str]:

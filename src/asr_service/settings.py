@@ -78,9 +78,10 @@ class Settings(BaseSettings):
     """Windows encoded at once at most. By default 8 on CUDA and 1 on a CPU, where more are slower."""
     decode_batch: PositiveInt | None = None
     """Windows decoded at once at most. By default 16 on CUDA; on a CPU 4, fewer the longer they are: one of 30 s."""
-    encoder_context: Literal["short", "full"] = "short"
+    encoder_context: Literal["short", "full"] | None = None
     """`short` gives the encoder only the speech and a margin, and the whole 30 s window again where a rule is broken;
-    `full` always gives it 30 s."""
+    `full` always gives it 30 s. By default `short` on a CPU, whose work it halves, and `full` on CUDA, where only
+    windows of one length can share a call."""
     encoder_margin_s: Annotated[float, Field(ge=0, le=30)] = 6.0
     """Quiet after the speech that a short context has, so that the decoder sees where the speech ends. Less is faster;
     docs/performance.md has the error rates measured."""

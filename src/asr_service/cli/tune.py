@@ -91,9 +91,8 @@ def _tune(settings: Settings, device: Device, console: Console) -> tuple[Tuning,
         facts = model.facts
         console.print(f"{facts.name}, {facts.compute_type}, on {facts.device}, beam {settings.beam_size}: measuring")
         with console.status("") as status:
-            tuner = Tuner(
-                model, default, works_of(settings), settings.beam_size, lambda point: status.update(_told(point))
-            )
+            works = works_of(settings, device)
+            tuner = Tuner(model, default, works, settings.beam_size, lambda point: status.update(_told(point)))
             return tuner.tune(threads), facts
     except RuntimeError as error:
         raise StartupError(f"{device} cannot run the model: {error}; `asr-service doctor` looks into it") from error

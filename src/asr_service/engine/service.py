@@ -23,7 +23,7 @@ from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_langu
 from asr_service.engine.loading import keep_memory
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.scheduler import Scheduler
-from asr_service.engine.sizing import batch_limits, helper_threads
+from asr_service.engine.sizing import batch_limits, encoder_margin_s, helper_threads
 from asr_service.engine.transcriber import Limits, Transcriber
 from asr_service.engine.warmup import warm_up
 from asr_service.engine.windows import WindowDecoder
@@ -184,12 +184,13 @@ class SpeechService:
     def _engine(self, model: SpeechModel) -> Scheduler:
         """Everything that stands on the model."""
         facts, settings = model.facts, self.settings
+        on_gpu = facts.device.kind == "cuda"
         scheduler = Scheduler(
             lambda batch: run_batch(model, batch),
-            batch_limits(settings, on_gpu=facts.device.kind == "cuda"),
+            batch_limits(settings, on_gpu=on_gpu),
             n_threads=facts.threads,
             on_failure=lambda reason: self._fail(ENGINE_FAILURE, reason),
-            linger_s=0.0 if facts.device.kind == "cuda" else CPU_LINGER_S,
+            linger_s=0.0 if on_gpu else CPU_LINGER_S,
         )
         windows = WindowDecoder(
             scheduler,
@@ -197,7 +198,7 @@ class SpeechService:
             LogMel(facts.n_mels),
             self._helpers,
             multilingual=facts.multilingual,
-            margin_s=settings.encoder_margin_s if settings.encoder_context == "short" else None,
+            margin_s=encoder_margin_s(settings, on_gpu=on_gpu),
         )
         limits = Limits(
             block_length_s=settings.block_length_s,

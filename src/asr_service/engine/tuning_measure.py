@@ -21,7 +21,7 @@ from asr_service.engine.decoding import DecodingOptions, Vocabulary, generate_op
 from asr_service.engine.devices import Device
 from asr_service.engine.loading import model_threads
 from asr_service.engine.model import SpeechModel
-from asr_service.engine.sizing import batch_limits
+from asr_service.engine.sizing import batch_limits, encoder_margin_s
 from asr_service.engine.tuning import LONGEST_CALL_S, Measured, Point, Sizes, Work, choose, gain
 from asr_service.engine.windows import context_frames
 from asr_service.settings import Settings
@@ -68,9 +68,9 @@ def thread_counts(default: Sizes, device: Device) -> tuple[int, ...]:
     return tuple(sorted({*doubled, default.threads} | ({most} if device.kind == "cpu" else set())))
 
 
-def works_of(settings: Settings) -> tuple[Work, ...]:
+def works_of(settings: Settings, device: Device) -> tuple[Work, ...]:
     """Give a clip of 11 s in its context and a full window."""
-    margin_s = settings.encoder_margin_s if settings.encoder_context == "short" else None
+    margin_s = encoder_margin_s(settings, on_gpu=device.kind == "cuda")
     return (
         Work("clip of 11 s", context_frames(_CLIP_S, margin_s), round(_CLIP_S * _TOKENS_PER_SECOND)),
         Work("window of 30 s", FULL_CONTEXT, round(_WINDOW_S * _TOKENS_PER_SECOND)),
