@@ -1,8 +1,8 @@
 """One slot of the service in simulated time: its queue by the real `form_batch`, its model by a table of costs.
 
 What is the service's own: form_batch, the batch limits, admission, the measured speed. What is written again in
-simulated time, after engine/scheduler.py, transcriber.py and windows.py: threads, linger, blocks, the number of windows
-ahead, windows done again at full context. What is not there: word times, temperature fallback, slow clients.
+simulated time, after engine/scheduler.py, speech.py, transcriber.py and windows.py: threads, linger, blocks, the number
+of windows ahead, windows done again at full context. What is not there: word times, temperature fallback, slow clients.
 """
 
 import itertools
@@ -31,7 +31,7 @@ _CHUNK_S = 28.0
 _FIRST_BLOCK_S, _MOST_BLOCK_S = 60.0, 300.0
 _MARGIN_S, _FLOOR_S, _FULL_FRAMES = 6.0, 10.0, 3000
 STEP_FRAMES = 64
-"""Contexts are whole steps, as in engine/windows.py. Only windows of one context share a call."""
+"""Contexts are whole steps, as in engine/context.py. Only windows of one context share a call."""
 
 
 def present(_: Arrival, served_audio_s: float) -> float:
@@ -266,6 +266,6 @@ def _pieces(audio_s: float) -> Iterator[float]:
 
 
 def _context(audio_s: float, step_frames: int) -> int:
-    """Frames that the encoder is given, as engine/windows.py has it."""
+    """Frames that the encoder is given, as engine/context.py has it."""
     frames = max(audio_s + _MARGIN_S, _FLOOR_S) * 100
     return min(math.ceil(frames / step_frames) * step_frames, _FULL_FRAMES)

@@ -28,10 +28,11 @@ def job(payload: Any = None, *, owner: int = 0, deadline_in_s: float = 60.0) -> 
 def running(
     run: Callable[[Batch], Sequence[Any]],
     *,
+    n_threads: int = 1,
     on_failure: Callable[[str], None] = lambda _: None,
     linger_s: float = 0.0,
 ) -> Iterator[Scheduler]:
-    scheduler = Scheduler(run, LIMITS, n_threads=1, on_failure=on_failure, linger_s=linger_s)
+    scheduler = Scheduler(run, LIMITS, n_threads=n_threads, on_failure=on_failure, linger_s=linger_s)
     scheduler.start()
     try:
         yield scheduler
@@ -267,12 +268,37 @@ def test_a_thread_that_has_encoded_waits_for_what_to_decode():
     assert done == ["long", "clip, encoded", "clip, decoded", "long"]
 
 
-def test_a_call_that_outlives_its_deadline_shows():
-    """What the watchdog looks at: how far the latest running call is past its jobs' deadlines."""
+def test_a_call_is_as_old_as_its_own_start():
+    """What the watchdog looks at: however long a job had waited, its call has only begun, and may be slow."""
     gate = Gate()
     with running(gate) as scheduler:
-        assert scheduler.overdue_s(time.monotonic()) == float("-inf")
-        scheduler.submit(job(deadline_in_s=1.0))
+        assert scheduler.longest_call_s(time.monotonic()) == 0
+        waited = job(deadline_in_s=1.0)
+        waited.enqueued_at -= 299
+        scheduler.submit(waited)
         assert gate.entered.wait(5)
-        assert scheduler.overdue_s(time.monotonic() + 11) == pytest.approx(10, abs=1)
+        assert scheduler.longest_call_s(time.monotonic() + 11) == pytest.approx(11, abs=1)
         gate.open.set()
+
+
+@pytest.mark.parametrize("error", ["CUDA failed with error device lost", "CUDA failed with error out of memory"])
+def test_calls_that_fail_side_by_side_are_told_of_as_one(error: str):
+    """A device lost under two calls ends the engine once; memory short for two batches of four leaves twos."""
+    together, told = threading.Barrier(2), list[str]()
+
+    def run(batch: Batch) -> list[Any]:
+        if len(batch.jobs) == 4:
+            together.wait(5)
+            raise RuntimeError(error)
+        return [None] * len(batch.jobs)
+
+    with running(run, n_threads=2, on_failure=told.append) as scheduler:
+        with scheduler._changed:  # so that four of each key go together
+            jobs = [replace(job(), key=key, future=Future()) for key in "ab" for _ in range(4)]
+            futures = [scheduler.submit(each) for each in jobs]
+        errors = {type(future.exception(5)) for future in futures}
+        scheduler.stop()
+        scheduler.join(5)
+        assert scheduler.limit(Stage.GENERATE) == (2 if "memory" in error else 4)
+    assert errors == ({type(None)} if "memory" in error else {EngineStopped})
+    assert len(told) == ("lost" in error)

@@ -128,7 +128,7 @@ async def test_a_slow_download_is_no_hanging_load(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_call_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch, tmp_path):
-    """The watchdog, once the call has outlived its deadline by the grace."""
+    """The watchdog, once the call has lasted longer than a request may, and the grace."""
     monkeypatch.setattr(service_module, "_LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(service_module, "_GRACE_S", 0.1)
     die, never, served_once = Undertaker(), threading.Event(), threading.Event()

@@ -7,40 +7,25 @@ gone is dropped before it costs anything.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from asr_service import metrics
 from asr_service.engine.batch import Batch, BatchLimit, Job, Stage, form_batch, handicap_s
+from asr_service.engine.execution import BatchRunner, Run, fail
 from asr_service.engine.speed import Speed
-from asr_service.errors import AsrError, DeadlineExceeded, EngineStopped, InferenceFailed, Overloaded
+from asr_service.errors import DeadlineExceeded, EngineStopped
 
 log = structlog.get_logger(__name__)
-
-Run = Callable[[Batch], Sequence[Any]]
-"""Calls the model for a batch; one result a job, in order."""
-
-_ATTEMPTS_ALONE = 2
-"""Tries of a job by itself after its batch failed: three in all."""
 
 _SHARE_DONE = {Stage.ENCODE: 0.5, Stage.GENERATE: 0.5, Stage.ALIGN: 0.0}
 """Of a window's work, for the speed. Counted at its end alone, files that begin together would seem to stand still
 while their first windows are encoded, and newcomers would be refused for a wait that is none.
 """
-
-
-class DeviceLostError(Exception):
-    """The device is gone for this process."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunningCall:
-    started_at: float
-    deadline: float
 
 
 class Scheduler:
@@ -60,15 +45,17 @@ class Scheduler:
         `linger_s` is how long a thread that has encoded waits for the same request to come back with what to decode,
         before it takes another's job: worth its milliseconds where calls last long.
         """
-        self._run = run
+        self._runner = BatchRunner(run, self._shrink)
         self._limits = dict(limits)
         self._on_failure = on_failure
         self._linger_s = linger_s
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
-        self._running: dict[Batch, RunningCall] = {}
+        self._running: dict[Batch, float] = {}
+        """When each call of the model began."""
         self._served_audio_s: dict[int, float] = {}
         self._stopped: str | None = None
+        self._failed = False
         self.speed = Speed()
         self._threads = [
             threading.Thread(target=self._serve, name=f"model-{number}", daemon=True) for number in range(n_threads)
@@ -85,7 +72,7 @@ class Scheduler:
             abandoned, self._waiting = self._waiting, []
             self._changed.notify_all()
         for job in abandoned:
-            _fail(job, EngineStopped(self._stopped))
+            fail(job, EngineStopped(self._stopped))
 
     def join(self, timeout_s: float) -> None:
         """Wait for the running calls."""
@@ -127,14 +114,14 @@ class Scheduler:
         with self._changed:
             return max((now - job.enqueued_at for job in self._waiting), default=0.0)
 
+    def longest_call_s(self, now: float) -> float:
+        """How long the oldest of the running calls has run; 0 where none does."""
+        with self._changed:
+            return max((now - began for began in self._running.values()), default=0.0)
+
     @property
     def busy(self) -> bool:
         return bool(self._waiting or self._running)
-
-    def overdue_s(self, now: float) -> float:
-        """How far the running call that is latest has outlived its jobs' deadlines; negative where none has."""
-        with self._changed:
-            return max((now - call.deadline for call in self._running.values()), default=float("-inf"))
 
     def limit(self, stage: Stage) -> int:
         """The most windows in one call of a stage; it shrinks where memory runs out."""
@@ -143,18 +130,21 @@ class Scheduler:
     # -- the engine threads
 
     def _serve(self) -> None:
+        awaited: set[int] = set()
         try:
-            batch = None
-            while batch := self._next_batch(batch):
-                self._execute(batch)
+            while batch := self._next_batch(awaited):
+                self._runner.execute(batch)
                 self._finish(batch)
+                awaited = {job.owner for job in batch.jobs} if batch.stage is Stage.ENCODE else set()
+                del batch  # an idle thread keeps no window in memory
         except BaseException as error:  # noqa: BLE001 - whatever ends a model thread, nobody may wait for it
             self._die(error)
 
-    def _next_batch(self, done: Batch | None) -> Batch | None:
+    def _next_batch(self, awaited: set[int]) -> Batch | None:
+        """The next call's jobs, those of the requests `awaited` among them if they are there soon; None at the end."""
         with self._changed:
-            if done and done.stage is Stage.ENCODE and self._linger_s:
-                self._await_return({job.owner for job in done.jobs})
+            if awaited and self._linger_s:
+                self._changed.wait_for(lambda: self._stopped or self._any_of(awaited), self._linger_s)
             while not self._stopped:
                 now = time.monotonic()
                 self._drop_lost(now)
@@ -165,16 +155,14 @@ class Scheduler:
                 self._changed.wait()
             return None
 
-    def _await_return(self, owners: set[int]) -> None:
-        self._changed.wait_for(
-            lambda: self._stopped or any(job.owner in owners for job in self._waiting), self._linger_s
-        )
+    def _any_of(self, owners: set[int]) -> bool:
+        return any(job.owner in owners for job in self._waiting)
 
     def _drop_lost(self, now: float) -> None:
         kept = []
         for job in self._waiting:
             if job.deadline <= now:
-                _fail(job, DeadlineExceeded("the deadline passed while the recording waited for the model"))
+                fail(job, DeadlineExceeded("the deadline passed while the recording waited for the model"))
             elif not job.future.cancelled():
                 kept.append(job)
         self._waiting = kept
@@ -188,61 +176,21 @@ class Scheduler:
                 self._served_audio_s[job.owner] = self._served_audio_s.get(job.owner, 0.0) + job.audio_s
             metrics.STAGE_DURATION.labels("queue").observe(now - job.enqueued_at)
         metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.jobs))
-        self._running[batch] = RunningCall(now, max(job.deadline for job in batch.jobs))
+        self._running[batch] = now
         self.speed.begin(now)
 
     def _finish(self, batch: Batch) -> None:
         now = time.monotonic()
         with self._changed:
-            call = self._running.pop(batch)
+            began = self._running.pop(batch, now)  # not there any more where another thread has died meanwhile
             self.speed.end(now, _SHARE_DONE[batch.stage] * sum(job.audio_s for job in batch.jobs))
         for _ in batch.jobs:  # each window's, so that a request's stages add up to it
-            metrics.STAGE_DURATION.labels(batch.stage).observe(now - call.started_at)
-
-    def _execute(self, batch: Batch) -> None:
-        """Run a batch; where it fails, halves for want of memory, else job by job."""
-        try:
-            results = self._run(batch)
-        except Exception as error:  # noqa: BLE001 - one bad window must not fail its neighbours, whatever it raises
-            self._recover(batch, error)
-            return
-        for job, result in zip(batch.jobs, results, strict=True):
-            _resolve(job, result)
-
-    def _recover(self, batch: Batch, error: Exception) -> None:
-        if _is_out_of_memory(error) and len(batch.jobs) > 1:
-            self._shrink(batch)
-            half = len(batch.jobs) // 2
-            self._execute(Batch(batch.stage, batch.jobs[:half]))
-            self._execute(Batch(batch.stage, batch.jobs[half:]))
-            return
-        _end_if_device_lost(error, batch)
-        log.warning(
-            "a batch failed; its windows are tried one by one", stage=batch.stage, n=len(batch.jobs), error=repr(error)
-        )
-        for job in batch.jobs:
-            self._execute_alone(job, batch.stage)
-
-    def _execute_alone(self, job: Job, stage: Stage) -> None:
-        error: Exception | None = None
-        for _ in range(_ATTEMPTS_ALONE):
-            if job.future.cancelled():
-                return
-            alone = Batch(stage, (job,))
-            try:
-                _resolve(job, self._run(alone)[0])
-            except Exception as failure:  # noqa: BLE001 - the same
-                _end_if_device_lost(failure, alone)
-                error = failure
-            else:
-                return
-        log.error("a window failed by itself", stage=stage, error=repr(error))
-        _fail(job, _as_failure(error))
+            metrics.STAGE_DURATION.labels(batch.stage).observe(now - began)
 
     def _shrink(self, batch: Batch) -> None:
         with self._changed:
             limit = self._limits[batch.stage]
-            fewer = max(1, min(limit.n_windows, len(batch.jobs)) // 2)
+            fewer = min(limit.n_windows, len(batch.jobs) // 2)
             self._limits[batch.stage] = replace(limit, n_windows=fewer)
         log.warning("out of memory: smaller batches from here on", stage=batch.stage, limit=fewer)
 
@@ -250,48 +198,11 @@ class Scheduler:
         reason = f"the engine stopped: {error!r}"
         log.critical("a model thread ended", error=repr(error), exc_info=error)
         with self._changed:
+            first, self._failed = not self._failed, True
             lost = [job for batch in self._running for job in batch.jobs]
             self._running.clear()
         for job in lost:
-            _fail(job, EngineStopped(reason))
+            fail(job, EngineStopped(reason))
         self.stop(reason)
-        self._on_failure(reason)
-
-
-def _resolve(job: Job, result: Any) -> None:
-    job.ended_at = time.monotonic()
-    if isinstance(result, AsrError):
-        _fail(job, result)
-    elif not job.future.done() and job.future.set_running_or_notify_cancel():
-        job.future.set_result(result)
-
-
-def _fail(job: Job, error: AsrError) -> None:
-    job.ended_at = time.monotonic()
-    if not job.future.done() and job.future.set_running_or_notify_cancel():
-        job.future.set_exception(error)
-
-
-def _as_failure(error: Exception | None) -> AsrError:
-    if isinstance(error, AsrError):
-        return error
-    if error is not None and _is_out_of_memory(error):
-        return Overloaded("the GPU has no memory left for this window; try again later", retry_after_s=30)
-    return InferenceFailed("the model failed on this recording three times; the service's log has the reason")
-
-
-def _end_if_device_lost(error: Exception, batch: Batch) -> None:
-    if _is_device_lost(error):
-        for job in batch.jobs:
-            _fail(job, EngineStopped("the GPU was lost"))
-        raise DeviceLostError(str(error)) from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "alloc_failed" in text
-
-
-def _is_device_lost(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and not _is_out_of_memory(error) and ("cuda" in text or "cublas" in text)
+        if first:
+            self._on_failure(reason)

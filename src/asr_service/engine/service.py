@@ -24,6 +24,7 @@ from asr_service.engine.loading import keep_memory
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.sizing import batch_limits, encoder_margin_s, helper_threads
+from asr_service.engine.speech import BlockLimits
 from asr_service.engine.transcriber import Limits, Transcriber
 from asr_service.engine.warmup import warm_up
 from asr_service.engine.windows import WindowDecoder
@@ -41,7 +42,7 @@ ENGINE_FAILURE = 70
 """EX_SOFTWARE of sysexits.h."""
 
 _GRACE_S = 30.0
-"""A call of the model that outlives its deadline by so much will not come back."""
+"""A call of the model that has run for so much longer than a whole request may take will not come back."""
 _LOOK_EVERY_S = 2.0
 CPU_LINGER_S = 0.005
 
@@ -193,7 +194,6 @@ class SpeechService:
             linger_s=0.0 if on_gpu else CPU_LINGER_S,
         )
         windows = WindowDecoder(
-            scheduler,
             Vocabulary(model.tokenizer, multilingual=facts.multilingual),
             LogMel(facts.n_mels),
             self._helpers,
@@ -201,8 +201,7 @@ class SpeechService:
             margin_s=encoder_margin_s(settings, on_gpu=on_gpu),
         )
         limits = Limits(
-            block_length_s=settings.block_length_s,
-            chunk_length_s=settings.chunk_length_s,
+            blocks=BlockLimits(settings.block_length_s, settings.chunk_length_s),
             windows_ahead=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
             request_timeout_s=settings.request_timeout_s,
         )
@@ -236,10 +235,14 @@ class SpeechService:
             now = time.monotonic()
             if self.state is State.LOADING and now - self._loading_since > self.settings.model_load_timeout_s:
                 self._fail(ENGINE_FAILURE, f"the model did not load within {self.settings.model_load_timeout_s:.0f} s")
-            if self._scheduler and self._scheduler.overdue_s(now) > _GRACE_S:
-                self._fail(ENGINE_FAILURE, "a call of the model outlived its deadline and will not come back")
+            if self.state is not State.LOADING and self._scheduler and self._hangs(self._scheduler, now):
+                self._fail(ENGINE_FAILURE, "a call of the model has outlived every request and will not come back")
             self._gauges.show(self._scheduler, now)
             self._closed.wait(_LOOK_EVERY_S)
+
+    def _hangs(self, scheduler: Scheduler, now: float) -> bool:
+        """By the call's own time: one that began when its requests had all but ended is slow at most."""
+        return scheduler.longest_call_s(now) > self.settings.request_timeout_s + _GRACE_S
 
 
 def check_language(language: str | None) -> None:

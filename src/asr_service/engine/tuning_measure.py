@@ -17,13 +17,13 @@ import numpy as np
 from asr_service.audio.features import FULL_CONTEXT, LogMel
 from asr_service.audio.vad import SAMPLE_RATE
 from asr_service.engine.batch import BatchLimit, Stage
+from asr_service.engine.context import context_frames
 from asr_service.engine.decoding import DecodingOptions, Vocabulary, generate_options
 from asr_service.engine.devices import Device
 from asr_service.engine.loading import model_threads
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.sizing import batch_limits, encoder_margin_s
 from asr_service.engine.tuning import LONGEST_CALL_S, Measured, Point, Sizes, Work, choose, gain
-from asr_service.engine.windows import context_frames
 from asr_service.settings import Settings
 
 _CLIP_S = 11.0

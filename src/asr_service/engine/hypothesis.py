@@ -1,0 +1,64 @@
+"""What the model made of a window in one try, and what Whisper's rules say of it. Pure functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from asr_service.engine.decoding import Verdict, Vocabulary, compression_ratio, judge
+from asr_service.engine.model import Generation
+from asr_service.engine.segments import TimedTokens, WindowTokens, split_at_timestamps, unfinished
+
+_SHORTEST_REST_S = 1.0
+"""Less than this, before or after the place where the model broke off, is not worth a window of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    generation: Generation
+    temperature: float
+    compression_ratio: float
+    verdict: Verdict
+    window: WindowTokens
+    speech_s: float
+    """Of the window, its padding left out."""
+
+    @property
+    def is_late(self) -> bool:
+        """The model wrote on after the speech had ended."""
+        return any(segment.start >= self.speech_s for segment in self.window.segments)
+
+    @property
+    def is_doubtful(self) -> bool:
+        return self.is_late or self.verdict.needs_fallback
+
+    @property
+    def broke_off(self) -> bool:
+        """The model left a rest that is worth a window of its own."""
+        return _SHORTEST_REST_S <= self.window.consumed_s < self.speech_s - _SHORTEST_REST_S
+
+
+def judged(generation: Generation, temperature: float, vocabulary: Vocabulary, speech_s: float) -> Hypothesis:
+    """Cut a generation into segments and judge it."""
+    ratio = compression_ratio(vocabulary.text(generation.tokens))
+    window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
+    return Hypothesis(generation, temperature, ratio, judge(generation, ratio), window, speech_s)
+
+
+def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
+    """The last if the rules are content with it, else the likeliest of those that do not repeat themselves."""
+    if not tried[-1].verdict.needs_fallback:
+        return tried[-1]
+    varied = [each for each in tried if each.verdict is not Verdict.REPETITIVE]
+    return max(varied or tried, key=lambda each: each.generation.avg_logprob)
+
+
+def spoken_parts(best: Hypothesis, vocabulary: Vocabulary) -> list[TimedTokens]:
+    """The segments that hold text and begin within the speech, the unfinished one too if it ends the window."""
+    speech_s, window = best.speech_s, best.window
+    parts = [segment for segment in window.segments if segment.start < speech_s]
+    if window.consumed_s < speech_s and not best.broke_off:
+        parts.append(unfinished(best.generation.tokens, vocabulary.timestamp_begin, window, speech_s))
+    return [
+        replace(part, end=min(part.end, speech_s))
+        for part in parts
+        if part.end > part.start and vocabulary.text(part.tokens).strip()
+    ]
