@@ -27,11 +27,14 @@ def test_what_was_begun_and_not_ended_is_left_for_later():
 
 
 def test_text_without_inner_timestamps_is_one_segment():
-    """Its end is the last timestamp, or the window's end where there is none."""
+    """Its end is the last timestamp, or the window's end where there is none after the text: the model may end without
+    one, and that text has been said too.
+    """
     assert split_at_timestamps([at(1), 1, 2, at(3)], BEGIN, 10.0).segments == (
         TimedTokens(1.0, 3.0, (at(1), 1, 2, at(3))),
     )
     assert split_at_timestamps([1, 2], BEGIN, 10.0).segments == (TimedTokens(0.0, 10.0, (1, 2)),)
+    assert split_at_timestamps([at(0.4), 1, 2], BEGIN, 10.0).segments == (TimedTokens(0.4, 10.0, (at(0.4), 1, 2)),)
 
 
 def test_no_tokens_at_all():

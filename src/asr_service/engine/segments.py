@@ -52,7 +52,8 @@ def _timed(tokens: tuple[int, ...], timestamp_begin: int) -> TimedTokens:
 
 
 def _undivided(tokens: Sequence[int], timestamp_begin: int, duration_s: float) -> TimedTokens:
-    times = [token - timestamp_begin for token in tokens if token >= timestamp_begin]
-    end = times[-1] * TIME_PRECISION_S if times and times[-1] > 0 else duration_s
-    start = times[0] * TIME_PRECISION_S if times and tokens[0] >= timestamp_begin else 0.0
+    """One segment; the window's end stands in for the one that the model did not write."""
+    first, last = (tokens[at] - timestamp_begin if tokens else -1 for at in (0, -1))  # negative where it is text
+    start = max(first, 0) * TIME_PRECISION_S
+    end = last * TIME_PRECISION_S if last > max(first, 0) else duration_s
     return TimedTokens(min(start, end), end, tuple(tokens))
