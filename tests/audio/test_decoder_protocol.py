@@ -4,7 +4,7 @@ import pytest
 
 from asr_service.audio import decoder_protocol as protocol
 from asr_service.audio.decoder_protocol import DecodeLimits, Outcome
-from asr_service.audio.ingest import _parse_outcome
+from asr_service.audio.ingest_audio import _parse_outcome
 from asr_service.audio.ingest_child import ChildLost
 
 
@@ -41,6 +41,8 @@ def test_a_frame_longer_than_ours_is_refused():
         (b"O", b'{"verdict": "owned", "message": "", "warnings": [], "lost_s": 0}'),
         (b"O", b'{"verdict": ["decoded"], "message": "", "warnings": [], "lost_s": 0}'),
         (b"O", b'{"verdict": "decoded", "message": "", "warnings": 1, "lost_s": 0}'),
+        (b"O", b'{"verdict": "decoded", "message": "", "warnings": [], "lost_s": 1' + b"0" * 400 + b"}"),
+        (b"O", b"[" * 60_000),
         (b"X", Outcome("decoded").to_bytes()),
         (b"O", b"\xff\xfe"),
     ],

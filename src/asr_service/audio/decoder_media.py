@@ -1,12 +1,7 @@
-"""One file's audio through FFmpeg: what may be opened, and what comes out of it. Runs in the decoder child.
-
-FFmpeg opens whatever it is asked to by what it reads: a playlist's entries, an SDP's address, a concat script's files.
-So it gets one file object without a name, a list of containers that hold their own data, no protocol at all, and an
-opener that refuses. See https://ffmpeg.org/ffmpeg-formats.html (format_whitelist, protocol_whitelist).
-"""
+"""One file's audio through FFmpeg: what comes out of it, and what of it was lost. Runs in the decoder child."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NoReturn
+from typing import Final
 
 import av
 import av.logging
@@ -14,59 +9,21 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard
 
 from asr_service.audio import decoder_sniff
 from asr_service.audio.decoder_loss import LossMeter
-from asr_service.audio.decoder_protocol import (
-    BYTES_PER_SAMPLE,
-    MAX_PAYLOAD_BYTES,
-    SAMPLE_RATE,
-    DecodeLimits,
-    Outcome,
-    Verdict,
-)
+from asr_service.audio.decoder_open import Refused, first_audio, kind_of, open_container
+from asr_service.audio.decoder_protocol import BYTES_PER_SAMPLE, MAX_PAYLOAD_BYTES, SAMPLE_RATE, DecodeLimits, Outcome
 from asr_service.audio.decoder_resample import Resampler
 
-CONTAINERS: Final = frozenset({
-    "aac", "aiff", "amr", "asf", "au", "avi", "caf", "flac", "gsm", "matroska", "webm", "mov", "mp4", "m4a", "3gp",
-    "3g2", "mj2", "mp3", "nistsphere", "ogg", "w64", "wav",
-})  # fmt: skip
-CODECS: Final = frozenset({
-    "aac", "aac_latm", "ac3", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "adpcm_yamaha", "alac", "amrnb", "amrwb",
-    "eac3", "flac", "g722", "g726", "g726le", "gsm", "gsm_ms", "libopus", "libspeex", "mp1", "mp1float", "mp2",
-    "mp2float", "mp3", "mp3float", "opus", "speex", "truespeech", "vorbis", "wmalossless", "wmapro", "wmav1", "wmav2",
-    "wmavoice",
-    "pcm_alaw", "pcm_mulaw", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le", "pcm_u16be", "pcm_u16le", "pcm_s24be",
-    "pcm_s24le", "pcm_u24be", "pcm_u24le", "pcm_s32be", "pcm_s32le", "pcm_u32be", "pcm_u32le", "pcm_s64be",
-    "pcm_s64le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le",
-})  # fmt: skip
-_OPTIONS: Final = {
-    "format_whitelist": ",".join(sorted(CONTAINERS)),
-    "codec_whitelist": ",".join(sorted(CODECS)),
-    "protocol_whitelist": "none",
-}
 _BARE_STREAMS: Final = frozenset({"aac", "amr", "gsm", "mp3"})  # their timestamps are counted, not stored
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
 _GUESSED_LENGTH: Final = "Estimating duration from bitrate"  # libavformat/demux.c
-_NOT_ALLOWED: Final = "Format not on whitelist"
 _MAX_FRUITLESS_READS: Final = 256
-_BUFFER_BYTES: Final = 64 * 1024
-
-_TAKEN: Final = "send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, MP4, AIFF, AMR or WMA"
 
 _Log = tuple[int, str, str]
 Emit = Callable[[bytes], object]
 Announce = Callable[[float], object]
-
-
-class Refused(Exception):
-    """The file ends here."""
-
-    def __init__(self, verdict: Verdict, message: str) -> None:
-        super().__init__(message)
-        self.verdict = verdict
-        self.message = message
 
 
 def decode(source: decoder_sniff.Source, limits: DecodeLimits, emit: Emit, announce: Announce) -> Outcome:
@@ -96,8 +53,9 @@ class _Decoding:
         self._cut = False
 
     def run(self, announce: Announce) -> Outcome:
-        container = self._open()
-        stream = _first_audio(container)
+        av.logging.set_level(av.logging.WARNING)  # what the demuxer guesses and stumbles over is told there
+        container = open_container(self._source)
+        stream = first_audio(container)
         self._tick_s = float(stream.time_base or 0)
         announced_s = self._announced_s(container, stream)
         self._refuse_if_long(announced_s or 0.0)
@@ -112,43 +70,10 @@ class _Decoding:
             cut, announced_s = True, None  # FFmpeg took the length from the last whole page
         warnings = loss.report(announced_s, self._size - self._first_pos, cut=cut)
         if not self._n_samples and (loss.any_failed or loss.lost_s):
-            raise Refused("undecodable", f"it is {_kind(container)}, but nothing of it could be decoded; it is damaged")
-        return Outcome("decoded", warnings=warnings, lost_s=loss.lost_s)
-
-    def _open(self) -> InputContainer:
-        if not self._size:
-            raise Refused("unsupported", f"the file is empty (zero bytes); {_TAKEN}")
-        self._source.seek(0)
-        av.logging.set_level(av.logging.WARNING)
-        try:
-            return av.open(
-                self._source,
-                mode="r",
-                metadata_errors="ignore",
-                container_options=_OPTIONS,
-                buffer_size=_BUFFER_BYTES,
-                io_open=_refuse_to_open,
+            raise Refused(
+                "undecodable", f"it is {kind_of(container)}, but nothing of it could be decoded; it is damaged"
             )
-        except MemoryError:
-            raise
-        except av.error.FFmpegError as error:
-            raise self._refusal(error) from None
-
-    def _refusal(self, error: av.error.FFmpegError) -> Refused:
-        """Name what the file seems to be: by its signature, or by what FFmpeg took it for."""
-        self._source.seek(0)
-        head = self._source.read(decoder_sniff.HEAD_BYTES)
-        log: Any = error.log
-        _, demuxer, text = log or (0, "", "")
-        if demuxer and text.startswith(_NOT_ALLOWED):
-            seen = f"{decoder_sniff.describe(head)} (recognised as {demuxer})"
-            return Refused("unsupported", f"not a kind of file that is taken: it looks like {seen}; {_TAKEN}")
-        container = decoder_sniff.audio_by_its_looks(head)
-        if container is None:
-            seen = decoder_sniff.describe(head)
-            return Refused("unsupported", f"no audio was recognised: it looks like {seen}; {_TAKEN}")
-        why = f" ({text.strip()})" if demuxer and set(demuxer.split(",")) <= CONTAINERS else ""
-        return Refused("undecodable", f"it begins like {container} and cannot be read{why}; it is damaged or cut short")
+        return Outcome("decoded", warnings=warnings, lost_s=loss.lost_s)
 
     def _announced_s(self, container: InputContainer, stream: AudioStream) -> float | None:
         """The length by the header. None where FFmpeg guessed it, or where it may be that of the pictures."""
@@ -241,28 +166,3 @@ def _announce(announced_s: float | None, container: InputContainer, announce: An
     seconds = announced_s if announced_s is not None else (container.duration or 0) / av.time_base
     if seconds > 0:
         announce(seconds)
-
-
-def _first_audio(container: InputContainer) -> AudioStream:
-    if not container.streams.audio:
-        others = sorted({stream.type for stream in container.streams})
-        seen = f"only {' and '.join(others)}" if others else "nothing"
-        raise Refused("unsupported", f"there is no audio in the file: {_kind(container)} with {seen}")
-    stream = container.streams.audio[0]
-    codec = stream.codec_context.name if stream.codec_context is not None else "an unknown codec"
-    if codec not in CODECS:
-        raise Refused("unsupported", f"audio coded as {codec} is not taken; {_TAKEN}")
-    for other in container.streams:
-        if other is not stream:
-            other.discard = Discard.all
-    stream.codec_context.thread_count = 1
-    return stream
-
-
-def _kind(container: InputContainer) -> str:
-    """The container's name as people write it: `MPEG-1 Audio`, `QuickTime / MOV`."""
-    return str(container.format.long_name)
-
-
-def _refuse_to_open(url: str, *_: Any) -> NoReturn:
-    raise PermissionError(url)

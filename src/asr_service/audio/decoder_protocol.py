@@ -92,7 +92,9 @@ class Outcome:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> "Outcome":
-        """Raises ValueError, TypeError or KeyError: a child that was taken over may send anything."""
+        """Raises ValueError, TypeError, KeyError, OverflowError or RecursionError: a child that was taken over may send
+        anything.
+        """
         fields = json.loads(payload)
         warnings = tuple(str(line) for line in fields["warnings"])
         return cls(fields["verdict"], str(fields["message"]), warnings, float(fields["lost_s"]))
