@@ -1,6 +1,7 @@
 """A slot's engine from its start to its end."""
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -66,6 +67,23 @@ async def test_ready_comes_after_the_warm_up():
         gate.set()
         await until(lambda: service.ready)
         assert [call.stage for call in model.calls] == ["encode", "detect", "generate", "align"]
+
+
+async def test_decoders_that_do_not_start_end_the_worker_with_the_reason():
+    """Here for want of memory: nobody could be served, and the log says where to look."""
+    die, over = Undertaker(), threading.Event()
+
+    def load(*_: object) -> FakeModel:
+        over.wait(10)
+        raise RuntimeError("nobody waits for a model any more")
+
+    service = SpeechService(load_settings({}, decoder_memory_bytes=1_000_000), SLOT, load, die)
+    with pytest.raises(Died):
+        await service.start()
+    await service.close()
+    over.set()
+    assert len(die.deaths) == 1
+    assert re.match("the audio decoder cannot be started: .*`asr-service doctor`", die.deaths[0][1])
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -99,8 +99,15 @@ class SpeechService:
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True).start()
 
     async def start(self) -> None:
-        """Do what needs the event loop, and begin to load if that has not begun; returns at once."""
-        await self._decoders.start()
+        """Do what needs the event loop, and begin to load if that has not begun.
+
+        Without decoders this worker is of no use, and ends by `die`, which is to say why.
+        """
+        try:
+            await self._decoders.start()
+        except StartupError as error:
+            self._fail(error.exit_code, f"{error.message}; `asr-service doctor` names the cure")
+            raise
         if not self._begun:
             self.begin_to_load()
 
