@@ -5,7 +5,7 @@ from asr_service.serving.slots import SlotTable
 
 
 def table_of(n_slots: int) -> SlotTable:
-    return SlotTable(tuple(Slot(index, Device("cpu")) for index in range(n_slots)), first_s=1, most_s=60)
+    return SlotTable(tuple(Slot(index, Device("cpu")) for index in range(n_slots)), first_s=1, most_s=60, steady_s=60)
 
 
 def fail(table: SlotTable, index: int, *, now_s: float = 0, exit_code: int = 1, was_ready: bool = False) -> float:
@@ -19,6 +19,16 @@ def test_a_slot_that_never_becomes_ready_waits_twice_as_long_each_time():
     assert [fail(table, 0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
     assert fail(table, 0, was_ready=True) == 0
     assert fail(table, 0) == 1
+
+
+def test_a_slot_that_becomes_ready_only_to_fail_waits_too():
+    """From the second time on; not one that was ended from outside, nor one that has served for a while."""
+    table = table_of(1)
+    assert [fail(table, 0, exit_code=70, was_ready=True) for _ in range(4)] == [0, 1, 2, 4]
+    assert [fail(table, 0, exit_code=code, was_ready=True) for code in (-9, -11, -11)] == [0, 0, 1]
+    table.take(0, 100)
+    assert table.release(0, 160, exit_code=70, was_ready=True) == 0
+    assert [fail(table, 0, exit_code=code, was_ready=True) for code in (70, 70, 0, 70)] == [0, 1, 0, 0]
 
 
 def test_the_lowest_free_slot_whose_wait_is_over_is_next():

@@ -44,7 +44,12 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         self._is_stopping = False
         self._clock = time.monotonic
         tuning, timeouts = self.plan.tuning, self.plan.timeouts
-        self._table = SlotTable(self.plan.slots, first_s=tuning.backoff_first_s, most_s=tuning.backoff_most_s)
+        self._table = SlotTable(
+            self.plan.slots,
+            first_s=tuning.backoff_first_s,
+            most_s=tuning.backoff_most_s,
+            steady_s=tuning.steady_s,
+        )
         self._reload = RollingReload(
             self._table,
             self.plan.board,

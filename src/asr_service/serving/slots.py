@@ -1,5 +1,6 @@
 """Which worker has which slot, and when a free slot may be tried again. Pure: the clock comes in."""
 
+import signal
 from dataclasses import dataclass
 
 from asr_service.engine.devices import Slot
@@ -10,6 +11,9 @@ STARTUP_FAILURES: dict[int, type[StartupError]] = {
 }
 """Exit codes that more tries will hardly cure."""
 
+_FROM_OUTSIDE = (0, -signal.SIGKILL)
+"""Ends that say nothing of the worker: it was asked to end, or somebody or the kernel ended it."""
+
 
 @dataclass(slots=True)
 class _Seat:
@@ -18,20 +22,26 @@ class _Seat:
     taken: bool = False
     taken_at_s: float = 0
     n_starts: int = 0
-    n_failures: int = 0
+    n_never_ready: int = 0
+    """Workers in a row that ended before they were ready."""
+    n_short_lived: int = 0
+    """Workers in a row that were ready and failed soon after."""
     free_from_s: float = 0
     last_exit: int | None = None
 
 
 class SlotTable:
-    """The master's book of its slots. A worker that never became ready makes its slot wait, twice as long each time;
-    one that was ready is replaced at once.
+    """The master's book of its slots. A worker that never became ready makes its slot wait, twice as long each time.
+
+    One that was ready is replaced at once. But where one after the other fails within `steady_s` of its start, the slot
+    waits too: a GPU that loads the model and fails at work would draw the requests of all, having always the fewest.
     """
 
-    def __init__(self, slots: tuple[Slot, ...], *, first_s: float, most_s: float) -> None:
+    def __init__(self, slots: tuple[Slot, ...], *, first_s: float, most_s: float, steady_s: float) -> None:
         self._seats = [_Seat(slot) for slot in slots]
         self._first_s = first_s
         self._most_s = most_s
+        self._steady_s = steady_s
         self._ever_ready = False
 
     @property
@@ -58,8 +68,14 @@ class SlotTable:
         seat = self._seats[index]
         seat.taken, seat.pid, seat.last_exit = False, None, exit_code
         self._ever_ready |= was_ready
-        seat.n_failures = 0 if was_ready else seat.n_failures + 1
-        wait_s = 0.0 if was_ready else min(self._first_s * 2 ** (seat.n_failures - 1), self._most_s)
+        if not was_ready:
+            seat.n_never_ready += 1
+            wait_s = self._wait_s(seat.n_never_ready)
+        else:
+            failed_soon = exit_code not in _FROM_OUTSIDE and now_s - seat.taken_at_s < self._steady_s
+            seat.n_never_ready = 0
+            seat.n_short_lived = seat.n_short_lived + 1 if failed_soon else 0
+            wait_s = self._wait_s(seat.n_short_lived - 1)  # the first is a chance
         seat.free_from_s = now_s + wait_s
         return wait_s
 
@@ -83,3 +99,7 @@ class SlotTable:
         if self._ever_ready or not all(code in STARTUP_FAILURES for code in exits):
             return None
         return self._seats[0].slot.index
+
+    def _wait_s(self, n: int) -> float:
+        """From the first to the most, doubling; none for 0."""
+        return min(self._first_s * 2.0 ** min(n - 1, 32), self._most_s) if n > 0 else 0.0

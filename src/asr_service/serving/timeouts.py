@@ -41,10 +41,12 @@ class Tuning:
     backoff_first_s: float = 1
     backoff_most_s: float = 60
     """A slot that ended before it was ready waits from the first, doubling, to the most."""
+    steady_s: float = 60
+    """So does a slot whose workers fail one after the other so soon after their start, ready or not."""
     linger_s: float = 0.25
     """A slot that stops serves on so long after it took its socket away: a client may have connected just before."""
     boot_margin_s: float = 30
-    """Past ASR_MODEL_LOAD_TIMEOUT_S, when the worker itself should have given up, the master ends it."""
+    """Past ASR_MODEL_LOAD_TIMEOUT_S, when the worker itself should have given up, a reload no longer waits for it."""
     keep_alive_s: int = 75
     """An idle connection is closed. Longer than the 60 s for which Nginx and most clients keep one, so that they close
     first and no request meets a closing connection."""
