@@ -13,7 +13,7 @@ from asr_service.settings import PREFIX, Settings
 
 _WATCHDOG_S: Final = 30
 _START_MARGIN_S: Final = 60
-"""Past a model's load: the master starts, and ends a worker that did not give up by itself."""
+"""Past a model's load, for the start of the processes."""
 
 _TASKS: Final = 256
 _TASKS_A_SLOT: Final = 256
