@@ -27,6 +27,7 @@
     ├── InferenceFailed              the model failed on this audio, alone and again
     └── StartupError                 the process cannot serve; `exit_code` says why
         ├── ConfigurationError
+        │   └── DeviceUnavailable    a GPU that is named is not there
         └── ModelUnavailable
 
 What a failure is over HTTP (status, headers, body) is known to `api.problems` alone.
@@ -156,6 +157,12 @@ class ConfigurationError(StartupError):
 
     code = "configuration"
     exit_code = 78
+
+
+class DeviceUnavailable(ConfigurationError):
+    """The setting may be right: a driver that is not loaded yet, or a GPU that comes back. So it may be tried again."""
+
+    exit_code = 69
 
 
 class ModelUnavailable(StartupError):

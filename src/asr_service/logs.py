@@ -5,6 +5,7 @@
 
 import logging
 import sys
+import threading
 from typing import Literal
 
 import structlog
@@ -13,9 +14,26 @@ from structlog.typing import Processor
 Format = Literal["auto", "json", "plain"]
 
 
+def is_plain(fmt: Format) -> bool:
+    """Whether lines are written for people, rather than as JSON."""
+    return sys.stderr.isatty() if fmt == "auto" else fmt == "plain"
+
+
+def log_what_nobody_catches() -> None:
+    """Have warnings, and what ends a thread, in the log as lines like all others. For a process that is all ours."""
+    logging.captureWarnings(True)
+
+    def note(args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread else None
+        failure = (args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
+        structlog.get_logger(__name__).critical("a thread ended", thread=name, exc_info=failure)
+
+    threading.excepthook = note
+
+
 def configure_logs(level: str = "info", fmt: Format = "auto") -> None:
     """Send every line to standard error. Call once a process, before the first line."""
-    plain = sys.stderr.isatty() if fmt == "auto" else fmt == "plain"
+    plain = is_plain(fmt)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,

@@ -49,8 +49,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """TCP port to listen on, with one slot; 0 takes a free one and logs it."""
     socket_dir: Path | None = None
-    """Where the unix sockets of several slots are made (`slot-0.sock`, ...); by default
-    $RUNTIME_DIRECTORY, else `asr-service` under $XDG_RUNTIME_DIR or the temporary directory."""
+    """Where the unix sockets of several slots are made (`slot-0.sock`, ...) and metrics are shared; by default
+    $RUNTIME_DIRECTORY, else `asr-service` under $XDG_RUNTIME_DIR, else `asr-service-UID` in the temporary directory."""
 
     # -- the model
     model: str = "auto"

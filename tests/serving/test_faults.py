@@ -51,6 +51,16 @@ def test_many_deaths_leave_nothing_behind(tmp_path):
         assert not [child for child in master.children() if child.status() == psutil.STATUS_ZOMBIE]
 
 
+def test_a_master_that_hangs_shows_where(tmp_path):
+    """SIGABRT, as systemd's watchdog sends it, ends the master with its stack; its worker finishes and ends."""
+    with running(tmp_path) as service:
+        service.ready()
+        service.signal(signal.SIGABRT)
+        assert service.ended() == -signal.SIGABRT
+        until(lambda: "The master has gone" in service.text())
+        assert "Current thread" in service.text()
+
+
 def _about_another(service: Service, old: int) -> bool:
     try:
         return bool(service.about()["pid"] != old)

@@ -1,5 +1,6 @@
 """How a service starts, and how it says that it cannot."""
 
+import json
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,7 @@ def test_a_port_that_is_taken_is_named_with_its_holder_and_the_cure(tmp_path):
         ("ASR_METRICS_DIR", "/proc/nowhere", "ASR_METRICS_DIR"),
         ("ASR_DEVICES", "cpu,tpu:0", "tpu:0"),
         ("ASR_HOST", "203.0.113.1", "ASR_HOST"),
+        ("ASR_SOCKET_DIR", "/tmp/" + "a-long-way-down/" * 6, "ASR_SOCKET_DIR"),  # too long for a socket
     ],
 )
 def test_a_setting_that_cannot_be_followed_is_named(tmp_path, name, value, says):
@@ -111,13 +114,16 @@ def test_another_users_directory_is_not_taken(tmp_path):
     (tmp_path / "asr-service").symlink_to("/")
     with pytest.raises(ConfigurationError, match="another user"):
         claim_directory(tmp_path / "asr-service")
+    with running(tmp_path / "one", ASR_SOCKET_DIR=str(tmp_path / "asr-service")) as service:
+        assert service.ended(10) == 78
+        assert "another user" in service.text()
 
 
 def test_the_directory_is_systemds_then_the_sessions_then_the_temporary_one(tmp_path):
     settings = Settings(_env_file=None)
     assert str(run_directory(settings, {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/x"})) == "/run/a"
     assert str(run_directory(settings, {"XDG_RUNTIME_DIR": "/x"})) == "/x/asr-service"
-    assert run_directory(settings, {}).name == "asr-service"
+    assert run_directory(settings, {}).name == f"asr-service-{os.geteuid()}"
     assert run_directory(Settings(_env_file=None, socket_dir=tmp_path), {}) == tmp_path
 
 
@@ -147,20 +153,40 @@ def test_a_slot_that_cannot_boot_waits_and_the_others_serve(tmp_path, fault, tex
 
 
 def test_the_command_says_why_it_cannot_serve(tmp_path):
-    """`asr-service serve` ends with one line for people and a code for programs."""
-    command = "import typer; from asr_service.cli.serve import serve_command; typer.run(serve_command)"
+    """`asr-service serve` ends with one line, of the log where that is JSON, and a code."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [sys.executable, "-c", command, "--port", port, "--devices", "cpu"],
-            env=os.environ | {"ASR_SOCKET_DIR": str(tmp_path)},
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
-    assert done.returncode == 78
-    assert re.fullmatch(rf"asr-service cannot serve: port {port} .* ASR_PORT .*\n", done.stderr)
+        code, said = serve_in_vain(tmp_path, ASR_PORT=port)
+        line = json.loads(said)
+        assert (code, line["event"], line["level"]) == (78, "asr-service cannot serve", "critical")
+        assert re.fullmatch(rf"port {port} .* ASR_PORT .*", line["reason"])
+        _, said = serve_in_vain(tmp_path, ASR_PORT=port, ASR_LOG_FORMAT="plain")
+        assert said == f"asr-service cannot serve: {line['reason']}\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "names"),
+    [
+        ({"ASR_PROT": "80"}, 78, "ASR_PORT"),  # before it is known how to log
+        ({"ASR_DEVICES": "cuda:9"}, 69, "cuda:9"),  # its driver may come
+        ({"ASR_DEVICES": "gpu:9"}, 78, "gpu:9"),
+    ],
+)
+def test_the_code_says_whether_to_try_again(tmp_path, settings, code, names):
+    """systemd's unit ends at 78 and goes on trying at 69."""
+    ended_with, said = serve_in_vain(tmp_path, **settings)
+    assert ended_with == code
+    assert names in json.loads(said)["reason"]
+
+
+def serve_in_vain(folder: Path, **settings: str) -> tuple[int, str]:
+    """The exit code, and what is said."""
+    command = "import typer; from asr_service.cli.serve import serve_command; typer.run(serve_command)"
+    environ = os.environ | {"ASR_SOCKET_DIR": str(folder), "ASR_DEVICES": "cpu"} | settings
+    done = subprocess.run(
+        [sys.executable, "-c", command], env=environ, check=False, capture_output=True, text=True, timeout=20
+    )
+    return done.returncode, done.stderr
 
 
 def test_a_worker_has_its_numpy_on_one_thread(tmp_path):

@@ -6,6 +6,7 @@ machine's fourth GPU. To CUDA, a worker that was narrowed to one GPU (`device_en
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from typing import Any, Literal, TypeVar
 import psutil
 import pynvml
 
-from asr_service.errors import ConfigurationError
+from asr_service.errors import ConfigurationError, DeviceUnavailable
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_NAMES_GPU = re.compile(r"cuda(:\d+)?")
 
 T = TypeVar("T")
 
@@ -106,6 +108,18 @@ def driver_versions() -> tuple[str, tuple[int, int]]:
         pynvml.nvmlShutdown()
 
 
+def driver_trouble() -> str:
+    """Say why NVIDIA's driver does not answer; nothing where it does, or where none is installed."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound:
+        return ""
+    except pynvml.NVMLError as error:
+        return f"NVIDIA's driver does not answer: {error}"
+    pynvml.nvmlShutdown()
+    return ""
+
+
 def device_environment(device: Device, gpus: Sequence[Gpu]) -> dict[str, str]:
     """Variables that let a process see this device alone, to be set before CUDA is first touched in it.
 
@@ -127,8 +141,11 @@ def _parse_one(part: str, spec: str, gpus: Sequence[Gpu]) -> tuple[Device, ...]:
     if named:
         return _all_gpus(named)
     there = ", ".join(["cpu", *(f"cuda:{gpu.index} ({gpu.name})" for gpu in gpus)])
-    raise ConfigurationError(
-        f"ASR_DEVICES={spec!r}: there is no device {part!r}; there is {there}; write `auto`, or names with commas",
+    refused = DeviceUnavailable if _NAMES_GPU.fullmatch(part) else ConfigurationError
+    why = "" if gpus else driver_trouble()
+    raise refused(
+        f"ASR_DEVICES={spec!r}: there is no device {part!r}; there is {there}{why and f' ({why})'}; write `auto`, or "
+        "names with commas",
         param="ASR_DEVICES",
     )
 

@@ -1,6 +1,7 @@
 """Starts the service: decides the slots, takes the address, and hands both to Gunicorn."""
 
 import contextlib
+import faulthandler
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,13 +11,20 @@ import structlog
 
 from asr_service.access import usage_files
 from asr_service.access.keys import read_keys
-from asr_service.engine.devices import Slot, device_environment, discover_gpus, parse_devices
-from asr_service.logs import configure_logs
+from asr_service.engine.devices import Slot, device_environment, discover_gpus, driver_trouble, parse_devices
+from asr_service.logs import configure_logs, log_what_nobody_catches
 from asr_service.serving.board import SlotBoard
 from asr_service.serving.logger import name_process
 from asr_service.serving.multiprocess import share_metrics
 from asr_service.serving.plan import AppFactory, Die, Plan, SlotApp
-from asr_service.serving.sockets import claim_directory, is_loopback, run_directory, tcp_listener, url_of
+from asr_service.serving.sockets import (
+    claim_directory,
+    is_loopback,
+    own_directory,
+    run_directory,
+    tcp_listener,
+    url_of,
+)
 from asr_service.serving.systemd import Notifier
 from asr_service.serving.timeouts import Timeouts, Tuning
 from asr_service.settings import Settings
@@ -49,6 +57,8 @@ def serve(
     where the service cannot start: a setting is wrong, the address is taken, no slot has a model.
     """
     configure_logs(settings.log_level, settings.log_format)
+    log_what_nobody_catches()
+    faulthandler.enable()  # systemd's watchdog ends a master that hangs by SIGABRT, which then shows where it hung
     name_process(pid=os.getpid())
     with ExitStack() as held:
         plan = _make_plan(settings, app_factory, tuning, held)
@@ -57,6 +67,7 @@ def serve(
 
         log.info("starting", slots=[str(slot.device) for slot in plan.slots], addresses=plan.addresses)
         _warn_where_open(plan)
+        _warn_without_gpu(plan)
         code = run_master(plan, notifier=Notifier(), on_ready=on_ready)
         log.info("stopped", exit_code=code)
         return code
@@ -71,6 +82,7 @@ def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held
     listener = None
     if len(slots) == 1:
         listener = held.enter_context(tcp_listener(settings.host, settings.port))
+        own_directory(directory)
         metrics_dir = directory / f"metrics-{listener.getsockname()[1]}"
         usage_dir = directory / f"keys-{listener.getsockname()[1]}"
     else:
@@ -99,6 +111,12 @@ def _warn_where_open(plan: Plan) -> None:
             "No API keys are set: whoever reaches this address may use the service. `asr-service keys new` makes one.",
             address=url_of(plan.listener),
         )
+
+
+def _warn_without_gpu(plan: Plan) -> None:
+    """`auto` takes the CPU, and a smaller model with it: not in silence where there should be a GPU."""
+    if plan.settings.devices == "auto" and plan.slots[0].device.kind == "cpu" and (trouble := driver_trouble()):
+        log.warning("The CPU is used. `asr-service doctor` tells more.", reason=trouble)
 
 
 def _hold_metrics(directory: Path, held: ExitStack) -> None:

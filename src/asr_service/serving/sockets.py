@@ -16,6 +16,8 @@ from asr_service.errors import ConfigurationError
 from asr_service.settings import Settings
 
 BACKLOG = 2048
+_LONGEST_ADDRESS = 107  # bytes of sockaddr_un's path, less the end of the string
+_MOST_SLOTS = 999
 _MODE = 0o660  # the proxy reaches it through its group
 
 
@@ -53,7 +55,18 @@ def run_directory(settings: Settings, environ: Mapping[str, str] = os.environ) -
         return settings.socket_dir
     if environ.get("RUNTIME_DIRECTORY"):
         return Path(environ["RUNTIME_DIRECTORY"].split(":")[0])  # systemd joins several with colons
-    return Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / "asr-service"
+    if environ.get("XDG_RUNTIME_DIR"):
+        return Path(environ["XDG_RUNTIME_DIR"]) / "asr-service"
+    return Path(tempfile.gettempdir()) / f"asr-service-{os.geteuid()}"  # where every user may have one
+
+
+def own_directory(directory: Path) -> None:
+    """Make the directory where it is missing. Raises ConfigurationError: it cannot be made, or is another user's."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        _refuse_strangers(directory)
+    except OSError as error:
+        raise _directory_error(directory, error.strerror or str(error)) from error
 
 
 def claim_directory(directory: Path) -> int:
@@ -62,9 +75,10 @@ def claim_directory(directory: Path) -> int:
     Returns the descriptor of the lock, held until it is closed and inherited by the workers. Raises
     ConfigurationError: it cannot be written, is another user's, or another service has it.
     """
+    if len(os.fsencode(_unborn(socket_path(directory, _MOST_SLOTS)))) > _LONGEST_ADDRESS:
+        raise _directory_error(directory, "a socket's path may have 107 bytes, and those here would have more")
+    own_directory(directory)
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-        _refuse_strangers(directory)
         lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left_over in directory.glob("slot-*.sock*"):
@@ -83,13 +97,17 @@ def socket_path(directory: Path, slot: int) -> Path:
 def unix_listener(path: Path) -> socket.socket:
     """Listen at `path`, which appears only once a client that connects to it is accepted."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    unborn = path.with_name(path.name + ".new")
+    unborn = _unborn(path)
     unborn.unlink(missing_ok=True)
     listener.bind(str(unborn))
     unborn.chmod(_MODE)
     listener.listen(BACKLOG)
     unborn.rename(path)
     return listener
+
+
+def _unborn(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def _bind_error(host: str, port: int, error: OSError) -> ConfigurationError:
@@ -133,7 +151,7 @@ def _refuse_strangers(directory: Path) -> None:
 
 def _directory_error(directory: Path, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the directory for sockets, {directory}, cannot be used: {why}; set ASR_SOCKET_DIR to one that this user may "
-        "write and no other service uses",
+        f"the directory for sockets and metrics, {directory}, cannot be used: {why}; set ASR_SOCKET_DIR to one that "
+        "this user may write and no other service uses",
         param="ASR_SOCKET_DIR",
     )

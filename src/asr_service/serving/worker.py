@@ -43,8 +43,8 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
     def init_signals(self) -> None:
         """Until the loop runs, signals end the process: it has accepted nothing yet."""
         for sig in self.SIGNALS:
-            signal.signal(sig, signal.SIG_IGN if sig in self.IGNORED else signal.SIG_DFL)
-        faulthandler.enable()  # the master's SIGABRT for a loop that stands still shows where it stands
+            if sig != signal.SIGABRT:  # faulthandler's since the master: for a loop that stands still it shows where
+                signal.signal(sig, signal.SIG_IGN if sig in self.IGNORED else signal.SIG_DFL)
 
     def load_wsgi(self) -> None:
         """The application is made in `run`, where it can be told its slot."""
