@@ -16,6 +16,7 @@ COMPOSE = Path(__file__).parent.parent.parent / "deploy" / "compose"
 SLOT = "172.31.250.10"
 SERVERS = ("asr-cpu", "asr-gpu")
 NOT_SETTINGS = {"HOME"}
+SETTINGS = {"ASR_DEVICES": "cpu", "ASR_API_KEYS_FILE": "/etc/asr-service/keys"}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_nginx_is_as_render_makes_it(tmp_path):
     options = ["--server-name", "localhost", "--upstream", f"{SLOT}:8000", "--nginx-version", "1.28", "--no-ipv6"]
     options += ["--certificate", "/etc/nginx/tls/fullchain.pem", "--access-log", "/dev/stdout"]
     command = [sys.executable, "-c", "from asr_service.cli import main; main()", "render", "nginx", *options]
-    subprocess.run([*command, "--output", str(tmp_path)], check=True, env={"ASR_DEVICES": "cpu"}, timeout=60)
+    subprocess.run([*command, "--output", str(tmp_path)], check=True, env=SETTINGS, timeout=60)
     made = (tmp_path / "asr-service.conf").read_text()
     assert (COMPOSE / "nginx/asr-service.conf").read_text() == made
 

@@ -36,8 +36,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         ({"devices": "cpu"}, {"upstreams": ("127.0.0.1:8080", "localhost:8081")}),
         ({"devices": "cpu,cpu"}, {"private": True}),
         ({"devices": "cpu,cpu"}, {"ipv6": True}),
+        ({"devices": "cpu,cpu", "api_keys_file": "/keys"}, {}),
+        ({"devices": "cpu,cpu", "api_keys_file": "/keys"}, {"machines": ("127.0.0.1:8080", "127.0.0.1:8081")}),
+        ({"devices": "cpu,cpu", "api_keys_file": "/keys"}, {"private": True}),
     ],
-    ids=["one-slot", "ipv6-slot", "eight-slots", "fractions", "front", "slots-elsewhere", "machine", "ipv6"],
+    ids=[
+        *("one-slot", "ipv6-slot", "eight-slots", "fractions", "front", "slots-elsewhere", "machine", "ipv6"),
+        *("keys", "keys-at-the-front", "keys-behind-it"),
+    ],
 )
 def test_nginx_takes_it_without_a_warning(
     certificate: Certificate, tmp_path: Path, settings: Any, options: Any

@@ -5,15 +5,18 @@ from urllib.parse import parse_qsl
 
 import structlog
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_service.access.keys import Key, KeyRing
-from asr_service.api.problems import problem
+from asr_service.api.problems import problem, status_of
 from asr_service.errors import AsrError, MalformedRequest, MissingKey, WrongKey
 
 _OPEN: Final = frozenset({"/health", "/health/live", "/health/ready", "/docs", "/openapi.json"})
 _OPEN_BELOW: Final = "/docs/"
 _METRICS: Final = "/metrics"
+_CHECK: Final = "/health/key"
+"""Answers whether the key that is shown may call, and no more: for a proxy that is about to receive an upload."""
 _HOW: Final = "send `Authorization: Bearer KEY` or `X-API-Key: KEY`"
 _NAMES_IN_QUERIES: Final = frozenset({"api_key", "apikey", "api-key", "x-api-key", "key", "token", "access_token"})
 
@@ -36,7 +39,12 @@ class Authentication:
         try:
             caller = self._identify(scope)
         except AsrError as error:
-            await problem(error)(scope, receive, send)
+            # What was only asked is not counted: the request itself will be.
+            refusal = Response(status_code=status_of(error)) if scope["path"] == _CHECK else problem(error)
+            await refusal(scope, receive, send)
+            return
+        if scope["path"] == _CHECK:
+            await Response(status_code=204)(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
         with structlog.contextvars.bound_contextvars(key=caller.name):

@@ -18,7 +18,7 @@ from asr_service.tracing import RequestTrace, request_trace
 log = structlog.get_logger(__name__)
 
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/health/key", "/metrics"})
 _NOT_SENT = 499
 
 

@@ -81,6 +81,7 @@ def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile
         o=options,
         servers=tuple(_Server(address) for address in options.machines or options.upstreams or site.addresses),
         over_machines=bool(options.machines),
+        checks_keys=_asks_for_keys(settings) and options.private_listen is None,
         http2_directive=_version(options.version) >= _HTTP2_DIRECTIVE_SINCE,
         max_upload_bytes=settings.max_upload_bytes,
         upload_timeout=_time(settings.upload_timeout_s),
@@ -88,6 +89,10 @@ def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile
         body=_body,
     )
     return (RenderedFile(FILE_NAME, text),)
+
+
+def _asks_for_keys(settings: Settings) -> bool:
+    return settings.api_keys is not None or settings.api_keys_file is not None
 
 
 def _body(status: int, code: str, message: str) -> str:
