@@ -112,6 +112,16 @@ CASES = {
     "empty boundary": (form(FILE, END, content_type="multipart/form-data; boundary="), *MALFORMED, None),
     "another boundary": (form(FILE, END, content_type="multipart/form-data; boundary=yy"), *MALFORMED, None),
     "odd charset": (form(FILE, END, content_type=BOUNDARY + "; charset=undefined"), *MALFORMED, None),
+    "half a character": (
+        form(FILE, field(b"+2AA-", b"1"), END, content_type=BOUNDARY + "; charset=utf-7"), *MALFORMED, None,
+    ),
+    "a charset that takes its time": (
+        form(FILE, field(b"hotwords", b"ba-" * 20_000), END, content_type=BOUNDARY + "; charset=punycode"),
+        *MALFORMED, None,
+    ),
+    "a recording's part without a filename": (
+        form(FILE.replace(b'; filename="a.wav"', b"").replace(tone(0.1), tone(3)), END), *MALFORMED, None,
+    ),
     "truncated form": (form(FILE[:-200]), *MALFORMED, None),
     "form without its last line": (form(FILE), *MALFORMED, None),
     "empty form": (form(END), *MALFORMED, "file"),
