@@ -161,13 +161,15 @@ def test_verbose_json_is_offered_at_transcribe_too(named):
     ],
 )
 def test_granularities_say_what_is_timed(named, granularities, parts):
-    """Words stand at the top level, without the spaces around them."""
+    """Words stand at the top level, without the spaces around them; what was asked for is there where nobody speaks."""
     answer = body(named, response_format="verbose_json", timestamp_granularities=granularities)
     assert set(answer) & {"words", "segments"} == parts
     fits(answer, TranscriptionVerbose)
     if "words" in parts:
         assert [word["word"] for word in answer["words"]] == ["hello"]
         assert set(answer["words"][0]) == {"word", "start", "end"}
+    quiet = body(named, response_format="verbose_json", timestamp_granularities=granularities, chunking_strategy="auto")
+    assert {name: quiet.get(name) for name in parts} == {name: [] for name in parts}
 
 
 def test_a_list_may_be_written_without_brackets(named):

@@ -13,7 +13,7 @@ from asr_service.api.schemas import TranscribeParameters
 from asr_service.api.upload import Fields
 from asr_service.engine.model import SpeechModel
 from asr_service.errors import InvalidParameter, MalformedRequest
-from asr_service.formats import EVENTS, OPENAI_FORMATS, WORDS_ONLY, Format
+from asr_service.formats import EVENTS, OPENAI_FORMATS, WORDS_ONLY, WORDS_TOO, Format
 from asr_service.settings import Settings
 
 _LISTS = frozenset({"timestamp_granularities", "keywords", "languages"})
@@ -98,7 +98,9 @@ def _format(form: TranscriptionForm) -> Format:
         )
     if form.stream:
         return EVENTS
-    return WORDS_ONLY if set(form.timestamp_granularities) == {"word"} else OPENAI_FORMATS[form.response_format]
+    if "word" in form.timestamp_granularities:
+        return WORDS_TOO if "segment" in form.timestamp_granularities else WORDS_ONLY
+    return OPENAI_FORMATS[form.response_format]
 
 
 def _language(form: TranscriptionForm) -> str | None:

@@ -18,12 +18,19 @@ def render_openai_json(transcript: Transcript) -> str:
 
 
 def render_verbose_json(transcript: Transcript) -> str:
-    return dumps(_verbose(transcript) | {"segments": [_segment(segment) for segment in transcript.segments]})
+    """With words where the transcript has their times."""
+    timed = any(segment.words is not None for segment in transcript.segments)
+    return dumps(_verbose(transcript) | (_words(transcript) if timed else {}) | _segments(transcript))
 
 
 def render_verbose_json_of_words(transcript: Transcript) -> str:
-    """Without segments: what is asked for by the granularity `word` alone."""
-    return dumps(_verbose(transcript))
+    """Without segments: what is asked for by the granularity `word` alone. Where nobody speaks there are no words."""
+    return dumps(_verbose(transcript) | _words(transcript))
+
+
+def render_verbose_json_with_words(transcript: Transcript) -> str:
+    """Both, as the granularities `word` and `segment` ask for."""
+    return dumps(_verbose(transcript) | _words(transcript) | _segments(transcript))
 
 
 def render_events(transcript: Transcript) -> str:
@@ -49,8 +56,6 @@ def _event(fields: dict[str, Any]) -> str:
 
 
 def _verbose(transcript: Transcript) -> dict[str, Any]:
-    words = [word for segment in transcript.segments for word in segment.words or ()]
-    timed = any(segment.words is not None for segment in transcript.segments)
     return {
         "task": transcript.task,
         # Of the text, which a translation has in English whatever was spoken.
@@ -58,8 +63,15 @@ def _verbose(transcript: Transcript) -> dict[str, Any]:
         "duration": round(transcript.duration, TIME_DIGITS),
         "text": transcript.text,
         "usage": _seconds_used(transcript),
-        **({"words": [_word(word) for word in words]} if timed else {}),
     }
+
+
+def _words(transcript: Transcript) -> dict[str, Any]:
+    return {"words": [_word(word) for segment in transcript.segments for word in segment.words or ()]}
+
+
+def _segments(transcript: Transcript) -> dict[str, Any]:
+    return {"segments": [_segment(segment) for segment in transcript.segments]}
 
 
 def _segment(segment: Segment) -> dict[str, Any]:

@@ -77,5 +77,8 @@ OPENAI_FORMATS = _by_name(_OPENAI_JSON, _VERBOSE_JSON, _TEXT, _SRT, _VTT)
 WORDS_ONLY = Format("verbose_json", "application/json", openai.render_verbose_json_of_words)
 """OpenAI's verbose_json where words are asked for and segments are not."""
 
+WORDS_TOO = Format("verbose_json", "application/json", openai.render_verbose_json_with_words)
+"""OpenAI's verbose_json where words are asked for beside segments."""
+
 EVENTS = Format("events", "text/event-stream; charset=utf-8", openai.render_events, _EVENTS)
 """OpenAI's stream of server-sent events."""
