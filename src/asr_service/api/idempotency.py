@@ -47,6 +47,8 @@ class _Running:
     digest: bytes
     task: asyncio.Task[Answer]
     n_waiting: int = 0
+    dropping: asyncio.TimerHandle | None = None
+    """Since nobody waits any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +149,18 @@ class Answers:
 
     async def _wait_for(self, name: Name, running: _Running) -> Answer:
         running.n_waiting += 1
+        if running.dropping is not None:
+            running.dropping.cancel()
         try:
             return await asyncio.shield(running.task)
         finally:
             running.n_waiting -= 1
             if not running.n_waiting and not running.task.done():
-                asyncio.get_running_loop().call_later(self._linger_s, self._abandon, name, running)
+                loop = asyncio.get_running_loop()
+                running.dropping = loop.call_later(self._linger_s, self._abandon, name, running)
 
     def _abandon(self, name: Name, running: _Running) -> None:
-        if not running.n_waiting and self._running.get(name) is running:
+        if self._running.get(name) is running:
             del self._running[name]
             running.task.cancel()
 
