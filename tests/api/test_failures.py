@@ -246,6 +246,15 @@ def test_405_says_what_is_answered(live):
     assert httpx.get(f"{live.url}/transcribe").headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/docs", "/docs/swagger-ui.css", "/nowhere", "/transcribe"])
+def test_head_is_get_without_its_body(live, path):
+    """For uptime monitors and `curl -I`: the same status and type, and the connection goes on."""
+    with httpx.Client(base_url=live.url) as client:
+        head, got = client.head(path), client.get(path)
+    assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
+    assert head.content == b""
+
+
 # -- unavailable
 
 

@@ -17,6 +17,7 @@ from asr_service.api.authentication import Authentication
 from asr_service.api.body_limit import BodyLimit
 from asr_service.api.browsers import SafeHeaders, open_to_origins
 from asr_service.api.documentation import DOCUMENTED_KEYS, pages
+from asr_service.api.head import HeadAsGet
 from asr_service.api.idempotency import Answers
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
 from asr_service.api.request_log import RequestLog
@@ -75,7 +76,7 @@ class SlotApplication:
 def _behind_the_door(web: ASGIApp, settings: Settings) -> ASGIApp:
     """From the inside out. Raises ConfigurationError."""
     limited = BodyLimit(
-        web,
+        HeadAsGet(web),
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
         min_bytes_per_s=settings.upload_min_bytes_per_s,
