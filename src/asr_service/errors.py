@@ -15,6 +15,7 @@
     │   ├── KeyLimitReached          the key uses as much as it may; try again after `retry_after_s`
     │   │   ├── ConcurrencyLimit     as many requests are open as may be
     │   │   └── AudioLimit           as many seconds of audio were transcribed as may be
+    │   ├── PageRefused              a page that may not call from a browser
     │   ├── IdempotencyConflict      an Idempotency-Key came before with another request
     │   ├── UnsupportedAudio         not audio, or not a kind that is taken
     │   └── UndecodableAudio         audio by its looks, and nothing of it decodes
@@ -99,6 +100,10 @@ class ConcurrencyLimit(KeyLimitReached):
 
 class AudioLimit(KeyLimitReached):
     code = "audio_limit_reached"
+
+
+class PageRefused(RequestError):
+    code = "page_refused"
 
 
 class IdempotencyConflict(RequestError):

@@ -5,6 +5,7 @@ import pytest
 import structlog
 
 from api.live import ALL, serving, tone
+from api.test_failures import assert_error
 from asr_service.access.keys import entry, new_secret
 
 SECRET = new_secret()
@@ -17,8 +18,12 @@ def opened():
         yield live
 
 
-def preflight(live, origin: str, headers: str = "authorization,x-api-key,idempotency-key,content-type"):
-    asked = {"access-control-request-method": "POST", "access-control-request-headers": headers}
+ASKED = "authorization,content-type,idempotency-key,x-api-key,x-stainless-lang,x-stainless-retry-count"
+"""Ours, and some of what OpenAI's client for browsers sends of its own accord."""
+
+
+def preflight(live, origin: str, method: str = "POST"):
+    asked = {"access-control-request-method": method, "access-control-request-headers": ASKED}
     return httpx.options(f"{live.url}/transcribe", headers={"origin": origin, **asked})
 
 
@@ -26,21 +31,31 @@ def test_a_page_of_a_named_origin_may_call(opened):
     """Its preflight passes without a key, its answers and refusals can be read, and no cookie is asked for."""
     allowed = preflight(opened, APP)
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, APP)
+    assert allowed.headers["access-control-allow-headers"] == ASKED
     for headers, status in (({"authorization": f"Bearer {SECRET}"}, 200), ({}, 401)):
         answer = httpx.post(
             f"{opened.url}/transcribe", files={"file": tone()}, data=ALL, headers={"origin": APP, **headers}
         )
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, APP)
-        assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
+        exposed = answer.headers["access-control-expose-headers"].lower()
+        assert {"x-request-id", "retry-after", "x-should-retry"} <= set(exposed.split(", "))
         assert "access-control-allow-credentials" not in answer.headers
 
 
 @pytest.mark.parametrize("origin", [OTHER, "null", APP + ".evil.example", APP.replace("https", "http"), APP + ":444"])
 def test_a_page_of_another_origin_may_not(opened, origin):
-    """Nor one whose name begins alike, nor one without an origin."""
-    assert "access-control-allow-origin" not in preflight(opened, origin).headers
+    """Nor one whose name begins alike, nor one without an origin. It is told in the one shape of every error."""
+    refused = preflight(opened, origin)
+    assert_error(refused, 403, "page_refused", None)
+    assert "origin" in refused.headers["vary"].lower()
+    assert not [name for name in refused.headers if name.startswith("access-control")]
     answer = httpx.get(f"{opened.url}/health", headers={"origin": origin})
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_page_may_not_use_a_method_that_nothing_answers(opened):
+    """Nor DELETE where it may GET and POST."""
+    assert_error(preflight(opened, APP, "DELETE"), 403, "page_refused", None)
 
 
 def test_no_page_may_call_unless_it_is_set(live):

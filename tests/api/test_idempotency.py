@@ -83,7 +83,9 @@ def test_the_form_does_not_matter_and_the_content_does(live):
     assert same.headers["idempotent-replayed"] == "true"
     for other in ({"beam_size": "3"}, {"audio": tone(1.1)}, {"audio": tone() + b"\0"}, {"hotwords": "x"}):
         given: dict[str, Any] = {"beam_size": "2", "task": "transcribe", **other}
-        assert_error(call(live, "form", **given), 409, "idempotency_conflict", "Idempotency-Key")
+        conflict = call(live, "form", **given)
+        assert_error(conflict, 409, "idempotency_conflict", "Idempotency-Key")
+        assert conflict.headers["x-should-retry"] == "false"  # OpenAI's clients would send it twice more
     assert len(live.model.calls_of("generate")) == 1
 
 
@@ -211,6 +213,20 @@ async def test_work_that_nobody_waits_for_is_dropped_in_the_end():
     work.may_end.set()
     assert await answers.share(NAME, b"d", work) == (Answer("text", "text/plain"), False)
     assert work.n_begun == 2
+
+
+async def test_work_lingers_from_the_last_that_left():
+    """Whoever joined and left too puts off its end by the whole of its time."""
+    answers, work = Answers(window_s=9, max_bytes=99, linger_s=60), Work()
+    timers = []
+    for _ in range(2):
+        waiting = asyncio.create_task(answers.share(NAME, b"d", work))
+        await _turn()
+        waiting.cancel()
+        await _turn()
+        timers.append(answers._running[NAME].dropping)
+    assert [timer is not None and timer.cancelled() for timer in timers] == [True, False]
+    await answers.close()
 
 
 @pytest.mark.parametrize(

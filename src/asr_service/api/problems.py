@@ -19,6 +19,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.MalformedRequest: 400,
     errors.MissingKey: 401,
     errors.WrongKey: 403,
+    errors.PageRefused: 403,
     errors.ModelNotFound: 404,
     errors.UploadTooSlow: 408,
     errors.IdempotencyConflict: 409,
@@ -59,7 +60,9 @@ MEANINGS: Mapping[int, str] = {
 
 _CHALLENGE = 'Bearer realm="asr-service"'
 _NOT_AGAIN = {"x-should-retry": "false"}
-"""What was tried as often as it helps, or for as long: OpenAI's clients would ask for all the work twice more."""
+"""What was tried as often as it helps, or for as long, or cannot change: OpenAI's clients, which take a 409 too for
+something that passes, would send the recording twice more.
+"""
 
 UNEXPECTED = "an unexpected error; the service's log has it"
 
@@ -82,7 +85,7 @@ def _headers(error: AsrError) -> Mapping[str, str]:
             return {"www-authenticate": _CHALLENGE}
         case WrongKey():
             return {"www-authenticate": f'{_CHALLENGE}, error="invalid_token"'}
-        case errors.InferenceFailed() | errors.DeadlineExceeded():
+        case errors.InferenceFailed() | errors.DeadlineExceeded() | errors.IdempotencyConflict():
             return _NOT_AGAIN
         case _:
             return {}
