@@ -1,13 +1,16 @@
 """How a slot's model is loaded."""
 
+import os
 import platform
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from asr_service.engine.devices import Device
-from asr_service.engine.loading import model_threads, widen_vectors
+from asr_service.engine.devices import Device, Slot
+from asr_service.engine.loading import load_slot_model, model_threads, widen_vectors
+from asr_service.errors import ModelUnavailable
 from asr_service.settings import load_settings
 
 VNNI = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})
@@ -24,6 +27,15 @@ def test_wide_vectors_where_they_pay():
     told = {"CT2_FORCE_CPU_ISA": "AVX2"}
     widen_vectors(told, VNNI)
     assert told == {"CT2_FORCE_CPU_ISA": "AVX2"}
+
+
+def test_a_folder_that_does_not_load_is_told_with_the_cause(base_model_dir, tmp_path):
+    """It cannot be fetched again, as a named model is: the reason says what is wrong with it and what to do."""
+    folder = tmp_path / "tuned"
+    shutil.copytree(base_model_dir, folder)
+    os.truncate(folder / "model.bin", 1_000_000)
+    with pytest.raises(ModelUnavailable, match=r"tuned does not load: .+; copy it here anew, or convert it again"):
+        load_slot_model(load_settings({}, model=str(folder)), Slot(0, Device("cpu")), lambda: None)
 
 
 def test_cpu_slots_share_the_cores():

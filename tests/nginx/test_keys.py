@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     folder = tmp_path_factory.mktemp("keyed")
     given = {"api_keys": entry("alice", SECRET), "devices": "cpu,cpu", "cors_origins": PAGE}
     environ = {f"ASR_{name.upper()}": value for name, value in given.items()}
-    with running(folder / "service", FAKE_MODEL="0", **environ) as service:
+    with running(folder / "service", None, FAKE_MODEL="0", **environ) as service:
         settings = load_settings({}, socket_dir=service.directory / "run", **given)
         with proxying(folder / "nginx", settings, Certificate(folder / "tls")) as nginx:
             for slot in (0, 1):
@@ -69,7 +70,7 @@ def test_an_upload_without_a_key_is_refused_at_its_head(keyed: Keyed, header: st
 def test_with_a_key_nginx_waits_for_the_upload(keyed: Keyed) -> None:
     """And then answers it; what a page asks beforehand, and what is open to all, needs no key."""
     assert keyed.announce(f"Authorization: Bearer {SECRET}", patience_s=1) is None
-    sent = {"files": {"file": ("speech.wav", tone())}, "data": ALL, "headers": {"x-api-key": SECRET}}
+    sent: dict[str, Any] = {"files": {"file": ("speech.wav", tone())}, "data": ALL, "headers": {"x-api-key": SECRET}}
     assert keyed.nginx.request("POST", "/transcribe", **sent).status_code == 200
     preflight = {"origin": PAGE, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
     assert keyed.nginx.request("OPTIONS", "/transcribe", headers=preflight).status_code == 200

@@ -46,6 +46,8 @@ def load_slot_model(settings: Settings, slot: Slot, on_files: Callable[[], None]
     try:
         return load(folder)
     except ModelUnavailable as error:
+        if isinstance(model, Path):
+            raise ModelUnavailable(f"{error.message}; copy it here anew, or convert it again") from error
         log.warning("the model does not load", error=error.message)
         return load(refetch_model(settings, model))
 

@@ -71,13 +71,11 @@ def ensure_model(settings: Settings, model: Model, progress: Report | None = Non
         return found or _obtain(settings, store, model, tried, progress)
 
 
-def refetch_model(settings: Settings, model: Model, progress: Report | None = None) -> Path:
+def refetch_model(settings: Settings, model: ModelSpec, progress: Report | None = None) -> Path:
     """Replace the files of a model that did not load. To be tried once: where the files are whole, it raises.
 
     Raises ModelUnavailable.
     """
-    if isinstance(model, Path):
-        raise ModelUnavailable(f"the model in {model} does not load, and a folder of one's own cannot be fetched again")
     store = ModelStore.of(settings)
     with store.lock(model):
         found, tried = _on_disk(store, model, thorough=True)

@@ -198,4 +198,6 @@ def _describe(exit_code: int) -> str:
         return f"exit code {exit_code}"
     if -exit_code == signal.SIGKILL:
         return "SIGKILL: by hand, by the kernel short of memory, or by the master after SIGABRT"
+    if -exit_code == signal.SIGBUS:
+        return "SIGBUS: no room on the disk where metrics are shared (ASR_METRICS_DIR), or broken memory"
     return signal.Signals(-exit_code).name
