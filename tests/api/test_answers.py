@@ -7,6 +7,8 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pydantic import TypeAdapter
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from api.live import ALL, in_second_window, serving, tone, two_windows
 from asr_service.api.app import openapi_schema
@@ -106,12 +108,17 @@ def test_a_stream_that_fails_says_so_in_its_last_line(live, fault, code):
     live.model.before = before
     failures = f'asr_request_failures_total{{reason="{code}"}}'
     had = live.metric(failures)
-    answer = live.post(audio=two_windows(), response_format="ndjson")
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        answer = live.post(audio=two_windows(), response_format="ndjson")
     first, last = map(json.loads, answer.text.splitlines())
     assert (answer.status_code, first["type"], last["type"]) == (200, "segment", "error")
     assert last["error"]["code"] == code
     assert valid({"error": last["error"]}, "ErrorAnswer")
     assert live.metric(failures) == had + 1
+    own = [line for line in lines if line["event"] == "request failed"]
+    assert [(line["cause"], line["request_id"]) for line in own] == (
+        [(repr(fault), answer.headers["x-request-id"])] if code == "inference_failed" else []
+    )
 
 
 def test_a_stream_with_nothing_said_is_a_closing_line(live):

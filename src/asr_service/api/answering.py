@@ -16,7 +16,7 @@ from asr_service.access.usage import KeyUsage, Meter
 from asr_service.api.authentication import caller_of
 from asr_service.api.idempotency import HEADER, Answer, Answers, Name, digest_of, name_of
 from asr_service.api.lines import LinesResponse
-from asr_service.api.problems import UNEXPECTED, kind_of, status_of
+from asr_service.api.problems import UNEXPECTED, kind_of, note_failure, status_of
 from asr_service.api.upload import Fields, Upload, receive_upload
 from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.model import SpeechModel
@@ -179,6 +179,7 @@ async def _lines(
         _log_if_asked(event, settings)
         yield stream.closing(event)
     except AsrError as error:
+        note_failure(error)
         yield _last_words(stream, error)
     except Exception:
         log.exception("unexpected error")

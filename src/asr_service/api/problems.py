@@ -108,9 +108,14 @@ def kind_of(status: int) -> str:
 
 async def on_asr_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, AsrError)  # noqa: S101 - registered for it alone
-    if status_of(error) == 500:  # noqa: PLR2004
-        log.error("request failed", error=repr(error))
+    note_failure(error)
     return problem(error)
+
+
+def note_failure(error: AsrError) -> None:
+    """Have what is the service's own fault in the log, with its cause, under the request's id."""
+    if status_of(error) == 500:  # noqa: PLR2004
+        log.error("request failed", error=repr(error), cause=repr(error.__cause__))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

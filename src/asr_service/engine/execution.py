@@ -96,7 +96,9 @@ def _as_failure(error: Exception | None) -> AsrError:
         return error
     if error is not None and _is_out_of_memory(error):
         return Overloaded("there is no memory left for this window; try again later", retry_after_s=30)
-    return InferenceFailed("the model failed on this recording three times; the service's log has the reason")
+    failed = InferenceFailed("the model failed on this recording three times; the service's log has the reason")
+    failed.__cause__ = error  # for the line that has the request's id
+    return failed
 
 
 def _end_if_device_lost(error: Exception) -> None:
