@@ -5,8 +5,15 @@ import pytest
 
 import fake_nvml
 from asr_service.engine import devices
-from asr_service.engine.devices import Device, device_environment, discover_gpus, gpu_status, parse_devices
-from asr_service.errors import ConfigurationError
+from asr_service.engine.devices import (
+    Device,
+    device_environment,
+    discover_gpus,
+    driver_trouble,
+    gpu_status,
+    parse_devices,
+)
+from asr_service.errors import ConfigurationError, DeviceUnavailable
 from fake_nvml import GIB, FakeGpu
 
 CPU = Device("cpu")
@@ -51,6 +58,22 @@ def test_a_device_that_is_not_there_is_refused_with_what_is(monkeypatch, spec):
     fake_nvml.install(monkeypatch, TWO)
     with pytest.raises(ConfigurationError, match=r"there is cpu, cuda:0 \(NVIDIA Made-up\), cuda:1 \(NVIDIA Other\)"):
         parse_devices(spec)
+
+
+def test_a_driver_that_does_not_answer_is_named(monkeypatch):
+    """It may come back, so that trying again may help; a machine without a driver has nothing to say of one."""
+
+    def fail_with(code: int) -> None:
+        def init() -> None:
+            raise pynvml.NVMLError(code)
+
+        monkeypatch.setattr(pynvml, "nvmlInit", init)
+
+    fail_with(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+    with pytest.raises(DeviceUnavailable, match=r"there is cpu \(NVIDIA's driver does not answer: Driver Not Loaded\)"):
+        parse_devices("cuda:0")
+    fail_with(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    assert driver_trouble() == ""
 
 
 def test_cuda_without_a_gpu_is_refused():
