@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_service.formats import FORMATS, SubtitleStyle
+from asr_service.formats.clauses import ends_sentence
 from asr_service.formats.layout import Cue, lay_out
-from asr_service.formats.pieces import columns
+from asr_service.formats.pieces import Piece, columns
 from asr_service.transcript import Segment, Timing, Transcript, Word
 
 SAME_EACH_TIME = settings(derandomize=True, database=None, deadline=None)
@@ -149,6 +150,12 @@ def test_cues_end_with_sentences_and_lines_with_phrases():
     ]
 
 
+@pytest.mark.parametrize("word", ["քնեցի։", "ነበር።", "សួស្តី។", "သည်။", "है।", "۔ہے۔", "見た。」"])
+def test_sentences_end_in_other_scripts_too(word):
+    """Armenian, Ethiopic, Khmer and Burmese have full stops of their own, as Hindi, Urdu and Japanese do."""
+    assert ends_sentence(Piece(word, True, 0, 1))
+
+
 def test_a_cue_stays_to_be_read_where_the_next_leaves_room():
     """A second at least, 20 characters a second, then a gap; never past the next, and no flicker between two."""
     (yes, _) = cues_of(spoken("Yes."), spoken("So.", start=9))
@@ -196,11 +203,11 @@ def test_japanese_breaks_between_phrases(timed):
 
 
 def test_thai_and_burmese_keep_their_signs():
-    """A vowel or tone mark never begins a line."""
+    """A vowel, a tone mark or a stop never begins a line."""
     style = SubtitleStyle(max_line_width=8, max_line_count=3)
-    for language, text in (("th", "วันนี้อากาศดีมากฉันอยากไปเดินเล่นที่สวนสาธารณะ"), ("my", "မြန်မာနိုင်ငံသည်အရှေ့တောင်အာရှတွင်ရှိသည်")):
+    for language, text in (("th", "วันนี้อากาศดีมากฉันอยากไปเดินเล่นที่สวนสาธารณะ"), ("my", "မြန်မာနိုင်ငံသည်။အရှေ့တောင်။အာရှတွင်။ရှိသည်။")):
         for cue in cues_of(segment(text, 0, 9, language=language), style=style):
-            assert not any(columns(line[0]) == 0 or line[0] in "ะาำ" for line in cue.texts)
+            assert not any(columns(line[0]) == 0 or line[0] in "ะาำ။" for line in cue.texts)
 
 
 def test_right_to_left_text_is_left_as_it_is():

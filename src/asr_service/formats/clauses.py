@@ -79,8 +79,8 @@ _SMALL_WORDS = {
     ),
 }  # fmt: skip
 
-_SENTENCE_END = re.compile(r"[.!?…。！？｡؟۔।॥][\"'”’»)\]」』）]*$")
-_CLAUSE_END = re.compile(r"[,;:，；：、،؛—–][\"'”’»)\]」』）]*$")
+_SENTENCE_END = re.compile(r"[.!?…。！？｡؟۔।॥։።፧။។།][\"'”’»)\]」』）]*$")
+_CLAUSE_END = re.compile(r"[,;:，；：、،؛—–՝፣፤၊][\"'”’»)\]」』）]*$")
 _NO_SENTENCE_END = re.compile(r"(?i)^(\w\.)+$|^(mr|mrs|ms|dr|prof|st|no|vs|etc|bzw|nr|sr|sra|т|г)\.$|^\W*\.{3}$")
 
 SENTENCE, CLAUSE, CONJUNCTION, PREPOSITION, ANYWHERE, CLINGING = 0.0, 2.0, 4.0, 6.0, 10.0, 15.0

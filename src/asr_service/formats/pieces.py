@@ -23,6 +23,7 @@ _NEVER_FIRST = frozenset(
     "、。，．：；？！…‥・ー～）〕］｝〉》」』】’”゛゜ゝゞ々ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ％"
     ".,:;?!)]}%»؟،؛।"
     "\u0e30\u0e32\u0e33\u0e45\u0e46\u0eb0\u0eb2\u0eb3\u0f0b\u0f0d"  # Thai and Lao vowels that follow, Tibetan marks
+    "\u104a\u104b\u17d4\u17d5"  # Burmese and Khmer stops
 )
 _NEVER_LAST = frozenset(
     "（〔［｛〈《「『【‘“([{«¿¡"
