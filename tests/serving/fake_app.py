@@ -75,6 +75,8 @@ class FakeApp:
             from asr_service import metrics
 
             return 200, metrics.render()
+        if path == "/large":
+            return 200, bytes(16_000_000)
         if path == "/hang":
             time.sleep(3600)  # noqa: ASYNC251  # the loop itself stands still
         if not self.ready:

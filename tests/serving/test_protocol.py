@@ -12,7 +12,7 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def connect(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("protocol"), {"head_s": 1, "head_bytes": 8192}) as service:
+    with running(tmp_path_factory.mktemp("protocol"), {"head_s": 1, "head_bytes": 8192, "unread_s": 1}) as service:
         address = urlsplit(service.ready().url)
         yield lambda: socket.create_connection((address.hostname, address.port), timeout=10)
 
@@ -53,6 +53,14 @@ def test_a_head_that_cannot_be_taken_is_refused(connect, sent, status, code, sai
     assert set(error) == {"message", "type", "param", "code"}
     assert error["code"] == code
     assert said in error["message"]
+
+
+def test_a_client_that_reads_nothing_of_its_answer_is_cut_off(connect):
+    """Though the application has ended its work, and the connection's keep-alive waits for the answer to be sent."""
+    with connect() as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            until(lambda: client.send(b"\r\n") == 0)
 
 
 def test_a_body_that_goes_on_after_the_answer_is_not_waited_for(connect):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -31,10 +32,10 @@ _SLOW: Final = _Refusal(b"408 Request Timeout", "head_too_slow", "the request li
 
 class BoundedHttp(HttpToolsProtocol):
     """Closes a connection whose request line and headers are too long, too many or too slow, or whose body goes on
-    after the request has been answered.
+    after the request has been answered, or whose answer is not read.
 
-    Without it one client may hold connections open for ever by sending next to nothing, or fill the memory with one
-    header.
+    Without it one client may hold connections open for ever by sending next to nothing, or reading nothing, or fill the
+    memory with one header.
     """
 
     tuning: ClassVar[Tuning] = Tuning()
@@ -48,11 +49,18 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._bound_the_unread(transport)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+
+    def _bound_the_unread(self, transport: asyncio.Transport) -> None:
+        """By the kernel, since the application has long handed its answer over. A unix socket's reader is a proxy."""
+        client = transport.get_extra_info("socket")
+        if client.family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self.tuning.unread_s * 1000))
 
     def data_received(self, data: bytes) -> None:
         while data and not self.transport.is_closing():

@@ -56,6 +56,8 @@ class Tuning:
     """Most bytes of a request's first line and headers."""
     head_lines: int = 100
     """Most headers of a request."""
+    unread_s: float = 300
+    """A client that takes nothing of its answer for so long is given up, with what was kept for it."""
     drain_s: float | None = None
     """In place of `Timeouts.drain_s`."""
 
