@@ -2,17 +2,24 @@
 
 import asyncio
 import json
+import os
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+import fake_nvml
 from api.live import serving, tone
+from asr_service.cli import transcribe_local
 from asr_service.cli.transcribe_local import EngineEnded, local_recognizer
 from asr_service.cli.transcribe_remote import remote_recognizer
 from asr_service.cli.transcribe_terms import Recognizer
+from asr_service.cli.transcribe_work import Place, _recognizer
+from asr_service.engine.devices import Device
 from asr_service.errors import InvalidParameter
 from asr_service.formats import FORMATS
 from asr_service.settings import load_settings
@@ -35,7 +42,7 @@ async def transcripts(recognizer: Recognizer, files: Sequence[Path]) -> list[Tra
 
 
 async def transcribe_here(model: FakeModel, files: Sequence[Path], fields=FIELDS) -> list[Transcript]:
-    async with local_recognizer(fields, load_settings({}, devices="cpu"), lambda *_: model) as recognizer:
+    async with local_recognizer(fields, load_settings({}), Device("cpu"), lambda *_: model) as recognizer:
         return await transcripts(recognizer, files)
 
 
@@ -76,9 +83,44 @@ def test_an_engine_that_is_lost_ends_the_run(tmp_path):
 
 
 async def _lose(model: FakeModel, before, path: Path) -> None:
-    async with local_recognizer(FIELDS, load_settings({}, devices="cpu"), lambda *_: model) as recognizer:
+    async with local_recognizer(FIELDS, load_settings({}), Device("cpu"), lambda *_: model) as recognizer:
         model.before = before
         await transcripts(recognizer, [path])
+
+
+def test_no_recording_is_given_up_for_want_of_time(tmp_path):
+    """However long a slow model has the others wait: ASR_REQUEST_TIMEOUT_S is about answers over a network."""
+    for name in "abc":
+        (tmp_path / f"{name}.wav").write_bytes(tone())
+    model = FakeModel(before=lambda _: threading.Event().wait(0.05))
+    settings = load_settings({}, request_timeout_s=0.01, model_threads=1)
+
+    async def all_of_them() -> list[Transcript]:
+        async with local_recognizer(FIELDS, settings, Device("cpu"), lambda *_: model) as recognizer:
+            return await transcripts(recognizer, sorted(tmp_path.iterdir()))
+
+    assert len(asyncio.run(all_of_them())) == 3
+
+
+def test_the_process_sees_the_device_that_is_asked_for(monkeypatch):
+    """The model takes the first GPU that its process sees, so that it has to see `--device` alone."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    fake_nvml.install(monkeypatch, [fake_nvml.FakeGpu("GPU-0"), fake_nvml.FakeGpu("GPU-1")])
+    seen: list[tuple[Device, str]] = []
+
+    @asynccontextmanager
+    async def recognizer(_fields: object, _settings: object, device: Device) -> AsyncIterator[None]:
+        seen.append((device, os.environ["CUDA_VISIBLE_DEVICES"]))
+        yield
+
+    monkeypatch.setattr(transcribe_local, "local_recognizer", recognizer)
+
+    async def work() -> None:
+        async with _recognizer(Place(None, None, "base", "cuda:1"), ()):
+            pass
+
+    asyncio.run(work())
+    assert seen == [(Device("cuda", 1), "GPU-1")]
 
 
 def test_what_the_model_cannot_do_is_told_before_any_work(tmp_path):

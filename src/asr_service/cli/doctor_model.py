@@ -16,7 +16,7 @@ import numpy as np
 
 from asr_service.audio.ingest import SAMPLE_RATE, DecodeLimits, DecoderPool
 from asr_service.cli.doctor_findings import Finding, failure, gigabytes, ok, warning
-from asr_service.engine.devices import Device, Gpu, device_environment
+from asr_service.engine.devices import Device, Gpu, engine_environment
 from asr_service.engine.languages import parse_language
 from asr_service.engine.models import Model, is_offline, model_name, model_on_disk, resolve_model, verify_model
 from asr_service.engine.models_disk import ModelStore
@@ -176,7 +176,7 @@ def _try(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> Finding:
 
 def _run_trial(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> tuple[dict[str, Any] | None, str]:
     command = [sys.executable, "-m", "asr_service.cli.doctor_trial", str(device)]
-    environment = os.environ | device_environment(device, gpus)
+    environment = os.environ | engine_environment(device, gpus)
     limit_s = settings.model_load_timeout_s + _GRACE_S
     try:
         done = subprocess.run(  # noqa: S603

@@ -1,6 +1,7 @@
 """`asr-service transcribe` with the model in this process."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import BinaryIO, Final, NoReturn
@@ -8,7 +9,7 @@ from typing import BinaryIO, Final, NoReturn
 from asr_service.api.parameters import decoding_options, parse_parameters
 from asr_service.cli.transcribe_terms import Fields
 from asr_service.engine.decoding import DecodingOptions
-from asr_service.engine.devices import Slot, parse_devices
+from asr_service.engine.devices import Device, Slot
 from asr_service.engine.loading import load_slot_model
 from asr_service.engine.service import ENGINE_FAILURE, ModelLoader, SpeechService
 from asr_service.errors import ConfigurationError, ModelUnavailable, StartupError, Unavailable
@@ -40,8 +41,10 @@ class LocalRecognizer:
 
     async def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
         reader = AnswerReader()
+        # Nobody waits at the other end of a line: a large model on a slow processor may take as long as it does.
+        events = self._service.transcriber.transcribe(file, self._options, deadline=math.inf)
         try:
-            async with aclosing(self._service.transcriber.transcribe(file, self._options)) as events:
+            async with aclosing(events):
                 async for event in events:
                     yield _as_answered(event, reader)
         except Unavailable:
@@ -54,9 +57,9 @@ class LocalRecognizer:
 
 @asynccontextmanager
 async def local_recognizer(
-    fields: Fields, settings: Settings, load: ModelLoader = load_slot_model
+    fields: Fields, settings: Settings, device: Device, load: ModelLoader = load_slot_model
 ) -> AsyncIterator[LocalRecognizer]:
-    """Load the model, on the first device that the settings name. `fields` are as the service takes them.
+    """Load the model; `device` is the one that this process sees. `fields` are as the service takes them.
 
     Raises InvalidParameter: the model cannot do what is asked. StartupError: there is no model to be had.
     """
@@ -67,7 +70,7 @@ async def local_recognizer(
         loop.call_soon_threadsafe(_fail, ended, _ending(exit_code, reason))
         raise SystemExit(exit_code)  # of the engine's thread
 
-    service = SpeechService(settings, Slot(0, parse_devices(settings.devices)[0]), load, die)
+    service = SpeechService(settings, Slot(0, device), load, die)
     await service.start()
     try:
         while not service.ready:

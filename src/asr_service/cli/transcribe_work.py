@@ -49,8 +49,6 @@ def do_work(work: Work) -> NoReturn:
     """Do what is planned, tell of it, and end the process."""
     console = Console(stderr=True, highlight=False)
     report = Report(console, as_json=work.as_json)
-    for result in work.plan.settled:
-        report.tell(result)
     began = time.monotonic()
     # Before the runner is closed, which would wait for threads that read a pipe or call the model.
     with asyncio.Runner() as runner:
@@ -62,6 +60,8 @@ def do_work(work: Work) -> NoReturn:
 
 def _run(runner: asyncio.Runner, work: Work, report: Report, console: Console) -> int:
     try:
+        for result in work.plan.settled:
+            report.tell(result)
         if work.plan.jobs:
             runner.run(_transcribe(work, report, console))
     except KeyboardInterrupt:
@@ -100,14 +100,19 @@ async def _recognizer(place: Place, fields: Fields) -> AsyncIterator[Recognizer]
         async with remote_recognizer(place.server, place.api_key, fields) as remote:
             yield remote
         return
-    from asr_service.cli.transcribe_local import local_recognizer  # noqa: PLC0415
+    from asr_service.engine.devices import discover_gpus, engine_environment, parse_devices  # noqa: PLC0415
     from asr_service.logs import configure_logs  # noqa: PLC0415
     from asr_service.settings import load_settings  # noqa: PLC0415
 
     given = {"model": place.model, "devices": place.device}
     settings = load_settings(None, **{name: value for name, value in given.items() if value is not None})
     configure_logs("error", "plain")  # what befalls a recording is told in its own line
-    async with local_recognizer(fields, settings) as local:
+    gpus = discover_gpus()
+    device = parse_devices(settings.devices, gpus)[0]
+    os.environ.update(engine_environment(device, gpus))  # before what reads it is imported
+    from asr_service.cli.transcribe_local import local_recognizer  # noqa: PLC0415
+
+    async with local_recognizer(fields, settings, device) as local:
         yield local
 
 

@@ -19,6 +19,9 @@ from asr_service.errors import ConfigurationError, DeviceUnavailable
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NAMES_GPU = re.compile(r"cuda(:\d+)?")
+# NumPy's small products are slower on several threads, six times where the model is busy, and the threads spin on the
+# model's cores.
+_SINGLE_THREADED_BLAS = {"OPENBLAS_NUM_THREADS": "1"}
 
 T = TypeVar("T")
 
@@ -129,6 +132,11 @@ def device_environment(device: Device, gpus: Sequence[Gpu]) -> dict[str, str]:
         return {_VISIBLE: ""}
     uuid = next(gpu.uuid for gpu in gpus if gpu.index == device.index)
     return {_VISIBLE: uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+def engine_environment(device: Device, gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Variables for a process that runs a model on this device, to be set before NumPy and CUDA are loaded into it."""
+    return device_environment(device, gpus) | _SINGLE_THREADED_BLAS
 
 
 def _parse_one(part: str, spec: str, gpus: Sequence[Gpu]) -> tuple[Device, ...]:

@@ -11,7 +11,7 @@ import structlog
 
 from asr_service.access import usage_files
 from asr_service.access.keys import read_keys
-from asr_service.engine.devices import Slot, device_environment, discover_gpus, driver_trouble, parse_devices
+from asr_service.engine.devices import Slot, discover_gpus, driver_trouble, engine_environment, parse_devices
 from asr_service.logs import configure_logs, log_what_nobody_catches
 from asr_service.serving.board import SlotBoard
 from asr_service.serving.logger import name_process
@@ -30,11 +30,6 @@ from asr_service.serving.timeouts import Timeouts, Tuning
 from asr_service.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-
-# NumPy's small products are slower on several threads, six times where the model is busy, and the threads spin on the
-# model's cores. Read when NumPy is imported, which a worker does after it has been forked.
-_SINGLE_THREADED_BLAS = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 def create_default_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
@@ -95,7 +90,7 @@ def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held
     return Plan(
         settings=settings.model_copy(update={"key_usage_dir": usage_dir}),
         slots=slots,
-        environments=tuple(device_environment(slot.device, gpus) | _SINGLE_THREADED_BLAS for slot in slots),
+        environments=tuple(engine_environment(slot.device, gpus) for slot in slots),
         board=SlotBoard(len(slots)),
         app_factory=app_factory,
         timeouts=tuning.shorten(Timeouts.for_request(settings.request_timeout_s)),
