@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,24 @@ def run(*arguments: str, cwd: Path, stdin: Any = subprocess.DEVNULL, **env: str)
     )
 
 
-def begin(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
-    """Start it and leave it running, open to Ctrl-C also where these tests were started in the background."""
+def begin(
+    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, closed: Iterable[int] = (), **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start it and leave it running, open to Ctrl-C also where these tests were started in the background.
+
+    `closed` are descriptors that it is started without.
+    """
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for descriptor in closed:
+            os.close(descriptor)
+
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=cwd,
         env=environment(env or {}),
-        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - no option of Popen's does it
+        preexec_fn=prepare,  # noqa: PLW1509 - no option of Popen's does it
         **(pipes | options),
     )
-
-
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)

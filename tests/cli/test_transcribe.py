@@ -142,6 +142,12 @@ def test_a_pipe_is_read_to_its_end(by, tmp_path):
     writer.join()
 
 
+def test_one_name_that_cannot_be_looked_up_is_a_failure(by, tmp_path):
+    """With its reason, also where the system refuses the name itself."""
+    told = run("transcribe", "x" * 300, *by, cwd=tmp_path)
+    assert (told.returncode, told.stderr) == (1, f"{'x' * 300}: file name too long\n1 failed\n")
+
+
 def test_an_empty_pipe_is_a_failure(by, tmp_path):
     """The program before it failed, most likely."""
     told = run("transcribe", "-", *by, cwd=tmp_path)
@@ -256,6 +262,25 @@ def test_a_reader_that_leaves_is_no_crash(by, tmp_path):
     os.close(writing)
     _, told = process.communicate(timeout=60)
     assert (process.returncode, b"Traceback" in told) == (1, False)
+
+
+@pytest.mark.parametrize("options", [[], ["-f", "txt", "--json"]], ids=["the text", "json"])
+def test_a_full_standard_output_ends_the_run(options, by, tmp_path):
+    """Nothing after it could be printed either: one line says so."""
+    tones(tmp_path, "a.wav")
+    with Path("/dev/full").open("wb") as full:
+        process = begin("transcribe", "a.wav", *options, *by, cwd=tmp_path, stdout=full)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert told.startswith(b"asr-service transcribe: standard output: no space left on device\n"), told
+
+
+def test_closed_streams_are_no_crash(by, tmp_path):
+    """As where a daemon or a shell's `>&-` leaves none of the three open."""
+    tones(tmp_path, "a.wav")
+    process = begin("transcribe", "a.wav", "-f", "txt", *by, cwd=tmp_path, stdin=None, closed=(0, 1, 2))
+    process.communicate(timeout=60)
+    assert (process.returncode, (tmp_path / "a.txt").read_text()) == (0, "hello\n")
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ class DecoderServer:
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+                process_group=0,  # a terminal's Ctrl-C is not for it, nor for what it has yet to import
             )
         except BaseException:
             ours.close()
@@ -180,8 +181,8 @@ class DecoderServer:
             return
         self.why_lost = why
         self._loop.remove_reader(self._control)
+        self._process.kill()  # before its socket is closed, about which it would complain
         self._control.close()
-        self._process.kill()
         # The kernel may need a moment to take its memory back, which the event loop must not wait for.
         self._collected = self._loop.run_in_executor(None, self._process.wait)
         self._tell_all()

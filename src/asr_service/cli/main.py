@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -36,6 +37,7 @@ class _Entry:
 
 
 _COMPLETING: Final = "_ASR_SERVICE_COMPLETE"
+_INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
     "serve": _Entry("Serve over HTTP until Ctrl-C or SIGTERM.", "asr_service.cli.serve", "serve_command"),
@@ -58,11 +60,21 @@ _COMMANDS: Final = {
 
 def main() -> None:
     """Run the command line. A service that cannot start ends with its error's own exit code: 69, 78 or 1."""
+    _open_closed_streams()
     try:
         build(completed_words(os.environ) if _COMPLETING in os.environ else sys.argv[1:])()
     except StartupError as error:
         typer.echo(f"asr-service: {error.message}", err=True)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # while a command's parts are imported; from then on the command line heeds it itself
+        sys.exit(_INTERRUPTED)
+
+
+def _open_closed_streams() -> None:
+    """Have all three standard streams, where whoever started us closed some (`>&-`): Python has None for those."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for the process' life
 
 
 def command_names() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """`asr-service transcribe`: its options, and what they mean together."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -113,8 +114,7 @@ def _wanted(
 
 
 def _is_a_file(name: str) -> bool:
-    path = Path(name)
-    return path.exists() and not path.is_dir()
+    return os.path.exists(name) and not os.path.isdir(name)  # noqa: PTH110, PTH112 - Path's raise for some names
 
 
 def _fields(**options: object) -> Fields:

@@ -99,12 +99,25 @@ class Printer:
         self._ready: dict[str, bytes] = {}
 
     def settle(self, job: Job, transcript: Transcript | None) -> None:
-        """Take a job's transcript, None where it failed, and print what need wait no longer. Raises BrokenPipeError."""
+        """Take a job's transcript, None where it failed, and print what need wait no longer.
+
+        Raises as `print_bytes` does.
+        """
         texts = [] if transcript is None else [self._rendering.render(target.fmt, transcript) for target in job.targets]
         self._ready[job.name] = b"".join(map(_ended, texts))
         while self._waiting and self._waiting[0].name in self._ready:
-            sys.stdout.buffer.write(self._ready.pop(self._waiting.pop(0).name))
+            print_bytes(self._ready.pop(self._waiting.pop(0).name))
+
+
+def print_bytes(text: bytes) -> None:
+    """Write to standard output, at once. Raises BrokenPipeError: nobody reads it. NoRoom: it takes no more."""
+    try:
+        sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NoRoom(f"standard output: {(error.strerror or str(error)).lower()}") from error
 
 
 def _ended(text: bytes) -> bytes:

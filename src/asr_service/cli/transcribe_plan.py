@@ -106,7 +106,7 @@ class _Search:
             folders.sort()
             for name in sorted(names):
                 path = Path(parent, name)
-                if path.suffix.lower() in SUFFIXES and path.is_file():
+                if path.suffix.lower() in SUFFIXES and os.path.isfile(path):  # noqa: PTH113 - Path's may raise
                     yield path
         for error in unreadable:
             self.fail(str(error.filename), _reason(error))

@@ -1,13 +1,13 @@
 """What `asr-service transcribe` says of its work: a line where something is amiss, JSON for programs, a summary."""
 
 import json
-import sys
 from collections import Counter
 from datetime import timedelta
 
 from rich.console import Console
 from rich.text import Text
 
+from asr_service.cli.transcribe_files import print_bytes
 from asr_service.cli.transcribe_terms import Result, printable
 
 
@@ -26,6 +26,7 @@ class Report:
         return self._counts["failed"] > 0
 
     def tell(self, result: Result) -> None:
+        """Say what is amiss and, for programs, all of it. Raises as `print_bytes` does."""
         self._counts[result.status] += 1
         self._audio_s += result.audio_s or 0.0
         for warning in result.warnings:
@@ -33,8 +34,7 @@ class Report:
         if result.error is not None:
             self.say(f"{result.source}: {result.error}", "red")
         if self._as_json:
-            sys.stdout.write(json.dumps(_fields(result)) + "\n")
-            sys.stdout.flush()
+            print_bytes(json.dumps(_fields(result)).encode() + b"\n")
 
     def say(self, message: str, style: str = "") -> None:
         """Write a line to standard error, above the bars if there are any."""
