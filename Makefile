@@ -68,6 +68,7 @@ $(BIN)/python:
 	"$(PYTHON)" -m venv $(VENV)
 
 define install
+	@echo "Installing what $(1) names into $(VENV): a minute or a few, the first time."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement $(1)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
