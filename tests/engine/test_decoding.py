@@ -68,13 +68,6 @@ def test_max_new_tokens_bounds_the_answer(hotwords: str | None):
     assert min(max_length // 2, max_length - len(prompt.tokens)) == 10
 
 
-def test_languages_share_a_batch_and_lengths_do_not():
-    """What CTranslate2 asks of a batch."""
-    shapes = {VOCABULARY.prompt(DecodingOptions(), language).shape for language in ("en", "fr")}
-    assert len(shapes) == 1
-    assert VOCABULARY.prompt(DecodingOptions(initial_prompt="x"), "en").shape not in shapes
-
-
 @pytest.mark.parametrize(
     ("avg_logprob", "no_speech_prob", "ratio", "verdict"),
     [

@@ -109,7 +109,16 @@ def test_a_window_that_fails_once_is_not_failed():
         assert scheduler.submit(job()).result(5) == "done"
 
 
-def test_out_of_memory_halves_the_batch_and_is_remembered():
+@pytest.mark.parametrize(
+    "full",
+    [
+        RuntimeError("CUDA failed with error out of memory"),
+        RuntimeError("cuBLAS failed with status CUBLAS_STATUS_ALLOC_FAILED"),
+        MemoryError(),
+    ],
+    ids=["CUDA", "cuBLAS", "host"],
+)
+def test_out_of_memory_halves_the_batch_and_is_remembered(full: Exception):
     """Every window is still answered, and later batches are no larger than what fitted."""
     gate = Gate()
     sizes: list[int] = []
@@ -117,7 +126,7 @@ def test_out_of_memory_halves_the_batch_and_is_remembered():
     def run(batch: Batch) -> list[Any]:
         sizes.append(len(batch.jobs))
         if len(batch.jobs) > 2:
-            raise RuntimeError("CUDA failed with error out of memory")
+            raise full
         return gate(batch)
 
     with running(run) as scheduler:
@@ -143,14 +152,18 @@ def test_a_single_window_that_finds_no_memory_may_come_again():
         assert scheduler.submit(job("small")).result(5) == "done"
 
 
-def test_a_lost_device_ends_the_engine_and_nobody_waits():
+@pytest.mark.parametrize(
+    "loss",
+    ["CUDA failed with error unspecified launch failure", "cuBLAS failed with status CUBLAS_STATUS_EXECUTION_FAILED"],
+)
+def test_a_lost_device_ends_the_engine_and_nobody_waits(loss: str):
     """Whoever is running, queued or comes later gets EngineStopped, and the failure is told once."""
     gate = Gate()
     told: list[str] = []
 
     def run(batch: Batch) -> list[Any]:
         gate(batch)
-        raise RuntimeError("CUDA failed with error unspecified launch failure")
+        raise RuntimeError(loss)
 
     with running(run, on_failure=told.append) as scheduler:
         waiting = [held(scheduler, gate), scheduler.submit(job())]
@@ -205,6 +218,26 @@ def test_a_job_whose_request_has_gone_costs_nothing():
         with pytest.raises(CancelledError):
             forgotten.result(5)
     assert gate.batches == [["first"], ["c"]]
+
+
+def test_a_request_that_has_had_much_stands_back_until_it_ends():
+    """What the model has decoded for it counts, and no longer than it lives."""
+    gate = Gate()
+    with running(gate) as scheduler:
+        held(scheduler, gate)
+        waiting = [scheduler.submit(job(name, owner=owner)) for owner, name in ((0, "long"), (1, "clip"))]
+        gate.open.set()
+        for future in waiting:
+            future.result(5)
+        scheduler.forget(0)
+        gate.open.clear()
+        gate.entered.clear()
+        held(scheduler, gate)
+        waiting = [scheduler.submit(job(name, owner=owner)) for owner, name in ((0, "another"), (1, "clip"))]
+        gate.open.set()
+        for future in waiting:
+            future.result(5)
+    assert gate.batches == [["first"], ["clip", "long"], ["first"], ["another", "clip"]]
 
 
 def test_a_job_past_its_deadline_is_not_run():

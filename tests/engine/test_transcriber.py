@@ -200,10 +200,12 @@ async def test_a_temperature_asked_for_is_the_only_one():
 
 
 async def test_where_every_temperature_fails_the_likeliest_is_taken():
-    """A poor transcript is better than none."""
+    """A poor transcript is better than none; one that repeats itself is likely by its own count alone."""
 
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         likely = -1.2 if options.temperature == 0.6 else -2.0
+        if options.temperature == 0.2:
+            return says(" la" * 100, avg_logprob=-0.1)(model, encoding, prompt, options)
         return says(f" t{options.temperature}", avg_logprob=likely)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
