@@ -1,11 +1,14 @@
 """NVML for a machine that has none: the few calls that the service makes, with GPUs that tests make up."""
 
+import functools
 import os
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pynvml
 import pytest
+
+from asr_service.engine import devices
 
 GIB = 1024**3
 
@@ -25,7 +28,9 @@ class FakeGpu:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, gpus: list[FakeGpu], visible: str | None = None) -> None:
-    """Put `gpus` where the driver's would be, and CUDA_VISIBLE_DEVICES as given."""
+    """Put `gpus` where the driver's would be, and CUDA_VISIBLE_DEVICES as given; NVML is opened anew."""
+    fresh = functools.cache(devices._nvml_of_process.__wrapped__)
+    monkeypatch.setattr(devices, "_nvml_of_process", fresh)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

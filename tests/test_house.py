@@ -16,7 +16,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 RUNTIME = PROJECT["project"]["dependencies"] + EXTRAS["base-model"] + EXTRAS["otel"]
 DEV = RUNTIME + PROJECT["dependency-groups"]["dev"]
+BENCH = DEV + PROJECT["dependency-groups"]["bench"]
 BUILD = PROJECT["dependency-groups"]["build"]
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock", "requirements-cuda.lock")
 AUDIO = {path.name for path in DATA.iterdir()} - {"manifest.json", "SOURCES.md"}
 
 
@@ -25,6 +27,7 @@ AUDIO = {path.name for path in DATA.iterdir()} - {"manifest.json", "SOURCES.md"}
     [
         ("requirements.lock", RUNTIME + BUILD),
         ("requirements-dev.lock", DEV + BUILD),
+        ("requirements-bench.lock", BENCH + BUILD),
         ("requirements-cuda.lock", RUNTIME + EXTRAS["cuda"]),
     ],
 )
@@ -36,7 +39,7 @@ def test_the_lock_has_what_the_project_asks_for(lock, wanted):
         assert any(requirement.specifier.contains(version) for version in versions), f"{requirement}: run `make lock`"
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-cuda.lock"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_the_lock_names_no_registry_and_hashes_everything(lock):
     """A lock serves whichever index its user has, and nothing is installed that is not the file that was locked."""
     text = (ROOT / lock).read_text()
@@ -45,7 +48,7 @@ def test_the_lock_names_no_registry_and_hashes_everything(lock):
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-@pytest.mark.parametrize("lock", ["requirements-dev.lock", "requirements-cuda.lock"])
+@pytest.mark.parametrize("lock", LOCKS[1:])
 def test_the_locks_agree(lock):
     """What is tested is what is served."""
     others = pins(lock)

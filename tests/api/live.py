@@ -54,6 +54,7 @@ def wav(pcm: bytes, rate: int = 16_000) -> bytes:
     return file.getvalue()
 
 
+CPU = Device("cpu")
 ALL = {"vad_filter": "false"}
 """Options that have a tone transcribed."""
 
@@ -107,11 +108,16 @@ def read_answer(peer: socket.socket) -> tuple[int, bytes]:
 
 @contextmanager
 def serving(
-    model: FakeModel | None = None, *, load: ModelLoader | None = None, ready: bool = True, **settings: Any
+    model: FakeModel | None = None,
+    *,
+    load: ModelLoader | None = None,
+    ready: bool = True,
+    device: Device = CPU,
+    **settings: Any,
 ) -> Iterator[Live]:
     """Serve in a thread, until the context ends. `ready` waits for the model."""
     model = model or FakeModel()
-    app = create_app(load_settings({}, **settings), Slot(0, Device("cpu")), _die, load=load or (lambda *_: model))
+    app = create_app(load_settings({}, **settings), Slot(0, device), _die, load=load or (lambda *_: model))
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=2)
     server = _Server(config)
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)

@@ -12,9 +12,9 @@ import pytest
 import structlog
 
 from api.live import ALL, Live, in_second_window, read_answer, serving, tone, two_windows
-from asr_service.api.problems import STATUS
+from asr_service.api.problems import STATUS, problem
 from asr_service.api.schemas import ErrorAnswer
-from asr_service.errors import AsrError
+from asr_service.errors import AsrError, Overloaded
 from fakes import FakeModel, sleeping
 from waiting import until
 
@@ -165,6 +165,7 @@ CASES = {
     "a WAV of nothing but its header": (body(tone(0.1)[:20]), 422, "undecodable_audio", None),
     "an upload that stops": (announcing(999, b"RIFF"), 408, "upload_too_slow", None),
     "an upload in drips": (dripping, 408, "upload_too_slow", None),
+    "a body of just the limit": (body(bytes(200_000)), *NO_AUDIO, None),
     "a body past the limit": (body(bytes(200_001)), 413, "upload_too_large", None),
     "a form past the limit": (lambda live: live.post(audio=bytes(200_001)), 413, "upload_too_large", None),
     "an announced body past the limit": (announcing(200_001), 413, "upload_too_large", None),
@@ -231,6 +232,20 @@ def test_a_defect_is_told_in_the_one_shape(live, monkeypatch):
     assert_error(answer, 500, "internal_error", None)
     (line,) = [line for line in lines if line["log_level"] == "error"]
     assert (line["exc_info"], line["request_id"]) == (True, answer.headers["x-request-id"])
+
+
+def test_a_failure_of_the_model_is_in_the_log_under_the_requests_id(live):
+    """The caller is told no more than that it failed, and the id to ask the operator with."""
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        answer = failing(live)
+    assert_error(answer, 500, "inference_failed", None)
+    told = {line.get("request_id") for line in lines if line["log_level"] == "error"}
+    assert answer.headers["x-request-id"] in told
+
+
+def test_whoever_is_told_when_to_come_again_does_not_come_too_early():
+    """Retry-After is whole seconds, rounded up."""
+    assert problem(Overloaded("more than may wait", retry_after_s=1.2)).headers["retry-after"] == "2"
 
 
 def test_a_full_disk_is_told_as_unavailable(live, monkeypatch):

@@ -29,9 +29,10 @@ def limited(tmp_path):
         yield live
 
 
-def call(live: Live, secret: str, audio: bytes = tone(), **fields: str) -> httpx.Response:
+def call(live: Live, secret: str, audio: bytes = tone(), path: str = "/transcribe", **fields: str) -> httpx.Response:
     headers = {"authorization": f"Bearer {secret}"}
-    return httpx.post(f"{live.url}/transcribe", files={"file": audio}, data=ALL | fields, headers=headers, timeout=30)
+    data = fields if path.startswith("/v1") else ALL | fields
+    return httpx.post(f"{live.url}{path}", files={"file": audio}, data=data, headers=headers, timeout=30)
 
 
 @contextmanager
@@ -83,6 +84,16 @@ def test_a_key_has_so_many_seconds_of_audio_and_no_more(limited):
     assert "3 seconds of audio a minute" in refused.json()["error"]["message"]
     assert call(limited, FREE, tone(9)).status_code == 200
     assert limited.metric('asr_key_audio_seconds_total{key="little"}') == before + 11
+    assert limited.metric('asr_key_limited_total{key="little",limit="audio"}') >= 1
+
+
+@pytest.mark.parametrize("path", ["/transcribe", "/translate", "/detect-language", "/v1/audio/transcriptions"])
+def test_every_address_that_hears_a_recording_counts_it(limited, path):
+    """Towards its key, whatever is asked of it."""
+    fields = {"model": "whisper-1"} if path.startswith("/v1") else {}
+    had = limited.metric('asr_key_audio_seconds_total{key="free"}')
+    assert call(limited, FREE, tone(2), path, **fields).status_code == 200
+    assert limited.metric('asr_key_audio_seconds_total{key="free"}') == had + 2
 
 
 def test_what_is_refused_costs_nothing_and_what_the_service_broke_is_given_back(limited):
@@ -95,8 +106,8 @@ def test_what_is_refused_costs_nothing_and_what_the_service_broke_is_given_back(
         for _ in range(4):
             assert call(limited, LITTLE, **given).status_code in {415, 422}
     limited.model.before = fail
-    for _ in range(4):
-        assert call(limited, LITTLE, tone(3)).status_code == 503
+    for path in ("/transcribe", "/detect-language") * 3:
+        assert call(limited, LITTLE, tone(3), path).status_code == 503
     limited.model.before = lambda _: 1 / 0
     assert call(limited, LITTLE, tone(4)).status_code == 500
     assert call(limited, LITTLE).status_code == 429

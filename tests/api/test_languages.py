@@ -6,10 +6,12 @@ import httpx
 import pytest
 
 from api.live import Live, serving, tone
+from api.test_failures import assert_error
 from asr_service.engine.languages import LANGUAGES
-from fakes import FakeModel, fake_tokenizer
+from fakes import FakeModel, fake_tokenizer, sleeping
 
 NAMES = {name.title(): code for code, name in LANGUAGES.items()}
+OTHER_NAMES = {"Mandarin": "zh", "Farsi": "fa", "pt-BR": "pt", "zh_Hant": "zh", "iw": "he"}
 
 
 def test_whisper_knows_a_hundred_languages():
@@ -18,9 +20,9 @@ def test_whisper_knows_a_hundred_languages():
 
 
 def test_every_language_is_taken_by_code_and_by_name(live: Live):
-    """Whatever its case; what the answer names is the code."""
+    """Whatever its case, and by some names that are not Whisper's; what the answer names is the code."""
     with httpx.Client(base_url=live.url) as client:
-        for given, code in [*NAMES.items(), *((code, code) for code in LANGUAGES)]:
+        for given, code in [*NAMES.items(), *OTHER_NAMES.items(), *((code, code) for code in LANGUAGES)]:
             options = {"language": given, "vad_filter": "false"}
             answer = client.post(
                 "/transcribe", params=options, content=tone(0.2), headers={"content-type": "audio/wav"}
@@ -91,6 +93,13 @@ def test_what_cannot_be_heard_is_refused_as_elsewhere(live, fields, audio, statu
     answer = live.post("/detect-language", audio=audio, **fields)
     assert answer.status_code == status
     assert answer.json().get("error", {}).get("code") == code
+
+
+def test_a_language_has_the_deadline_of_every_answer():
+    """A model that is too slow is a 504, as elsewhere."""
+    with serving(request_timeout_s=0.3) as live:
+        live.model.before = sleeping(1.0, "detect")
+        assert_error(live.post("/detect-language"), 504, "deadline_exceeded", None)
 
 
 def test_a_service_without_a_model_yet_says_so():

@@ -4,11 +4,14 @@ from typing import Any
 
 import httpx
 import pytest
+from faster_whisper.audio import decode_audio
 
 from api.live import ALL, Live, serving, tone
+from asr_service.audio.vad import SAMPLE_RATE, VadOptions, detect_speech
 from asr_service.engine.languages import LANGUAGES
 from asr_service.engine.model import GenerateOptions
 from fakes import FakeModel, fake_tokenizer, says
+from speech import RECORDINGS
 
 
 def generate_options(live: Live) -> GenerateOptions:
@@ -176,6 +179,30 @@ def test_a_layout_that_cannot_be_is_refused(live, asked, param, said):
     assert answer.status_code == 422
     assert answer.json()["error"]["param"] == param
     assert said in answer.json()["error"]["message"]
+
+
+WIZARD = RECORDINGS["en-wizard"].path
+
+
+def heard_s(vad: VadOptions) -> float:
+    """Seconds of speech in that recording."""
+    return sum(map(len, detect_speech(decode_audio(str(WIZARD)), vad))) / SAMPLE_RATE
+
+
+@pytest.mark.parametrize("vad", [VadOptions(0.5, 500, 0), VadOptions(0.5, 100, 0), VadOptions(0.9, 500, 0)], ids=str)
+def test_voice_activity_is_heard_as_it_is_asked_for(live, vad):
+    """Threshold, shortest silence and padding: each leaves out another part of the same recording."""
+    asked = {"vad_threshold": vad.threshold, "speech_pad_ms": vad.speech_pad_ms}
+    asked |= {"min_silence_duration_ms": vad.min_silence_duration_ms, "vad_filter": True}
+    answer = live.post(audio=WIZARD.read_bytes(), **{name: str(value) for name, value in asked.items()}).json()
+    assert answer["duration_after_vad"] == pytest.approx(heard_s(vad), abs=0.01)
+
+
+def test_voice_activity_is_as_configured_where_nothing_is_asked_for():
+    """ASR_VAD_THRESHOLD and ASR_MIN_SILENCE_DURATION_MS."""
+    with serving(vad_threshold=0.9, min_silence_duration_ms=100) as live:
+        answer = live.post(audio=WIZARD.read_bytes(), vad_filter="true", speech_pad_ms="0").json()
+    assert answer["duration_after_vad"] == pytest.approx(heard_s(VadOptions(0.9, 100, 0)), abs=0.01)
 
 
 def cues_of(answer: httpx.Response) -> list[list[str]]:

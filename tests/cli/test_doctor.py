@@ -27,13 +27,6 @@ GPU = Device("cuda", 0)
 CPU = Device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _forget_nvml():
-    devices._nvml_of_process.cache_clear()
-    yield
-    devices._nvml_of_process.cache_clear()
-
-
 def doctor(
     *arguments: str, cwd: Path, environment: dict[str, str], n_files: int | None = None
 ) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ import pynvml
 import pytest
 
 import fake_nvml
-from asr_service.engine import devices
 from asr_service.engine.devices import (
     Device,
     device_environment,
@@ -18,13 +17,6 @@ from fake_nvml import GIB, FakeGpu
 
 CPU = Device("cpu")
 TWO = [FakeGpu("GPU-aaaa-1"), FakeGpu("GPU-bbbb-2", name="NVIDIA Other")]
-
-
-@pytest.fixture(autouse=True)
-def _forget_nvml():
-    devices._nvml_of_process.cache_clear()
-    yield
-    devices._nvml_of_process.cache_clear()
 
 
 def cuda(*indexes: int) -> tuple[Device, ...]:
@@ -168,6 +160,7 @@ def test_a_machine_without_a_driver_has_no_gpus(monkeypatch):
     def missing() -> None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
+    fake_nvml.install(monkeypatch, TWO)
     monkeypatch.setattr(pynvml, "nvmlInit", missing)
     assert discover_gpus() == ()
     assert gpu_status(Device("cuda", 0)) is None

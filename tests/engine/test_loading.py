@@ -10,10 +10,33 @@ import pytest
 
 from asr_service.engine.devices import Device, Slot
 from asr_service.engine.loading import load_slot_model, model_threads, widen_vectors
+from asr_service.engine.models import ensure_model, verify_model
+from asr_service.engine.models_registry import MODELS
 from asr_service.errors import ModelUnavailable
 from asr_service.settings import load_settings
 
 VNNI = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})
+
+
+@pytest.fixture(autouse=True)
+def _vectors_of_other_tests(monkeypatch):
+    """What loading a model sets for its process ends with the test."""
+    monkeypatch.setenv("CT2_FORCE_CPU_ISA", "")
+    monkeypatch.delenv("CT2_FORCE_CPU_ISA")
+
+
+def test_a_model_that_does_not_load_is_had_again(base_model_dir, tmp_path):
+    """Once, where its files are at fault, though neither their size nor their time shows it; and it serves then."""
+    settings = load_settings({}, model="base", model_dir=tmp_path, offline=True, devices="cpu")
+    weights = ensure_model(settings, MODELS["base"]) / "model.bin"
+    stat = weights.stat()
+    with weights.open("r+b") as file:
+        file.write(b"spoilt")
+    os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert ensure_model(settings, MODELS["base"]) == weights.parent
+    model = load_slot_model(settings, Slot(0, Device("cpu")), lambda: None)
+    assert (model.facts.name, model.facts.multilingual) == ("base", True)
+    assert verify_model(settings, MODELS["base"]) == weights.parent
 
 
 def test_wide_vectors_where_they_pay():

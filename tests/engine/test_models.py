@@ -7,7 +7,7 @@ import faster_whisper.utils
 import pytest
 
 import fake_nvml
-from asr_service.engine import devices, models_packaged
+from asr_service.engine import models_packaged
 from asr_service.engine.devices import Device
 from asr_service.engine.models import ensure_model, model_name, resolve_model, verify_model
 from asr_service.engine.models_registry import GIB, MODELS, spec_named
@@ -18,13 +18,6 @@ from fake_nvml import FakeGpu
 CPU = Device("cpu")
 GPU = Device("cuda", 0)
 BASE = MODELS["base"]
-
-
-@pytest.fixture(autouse=True)
-def _forget_nvml():
-    devices._nvml_of_process.cache_clear()
-    yield
-    devices._nvml_of_process.cache_clear()
 
 
 def test_the_registry_agrees_with_faster_whisper():
@@ -113,7 +106,7 @@ def test_a_damaged_base_is_joined_again(base_model_dir, tmp_path):
     settings = Settings(model="base", model_dir=tmp_path, offline=True)
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "model.bin").write_bytes(b"half")
-    assert verify_model(settings, BASE) if ensure_model(settings, BASE) else None
+    assert ensure_model(settings, BASE) == verify_model(settings, BASE) == tmp_path / "base"
 
 
 def test_packages_that_are_damaged_make_no_model(base_model_dir, tmp_path, monkeypatch):

@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from asr_service.engine.batch import Job, Stage
 from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.model import Encoding, GenerateOptions, Generation
+from asr_service.engine.windows import RequestWork, context_frames
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
 from asr_service.transcript import Segment, Transcript
 from engines import RATE, engine_around, loud, until
@@ -32,6 +34,24 @@ async def test_a_long_recording_comes_out_whole_and_in_order():
     assert starts[0] == 0
     assert 150 - starts[-1] <= 30
     assert transcript.text == " ".join(["and"] * len(starts))
+
+
+@pytest.mark.parametrize(("language", "text"), [("en", "hello hello"), ("ja", "hellohello")])
+async def test_a_space_that_the_model_left_out_between_windows_is_put_in(language, text):
+    """Where the language writes one: two windows' words do not run together."""
+    async with engine_around(FakeModel(says("hello"))) as engine:
+        transcript = await engine.transcript(engine.recording(loud(40)), replace(EVERYTHING, language=language))
+    assert transcript.text == text
+
+
+async def test_a_requests_wait_is_its_longest_and_its_time_with_the_model_is_counted_once():
+    """Windows that are with the model side by side cost their request one second each second."""
+    work = RequestWork(0, ENGLISH, time.monotonic, asyncio.get_running_loop().create_future())
+    for enqueued_at, started_at, ended_at in ((0.0, 1.0, 3.0), (0.5, 2.0, 4.0), (4.0, 5.0, 6.0)):
+        job = Job(Stage.GENERATE, "k", 0, None, 30.0, 3000, deadline=9.0, enqueued_at=enqueued_at)
+        job.started_at, job.ended_at = started_at, ended_at
+        work.note(job)
+    assert (work.queued_s, work.inference_s) == (1.5, 4.0)
 
 
 async def test_the_language_is_detected_once_and_holds_for_the_request():
@@ -260,6 +280,12 @@ class TestShortContext:
         async with engine_around(FakeModel(), margin_s=6.0) as engine:
             await engine.transcript(engine.recording(loud(5)), ENGLISH)
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
+
+    @pytest.mark.parametrize(("speech_s", "n_frames"), [(0.1, 1024), (4.0, 1024), (11.0, 1728), (25.0, 3000)])
+    def test_a_context_has_its_least_its_steps_and_its_most(self, speech_s, n_frames):
+        """10 s, however short the speech; steps of 0.64 s; 30 s."""
+        assert context_frames(speech_s, 6.0) == n_frames
+        assert context_frames(speech_s, None) == 3000
 
     @pytest.mark.parametrize(
         "doubtful", [says(" la" * 100), says(" hm", avg_logprob=-1.5)], ids=["repetitive", "unlikely"]
