@@ -5,14 +5,16 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
 
-from asr_service.engine.batch import Job, Stage
+from asr_service.engine.context import context_frames
 from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.model import Encoding, GenerateOptions, Generation
-from asr_service.engine.windows import RequestWork, context_frames
+from asr_service.engine.request import RequestWork
+from asr_service.engine.scheduler import Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
 from asr_service.transcript import Segment, Transcript
 from engines import RATE, engine_around, loud, until
@@ -44,14 +46,13 @@ async def test_a_space_that_the_model_left_out_between_windows_is_put_in(languag
     assert transcript.text == text
 
 
-async def test_a_requests_wait_is_its_longest_and_its_time_with_the_model_is_counted_once():
+async def test_a_requests_time_with_the_model_is_counted_once():
     """Windows that are with the model side by side cost their request one second each second."""
-    work = RequestWork(0, ENGLISH, time.monotonic, asyncio.get_running_loop().create_future())
-    for enqueued_at, started_at, ended_at in ((0.0, 1.0, 3.0), (0.5, 2.0, 4.0), (4.0, 5.0, 6.0)):
-        job = Job(Stage.GENERATE, "k", 0, None, 30.0, 3000, deadline=9.0, enqueued_at=enqueued_at)
-        job.started_at, job.ended_at = started_at, ended_at
-        work.note(job)
-    assert (work.queued_s, work.inference_s) == (1.5, 4.0)
+    nobody = cast("Scheduler", None)
+    calls = [(5.0, 6.0), (1.0, 3.0), (2.0, 4.0), (2.5, 3.5)]
+    language = asyncio.get_running_loop().create_future()
+    work = RequestWork(nobody, 0, ENGLISH, next_deadline=time.monotonic, language=language, _calls=calls)
+    assert work.inference_s == 4.0
 
 
 async def test_the_language_is_detected_once_and_holds_for_the_request():
