@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from asr_service.engine.models import ensure_model
 from asr_service.engine.models_packaged import packaged_parts
 from asr_service.engine.models_registry import MODELS
 from asr_service.settings import Settings
+
+# Rich traces write out every variable, arrays too: seconds for each, on a busy machine too many.
+_plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
 
 # A developer's own settings are no part of the tests.
 for name in [name for name in os.environ if name.startswith("ASR_")]:

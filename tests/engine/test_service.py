@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 import pytest
 
@@ -17,7 +18,7 @@ from asr_service.engine.service import ENGINE_FAILURE, Die, ModelLoader, SpeechS
 from asr_service.errors import ModelUnavailable, NotReady
 from asr_service.settings import Settings, load_settings
 from engines import loud, until, wav
-from fakes import Call, FakeModel
+from fakes import Call, FakeModel, sleeping
 
 SLOT = Slot(0, Device("cpu"))
 
@@ -84,6 +85,21 @@ async def test_decoders_that_do_not_start_end_the_worker_with_the_reason():
     over.set()
     assert len(die.deaths) == 1
     assert re.match("the audio decoder cannot be started: .*`asr-service doctor`", die.deaths[0][1])
+
+
+async def test_a_slow_warm_up_sends_nobody_away():
+    """A kernel's first call may take many times what the next will: no wait is expected by it."""
+    model = FakeModel(before=sleeping(0.3))
+    async with served(lambda *_: model, no_death) as service:
+        await until(lambda: service.ready)
+        assert service._scheduler is not None
+        assert service._scheduler.speed.time_for(10_000) == 0
+        model.before = lambda _: None
+        with tempfile.TemporaryFile() as file, service.admission.permit():
+            file.write(wav(loud(30)))
+            options = DecodingOptions(language="en", vad_filter=False)
+            assert [event async for event in service.transcriber.transcribe(cast("BinaryIO", file), options)]
+        assert 0 < service._scheduler.speed.time_for(10_000) < 1000
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

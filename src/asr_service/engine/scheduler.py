@@ -99,6 +99,11 @@ class Scheduler:
         for job in abandoned:
             job.future.cancel()
 
+    def forget_speed(self) -> None:
+        """What was done so far is no measure of what is to come."""
+        with self._changed:
+            self.speed.forget(time.monotonic())
+
     @property
     def depth(self) -> int:
         return len(self._waiting)

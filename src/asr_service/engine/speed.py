@@ -30,6 +30,11 @@ class Speed:
         self._since = now
         self._calls -= 1
 
+    def forget(self, now: float) -> None:
+        """Begin anew; of a call that is running, what comes after `now` counts."""
+        self.audio_s = self.busy_s = 0.0
+        self._since = now
+
     def time_for(self, audio_s: float) -> float:
         """Seconds that so much audio will take; 0 while nothing has been measured."""
         return audio_s * self.busy_s / self.audio_s if self.audio_s else 0.0

@@ -41,6 +41,9 @@ def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
     text = tuple(token for token in generated.tokens if token < speaker.eot) or tuple(speaker.encode(" hello"))
     align = AlignCall(encoded.encoding, tuple(speaker.sot_sequence), text, _SECONDS * 100)
     _run(scheduler, align, together[Stage.ALIGN])
+    # First calls are slow and two seconds are little audio: by their measure the first callers would be sent away.
+    scheduler.forget_speed()
+    scheduler.forget(_OWNER)
 
 
 def _run(scheduler: Scheduler, call: Call, n_jobs: int) -> Any:
