@@ -260,14 +260,16 @@ async def test_what_the_model_left_of_a_window_gets_a_window_of_its_own():
     assert rest == (engine.model.tokenizer.token_to_id("<|startofprev|>"), *engine.model.tokens(" one"), *first)
 
 
-async def test_words_are_timed_within_their_recording():
+@pytest.mark.parametrize("said", [" one two, three", "one two, three"], ids=["spaced", "without its first space"])
+async def test_words_are_timed_within_their_recording(said: str):
     """In order, each within its segment, together the segment's text."""
-    async with engine_around(FakeModel(says(" one two, three", until_s=9.0))) as engine:
+    async with engine_around(FakeModel(says(said, until_s=9.0))) as engine:
         options = DecodingOptions(vad_filter=False, language="en", word_timestamps=True)
         transcript = await engine.transcript(engine.recording(loud(10)), options)
     (segment,) = transcript.segments
     assert segment.words is not None
     assert [word.word for word in segment.words] == [" one", " two,", " three"]
+    assert segment.text == " one two, three"
     times = [time for word in segment.words for time in (word.start, word.end)]
     assert times == sorted(times)
     assert (segment.start, segment.end) == (times[0], times[-1])

@@ -90,7 +90,7 @@ class Transcriber:
         async with self._open(file, options, deadline, on_audio) as request:
             async with aclosing(self._segments(request)) as segments:
                 async for segment in segments:
-                    done.append(replace(segment, id=len(done), text=_spaced(segment)))
+                    done.append(replace(_spaced(segment), id=len(done)))
                     yield done[-1]
             yield self._conclude(request, tuple(done))
 
@@ -227,10 +227,12 @@ class Transcriber:
         )
 
 
-def _spaced(segment: Segment) -> str:
+def _spaced(segment: Segment) -> Segment:
     """Whisper writes a word's space before it, but now and then not at a window's start."""
-    unspaced = segment.language in UNSPACED_LANGUAGES or segment.text.startswith(" ")
-    return segment.text if unspaced else " " + segment.text
+    if segment.language in UNSPACED_LANGUAGES or segment.text.startswith(" "):
+        return segment
+    words = segment.words and (replace(segment.words[0], word=" " + segment.words[0].word), *segment.words[1:])
+    return replace(segment, text=" " + segment.text, words=words)
 
 
 async def _cancel(tasks: "list[asyncio.Task[None] | _WindowTask]") -> None:
