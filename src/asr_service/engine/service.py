@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import NoReturn
@@ -67,6 +67,7 @@ class SpeechService:
         self.slot = slot
         self._load = load
         self._die = die
+        self._entering = threading.Lock()
         self.state = State.LOADING
         self.reason: str | None = "the model's files are being found or fetched"
         self.model: SpeechModel | None = None
@@ -123,8 +124,7 @@ class SpeechService:
 
     def begin_drain(self) -> None:
         """Refuse what is new; what was accepted goes on."""
-        if self.state in {State.LOADING, State.READY}:
-            self._enter(State.DRAINING, "the service is draining")
+        self._enter(State.DRAINING, "the service is draining", after={State.LOADING, State.READY})
 
     @property
     def ready(self) -> bool:
@@ -158,9 +158,13 @@ class SpeechService:
         queued_s = self._scheduler.queued_audio_s
         return Load(queued_s, self._scheduler.speed.time_for(queued_s))
 
-    def _enter(self, state: State, reason: str | None) -> None:
-        self.state, self.reason = state, reason
-        metrics.SLOT_READY.labels(str(self.slot.index)).set(state is State.READY)
+    def _enter(self, state: State, reason: str | None, *, after: Collection[State] = tuple(State)) -> None:
+        """Go on from one of the states `after`; from another nothing happens. A load's end and a drain may coincide."""
+        with self._entering:
+            if self.state not in after:
+                return
+            self.state, self.reason = state, reason
+            metrics.SLOT_READY.labels(str(self.slot.index)).set(state is State.READY)
         log.info("state", state=state, reason=reason, slot=self.slot.index)
 
     # -- threads
@@ -181,8 +185,7 @@ class SpeechService:
         else:
             lasted = time.monotonic() - began
             self._report(model, lasted)
-            if self.state is State.LOADING:
-                self._enter(State.READY, None)
+            self._enter(State.READY, None, after={State.LOADING})
 
     def _begin_loading(self) -> None:
         self._loading_since = time.monotonic()
