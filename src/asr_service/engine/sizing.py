@@ -9,7 +9,11 @@ from asr_service.settings import Settings
 
 _MOST_HELPERS = 4
 _MOST_CPU_FRAMES = 3400
-"""Two clips of ten seconds, or one window of thirty."""
+"""With the short context's margin and least length: three windows of up to 4.8 s of speech, two of up to 10.6 s, else
+one; so a clip of 11 s goes alone. On the 2-core Xeon of benchmarks/results/sim-costs.json a window in a pair took 2 to
+16 % less of the decoder than one alone (most at 11 s), and in fours within 5 % of that; on an AMD processor without AMX
+fours did pay. More frames make longer calls, in which no clip is served.
+"""
 
 
 def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, BatchLimit]:
