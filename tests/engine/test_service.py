@@ -150,13 +150,14 @@ async def test_a_load_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
 async def test_a_slow_download_is_no_hanging_load(monkeypatch: pytest.MonkeyPatch):
     """model_load_timeout_s counts from when the files are there."""
     monkeypatch.setattr(service_module, "_LOOK_EVERY_S", 0.02)
+    model = FakeModel()
 
     def load(_settings: Settings, _slot: Slot, on_files: Callable[[], None]) -> FakeModel:
-        time.sleep(0.5)
+        time.sleep(1.6)
         on_files()
-        return FakeModel()
+        return model
 
-    async with served(load, no_death, model_load_timeout_s=0.2) as service:
+    async with served(load, no_death, model_load_timeout_s=1.5) as service:
         await until(lambda: service.ready)
 
 
