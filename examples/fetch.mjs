@@ -13,7 +13,7 @@ async function send(fields) {
     const answer = await fetch(`${service}/transcribe`, { method: "POST", body: form, headers });
     if (answer.ok) return answer;
     if (answer.status !== 429 && answer.status !== 503) throw new Error((await answer.json()).error.message);
-    await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get("retry-after"))));
+    await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get("retry-after") ?? 5)));
   }
 }
 

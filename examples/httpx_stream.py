@@ -23,7 +23,7 @@ def lines(recording: Path) -> Iterator[dict[str, Any]]:
             fields = {"response_format": "ndjson"}
             with client.stream("POST", "/transcribe", files={"file": file}, data=fields) as answer:
                 if answer.status_code in {429, 503}:
-                    time.sleep(float(answer.headers["retry-after"]))
+                    time.sleep(float(answer.headers.get("retry-after", 5)))
                     continue
                 if answer.is_error:
                     sys.exit(json.loads(answer.read())["error"]["message"])

@@ -135,6 +135,13 @@ def test_what_holds_for_all_recordings_ends_the_run(answer, says):
     assert (len(server.bodies), raised.value.exit_code) == (1, 69)
 
 
+def test_what_the_service_has_tried_for_as_long_as_it_may_is_not_sent_again():
+    """Its own 504 says so; a proxy's does not, and may be a slow start."""
+    with scripted(Answer(504, b"", {"x-should-retry": "false"})) as server, pytest.raises(Refused, match="504"):
+        transcribe(server.url)
+    assert len(server.bodies) == 1
+
+
 def test_nobody_there_is_told_at_once():
     """Without waiting for a service that was never reached."""
     with scripted(Answer()) as server:

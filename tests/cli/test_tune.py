@@ -4,6 +4,7 @@ from asr_service.cli.tune import _values, _write
 from asr_service.engine.batch import BatchLimit
 from asr_service.engine.tuning import Measured, Sizes
 from asr_service.engine.tuning_measure import Tuning
+from cli.terminal import run
 
 DEFAULT = Sizes(2, BatchLimit(1), BatchLimit(4, n_frames=3400))
 
@@ -21,6 +22,13 @@ def test_the_files_other_lines_stay(tmp_path):
     assert lines[3].endswith(", second")
     assert lines[4:] == ["ASR_MODEL_THREADS=8", "ASR_ENCODE_BATCH=1"]
     assert env.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_measuring(tmp_path):
+    """Which takes minutes: neither a model is looked for nor anything measured."""
+    told = run("tune", "--write", str(tmp_path / "none" / ".env"), cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (78, "")
+    assert "none/.env cannot be written" in told.stderr
 
 
 def test_a_gain_within_five_percent_sets_nothing():

@@ -146,7 +146,7 @@ def _failure(answer: httpx.Response, body: bytes) -> Exception:
     message = _message(answer, body)
     if answer.status_code in _COME_AGAIN:
         return _TryAgain(Refused(message), after_s=_retry_after_s(answer))
-    if answer.status_code in _BROKEN_OFF:
+    if answer.status_code in _BROKEN_OFF and answer.headers.get("x-should-retry") != "false":
         return _TryAgain(Refused(message), broken=True)
     if answer.status_code in _FOR_ALL or answer.is_redirect:
         return ServerUnusable(f"{answer.url}: {message}")

@@ -17,7 +17,7 @@ from asr_service.engine.loading import keep_memory, load_slot_model
 from asr_service.engine.model import ModelFacts
 from asr_service.engine.tuning import WORTH_WRITING, Point, Sizes
 from asr_service.engine.tuning_measure import Tuner, Tuning, default_sizes, thread_counts, works_of
-from asr_service.errors import StartupError
+from asr_service.errors import ConfigurationError, StartupError
 from asr_service.logs import configure_logs
 from asr_service.settings import Settings, load_settings
 
@@ -50,6 +50,8 @@ def tune_command(
     """
     configure_logs("error", "plain")
     settings = load_settings()
+    if write is not None:
+        _check_writable(write)
     device = parse_devices(settings.devices)[0]
     console = Console(highlight=False, soft_wrap=True)
     began, busy_s, own_s = time.monotonic(), _busy_s(), time.process_time()
@@ -157,6 +159,13 @@ def _told(point: Point) -> str:
     many = f"threads {point.threads}, windows a call {point.batch}"
     speed = f"{point.windows_per_s:.2f} windows/s, {point.call_s:.3f} s a call"
     return f"{_VERBS[point.stage]}, {point.work.name}, {many}: {speed}"
+
+
+def _check_writable(path: Path) -> None:
+    """Before minutes of measuring, not after them."""
+    place = path if path.exists() else path.absolute().parent
+    if path.is_dir() or not os.access(place, os.W_OK):
+        raise ConfigurationError(f"{path} cannot be written: see that its folder is there, and may be written to")
 
 
 def _write(path: Path, values: dict[str, int], comments: list[str]) -> None:
