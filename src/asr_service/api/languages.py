@@ -26,7 +26,7 @@ from asr_service.engine.transcriber import Transcriber
 from asr_service.settings import Settings
 from asr_service.transcript import Detection
 
-router = APIRouter()
+router = APIRouter(tags=["Speech"])
 
 
 @router.get(

@@ -10,7 +10,7 @@ from asr_service.api.openai_parameters import read_transcription, read_translati
 from asr_service.api.openai_schemas import TranscriptionForm, TranslationForm
 from asr_service.formats import EVENTS, OPENAI_FORMATS
 
-router = APIRouter()
+router = APIRouter(tags=["OpenAI"])
 
 _FORMATS = tuple(OPENAI_FORMATS.values())
 

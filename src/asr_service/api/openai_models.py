@@ -12,7 +12,7 @@ from asr_service.engine.service import SpeechService
 from asr_service.errors import ModelNotFound
 from asr_service.settings import Settings
 
-router = APIRouter()
+router = APIRouter(tags=["OpenAI"])
 
 WHISPER_1 = "whisper-1"
 """The hosted service's name for Whisper, which clients send by themselves; here it stands for the loaded model."""
@@ -44,9 +44,12 @@ async def list_models(request: Request) -> ModelsAnswer:
     operation_id="retrieve_model",
     response_model=ModelAnswer,
     responses=error_responses(401, 403, 404, 503),
+    openapi_extra={"parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]},
 )
-async def retrieve_model(model: str, request: Request) -> ModelAnswer:
+async def retrieve_model(request: Request) -> ModelAnswer:
+    # Read here, and not by FastAPI, which would tell of a 422 that no name gets.
     service: SpeechService = request.app.state.service
+    model = request.path_params["model"]
     require_served(model, service.settings, service.loaded_model)
     return _described(model, service)
 

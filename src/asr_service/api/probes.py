@@ -14,7 +14,7 @@ from asr_service.engine.devices import Gpu, gpu_status
 from asr_service.engine.service import SpeechService, State
 from asr_service.errors import NotReady
 
-router = APIRouter()
+router = APIRouter(tags=["Operation"])
 
 _MIB = 1024 * 1024
 

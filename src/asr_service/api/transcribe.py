@@ -13,7 +13,7 @@ from asr_service.engine.decoding import Task
 from asr_service.engine.model import SpeechModel
 from asr_service.settings import Settings
 
-router = APIRouter()
+router = APIRouter(tags=["Speech"])
 
 
 @router.post("/transcribe", **transcribe_documentation("Write down what is said", "transcribe"))
