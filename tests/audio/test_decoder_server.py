@@ -31,6 +31,10 @@ def soft_limit(pid: int, name: str) -> int:
     return int(line.removeprefix(name).split()[0])
 
 
+def out_of_memory_adjustment(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
 def descriptors_of(pid: int) -> set[str]:
     return {path.name for path in Path(f"/proc/{pid}/fd").iterdir()}
 
@@ -53,6 +57,7 @@ def test_a_child_is_sealed_and_holds_only_its_file_and_its_channel():
                 except PermissionError:
                     pytest.skip("only root may look into a child")
                 assert descriptors == {"0", "1", "2"}
+                assert out_of_memory_adjustment(pid) == 1000
                 assert soft_limit(pid, "Max open files") == 16
                 assert soft_limit(pid, "Max address space") == DecodeLimits(max_audio_s=1).memory_bytes
                 assert soft_limit(pid, "Max cpu time") <= 2 + DecodeLimits(max_audio_s=3600).cpu_s(len(LONG))

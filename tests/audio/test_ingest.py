@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import resource
 import signal
 import struct
 import sys
@@ -380,6 +381,15 @@ class TakenOver:
     [
         pytest.param([(b"S", bytes(64_000))] * 3, AudioTooLong, id="samples-without-end"),
         pytest.param([(b"S", bytes(64)), (b"O", b"{}")], UndecodableAudio, id="nonsense"),
+        pytest.param([(b"S", bytes(64)), (b"O", b"[" * 60_000)], UndecodableAudio, id="nonsense-that-is-deep"),
+        pytest.param(
+            [(b"O", b'{"verdict": "unsupported", "message": "\\ud800", "warnings": [], "lost_s": 0}')],
+            UndecodableAudio,
+            id="half-a-letter",
+        ),
+        pytest.param([(b"S", b"")], UndecodableAudio, id="no-samples"),
+        pytest.param([(b"S", b"\0")], UndecodableAudio, id="half-samples"),
+        pytest.param([(b"L", struct.pack("<d", 1))] * 2, UndecodableAudio, id="two-lengths"),
         pytest.param([(b"R", b"")], UndecodableAudio, id="out-of-turn"),
         pytest.param([(b"L", bytes(4))], UndecodableAudio, id="no-length"),
         pytest.param([(b"L", struct.pack("<d", float("nan")))], UndecodableAudio, id="not-a-length"),
@@ -531,6 +541,23 @@ def test_a_pool_whose_server_does_not_start_says_so(fault, monkeypatch):
     with pytest.raises(StartupError, match="decoder"):
         with_pool(lambda _: asyncio.sleep(0), DecodeLimits(max_audio_s=60, memory_bytes=memory_bytes))
     assert set(psutil.Process().children()) <= before
+
+
+def test_a_file_that_cannot_be_opened_once_more_is_told_as_unavailable():
+    """Too many open files are not the caller's fault, nor for ever."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def use(pool: DecoderPool) -> None:
+        with upload(media.wav(media.warble(1))) as file:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (file.fileno() + 1, limit[1]))
+            try:
+                with pytest.raises(Unavailable, match="Too many open files"):
+                    async with pool.decode(file):
+                        pass
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+    with_pool(use)
 
 
 def test_a_closed_pool_takes_no_file():

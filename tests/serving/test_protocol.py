@@ -24,6 +24,7 @@ def test_a_silent_connection_is_closed(connect):
 
 
 GET = b"GET /work HTTP/1.1\r\nHost: here\r\n"
+CHUNKS = b"POST /speech HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,7 @@ GET = b"GET /work HTTP/1.1\r\nHost: here\r\n"
         (GET + b"X-Long: " + b"x" * 20_000, 431, "head_too_large", "8192 bytes"),
         (b"GET /" + b"x" * 20_000, 431, "head_too_large", "8192 bytes"),
         (GET + b"".join(b"X-%d: y\r\n" % n for n in range(3000)), 431, "head_too_large", "100 headers"),
+        (CHUNKS + b"0\r\nX-After: " + b"x" * 20_000, 431, "head_too_large", "8192 bytes"),
         (GET + b"A: b\r\n" * 100 + b"\r\n", 431, "head_too_large", "100 headers"),
         (GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "malformed_request", "no HTTP"),
         (GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "malformed_request", "no HTTP"),
@@ -41,7 +43,7 @@ GET = b"GET /work HTTP/1.1\r\nHost: here\r\n"
         (GET + b"A: b\x00c\r\n\r\n", 400, "malformed_request", "no HTTP"),
         (b"\x16\x03\x01\x02\x00\x01", 400, "malformed_request", "no HTTP"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_head_that_cannot_be_taken_is_refused(connect, sent, status, code, said):
     """Slow, long, many, or unclear where it ends: an error in the one shape, and the connection is closed."""
@@ -88,11 +90,26 @@ def test_a_body_is_no_head(connect):
 def test_a_later_head_is_bounded_like_the_first(connect):
     """After a first request, and after a hundred in one piece."""
     with connect() as client, client.makefile("rb") as answers:
-        client.sendall((GET + b"\r\n") * 300)
-        for _ in range(300):
+        client.sendall((GET + b"\r\n") * 100)
+        for _ in range(100):
             assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
             while answers.readline() != b"0\r\n":  # the last chunk
                 pass
             assert answers.readline() == b"\r\n"
         client.sendall(GET + b"X-Long: " + b"x" * 8192 + b"\r\n\r\n")
         assert answers.readline() == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+
+
+def test_a_connection_that_asks_and_asks_is_closed(connect):
+    """Requests that wait for the answers before theirs are held in memory: a hundred, and no more."""
+    with connect() as client:
+        client.sendall((GET + b"\r\n") * 200)
+        assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("after", [b"\0", CHUNKS + b"?"], ids=["head", "body"])
+def test_what_cannot_be_read_has_no_answer_where_another_is_due(connect, after):
+    """It would be taken for the first request's."""
+    with connect() as client:
+        client.sendall(b"GET /work?s=9 HTTP/1.1\r\nHost: here\r\n\r\n" + after)
+        assert client.recv(1) == b""

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -121,9 +122,10 @@ def note_failure(error: AsrError) -> None:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Starlette's own: no such route, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101
+    path = quote(request.url.path[:200])  # it may hold line ends and what terminals obey
     message = {
-        404: f"there is nothing at {request.url.path[:200]}; /docs lists what there is",
-        405: f"{request.method} is not answered at {request.url.path[:200]}",
+        404: f"there is nothing at {path}; /docs lists what there is",
+        405: f"{request.method} is not answered at {path}",
     }.get(error.status_code, str(error.detail))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
     return _response(error.status_code, message, code, None, error.headers or {})

@@ -1,6 +1,5 @@
 """A request's body, received: one file on disk and the fields beside it."""
 
-import codecs
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -22,8 +21,10 @@ FILE_FIELDS = ("file", "audio")
 _MAX_FIELDS = 50
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_EPILOGUE_BYTES = 1024
-_CHARSETS = frozenset({"utf-8", "ascii", "iso8859-1"})
-"""Of a form's text. Python knows many more, of which some take a second for one field and some give half characters."""
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso8859-1", "latin-1", "latin1"})
+"""Of a form's text. Python knows many more, of which some take a second for one field some give half characters, and it
+remembers each name that it was ever asked for.
+"""
 _RAW_TYPES = ("audio/", "video/", "application/octet-stream", "application/ogg")
 
 
@@ -114,11 +115,7 @@ async def _parsed(request: Request) -> FormData:
 def _check_charset(request: Request) -> None:
     _, parameters = parse_options_header(request.headers["content-type"])
     named = parameters.get(b"charset", b"utf-8").decode("latin-1")
-    try:
-        known = codecs.lookup(named).name in _CHARSETS
-    except (LookupError, ValueError):
-        known = False
-    if not known:
+    if named.lower() not in _CHARSETS:
         raise MalformedRequest(f"the form's charset {named[:64]!r} is not taken: send UTF-8")
 
 

@@ -96,8 +96,13 @@ class Outcome:
         anything.
         """
         fields = json.loads(payload)
-        warnings = tuple(str(line) for line in fields["warnings"])
-        return cls(fields["verdict"], str(fields["message"]), warnings, float(fields["lost_s"]))
+        warnings = tuple(_text(line) for line in fields["warnings"])
+        return cls(fields["verdict"], _text(fields["message"]), warnings, float(fields["lost_s"]))
+
+
+def _text(said: object) -> str:
+    """Raises ValueError: half a surrogate pair is no text, and could not be sent on."""
+    return str(said).encode().decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ file, before the first byte is read. Each wall that the kernel refuses is left o
 without them, and a laptop or a container may refuse several.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -86,6 +87,7 @@ def die_with_parent(parent_pid: int) -> None:
 def enclose(limits: DecodeLimits) -> None:
     """Everything that a fork inherits: nowhere to write, nobody to call, no more memory than allowed."""
     _leave_for_an_empty_directory()
+    _be_the_first_to_go()
     _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -112,6 +114,12 @@ def _leave_for_an_empty_directory() -> None:
         return
     os.chdir(path)
     Path(path).rmdir()
+
+
+def _be_the_first_to_go() -> None:
+    """Where memory runs out the kernel ends a file that swells, and not the worker, which may be larger than each."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _limit(what: int, most: int, *, grace: int = 0) -> None:

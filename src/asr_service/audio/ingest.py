@@ -56,11 +56,14 @@ class DecoderPool:
     async def decode(self, file: BinaryIO | int) -> AsyncIterator[DecodedAudio]:
         """Decode an open, seekable file from its beginning, wherever its position is. The child ends with the context.
 
-        Raises NotReady: the pool is closed.
+        Raises NotReady: the pool is closed. Raises Unavailable: too many files are open.
         """
         if not self._open:
             raise NotReady("the audio decoder is closed")
-        descriptor = _reopen(file)
+        try:
+            descriptor = _reopen(file)
+        except OSError as error:
+            raise Unavailable(f"the audio cannot be decoded at the moment: {error.strerror}; send it again") from error
         audio = DecodedAudio(lambda: self._begin(descriptor), self._turns, self._limits)
         try:
             yield audio

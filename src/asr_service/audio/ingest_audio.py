@@ -113,15 +113,18 @@ class DecodedAudio:
         self._child = None
         self._pcm.clear()
         self._n_received = 0
+        self.announced_s = None
 
     def _accept(self, kind: bytes, payload: bytes) -> None:
         if kind == decoder_protocol.SAMPLES:
+            if not payload or len(payload) % BYTES_PER_SAMPLE:
+                raise ChildLost("the decoder spoke nonsense")
             self._pcm += payload
             self._n_received += len(payload) // BYTES_PER_SAMPLE
             if self._n_received > self._most_samples:  # the child counts too, if it is still ours
                 raise AudioTooLong("the recording is longer than its limit")
             return
-        if kind == decoder_protocol.LENGTH:
+        if kind == decoder_protocol.LENGTH and self.announced_s is None:
             self.announced_s = _parse_length(payload)
             return
         outcome = _parse_outcome(kind, payload)

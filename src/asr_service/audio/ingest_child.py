@@ -76,6 +76,7 @@ class DecoderChild:
                 deadline.reschedule(None)
                 raise await self._obituary()
             self._received += chunk
+            await asyncio.sleep(0)  # a child that always has more to say must not keep the loop to itself
         taken = bytes(self._received[:n_bytes])
         del self._received[:n_bytes]
         return taken

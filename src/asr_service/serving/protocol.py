@@ -31,18 +31,19 @@ _SLOW: Final = _Refusal(b"408 Request Timeout", "head_too_slow", "the request li
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes a connection whose request line and headers are too long, too many or too slow, or whose body goes on
-    after the request has been answered, or whose answer is not read.
+    """Closes a connection whose request line and headers are too long, too many or too slow, which sends request after
+    request without waiting for an answer, whose body goes on after the request has been answered, or whose answer is
+    not read.
 
     Without it one client may hold connections open for ever by sending next to nothing, or reading nothing, or fill the
-    memory with one header.
+    memory with one header, with one that follows a body in chunks, or with requests.
     """
 
     tuning: ClassVar[Tuning] = Tuning()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._n_head_bytes = 0
+        self._n_bare_bytes = 0  # since the last of a body: heads, chunks' sizes, the headers after them
         self._in_head = True
         self._refusal = _MALFORMED
         self._timer: asyncio.TimerHandle | None = None
@@ -64,17 +65,17 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         while data and not self.transport.is_closing():
-            part = data
-            if self._in_head:
-                part = data[: self.tuning.head_bytes - self._n_head_bytes]
-                if not part:
-                    self._refuse(self._too_large(f"more than {self.tuning.head_bytes} bytes"))
-                    return
-                self._n_head_bytes += len(part)
+            part = data[: self.tuning.head_bytes - self._n_bare_bytes]
+            if not part:
+                self._refuse(self._too_large(f"more than {self.tuning.head_bytes} bytes"))
+                return
+            self._n_bare_bytes += len(part)
             super().data_received(part)
             data = data[len(part) :]
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= self.tuning.pipelined:
+            raise ValueError("too many requests at once")  # the parser stops
         super().on_message_begin()
         if self._timer is None:  # a further request of this connection
             self._expect_head()
@@ -86,17 +87,21 @@ class BoundedHttp(HttpToolsProtocol):
             raise ValueError(self._refusal.message)  # the parser stops, and has the request refused
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
+        self._in_head = False
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._n_bare_bytes = 0
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._stop_timer()
-        self._in_head, self._n_head_bytes = True, 0  # what comes next is another's
+        self._in_head, self._n_bare_bytes = True, 0  # what comes next is another's
 
     def on_response_complete(self) -> None:
-        if self.cycle.more_body:  # refused before it was received
+        if self.cycle.response_complete and self.cycle.more_body:  # refused before it was received
             self._set_timer(self.tuning.head_s, self.transport.close)
         super().on_response_complete()
 
@@ -111,8 +116,15 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self, refusal: _Refusal) -> None:
         self._stop_timer()
         self.logger.warning("A request was refused unread: %s.", refusal.message)
-        self.transport.write(refusal.to_bytes())
+        if self._is_next_to_be_answered():
+            self.transport.write(refusal.to_bytes())
         self.transport.close()
+
+    def _is_next_to_be_answered(self) -> bool:
+        """Whether the request that is being read is; what is written otherwise would be taken for another's answer."""
+        if self._in_head:
+            return self.cycle is None or self.cycle.response_complete
+        return not self.pipeline and not self.cycle.response_started
 
     def _expect_head(self) -> None:
         self._set_timer(self.tuning.head_s, self._give_up)
@@ -130,7 +142,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Nothing came, or not enough of it; while an earlier request is still being answered, go on waiting."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._expect_head()
-        elif self._n_head_bytes and not self.transport.is_closing():
+        elif self._n_bare_bytes and not self.transport.is_closing():
             self._refuse(_SLOW)
         elif not self.transport.is_closing():
             self.transport.close()

@@ -56,6 +56,8 @@ class Tuning:
     """Most bytes of a request's first line and headers."""
     head_lines: int = 100
     """Most headers of a request."""
+    pipelined: int = 100
+    """Most requests of one connection that wait for the answer before theirs; past it the connection is closed."""
     unread_s: float = 300
     """A client that takes nothing of its answer for so long is given up, with what was kept for it."""
     drain_s: float | None = None
