@@ -52,7 +52,9 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
             yield Keyed(nginx, service)
 
 
-@pytest.mark.parametrize(("header", "status"), [("X-Nothing: at-all", 401), (f"X-API-Key: {new_secret()}", 403)])
+@pytest.mark.parametrize(
+    ("header", "status"), [("X-Nothing: at-all", 401), (f"X-API-Key: {new_secret()}", 403)], ids=["none", "another"]
+)
 def test_an_upload_without_a_key_is_refused_at_its_head(keyed: Keyed, header: str, status: int) -> None:
     """In the service's own words, with what a browser's page needs to read them. It is counted once."""
     answer = keyed.announce(header, f"Origin: {PAGE}", f"X-Request-ID: refused-{status}")
