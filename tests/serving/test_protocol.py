@@ -6,15 +6,21 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from serving.fake_speech import notes
 from serving.harness import running
 from waiting import until
 
 
 @pytest.fixture(scope="module")
-def connect(tmp_path_factory):
+def service(tmp_path_factory):
     with running(tmp_path_factory.mktemp("protocol"), {"head_s": 1, "head_bytes": 8192, "unread_s": 1}) as service:
-        address = urlsplit(service.ready().url)
-        yield lambda: socket.create_connection((address.hostname, address.port), timeout=10)
+        yield service.ready()
+
+
+@pytest.fixture(scope="module")
+def connect(service):
+    address = urlsplit(service.url)
+    return lambda: socket.create_connection((address.hostname, address.port), timeout=10)
 
 
 def test_a_silent_connection_is_closed(connect):
@@ -113,3 +119,17 @@ def test_what_cannot_be_read_has_no_answer_where_another_is_due(connect, after):
     with connect() as client:
         client.sendall(b"GET /work?s=9 HTTP/1.1\r\nHost: here\r\n\r\n" + after)
         assert client.recv(1) == b""
+
+
+def test_leaving_is_noticed_though_another_request_waits(service, connect):
+    """The work on the first request ends; the second has not begun."""
+
+    def steps() -> list[str]:
+        return [note.step for note in notes(service.faults) if note.request == "leaves"]
+
+    head = b"POST /speech?infer_s=60 HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\nX-Request-ID: leaves\r\n\r\n"
+    with connect() as client:
+        client.sendall(head + GET + b"\r\n")
+        until(lambda: "inferring" in steps())
+        assert steps()[-1] == "inferring"
+    until(lambda: steps()[-1] == "left")

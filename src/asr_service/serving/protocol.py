@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from asr_service.serving.timeouts import Tuning
 
@@ -47,6 +47,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = True
         self._refusal = _MALFORMED
         self._timer: asyncio.TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -56,6 +57,13 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        if self._answering is not None and self._answering is not self.cycle:  # Uvicorn tells the last request alone
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _bound_the_unread(self, transport: asyncio.Transport) -> None:
         """By the kernel, since the application has long handed its answer over. A unix socket's reader is a proxy."""
