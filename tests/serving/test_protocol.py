@@ -121,6 +121,19 @@ def test_what_cannot_be_read_has_no_answer_where_another_is_due(connect, after):
         assert client.recv(1) == b""
 
 
+def test_a_body_arrives_though_http2_is_offered(service, connect):
+    """Java's client does so with its first request."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    body = b"speech"
+    with connect() as client, client.makefile("rb") as answers:
+        client.sendall(b"POST /speech HTTP/1.1\r\nHost: here\r\n%sContent-Length: 6\r\n\r\n" % offer + body)
+        assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+        while answers.readline() != b"\r\n":
+            pass
+        answers.readline()  # how long the chunk is
+        assert json.loads(answers.readline())["bytes"] == len(body)
+
+
 def test_leaving_is_noticed_though_another_request_waits(service, connect):
     """The work on the first request ends; the second has not begun."""
 

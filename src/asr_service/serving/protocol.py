@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -27,6 +28,7 @@ class _Refusal:
 
 
 _MALFORMED: Final = _Refusal(b"400 Bad Request", "malformed_request", "this is no HTTP/1.1 request")
+_UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _SLOW: Final = _Refusal(b"408 Request Timeout", "head_too_slow", "the request line and headers did not come in time")
 
 
@@ -78,7 +80,7 @@ class BoundedHttp(HttpToolsProtocol):
                 self._refuse(self._too_large(f"more than {self.tuning.head_bytes} bytes"))
                 return
             self._n_bare_bytes += len(part)
-            super().data_received(part)
+            super().data_received(_without_upgrade(part) if self._in_head else part)
             data = data[len(part) :]
 
     def on_message_begin(self) -> None:
@@ -154,3 +156,13 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(_SLOW)
         elif not self.transport.is_closing():
             self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """What begins with a head, or more of one, its `Upgrade` under another name.
+
+    A server may go on in HTTP/1.1, and Java's client counts on it: it offers HTTP/2 with each first request. httptools
+    would take the request's body for the other protocol.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
