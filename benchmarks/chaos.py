@@ -10,7 +10,6 @@ twice; each has one answer. Needs Nginx; the full disks need root.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import arguments
 from chaos_clients import GOOD, LEFT, Load, Outcome, Sender
 from chaos_faults import FAULTS, Fault, Scene, Skip
 from chaos_report import Blow, Passing, Row, judge, line, markdown, row
@@ -148,10 +148,7 @@ _UPSTREAM = ("upstream", "upstream_connect_s")
 
 
 def _arguments() -> argparse.Namespace:
-    audio = os.environ.get("BENCH_AUDIO")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audio", type=Path, default=Path(audio) if audio else None, help="by default $BENCH_AUDIO")
-    parser.add_argument("--model", default="base", help="a name, or a folder in CTranslate2's form")
+    parser = arguments.parser(__doc__)
     parser.add_argument("--model-name", help="what the report calls it")
     parser.add_argument("--smoke", action="store_true", help="the quicker faults, in a minute and a half")
     parser.add_argument("--only", default="", help="faults with this in their names")

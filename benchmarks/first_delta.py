@@ -7,7 +7,6 @@ From the first byte sent: to the first delta, and to the event that ends the str
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+import arguments
 from load import RESULTS, model_folder
 from load_corpus import joined, material, recordings
 from load_machine import Watch, machine, wait_for_quiet
@@ -99,10 +99,7 @@ def markdown(about: dict[str, str], rounds: list[Streamed], ratio: float) -> str
 
 
 def _arguments() -> argparse.Namespace:
-    audio = os.environ.get("BENCH_AUDIO")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audio", type=Path, default=Path(audio) if audio else None, help="by default $BENCH_AUDIO")
-    parser.add_argument("--model", default="base", help="a name, or a folder in CTranslate2's form")
+    parser = arguments.parser(__doc__)
     parser.add_argument("--compute-type", default="int8")
     parser.add_argument("--device", default="cpu", help="`cpu`, `cuda:0`")
     parser.add_argument("--seconds", type=float, default=600.0, help="of the recording, at least")

@@ -8,7 +8,6 @@ plots to benchmarks/results. Without `--audio` the recordings of the project's t
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import arguments
 import load_scenarios as scenarios
 from asr_service.engine.devices import parse_devices
 from asr_service.engine.models import ensure_model, resolve_model
@@ -141,10 +141,7 @@ def _about(args: argparse.Namespace, bench: Bench) -> dict[str, str]:
 
 
 def _arguments() -> argparse.Namespace:
-    audio = os.environ.get("BENCH_AUDIO")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audio", type=Path, default=Path(audio) if audio else None, help="by default $BENCH_AUDIO")
-    parser.add_argument("--model", default="base", help="a name, or a folder in CTranslate2's form")
+    parser = arguments.parser(__doc__)
     parser.add_argument("--compute-type", default="int8")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--rounds", type=int, help="turns of A B C; by default what fits in ten minutes")

@@ -18,6 +18,8 @@ import httpx
 import matplotlib as mpl
 from prometheus_client.parser import text_string_to_metric_families
 
+import arguments
+
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt
@@ -162,10 +164,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    audio = os.environ.get("BENCH_AUDIO")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audio", type=Path, default=audio, required=not audio, help="by default $BENCH_AUDIO")
-    parser.add_argument("--model", default="base", help="a name, or a folder in CTranslate2's form")
+    parser = arguments.parser(__doc__, needs_audio=True)
     parser.add_argument("--margins", nargs="+", default=["2", "3", "4", "6", "8", FULL], help="seconds, or full")
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--baseline-cache", type=Path, help="JSON in which the baseline's transcripts are kept")

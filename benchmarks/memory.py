@@ -10,7 +10,6 @@ over the service's processes, counts pages that they share once.
 
 import argparse
 import json
-import os
 import tempfile
 import threading
 import time
@@ -26,6 +25,7 @@ import soundfile
 from faster_whisper.audio import decode_audio
 from numpy.typing import NDArray
 
+import arguments
 from load import RESULTS, model_folder
 from load_corpus import RATE, joined, material, recordings
 from load_machine import machine
@@ -188,10 +188,7 @@ def _markdown(about: dict[str, str], found: dict[str, Footprint], ratio: float) 
 
 
 def _arguments() -> argparse.Namespace:
-    audio = os.environ.get("BENCH_AUDIO")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audio", type=Path, default=Path(audio) if audio else None, help="by default $BENCH_AUDIO")
-    parser.add_argument("--model", default="base", help="a name, or a folder in CTranslate2's form")
+    parser = arguments.parser(__doc__)
     parser.add_argument("--compute-type", default="int8")
     parser.add_argument("--hours", type=float, default=10.0, help="of the long file")
     parser.add_argument("--out", type=Path, default=RESULTS / "memory", help="without its suffix")

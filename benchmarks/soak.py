@@ -10,7 +10,6 @@ wrong parameters, and clients that leave. Resident memory of each process is set
 import argparse
 import itertools
 import json
-import os
 import random
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+import arguments
 from chaos_clients import GOOD, LEFT, Load, Outcome, Sender
 from chaos_stack import NGINX, Stack, running
 from corpus import Clip
@@ -218,10 +218,7 @@ def markdown(
 
 
 def _arguments() -> argparse.Namespace:
-    audio = os.environ.get("BENCH_AUDIO")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audio", type=Path, default=Path(audio) if audio else None, help="by default $BENCH_AUDIO")
-    parser.add_argument("--model", default="base", help="a name, or a folder in CTranslate2's form")
+    parser = arguments.parser(__doc__)
     parser.add_argument("--model-name", help="what the report calls it")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--out", type=Path, default=RESULTS / "soak", help="without its suffix")

@@ -21,6 +21,7 @@ import faster_whisper
 import httpx
 import pysubs2
 
+import arguments
 from asr_service.formats.pieces import columns, pieces_of
 from asr_service.transcript import Segment, Word
 
@@ -165,12 +166,9 @@ def _chosen(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _arguments() -> argparse.Namespace:
-    audio = os.environ.get("BENCH_AUDIO")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.parser(__doc__, model_is="faster-whisper's: ", needs_audio=True)
     parser.add_argument("files", nargs="*", metavar="FILE")
-    parser.add_argument("--audio", type=Path, default=audio, required=not audio, help="by default $BENCH_AUDIO")
     parser.add_argument("--url", required=True, help="where the service listens")
-    parser.add_argument("--model", default="base", help="faster-whisper's: a name, or a folder in CTranslate2's form")
     parser.add_argument("--out", type=Path, default=RESULTS / "subtitles", help="without its suffix")
     return parser.parse_args()
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import arguments
 from contestants import BaselineOptions, Transcripts, baseline, service
 from corpus import Clip, read_corpus
 from wer_table import clip_errors, interval, largest_differences, markdown, score
@@ -74,12 +75,9 @@ def _about(clips: list[Clip], options: BaselineOptions) -> dict[str, str]:
 
 
 def _arguments() -> argparse.Namespace:
-    audio = os.environ.get("BENCH_AUDIO")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audio", type=Path, default=audio, required=not audio, help="by default $BENCH_AUDIO")
+    parser = arguments.parser(__doc__, model_is="the baseline's: ", needs_audio=True)
     parser.add_argument("--url", help="where the service listens; without it the baseline runs alone")
     parser.add_argument("--concurrency", type=int, default=8)
-    parser.add_argument("--model", default="base", help="the baseline's: a name, or a folder in CTranslate2's form")
     parser.add_argument("--compute-type", default="int8")
     parser.add_argument("--beam-size", type=int, default=5)
     parser.add_argument("--cpu-threads", type=int, default=os.cpu_count())
