@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from asr_service.engine.admission import Admission, Load
-from asr_service.engine.batch import Batch, Job, Stage, form_batch, handicap_s
+from asr_service.engine.batch import Batch, Job, Stage, allows_long, form_batch, handicap_s
 from asr_service.engine.speed import Speed
 from asr_service.errors import Overloaded
 from asr_service.settings import Settings
@@ -100,7 +100,7 @@ class SlotSim:
         self._cores = Cores(events, costs.cores, costs.crowding)
         self._chance = random.Random(seed)
         self._waiting: list[Job] = []
-        self._idle = costs.threads
+        self._running: list[Batch] = []
         self._works: dict[int, _Work] = {}
         self._owners = itertools.count()
         self._speed = Speed()
@@ -204,10 +204,11 @@ class SlotSim:
     # -- the model's threads
 
     def _dispatch(self) -> None:
-        while self._idle and self._waiting:
+        while len(self._running) < self._costs.threads and self._waiting:
             works = {job.owner: self._works[job.owner] for job in self._waiting}
             handicaps = {owner: self._policy(work.arrival, work.served_s) for owner, work in works.items()}
-            batch = form_batch(self._waiting, self._limits, handicaps)
+            long = allows_long(self._running, self._limits, self._costs.threads)
+            batch = form_batch(self._waiting, self._limits, handicaps, allow_long=long)
             assert batch is not None
             self._begin(batch)
 
@@ -215,7 +216,7 @@ class SlotSim:
         now_s = self._events.now_s
         taken = set(map(id, batch.jobs))
         self._waiting = [job for job in self._waiting if id(job) not in taken]
-        self._idle -= 1
+        self._running.append(batch)
         for job in batch.jobs:
             work = self._works[job.owner]
             work.longest_wait_s = max(work.longest_wait_s, now_s - job.enqueued_at)
@@ -247,15 +248,15 @@ class SlotSim:
         owners = {job.owner for job in batch.jobs}
         lingers = encoded and self._costs.linger_s and not any(job.owner in owners for job in self._waiting)
         # Planned after the steps above: at one moment, the window is back before its thread looks around.
-        self._events.after(min(self._costs.linger_s, hop_s) if lingers else 0.0, self._free_thread)
+        self._events.after(min(self._costs.linger_s, hop_s) if lingers else 0.0, lambda: self._free_thread(batch))
 
     def _next_step(self, window: _Window, *, encoded: bool) -> Callable[[], None]:
         if encoded:
             return lambda: self._enqueue(window, Stage.GENERATE)
         return lambda: self._window_decoded(window)
 
-    def _free_thread(self) -> None:
-        self._idle += 1
+    def _free_thread(self, batch: Batch) -> None:
+        self._running.remove(batch)
         self._dispatch()
 
 

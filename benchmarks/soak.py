@@ -64,22 +64,25 @@ def main() -> None:
     args = _arguments()
     if NGINX is None:
         sys.exit("needs Nginx: apt-get install nginx-light")
-    watch = MachineWatch.start()
+    others = MachineWatch.start()
     with tempfile.TemporaryDirectory(prefix="asr-soak-") as name:
         folder = Path(name)
         with running(model_folder(args.model), folder) as stack:
-            done, trends, ended = _soak(stack, _errands(args, folder, stack), args.minutes * 60)
+            done, watch, n_warm = _soak(stack, _errands(args, folder, stack), args.minutes * 60)
+            ended = watch.ended()
+        trends = watch.trends(n_warm)
     about = {
         **machine(),
         "model": f"{args.model_name or args.model}, int8, two CPU slots behind Nginx",
         "load": f"{len(done)} requests of {_N_CLIENTS} clients in {args.minutes:g} min; others used"
-        f" {watch.others_cores():.1f} cores meanwhile",
+        f" {others.others_cores():.1f} cores meanwhile",
     }
     problems = [*_problems(done, trends), *(f"{role} ended" for role in ended)]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     kept = {
         "about": about,
         "trends": [asdict(each) for each in trends],
+        "requests_and_mb": watch.series(),
         "answers": _answers(done),
         "latency": _latency(done),
         "bar_mb_per_100": BAR_MB_PER_100,
@@ -92,7 +95,8 @@ def main() -> None:
     sys.exit(bool(problems))
 
 
-def _soak(stack: Stack, errands: Sequence[Errand], lasts_s: float) -> tuple[list[Done], list[Trend], list[str]]:
+def _soak(stack: Stack, errands: Sequence[Errand], lasts_s: float) -> tuple[list[Done], Watch, int]:
+    """What was answered after the warm-up, what the processes held all the time, and how much the warm-up answered."""
     done: list[Done] = []
     deck, taking = _deck(errands), threading.Lock()
 
@@ -110,7 +114,7 @@ def _soak(stack: Stack, errands: Sequence[Errand], lasts_s: float) -> tuple[list
         n_warm = len(done)
         time.sleep(lasts_s * (1 - _WARM_UP))
         load.pause(_PATIENCE_S)
-        return done[n_warm:], watch.trends(n_warm), watch.ended()
+    return done[n_warm:], watch, n_warm
 
 
 def _deck(errands: Sequence[Errand]) -> Iterator[Errand]:

@@ -17,6 +17,7 @@ BAR_MB_PER_100 = 1.0
 
 _MB = 1e6
 _EVERY_S = 1.0
+_KEPT_OF = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,13 @@ class Watch:
         """Leaves out what was seen before so many were answered. Raises ValueError: that leaves too little."""
         after = {role: [each for each in seen if each.n_requests >= from_request] for role, seen in self._seen.items()}
         return [trend(role, held) for role, held in after.items()]
+
+    def series(self) -> dict[str, list[tuple[int, float]]]:
+        """By role: requests answered and MB held, every half minute and at the end."""
+        return {
+            role: [(each.n_requests, round(each.rss_mb, 1)) for each in [*seen[:-1:_KEPT_OF], *seen[-1:]]]
+            for role, seen in self._seen.items()
+        }
 
     def ended(self) -> list[str]:
         """Roles whose process is no more."""

@@ -2,24 +2,31 @@
 
 from dataclasses import replace
 
-from asr_service.engine.batch import MOST_HANDICAP_S, Batch, BatchLimit, Job, Stage, form_batch, handicap_s
+from asr_service.engine.batch import MOST_HANDICAP_S, Batch, BatchLimit, Job, Stage, allows_long, form_batch, handicap_s
 
 LIMITS = {Stage.ENCODE: BatchLimit(2), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)}
+BOUNDED = LIMITS | {Stage.GENERATE: BatchLimit(4, n_frames=3000)}
 
 
 def job(stage: Stage = Stage.GENERATE, *, key: str = "k", owner: int = 0, at: float = 0.0, n_frames: int = 1000) -> Job:
     return Job(stage, key, owner, payload=None, audio_s=1.0, n_frames=n_frames, deadline=1e9, enqueued_at=at)
 
 
-def formed(waiting: list[Job], *, handicaps: dict[int, float] | None = None) -> Batch:
-    batch = form_batch(waiting, LIMITS, handicaps or {})
+def formed(
+    waiting: list[Job],
+    *,
+    handicaps: dict[int, float] | None = None,
+    limits: dict[Stage, BatchLimit] = LIMITS,
+    allow_long: bool = False,
+) -> Batch:
+    batch = form_batch(waiting, limits, handicaps or {}, allow_long=allow_long)
     assert batch is not None
     return batch
 
 
 def test_nothing_waits_nothing_runs():
     """Without jobs there is no batch."""
-    assert form_batch([], LIMITS, {}) is None
+    assert form_batch([], LIMITS, {}, allow_long=True) is None
 
 
 def test_a_lone_job_goes_at_once():
@@ -42,11 +49,40 @@ def test_a_batch_is_never_over_its_stages_limit():
 
 def test_long_windows_go_in_smaller_batches():
     """By their frames together, where that is bounded; a window too long for the bound goes alone."""
-    limits = LIMITS | {Stage.GENERATE: BatchLimit(4, n_frames=3000)}
     for n_frames, n_jobs in ((700, 4), (1500, 2), (5000, 1)):
-        batch = form_batch([job(n_frames=n_frames) for _ in range(4)], limits, {})
-        assert batch is not None
-        assert len(batch.jobs) == n_jobs
+        assert len(formed([job(n_frames=n_frames) for _ in range(4)], limits=BOUNDED).jobs) == n_jobs
+
+
+class TestALongCall:
+    """Several long windows of one recording in a call, while a thread is kept for those who come."""
+
+    recording = tuple(job(n_frames=3000, at=0.1 * number) for number in range(6))
+
+    def test_it_holds_as_many_windows_as_any(self):
+        """However long they are."""
+        assert formed([*self.recording], limits=BOUNDED, allow_long=True).jobs == self.recording[:4]
+
+    def test_it_is_not_made_while_somebody_waits_for_first_words(self):
+        """Not even where the recording's own turn comes first."""
+        clip = job(key="clip", owner=1, at=5.0)
+        assert len(formed([*self.recording, clip], limits=BOUNDED, allow_long=True).jobs) == 4
+        clip.leads = True
+        assert len(formed([*self.recording, clip], limits=BOUNDED, allow_long=True).jobs) == 1
+
+    def test_it_holds_up_no_other_request(self):
+        """A window of somebody else's, though like these, does not go along."""
+        others = job(owner=1, n_frames=3000, at=0.05)
+        batch = formed([*self.recording, others], limits=BOUNDED, allow_long=True)
+        assert batch.jobs == self.recording[:4]
+        assert formed([*self.recording[1:], others], limits=BOUNDED, allow_long=True).jobs == (others,)
+
+    def test_one_thread_keeps_to_short_calls(self):
+        """So one thread alone makes no long call, and two make one."""
+        long, short = Batch(Stage.GENERATE, self.recording[:2]), Batch(Stage.GENERATE, (self.recording[0],))
+        assert not allows_long([], BOUNDED, n_threads=1)
+        assert allows_long([short], BOUNDED, n_threads=2)
+        assert not allows_long([long], BOUNDED, n_threads=2)
+        assert allows_long([long, short], BOUNDED, n_threads=3)
 
 
 def test_who_came_first_goes_first_whatever_the_stage():

@@ -13,6 +13,7 @@ import pytest
 from asr_service.engine.batch import Batch, BatchLimit, Job, Stage
 from asr_service.engine.scheduler import Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, Overloaded
+from waiting import until
 
 LIMITS = dict.fromkeys(Stage, BatchLimit(4))
 
@@ -53,6 +54,21 @@ class Gate:
         self.entered.set()
         assert self.open.wait(10)
         return [each.payload for each in batch.jobs]
+
+
+def test_one_thread_is_kept_from_long_calls():
+    """Of two, one takes as many long windows of a recording as a call holds, and the other one at a time."""
+    gate = Gate()
+    limits = dict.fromkeys(Stage, BatchLimit(4, n_frames=3400))
+    scheduler = Scheduler(gate, limits, n_threads=2, on_failure=lambda _: None)
+    futures = [scheduler.submit(job(number)) for number in range(10)]
+    scheduler.start()
+    until(lambda: len(gate.batches) == 2)
+    assert sorted(map(len, gate.batches)) == [1, 4]
+    gate.open.set()
+    assert [future.result(5) for future in futures] == list(range(10))
+    scheduler.stop()
+    scheduler.join(5)
 
 
 def held(scheduler: Scheduler, gate: Gate) -> "Future[Any]":

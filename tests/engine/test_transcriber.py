@@ -260,6 +260,29 @@ async def test_what_the_model_left_of_a_window_gets_a_window_of_its_own():
     assert rest == (engine.model.tokenizer.token_to_id("<|startofprev|>"), *engine.model.tokens(" one"), *first)
 
 
+@pytest.mark.parametrize(("last_begins_s", "heard_again"), [(9.0, True), (3.0, False)])
+async def test_a_short_rest_is_heard_with_the_segment_before_it(last_begins_s: float, heard_again: bool):
+    """The model stops at 14 s of 20 s: its last segment is transcribed once more with the rest, if both are short."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        if len(engine.model.calls_of("generate")) == 1:
+            cut = model.at(last_begins_s)
+            one, two = model.tokens(" one"), model.tokens(" too")
+            tokens = (model.at(0.0), *one, cut, cut, *two, model.at(14.0), model.at(14.0), *model.tokens(" thr"))
+            return Generation(tokens, -0.2, 0.0)
+        return says(" two three", until_s=5.0)(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
+    texts = [(segment.text, segment.start) for segment in transcript.segments]
+    if heard_again:
+        assert texts == [(" one", 0.0), (" two three", last_begins_s)]
+    else:
+        assert texts == [(" one", 0.0), (" too", last_begins_s), (" two three", 14.0)]
+    said = engine.model.tokens(" one" if heard_again else " one too")
+    assert engine.model.calls_of("generate")[1].prompts[0][1 : len(said) + 1] == tuple(said)
+
+
 @pytest.mark.parametrize("said", [" one two, three", "one two, three"], ids=["spaced", "without its first space"])
 async def test_words_are_timed_within_their_recording(said: str):
     """In order, each within its segment, together the segment's text."""
@@ -284,9 +307,11 @@ class TestShortContext:
             await engine.transcript(engine.recording(loud(5)), ENGLISH)
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
 
-    @pytest.mark.parametrize(("speech_s", "n_frames"), [(0.1, 1024), (4.0, 1024), (11.0, 1728), (25.0, 3000)])
+    @pytest.mark.parametrize(
+        ("speech_s", "n_frames"), [(0.1, 1024), (4.0, 1024), (11.0, 1728), (25.0, 2976), (29.7, 2976), (29.8, 3000)]
+    )
     def test_a_context_has_its_least_its_steps_and_its_most(self, speech_s, n_frames):
-        """10 s, however short the speech; steps of 0.64 s; 30 s."""
+        """10 s, however short the speech; steps of 0.64 s; 29.76 s, or 30 s for speech that is longer."""
         assert context_frames(speech_s, 6.0) == n_frames
         assert context_frames(speech_s, None) == 3000
 
@@ -303,6 +328,18 @@ class TestShortContext:
             transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
         assert (transcript.text, transcript.segments[0].temperature) == ("yes", 0.0)
+
+    async def test_what_had_nearly_30_s_is_not_encoded_again(self):
+        """A long window's context cannot grow by anything that matters: it is decoded hotter at once."""
+
+        def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+            said = says(" la" * 100) if options.temperature == 0 else says(" fine")
+            return said(model, encoding, prompt, options)
+
+        async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+            await engine.transcript(engine.recording(loud(25)), ENGLISH)
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [2976]
+        assert [call.options.temperature for call in engine.model.calls_of("generate") if call.options] == [0.0, 0.2]
 
     async def test_text_after_the_speech_has_ended_is_doubtful(self):
         """A segment that starts in the margin is dropped, and the window done again."""

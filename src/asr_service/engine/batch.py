@@ -1,6 +1,6 @@
 """Which waiting jobs go to the model next, together. Pure functions: no threads, no clock, no model."""
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -53,11 +53,13 @@ class BatchLimit:
 
     n_windows: int
     n_frames: int | None = None
-    """Of all its windows together: long windows keep their neighbours waiting. None is no bound."""
+    """Of all windows of a short call together; only a long one (`allows_long`) has more. None is no bound."""
 
-    def holds(self, jobs: Sequence[Job]) -> bool:
-        fits = self.n_frames is None or sum(job.n_frames for job in jobs) <= self.n_frames
-        return len(jobs) == 1 or (len(jobs) <= self.n_windows and fits)
+    def holds(self, jobs: Sequence[Job], *, allow_long: bool) -> bool:
+        return len(jobs) == 1 or (len(jobs) <= self.n_windows and (allow_long or not self.is_long(jobs)))
+
+    def is_long(self, jobs: Sequence[Job]) -> bool:
+        return self.n_frames is not None and sum(job.n_frames for job in jobs) > self.n_frames
 
     def most(self, n_frames: int) -> int:
         """Windows of `n_frames` each that one call holds."""
@@ -79,15 +81,28 @@ def handicap_s(served_audio_s: float) -> float:
     return min(served_audio_s / _AUDIO_A_HANDICAP_SECOND, MOST_HANDICAP_S)
 
 
+def allows_long(running: Iterable[Batch], limits: Mapping[Stage, BatchLimit], n_threads: int) -> bool:
+    """Whether the next call may last as long as several long windows take.
+
+    One of the threads always keeps to short calls, so that a clip which comes meanwhile waits for one of those.
+    """
+    return sum(limits[batch.stage].is_long(batch.jobs) for batch in running) < n_threads - 1
+
+
 def form_batch(
-    waiting: Collection[Job], limits: Mapping[Stage, BatchLimit], handicaps: Mapping[int, float]
+    waiting: Collection[Job],
+    limits: Mapping[Stage, BatchLimit],
+    handicaps: Mapping[int, float],
+    *,
+    allow_long: bool,
 ) -> Batch | None:
     """Choose the jobs of the next call of the model; None where nothing waits.
 
     The job that came first goes first, whatever its stage, requests that have had much standing back by their handicap
     (`handicaps`: owner -> seconds). A job that leads takes the first place that its request has: somebody waits for its
     words, and for the others' only after. Those of the first's stage and key go with it, in the same order, as many as
-    may. Nothing waits for company: a batch is what is there.
+    may. Nothing waits for company: a batch is what is there. With `allow_long` it may have more frames than a short
+    call, if they are one request's and nobody waits for first words.
     """
     came: dict[int, float] = {}
     for job in waiting:
@@ -96,10 +111,14 @@ def form_batch(
     if not in_order:
         return None
     first, limit = in_order[0], limits[in_order[0].stage]
+    allow_long = allow_long and not any(job.leads for job in waiting)
     jobs: list[Job] = []
     for job in in_order:
-        if (job.stage, job.key) == (first.stage, first.key) and limit.holds([*jobs, job]):
-            jobs.append(job)
+        if (job.stage, job.key) != (first.stage, first.key):
+            continue
+        with_it = [*jobs, job]
+        if limit.holds(with_it, allow_long=allow_long and all(each.owner == first.owner for each in with_it)):
+            jobs = with_it
     return Batch(first.stage, tuple(jobs))
 
 

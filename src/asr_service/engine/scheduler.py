@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from asr_service import metrics
-from asr_service.engine.batch import Batch, BatchLimit, Job, Stage, form_batch, handicap_s
+from asr_service.engine.batch import Batch, BatchLimit, Job, Stage, allows_long, form_batch, handicap_s
 from asr_service.engine.execution import BatchRunner, Run, fail
 from asr_service.engine.speed import Speed
 from asr_service.errors import DeadlineExceeded, EngineStopped
@@ -154,7 +154,8 @@ class Scheduler:
                 now = time.monotonic()
                 self._drop_lost(now)
                 handicaps = {owner: handicap_s(served_s) for owner, served_s in self._served_audio_s.items()}
-                if batch := form_batch(self._waiting, self._limits, handicaps):
+                long = allows_long(self._running, self._limits, len(self._threads))
+                if batch := form_batch(self._waiting, self._limits, handicaps, allow_long=long):
                     self._take(batch, now)
                     return batch
                 self._changed.wait()

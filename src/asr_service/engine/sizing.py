@@ -12,15 +12,15 @@ _MOST_CPU_FRAMES = 3400
 """With the short context's margin and least length: three windows of up to 4.8 s of speech, two of up to 10.6 s, else
 one; so a clip of 11 s goes alone. On the 2-core Xeon of benchmarks/results/sim-costs.json a window in a pair took 2 to
 16 % less of the decoder than one alone (most at 11 s), and in fours within 5 % of that; on an AMD processor without AMX
-fours did pay. More frames make longer calls, in which no clip is served.
+fours did pay. It is the bound of short calls: more frames make longer ones, in which a thread serves no clip.
 """
 
 
 def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, BatchLimit]:
     """Windows in one call. A GPU's encoder and decoder both gain from company.
 
-    A CPU's encoder gains nothing and its decoder a little, the less the longer its windows; and a call of several long
-    windows lasts seconds, in which no clip is served.
+    A CPU's encoder gains nothing. Its decoder gains a quarter from four long windows in a call, which then lasts
+    seconds in which its thread serves no clip: one thread always keeps to the bound on frames (`batch.allows_long`).
     """
     encode = BatchLimit(settings.encode_batch or (8 if on_gpu else 1))
     decode = BatchLimit(settings.decode_batch or (16 if on_gpu else 4))

@@ -10,9 +10,9 @@ from asr_service import metrics
 from asr_service.audio.chunking import Chunk, rest_of
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT, Features, LogMel
 from asr_service.engine.calls import AlignCall, EncodeCall, Encoded, GenerateCall
-from asr_service.engine.context import context_frames, may_be_short
+from asr_service.engine.context import LONGEST_SHORT, context_frames, may_be_short
 from asr_service.engine.decoding import DecodingOptions, Prompt, Verdict, Vocabulary, generate_options
-from asr_service.engine.hypothesis import Hypothesis, best_of, judged, spoken_parts
+from asr_service.engine.hypothesis import Hypothesis, best_of, judged, kept_of, spoken_parts
 from asr_service.engine.model import Alignment, Encoding, Generation
 from asr_service.engine.request import RequestWork
 from asr_service.engine.segments import TimedTokens
@@ -94,17 +94,18 @@ class WindowDecoder:
         best, encoding = await self._decode_well(chunk, work, encoded.encoding, language, spoken)
         if best.verdict is Verdict.SILENT:
             return []
-        parts = spoken_parts(best, self._vocabulary)
+        parts: Sequence[TimedTokens] = spoken_parts(best, self._vocabulary)
+        if not best.broke_off:
+            return await self._segments(chunk, work, encoding, best, parts, language)
+        parts, rest_s = kept_of(parts, best)
         segments = await self._segments(chunk, work, encoding, best, parts, language)
-        if best.broke_off:
-            said = spoken + tuple(token for part in parts for token in self._vocabulary.words_of(part.tokens))
-            segments += await self._decode_rest(chunk, best, work, language, said)
-        return segments
+        said = spoken + tuple(token for part in parts for token in self._vocabulary.words_of(part.tokens))
+        return segments + await self._decode_rest(chunk, rest_s, work, language, said)
 
     async def _decode_rest(
-        self, chunk: Chunk, best: Hypothesis, work: RequestWork, language: str, said: tuple[int, ...]
+        self, chunk: Chunk, from_s: float, work: RequestWork, language: str, said: tuple[int, ...]
     ) -> list[Segment]:
-        rest = rest_of(chunk, best.window.consumed_s)
+        rest = rest_of(chunk, from_s)
         if chunk is work.leading:
             work.leading = rest
         features = await self.prepare(rest, work.options)
@@ -125,7 +126,7 @@ class WindowDecoder:
         first, *hotter = work.options.temperatures
         prompt = self._vocabulary.prompt(work.options, language, spoken)
         attempt = await self._attempt(chunk, work, encoding, prompt, first)
-        if attempt.is_doubtful and 2 * encoding.shape[0] < FULL_CONTEXT:
+        if attempt.is_doubtful and 2 * encoding.shape[0] < LONGEST_SHORT:
             metrics.FALLBACKS.labels("context").inc()
             features = await self._features(chunk, FULL_CONTEXT)
             encoding = (await work.ask(EncodeCall(features, detect_language=False), chunk)).encoding
@@ -149,7 +150,7 @@ class WindowDecoder:
         work: RequestWork,
         encoding: Encoding,
         best: Hypothesis,
-        parts: list[TimedTokens],
+        parts: Sequence[TimedTokens],
         language: str,
     ) -> list[Segment]:
         words: Sequence[tuple[Word, ...] | None] = [None] * len(parts)
@@ -174,7 +175,7 @@ class WindowDecoder:
         ]
 
     async def _words(
-        self, chunk: Chunk, work: RequestWork, encoding: Encoding, parts: list[TimedTokens], language: str
+        self, chunk: Chunk, work: RequestWork, encoding: Encoding, parts: Sequence[TimedTokens], language: str
     ) -> list[tuple[Word, ...]]:
         speaker = self._vocabulary.speaker(language, work.options.task)
         texts = [self._vocabulary.words_of(part.tokens) for part in parts]
