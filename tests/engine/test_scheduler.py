@@ -32,8 +32,9 @@ def running(
     n_threads: int = 1,
     on_failure: Callable[[str], None] = lambda _: None,
     linger_s: float = 0.0,
+    express: bool = False,
 ) -> Iterator[Scheduler]:
-    scheduler = Scheduler(run, LIMITS, n_threads=n_threads, on_failure=on_failure, linger_s=linger_s)
+    scheduler = Scheduler(run, LIMITS, n_threads=n_threads, on_failure=on_failure, linger_s=linger_s, express=express)
     scheduler.start()
     try:
         yield scheduler
@@ -69,6 +70,48 @@ def test_one_thread_is_kept_from_long_calls():
     assert [future.result(5) for future in futures] == list(range(10))
     scheduler.stop()
     scheduler.join(5)
+
+
+class TestTheExpressThread:
+    """One more than the cores, for first words while all others are in calls for later ones."""
+
+    @staticmethod
+    @contextmanager
+    def busy(*, leads: bool = False) -> Iterator[tuple[Scheduler, Gate]]:
+        """The only ordinary thread is in a call."""
+        gate = Gate()
+        with running(gate, express=True) as scheduler:
+            scheduler.submit(replace(job("running"), leads=leads))
+            until(lambda: gate.batches == [["running"]])
+            yield scheduler, gate
+            gate.open.set()
+
+    def test_it_takes_first_words_at_once(self):
+        """They wait for no call's end."""
+        with self.busy() as (scheduler, gate):
+            scheduler.submit(job("later words", owner=1))
+            scheduler.submit(replace(job("first words", owner=2), leads=True))
+            until(lambda: len(gate.batches) == 2)
+            assert gate.batches[1] == ["first words"]
+
+    def test_it_crowds_no_first_words(self):
+        """While others' are being found it leaves them the cores."""
+        with self.busy(leads=True) as (scheduler, gate):
+            scheduler.submit(replace(job("first words"), leads=True))
+            time.sleep(0.1)
+            assert gate.batches == [["running"]]
+
+    def test_first_words_that_wait_when_the_threads_fill_are_taken_too(self):
+        """A recording that has stood back long enough goes before a clip, which then goes beside it."""
+        for _ in range(5):  # whichever thread looks first
+            gate = Gate()
+            with running(gate, express=True) as scheduler:
+                time.sleep(0.01)
+                with scheduler._changed:
+                    scheduler.submit(replace(job("starved", owner=1), enqueued_at=time.monotonic() - 1))
+                    scheduler.submit(replace(job("first words", owner=2), leads=True, key="clip"))
+                until(lambda: sorted(gate.batches) == [["first words"], ["starved"]])  # noqa: B023 - asked here
+                gate.open.set()
 
 
 def held(scheduler: Scheduler, gate: Gate) -> "Future[Any]":

@@ -55,7 +55,10 @@ class Alignment:
 
 
 class SpeechModel(Protocol):
-    """A Whisper-like model. `facts.threads` threads call it at once; every call may raise RuntimeError."""
+    """A Whisper-like model, called by `facts.threads` threads at once, on a CPU by one more.
+
+    Every call may raise RuntimeError.
+    """
 
     @property
     def facts(self) -> ModelFacts: ...
@@ -99,7 +102,7 @@ class WhisperModel:
                 # A slot sees its own GPU alone, by CUDA_VISIBLE_DEVICES.
                 device_index=0,
                 compute_type=compute_type,
-                inter_threads=threads,
+                inter_threads=threads + (device.kind == "cpu"),  # and the scheduler's express thread
                 # On a CPU single-threaded calls side by side do two to four times the work of one parallel call.
                 intra_threads=1,
                 max_queued_batches=-1,

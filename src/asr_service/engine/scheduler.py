@@ -39,8 +39,12 @@ class Scheduler:
         n_threads: int,
         on_failure: Callable[[str], None],
         linger_s: float = 0.0,
+        express: bool = False,
     ) -> None:
         """`on_failure` is called once, from an engine thread, when no more work can be done.
+
+        `express` adds a thread for first words, while all others are in calls for later ones: no call of the model can
+        be interrupted, but the kernel shares a CPU's cores between it and theirs.
 
         `linger_s` is how long a thread that has encoded waits for the same request to come back with what to decode,
         before it takes another's job: worth its milliseconds where calls last long.
@@ -57,8 +61,10 @@ class Scheduler:
         self._stopped: str | None = None
         self._failed = False
         self.speed = Speed()
+        self._n_threads = n_threads
         self._threads = [
-            threading.Thread(target=self._serve, name=f"model-{number}", daemon=True) for number in range(n_threads)
+            threading.Thread(target=self._serve, args=(form,), name=f"model-{number}", daemon=True)
+            for number, form in enumerate([self._form] * n_threads + [self._form_express] * express)
         ]
 
     def start(self) -> None:
@@ -134,10 +140,10 @@ class Scheduler:
 
     # -- the engine threads
 
-    def _serve(self) -> None:
+    def _serve(self, form: Callable[[], Batch | None]) -> None:
         awaited: set[int] = set()
         try:
-            while batch := self._next_batch(awaited):
+            while batch := self._next_batch(form, awaited):
                 self._runner.execute(batch)
                 self._finish(batch)
                 awaited = {job.owner for job in batch.jobs} if batch.stage is Stage.ENCODE else set()
@@ -145,7 +151,7 @@ class Scheduler:
         except BaseException as error:  # noqa: BLE001 - whatever ends a model thread, nobody may wait for it
             self._die(error)
 
-    def _next_batch(self, awaited: set[int]) -> Batch | None:
+    def _next_batch(self, form: Callable[[], Batch | None], awaited: set[int]) -> Batch | None:
         """The next call's jobs, those of the requests `awaited` among them if they are there soon; None at the end."""
         with self._changed:
             if awaited and self._linger_s:
@@ -153,13 +159,24 @@ class Scheduler:
             while not self._stopped:
                 now = time.monotonic()
                 self._drop_lost(now)
-                handicaps = {owner: handicap_s(served_s) for owner, served_s in self._served_audio_s.items()}
-                long = allows_long(self._running, self._limits, len(self._threads))
-                if batch := form_batch(self._waiting, self._limits, handicaps, allow_long=long):
+                if batch := form():
                     self._take(batch, now)
                     return batch
                 self._changed.wait()
             return None
+
+    def _form(self) -> Batch | None:
+        long = allows_long(self._running, self._limits, self._n_threads)
+        return form_batch(self._waiting, self._limits, self._handicaps(), allow_long=long)
+
+    def _form_express(self) -> Batch | None:
+        if len(self._running) < self._n_threads or any(job.leads for batch in self._running for job in batch.jobs):
+            return None  # a thread is free, or soon will be
+        first_words = [job for job in self._waiting if job.leads]
+        return form_batch(first_words, self._limits, self._handicaps(), allow_long=False)
+
+    def _handicaps(self) -> dict[int, float]:
+        return {owner: handicap_s(served_s) for owner, served_s in self._served_audio_s.items()}
 
     def _any_of(self, owners: set[int]) -> bool:
         return any(job.owner in owners for job in self._waiting)
@@ -184,6 +201,7 @@ class Scheduler:
         metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.jobs))
         self._running[batch] = now
         self.speed.begin(now)
+        self._changed.notify_all()  # an express thread may be wanted now
 
     def _finish(self, batch: Batch) -> None:
         now = time.monotonic()
