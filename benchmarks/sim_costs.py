@@ -50,6 +50,8 @@ class Costs:
     """Share of short windows that are done again at full context."""
     load_s: float
     """From a process's start to ready, the model's files on the disk."""
+    express: bool = True
+    """Whether a CPU slot makes long calls and has a thread for first words beside them, as the service does now."""
 
     def limits(self) -> Mapping[Stage, BatchLimit]:
         """What the service itself would put in one call."""

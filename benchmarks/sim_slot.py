@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from asr_service.engine.admission import Admission, Load
-from asr_service.engine.batch import Batch, Job, Stage, allows_long, form_batch, handicap_s
+from asr_service.engine.batch import Batch, Job, Stage, allows_long, form_batch, form_express, handicap_s
 from asr_service.engine.speed import Speed
 from asr_service.errors import Overloaded
 from asr_service.settings import Settings
@@ -101,6 +101,8 @@ class SlotSim:
         self._chance = random.Random(seed)
         self._waiting: list[Job] = []
         self._running: list[Batch] = []
+        """On the ordinary threads."""
+        self._express: Batch | None = None
         self._works: dict[int, _Work] = {}
         self._owners = itertools.count()
         self._speed = Speed()
@@ -204,19 +206,26 @@ class SlotSim:
     # -- the model's threads
 
     def _dispatch(self) -> None:
-        while len(self._running) < self._costs.threads and self._waiting:
-            works = {job.owner: self._works[job.owner] for job in self._waiting}
-            handicaps = {owner: self._policy(work.arrival, work.served_s) for owner, work in works.items()}
-            long = allows_long(self._running, self._limits, self._costs.threads)
-            batch = form_batch(self._waiting, self._limits, handicaps, allow_long=long)
+        n_threads = self._costs.threads
+        while len(self._running) < n_threads and self._waiting:
+            long = self._costs.express and allows_long(self._running, self._limits, n_threads)
+            batch = form_batch(self._waiting, self._limits, self._handicaps(), allow_long=long)
             assert batch is not None
+            self._running.append(batch)
             self._begin(batch)
+        if self._costs.express and self._express is None and not self._costs.on_gpu:
+            self._express = form_express(self._waiting, self._running, self._limits, self._handicaps(), n_threads)
+            if self._express:
+                self._begin(self._express)
+
+    def _handicaps(self) -> dict[int, float]:
+        works = {job.owner: self._works[job.owner] for job in self._waiting}
+        return {owner: self._policy(work.arrival, work.served_s) for owner, work in works.items()}
 
     def _begin(self, batch: Batch) -> None:
         now_s = self._events.now_s
         taken = set(map(id, batch.jobs))
         self._waiting = [job for job in self._waiting if id(job) not in taken]
-        self._running.append(batch)
         for job in batch.jobs:
             work = self._works[job.owner]
             work.longest_wait_s = max(work.longest_wait_s, now_s - job.enqueued_at)
@@ -256,7 +265,10 @@ class SlotSim:
         return lambda: self._window_decoded(window)
 
     def _free_thread(self, batch: Batch) -> None:
-        self._running.remove(batch)
+        if batch is self._express:
+            self._express = None
+        else:
+            self._running.remove(batch)
         self._dispatch()
 
 

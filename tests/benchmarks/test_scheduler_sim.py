@@ -29,6 +29,7 @@ SIMPLE = Costs(
     linger_s=0.0,
     redone=0.0,
     load_s=1.0,
+    express=False,
 )
 """Whatever its length, a window is encoded in half a second and decoded in one."""
 
@@ -80,6 +81,13 @@ def test_clips_pass_a_long_file(policy):
     slow = one_slot(load, first_come)[1:]
     assert percentile(sorted(fast), 50) < percentile(sorted(slow), 50)
     assert min(fast) >= own_s - 1e-6
+
+
+def test_a_clip_waits_for_no_call_of_a_long_file():
+    """With an express thread and a core for it, a clip beside a file takes hardly longer than alone."""
+    load = [Arrival(0.0, 1000.0), *(Arrival(20.0 + 15 * k, 5.0) for k in range(5))]
+    costs = replace(SIMPLE, express=True)
+    assert one_slot(load, costs=costs)[1:] == pytest.approx(one_slot([Arrival(0.0, 5.0)]) * 5, abs=0.3)
 
 
 def test_no_stream_of_clips_starves_a_file():

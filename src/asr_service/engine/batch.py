@@ -122,5 +122,22 @@ def form_batch(
     return Batch(first.stage, tuple(jobs))
 
 
+def form_express(
+    waiting: Collection[Job],
+    running: Collection[Batch],
+    limits: Mapping[Stage, BatchLimit],
+    handicaps: Mapping[int, float],
+    n_threads: int,
+) -> Batch | None:
+    """Choose first words for a thread beside the `n_threads`; None where one of those is free, or soon will be.
+
+    No call of the model can be interrupted, but the kernel shares a CPU's cores between this one and theirs. While
+    theirs are for first words too, which does not take long, it would only crowd them.
+    """
+    if len(running) < n_threads or any(job.leads for batch in running for job in batch.jobs):
+        return None
+    return form_batch([job for job in waiting if job.leads], limits, handicaps, allow_long=False)
+
+
 def _place(job: Job, owner_came: float, owners_handicap_s: float) -> tuple[float, bool]:
     return (owner_came if job.leads else job.enqueued_at) + owners_handicap_s, not job.leads

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from asr_service import metrics
-from asr_service.engine.batch import Batch, BatchLimit, Job, Stage, allows_long, form_batch, handicap_s
+from asr_service.engine.batch import Batch, BatchLimit, Job, Stage, allows_long, form_batch, form_express, handicap_s
 from asr_service.engine.execution import BatchRunner, Run, fail
 from asr_service.engine.speed import Speed
 from asr_service.errors import DeadlineExceeded, EngineStopped
@@ -43,8 +43,7 @@ class Scheduler:
     ) -> None:
         """`on_failure` is called once, from an engine thread, when no more work can be done.
 
-        `express` adds a thread for first words, while all others are in calls for later ones: no call of the model can
-        be interrupted, but the kernel shares a CPU's cores between it and theirs.
+        `express` adds a thread for first words, while all others are in calls for later ones (`batch.form_express`).
 
         `linger_s` is how long a thread that has encoded waits for the same request to come back with what to decode,
         before it takes another's job: worth its milliseconds where calls last long.
@@ -170,10 +169,7 @@ class Scheduler:
         return form_batch(self._waiting, self._limits, self._handicaps(), allow_long=long)
 
     def _form_express(self) -> Batch | None:
-        if len(self._running) < self._n_threads or any(job.leads for batch in self._running for job in batch.jobs):
-            return None  # a thread is free, or soon will be
-        first_words = [job for job in self._waiting if job.leads]
-        return form_batch(first_words, self._limits, self._handicaps(), allow_long=False)
+        return form_express(self._waiting, self._running, self._limits, self._handicaps(), self._n_threads)
 
     def _handicaps(self) -> dict[int, float]:
         return {owner: handicap_s(served_s) for owner, served_s in self._served_audio_s.items()}
