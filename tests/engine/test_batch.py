@@ -2,7 +2,17 @@
 
 from dataclasses import replace
 
-from asr_service.engine.batch import MOST_HANDICAP_S, Batch, BatchLimit, Job, Stage, allows_long, form_batch, handicap_s
+from asr_service.engine.batch import (
+    MOST_HANDICAP_S,
+    Batch,
+    BatchLimit,
+    Job,
+    Stage,
+    allows_long,
+    form_batch,
+    form_express,
+    handicap_s,
+)
 
 LIMITS = {Stage.ENCODE: BatchLimit(2), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)}
 BOUNDED = LIMITS | {Stage.GENERATE: BatchLimit(4, n_frames=3000)}
@@ -76,13 +86,42 @@ class TestALongCall:
         assert batch.jobs == self.recording[:4]
         assert formed([*self.recording[1:], others], limits=BOUNDED, allow_long=True).jobs == (others,)
 
-    def test_one_thread_keeps_to_short_calls(self):
-        """So one thread alone makes no long call, and two make one."""
+    def test_one_of_two_threads_keeps_to_short_calls(self):
+        """One thread alone makes no long call; more than two have too few windows of a recording to share."""
         long, short = Batch(Stage.GENERATE, self.recording[:2]), Batch(Stage.GENERATE, (self.recording[0],))
         assert not allows_long([], BOUNDED, n_threads=1)
         assert allows_long([short], BOUNDED, n_threads=2)
         assert not allows_long([long], BOUNDED, n_threads=2)
-        assert allows_long([long, short], BOUNDED, n_threads=3)
+        assert not allows_long([], BOUNDED, n_threads=4)
+
+
+class TestFirstWordsOnAThreadOfTheirOwn:
+    """Which those are, and when."""
+
+    later = Batch(Stage.GENERATE, (job(),))
+    clip = replace(job(key="clip", owner=1, at=2.0), leads=True)
+
+    def formed(self, waiting: list[Job], running: list[Batch], stands_back_s: float = 0.0) -> Batch | None:
+        return form_express(waiting, running, BOUNDED, {2: stands_back_s}, n_threads=2)
+
+    def test_only_while_every_thread_is_in_a_call_for_later_words(self):
+        """One that is free takes them itself, and one that is finding others' is soon free."""
+        assert self.formed([self.clip], [self.later]) is None
+        assert self.formed([self.clip], [self.later, Batch(Stage.ENCODE, (replace(self.clip),))]) is None
+        batch = self.formed([job(at=1.0), self.clip], [self.later, self.later])
+        assert batch is not None
+        assert batch.jobs == (self.clip,)
+
+    def test_only_first_words(self):
+        """A recording's later windows wait for its threads."""
+        assert self.formed([job(), job(owner=1)], [self.later, self.later]) is None
+
+    def test_in_the_queues_order(self):
+        """Of two recordings' first words, those of the one that has had much come second."""
+        other = replace(job(key="other", owner=2, at=1.0), leads=True)
+        batch = self.formed([self.clip, other], [self.later, self.later], 30.0)
+        assert batch is not None
+        assert batch.jobs == (self.clip,)
 
 
 def test_who_came_first_goes_first_whatever_the_stage():

@@ -36,6 +36,7 @@ def test_a_model_that_does_not_load_is_had_again(base_model_dir, tmp_path):
     assert ensure_model(settings, MODELS["base"]) == weights.parent
     model = load_slot_model(settings, Slot(0, Device("cpu")), lambda: None)
     assert (model.facts.name, model.facts.multilingual) == ("base", True)
+    assert model._model.num_workers == model.facts.threads + 1  # one for first words
     assert verify_model(settings, MODELS["base"]) == weights.parent
 
 

@@ -103,15 +103,20 @@ class TestTheExpressThread:
 
     def test_first_words_that_wait_when_the_threads_fill_are_taken_too(self):
         """A recording that has stood back long enough goes before a clip, which then goes beside it."""
-        for _ in range(5):  # whichever thread looks first
-            gate = Gate()
-            with running(gate, express=True) as scheduler:
-                time.sleep(0.01)
-                with scheduler._changed:
-                    scheduler.submit(replace(job("starved", owner=1), enqueued_at=time.monotonic() - 1))
-                    scheduler.submit(replace(job("first words", owner=2), leads=True, key="clip"))
-                until(lambda: sorted(gate.batches) == [["first words"], ["starved"]])  # noqa: B023 - asked here
-                gate.open.set()
+        first, second = Gate(), Gate()
+
+        def run(batch: Batch) -> list[Any]:
+            return (first if batch.jobs[0].payload == "running" else second)(batch)
+
+        with running(run, express=True) as scheduler:
+            scheduler.submit(replace(job("running"), leads=True))
+            until(lambda: first.batches == [["running"]])
+            scheduler.submit(replace(job("starved", owner=1), enqueued_at=time.monotonic() - 1))
+            scheduler.submit(replace(job("first words", owner=2), leads=True, key="clip"))
+            time.sleep(0.1)  # the express thread has looked, and waits
+            first.open.set()
+            until(lambda: sorted(second.batches) == [["first words"], ["starved"]])
+            second.open.set()
 
 
 def held(scheduler: Scheduler, gate: Gate) -> "Future[Any]":
@@ -195,6 +200,30 @@ def test_out_of_memory_halves_the_batch_and_is_remembered(full: Exception):
         assert [future.result(5) for future in futures] == list(range(8))
         assert scheduler.limit(Stage.GENERATE) == 2
     assert sizes == [1, 4, 2, 2, 2, 2]
+
+
+def test_a_long_call_that_finds_no_memory_is_the_last():
+    """Its windows are still answered, and short calls stay as large as they were."""
+    sizes: list[int] = []
+
+    def run(batch: Batch) -> list[Any]:
+        sizes.append(len(batch.jobs))
+        if sum(each.n_frames for each in batch.jobs) > 4000:
+            raise MemoryError
+        return [each.payload for each in batch.jobs]
+
+    limits = dict.fromkeys(Stage, BatchLimit(4, n_frames=3400))
+    scheduler = Scheduler(run, limits, n_threads=2, on_failure=lambda _: None)
+    futures = [scheduler.submit(job(number)) for number in range(6)]
+    scheduler.start()
+    assert [future.result(5) for future in futures] == list(range(6))
+    assert scheduler.limit(Stage.GENERATE) == 4
+    sizes.clear()
+    later = [scheduler.submit(job(number)) for number in range(6)]
+    assert [future.result(5) for future in later] == list(range(6))
+    scheduler.stop()
+    scheduler.join(5)
+    assert set(sizes) == {1}
 
 
 def test_a_single_window_that_finds_no_memory_may_come_again():

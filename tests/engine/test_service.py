@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, BinaryIO, NoReturn, cast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NoReturn, cast
 
 import pytest
 
@@ -181,6 +183,41 @@ async def test_a_call_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
     assert "outlived" in die.deaths[0][1]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+async def test_a_clip_waits_for_no_call_of_a_recordings_later_windows(device: Literal["cpu", "cuda"], tmp_path):
+    """On a CPU. A GPU takes one call after the other."""
+    recording, clip = tmp_path / "recording.wav", tmp_path / "clip.wav"
+    recording.write_bytes(wav(loud(50)))
+    clip.write_bytes(wav(loud(3)))
+    gate, blocked, begun = threading.Event(), threading.Event(), False
+
+    def hold_the_second_window(call: Call) -> None:
+        nonlocal begun
+        if begun and call.stage == "generate" and not blocked.is_set():
+            blocked.set()
+            assert gate.wait(10)
+        begun = begun or (service.ready and call.stage == "generate")
+
+    model = FakeModel(before=hold_the_second_window)
+    model.facts = replace(model.facts, device=Device(device), threads=1)
+    options = DecodingOptions(language="en", vad_filter=False)
+
+    async def transcribe(path: Path) -> None:
+        with path.open("rb") as file:
+            async for _ in service.transcriber.transcribe(file, options):
+                pass
+
+    async with served(lambda *_: model, no_death) as service:
+        await until(lambda: service.ready)
+        long = asyncio.create_task(transcribe(recording))
+        await until(blocked.is_set)
+        short = asyncio.create_task(transcribe(clip))
+        done, _ = await asyncio.wait([short], timeout=10 if device == "cpu" else 0.5)
+        gate.set()
+        await asyncio.gather(long, short)
+    assert bool(done) == (device == "cpu")
 
 
 async def test_draining_refuses_what_is_new():

@@ -18,7 +18,7 @@ from asr_service.engine.scheduler import Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
 from asr_service.transcript import Segment, Transcript
 from engines import RATE, engine_around, loud, until
-from fakes import Call, FakeModel, says
+from fakes import Call, FakeModel, Script, says
 
 EVERYTHING = DecodingOptions(vad_filter=False)
 ENGLISH = DecodingOptions(vad_filter=False, language="en")
@@ -281,6 +281,24 @@ async def test_a_short_rest_is_heard_with_the_segment_before_it(last_begins_s: f
         assert texts == [(" one", 0.0), (" too", last_begins_s), (" two three", 14.0)]
     said = engine.model.tokens(" one" if heard_again else " one too")
     assert engine.model.calls_of("generate")[1].prompts[0][1 : len(said) + 1] == tuple(said)
+
+
+@pytest.mark.parametrize(
+    "rest", [says(" hm", avg_logprob=-1.5, no_speech_prob=0.9), says(""), says(" to", until_s=3.0)], ids=repr
+)
+async def test_what_was_heard_once_is_not_lost_when_it_is_heard_again(rest: Script):
+    """Where the second hearing gives nothing, or ends before the first did, the first one stands."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        if len(engine.model.calls_of("generate")) == 1:
+            one, two = model.tokens(" one"), model.tokens(" too")
+            tokens = (model.at(0.0), *one, model.at(9.0), model.at(9.0), *two, model.at(14.0), model.at(14.0))
+            return Generation((*tokens, *model.tokens(" thr")), -0.2, 0.0)
+        return rest(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
+    assert [(each.text, each.start, each.end) for each in transcript.segments] == [(" one", 0, 9), (" too", 9, 14)]
 
 
 @pytest.mark.parametrize("said", [" one two, three", "one two, three"], ids=["spaced", "without its first space"])

@@ -55,8 +55,8 @@ class BatchLimit:
     n_frames: int | None = None
     """Of all windows of a short call together; only a long one (`allows_long`) has more. None is no bound."""
 
-    def holds(self, jobs: Sequence[Job], *, allow_long: bool) -> bool:
-        return len(jobs) == 1 or (len(jobs) <= self.n_windows and (allow_long or not self.is_long(jobs)))
+    def holds(self, jobs: Sequence[Job]) -> bool:
+        return len(jobs) == 1 or (len(jobs) <= self.n_windows and not self.is_long(jobs))
 
     def is_long(self, jobs: Sequence[Job]) -> bool:
         return self.n_frames is not None and sum(job.n_frames for job in jobs) > self.n_frames
@@ -81,12 +81,18 @@ def handicap_s(served_audio_s: float) -> float:
     return min(served_audio_s / _AUDIO_A_HANDICAP_SECOND, MOST_HANDICAP_S)
 
 
-def allows_long(running: Iterable[Batch], limits: Mapping[Stage, BatchLimit], n_threads: int) -> bool:
-    """Whether the next call may last as long as several long windows take.
+_THREADS_FOR_LONG_CALLS = 2
 
-    One of the threads always keeps to short calls, so that a clip which comes meanwhile waits for one of those.
+
+def allows_long(running: Iterable[Batch], limits: Mapping[Stage, BatchLimit], n_threads: int) -> bool:
+    """Whether the next call may have more frames than a short one: of two threads, one at a time.
+
+    The other keeps to short calls, and who waits for more than first words waits for one of those. On more threads one
+    recording has too few windows with the model at a time: simulated, its file alone takes longer with long calls.
     """
-    return sum(limits[batch.stage].is_long(batch.jobs) for batch in running) < n_threads - 1
+    return n_threads == _THREADS_FOR_LONG_CALLS and not any(
+        limits[batch.stage].is_long(batch.jobs) for batch in running
+    )
 
 
 def form_batch(
@@ -111,14 +117,14 @@ def form_batch(
     if not in_order:
         return None
     first, limit = in_order[0], limits[in_order[0].stage]
-    allow_long = allow_long and not any(job.leads for job in waiting)
+    like_it = [job for job in in_order if (job.stage, job.key) == (first.stage, first.key)]
+    of_its_own = [job for job in like_it if job.owner == first.owner][: limit.n_windows]
+    if allow_long and limit.is_long(of_its_own) and not any(job.leads for job in waiting):
+        return Batch(first.stage, tuple(of_its_own))
     jobs: list[Job] = []
-    for job in in_order:
-        if (job.stage, job.key) != (first.stage, first.key):
-            continue
-        with_it = [*jobs, job]
-        if limit.holds(with_it, allow_long=allow_long and all(each.owner == first.owner for each in with_it)):
-            jobs = with_it
+    for job in like_it:
+        if limit.holds([*jobs, job]):
+            jobs.append(job)
     return Batch(first.stage, tuple(jobs))
 
 
@@ -131,8 +137,8 @@ def form_express(
 ) -> Batch | None:
     """Choose first words for a thread beside the `n_threads`; None where one of those is free, or soon will be.
 
-    No call of the model can be interrupted, but the kernel shares a CPU's cores between this one and theirs. While
-    theirs are for first words too, which does not take long, it would only crowd them.
+    No call of the model can be interrupted, but the kernel shares a CPU's cores between this one and theirs. While one
+    of theirs is for first words too, which does not take long, it would only crowd that.
     """
     if len(running) < n_threads or any(job.leads for batch in running for job in batch.jobs):
         return None

@@ -10,7 +10,7 @@ from asr_service.engine.segments import TimedTokens, WindowTokens, split_at_time
 _SHORTEST_REST_S = 1.0
 """Less than this, before or after the place where the model broke off, is not worth a window of its own."""
 _LONGEST_REPEAT_S = 12.0
-"""A rest is a window with the segment before it where both are no longer than this."""
+"""A rest gets the segment before it into its window where that and the rest are no longer than this together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,14 @@ def spoken_parts(best: Hypothesis, vocabulary: Vocabulary) -> list[TimedTokens]:
     ]
 
 
-def kept_of(parts: Sequence[TimedTokens], best: Hypothesis) -> tuple[Sequence[TimedTokens], float]:
-    """Of a window that broke off: the parts that stand, and the seconds where the window of its rest begins.
+def kept_of(parts: Sequence[TimedTokens], best: Hypothesis) -> tuple[int, float]:
+    """Of a window that broke off: how many parts stand, and the seconds where the window of its rest begins.
 
     A few seconds by themselves are often misheard, for want of what goes before: with a short rest the last part is
     transcribed once more.
     """
-    before, last = parts[:-1], parts[-1] if parts else None
-    if before and last and last.start >= _SHORTEST_REST_S and best.speech_s - last.start <= _LONGEST_REPEAT_S:
-        return before, last.start
-    return parts, best.window.consumed_s
+    if len(parts) > 1:
+        begins_s = parts[-1].start
+        if begins_s >= _SHORTEST_REST_S and best.speech_s - begins_s <= _LONGEST_REPEAT_S:
+            return len(parts) - 1, begins_s
+    return len(parts), best.window.consumed_s

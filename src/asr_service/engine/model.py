@@ -26,7 +26,12 @@ class ModelFacts:
     device: Device
     compute_type: str
     threads: int
-    """Calls that the model serves side by side."""
+    """Calls of the model side by side that there are cores for."""
+
+    @property
+    def express(self) -> bool:
+        """Whether it serves one call more, for first words (`engine.batch.form_express`)."""
+        return serves_express(self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Alignment:
 
 
 class SpeechModel(Protocol):
-    """A Whisper-like model, called by `facts.threads` threads at once, on a CPU by one more.
+    """A Whisper-like model, called by `facts.threads` threads at once, and an express one.
 
     Every call may raise RuntimeError.
     """
@@ -102,7 +107,7 @@ class WhisperModel:
                 # A slot sees its own GPU alone, by CUDA_VISIBLE_DEVICES.
                 device_index=0,
                 compute_type=compute_type,
-                inter_threads=threads + (device.kind == "cpu"),  # and the scheduler's express thread
+                inter_threads=threads + serves_express(device),
                 # On a CPU single-threaded calls side by side do two to four times the work of one parallel call.
                 intra_threads=1,
                 max_queued_batches=-1,
@@ -164,6 +169,11 @@ class WhisperModel:
             _storage(encodings), list(start_sequence), [list(tokens) for tokens in text_tokens], list(n_frames)
         )
         return [Alignment(tuple(result.alignments), tuple(result.text_token_probs)) for result in results]
+
+
+def serves_express(device: Device) -> bool:
+    """A CPU's cores are shared among more calls than there are cores; a GPU takes one call after the other."""
+    return device.kind == "cpu"
 
 
 def _storage(arrays: Sequence[NDArray[np.floating]]) -> ctranslate2.StorageView:

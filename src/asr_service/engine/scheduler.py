@@ -29,7 +29,7 @@ while their first windows are encoded, and newcomers would be refused for a wait
 
 
 class Scheduler:
-    """Forms batches and runs them on `n_threads` threads, until it is stopped or the device is lost."""
+    """Forms batches and runs them on its threads, until it is stopped or the device is lost."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Scheduler:
     ) -> None:
         """`on_failure` is called once, from an engine thread, when no more work can be done.
 
+        `n_threads` make calls of the model side by side.
         `express` adds a thread for first words, while all others are in calls for later ones (`batch.form_express`).
 
         `linger_s` is how long a thread that has encoded waits for the same request to come back with what to decode,
@@ -57,6 +58,7 @@ class Scheduler:
         self._running: dict[Batch, float] = {}
         """When each call of the model began."""
         self._served_audio_s: dict[int, float] = {}
+        self._long_calls = True
         self._stopped: str | None = None
         self._failed = False
         self.speed = Speed()
@@ -165,7 +167,7 @@ class Scheduler:
             return None
 
     def _form(self) -> Batch | None:
-        long = allows_long(self._running, self._limits, self._n_threads)
+        long = self._long_calls and allows_long(self._running, self._limits, self._n_threads)
         return form_batch(self._waiting, self._limits, self._handicaps(), allow_long=long)
 
     def _form_express(self) -> Batch | None:
@@ -210,6 +212,10 @@ class Scheduler:
     def _shrink(self, batch: Batch) -> None:
         with self._changed:
             limit = self._limits[batch.stage]
+            if limit.is_long(batch.jobs):
+                self._long_calls = False
+                log.warning("out of memory: no long calls from here on", stage=batch.stage)
+                return
             fewer = min(limit.n_windows, len(batch.jobs) // 2)
             self._limits[batch.stage] = replace(limit, n_windows=fewer)
         log.warning("out of memory: smaller batches from here on", stage=batch.stage, limit=fewer)

@@ -202,7 +202,7 @@ class SpeechService:
             n_threads=facts.threads,
             on_failure=lambda reason: self._fail(ENGINE_FAILURE, reason),
             linger_s=0.0 if on_gpu else CPU_LINGER_S,
-            express=not on_gpu,
+            express=facts.express,
         )
         windows = WindowDecoder(
             Vocabulary(model.tokenizer, multilingual=facts.multilingual),

@@ -71,6 +71,7 @@ class WindowDecoder:
         """Probabilities by code of what is spoken in a chunk, most likely first."""
         if not self._multilingual:
             return {_ENGLISH: 1.0}
+        work.leading = work.leading or chunk
         features = await self.prepare(chunk, _PLAIN)  # nothing is decoded that would need a full context
         encoded: Encoded = await work.ask(EncodeCall(features, detect_language=True), chunk)
         return encoded.languages or {}
@@ -94,13 +95,16 @@ class WindowDecoder:
         best, encoding = await self._decode_well(chunk, work, encoded.encoding, language, spoken)
         if best.verdict is Verdict.SILENT:
             return []
-        parts: Sequence[TimedTokens] = spoken_parts(best, self._vocabulary)
-        if not best.broke_off:
-            return await self._segments(chunk, work, encoding, best, parts, language)
-        parts, rest_s = kept_of(parts, best)
+        parts = spoken_parts(best, self._vocabulary)
         segments = await self._segments(chunk, work, encoding, best, parts, language)
-        said = spoken + tuple(token for part in parts for token in self._vocabulary.words_of(part.tokens))
-        return segments + await self._decode_rest(chunk, rest_s, work, language, said)
+        if not best.broke_off:
+            return segments
+        n_kept, rest_s = kept_of(parts, best)
+        said = spoken + tuple(token for part in parts[:n_kept] for token in self._vocabulary.words_of(part.tokens))
+        rest = await self._decode_rest(chunk, rest_s, work, language, said)
+        if n_kept < len(parts) and (not rest or rest[-1].end < segments[-1].end):
+            return segments  # heard again, it says less than before
+        return segments[:n_kept] + rest
 
     async def _decode_rest(
         self, chunk: Chunk, from_s: float, work: RequestWork, language: str, said: tuple[int, ...]
@@ -150,7 +154,7 @@ class WindowDecoder:
         work: RequestWork,
         encoding: Encoding,
         best: Hypothesis,
-        parts: Sequence[TimedTokens],
+        parts: list[TimedTokens],
         language: str,
     ) -> list[Segment]:
         words: Sequence[tuple[Word, ...] | None] = [None] * len(parts)
@@ -175,7 +179,7 @@ class WindowDecoder:
         ]
 
     async def _words(
-        self, chunk: Chunk, work: RequestWork, encoding: Encoding, parts: Sequence[TimedTokens], language: str
+        self, chunk: Chunk, work: RequestWork, encoding: Encoding, parts: list[TimedTokens], language: str
     ) -> list[tuple[Word, ...]]:
         speaker = self._vocabulary.speaker(language, work.options.task)
         texts = [self._vocabulary.words_of(part.tokens) for part in parts]
