@@ -1,10 +1,7 @@
 """How a slot's model is loaded."""
 
 import os
-import platform
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -69,22 +66,3 @@ def test_cpu_slots_share_the_cores():
     assert model_threads(load_settings({}, devices="cpu,cpu"), Device("cpu")) == max(1, alone // 2)
     assert model_threads(load_settings({}), Device("cuda", 0)) == 1
     assert model_threads(load_settings({}, model_threads=3), Device("cpu")) == 3
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep its memory")
-def test_large_buffers_are_kept_for_the_next_call():
-    """A buffer like those of a 30 s window, taken and given back again and again, is cleared by the kernel once."""
-    program = """
-import resource, threading
-from asr_service.engine.loading import keep_memory
-def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def take(): bytes([1]) * 72_000_000
-def work():
-    take(); before = faults()
-    for _ in range(5): take()
-    print(faults() - before)
-keep_memory()
-thread = threading.Thread(target=work); thread.start(); thread.join()
-"""
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert int(ran.stdout) < 5 * 72_000_000 // 4096 // 10

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from asr_service.engine.batch import BatchLimit, Stage
 from asr_service.engine.devices import Device, Slot, device_environment, discover_gpus, parse_devices
-from asr_service.engine.loading import keep_memory, load_slot_model
+from asr_service.engine.loading import load_slot_model
+from asr_service.engine.memory import keep_memory
 from asr_service.engine.model import ModelFacts
 from asr_service.engine.tuning import WORTH_WRITING, Point, Sizes
 from asr_service.engine.tuning_measure import Tuner, Tuning, default_sizes, thread_counts, works_of

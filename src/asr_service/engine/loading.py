@@ -1,6 +1,5 @@
 """From a slot's settings to its model in memory."""
 
-import ctypes
 import functools
 import os
 from collections.abc import Callable, MutableMapping
@@ -19,8 +18,6 @@ log = structlog.get_logger(__name__)
 
 _MOST_CPU_THREADS = 8
 """More threads than this share too little memory bandwidth to be worth their buffers."""
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # malloc.h
-_KEPT_BYTES = 1 << 30
 
 
 def load_slot_model(settings: Settings, slot: Slot, on_files: Callable[[], None]) -> WhisperModel:
@@ -60,21 +57,6 @@ def widen_vectors(environ: MutableMapping[str, str], flags: frozenset[str]) -> N
     """
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= flags:
         environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
-
-
-def keep_memory() -> None:
-    """Let glibc keep the buffers of one call of the model for the next, where it would hand them back to the kernel.
-
-    A window of 30 s takes half a gigabyte of them in turn, which the kernel would clear page by page each time: a fifth
-    of the encoder's processor time. To be called before the process has threads: an arena that one already has for
-    itself holds no buffer this large. Elsewhere than on glibc nothing happens.
-    https://man7.org/linux/man-pages/man3/mallopt.3.html
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        mallopt(_M_ARENA_MAX, 1)
 
 
 def cpu_flags() -> frozenset[str]:

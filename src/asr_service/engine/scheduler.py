@@ -62,6 +62,8 @@ class Scheduler:
         self._stopped: str | None = None
         self._failed = False
         self.speed = Speed()
+        self.worked_at = time.monotonic()
+        """When the last call of the model ended."""
         self._n_threads = n_threads
         self._threads = [
             threading.Thread(target=self._serve, args=(form,), name=f"model-{number}", daemon=True)
@@ -204,6 +206,7 @@ class Scheduler:
     def _finish(self, batch: Batch) -> None:
         now = time.monotonic()
         with self._changed:
+            self.worked_at = now
             began = self._running.pop(batch, now)  # not there any more where another thread has died meanwhile
             self.speed.end(now, _SHARE_DONE[batch.stage] * sum(job.audio_s for job in batch.jobs))
         for _ in batch.jobs:  # each window's, so that a request's stages add up to it

@@ -20,7 +20,7 @@ from asr_service.engine.decoding import Vocabulary
 from asr_service.engine.devices import Slot
 from asr_service.engine.gauges import SlotGauges
 from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_language
-from asr_service.engine.loading import keep_memory
+from asr_service.engine.memory import Tidying, give_memory_back, keep_memory
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.sizing import batch_limits, encoder_margin_s, helper_threads
@@ -242,6 +242,7 @@ class SpeechService:
 
     def _watch(self) -> None:
         """End the worker where a load or a call of the model hangs, and keep the gauges."""
+        tidying = Tidying(time.monotonic())
         while not self._closed.is_set():
             now = time.monotonic()
             if self.state is State.LOADING and now - self._loading_since > self.settings.model_load_timeout_s:
@@ -249,6 +250,8 @@ class SpeechService:
             if self.state is not State.LOADING and self._scheduler and self._hangs(self._scheduler, now):
                 self._fail(ENGINE_FAILURE, "a call of the model has outlived every request and will not come back")
             self._gauges.show(self._scheduler, now)
+            if self._scheduler and tidying.is_due(now, self._scheduler.worked_at):
+                give_memory_back()
             self._closed.wait(_LOOK_EVERY_S)
 
     def _hangs(self, scheduler: Scheduler, now: float) -> bool:
