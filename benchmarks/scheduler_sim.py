@@ -106,7 +106,7 @@ def _row(name: str, result: FleetResult, **more: float) -> Row:
         "longest wait of a window s": max(each.longest_wait_s for each in answered),
         "audio s/s": sum(each.arrival.audio_s for each in answered) / ended_s,
         "refused %": 100 * (1 - len(answered) / len(result.answers)),
-        "busy %": 100 * result.busy_share,
+        "calls a thread, %": 100 * result.busy_share,
     }
     return Row(name, numbers | more)
 
