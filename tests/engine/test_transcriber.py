@@ -283,6 +283,24 @@ async def test_a_short_rest_is_heard_with_the_segment_before_it(last_begins_s: f
     assert engine.model.calls_of("generate")[1].prompts[0][1 : len(said) + 1] == tuple(said)
 
 
+async def test_what_stands_of_a_window_is_told_before_its_rest_is_decoded():
+    """A reader of a stream waits for the first call of the model, not for the second."""
+    gate = threading.Event()
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        if len(engine.model.calls_of("generate")) == 1:
+            tokens = (model.at(0.0), *model.tokens(" one"), model.at(4.0), model.at(4.0), *model.tokens(" tw"))
+            return Generation(tokens, -0.2, 0.0)
+        assert gate.wait(10)
+        return says(" two", until_s=5.0)(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        events = engine.transcriber.transcribe(engine.recording(loud(10)), ENGLISH)
+        first = await asyncio.wait_for(anext(events), 5)
+        gate.set()
+        assert [first.text, *[event.text async for event in events]] == [" one", " two", "one two"]
+
+
 @pytest.mark.parametrize(
     "rest", [says(" hm", avg_logprob=-1.5, no_speech_prob=0.9), says(""), says(" to", until_s=3.0)], ids=repr
 )

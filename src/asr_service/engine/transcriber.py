@@ -7,11 +7,12 @@ few windows of a request are with the model at a time.
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from functools import partial
+from typing import Any, BinaryIO
 
 import structlog
 
@@ -30,7 +31,19 @@ from asr_service.transcript import Detection, Segment, Timing, Transcript
 
 log = structlog.get_logger(__name__)
 
-_WindowTask = asyncio.Task[list[Segment]]
+
+class _Window:
+    """One under way: what of it is known before all is, and all else. Belongs to one event loop."""
+
+    def __init__(self, decode: Callable[..., Coroutine[Any, Any, list[Segment]]]) -> None:
+        """`decode` is called with `tell`, which takes what is known early."""
+        self.early: asyncio.Future[list[Segment]] = asyncio.get_running_loop().create_future()
+        self.task = asyncio.create_task(decode(tell=self._tell))
+        self.task.add_done_callback(lambda _: self._tell([]))
+
+    def _tell(self, segments: list[Segment]) -> None:
+        if not self.early.done():
+            self.early.set_result(segments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,24 +156,25 @@ class Transcriber:
     async def _segments(self, request: _Request) -> AsyncGenerator[Segment]:
         """Segments in order, while later windows are already under way."""
         room = asyncio.Semaphore(self._limits.windows_ahead)
-        under_way: asyncio.Queue[_WindowTask | None] = asyncio.Queue()
+        under_way: asyncio.Queue[_Window | None] = asyncio.Queue()
         feeder = asyncio.create_task(self._feed(request, room, under_way))
-        tasks: list[_WindowTask] = []
+        windows: list[_Window] = []
         try:
-            while (task := await under_way.get()) is not None:
-                tasks.append(task)
-                for segment in await task:
-                    yield segment
-                tasks.clear()
+            while (window := await under_way.get()) is not None:
+                windows.append(window)
+                for known in (window.early, window.task):
+                    for segment in await known:
+                        yield segment
+                windows.clear()
                 room.release()
             await feeder
         finally:
             while not under_way.empty():
-                tasks += [task for task in [under_way.get_nowait()] if task is not None]
-            await _cancel([feeder, *tasks])
+                windows += [window for window in [under_way.get_nowait()] if window is not None]
+            await _cancel([feeder, *(window.task for window in windows)])
 
     async def _feed(
-        self, request: _Request, room: asyncio.Semaphore, under_way: "asyncio.Queue[_WindowTask | None]"
+        self, request: _Request, room: asyncio.Semaphore, under_way: "asyncio.Queue[_Window | None]"
     ) -> None:
         work, first = request.work, True
         try:
@@ -169,8 +183,8 @@ class Transcriber:
                     await room.acquire()
                     # One after the other, so that the first window is also the first with the model.
                     features = await self._windows.prepare(chunk, work.options)
-                    decoding = self._windows.decode(chunk, features, work, first=first, language=language)
-                    under_way.put_nowait(asyncio.create_task(decoding))
+                    decode = partial(self._windows.decode, chunk, features, work, first=first, language=language)
+                    under_way.put_nowait(_Window(decode))
                     first = False
         finally:
             under_way.put_nowait(None)
@@ -235,7 +249,7 @@ def _spaced(segment: Segment) -> Segment:
     return replace(segment, text=" " + segment.text, words=words)
 
 
-async def _cancel(tasks: "list[asyncio.Task[None] | _WindowTask]") -> None:
+async def _cancel(tasks: "list[asyncio.Task[None] | asyncio.Task[list[Segment]]]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
@@ -56,8 +56,12 @@ class WindowDecoder:
         first: bool,
         language: str | None = None,
         spoken: tuple[int, ...] = (),
+        tell: Callable[[list[Segment]], None] | None = None,
     ) -> list[Segment]:
         """Segments of a chunk in the recording's time, their ids not yet given.
+
+        Those that stand while a rest is still to be decoded are given to `tell` at once, where there is one, and not
+        returned again.
 
         Without a `language` it is the request's, which the first window's own sound tells where the options do not.
         Where the model breaks off before the end of the chunk, the rest gets a window of its own, which is told the
@@ -65,7 +69,7 @@ class WindowDecoder:
         """
         begin_s = chunk.to_source_time(0)
         with span("window", {"asr.window.begin_s": begin_s, "asr.window.speech_s": chunk.duration_s}):
-            return await self._decode(chunk, features, work, first=first, language=language, spoken=spoken)
+            return await self._decode(chunk, features, work, first=first, language=language, spoken=spoken, tell=tell)
 
     async def languages(self, chunk: Chunk, work: RequestWork) -> dict[str, float]:
         """Probabilities by code of what is spoken in a chunk, most likely first."""
@@ -85,6 +89,7 @@ class WindowDecoder:
         first: bool,
         language: str | None,
         spoken: tuple[int, ...],
+        tell: Callable[[list[Segment]], None] | None,
     ) -> list[Segment]:
         if first:
             work.leading = chunk
@@ -100,11 +105,15 @@ class WindowDecoder:
         if not best.broke_off:
             return segments
         n_kept, rest_s = kept_of(parts, best)
+        standing, doubtful = segments[:n_kept], segments[n_kept:]
+        if tell is not None:
+            tell(standing)
+            standing = []
         said = spoken + tuple(token for part in parts[:n_kept] for token in self._vocabulary.words_of(part.tokens))
         rest = await self._decode_rest(chunk, rest_s, work, language, said)
-        if n_kept < len(parts) and (not rest or rest[-1].end < segments[-1].end):
-            return segments  # heard again, it says less than before
-        return segments[:n_kept] + rest
+        if doubtful and (not rest or rest[-1].end < doubtful[-1].end):
+            return standing + doubtful  # heard again, it says less than before
+        return standing + rest
 
     async def _decode_rest(
         self, chunk: Chunk, from_s: float, work: RequestWork, language: str, said: tuple[int, ...]
