@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal, NoReturn, cast
 
 import pytest
 
+from asr_service.engine import memory
 from asr_service.engine import service as service_module
 from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.devices import Device, Slot
@@ -218,6 +219,24 @@ async def test_a_clip_waits_for_no_call_of_a_recordings_later_windows(device: Li
         gate.set()
         await asyncio.gather(long, short)
     assert bool(done) == (device == "cpu")
+
+
+async def test_memory_is_given_back_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    """Not before there was any."""
+    monkeypatch.setattr(service_module, "_LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(memory, "_IDLE_S", 0.05)
+    given = threading.Event()
+    monkeypatch.setattr(service_module, "give_memory_back", given.set)
+    path = tmp_path / "loud.wav"
+    path.write_bytes(wav(loud(3)))
+    async with served(lambda *_: FakeModel(), no_death) as service:
+        await until(lambda: service.ready)
+        await asyncio.sleep(0.2)
+        assert not given.is_set()
+        with path.open("rb") as file:
+            async for _ in service.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False)):
+                pass
+        await until(given.is_set)
 
 
 async def test_draining_refuses_what_is_new():
