@@ -49,9 +49,10 @@ def document() -> dict[str, Any]:
         form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
         if path == "/translate":
             del operation["parameters"]
-        elif "parameters" in operation and form:
+        parameters = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
+        if parameters and form:
             form["properties"] = {"file": form["properties"]["file"]}
-        in_query = {parameter["name"]: parameter["schema"] for parameter in operation.get("parameters", ())}
+        in_query = {parameter["name"]: parameter["schema"] for parameter in parameters}
         for name, field in (form.get("properties", {}) | in_query).items():
             _narrow(name, field)
     return said

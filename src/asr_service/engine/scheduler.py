@@ -5,6 +5,7 @@ EngineStopped where the engine ended. Windows of all requests share the calls of
 gone is dropped before it costs anything.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -62,8 +63,8 @@ class Scheduler:
         self._stopped: str | None = None
         self._failed = False
         self.speed = Speed()
-        self.worked_at = time.monotonic()
-        """When the last call of the model ended."""
+        self.worked_at = -math.inf
+        """When the last call of the model ended; before the first, long ago."""
         self._n_threads = n_threads
         self._threads = [
             threading.Thread(target=self._serve, args=(form,), name=f"model-{number}", daemon=True)
