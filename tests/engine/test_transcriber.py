@@ -302,7 +302,9 @@ async def test_what_stands_of_a_window_is_told_before_its_rest_is_decoded():
 
 
 @pytest.mark.parametrize(
-    "rest", [says(" hm", avg_logprob=-1.5, no_speech_prob=0.9), says(""), says(" to", until_s=3.0)], ids=repr
+    "rest",
+    [says(" hm", avg_logprob=-1.5, no_speech_prob=0.9), says(""), says(" to", until_s=3.0)],
+    ids=["silent", "empty", "shorter"],
 )
 async def test_what_was_heard_once_is_not_lost_when_it_is_heard_again(rest: Script):
     """Where the second hearing gives nothing, or ends before the first did, the first one stands."""
