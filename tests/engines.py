@@ -18,7 +18,6 @@ from asr_service.engine.batch import BatchLimit, Stage
 from asr_service.engine.calls import run_batch
 from asr_service.engine.decoding import DecodingOptions, Vocabulary
 from asr_service.engine.scheduler import Scheduler
-from asr_service.engine.speech import BlockLimits
 from asr_service.engine.transcriber import Limits, Transcriber
 from asr_service.engine.windows import WindowDecoder
 from asr_service.transcript import Segment, Transcript
@@ -74,7 +73,7 @@ class Engine:
 
 @asynccontextmanager
 async def engine_around(
-    model: FakeModel, *, chunk_s: float = 30.0, windows_ahead: int = 4, margin_s: float | None = None
+    model: FakeModel, *, chunk_s: float | None = None, windows_ahead: int = 4, margin_s: float | None = None
 ) -> AsyncIterator[Engine]:
     decoders = DecoderPool(DecodeLimits(max_audio_s=3600))
     await decoders.start()
@@ -84,8 +83,10 @@ async def engine_around(
     multilingual = model.facts.multilingual
     vocabulary = Vocabulary(model.tokenizer, multilingual=multilingual)
     helpers = ThreadPoolExecutor(2)
-    windows = WindowDecoder(vocabulary, LogMel(80), helpers, multilingual=multilingual, margin_s=margin_s)
-    bounds = Limits(BlockLimits(60, chunk_s), windows_ahead=windows_ahead, request_timeout_s=30)
+    windows = WindowDecoder(
+        vocabulary, LogMel(80), helpers, multilingual=multilingual, margin_s=margin_s, chunk_length_s=chunk_s
+    )
+    bounds = Limits(60, windows_ahead=windows_ahead, request_timeout_s=30)
     try:
         with ExitStack() as files:
             yield Engine(Transcriber(decoders, windows, scheduler, helpers, bounds, "fake"), scheduler, model, files)

@@ -83,11 +83,12 @@ class Settings(BaseSettings):
     """`short` gives the encoder only the speech and a margin, and the whole 30 s window again where a rule is broken;
     `full` always gives it 30 s. By default `short` on a CPU, whose work it halves, and `full` on CUDA, where only
     windows of one length can share a call."""
-    encoder_margin_s: Annotated[float, Field(ge=0, le=30)] = 6.0
+    encoder_margin_s: Annotated[float, Field(ge=0, le=30)] = 2.5
     """Quiet after the speech that a short context has, so that the decoder sees where the speech ends. Less is faster;
     docs/performance.md has the error rates measured."""
-    chunk_length_s: Annotated[float, Field(ge=5, le=30)] = 30
-    """Most audio that one window holds."""
+    chunk_length_s: Annotated[float, Field(ge=5, le=30)] | None = None
+    """Most speech that one window holds. By default 30 s; but where contexts are short, a recording that has more than
+    that is cut into windows of 15 s at most, which take a quarter less time."""
     block_length_s: Annotated[float, Field(ge=60, le=600)] = 300
     """Most decoded audio that a request holds in memory at a time."""
 

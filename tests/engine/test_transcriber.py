@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -340,16 +341,16 @@ class TestShortContext:
     """The encoder gets the speech and a margin, and the guards send doubtful windows round at full context."""
 
     async def test_a_short_clip_is_encoded_short(self):
-        """5 s of speech take 11 s of context, rounded up to a step, not 30."""
+        """5 s of speech and a margin of 6 s take 11 s of context, rounded up to a step, not 30."""
         async with engine_around(FakeModel(), margin_s=6.0) as engine:
             await engine.transcript(engine.recording(loud(5)), ENGLISH)
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
 
     @pytest.mark.parametrize(
-        ("speech_s", "n_frames"), [(0.1, 1024), (4.0, 1024), (11.0, 1728), (25.0, 2976), (29.7, 2976), (29.8, 3000)]
+        ("speech_s", "n_frames"), [(0.1, 832), (2.0, 832), (11.0, 1728), (25.0, 2976), (29.7, 2976), (29.8, 3000)]
     )
     def test_a_context_has_its_least_its_steps_and_its_most(self, speech_s, n_frames):
-        """10 s, however short the speech; steps of 0.64 s; 29.76 s, or 30 s for speech that is longer."""
+        """8 s, however short the speech; steps of 0.64 s; 29.76 s, or 30 s for speech that is longer."""
         assert context_frames(speech_s, 6.0) == n_frames
         assert context_frames(speech_s, None) == 3000
 
@@ -390,6 +391,64 @@ class TestShortContext:
             transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
         assert transcript.text == "yes"
+
+    @pytest.mark.parametrize(
+        ("text", "end_s"),
+        [(" and once more the very same words that were said before them," * 2, 5.0), (" yes, it is", 7.5)],
+        ids=["hasty", "overhanging"],
+    )
+    async def test_a_segment_that_cannot_have_been_said_is_doubtful(self, text, end_s):
+        """More in its time than anyone says, or lasting long past the speech's end."""
+
+        def script(model: FakeModel, encoding: Encoding, *_: object) -> Generation:
+            in_full = len(encoding) == 1500
+            said = model.tokens(" yes" if in_full else text)
+            begin_s, until_s = (0.0, 5.0) if in_full else (3.0, end_s)
+            return Generation((model.at(begin_s), *said, model.at(until_s)), -0.2, 0.0)
+
+        async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+            transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
+        assert transcript.text == "yes"
+
+    @pytest.mark.parametrize(
+        ("end_s", "text"),
+        [(5.0, " and some fifty characters in a second, as one may."), (6.9, " yes, it is")],
+        ids=["quick", "rounded up"],
+    )
+    async def test_quick_speech_and_a_rounded_end_are_not_doubtful(self, end_s, text):
+        def script(model: FakeModel, *_: object) -> Generation:
+            return Generation((model.at(4.0), *model.tokens(text), model.at(end_s)), -0.2, 0.0)
+
+        async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+            await engine.transcript(engine.recording(loud(5)), ENGLISH)
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
+
+    async def test_what_fits_one_window_is_not_cut(self):
+        async with engine_around(FakeModel(), margin_s=2.5) as engine:
+            await engine.transcript(engine.recording(loud(28)), ENGLISH)
+        assert len(engine.model.calls_of("encode")) == 1
+
+    async def test_a_long_recording_has_windows_of_15_s(self):
+        """From its beginning to its end, also where it is read in blocks (of 60 s)."""
+        async with engine_around(FakeModel(), margin_s=2.5) as engine:
+            transcript = await engine.transcript(engine.recording(loud(140)), ENGLISH)
+        starts = [segment.window_start for segment in transcript.segments]
+        assert starts[0] == 0
+        assert all(7 < after - before <= 15 for before, after in pairwise(starts))
+        assert 140 - starts[-1] <= 15
+        assert max(call.n_frames for call in engine.model.calls_of("encode")) <= 1792
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"word_timestamps": True}, {"task": "translate"}, {"timestamps": False}, {}],
+        ids=["words", "translation", "no timestamps", "a full context"],
+    )
+    async def test_full_contexts_are_filled(self, options):
+        """They cost 30 s each, so a recording has as few as can be."""
+        async with engine_around(FakeModel(), margin_s=2.5 if options else None) as engine:
+            await engine.transcript(engine.recording(loud(58)), replace(ENGLISH, **options))
+        assert len(engine.model.calls_of("encode")) <= 3
 
     @pytest.mark.parametrize(
         "options",

@@ -1,19 +1,45 @@
-"""How much sound the encoder gets for a window: the speech and a margin, where that costs no accuracy.
+"""How much speech a window holds, and how much sound the encoder gets for it: a margin more, where that costs no
+accuracy.
 
 Why, and what guards it: docs/adr/0003-short-encoder-context.md.
 """
 
 import math
+from dataclasses import dataclass
 
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT
 from asr_service.engine.decoding import DecodingOptions
 
-_FLOOR_S = 10.0
+_FLOOR_S = 8.0
 _STEP_FRAMES = 64
 """Contexts are whole steps: windows of like length share batches, and matrices whose side is a multiple of 16 are up to
 a sixth faster. Coarser steps cost the encoder more, whose time grows with the square."""
 LONGEST_SHORT = FULL_CONTEXT // 32 * 32
 """29.76 s. The sides of the encoder's matrices are half as many positions, and the 1500 of 30 s no multiple of 16."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLengths:
+    """The most speech in one window, in seconds."""
+
+    lone_s: float
+    """Of a recording that needs no other."""
+    several_s: float
+    """Of one that needs several."""
+
+
+LONGEST = ChunkLengths(30.0, 30.0)
+_SHORT = ChunkLengths(30.0, 15.0)
+"""The encoder's time grows with the square of the window, a token's with the window: of shorter ones a long recording
+takes less of both. With the margin on each, and with what cutting in pauses leaves empty, nothing is gained below 15 s.
+"""
+
+
+def chunk_lengths(options: DecodingOptions, margin_s: float | None, at_most_s: float | None) -> ChunkLengths:
+    """How a request's speech is cut; `at_most_s` is the operator's bound."""
+    if at_most_s is not None:
+        return ChunkLengths(at_most_s, at_most_s)
+    return _SHORT if margin_s is not None and may_be_short(options) else LONGEST
 
 
 def context_frames(speech_s: float, margin_s: float | None) -> int:

@@ -24,7 +24,6 @@ from asr_service.engine.memory import Tidying, give_memory_back, keep_memory
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.scheduler import Scheduler
 from asr_service.engine.sizing import batch_limits, encoder_margin_s, helper_threads
-from asr_service.engine.speech import BlockLimits
 from asr_service.engine.transcriber import Limits, Transcriber
 from asr_service.engine.warmup import warm_up
 from asr_service.engine.windows import WindowDecoder
@@ -210,9 +209,10 @@ class SpeechService:
             self._helpers,
             multilingual=facts.multilingual,
             margin_s=encoder_margin_s(settings, on_gpu=on_gpu),
+            chunk_length_s=settings.chunk_length_s,
         )
         limits = Limits(
-            blocks=BlockLimits(settings.block_length_s, settings.chunk_length_s),
+            block_length_s=settings.block_length_s,
             windows_ahead=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
             request_timeout_s=settings.request_timeout_s,
         )

@@ -20,12 +20,13 @@ from asr_service import metrics
 from asr_service.audio.chunking import Chunk
 from asr_service.audio.ingest import DecodedAudio, DecoderPool
 from asr_service.audio.vad import SAMPLE_RATE
+from asr_service.engine.context import LONGEST, ChunkLengths
 from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.languages import LANGUAGES, UNSPACED_LANGUAGES
 from asr_service.engine.mixed import by_language
 from asr_service.engine.request import RequestWork
 from asr_service.engine.scheduler import Scheduler
-from asr_service.engine.speech import BlockLimits, RecordedSpeech
+from asr_service.engine.speech import RecordedSpeech
 from asr_service.engine.windows import WindowDecoder
 from asr_service.transcript import Detection, Segment, Timing, Transcript
 
@@ -50,7 +51,7 @@ class _Window:
 class Limits:
     """How much of one request is worked on at a time."""
 
-    blocks: BlockLimits
+    block_length_s: float
     windows_ahead: int
     """Windows of a request that may be with the model, or done and not yet taken."""
     request_timeout_s: float
@@ -100,7 +101,8 @@ class Transcriber:
         do. Raises RequestError, Unavailable, DeadlineExceeded, InferenceFailed.
         """
         done: list[Segment] = []
-        async with self._open(file, options, deadline, on_audio) as request:
+        lengths = self._windows.chunk_lengths(options)
+        async with self._open(file, options, lengths, deadline, on_audio) as request:
             async with aclosing(self._segments(request)) as segments:
                 async for segment in segments:
                     done.append(replace(_spaced(segment), id=len(done)))
@@ -120,7 +122,7 @@ class Transcriber:
         The arguments and what is raised are those of `transcribe`.
         """
         async with (
-            self._open(file, options, deadline, on_audio) as request,
+            self._open(file, options, LONGEST, deadline, on_audio) as request,
             aclosing(request.speech.chunks()) as chunks,
         ):
             async for chunk in chunks:
@@ -131,14 +133,19 @@ class Transcriber:
 
     @asynccontextmanager
     async def _open(
-        self, file: BinaryIO, options: DecodingOptions, deadline: float | None, on_audio: Callable[[float], None]
+        self,
+        file: BinaryIO,
+        options: DecodingOptions,
+        lengths: ChunkLengths,
+        deadline: float | None,
+        on_audio: Callable[[float], None],
     ) -> AsyncIterator[_Request]:
         work = self._begin(options, deadline)
         began_at = time.monotonic()
         vad = options.vad if options.vad_filter else None
         try:
             async with self._decoders.decode(file) as audio:
-                speech = RecordedSpeech(audio, vad, self._limits.blocks, self._helpers, on_audio)
+                speech = RecordedSpeech(audio, vad, lengths, self._limits.block_length_s, self._helpers, on_audio)
                 yield _Request(audio, speech, work, began_at)
         finally:
             self._scheduler.forget(work.owner)

@@ -10,7 +10,7 @@ from asr_service import metrics
 from asr_service.audio.chunking import Chunk, rest_of
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT, Features, LogMel
 from asr_service.engine.calls import AlignCall, EncodeCall, Encoded, GenerateCall
-from asr_service.engine.context import LONGEST_SHORT, context_frames, may_be_short
+from asr_service.engine.context import LONGEST_SHORT, ChunkLengths, chunk_lengths, context_frames, may_be_short
 from asr_service.engine.decoding import DecodingOptions, Prompt, Verdict, Vocabulary, generate_options
 from asr_service.engine.hypothesis import Hypothesis, best_of, judged, kept_of, spoken_parts
 from asr_service.engine.model import Alignment, Encoding, Generation
@@ -30,17 +30,30 @@ class WindowDecoder:
     """Chunk -> segments, each step a call of the model that the request asks for."""
 
     def __init__(
-        self, vocabulary: Vocabulary, log_mel: LogMel, helpers: Executor, *, multilingual: bool, margin_s: float | None
+        self,
+        vocabulary: Vocabulary,
+        log_mel: LogMel,
+        helpers: Executor,
+        *,
+        multilingual: bool,
+        margin_s: float | None,
+        chunk_length_s: float | None,
     ) -> None:
         """`helpers` are the threads for work beside the model's.
 
         `margin_s` is the quiet after the speech that the decoder needs to see its end; None always gives it 30 s.
+        `chunk_length_s` is the most speech in a window, where the operator has set it.
         """
         self._vocabulary = vocabulary
         self._log_mel = log_mel
         self._helpers = helpers
         self._multilingual = multilingual
         self._margin_s = margin_s
+        self._chunk_length_s = chunk_length_s
+
+    def chunk_lengths(self, options: DecodingOptions) -> ChunkLengths:
+        """How the speech of a request with these options is to be cut."""
+        return chunk_lengths(options, self._margin_s, self._chunk_length_s)
 
     async def prepare(self, chunk: Chunk, options: DecodingOptions) -> Features:
         """A chunk's features, as long as its context: what `decode` begins with."""
