@@ -24,8 +24,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT, LogMel
+from asr_service.audio.features import LogMel
 from asr_service.engine.batch import Stage
+from asr_service.engine.context import context_frames
 from asr_service.engine.decoding import DecodingOptions, Vocabulary, generate_options
 from asr_service.engine.devices import Slot, parse_devices
 from asr_service.engine.loading import load_slot_model
@@ -56,12 +57,11 @@ class _Bench:
     vocabulary: Vocabulary
     log_mel: LogMel
     options: DecodingOptions
+    margin_s: float
 
     def window(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features at the context that the service gives so much speech."""
-        seconds = len(samples) / RATE
-        frames = -(-int(max(seconds + 6.0, 10.0) * FRAMES_PER_SECOND) // 64) * 64
-        return self.log_mel(samples, min(frames, FULL_CONTEXT))
+        return self.log_mel(samples, context_frames(len(samples) / RATE, self.margin_s))
 
     def generate(self, encodings: Sequence[Encoding]) -> None:
         prompt = self.vocabulary.prompt(self.options, "en", ())
@@ -74,7 +74,7 @@ def measure_costs(audio: Path | None, model: str) -> Costs:
     loaded = load_slot_model(settings, Slot(0, parse_devices("cpu")[0]), lambda: None)
     facts = loaded.facts
     vocabulary = Vocabulary(loaded.tokenizer, multilingual=facts.multilingual)
-    bench = _Bench(loaded, vocabulary, LogMel(facts.n_mels), DecodingOptions(language="en"))
+    bench = _Bench(loaded, vocabulary, LogMel(facts.n_mels), DecodingOptions(language="en"), settings.encoder_margin_s)
     watch, speech = Watch.start(), _speech(audio)
     calls: list[Cost] = []
     spread: list[float] = []

@@ -26,10 +26,12 @@ from sim_events import Cores, Events
 Policy = Callable[[Arrival, float], float]
 """Seconds that a request's next job stands back, by what is known of it and the audio served to it so far."""
 
-_CHUNK_S = 28.0
-"""Of long speech: cut in pauses, windows are a little shorter than they may be."""
+_LONE_S = 30.0
+_CHUNK_S, _FULL_CHUNK_S = 13.0, 28.0
+"""Of long speech, with short contexts and with full ones: cut in pauses, windows are a little shorter than they may be.
+"""
 _FIRST_BLOCK_S, _MOST_BLOCK_S = 60.0, 300.0
-_MARGIN_S, _FLOOR_S, _FULL_FRAMES = 6.0, 10.0, 3000
+_MARGIN_S, _FLOOR_S, _FULL_FRAMES = 2.5, 8.0, 3000
 STEP_FRAMES = 64
 """Contexts are whole steps, as in engine/context.py. Only windows of one context share a call."""
 
@@ -153,7 +155,7 @@ class SlotSim:
         work.block_s = min(2 * work.block_s, _MOST_BLOCK_S)
 
         def cut() -> None:
-            work.chunks.extend(_pieces(length_s))
+            work.chunks.extend(_pieces(length_s, _FULL_CHUNK_S if self._costs.on_gpu else _CHUNK_S))
             self._feed(work)
 
         self._cores.start(more_s + length_s * self._costs.before_per_audio_s, cut)
@@ -272,9 +274,9 @@ class SlotSim:
         self._dispatch()
 
 
-def _pieces(audio_s: float) -> Iterator[float]:
-    """Windows of equal length."""
-    n = max(1, math.ceil(audio_s / _CHUNK_S)) if audio_s > _CHUNK_S + 2 else 1
+def _pieces(audio_s: float, chunk_s: float) -> Iterator[float]:
+    """Windows of equal length; one, where it may be one."""
+    n = max(1, math.ceil(audio_s / chunk_s)) if audio_s > _LONE_S else 1
     return itertools.repeat(audio_s / n, n)
 
 
