@@ -198,7 +198,7 @@ async def test_doubtful_windows_are_sampled_hotter_and_alone():
         if encoding[10, 0] < 0.4:  # the window with the tone, quiet in most bands
             n_tries += 1
             if options.temperature < 0.4:
-                return says(" la" * 100)(model, encoding, prompt, options)
+                return says(" la" * 100, until_s=20.0)(model, encoding, prompt, options)
         return says(" fine", until_s=5.0)(model, encoding, prompt, options)
 
     tone = 0.3 * np.sin(np.arange(20 * 16_000) / 16_000 * 2 * np.pi * 440)
@@ -210,6 +210,27 @@ async def test_doubtful_windows_are_sampled_hotter_and_alone():
     assert {
         call.n_windows for call in engine.model.calls_of("generate") if call.options and call.options.temperature
     } == {1}
+
+
+async def test_a_loop_is_decoded_once_more_with_a_penalty_on_what_repeats():
+    """More of the same than anyone says in the time: sampling, which takes five tries to be hot enough, comes after."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        said = says(" la" * 300, until_s=20.0) if options.repetition_penalty == 1 else says(" fine", until_s=20.0)
+        return said(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
+    assert [call.options.temperature for call in engine.model.calls_of("generate") if call.options] == [0.0, 0.0]
+    assert transcript.text == "fine"
+
+
+async def test_what_is_said_again_and_again_is_not_penalised():
+    """It repeats itself, but at the pace of speech: a penalty would make words of it that were not said."""
+    menu = FakeModel(says(" la" * 100, until_s=20.0))
+    async with engine_around(menu) as engine:
+        await engine.transcript(engine.recording(loud(20)), ENGLISH)
+    assert {call.options.repetition_penalty for call in menu.calls_of("generate") if call.options} == {1.0}
 
 
 async def test_a_temperature_asked_for_is_the_only_one():
@@ -372,7 +393,7 @@ class TestShortContext:
         """A long window's context cannot grow by anything that matters: it is decoded hotter at once."""
 
         def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
-            said = says(" la" * 100) if options.temperature == 0 else says(" fine")
+            said = says(" la" * 100, until_s=25.0) if options.temperature == 0 else says(" fine")
             return said(model, encoding, prompt, options)
 
         async with engine_around(FakeModel(script), margin_s=6.0) as engine:

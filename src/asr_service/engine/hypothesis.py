@@ -42,8 +42,18 @@ class Hypothesis:
         )
 
     @property
+    def is_loop(self) -> bool:
+        """The model went round in a circle. What is said again and again, as in a menu, takes its time."""
+        return self.is_hasty and self.verdict is Verdict.REPETITIVE
+
+    @property
+    def needs_fallback(self) -> bool:
+        return self.verdict.needs_fallback or (self.is_hasty and self.verdict is Verdict.GOOD)
+
+    @property
     def is_doubtful(self) -> bool:
-        return self.is_late or self.is_hasty or self.verdict.needs_fallback
+        """A longer context may mend it."""
+        return self.is_late or self.needs_fallback
 
     @property
     def broke_off(self) -> bool:
@@ -65,7 +75,7 @@ def _is_hasty(segment: TimedTokens, text: str, speech_s: float) -> bool:
 
 def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
     """The last if the rules are content with it, else the likeliest of those that do not repeat themselves."""
-    if not tried[-1].verdict.needs_fallback:
+    if not tried[-1].needs_fallback:
         return tried[-1]
     varied = [each for each in tried if each.verdict is not Verdict.REPETITIVE]
     return max(varied or tried, key=lambda each: each.generation.avg_logprob)

@@ -42,6 +42,8 @@ class GenerateOptions:
     max_length: int
     """Tokens, prompt included."""
     suppress_tokens: tuple[int, ...]
+    repetition_penalty: float = 1.0
+    """What the scores of tokens that were written before are divided by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class WhisperModel:
             [list(prompt) for prompt in prompts],
             max_length=options.max_length,
             suppress_tokens=list(options.suppress_tokens),
+            repetition_penalty=options.repetition_penalty,
             return_scores=True,
             return_no_speech_prob=True,
             **how,

@@ -24,6 +24,9 @@ from asr_service.transcript import Segment, Word
 _ENGLISH = "en"
 """What a model that is not multilingual hears."""
 _PLAIN = DecodingOptions()
+_AGAINST_LOOPS = 1.2
+"""A repetition penalty that ends loops which sampling ends only when it is so hot that it mishears. What is truly said
+again and again suffers from it, so it is tried on nothing else."""
 
 
 class WindowDecoder:
@@ -148,7 +151,7 @@ class WindowDecoder:
     async def _decode_well(
         self, chunk: Chunk, work: RequestWork, encoding: Encoding, language: str, spoken: tuple[int, ...]
     ) -> tuple[Hypothesis, Encoding]:
-        """Decode until the rules are content: at full context first, then hotter and hotter."""
+        """Decode until the rules are content: at full context first, out of a loop next, then hotter and hotter."""
         first, *hotter = work.options.temperatures
         prompt = self._vocabulary.prompt(work.options, language, spoken)
         attempt = await self._attempt(chunk, work, encoding, prompt, first)
@@ -158,15 +161,25 @@ class WindowDecoder:
             encoding = (await work.ask(EncodeCall(features, detect_language=False), chunk)).encoding
             attempt = await self._attempt(chunk, work, encoding, prompt, first)
         tried = [attempt]
-        while tried[-1].verdict.needs_fallback and hotter:
-            metrics.FALLBACKS.labels(tried[-1].verdict).inc()
+        if attempt.is_loop and hotter:
+            metrics.FALLBACKS.labels("loop").inc()
+            tried.append(await self._attempt(chunk, work, encoding, prompt, first, _AGAINST_LOOPS))
+        while tried[-1].needs_fallback and hotter:
+            metrics.FALLBACKS.labels("hasty" if tried[-1].verdict is Verdict.GOOD else tried[-1].verdict).inc()
             tried.append(await self._attempt(chunk, work, encoding, prompt, hotter.pop(0)))
         return best_of(tried), encoding
 
     async def _attempt(
-        self, chunk: Chunk, work: RequestWork, encoding: Encoding, prompt: Prompt, temperature: float
+        self,
+        chunk: Chunk,
+        work: RequestWork,
+        encoding: Encoding,
+        prompt: Prompt,
+        temperature: float,
+        repetition_penalty: float = 1.0,
     ) -> Hypothesis:
         options = generate_options(work.options, prompt, temperature, self._vocabulary.suppressed)
+        options = replace(options, repetition_penalty=repetition_penalty)
         generation: Generation = await work.ask(GenerateCall(encoding, prompt, options), chunk)
         return judged(generation, temperature, self._vocabulary, chunk.duration_s)
 
