@@ -77,8 +77,8 @@ class Settings(BaseSettings):
     encode_batch: PositiveInt | None = None
     """Windows encoded at once at most. By default 8 on CUDA and 1 on a CPU, where more are slower."""
     decode_batch: PositiveInt | None = None
-    """Windows decoded at once at most. By default 16 on CUDA; on a CPU fewer the longer they are (three clips of 4 s,
-    two of 10 s, one window of 30 s), but four of one recording on one of two threads. Set, it holds for every call."""
+    """Windows decoded at once at most. By default 16 on CUDA; on a CPU fewer the longer they are (four clips of 5 s,
+    two of 14 s, one window of 30 s), but four of one recording on one of two threads. Set, it holds for every call."""
     encoder_context: Literal["short", "full"] | None = None
     """`short` gives the encoder only the speech and a margin, and the whole 30 s window again where a rule is broken;
     `full` always gives it 30 s. By default `short` on a CPU, whose work it halves, and `full` on CUDA, where only

@@ -9,19 +9,20 @@ from asr_service.settings import Settings
 
 _MOST_HELPERS = 4
 _MOST_CPU_FRAMES = 3400
-"""With the short context's margin and least length: three windows of up to 4.8 s of speech, two of up to 10.6 s, else
-one; so a clip of 11 s goes alone. On the 2-core Xeon of benchmarks/results/sim-costs.json a window in a pair took 2 to
-16 % less of the decoder than one alone (most at 11 s), and in fours within 5 % of that; on an AMD processor without AMX
-fours did pay. It is the bound of short calls: more frames make longer ones, in which a thread serves no clip.
+"""With the short context's margin and least length: four windows of up to 5.8 s of speech, three of up to 8.3 s, two
+of up to 14.1 s, else one; so two clips of 11 s share a call. On the 2-core Xeon of benchmarks/results/sim-costs.json a
+window in a pair takes up to a tenth less of the decoder than one alone (of 11 s 9 %), in fours no less than that; on an
+AMD processor without AMX fours did pay. It is the bound of short calls: more frames make longer ones, in which a thread
+serves no clip.
 """
 
 
 def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, BatchLimit]:
     """Windows in one call. A GPU's encoder and decoder both gain from company.
 
-    A CPU's encoder gains nothing. Its decoder gains 11 to 27 % from four long windows in a call, which then lasts
-    seconds in which its thread serves no clip. By default short calls have a bound on frames, and only one thread of
-    two may pass it (`batch.allows_long`).
+    A CPU's encoder gains nothing. Its decoder gains 5 to 27 % (by the run) from four windows of 30 s in a call, which
+    then lasts seconds in which its thread serves no clip. By default short calls have a bound on frames, and only one
+    thread of two may pass it (`batch.allows_long`).
     """
     encode = BatchLimit(settings.encode_batch or (8 if on_gpu else 1))
     decode = BatchLimit(settings.decode_batch or (16 if on_gpu else 4))
