@@ -450,14 +450,15 @@ class TestShortContext:
             await engine.transcript(engine.recording(loud(28)), ENGLISH)
         assert len(engine.model.calls_of("encode")) == 1
 
-    async def test_a_long_recording_has_windows_of_15_s(self):
-        """From its beginning to its end, also where it is read in blocks (of 60 s)."""
+    @pytest.mark.parametrize("length_s", [66, 140])
+    async def test_a_long_recording_has_windows_of_15_s(self, length_s):
+        """From its beginning to its end, also where its last block (they are of 60 s) would fit one window."""
         async with engine_around(FakeModel(), margin_s=2.5) as engine:
-            transcript = await engine.transcript(engine.recording(loud(140)), ENGLISH)
+            transcript = await engine.transcript(engine.recording(loud(length_s)), ENGLISH)
         starts = [segment.window_start for segment in transcript.segments]
         assert starts[0] == 0
         assert all(7 < after - before <= 15 for before, after in pairwise(starts))
-        assert 140 - starts[-1] <= 15
+        assert length_s - starts[-1] <= 15
         assert max(call.n_frames for call in engine.model.calls_of("encode")) <= 1792
 
     @pytest.mark.parametrize(
