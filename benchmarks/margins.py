@@ -1,4 +1,5 @@
-"""Word error rate by the margin of the encoder's short context: a service a margin, the same clips through each.
+"""Word error rate by the margin of the encoder's short context: a service a margin, the same clips through each, in
+windows of 30 s at most.
 
     python benchmarks/margins.py --audio FOLDER --model FOLDER_OR_NAME --baseline-cache FILE
 
@@ -72,6 +73,7 @@ def main() -> None:
 
 def _measure(margin: str, clips: list[Clip], model: Path, concurrency: int) -> Point:
     setting = {"ASR_ENCODER_CONTEXT": FULL} if margin == FULL else {"ASR_ENCODER_MARGIN_S": margin}
+    setting["ASR_CHUNK_LENGTH_S"] = "30"  # full contexts have windows of 30 s: the margin alone is to differ
     with (
         tempfile.TemporaryDirectory() as folder,
         running(SERVICE, Stage(model, "int8", Path(folder), settings=setting)) as server,
@@ -165,7 +167,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = arguments.parser(__doc__, needs_audio=True)
-    parser.add_argument("--margins", nargs="+", default=["2", "3", "4", "6", "8", FULL], help="seconds, or full")
+    parser.add_argument("--margins", nargs="+", default=["1.5", "2.5", "4", "6", FULL], help="seconds, or full")
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--baseline-cache", type=Path, help="JSON in which the baseline's transcripts are kept")
     parser.add_argument("--limit", type=int, help="only the first so many clips")

@@ -151,11 +151,14 @@ class SlotSim:
 
     def _read_block(self, work: _Work, more_s: float = 0.0) -> None:
         length_s = min(work.block_s, work.left_s)
+        lone = not work.begun and length_s == work.left_s <= _LONE_S
         work.left_s -= length_s
         work.block_s = min(2 * work.block_s, _MOST_BLOCK_S)
 
         def cut() -> None:
-            work.chunks.extend(_pieces(length_s, _FULL_CHUNK_S if self._costs.on_gpu else _CHUNK_S))
+            work.chunks.extend(
+                [length_s] if lone else _pieces(length_s, _FULL_CHUNK_S if self._costs.on_gpu else _CHUNK_S)
+            )
             self._feed(work)
 
         self._cores.start(more_s + length_s * self._costs.before_per_audio_s, cut)
@@ -275,8 +278,8 @@ class SlotSim:
 
 
 def _pieces(audio_s: float, chunk_s: float) -> Iterator[float]:
-    """Windows of equal length; one, where it may be one."""
-    n = max(1, math.ceil(audio_s / chunk_s)) if audio_s > _LONE_S else 1
+    """Windows of equal length."""
+    n = max(1, math.ceil(audio_s / chunk_s))
     return itertools.repeat(audio_s / n, n)
 
 

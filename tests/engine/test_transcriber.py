@@ -225,6 +225,46 @@ async def test_a_loop_is_decoded_once_more_with_a_penalty_on_what_repeats():
     assert transcript.text == "fine"
 
 
+async def test_a_loop_without_end_is_one_too():
+    """It goes on to the most tokens that a window may have, after a segment that was heard right."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        if options.repetition_penalty > 1:
+            return says(" fine", until_s=20.0)(model, encoding, prompt, options)
+        right = (model.at(0.0), *model.tokens(" yes"), model.at(4.0))
+        return Generation((*right, model.at(4.0), *model.tokens(" la" * 60)), -0.2, 0.0)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
+    assert [call.options.temperature for call in engine.model.calls_of("generate") if call.options] == [0.0, 0.0]
+    assert transcript.text == "fine"
+
+
+async def test_what_nobody_can_have_said_gives_way_to_what_is_unlikely():
+    """Of tries that all fail a rule, the one with far too many words is not the answer, however sure the model is."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        hasty = says(" " + "abcdefghijklmnopqrstuvwxyz" * 4, until_s=1.0, avg_logprob=-0.2)
+        unlikely = says(" perhaps", until_s=5.0, avg_logprob=-1.1)
+        return (unlikely if options.temperature else hasty)(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        assert (await engine.transcript(engine.recording(loud(5)), ENGLISH)).text == "perhaps"
+
+
+async def test_text_after_the_speech_at_full_context_is_dropped_and_costs_nothing():
+    """There is no longer context to try, and no rule of Whisper's is broken."""
+
+    def script(model: FakeModel, *_: object) -> Generation:
+        right = (model.at(0.0), *model.tokens(" yes"), model.at(5.0))
+        return Generation((*right, model.at(7.0), *model.tokens(" thank you"), model.at(7.2)), -0.2, 0.0)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert len(engine.model.calls_of("generate")) == 1
+    assert transcript.text == "yes"
+
+
 async def test_what_is_said_again_and_again_is_not_penalised():
     """It repeats itself, but at the pace of speech: a penalty would make words of it that were not said."""
     menu = FakeModel(says(" la" * 100, until_s=20.0))
@@ -445,6 +485,14 @@ class TestShortContext:
             await engine.transcript(engine.recording(loud(5)), ENGLISH)
         assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
 
+    async def test_the_operators_length_holds_for_all(self):
+        """For what would fit one window, and for contexts that are full."""
+        async with engine_around(FakeModel(), chunk_s=10) as engine:
+            transcript = await engine.transcript(engine.recording(loud(28)), ENGLISH)
+        starts = [segment.window_start for segment in transcript.segments]
+        assert len(starts) >= 3
+        assert all(after - before <= 10 for before, after in pairwise([*starts, 28]))
+
     async def test_what_fits_one_window_is_not_cut(self):
         async with engine_around(FakeModel(), margin_s=2.5) as engine:
             await engine.transcript(engine.recording(loud(28)), ENGLISH)
@@ -463,14 +511,14 @@ class TestShortContext:
 
     @pytest.mark.parametrize(
         "options",
-        [{"word_timestamps": True}, {"task": "translate"}, {"timestamps": False}, {}],
-        ids=["words", "translation", "no timestamps", "a full context"],
+        [{"word_timestamps": True}, {"task": "translate"}, {"timestamps": False}, {"language_per_chunk": True}, {}],
+        ids=["words", "translation", "no timestamps", "languages", "a full context"],
     )
     async def test_full_contexts_are_filled(self, options):
-        """They cost 30 s each, so a recording has as few as can be."""
+        """They cost 30 s each, so a recording has as few as can be; and languages are told apart within them."""
         async with engine_around(FakeModel(), margin_s=2.5 if options else None) as engine:
             await engine.transcript(engine.recording(loud(58)), replace(ENGLISH, **options))
-        assert len(engine.model.calls_of("encode")) <= 3
+        assert len(engine.model.calls_of("generate")) <= 3
 
     @pytest.mark.parametrize(
         "options",

@@ -74,7 +74,7 @@ _AUDIO_A_HANDICAP_SECOND = 6.0
 def handicap_s(served_audio_s: float) -> float:
     """How long a request's next job stands back for newcomers, by the audio that the model has done for it.
 
-    A clip's one window stands back for none, a recording's second of 30 s stands back 5 s, and from three minutes on
+    A clip's one window stands back for none, a recording's second of 15 s stands back 2.5 s, and from three minutes on
     each stands back 30 s: longer than the windows of several such files wait for one another, so that clips pass them
     all, and no longer, so that they starve of no stream of clips. Simulated and measured: docs/performance.md.
     """

@@ -23,23 +23,29 @@ class ChunkLengths:
     """The most speech in one window, in seconds."""
 
     lone_s: float
-    """Of a recording that needs no other."""
+    """Of a recording of less than a minute that needs no other."""
     several_s: float
     """Of one that needs several."""
 
 
-LONGEST = ChunkLengths(30.0, 30.0)
+_LONGEST = ChunkLengths(30.0, 30.0)
 _SHORT = ChunkLengths(30.0, 15.0)
 """The encoder's time grows with the square of the window, a token's with the window: of shorter ones a long recording
-takes less of both. With the margin on each, and with what cutting in pauses leaves empty, nothing is gained below 15 s.
-"""
+takes less of both. With the margin on each, and with what cutting in pauses leaves empty, little is gained below 15 s,
+and accuracy is lost."""
+_MOST_MARGIN_S = _SHORT.several_s / 2
+"""With a longer one, shorter windows save nothing."""
 
 
 def chunk_lengths(options: DecodingOptions, margin_s: float | None, at_most_s: float | None) -> ChunkLengths:
-    """How a request's speech is cut; `at_most_s` is the operator's bound."""
+    """How a request's speech is cut; `at_most_s` is the operator's bound.
+
+    Where the language may change, windows are cut where it does: the more of the recording is looked at, the better.
+    """
     if at_most_s is not None:
         return ChunkLengths(at_most_s, at_most_s)
-    return _SHORT if margin_s is not None and may_be_short(options) else LONGEST
+    short = margin_s is not None and margin_s <= _MOST_MARGIN_S and may_be_short(options)
+    return _SHORT if short and not options.language_per_chunk else _LONGEST
 
 
 def context_frames(speech_s: float, margin_s: float | None) -> int:

@@ -32,6 +32,8 @@ class Hypothesis:
     """Of the window, its padding left out."""
     is_hasty: bool
     """A segment holds more than anyone says in its time: the model repeats itself, too little to be told by zlib."""
+    is_unended: bool
+    """The model timed what it wrote, but not its end: it would have written on."""
 
     @property
     def is_late(self) -> bool:
@@ -43,8 +45,8 @@ class Hypothesis:
 
     @property
     def is_loop(self) -> bool:
-        """The model went round in a circle. What is said again and again, as in a menu, takes its time."""
-        return self.is_hasty and self.verdict is Verdict.REPETITIVE
+        """The model went round in a circle. What is truly said again and again takes its time, and has an end."""
+        return self.verdict is Verdict.REPETITIVE and (self.is_hasty or self.is_unended)
 
     @property
     def needs_fallback(self) -> bool:
@@ -63,21 +65,24 @@ class Hypothesis:
 
 def judged(generation: Generation, temperature: float, vocabulary: Vocabulary, speech_s: float) -> Hypothesis:
     """Cut a generation into segments and judge it."""
-    ratio = compression_ratio(vocabulary.text(generation.tokens))
-    window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
-    hasty = any(_is_hasty(segment, vocabulary.text(segment.tokens), speech_s) for segment in window.segments)
-    return Hypothesis(generation, temperature, ratio, judge(generation, ratio), window, speech_s, hasty)
+    tokens, timestamp_begin = generation.tokens, vocabulary.timestamp_begin
+    ratio = compression_ratio(vocabulary.text(tokens))
+    window = split_at_timestamps(tokens, timestamp_begin, speech_s)
+    parts = [*window.segments, unfinished(tokens, timestamp_begin, window, speech_s)]
+    hasty = any(_is_hasty(part, vocabulary.text(part.tokens), speech_s) for part in parts if part.start < speech_s)
+    unended = tokens[-1:] != () and tokens[-1] < timestamp_begin <= max(tokens)
+    return Hypothesis(generation, temperature, ratio, judge(generation, ratio), window, speech_s, hasty, unended)
 
 
-def _is_hasty(segment: TimedTokens, text: str, speech_s: float) -> bool:
-    return len(text) > _MOST_CHARACTERS_A_SECOND * (min(segment.end, speech_s) - segment.start) + _MORE_CHARACTERS
+def _is_hasty(part: TimedTokens, text: str, speech_s: float) -> bool:
+    return len(text) > _MOST_CHARACTERS_A_SECOND * (min(part.end, speech_s) - part.start) + _MORE_CHARACTERS
 
 
 def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
     """The last if the rules are content with it, else the likeliest of those that do not repeat themselves."""
     if not tried[-1].needs_fallback:
         return tried[-1]
-    varied = [each for each in tried if each.verdict is not Verdict.REPETITIVE]
+    varied = [each for each in tried if each.verdict is not Verdict.REPETITIVE and not each.is_hasty]
     return max(varied or tried, key=lambda each: each.generation.avg_logprob)
 
 

@@ -43,7 +43,7 @@ class GenerateOptions:
     """Tokens, prompt included."""
     suppress_tokens: tuple[int, ...]
     repetition_penalty: float = 1.0
-    """What the scores of tokens that were written before are divided by."""
+    """Above 1, tokens that were written before are made less likely by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ _MOST_HELPERS = 4
 _MOST_CPU_FRAMES = 3400
 """With the short context's margin and least length: four windows of up to 5.8 s of speech, three of up to 8.3 s, two
 of up to 14.1 s, else one; so two clips of 11 s share a call. On the 2-core Xeon of benchmarks/results/sim-costs.json a
-window in a pair takes up to a tenth less of the decoder than one alone (of 11 s 9 %), in fours no less than that; on an
+window in a pair takes up to a tenth less of the decoder than one alone (of 11 s 9 %), in fours about the same; on an
 AMD processor without AMX fours did pay. It is the bound of short calls: more frames make longer ones, in which a thread
 serves no clip.
 """

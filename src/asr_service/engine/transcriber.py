@@ -20,7 +20,6 @@ from asr_service import metrics
 from asr_service.audio.chunking import Chunk
 from asr_service.audio.ingest import DecodedAudio, DecoderPool
 from asr_service.audio.vad import SAMPLE_RATE
-from asr_service.engine.context import LONGEST, ChunkLengths
 from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.languages import LANGUAGES, UNSPACED_LANGUAGES
 from asr_service.engine.mixed import by_language
@@ -101,8 +100,7 @@ class Transcriber:
         do. Raises RequestError, Unavailable, DeadlineExceeded, InferenceFailed.
         """
         done: list[Segment] = []
-        lengths = self._windows.chunk_lengths(options)
-        async with self._open(file, options, lengths, deadline, on_audio) as request:
+        async with self._open(file, options, deadline, on_audio) as request:
             async with aclosing(self._segments(request)) as segments:
                 async for segment in segments:
                     done.append(replace(_spaced(segment), id=len(done)))
@@ -122,7 +120,7 @@ class Transcriber:
         The arguments and what is raised are those of `transcribe`.
         """
         async with (
-            self._open(file, options, LONGEST, deadline, on_audio) as request,
+            self._open(file, options, deadline, on_audio) as request,
             aclosing(request.speech.chunks()) as chunks,
         ):
             async for chunk in chunks:
@@ -133,16 +131,12 @@ class Transcriber:
 
     @asynccontextmanager
     async def _open(
-        self,
-        file: BinaryIO,
-        options: DecodingOptions,
-        lengths: ChunkLengths,
-        deadline: float | None,
-        on_audio: Callable[[float], None],
+        self, file: BinaryIO, options: DecodingOptions, deadline: float | None, on_audio: Callable[[float], None]
     ) -> AsyncIterator[_Request]:
         work = self._begin(options, deadline)
         began_at = time.monotonic()
         vad = options.vad if options.vad_filter else None
+        lengths = self._windows.chunk_lengths(options)
         try:
             async with self._decoders.decode(file) as audio:
                 speech = RecordedSpeech(audio, vad, lengths, self._limits.block_length_s, self._helpers, on_audio)

@@ -18,7 +18,7 @@ from asr_service.engine.scheduler import Scheduler
 
 _SECONDS = 2
 _TOKENS = 16
-_CPU_CONTEXT = 1024
+_CPU_CONTEXT = 832
 _OWNER = -1
 
 
