@@ -87,8 +87,8 @@ class Settings(BaseSettings):
     """Quiet after the speech that a short context has, so that the decoder sees where the speech ends. Less is faster;
     docs/performance.md has the error rates measured."""
     chunk_length_s: Annotated[float, Field(ge=5, le=30)] | None = None
-    """Most speech that one window holds. By default 30 s; but where contexts are short, recordings of more than a minute,
-    or with more speech than that, are cut into windows of 15 s at most, which take a quarter less time."""
+    """Most speech that one window holds. By default 30 s; but where contexts are short, recordings of more than a
+    minute, or with more speech than that, are cut into windows of 15 s at most, which take a quarter less time."""
     block_length_s: Annotated[float, Field(ge=60, le=600)] = 300
     """Most decoded audio that a request holds in memory at a time."""
 
