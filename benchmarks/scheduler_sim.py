@@ -115,13 +115,9 @@ def _row(name: str, result: FleetResult, **more: float) -> Row:
 
 
 def validation(costs: Costs, recording: Path) -> Table:
-    """The recorded arrivals again, in simulated time, beside what the service took, without an express thread then."""
+    """The recorded arrivals again, in simulated time, beside what the service took."""
     kept = read_recording(recording)
-    answers = (
-        FleetSim(replace(costs, express=False), n_pods=1, policy=stand_back(kept.most_handicap_s))
-        .run(kept.arrivals)
-        .answers
-    )
+    answers = FleetSim(costs, n_pods=1, policy=stand_back(kept.most_handicap_s)).run(kept.arrivals).answers
     (file,) = [each for each in kept.arrivals if each.bulk]
     rows = []
     for name, phase in _phases(answers, file):
@@ -134,10 +130,7 @@ def validation(costs: Costs, recording: Path) -> Table:
                     f"{name}, p{share}", {"n": len(phase), "service s": took, "simulated s": said, "ratio": said / took}
                 )
             )
-    note = (
-        f"Recorded on: {kept.source}; recordings stood back up to {kept.most_handicap_s:.0f} s; no long calls, and no"
-        " thread for first words."
-    )
+    note = f"Recorded on: {kept.source}; recordings stood back up to {kept.most_handicap_s:.0f} s."
     return Table("The simulator against the service", note, tuple(rows))
 
 
