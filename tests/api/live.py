@@ -115,9 +115,14 @@ def serving(
     device: Device = CPU,
     **settings: Any,
 ) -> Iterator[Live]:
-    """Serve in a thread, until the context ends. `ready` waits for the model."""
+    """Serve in a thread, until the context ends. `ready` waits for the model.
+
+    Windows are of 30 s, as on a GPU, unless `settings` say otherwise.
+    """
     model = model or FakeModel()
-    app = create_app(load_settings({}, **settings), Slot(0, device), _die, load=load or (lambda *_: model))
+    app = create_app(
+        load_settings({}, **{"chunk_length_s": 30} | settings), Slot(0, device), _die, load=load or (lambda *_: model)
+    )
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=2)
     server = _Server(config)
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)

@@ -135,7 +135,7 @@ def test_made_arrivals_are_as_many_as_asked_for():
 
 def test_two_slots_answer_twice_as_much():
     """The balancer by connections gives each its half: what is too much for one is done by two as it comes."""
-    load = [Arrival(k * 0.8, 5.0) for k in range(100)]
+    load = [Arrival(k * 0.8, 15.0) for k in range(100)]
     one, two = (FleetSim(SIMPLE, n_pods=n).run(load) for n in (1, 2))
     assert max(each.latency_s for each in two.answers) < 5
     assert max(each.latency_s for each in one.answers) > 20

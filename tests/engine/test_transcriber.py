@@ -232,7 +232,7 @@ async def test_a_loop_without_end_is_one_too():
         if options.repetition_penalty > 1:
             return says(" fine", until_s=20.0)(model, encoding, prompt, options)
         right = (model.at(0.0), *model.tokens(" yes"), model.at(4.0))
-        return Generation((*right, model.at(4.0), *model.tokens(" la" * 60)), -0.2, 0.0)
+        return Generation((*right, model.at(4.0), *model.tokens(" la" * 200)), -0.2, 0.0)
 
     async with engine_around(FakeModel(script)) as engine:
         transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)

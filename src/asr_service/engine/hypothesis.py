@@ -32,8 +32,6 @@ class Hypothesis:
     """Of the window, its padding left out."""
     is_hasty: bool
     """A segment holds more than anyone says in its time: the model repeats itself, too little to be told by zlib."""
-    is_unended: bool
-    """The model timed what it wrote, but not its end: it would have written on."""
 
     @property
     def is_late(self) -> bool:
@@ -45,8 +43,8 @@ class Hypothesis:
 
     @property
     def is_loop(self) -> bool:
-        """The model went round in a circle. What is truly said again and again takes its time, and has an end."""
-        return self.verdict is Verdict.REPETITIVE and (self.is_hasty or self.is_unended)
+        """The model went round in a circle. What is truly said again and again takes its time."""
+        return self.verdict is Verdict.REPETITIVE and self.is_hasty
 
     @property
     def needs_fallback(self) -> bool:
@@ -70,8 +68,7 @@ def judged(generation: Generation, temperature: float, vocabulary: Vocabulary, s
     window = split_at_timestamps(tokens, timestamp_begin, speech_s)
     parts = [*window.segments, unfinished(tokens, timestamp_begin, window, speech_s)]
     hasty = any(_is_hasty(part, vocabulary.text(part.tokens), speech_s) for part in parts if part.start < speech_s)
-    unended = tokens[-1:] != () and tokens[-1] < timestamp_begin <= max(tokens)
-    return Hypothesis(generation, temperature, ratio, judge(generation, ratio), window, speech_s, hasty, unended)
+    return Hypothesis(generation, temperature, ratio, judge(generation, ratio), window, speech_s, hasty)
 
 
 def _is_hasty(part: TimedTokens, text: str, speech_s: float) -> bool:
