@@ -212,27 +212,16 @@ async def test_doubtful_windows_are_sampled_hotter_and_alone():
     } == {1}
 
 
-async def test_a_loop_is_decoded_once_more_with_a_penalty_on_what_repeats():
-    """More of the same than anyone says in the time: sampling, which takes five tries to be hot enough, comes after."""
-
-    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
-        said = says(" la" * 300, until_s=20.0) if options.repetition_penalty == 1 else says(" fine", until_s=20.0)
-        return said(model, encoding, prompt, options)
-
-    async with engine_around(FakeModel(script)) as engine:
-        transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
-    assert [call.options.temperature for call in engine.model.calls_of("generate") if call.options] == [0.0, 0.0]
-    assert transcript.text == "fine"
-
-
-async def test_a_loop_without_end_is_one_too():
-    """It goes on to the most tokens that a window may have, after a segment that was heard right."""
+@pytest.mark.parametrize("is_ended", [True, False])
+async def test_a_loop_is_decoded_once_more_with_a_penalty_on_what_repeats(is_ended):
+    """More of the same than anyone says in the time, with an end or without: sampling, which takes five tries to be hot
+    enough, comes after."""
 
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         if options.repetition_penalty > 1:
             return says(" fine", until_s=20.0)(model, encoding, prompt, options)
-        right = (model.at(0.0), *model.tokens(" yes"), model.at(4.0))
-        return Generation((*right, model.at(4.0), *model.tokens(" la" * 200)), -0.2, 0.0)
+        right, loop = (model.at(0.0), *model.tokens(" yes"), model.at(4.0)), (model.at(4.0), *model.tokens(" la" * 200))
+        return Generation((*right, *loop, *([model.at(20.0)] if is_ended else [])), -0.2, 0.0)
 
     async with engine_around(FakeModel(script)) as engine:
         transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)

@@ -18,7 +18,7 @@ _LONGEST_OVERHANG_S = 2.0
 _MOST_CHARACTERS_A_SECOND = 30
 _MORE_CHARACTERS = 25
 """Segments end too early by some tenths of a second. Of 650 windows heard right the hastiest had eight characters over
-thirty a second; those that repeat what was said before had sixty over it, and more."""
+thirty a second; two that repeated what was said before had 59 and 87 over it."""
 
 
 @dataclass(frozen=True, slots=True)
