@@ -1,7 +1,8 @@
 """What every test stands on: the real base model, and no network but this machine's own."""
 
 import os
-import sys
+import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,6 @@ for name in [name for name in os.environ if name.startswith("ASR_")]:
     del os.environ[name]
 
 
-def _refuse_the_network(event: str, args: tuple[Any, ...]) -> None:
-    if event == "socket.connect" and isinstance(args[1], tuple):
-        _require_local(args[1][0])
-    elif event == "socket.getaddrinfo" and args[0]:
-        _require_local(args[0])
-
-
 def _require_local(host: str | bytes) -> None:
     name = host.decode() if isinstance(host, bytes) else str(host)
     if name == "localhost":
@@ -42,7 +36,28 @@ def _require_local(host: str | bytes) -> None:
         raise RuntimeError(f"a test reached for the network: {name}")
 
 
-sys.addaudithook(_refuse_the_network)
+def _locally(connect: Callable[..., Any]) -> Callable[..., Any]:
+    def connect_locally(own: socket.socket, address: Any) -> Any:
+        if isinstance(address, tuple):
+            _require_local(address[0])
+        return connect(own, address)
+
+    return connect_locally
+
+
+def _of_local_names(look_up: Callable[..., Any]) -> Callable[..., Any]:
+    def look_up_local_name(host: str | bytes | None, *args: Any, **kwargs: Any) -> Any:
+        if host:
+            _require_local(host)
+        return look_up(host, *args, **kwargs)
+
+    return look_up_local_name
+
+
+# No audit hook: while one of Python's runs for a thread that coverage begins to trace, no other thread can start.
+for name in ("connect", "connect_ex"):
+    setattr(socket.socket, name, _locally(getattr(socket.socket, name)))
+socket.getaddrinfo = _of_local_names(socket.getaddrinfo)
 
 
 @pytest.fixture(scope="session")

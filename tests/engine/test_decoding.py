@@ -1,8 +1,18 @@
 """Prompts, and the rules that send a window round again."""
 
+from collections.abc import Callable
+
 import pytest
 
-from asr_service.engine.decoding import DecodingOptions, Verdict, Vocabulary, compression_ratio, generate_options, judge
+from asr_service.engine.decoding import (
+    DecodingOptions,
+    Verdict,
+    Vocabulary,
+    compression_ratio,
+    generate_options,
+    judge,
+    repetition,
+)
 from asr_service.engine.model import Generation
 from fakes import fake_tokenizer
 
@@ -69,7 +79,7 @@ def test_max_new_tokens_bounds_the_answer(hotwords: str | None):
 
 
 @pytest.mark.parametrize(
-    ("avg_logprob", "no_speech_prob", "ratio", "verdict"),
+    ("avg_logprob", "no_speech_prob", "repeated", "verdict"),
     [
         (-0.3, 0.1, 1.5, Verdict.GOOD),
         (-0.3, 0.9, 1.5, Verdict.GOOD),
@@ -79,13 +89,31 @@ def test_max_new_tokens_bounds_the_answer(hotwords: str | None):
         (-1.1, 0.7, 2.5, Verdict.SILENT),
     ],
 )
-def test_whispers_rules(avg_logprob: float, no_speech_prob: float, ratio: float, verdict: Verdict):
+def test_whispers_rules(avg_logprob: float, no_speech_prob: float, repeated: float, verdict: Verdict):
     """Compression ratio 2.4, log-probability -1.0, no-speech 0.6."""
-    assert judge(Generation((), avg_logprob, no_speech_prob), ratio) is verdict
+    assert judge(Generation((), avg_logprob, no_speech_prob), repeated) is verdict
 
 
-def test_text_that_repeats_itself_compresses_far():
+@pytest.mark.parametrize("measure", [compression_ratio, repetition])
+def test_text_that_repeats_itself_compresses_far(measure: Callable[[str], float]):
     """The ratio tells a loop from speech; no text has none."""
-    assert compression_ratio("so it goes " * 40) > 2.4
-    assert compression_ratio("The quick brown fox jumps over the lazy dog.") < 1.5
-    assert compression_ratio(" ") == 0.0
+    assert measure("so it goes " * 40) > 2.4
+    assert measure("The quick brown fox jumps over the lazy dog.") < 1.5
+    assert measure(" ") == 0.0
+
+
+def test_a_menu_repeats_itself_as_little_in_russian_as_in_english():
+    """Letters of two bytes are no repetition, as zlib has it. A loop is one in any script."""
+    english = (
+        "To listen to the next message, press 6. To listen to this message again, press 5. To listen to the previous "
+        "message, press 4. To delete or restore the message, press 0. To leave the voice mail, press pound."
+    )
+    russian = (
+        "Для прослушивания следующего сообщения нажмите 6. Для повторного прослушивания сообщения нажмите 5. Для "
+        "прослушивания предыдущего сообщения нажмите 4. Для удаления или восстановления сообщения нажмите 0."
+    )
+    assert compression_ratio(russian) > 2.4 > repetition(russian)
+    assert repetition(russian) == pytest.approx(repetition(english), abs=0.2)
+    assert repetition(english) == compression_ratio(english)
+    for said in ("спасибо за внимание, ", "धन्यवाद ", "謝謝觀看", "ご視聴ありがとうございました", "شكرا لكم "):
+        assert repetition(said * 12) > 2.4, said

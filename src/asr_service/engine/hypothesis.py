@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from asr_service.engine.decoding import Verdict, Vocabulary, compression_ratio, judge
+from asr_service.engine.decoding import Verdict, Vocabulary, compression_ratio, judge, repetition
 from asr_service.engine.model import Generation
 from asr_service.engine.segments import TimedTokens, WindowTokens, split_at_timestamps, unfinished
 
@@ -64,11 +64,12 @@ class Hypothesis:
 def judged(generation: Generation, temperature: float, vocabulary: Vocabulary, speech_s: float) -> Hypothesis:
     """Cut a generation into segments and judge it."""
     tokens, timestamp_begin = generation.tokens, vocabulary.timestamp_begin
-    ratio = compression_ratio(vocabulary.text(tokens))
+    text = vocabulary.text(tokens)
     window = split_at_timestamps(tokens, timestamp_begin, speech_s)
     parts = [*window.segments, unfinished(tokens, timestamp_begin, window, speech_s)]
     hasty = any(_is_hasty(part, vocabulary.text(part.tokens), speech_s) for part in parts if part.start < speech_s)
-    return Hypothesis(generation, temperature, ratio, judge(generation, ratio), window, speech_s, hasty)
+    verdict = judge(generation, repetition(text))
+    return Hypothesis(generation, temperature, compression_ratio(text), verdict, window, speech_s, hasty)
 
 
 def _is_hasty(part: TimedTokens, text: str, speech_s: float) -> bool:
