@@ -176,7 +176,7 @@ def repetition(text: str) -> float:
     for character in text.strip():
         if character in codes:
             continue
-        if character.isascii() or east_asian_width(character) == "W":
+        if character.isascii() or east_asian_width(character) in {"F", "W"}:
             codes[character] = character.encode()
         else:
             codes[character] = bytes([128 + n_letters % 128])
