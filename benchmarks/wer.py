@@ -18,7 +18,7 @@ from pathlib import Path
 import arguments
 from contestants import BaselineOptions, Transcripts, baseline, service
 from corpus import Clip, read_corpus
-from wer_table import clip_errors, interval, largest_differences, markdown, score
+from wer_table import clip_errors, largest_differences, markdown, score
 
 RESULTS = Path(__file__).parent / "results"
 BASELINE, SERVICE = "faster-whisper", "service"
@@ -42,8 +42,6 @@ def _report(clips: list[Clip], runs: dict[str, Transcripts], about: dict[str, st
     rows = score(clips, runs)
     by_clip = {who: clip_errors(clips, texts) for who, texts in runs.items()}
     about |= {f"words where nobody speaks, {who}": str(_invented(clips, texts)) for who, texts in runs.items()}
-    if SERVICE in runs:
-        about["difference of all, 95 % interval"] = interval(by_clip[BASELINE], by_clip[SERVICE]) + " points"
     report = f"# Word error rate\n\n{markdown(rows, about)}"
     if SERVICE in runs:
         report += f"\n## Where they differ most\n\n{largest_differences(by_clip[BASELINE], by_clip[SERVICE])}"

@@ -11,6 +11,8 @@ from scoring import Errors, count_errors
 ALL = "all speech"
 _N_RESAMPLES = 5000
 _N_SHOWN = 12
+_FEWEST_DRAWN = 5
+"""Of fewer clips an interval says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Row:
     seconds: float
     scores: dict[str, Errors]
     unanswered: dict[str, int]
+    interval: str
+    """Of the second contestant's rate less the first's; empty for a few clips, or one contestant."""
 
 
 def score(clips: list[Clip], runs: dict[str, Transcripts]) -> list[Row]:
@@ -45,7 +49,7 @@ def clip_errors(clips: list[Clip], transcripts: Transcripts) -> dict[str, Errors
 
 def markdown(rows: list[Row], about: dict[str, str]) -> str:
     names = list(rows[0].scores)
-    heads = ["set", "clips", "minutes", "words", *names] + (["difference"] if len(names) > 1 else [])
+    heads = ["set", "clips", "minutes", "words", *names] + (["difference", "95 % interval"] if len(names) > 1 else [])
     lines = [f"- {key}: {value}" for key, value in about.items()]
     lines += ["", "Word error rate in percent (characters for zh, ja).", ""]
     lines += [_cells(heads), _cells(["---"] * len(heads))]
@@ -70,9 +74,11 @@ def largest_differences(before: dict[str, Errors], after: dict[str, Errors]) -> 
 
 
 def _row(name: str, clips: list[Clip], runs: dict[str, Transcripts]) -> Row:
-    scores = {who: sum(clip_errors(clips, texts).values(), Errors(0, 0)) for who, texts in runs.items()}
+    by_clip = {who: clip_errors(clips, texts) for who, texts in runs.items()}
+    scores = {who: sum(errors.values(), Errors(0, 0)) for who, errors in by_clip.items()}
     unanswered = {who: sum(texts[clip.path.name] is None for clip in clips) for who, texts in runs.items()}
-    return Row(name, len(clips), sum(clip.seconds for clip in clips), scores, unanswered)
+    between = interval(*list(by_clip.values())[:2]) if len(runs) > 1 and len(clips) >= _FEWEST_DRAWN else ""
+    return Row(name, len(clips), sum(clip.seconds for clip in clips), scores, unanswered, between)
 
 
 def _line(row: Row) -> str:
@@ -80,7 +86,7 @@ def _line(row: Row) -> str:
     cells = [row.name, str(row.n_clips), f"{row.seconds / 60:.1f}", str(scores[0].n_words)]
     cells += [_score(row, who) for who in row.scores]
     if len(scores) > 1:
-        cells.append(f"{100 * (scores[1].rate - scores[0].rate):+.2f}")
+        cells += [f"{100 * (scores[1].rate - scores[0].rate):+.2f}", row.interval]
     return _cells(cells)
 
 

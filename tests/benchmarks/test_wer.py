@@ -87,10 +87,25 @@ def test_an_unanswered_clip_counts_with_all_its_words(clips: list[Clip]) -> None
 
 
 def test_the_table_shows_the_difference(clips: list[Clip]) -> None:
-    """One line a set, with both rates and what lies between them."""
+    """One line a set, with both rates and what lies between them; of two clips an interval would say nothing."""
     transcripts: dict[str, str | None] = {"a.wav": "one step", "b.wav": "un petit pas", "c.wav": ""}
     table = markdown(score(clips, {"them": transcripts, "us": transcripts | {"a.wav": "one small step"}}), {})
-    assert "| all speech | 2 | 1.5 | 6 | 16.67 | 0.00 | -16.67 |" in table.splitlines()
+    assert "| all speech | 2 | 1.5 | 6 | 16.67 | 0.00 | -16.67 |  |" in table.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("heard", "between"),
+    [
+        ({}, "+0.00 to +0.00"),
+        ({"3.wav": ""}, "+0.00 to +33.33"),
+        (dict.fromkeys(map("{}.wav".format, range(9)), "one step"), "+33.33 to +33.33"),
+    ],
+)
+def test_a_set_of_some_clips_has_an_interval(tmp_path: Path, heard: dict[str, str | None], between: str) -> None:
+    """A difference that one clip makes is told from one that all make."""
+    clips = [Clip(tmp_path / f"{number}.wav", 1.0, "en", "one small step", "speech") for number in range(9)]
+    right: dict[str, str | None] = {clip.path.name: clip.reference for clip in clips}
+    assert [row.interval for row in score(clips, {"them": right, "us": right | heard})] == [between, between]
 
 
 def test_the_interval_holds_the_difference() -> None:

@@ -141,10 +141,6 @@ class Verdict(StrEnum):
     REPETITIVE = "repetitive"
     UNLIKELY = "unlikely"
 
-    @property
-    def needs_fallback(self) -> bool:
-        return self in {Verdict.REPETITIVE, Verdict.UNLIKELY}
-
 
 def judge(generation: Generation, repetition: float) -> Verdict:
     """Apply the rules of https://github.com/openai/whisper/blob/main/whisper/transcribe.py.

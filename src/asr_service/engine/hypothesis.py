@@ -47,13 +47,16 @@ class Hypothesis:
         return self.verdict is Verdict.REPETITIVE and self.is_hasty
 
     @property
-    def needs_fallback(self) -> bool:
-        return self.verdict.needs_fallback or (self.is_hasty and self.verdict is Verdict.GOOD)
+    def fault(self) -> str | None:
+        """Why it is to be decoded another way, a label of `asr_fallbacks_total`; None where the rules are content."""
+        if self.verdict is Verdict.GOOD:
+            return "hasty" if self.is_hasty else None
+        return None if self.verdict is Verdict.SILENT else self.verdict
 
     @property
     def is_doubtful(self) -> bool:
         """A longer context may mend it."""
-        return self.is_late or self.needs_fallback
+        return self.is_late or self.fault is not None
 
     @property
     def broke_off(self) -> bool:
@@ -78,7 +81,7 @@ def _is_hasty(part: TimedTokens, text: str, speech_s: float) -> bool:
 
 def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
     """The last if the rules are content with it, else the likeliest of those that do not repeat themselves."""
-    if not tried[-1].needs_fallback:
+    if tried[-1].fault is None:
         return tried[-1]
     varied = [each for each in tried if each.verdict is not Verdict.REPETITIVE and not each.is_hasty]
     return max(varied or tried, key=lambda each: each.generation.avg_logprob)

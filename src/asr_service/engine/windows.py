@@ -164,8 +164,8 @@ class WindowDecoder:
         if attempt.is_loop and hotter:
             metrics.FALLBACKS.labels("loop").inc()
             tried.append(await self._attempt(chunk, work, encoding, prompt, first, _AGAINST_LOOPS))
-        while tried[-1].needs_fallback and hotter:
-            metrics.FALLBACKS.labels("hasty" if tried[-1].verdict is Verdict.GOOD else tried[-1].verdict).inc()
+        while hotter and (fault := tried[-1].fault):
+            metrics.FALLBACKS.labels(fault).inc()
             tried.append(await self._attempt(chunk, work, encoding, prompt, hotter.pop(0)))
         return best_of(tried), encoding
 
