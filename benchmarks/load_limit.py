@@ -9,6 +9,7 @@ clip of 11 s: its short encoder context, its tokens, beam 5.
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
+from asr_service.engine.loading import cpu_flags, widen_vectors
 from gpu_model import Shape, write_random_model
 from load import RESULTS, model_folder
 from load_machine import Watch, machine, wait_for_quiet
@@ -185,6 +187,7 @@ def _window_seconds(args: argparse.Namespace, window: Window) -> tuple[float, fl
 
 def main() -> None:
     args = _arguments()
+    widen_vectors(os.environ, cpu_flags())  # as the service's workers do
     data = measure(args)
     args.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(data, indent=1))
@@ -196,10 +199,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=512, help="of the model; base's by default, as the next two")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--vocabulary", type=int, default=51865)
-    parser.add_argument("--frames", type=int, default=1700, help="encoder context, 10 ms each")
+    parser.add_argument("--frames", type=int, default=1344, help="encoder context, 10 ms each")
     parser.add_argument("--steps", type=int, default=34, help="tokens that the window gives")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=4, help="windows decoded at once")
+    parser.add_argument("--batch", type=int, default=2, help="windows decoded at once")
     parser.add_argument("--out", type=Path, default=RESULTS / "limit", help="without its suffix")
     return parser.parse_args()
 

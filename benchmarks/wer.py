@@ -2,15 +2,16 @@
 
     python benchmarks/wer.py --audio FOLDER --model FOLDER_OR_NAME --url http://127.0.0.1:8000
 
-Without `--url` the baseline alone. Scores follow Whisper's paper (scoring.py); a clip without an answer counts as one
-with no words. The table and every clip's counts go to benchmarks/results.
+Without `--url` the baseline alone, or beside itself (`--other-pause-ms`): how far apart two transcripts of equal worth
+are. Scores follow Whisper's paper (scoring.py); a clip without an answer counts as one with no words. The table and
+every clip's counts go to benchmarks/results.
 """
 
 import argparse
 import json
 import os
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,10 @@ def main() -> None:
             clips, args.url, args.concurrency, detect_language=args.detect
         )
         about["concurrency"] = str(args.concurrency)
+    elif args.other_pause_ms:
+        other = replace(options, min_silence_duration_ms=args.other_pause_ms)
+        runs[f"{args.other_pause_ms} ms"] = baseline(clips, other, args.cpu_threads, args.baseline_cache)
+        about["difference"] = f"by pauses of {args.other_pause_ms} ms instead of {options.min_silence_duration_ms}"
     _report(clips, runs, about, args.out)
 
 
@@ -43,8 +48,9 @@ def _report(clips: list[Clip], runs: dict[str, Transcripts], about: dict[str, st
     by_clip = {who: clip_errors(clips, texts) for who, texts in runs.items()}
     about |= {f"words where nobody speaks, {who}": str(_invented(clips, texts)) for who, texts in runs.items()}
     report = f"# Word error rate\n\n{markdown(rows, about)}"
-    if SERVICE in runs:
-        report += f"\n## Where they differ most\n\n{largest_differences(by_clip[BASELINE], by_clip[SERVICE])}"
+    if len(runs) > 1:
+        before, after = by_clip.values()
+        report += f"\n## Where they differ most\n\n{largest_differences(before, after)}"
     print(report)
     counts = {who: {name: asdict(errors) for name, errors in clip.items()} for who, clip in by_clip.items()}
     _write(out, report, {"about": about, "sets": [asdict(row) for row in rows], "clips": counts})
@@ -75,6 +81,11 @@ def _about(clips: list[Clip], options: BaselineOptions) -> dict[str, str]:
 def _arguments() -> argparse.Namespace:
     parser = arguments.parser(__doc__, model_is="the baseline's: ", needs_audio=True)
     parser.add_argument("--url", help="where the service listens; without it the baseline runs alone")
+    parser.add_argument(
+        "--other-pause-ms",
+        type=int,
+        help="without --url: the baseline against itself, its recordings cut at pauses of this length (by default 500)",
+    )
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--compute-type", default="int8")
     parser.add_argument("--beam-size", type=int, default=5)
