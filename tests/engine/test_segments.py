@@ -1,6 +1,6 @@
 """Tokens cut into segments at their timestamps."""
 
-from asr_service.engine.segments import TimedTokens, split_at_timestamps, unfinished
+from asr_service.engine.segments import TimedTokens, split_at_timestamps
 
 BEGIN = 1000
 
@@ -23,7 +23,21 @@ def test_what_was_begun_and_not_ended_is_left_for_later():
     window = split_at_timestamps(tokens, BEGIN, 10.0)
     assert [segment.tokens for segment in window.segments] == [(at(0), 1, at(4))]
     assert window.consumed_s == 4.0
-    assert unfinished(tokens, BEGIN, window, 10.0) == TimedTokens(4.0, 10.0, (2, 3))
+    assert window.unfinished == TimedTokens(4.0, 10.0, (2, 3))
+
+
+def test_what_was_begun_later_begins_when_the_model_says():
+    """Not where the segment before it ended; past the window's end it lasts no time."""
+    window = split_at_timestamps([at(0), 1, at(4), at(6), 2], BEGIN, 10.0)
+    assert (window.consumed_s, window.unfinished) == (4.0, TimedTokens(6.0, 10.0, (2,)))
+    assert split_at_timestamps([at(0), 1, at(4), at(12), 2], BEGIN, 10.0).unfinished == TimedTokens(12.0, 12.0, (2,))
+
+
+def test_a_window_may_break_off_between_two_segments():
+    """Nothing was begun, and the rest is still to be heard."""
+    window = split_at_timestamps([at(0), 1, at(4), at(4)], BEGIN, 10.0)
+    assert ([segment.tokens for segment in window.segments], window.consumed_s) == ([(at(0), 1, at(4))], 4.0)
+    assert window.unfinished is None
 
 
 def test_text_without_inner_timestamps_is_one_segment():

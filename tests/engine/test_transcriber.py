@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -198,7 +198,7 @@ async def test_doubtful_windows_are_sampled_hotter_and_alone():
         if encoding[10, 0] < 0.4:  # the window with the tone, quiet in most bands
             n_tries += 1
             if options.temperature < 0.4:
-                return says(" la" * 100, until_s=20.0)(model, encoding, prompt, options)
+                return says(" la" * 60, until_s=20.0)(model, encoding, prompt, options)
         return says(" fine", until_s=5.0)(model, encoding, prompt, options)
 
     tone = 0.3 * np.sin(np.arange(20 * 16_000) / 16_000 * 2 * np.pi * 440)
@@ -212,16 +212,16 @@ async def test_doubtful_windows_are_sampled_hotter_and_alone():
     } == {1}
 
 
-@pytest.mark.parametrize("is_ended", [True, False])
-async def test_a_loop_is_decoded_once_more_with_a_penalty_on_what_repeats(is_ended):
-    """More of the same than anyone says in the time, with an end or without: sampling, which takes five tries to be hot
-    enough, comes after."""
+@pytest.mark.parametrize(("n_times", "until_s"), [(60, 6.0), (80, None)], ids=["hasty", "without end"])
+async def test_a_loop_is_decoded_once_more_with_a_penalty_on_what_repeats(n_times: int, until_s: float | None):
+    """More of the same than anyone says in the time, or as much as the model may write: sampling, which takes five
+    tries to be hot enough, comes after."""
 
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         if options.repetition_penalty > 1:
             return says(" fine", until_s=20.0)(model, encoding, prompt, options)
-        right, loop = (model.at(0.0), *model.tokens(" yes"), model.at(4.0)), (model.at(4.0), *model.tokens(" la" * 200))
-        return Generation((*right, *loop, *([model.at(20.0)] if is_ended else [])), -0.2, 0.0)
+        right, loop = (model.at(0.0), *model.tokens(" yes"), model.at(4.0)), model.tokens(" la" * n_times)
+        return Generation((*right, model.at(4.0), *loop, *([model.at(until_s)] if until_s else [])), -0.2, 0.0)
 
     async with engine_around(FakeModel(script)) as engine:
         transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
@@ -229,11 +229,20 @@ async def test_a_loop_is_decoded_once_more_with_a_penalty_on_what_repeats(is_end
     assert transcript.text == "fine"
 
 
+async def test_a_loop_of_long_words_is_one_where_it_has_no_end():
+    """Georgian takes two tokens a letter and more, so that a loop of it repeats itself thrice at most."""
+    sentence = "გამარჯობა, როგორ ხართ დღეს ბატონო, "
+    georgian = FakeModel(lambda model, *_: Generation((model.at(0.0), *model.tokens(sentence * 3)), -0.2, 0.0))
+    async with engine_around(georgian) as engine:
+        await engine.transcript(engine.recording(loud(20)), ENGLISH)
+    assert 1.2 in {call.options.repetition_penalty for call in georgian.calls_of("generate") if call.options}
+
+
 async def test_what_nobody_can_have_said_gives_way_to_what_is_unlikely():
     """Of tries that all fail a rule, the one with far too many words is not the answer, however sure the model is."""
 
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
-        hasty = says(" " + "abcdefghijklmnopqrstuvwxyz" * 4, until_s=1.0, avg_logprob=-0.2)
+        hasty = says(" pack my box with five dozen liquor jugs how vexingly", until_s=0.2, avg_logprob=-0.2)
         unlikely = says(" perhaps", until_s=5.0, avg_logprob=-1.1)
         return (unlikely if options.temperature else hasty)(model, encoding, prompt, options)
 
@@ -254,21 +263,35 @@ async def test_text_after_the_speech_at_full_context_is_dropped_and_costs_nothin
     assert transcript.text == "yes"
 
 
+async def test_a_loop_after_the_speech_is_dropped_too():
+    """What is not kept is not judged."""
+
+    def script(model: FakeModel, *_: object) -> Generation:
+        right = (model.at(0.0), *model.tokens(" yes"), model.at(5.0))
+        return Generation((*right, model.at(5.4), *model.tokens(" la" * 60), model.at(9.0)), -0.2, 0.0)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert len(engine.model.calls_of("generate")) == 1
+    assert transcript.text == "yes"
+
+
 async def test_what_is_said_again_and_again_is_not_penalised():
     """It repeats itself, but at the pace of speech: a penalty would make words of it that were not said."""
-    menu = FakeModel(says(" la" * 100, until_s=20.0))
+    menu = FakeModel(says(" la" * 60, until_s=20.0))
     async with engine_around(menu) as engine:
         await engine.transcript(engine.recording(loud(20)), ENGLISH)
     assert {call.options.repetition_penalty for call in menu.calls_of("generate") if call.options} == {1.0}
 
 
-async def test_a_temperature_asked_for_is_the_only_one():
+@pytest.mark.parametrize("said", [" no", " la" * 80], ids=["unlikely", "loop"])
+async def test_a_temperature_asked_for_is_the_only_one(said: str):
     """Above 0 there is no fallback."""
-    async with engine_around(FakeModel(says(" no", avg_logprob=-3.0))) as engine:
+    async with engine_around(FakeModel(says(said, avg_logprob=-3.0))) as engine:
         options = DecodingOptions(vad_filter=False, language="en", temperature=0.3)
         transcript = await engine.transcript(engine.recording(loud(5)), options)
     assert [call.options.temperature for call in engine.model.calls_of("generate") if call.options] == [0.3]
-    assert transcript.text == "no"
+    assert transcript.text == said.strip()
 
 
 async def test_where_every_temperature_fails_the_likeliest_is_taken():
@@ -277,7 +300,7 @@ async def test_where_every_temperature_fails_the_likeliest_is_taken():
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         likely = -1.2 if options.temperature == 0.6 else -2.0
         if options.temperature == 0.2:
-            return says(" la" * 100, avg_logprob=-0.1)(model, encoding, prompt, options)
+            return says(" la" * 50, until_s=5.0, avg_logprob=-0.1)(model, encoding, prompt, options)
         return says(f" t{options.temperature}", avg_logprob=likely)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
@@ -290,6 +313,22 @@ async def test_a_window_without_speech_says_nothing():
     async with engine_around(FakeModel(says(" thank you", avg_logprob=-1.5, no_speech_prob=0.9))) as engine:
         transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
     assert transcript.segments == ()
+    assert len(engine.model.calls_of("generate")) == 1
+
+
+@pytest.mark.parametrize("begun", ["", " re"])
+async def test_a_window_may_break_off_in_its_first_second(begun: str):
+    """All that comes after is heard in a window of its own."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        if len(engine.model.calls_of("generate")) == 1:
+            cut = (model.at(0.9), model.at(0.9))
+            return Generation((model.at(0.0), *model.tokens(" a"), *cut, *model.tokens(begun)), -0.2, 0.0)
+        return says(" rest", until_s=5.0)(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(25)), ENGLISH)
+    assert [(segment.text, segment.start) for segment in transcript.segments] == [(" a", 0.0), (" rest", 0.9)]
 
 
 async def test_what_the_model_left_of_a_window_gets_a_window_of_its_own():
@@ -404,8 +443,34 @@ class TestShortContext:
         assert context_frames(speech_s, 6.0) == n_frames
         assert context_frames(speech_s, None) == 3000
 
+    async def test_text_begun_after_the_speech_and_not_ended_is_doubtful(self):
+        """It begins where the model says, not where the segment before it ended."""
+
+        def script(model: FakeModel, encoding: Encoding, *_: object) -> Generation:
+            right = (model.at(0.0), *model.tokens(" yes"), model.at(4.6))
+            late = (model.at(6.0), *model.tokens(" thank you"))
+            return Generation((*right, *(late if len(encoding) < 1500 else ())), -0.2, 0.0)
+
+        async with engine_around(FakeModel(script), margin_s=2.5) as engine:
+            transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+        assert [call.n_frames for call in engine.model.calls_of("encode")] == [832, 3000]
+        assert transcript.text == "yes"
+
+    async def test_where_the_full_context_only_loops_the_short_one_s_words_stand(self):
+        """They were right as far as the speech went."""
+
+        def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
+            if len(encoding) == 1500:
+                return says(" la" * 60, until_s=5.0)(model, encoding, *others)
+            right = (model.at(0.0), *model.tokens(" yes it is"), model.at(5.0))
+            return Generation((*right, model.at(5.2), *model.tokens(" thank you"), model.at(6.0)), -0.2, 0.0)
+
+        async with engine_around(FakeModel(script), margin_s=2.5) as engine:
+            transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+        assert transcript.text == "yes it is"
+
     @pytest.mark.parametrize(
-        "doubtful", [says(" la" * 100), says(" hm", avg_logprob=-1.5)], ids=["repetitive", "unlikely"]
+        "doubtful", [says(" la" * 60), says(" hm", avg_logprob=-1.5)], ids=["repetitive", "unlikely"]
     )
     async def test_a_doubtful_window_is_encoded_in_full(self, doubtful):
         """And decoded again at temperature 0 before any sampling."""
@@ -422,7 +487,7 @@ class TestShortContext:
         """A long window's context cannot grow by anything that matters: it is decoded hotter at once."""
 
         def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
-            said = says(" la" * 100, until_s=25.0) if options.temperature == 0 else says(" fine")
+            said = says(" la" * 60, until_s=25.0) if options.temperature == 0 else says(" fine")
             return said(model, encoding, prompt, options)
 
         async with engine_around(FakeModel(script), margin_s=6.0) as engine:

@@ -96,8 +96,9 @@ class Vocabulary:
         `spoken` are text tokens said just before the window; of too many, the last count.
         """
         speaker = self.speaker(language, options.task)
+        # Of the text of users, text alone: what looks like a token of the protocol would be one.
         expected, said = (
-            speaker.encode(" " + text.strip()) if text and text.strip() else []
+            self.words_of(speaker.encode(" " + text.strip())) if text and text.strip() else []
             for text in (options.hotwords, options.initial_prompt)
         )
         before = expected[:_MAX_PROMPT]
@@ -121,16 +122,26 @@ class Prompt:
 
 
 def generate_options(
-    options: DecodingOptions, prompt: Prompt, temperature: float, suppressed: tuple[int, ...]
+    options: DecodingOptions,
+    prompt: Prompt,
+    temperature: float,
+    suppressed: tuple[int, ...],
+    repetition_penalty: float = 1.0,
 ) -> GenerateOptions:
-    # CTranslate2 gives no more than half of max_length, and no more than the prompt leaves of it.
+    # See most_tokens.
     wanted = max(2 * options.max_new_tokens, len(prompt.tokens) + options.max_new_tokens)
     return GenerateOptions(
         beam_size=options.beam_size,
         temperature=temperature,
         max_length=min(MAX_LENGTH, wanted),
         suppress_tokens=suppressed,
+        repetition_penalty=repetition_penalty,
     )
+
+
+def most_tokens(options: GenerateOptions, prompt: Prompt) -> int:
+    """CTranslate2 gives no more than half of max_length, and no more than the prompt leaves of it."""
+    return min(options.max_length // 2, options.max_length - len(prompt.tokens))
 
 
 class Verdict(StrEnum):
@@ -142,15 +153,15 @@ class Verdict(StrEnum):
     UNLIKELY = "unlikely"
 
 
-def judge(generation: Generation, repetition: float) -> Verdict:
+def judge(generation: Generation, repeated: float) -> Verdict:
     """Apply the rules of https://github.com/openai/whisper/blob/main/whisper/transcribe.py.
 
-    `repetition` is the text's, of any script: see there.
+    `repeated` is how often the text repeats itself, as their compression ratio.
     """
     unlikely = generation.avg_logprob < _MIN_LOGPROB
     if unlikely and generation.no_speech_prob > _MAX_NO_SPEECH_PROB:
         return Verdict.SILENT
-    if repetition > _MAX_COMPRESSION_RATIO:
+    if repeated > _MAX_COMPRESSION_RATIO:
         return Verdict.REPETITIVE
     return Verdict.UNLIKELY if unlikely else Verdict.GOOD
 
@@ -163,9 +174,9 @@ def compression_ratio(text: str) -> float:
 def repetition(text: str) -> float:
     """How much shorter zlib makes the text in a byte a letter; a text that repeats itself is far over 2.
 
-    In English that is the compression ratio. Two letters of another alphabet share a byte of their four in UTF-8: plain
-    Russian comes to 1.9 there where plain English comes to 1.5, and the menu of a voice mail is over Whisper's limit.
-    Characters as wide as two stay as they are, for each says more than a letter does.
+    In English that is the compression ratio. Letters of another alphabet take two or three bytes each in UTF-8, most of
+    them alike: plain Russian comes to 1.9 there where plain English comes to 1.5, and the menu of a voice mail is over
+    Whisper's limit. Characters as wide as two stay as they are, for each says more than a letter does.
     """
     codes: dict[str, bytes] = {}
     n_letters = 0

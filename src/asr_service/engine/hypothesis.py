@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 
 from asr_service.engine.decoding import Verdict, Vocabulary, compression_ratio, judge, repetition
 from asr_service.engine.model import Generation
-from asr_service.engine.segments import TimedTokens, WindowTokens, split_at_timestamps, unfinished
+from asr_service.engine.segments import TimedTokens, WindowTokens, split_at_timestamps
 
 _SHORTEST_REST_S = 1.0
-"""Less than this, before or after the place where the model broke off, is not worth a window of its own."""
+"""Less than this, after the place where the model broke off, is not worth a window of its own."""
+_LEAST_PROGRESS_S = 0.2
+"""The rest of a window that broke off before this would be the same window again."""
 _LONGEST_REPEAT_S = 12.0
 """A rest gets the segment before it into its window where that and the rest are no longer than this together."""
 
@@ -32,19 +34,21 @@ class Hypothesis:
     """Of the window, its padding left out."""
     is_hasty: bool
     """A segment holds more than anyone says in its time: the model repeats itself, too little to be told by zlib."""
+    is_cut: bool
+    """The model wrote as many tokens as it may, and did not end by itself."""
 
     @property
     def is_late(self) -> bool:
         """The model wrote on after the speech had ended."""
         return any(
             segment.start >= self.speech_s or segment.end > self.speech_s + _LONGEST_OVERHANG_S
-            for segment in self.window.segments
+            for segment in self.window.parts
         )
 
     @property
     def is_loop(self) -> bool:
-        """The model went round in a circle. What is truly said again and again takes its time."""
-        return self.verdict is Verdict.REPETITIVE and self.is_hasty
+        """The model went round in a circle. What is truly said again and again takes its time, and ends."""
+        return self.verdict is Verdict.REPETITIVE and (self.is_hasty or self.is_cut)
 
     @property
     def fault(self) -> str | None:
@@ -61,18 +65,29 @@ class Hypothesis:
     @property
     def broke_off(self) -> bool:
         """The model left a rest that is worth a window of its own."""
-        return _SHORTEST_REST_S <= self.window.consumed_s < self.speech_s - _SHORTEST_REST_S
+        return _LEAST_PROGRESS_S <= self.window.consumed_s < self.speech_s - _SHORTEST_REST_S
 
 
-def judged(generation: Generation, temperature: float, vocabulary: Vocabulary, speech_s: float) -> Hypothesis:
-    """Cut a generation into segments and judge it."""
-    tokens, timestamp_begin = generation.tokens, vocabulary.timestamp_begin
-    text = vocabulary.text(tokens)
-    window = split_at_timestamps(tokens, timestamp_begin, speech_s)
-    parts = [*window.segments, unfinished(tokens, timestamp_begin, window, speech_s)]
-    hasty = any(_is_hasty(part, vocabulary.text(part.tokens), speech_s) for part in parts if part.start < speech_s)
-    verdict = judge(generation, repetition(text))
-    return Hypothesis(generation, temperature, compression_ratio(text), verdict, window, speech_s, hasty)
+def judged(
+    generation: Generation, temperature: float, vocabulary: Vocabulary, speech_s: float, most_tokens: int
+) -> Hypothesis:
+    """Cut a generation into segments and judge it, by what begins within the speech: the rest is not kept."""
+    window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
+    spoken = [part for part in window.parts if part.start < speech_s]
+    text = vocabulary.text([token for part in spoken for token in part.tokens])
+    cut = len(generation.tokens) >= most_tokens
+    # A text that ends is compared by its letters. Of one that does not end, each byte counts against it.
+    repeated = max(repetition(text), compression_ratio(text)) if cut else repetition(text)
+    return Hypothesis(
+        generation,
+        temperature,
+        compression_ratio(vocabulary.text(generation.tokens)),
+        judge(generation, repeated),
+        window,
+        speech_s,
+        is_hasty=any(_is_hasty(part, vocabulary.text(part.tokens), speech_s) for part in spoken),
+        is_cut=cut,
+    )
 
 
 def _is_hasty(part: TimedTokens, text: str, speech_s: float) -> bool:
@@ -88,15 +103,12 @@ def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
 
 
 def spoken_parts(best: Hypothesis, vocabulary: Vocabulary) -> list[TimedTokens]:
-    """The segments that hold text and begin within the speech, the unfinished one too if it ends the window."""
-    speech_s, window = best.speech_s, best.window
-    parts = [segment for segment in window.segments if segment.start < speech_s]
-    if window.consumed_s < speech_s and not best.broke_off:
-        parts.append(unfinished(best.generation.tokens, vocabulary.timestamp_begin, window, speech_s))
+    """What holds text, lasts some time and begins within the speech; the unfinished segment if it ends the window."""
+    speech_s = best.speech_s
     return [
         replace(part, end=min(part.end, speech_s))
-        for part in parts
-        if part.end > part.start and vocabulary.text(part.tokens).strip()
+        for part in (best.window.segments if best.broke_off else best.window.parts)
+        if part.start < min(part.end, speech_s) and vocabulary.text(part.tokens).strip()
     ]
 
 

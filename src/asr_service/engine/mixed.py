@@ -38,7 +38,13 @@ class Spoken:
 async def by_language(chunk: Chunk, detect: Detect) -> list[Spoken]:
     """The window's parts, in order."""
     stretches = stretches_of(chunk, int(_STRETCH_S * SAMPLE_RATE))
-    heard = await asyncio.gather(*(detect(stretch) for stretch in stretches))
+    tasks = [asyncio.ensure_future(detect(stretch)) for stretch in stretches]
+    try:
+        heard = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:  # where one has failed, the others are for nobody
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     languages = likeliest(heard, [stretch.duration_s for stretch in stretches])
     parts = []
     for language, at in groupby(range(len(stretches)), key=lambda number: languages[number]):

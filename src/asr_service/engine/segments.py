@@ -22,27 +22,32 @@ class WindowTokens:
     segments: tuple[TimedTokens, ...]
     consumed_s: float
     """Up to where the window is transcribed; less than its duration where the model broke off before the end."""
+    unfinished: TimedTokens | None
+    """What the model began after `consumed_s` and did not end, taken to last until the window does."""
+
+    @property
+    def parts(self) -> tuple[TimedTokens, ...]:
+        """All that the model wrote."""
+        return self.segments if self.unfinished is None else (*self.segments, self.unfinished)
 
 
 def split_at_timestamps(tokens: Sequence[int], timestamp_begin: int, duration_s: float) -> WindowTokens:
     """Cut where two timestamps meet, as Whisper does.
 
-    A last segment that the model began and did not end is left out of `segments` and lies after `consumed_s`.
+    A last segment that the model began and did not end is not one of `segments` and lies after `consumed_s`.
     """
     cuts = [at for at in range(1, len(tokens)) if min(tokens[at - 1], tokens[at]) >= timestamp_begin]
     if not cuts:
-        return WindowTokens((_undivided(tokens, timestamp_begin, duration_s),), duration_s)
+        return WindowTokens((_undivided(tokens, timestamp_begin, duration_s),), duration_s, None)
     ended = tokens[-1] >= timestamp_begin > tokens[-2]
     edges = [0, *cuts, *([len(tokens)] if ended else [])]
     segments = tuple(_timed(tuple(tokens[start:end]), timestamp_begin) for start, end in pairwise(edges))
-    return WindowTokens(segments, duration_s if ended else segments[-1].end)
-
-
-def unfinished(tokens: Sequence[int], timestamp_begin: int, window: WindowTokens, duration_s: float) -> TimedTokens:
-    """What the model began after `window.consumed_s` and did not end, taken to last until the window does."""
-    used = sum(len(segment.tokens) for segment in window.segments)
-    rest = tuple(tokens[used:])
-    return TimedTokens(window.consumed_s, duration_s, tuple(token for token in rest if token < timestamp_begin))
+    if ended:
+        return WindowTokens(segments, duration_s, None)
+    start_s = max((tokens[cuts[-1]] - timestamp_begin) * TIME_PRECISION_S, segments[-1].end)
+    text = tuple(token for token in tokens[cuts[-1] :] if token < timestamp_begin)
+    begun = TimedTokens(start_s, max(start_s, duration_s), text) if text else None
+    return WindowTokens(segments, segments[-1].end, begun)
 
 
 def _timed(tokens: tuple[int, ...], timestamp_begin: int) -> TimedTokens:

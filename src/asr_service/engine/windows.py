@@ -11,7 +11,7 @@ from asr_service.audio.chunking import Chunk, rest_of
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT, Features, LogMel
 from asr_service.engine.calls import AlignCall, EncodeCall, Encoded, GenerateCall
 from asr_service.engine.context import LONGEST_SHORT, ChunkLengths, chunk_lengths, context_frames, may_be_short
-from asr_service.engine.decoding import DecodingOptions, Prompt, Verdict, Vocabulary, generate_options
+from asr_service.engine.decoding import DecodingOptions, Prompt, Verdict, Vocabulary, generate_options, most_tokens
 from asr_service.engine.hypothesis import Hypothesis, best_of, judged, kept_of, spoken_parts
 from asr_service.engine.model import Alignment, Encoding, Generation
 from asr_service.engine.request import RequestWork
@@ -155,12 +155,13 @@ class WindowDecoder:
         first, *hotter = work.options.temperatures
         prompt = self._vocabulary.prompt(work.options, language, spoken)
         attempt = await self._attempt(chunk, work, encoding, prompt, first)
+        tried = [attempt]
         if attempt.is_doubtful and 2 * encoding.shape[0] < LONGEST_SHORT:
             metrics.FALLBACKS.labels("context").inc()
             features = await self._features(chunk, FULL_CONTEXT)
             encoding = (await work.ask(EncodeCall(features, detect_language=False), chunk)).encoding
             attempt = await self._attempt(chunk, work, encoding, prompt, first)
-        tried = [attempt]
+            tried.append(attempt)
         if attempt.is_loop and hotter:
             metrics.FALLBACKS.labels("loop").inc()
             tried.append(await self._attempt(chunk, work, encoding, prompt, first, _AGAINST_LOOPS))
@@ -178,10 +179,9 @@ class WindowDecoder:
         temperature: float,
         repetition_penalty: float = 1.0,
     ) -> Hypothesis:
-        options = generate_options(work.options, prompt, temperature, self._vocabulary.suppressed)
-        options = replace(options, repetition_penalty=repetition_penalty)
+        options = generate_options(work.options, prompt, temperature, self._vocabulary.suppressed, repetition_penalty)
         generation: Generation = await work.ask(GenerateCall(encoding, prompt, options), chunk)
-        return judged(generation, temperature, self._vocabulary, chunk.duration_s)
+        return judged(generation, temperature, self._vocabulary, chunk.duration_s, most_tokens(options, prompt))
 
     async def _segments(
         self,
@@ -234,7 +234,9 @@ class WindowDecoder:
 
 
 def _placed(words: tuple[Word, ...], chunk: Chunk) -> tuple[Word, ...]:
-    return tuple(
-        replace(word, start=chunk.to_source_time(word.start), end=chunk.to_source_time(word.end, is_end=True))
-        for word in words
-    )
+    placed = []
+    for word in words:
+        start = chunk.to_source_time(word.start)
+        # A word of no length where two spans meet would end before the pause and begin after it.
+        placed.append(replace(word, start=start, end=max(start, chunk.to_source_time(word.end, is_end=True))))
+    return tuple(placed)
