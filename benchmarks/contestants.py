@@ -27,6 +27,8 @@ class BaselineOptions:
     compute_type: str = "int8"
     beam_size: int = 5
     min_silence_duration_ms: int = 500
+    speech_pad_ms: int = 400
+    """faster-whisper's own default."""
     detect_language: bool = True
     version: str = faster_whisper.__version__
 
@@ -76,7 +78,10 @@ def _whisper(options: BaselineOptions, cpu_threads: int) -> Callable[[Clip], str
                 language=None if options.detect_language else _language(clip),
                 beam_size=options.beam_size,
                 vad_filter=True,
-                vad_parameters={"min_silence_duration_ms": options.min_silence_duration_ms},
+                vad_parameters={
+                    "min_silence_duration_ms": options.min_silence_duration_ms,
+                    "speech_pad_ms": options.speech_pad_ms,
+                },
             )
             return " ".join(segment.text.strip() for segment in segments)
         except Exception as error:  # noqa: BLE001 - a file that it cannot read is a result too

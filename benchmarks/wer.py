@@ -2,7 +2,7 @@
 
     python benchmarks/wer.py --audio FOLDER --model FOLDER_OR_NAME --url http://127.0.0.1:8000
 
-Without `--url` the baseline alone, or beside itself (`--other-pause-ms`): how far apart two transcripts of equal worth
+Without `--url` the baseline alone, or beside itself (`--other-pad-ms`): how far apart two transcripts of equal worth
 are. Scores follow Whisper's paper (scoring.py); a clip without an answer counts as one with no words. The table and
 every clip's counts go to benchmarks/results.
 """
@@ -36,10 +36,10 @@ def main() -> None:
             clips, args.url, args.concurrency, detect_language=args.detect
         )
         about["concurrency"] = str(args.concurrency)
-    elif args.other_pause_ms:
-        other = replace(options, min_silence_duration_ms=args.other_pause_ms)
-        runs[f"{args.other_pause_ms} ms"] = baseline(clips, other, args.cpu_threads, args.baseline_cache)
-        about["difference"] = f"by pauses of {args.other_pause_ms} ms instead of {options.min_silence_duration_ms}"
+    elif args.other_pad_ms:
+        other = replace(options, speech_pad_ms=args.other_pad_ms)
+        runs[f"{args.other_pad_ms} ms"] = baseline(clips, other, args.cpu_threads, args.baseline_cache)
+        about["difference"] = f"{args.other_pad_ms} ms kept around speech instead of {options.speech_pad_ms}"
     _report(clips, runs, about, args.out)
 
 
@@ -82,9 +82,9 @@ def _arguments() -> argparse.Namespace:
     parser = arguments.parser(__doc__, model_is="the baseline's: ", needs_audio=True)
     parser.add_argument("--url", help="where the service listens; without it the baseline runs alone")
     parser.add_argument(
-        "--other-pause-ms",
+        "--other-pad-ms",
         type=int,
-        help="without --url: the baseline against itself, its recordings cut at pauses of this length (by default 500)",
+        help="without --url: the baseline against itself, with so much kept around speech (400 by default)",
     )
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--compute-type", default="int8")
