@@ -162,6 +162,20 @@ def test_the_log_has_a_line_of_json_a_request(stack: Stack) -> None:
     assert "secret" not in (stack.nginx.folder / "access.log").read_text()
 
 
+@pytest.mark.parametrize("byte", [b"\xff", b"\xc2\x9b", b"\x7f"], ids=["no-utf-8", "c1", "del"])
+def test_the_log_is_ascii_whatever_clients_send(stack: Stack, byte: bytes) -> None:
+    """Raw bytes would make a line that is no JSON, or steer the terminal that shows it."""
+    name = f"raw-{byte.hex()}"
+    head = b"GET /%b HTTP/1.1\r\nHost: localhost\r\nUser-Agent: a%b\r\nX-Request-ID: %b\r\nConnection: close\r\n\r\n"
+    with stack.nginx.connect() as client:
+        client.sendall(head % (b"" if byte == b"\x7f" else byte, byte, name.encode()))
+        assert client.recv(100)
+    log = stack.nginx.folder / "access.log"
+    line = until(lambda: next((line for line in log.read_bytes().splitlines() if name.encode() in line), None))
+    assert all(0x20 <= byte <= 0x7E for byte in line)
+    assert json.loads(line)["agent"] == "not ASCII"
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "refusal"),
     [
