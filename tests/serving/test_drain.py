@@ -3,6 +3,7 @@
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -58,6 +59,17 @@ def test_a_drain_ends_by_its_deadline(tmp_path):
         service.signal(signal.SIGTERM)
         assert service.ended(10) == 0
         assert long.exception() is not None or long.result().status >= 500
+
+
+def test_a_client_that_was_answered_is_not_waited_for(tmp_path):
+    """One that goes on sending after its last answer would be read from for a while."""
+    with running(tmp_path, {"parting_s": 60}) as service:
+        address = urlsplit(service.ready().url)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+            client.sendall(b"POST /work HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 9\r\n\r\n")
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+            service.signal(signal.SIGTERM)
+            assert service.ended(5) == 0
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])

@@ -13,7 +13,8 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("protocol"), {"head_s": 1, "head_bytes": 8192, "unread_s": 1}) as service:
+    tuning = {"head_s": 1, "head_bytes": 8192, "unread_s": 1, "parting_s": 1, "parting_bytes": 10_000_000}
+    with running(tmp_path_factory.mktemp("protocol"), tuning) as service:
         yield service.ready()
 
 
@@ -78,6 +79,62 @@ def test_a_body_that_goes_on_after_the_answer_is_not_waited_for(connect):
         assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
         with pytest.raises(OSError, match=r"reset|pipe"):
             until(lambda: client.send(b"b") == 0, within_s=10)
+
+
+LAST = b"POST /work%s HTTP/1.%d\r\nHost: here\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+
+
+def is_answered_once(client: socket.socket, query: bytes, version: int) -> bool:
+    """Whether a client that reads when all is sent has the whole answer, and none to the request that it sent next."""
+    try:
+        client.sendall(LAST % (query, version, 8_000_000) + bytes(8_000_000) + GET + b"\r\n")
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+    except OSError:
+        return False
+    return answer.count(b"HTTP/1.1 200 OK\r\n") == 1 and answer.endswith(b"4\r\ndone\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize(("query", "version"), [(b"", 1), (b"", 0), (b"?s=0.1", 1)], ids=["1.1", "1.0", "paused"])
+def test_who_sends_all_before_reading_has_the_last_answer_too(connect, query, version):
+    """Though it was given at the head, on a connection that is then closed: every time."""
+    for _ in range(30):
+        with connect() as client:
+            assert is_answered_once(client, query, version)
+
+
+def test_a_proxy_has_the_last_answer_too(tmp_path):
+    """Nginx sends `Connection: close` over a unix socket, and tells of a bad gateway where it cannot write."""
+    with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
+        service.ready(0)
+        for _ in range(30):
+            with socket.socket(socket.AF_UNIX) as proxy:
+                proxy.settimeout(10)
+                proxy.connect(str(service.socket(0)))
+                assert is_answered_once(proxy, b"", 1)
+
+
+def test_who_is_refused_and_sends_on_has_the_refusal(connect):
+    with connect() as client:
+        client.sendall(GET + b"X-Long: " + b"x" * 8_000_000)
+        assert b"head_too_large" in b"".join(iter(lambda: client.recv(4096), b""))
+
+
+@pytest.mark.parametrize(("piece", "most"), [(b"b", 10_000), (bytes(2**20), 20_000_000)], ids=["slowly", "fast"])
+def test_a_client_that_never_closes_is_not_read_for_ever(connect, piece, most):
+    """After its last answer there are bounds in time and in bytes."""
+    n_sent = 0
+
+    def send():
+        nonlocal n_sent
+        client.sendall(piece)
+        n_sent += len(piece)
+        return n_sent > most
+
+    with connect() as client:
+        client.sendall(LAST % (b"", 1, 2**40))
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            until(send, within_s=3)
 
 
 def test_a_body_is_no_head(connect):

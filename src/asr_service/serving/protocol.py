@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -32,6 +33,24 @@ _UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _SLOW: Final = _Refusal(b"408 Request Timeout", "head_too_slow", "the request line and headers did not come in time")
 
 
+class _CycleTransport(asyncio.Transport):
+    """What a request has of its connection: as much as Uvicorn uses, with an end of our own."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        super().__init__()
+        self._transport = transport
+        self._close = close
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self._close()
+
+
 class BoundedHttp(HttpToolsProtocol):
     """Closes a connection whose request line and headers are too long, too many or too slow, which sends request after
     request without waiting for an answer, whose body goes on after the request has been answered, or whose answer is
@@ -39,6 +58,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     Without it one client may hold connections open for ever by sending next to nothing, or reading nothing, or fill the
     memory with one header, with one that follows a body in chunks, or with requests.
+
+    A connection that is closed while its client still sends is closed in two steps, as web servers do: a socket that is
+    closed with unread bytes in it is reset, the client's next write fails, and it (or the proxy before it, which then
+    tells of a bad gateway) may never read the answer that was sent.
     """
 
     tuning: ClassVar[Tuning] = Tuning()
@@ -50,6 +73,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._refusal = _MALFORMED
         self._timer: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
+        self.is_parting = False
+        """Answered for the last time, and only read from until the client closes."""
+        self._n_parting_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -65,6 +91,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        cycle.transport = _CycleTransport(self.transport, self._close)
         super()._start_asgi_task(cycle, app)
 
     def _bound_the_unread(self, transport: asyncio.Transport) -> None:
@@ -73,8 +100,18 @@ class BoundedHttp(HttpToolsProtocol):
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self.tuning.unread_s * 1000))
 
+    def shutdown(self) -> None:
+        """The server ends, and waits for no client that was answered."""
+        if self.is_parting:
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def data_received(self, data: bytes) -> None:
-        while data and not self.transport.is_closing():
+        if self.is_parting:
+            self._throw_away(data)
+            return
+        while data and not self.transport.is_closing() and not self.is_parting:
             part = data[: self.tuning.head_bytes - self._n_bare_bytes]
             if not part:
                 self._refuse(self._too_large(f"more than {self.tuning.head_bytes} bytes"))
@@ -111,6 +148,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head, self._n_bare_bytes = True, 0  # what comes next is another's
 
     def on_response_complete(self) -> None:
+        if self.is_parting:  # Uvicorn would begin with what waits behind it
+            self.server_state.total_requests += 1
+            return
         if self.cycle.response_complete and self.cycle.more_body:  # refused before it was received
             self._set_timer(self.tuning.head_s, self.transport.close)
         super().on_response_complete()
@@ -128,7 +168,36 @@ class BoundedHttp(HttpToolsProtocol):
         self.logger.warning("A request was refused unread: %s.", refusal.message)
         if self._is_next_to_be_answered():
             self.transport.write(refusal.to_bytes())
-        self.transport.close()
+            self._part()
+        else:
+            self.transport.close()
+
+    def _close(self) -> None:
+        """After a request that was its connection's last."""
+        if self._in_head and not self._n_bare_bytes and not self.pipeline:  # nothing is under way
+            self.transport.close()
+        elif not self.is_parting and not self.transport.is_closing():
+            self._part()
+
+    def _part(self) -> None:
+        """Send no more, throw away what still comes, and close when the client does or the bounds are reached."""
+        self.is_parting = True
+        self.pipeline.clear()  # nobody would get the answers
+        if self.cycle is not None:
+            self.cycle.body.clear()
+            if not self.cycle.response_complete:  # it gets no answer, and is told as if the client had left
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+        self._unset_keepalive_if_required()
+        self._set_timer(self.tuning.parting_s, self.transport.close)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()  # it may have been more than the application had taken
+
+    def _throw_away(self, data: bytes) -> None:
+        self._n_parting_bytes += len(data)
+        if self._n_parting_bytes > self.tuning.parting_bytes:
+            self.transport.close()
 
     def _is_next_to_be_answered(self) -> bool:
         """Whether the request that is being read is; what is written otherwise would be taken for another's answer."""

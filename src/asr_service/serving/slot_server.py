@@ -127,10 +127,11 @@ class SlotServer(uvicorn.Server):
     def _close_idle(self) -> None:
         """End the connections that wait between two requests: their next one would meet a slot that has gone.
 
-        One that has not yet sent its first is let be, since it came while the slot was ready.
+        One that has not yet sent its first is let be, since it came while the slot was ready, and one that has had its
+        last answer ends by itself.
         """
         for connection in list(self.server_state.connections):
-            if getattr(connection, "cycle", None) is not None:
+            if getattr(connection, "cycle", None) is not None and not getattr(connection, "is_parting", False):
                 connection.shutdown()
 
     def _add(self, server: asyncio.Server | None) -> None:

@@ -60,6 +60,12 @@ class Tuning:
     """Most requests of one connection that wait for the answer before theirs; past it the connection is closed."""
     unread_s: float = 300
     """A client that takes nothing of its answer for so long is given up, with what was kept for it."""
+    parting_s: float = 2
+    """A connection that is closed while its client still sends is read from for so long: enough for a client far away
+    to see the answer, and little enough that whoever never looks holds a socket for a moment only."""
+    parting_bytes: int = 64 * 1024 * 1024
+    """Most that is then thrown away: half an hour of 16 kHz WAV, sent in one go by a client that reads only when all is
+    sent, and a few hundredths of a second of the worker's time."""
     drain_s: float | None = None
     """In place of `Timeouts.drain_s`."""
 
