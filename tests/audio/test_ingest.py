@@ -341,6 +341,26 @@ def test_processor_time_is_limited():
         with_pool(use, limits)
 
 
+@pytest.mark.parametrize("write", [media.wav, media.nist_sphere])
+@pytest.mark.parametrize("rate", [1, 3, 999])
+def test_a_rate_too_low_for_speech_is_refused_at_once(write, rate):
+    """200 kB at 1 Hz are a day, and gigabytes at 16 kHz: nothing is made of them."""
+    with pytest.raises(UndecodableAudio, match=f"rate of {rate} Hz.* 1000 Hz at least"):
+        decode(write(np.zeros(100_000, np.int16), rate), DecodeLimits(max_audio_s=10**6))
+
+
+def test_frames_of_such_a_rate_are_passed_over():
+    """A recording may change its rate on the way: what follows its two seconds would be a quarter of an hour."""
+    two_s, slow = (
+        media.encode(Form("ogg", "flac", rate), media.warble(s, rate)) for s, rate in ((2, 16_000), (1000, 3))
+    )
+    assert len(decode(two_s + slow)[0]) == 2 * SAMPLE_RATE
+
+
+def test_the_lowest_rate_is_taken():
+    assert len(decode(media.wav(media.warble(2, 1000), 1000))[0]) == pytest.approx(2 * SAMPLE_RATE, abs=200)
+
+
 @pytest.mark.parametrize("bomb", ["a rate of 2 GHz", "a packet of 184 MB"])
 def test_memory_is_limited(bomb):
     """A file that asks for more memory than a child has ends as one request's error, and the next one is served."""

@@ -20,6 +20,7 @@ _BARE_STREAMS: Final = frozenset({"aac", "amr", "gsm", "mp3"})  # their timestam
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
 _GUESSED_LENGTH: Final = "Estimating duration from bitrate"  # libavformat/demux.c
 _MAX_FRUITLESS_READS: Final = 256
+_LEAST_RATE: Final = 1000  # Hz: a few kB of a lower one are hours at 16 kHz, all of them noise; no recorder has it
 
 _Log = tuple[int, str, str]
 Emit = Callable[[bytes], object]
@@ -56,6 +57,7 @@ class _Decoding:
         av.logging.set_level(av.logging.WARNING)  # what the demuxer guesses and stumbles over is told there
         container = open_container(self._source)
         stream = first_audio(container)
+        _refuse_if_slow(stream.rate)
         self._tick_s = float(stream.time_base or 0)
         announced_s = self._announced_s(container, stream)
         self._refuse_if_long(announced_s or 0.0)
@@ -129,6 +131,9 @@ class _Decoding:
         except av.error.FFmpegError:
             loss.failed(duration_s)
             frames = []
+        if any(frame.sample_rate < _LEAST_RATE for frame in frames):  # damaged, or it denies what the header claims
+            loss.failed(duration_s)
+            frames = []
         self._logs.clear()  # a hostile file may have FFmpeg complain without end
         loss.decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
         return frames
@@ -159,6 +164,15 @@ class _Decoding:
         most_s = self._limits.max_audio_s
         if seconds > most_s:
             raise Refused("too_long", f"the recording is longer than the limit of {most_s:g} s; send it in parts")
+
+
+def _refuse_if_slow(rate: int | None) -> None:
+    if rate and rate < _LEAST_RATE:  # 0 where the header does not say; the frames do
+        claim = f"the recording claims a sample rate of {rate} Hz"
+        raise Refused(
+            "undecodable",
+            f"{claim}; speech needs {_LEAST_RATE} Hz at least, and 8000 to be understood: export it again",
+        )
 
 
 def _announce(announced_s: float | None, container: InputContainer, announce: Announce) -> None:
