@@ -93,7 +93,7 @@ def test_what_needs_no_key_is_answered_at_its_head(keyed: Keyed) -> None:
     assert f"access-control-allow-origin: {PAGE}" in answer
 
 
-@pytest.mark.parametrize("key", [SECRET, "none-of-its"])
+@pytest.mark.parametrize("key", [SECRET, "none-of-its"], ids=["its key", "no key"])
 @pytest.mark.parametrize(
     "headers",
     [{f"a{n}": "b" for n in range(101)}, {f"a{n}": "b" * 30_000 for n in range(3)}],
