@@ -1,8 +1,13 @@
 """Which language is spoken in which stretch of a window."""
 
+import asyncio
+
+import numpy as np
 import pytest
 
-from asr_service.engine.mixed import likeliest
+from asr_service.audio.chunking import Chunk
+from asr_service.audio.vad import SpeechSpan
+from asr_service.engine.mixed import by_language, likeliest
 
 
 def heard(*stretches: tuple[float, float]) -> list[dict[str, float]]:
@@ -30,3 +35,26 @@ def test_a_language_changes_where_it_is_sure_to(stretches, durations_s, spoken):
 def test_a_language_that_a_stretch_knows_nothing_of_is_unlikely_there():
     """Probabilities need not name each language."""
     assert likeliest([{"en": 0.9}, {"ja": 0.9}, {"ja": 0.8, "zh": 0.1}], [5.0, 5.0, 5.0]) == ["en", "ja", "ja"]
+
+
+async def test_where_one_stretch_fails_the_others_end_with_it():
+    """Nobody waits for them, and their request is forgotten."""
+    n_samples = 25 * 16_000
+    chunk = Chunk(np.ones(n_samples, np.float32), (SpeechSpan(0, n_samples),))
+    begun, ended = [], []
+
+    async def detect(stretch: Chunk) -> dict[str, float]:
+        begun.append(stretch)
+        try:
+            if len(begun) == 1:
+                await asyncio.sleep(0)
+                raise ValueError("the first")
+            await asyncio.Event().wait()
+        finally:
+            ended.append(stretch)
+        return {}
+
+    with pytest.raises(ValueError, match="the first"):
+        await by_language(chunk, detect)
+    assert len(begun) > 1
+    assert len(ended) == len(begun)

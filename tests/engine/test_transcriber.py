@@ -11,13 +11,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from asr_service.audio.chunking import Chunk
+from asr_service.audio.vad import SpeechSpan
 from asr_service.engine.context import context_frames
 from asr_service.engine.decoding import DecodingOptions
 from asr_service.engine.model import Encoding, GenerateOptions, Generation
 from asr_service.engine.request import RequestWork
 from asr_service.engine.scheduler import Scheduler
+from asr_service.engine.windows import _placed
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
-from asr_service.transcript import Segment, Transcript
+from asr_service.transcript import Segment, Transcript, Word
 from engines import RATE, engine_around, loud, until
 from fakes import Call, FakeModel, Script, says
 
@@ -424,6 +427,14 @@ async def test_words_are_timed_within_their_recording(said: str):
     times = [time for word in segment.words for time in (word.start, word.end)]
     assert times == sorted(times)
     assert (segment.start, segment.end) == (times[0], times[-1])
+
+
+def test_a_word_of_no_length_at_a_seam_does_not_end_before_it_begins():
+    """Where a pause was left out, an end belongs before it and a beginning after it."""
+    chunk = Chunk(np.ones(4 * RATE, np.float32), (SpeechSpan(0, 2 * RATE), SpeechSpan(10 * RATE, 12 * RATE)))
+    before, between = _placed((Word(" a", 1.0, 2.0, 0.9), Word(" b", 2.0, 2.0, 0.9)), chunk)
+    assert (before.start, before.end) == (1.0, 2.0)
+    assert between.start == between.end == 10.0
 
 
 class TestShortContext:
