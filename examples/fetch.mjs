@@ -2,8 +2,14 @@
 import { readFile } from "node:fs/promises";
 
 const service = process.env.SERVICE ?? "http://127.0.0.1:8000";
-const headers = process.env.API_KEY ? { Authorization: `Bearer ${process.env.API_KEY}` } : {};
+const key = process.env.ASRSERVICE_API_KEY;
+const headers = key ? { Authorization: `Bearer ${key}` } : {};
 const [path, option] = process.argv.slice(2);
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
 
 async function send(fields) {
   const form = new FormData();
@@ -12,7 +18,7 @@ async function send(fields) {
   for (;;) {
     const answer = await fetch(`${service}/transcribe`, { method: "POST", body: form, headers });
     if (answer.ok) return answer;
-    if (answer.status !== 429 && answer.status !== 503) throw new Error((await answer.json()).error.message);
+    if (answer.status !== 429 && answer.status !== 503) fail((await answer.json()).error.message);
     await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get("retry-after") ?? 5)));
   }
 }
@@ -33,7 +39,7 @@ if (option === "--stream") {
     last = line;
     if (line.type === "segment") console.log(`${line.start} ${line.end} ${line.text.trim()}`);
   }
-  if (last?.type !== "transcript") throw new Error(last?.error?.message ?? "the answer was broken off");
+  if (last?.type !== "transcript") fail(last?.error?.message ?? "the answer was broken off");
 } else {
   const answer = await (await send({ word_timestamps: "true" })).json();
   console.log(answer.text);

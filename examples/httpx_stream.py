@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 SERVICE = os.environ.get("SERVICE", "http://127.0.0.1:8000")
-HEADERS = {"Authorization": f"Bearer {os.environ['API_KEY']}"} if "API_KEY" in os.environ else {}
+HEADERS = {"Authorization": f"Bearer {os.environ['ASRSERVICE_API_KEY']}"} if "ASRSERVICE_API_KEY" in os.environ else {}
 
 
 def lines(recording: Path) -> Iterator[dict[str, Any]]:

@@ -26,6 +26,13 @@ def test_so_is_one_in_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         load_settings()
 
 
+def test_a_name_that_is_like_no_other_is_refused_without_a_guess(monkeypatch: pytest.MonkeyPatch):
+    """Where to look is better than a name that shares nothing but the prefix."""
+    monkeypatch.setenv("ASR_GPU", "0")
+    with pytest.raises(ConfigurationError, match=r"no setting ASR_GPU; `asr-service settings` lists"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("ASR_PORT", "eighty"), ("ASR_BEAM_SIZE", "99"), ("ASR_COMPUTE_TYPE", "int3")]
 )

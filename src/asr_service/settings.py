@@ -174,17 +174,22 @@ class Settings(BaseSettings):
     start."""
 
 
+def given_names(environ: Mapping[str, str] | None = None) -> set[str]:
+    """Names of all variables, settings or not, in `environ` (by default the process') and in `.env`."""
+    return {*(os.environ if environ is None else environ), *dotenv_values(ENV_FILE)}
+
+
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the settings, refusing names that do not exist, in `environ` (by default the process') and in `.env`.
 
     Raises ConfigurationError: a variable is unknown (with the nearest name) or its value is refused.
     """
-    names = {*(os.environ if environ is None else environ), *dotenv_values(ENV_FILE)}
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in sorted(names):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else "; `asr-service settings` lists them all"
+    known = [name.upper() for name in Settings.model_fields]
+    for name in sorted(given_names(environ)):
+        bare = name.upper().removeprefix(PREFIX)
+        if bare != name.upper() and bare not in known:
+            near = difflib.get_close_matches(bare, known, n=1, cutoff=0.7)
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else "; `asr-service settings` lists them all"
             raise ConfigurationError(f"there is no setting {name}{hint}", param=name)
     try:
         return Settings(**overrides)

@@ -56,9 +56,10 @@ def levels(found: list[Finding]) -> dict[str, str]:
 @pytest.mark.speech
 def test_a_sound_machine_is_told_so(base_model_dir, tmp_path):
     """Nothing is broken, the model is loaded and transcribes; one aligned line a finding, and the exit code is 0."""
-    environment = {"ASR_MODEL": str(base_model_dir), "ASR_DEVICES": "cpu", "ASR_PORT": "0"}
-    told = doctor(cwd=tmp_path, environment=environment)
+    (tmp_path / ".env").write_text("ASR_PORT=0\n")
+    told = doctor(cwd=tmp_path, environment={"ASR_MODEL": str(base_model_dir), "ASR_DEVICES": "cpu"})
     assert told.returncode == 0, told.stdout + told.stderr
+    assert "3 set in the environment and .env, all known" in told.stdout
     lines = [line for line in told.stdout.splitlines() if not line.startswith(" ")]
     assert {line[:9].strip() for line in lines} <= {"ok", "warning"}
     assert "two seconds transcribed in" in told.stdout

@@ -219,6 +219,16 @@ def test_it_goes_on_where_it_was_stopped(blow, tmp_path):
         assert "2 done, 2 skipped" in again.stderr
 
 
+def test_what_the_shell_has_just_made_is_not_finished(by, tmp_path):
+    """`transcribe a.wav -f srt > a.srt`: an empty file, newer than the recording, of the very name."""
+    tones(tmp_path, "a.wav")
+    with (tmp_path / "a.srt").open("wb") as made:
+        process = begin("transcribe", "a.wav", "-f", "srt", *by, cwd=tmp_path, stdout=made)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    assert "hello" in (tmp_path / "a.srt").read_text()
+
+
 def test_where_nothing_can_be_written_nothing_is_transcribed(by, live, tmp_path):
     """The output folder is looked at before the work, not after it."""
     tones(tmp_path, "a.wav")

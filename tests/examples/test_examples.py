@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from api.live import Live, serving
 from fakes import FakeModel, says
 from speech import DATA
+from waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECORDING = str(DATA / "en-wizard.flac")
@@ -82,6 +84,32 @@ def test_an_example_tells_why_it_fails(live, command, tmp_path):
     told = run(live.url, *command, str(tmp_path / "no.wav"))
     assert told.returncode != 0
     assert "no audio was recognised" in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK])
+def test_an_example_comes_again_when_the_service_is_busy(command):
+    """And what it was told meanwhile is no part of what it prints."""
+    release = threading.Event()
+    with serving(FakeModel(script=says(" hello there")), max_open_requests=1) as busy:
+        busy.model.before = lambda _: release.wait(20)
+        first = threading.Thread(target=busy.post)
+        first.start()
+        until(lambda: busy.admission.open_requests == 1)
+        process = subprocess.Popen(
+            [*command, RECORDING],
+            cwd=EXAMPLES,
+            env=os.environ | {"SERVICE": busy.url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until(lambda: busy.metric('asr_request_failures_total{reason="overloaded"}'), what="a refusal")
+        release.set()
+        first.join(20)
+        printed, told = process.communicate(timeout=30)
+    assert process.returncode == 0, told
+    assert "hello there" in printed
+    assert "overloaded" not in printed
 
 
 def test_the_page_names_each(live):

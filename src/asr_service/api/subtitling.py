@@ -16,9 +16,9 @@ def chosen_format(asked: TranscribeParameters) -> Format:
     if not given:
         return fmt
     if fmt.styled is None:
-        raise InvalidParameter(
-            f"{next(iter(given))} is for subtitles: response_format=srt or vtt", param=next(iter(given))
-        )
+        name = next(iter(given))
+        formats = "vtt" if name == "highlight_words" else "srt or vtt"
+        raise InvalidParameter(f"{name} is for subtitles: response_format={formats}", param=name)
     style = SubtitleStyle(**given)
     _check(style, asked)
     return fmt.in_style(style)

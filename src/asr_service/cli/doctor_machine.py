@@ -16,7 +16,7 @@ from asr_service.cli.doctor_findings import Finding, failure, gigabytes, ok, war
 from asr_service.engine.devices import Device
 from asr_service.errors import ConfigurationError
 from asr_service.serving.sockets import run_directory, tcp_listener
-from asr_service.settings import PREFIX, Settings, load_settings
+from asr_service.settings import PREFIX, Settings, given_names, load_settings
 
 _FEW_FILES: Final = 1024
 _LITTLE_SHM_BYTES: Final = 32 * 1024**2
@@ -35,8 +35,8 @@ def check_settings() -> tuple[Settings, list[Finding]]:
     except ConfigurationError as error:
         cure = f"correct {error.param} in the environment or in .env; `asr-service settings` says what each takes"
         return Settings.model_construct(), [failure("settings", error.message, cure)]
-    set_here = [name for name in os.environ if name.upper().startswith(PREFIX)]
-    return settings, [ok("settings", f"{len(set_here)} set in the environment, all known")]
+    n_set = len({name.upper() for name in given_names() if name.upper().startswith(PREFIX)})
+    return settings, [ok("settings", f"{n_set} set in the environment and .env, all known")]
 
 
 def check_spool(settings: Settings) -> list[Finding]:

@@ -195,8 +195,17 @@ def _is_finished(job: Job) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(source.st_mode) and all(
-        stat.S_ISREG(output.st_mode) and output.st_mtime_ns >= source.st_mtime_ns for output in outputs
+        stat.S_ISREG(output.st_mode) and output.st_mtime_ns >= source.st_mtime_ns and not _is_stdout(output)
+        for output in outputs
     )
+
+
+def _is_stdout(output: os.stat_result) -> bool:
+    """Whether the shell has just made it: `asr-service transcribe talk.mp3 -f srt > talk.srt`."""
+    try:
+        return os.path.samestat(output, os.fstat(1))
+    except OSError:  # closed
+        return False
 
 
 def _reason(error: OSError) -> str:
