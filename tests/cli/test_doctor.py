@@ -124,6 +124,7 @@ def test_offline_without_the_model_is_a_failure(tmp_path):
     [
         ("base", None, "ok"),
         ("base", "German", "ok"),
+        ("base", "auto-per-chunk", "ok"),
         ("base.en", "en", "ok"),
         ("base.en", "de", "failure"),
         ("distil-large-v3", "de", "failure"),

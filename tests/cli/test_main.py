@@ -62,6 +62,19 @@ def test_a_setting_that_does_not_exist_ends_with_78():
     assert told.stderr == "asr-service: there is no setting ASR_MODELL; did you mean ASR_MODEL?\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [("ASR_MODEL", "nonesuch", "there is no model 'nonesuch'"), ("ASR_LANGUAGE", "Klingon", "ASR_LANGUAGE: language")],
+)
+def test_what_no_slot_could_do_is_told_before_any_is_started(name, value, says):
+    """Once, and the exit code says that trying again is of no use."""
+    told = run("serve", ASR_PORT="0", ASR_LOG_FORMAT="plain", **{name: value})
+    assert told.returncode == 78
+    assert told.stderr.startswith(f"asr-service cannot serve: {says}")
+    assert len(told.stderr.splitlines()) == 1
+    assert told.stdout == ""
+
+
 def test_openapi_is_a_document():
     document = json.loads(run("openapi").stdout)
     assert document["openapi"].startswith("3.")

@@ -11,7 +11,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from asr_service import metrics
+from asr_service import metrics, tasks
 from asr_service.access.usage import KeyUsage, Meter
 from asr_service.api.authentication import caller_of
 from asr_service.api.idempotency import HEADER, Answer, Answers, Name, digest_of, name_of
@@ -212,10 +212,7 @@ async def _unless_gone(request: Request, work: Callable[[], Awaitable[Result]]) 
             raise ClientGone("the client left before its answer was ready")
         return await working
     finally:
-        tasks: tuple[asyncio.Future[Any], ...] = (working, leaving)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.cancel([working, leaving])
 
 
 async def _gone(request: Request) -> None:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final
 
 from starlette.requests import Request
 
+from asr_service import tasks
 from asr_service.api.authentication import caller_of
 from asr_service.api.upload import Upload
 from asr_service.errors import IdempotencyConflict, MalformedRequest, RequestError
@@ -136,10 +137,7 @@ class Answers:
 
     async def close(self) -> None:
         """Drop what nobody waits for any more."""
-        tasks = [running.task for running in self._running.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.cancel(running.task for running in self._running.values())
 
     def _begin(self, name: Name, digest: bytes, work: Coroutine[Any, Any, Answer]) -> _Running:
         running = _Running(digest, asyncio.create_task(work))

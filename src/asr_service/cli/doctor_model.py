@@ -17,7 +17,7 @@ import numpy as np
 from asr_service.audio.ingest import SAMPLE_RATE, DecodeLimits, DecoderPool
 from asr_service.cli.doctor_findings import Finding, failure, gigabytes, ok, warning
 from asr_service.engine.devices import Device, Gpu, engine_environment
-from asr_service.engine.languages import parse_language
+from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_language
 from asr_service.engine.models import Model, is_offline, model_name, model_on_disk, resolve_model, verify_model
 from asr_service.engine.models_disk import ModelStore
 from asr_service.engine.models_packaged import packaged_parts
@@ -54,7 +54,7 @@ def are_here(settings: Settings, models: Iterable[Model]) -> bool:
 
 def check_language(settings: Settings, models: Mapping[Device, Model]) -> list[Finding]:
     """A recording in another language than the one that is set becomes garbage, not an error."""
-    if settings.language is None:
+    if settings.language is None or settings.language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
         return [ok("language", "detected in each recording")]
     try:
         language = parse_language(settings.language)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from asr_service import tasks
 from asr_service.audio.ingest import DecodeLimits, DecoderPool
 from asr_service.cli.transcribe_terms import Job
 from asr_service.errors import AsrError
@@ -22,8 +23,7 @@ async def measuring(jobs: Iterable[Job], measured: Measured) -> AsyncIterator[No
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await tasks.cancel([task])
 
 
 async def _measure(jobs: list[Job], measured: Measured) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import BinaryIO, Protocol
 
+from asr_service import tasks
 from asr_service.cli.transcribe_files import Printer, Rendering, make_room, opened, write_outputs
 from asr_service.cli.transcribe_terms import Job, Recognizer, Result
 from asr_service.errors import AsrError, StartupError
@@ -42,9 +43,7 @@ async def run_jobs(
     try:
         await asyncio.gather(*hands)
     finally:
-        for hand in hands:
-            hand.cancel()
-        await asyncio.gather(*hands, return_exceptions=True)
+        await tasks.cancel(hands)
 
 
 class _Run:

@@ -4,9 +4,12 @@ Source: https://github.com/openai/whisper/blob/main/whisper/tokenizer.py
 """
 
 import difflib
+from typing import TYPE_CHECKING
 
-from asr_service.engine.model import SpeechModel
-from asr_service.errors import InvalidParameter
+from asr_service.errors import ConfigurationError, InvalidParameter
+
+if TYPE_CHECKING:  # the master, which checks a setting here, is to stay small
+    from asr_service.engine.model import SpeechModel
 
 LANGUAGES = {
     "en": "english", "zh": "chinese", "de": "german", "es": "spanish", "ru": "russian", "ko": "korean",
@@ -44,7 +47,7 @@ _OTHER_NAMES = {
 _BY_NAME = {name: code for code, name in LANGUAGES.items()} | _OTHER_NAMES
 
 
-def known_languages(model: SpeechModel) -> frozenset[str]:
+def known_languages(model: "SpeechModel") -> frozenset[str]:
     """Codes of what a model can write; English alone, for one that is not multilingual."""
     if not model.facts.multilingual:
         return frozenset({"en"})
@@ -62,3 +65,13 @@ def parse_language(text: str) -> str:
     near = difflib.get_close_matches(wanted, [*_BY_NAME, *LANGUAGES], n=1)
     hint = f"did you mean {near[0]}?" if near else "give a code such as en, an English name, or nothing to detect it"
     raise InvalidParameter(f"language {text[:40]!r} is not one that Whisper knows: {hint}", param="language")
+
+
+def check_language(language: str | None) -> None:
+    """Refuse an ASR_LANGUAGE that every request would be refused for. Raises ConfigurationError."""
+    if language is None or language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
+        return
+    try:
+        parse_language(language)
+    except InvalidParameter as error:
+        raise ConfigurationError(f"ASR_LANGUAGE: {error.message}", param="ASR_LANGUAGE") from error

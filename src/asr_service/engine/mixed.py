@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from asr_service import tasks
 from asr_service.audio.chunking import Chunk, joined, stretches_of
 from asr_service.audio.vad import SAMPLE_RATE
 
@@ -38,13 +39,11 @@ class Spoken:
 async def by_language(chunk: Chunk, detect: Detect) -> list[Spoken]:
     """The window's parts, in order."""
     stretches = stretches_of(chunk, int(_STRETCH_S * SAMPLE_RATE))
-    tasks = [asyncio.ensure_future(detect(stretch)) for stretch in stretches]
+    hearing = [asyncio.ensure_future(detect(stretch)) for stretch in stretches]
     try:
-        heard = await asyncio.gather(*tasks)
+        heard = await asyncio.gather(*hearing)
     finally:
-        for task in tasks:  # where one has failed, the others are for nobody
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.cancel(hearing)  # where one has failed, the others are for nobody
     languages = likeliest(heard, [stretch.duration_s for stretch in stretches])
     parts = []
     for language, at in groupby(range(len(stretches)), key=lambda number: languages[number]):

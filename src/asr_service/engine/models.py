@@ -9,7 +9,7 @@ from asr_service.engine.devices import Device, gpu_status
 from asr_service.engine.models_disk import ModelStore, check_folder, faults_of, remove_faulty
 from asr_service.engine.models_packaged import EXTRA, join_packaged, packaged_parts
 from asr_service.engine.models_progress import FetchFailed, Report, shown_progress
-from asr_service.engine.models_registry import GIB, MODELS, ModelSpec, aliases_of, spec_named
+from asr_service.engine.models_registry import AUTO, GIB, MODELS, ModelSpec, aliases_of, is_path, spec_named
 from asr_service.errors import ModelUnavailable
 from asr_service.settings import Settings
 
@@ -26,9 +26,9 @@ def resolve_model(settings: Settings, device: Device) -> Model:
 
     Raises ConfigurationError: neither a name nor a path. ModelUnavailable: the folder lacks what a model has.
     """
-    if settings.model == "auto":
+    if settings.model == AUTO:
         return MODELS["large-v3" if _has_room_for(MODELS["large-v3"], settings, device) else "base"]
-    if _is_path(settings.model):
+    if is_path(settings.model):
         return check_folder(Path(settings.model).expanduser())
     return spec_named(settings.model)
 
@@ -43,7 +43,7 @@ def served_names(settings: Settings, loaded: str) -> tuple[str, ...]:
 
     A folder has its name alone, whatever named model that is the name of.
     """
-    spec = None if _is_path(settings.model) else MODELS.get(loaded)
+    spec = None if is_path(settings.model) else MODELS.get(loaded)
     return (loaded, spec.repository, *aliases_of(loaded)) if spec else (loaded,)
 
 
@@ -104,10 +104,6 @@ def model_on_disk(settings: Settings, spec: ModelSpec) -> Path | None:
 
 def is_offline(settings: Settings) -> bool:
     return settings.offline or constants.HF_HUB_OFFLINE
-
-
-def _is_path(name: str) -> bool:
-    return "/" in name or name.startswith((".", "~")) or Path(name).is_dir()
 
 
 def _has_room_for(spec: ModelSpec, settings: Settings, device: Device) -> bool:

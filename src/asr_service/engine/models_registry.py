@@ -4,6 +4,7 @@ Commits, sizes and sums of the hub's files were compared in at least two indepen
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from asr_service.errors import ConfigurationError
@@ -118,6 +119,21 @@ def _specs() -> dict[str, ModelSpec]:
 
 
 MODELS: Final = _specs()
+
+
+AUTO: Final = "auto"
+"""The best model that the machine has room for."""
+
+
+def is_path(model: str) -> bool:
+    """Whether it leads to a folder, and is no name."""
+    return "/" in model or model.startswith((".", "~")) or Path(model).is_dir()
+
+
+def check_model(model: str) -> None:
+    """Refuse an ASR_MODEL that is nothing a model may be called. Raises ConfigurationError."""
+    if model != AUTO and not is_path(model):
+        spec_named(model)
 
 
 def spec_named(name: str) -> ModelSpec:

@@ -19,7 +19,7 @@ from asr_service.engine.calls import run_batch
 from asr_service.engine.decoding import Vocabulary
 from asr_service.engine.devices import Slot
 from asr_service.engine.gauges import SlotGauges
-from asr_service.engine.languages import DETECT, DETECT_EACH_WINDOW, parse_language
+from asr_service.engine.languages import check_language
 from asr_service.engine.memory import Tidying, give_memory_back, keep_memory
 from asr_service.engine.model import SpeechModel
 from asr_service.engine.scheduler import Scheduler
@@ -27,7 +27,7 @@ from asr_service.engine.sizing import batch_limits, encoder_margin_s, helper_thr
 from asr_service.engine.transcriber import Limits, Transcriber
 from asr_service.engine.warmup import warm_up
 from asr_service.engine.windows import WindowDecoder
-from asr_service.errors import ConfigurationError, InvalidParameter, NotReady, StartupError
+from asr_service.errors import NotReady, StartupError
 from asr_service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -257,13 +257,3 @@ class SpeechService:
     def _hangs(self, scheduler: Scheduler, now: float) -> bool:
         """By the call's own time: one that began when its requests had all but ended is slow at most."""
         return scheduler.longest_call_s(now) > self.settings.request_timeout_s + _GRACE_S
-
-
-def check_language(language: str | None) -> None:
-    """Refuse an ASR_LANGUAGE that every request would be refused for. Raises ConfigurationError."""
-    if language is None or language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
-        return
-    try:
-        parse_language(language)
-    except InvalidParameter as error:
-        raise ConfigurationError(f"ASR_LANGUAGE: {error.message}", param="ASR_LANGUAGE") from error

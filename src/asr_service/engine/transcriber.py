@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import structlog
 
-from asr_service import metrics
+from asr_service import metrics, tasks
 from asr_service.audio.chunking import Chunk
 from asr_service.audio.ingest import DecodedAudio, DecoderPool
 from asr_service.audio.vad import SAMPLE_RATE
@@ -172,7 +172,7 @@ class Transcriber:
         finally:
             while not under_way.empty():
                 windows += [window for window in [under_way.get_nowait()] if window is not None]
-            await _cancel([feeder, *(window.task for window in windows)])
+            await tasks.cancel([feeder, *(window.task for window in windows)])
 
     async def _feed(
         self, request: _Request, room: asyncio.Semaphore, under_way: "asyncio.Queue[_Window | None]"
@@ -248,9 +248,3 @@ def _spaced(segment: Segment) -> Segment:
         return segment
     words = segment.words and (replace(segment.words[0], word=" " + segment.words[0].word), *segment.words[1:])
     return replace(segment, text=" " + segment.text, words=words)
-
-
-async def _cancel(tasks: "list[asyncio.Task[None] | asyncio.Task[list[Segment]]]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -12,6 +12,8 @@ import structlog
 from asr_service.access import usage_files
 from asr_service.access.keys import read_keys
 from asr_service.engine.devices import Slot, discover_gpus, driver_trouble, engine_environment, parse_devices
+from asr_service.engine.languages import check_language
+from asr_service.engine.models_registry import check_model
 from asr_service.logs import configure_logs, log_what_nobody_catches
 from asr_service.serving.board import SlotBoard
 from asr_service.serving.logger import name_process
@@ -70,7 +72,10 @@ def serve(
 
 def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held: ExitStack) -> Plan:
     """Take what only one service may have; `held` gives it back."""
-    read_keys(settings)  # a mistake in them is told here, not by a worker
+    # A mistake in these is told here, once, and not by every worker.
+    check_model(settings.model)
+    check_language(settings.language)
+    read_keys(settings)
     gpus = discover_gpus()
     slots = tuple(Slot(index, device) for index, device in enumerate(parse_devices(settings.devices, gpus)))
     directory = run_directory(settings)
