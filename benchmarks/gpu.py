@@ -22,8 +22,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
 from corpus import Clip
-from gpu_calls import MAX_LENGTH
+from gpu_calls import N_TOKENS
 from gpu_model import LARGE_V3, TINY, write_random_model
 from gpu_report import markdown
 from gpu_watch import device_name, has_gpu, memory_used, watched
@@ -36,8 +39,8 @@ from load_servers import SERVICE, Server, Stage, free_port, leave_on_sigterm, sp
 _HERE = Path(__file__).parent
 _PRESSURE = 1.15
 """Memory left to the service, of what the model takes with one window."""
+_VERBOSE = {"language": "en", "response_format": "verbose_json"}
 _LARGE_BATCHES = {"ASR_ENCODE_BATCH": "32", "ASR_DECODE_BATCH": "32"}
-_PROMPT_TOKENS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,18 @@ def _service(place: Place, compute_type: str) -> dict[str, Any]:
         _run(servers, [place.clip] * 2, 2)
         files = [_one_file(place, servers, clip) for clip in place.files]
         crowds = [_crowd(place, servers, concurrency) for concurrency in place.plan.concurrencies]
-    return {"files": files, "crowds": crowds}
+        return {"files": files, "crowds": crowds, "windows": _windows(place, servers[0])}
+
+
+def _windows(place: Place, server: Server) -> dict[str, float]:
+    """Tokens of one window, and how many windows were decoded anew so far: with random weights none should be."""
+    with place.clip.path.open("rb") as file:
+        answer = httpx.post(f"{server.url}/transcribe", files={"file": file}, data=_VERBOSE, timeout=60)
+    n_tokens = max(len(segment["tokens"]) for segment in answer.raise_for_status().json()["segments"])
+    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics", timeout=10).text)
+    samples = [sample for family in families for sample in family.samples]
+    anew = sum(sample.value for sample in samples if sample.name == "asr_fallbacks_total")
+    return {"tokens": n_tokens, "anew": anew}
 
 
 def _one_file(place: Place, servers: Sequence[Server], clip: Clip) -> dict[str, Any]:
@@ -208,7 +222,8 @@ def _slots(
 ) -> Iterator[list[Server]]:
     """The service with so many workers on the device: over TCP where it is one, each on its own socket else."""
     port = free_port()
-    settings = {"ASR_MAX_NEW_TOKENS": str(MAX_LENGTH - _PROMPT_TOKENS), "ASR_MAX_OPEN_REQUESTS": "256", **more}
+    settings = {"ASR_MAX_NEW_TOKENS": str(N_TOKENS), "ASR_MAX_OPEN_REQUESTS": "256"}
+    settings |= {"ASR_ENCODER_CONTEXT": "full", **more}  # as on every GPU: so it is on the CPU, too
     devices = ",".join([place.plan.device] * n_slots)
     stage = Stage(place.model, compute_type, place.folder, devices, settings)
     log = place.folder / f"service-{port}.log"

@@ -3,17 +3,20 @@
 Time and memory of a Transformer do not depend on what its weights say, except through the number of tokens. So that
 each window gives as many as `max_new_tokens` allows, and the service's quality rules are content with them:
 
-- the end of text, and all timestamps but the first, are made impossible by the output layer's bias
+- the end of text, all timestamps but the first, and what is more than a letter are made impossible by the output
+  layer's bias: so many tokens of whole words would be more than anyone says in a short window
 - the decoder hears its position above all else and its last normalisation is amplified: at each place another token is
   nearly certain, so that the text neither repeats itself nor looks improbable
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tokenizers
 from ctranslate2.specs import WhisperSpec
 from ctranslate2.specs.whisper_spec import WhisperConfig
 from numpy.typing import NDArray
@@ -52,7 +55,7 @@ def write_random_model(shape: Shape, tokenizer: Path, folder: Path, *, float16: 
     written = _tokenizer(json.loads(tokenizer.read_text(encoding="utf-8")), shape)
     tokens = _vocabulary(written)
     spec = WhisperSpec(shape.layers, shape.heads, shape.layers, shape.heads)
-    _Weights(shape, len(tokens)).fill(spec, _special(tokens, "<|endoftext|>"))
+    _Weights(shape, len(tokens)).fill(spec, _letters(written))
     spec.register_vocabulary(tokens)
     _configure(spec.config, tokens, shape)
     spec.validate()
@@ -72,9 +75,10 @@ class _Weights:
         self._random = np.random.default_rng(1)
         self._block = self._random.standard_normal(1 << 24, dtype=np.float32) * _STD
 
-    def fill(self, spec: WhisperSpec, end_of_text: int) -> None:
+    def fill(self, spec: WhisperSpec, text: Sequence[int]) -> None:
+        """`text` are the tokens that may be written."""
         self._encoder(spec.encoder)
-        self._decoder(spec.decoder, end_of_text)
+        self._decoder(spec.decoder, text)
 
     def _encoder(self, encoder: Any) -> None:
         width = self._shape.width
@@ -86,7 +90,7 @@ class _Weights:
             self._attention(layer.self_attention, (3 * width, width))
             self._feed_forward(layer.ffn)
 
-    def _decoder(self, decoder: Any, end_of_text: int) -> None:
+    def _decoder(self, decoder: Any, text: Sequence[int]) -> None:
         width = self._shape.width
         # Drawn anew: rows that came again would make tokens that are equally likely.
         embeddings = self._random.standard_normal((self._n_tokens, width), dtype=np.float32) * np.float32(_STD)
@@ -97,8 +101,8 @@ class _Weights:
             self._attention(layer.self_attention, (3 * width, width))
             self._attention(layer.attention, (width, 2 * width, width))
             self._feed_forward(layer.ffn)
-        bias = self._zeros(self._n_tokens)
-        bias[end_of_text] = bias[1 - _N_TIMESTAMPS :] = _NEVER
+        bias = np.full(self._n_tokens, _NEVER, np.float32)
+        bias[text] = bias[-_N_TIMESTAMPS] = 0.0
         decoder.projection.weight = embeddings
         decoder.projection.bias = bias
 
@@ -141,6 +145,13 @@ def _tokenizer(data: dict[str, Any], shape: Shape) -> dict[str, Any]:
     later = [token | {"id": token["id"] + 1} for token in added[place:]]
     # The post-processor names ids that have moved, and nothing here uses it.
     return data | {"added_tokens": [*added[:place], new, *later], "post_processor": None}
+
+
+def _letters(tokenizer: dict[str, Any]) -> list[int]:
+    """Ids of the tokens that are one letter, whatever the script."""
+    decode = tokenizers.Tokenizer.from_str(json.dumps(tokenizer)).decode
+    texts = ((at, decode([at])) for at in tokenizer["model"]["vocab"].values())
+    return [at for at, text in texts if len(text) == 1 and text.isalpha()]
 
 
 def _vocabulary(tokenizer: dict[str, Any]) -> list[str]:

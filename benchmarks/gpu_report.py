@@ -13,6 +13,8 @@ def markdown(data: Mapping[str, Any]) -> str:
     parts += ["## Goals", _table(("goal", "wanted", "seen", "met"), goals(data))]
     parts += ["## The model's calls, full windows, beam 5", _calls(data)]
     parts += [f"## The service, {data['fastest']}", _files(data), _crowds(data["service"]["crowds"])]
+    windows = data["service"]["windows"]
+    parts.append(f"{windows['tokens']:.0f} tokens a window; {windows['anew']:.0f} decoded anew.")
     parts += ["## Two workers on the one device", _crowds(data["two workers"])]
     parts += ["## faster-whisper's BatchedInferencePipeline, batch 16", _pipeline(data)]
     parts += ["## Out of memory on purpose", str(data["out of memory"] or "not tried: it takes a GPU")]

@@ -1,8 +1,10 @@
 """What a shell offers where its user presses the tabulator."""
 
+import subprocess
+
 import pytest
 
-from cli.terminal import run
+from cli.terminal import COMMAND, environment, run
 
 
 @pytest.mark.parametrize(
@@ -24,5 +26,14 @@ def test_shells_complete(shell, line, offered, tmp_path):
 
 
 def test_completion_can_be_installed(tmp_path):
-    """--show-completion prints the script that asks so."""
-    assert "_ASR_SERVICE_COMPLETE=complete_bash" in run("--show-completion", cwd=tmp_path, SHELL="/bin/bash").stdout
+    """--show-completion prints the script that asks so, for the shell that it is started from."""
+    told = subprocess.run(
+        ["bash", "-c", f"'{COMMAND[0]}' --show-completion && :"],  # with more to do, bash stays
+        cwd=tmp_path,
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "_ASR_SERVICE_COMPLETE=complete_bash" in told.stdout, told.stderr
