@@ -90,12 +90,13 @@ def test_max_new_tokens_bounds_the_answer(hotwords: str | None):
 @pytest.mark.parametrize(
     ("avg_logprob", "no_speech_prob", "repeated", "verdict"),
     [
-        (-0.3, 0.1, 1.5, Verdict.GOOD),
-        (-0.3, 0.9, 1.5, Verdict.GOOD),
-        (-0.3, 0.1, 2.5, Verdict.REPETITIVE),
-        (-1.1, 0.1, 1.5, Verdict.UNLIKELY),
-        (-1.1, 0.7, 1.5, Verdict.SILENT),
-        (-1.1, 0.7, 2.5, Verdict.SILENT),
+        (-0.99, 0.1, 2.39, Verdict.GOOD),
+        (-0.99, 0.9, 1.5, Verdict.GOOD),
+        (-0.3, 0.1, 2.41, Verdict.REPETITIVE),
+        (-1.01, 0.1, 2.41, Verdict.REPETITIVE),
+        (-1.01, 0.59, 1.5, Verdict.UNLIKELY),
+        (-1.01, 0.61, 1.5, Verdict.SILENT),
+        (-1.01, 0.61, 2.41, Verdict.SILENT),
     ],
 )
 def test_whispers_rules(avg_logprob: float, no_speech_prob: float, repeated: float, verdict: Verdict):
