@@ -50,7 +50,7 @@ def settings_command(
     \b
     Examples:
       asr-service settings
-      asr-service settings --env > .env
+      asr-service settings --env >> .env
     """
     if markdown:
         typer.echo(settings_markdown(), nl=False)
