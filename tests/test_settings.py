@@ -33,8 +33,22 @@ def test_a_name_that_is_like_no_other_is_refused_without_a_guess(monkeypatch: py
         load_settings()
 
 
+def test_an_env_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """In whatever encoding it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"ASR_INITIAL_PROMPT=caf\xe9\n")
+    with pytest.raises(ConfigurationError, match=r"\.env .* not UTF-8"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("ASR_PORT", "eighty"), ("ASR_BEAM_SIZE", "99"), ("ASR_COMPUTE_TYPE", "int3")]
+    ("name", "value"),
+    [
+        ("ASR_REQUEST_TIMEOUT_S", "inf"),
+        ("ASR_PORT", "eighty"),
+        ("ASR_BEAM_SIZE", "99"),
+        ("ASR_COMPUTE_TYPE", "int3"),
+    ],
 )
 def test_a_value_that_is_refused_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
     """With the variable's own name and what was given."""

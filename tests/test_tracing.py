@@ -293,3 +293,9 @@ def test_every_worker_sends_what_it_has_before_it_ends(tmp_path):
         assert {resource["service.name"] for resource, _ in of_slot} == {"asr-service"}
         assert {resource["deployment.environment.name"] for resource, _ in of_slot} == {"trial"}
         assert of_slot[0][0]["service.instance.id"].endswith(f"/slot-{slot}")
+
+
+def test_a_malformed_header_of_a_strangers_is_no_news(live, spans, caplog):
+    """However many members it has: the SDK would warn of each."""
+    assert sent(live, headers={"baggage": "a," * 200}) == 200
+    assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]

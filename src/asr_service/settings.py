@@ -18,7 +18,7 @@ ENV_FILE = ".env"
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
-PositiveSeconds = Annotated[float, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
@@ -175,8 +175,15 @@ class Settings(BaseSettings):
 
 
 def given_names(environ: Mapping[str, str] | None = None) -> set[str]:
-    """Names of all variables, settings or not, in `environ` (by default the process') and in `.env`."""
-    return {*(os.environ if environ is None else environ), *dotenv_values(ENV_FILE)}
+    """Names of all variables, settings or not, in `environ` (by default the process') and in `.env`.
+
+    Raises ConfigurationError: that file cannot be read.
+    """
+    try:
+        return {*(os.environ if environ is None else environ), *dotenv_values(ENV_FILE)}
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"{ENV_FILE} in the working folder cannot be read: {why}", param=ENV_FILE) from error
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

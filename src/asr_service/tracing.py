@@ -4,6 +4,7 @@ A request is one trace, its stages are spans of it. Attributes hold ids, sizes a
 The variables: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
+import logging
 import os
 import socket
 import threading
@@ -58,6 +59,8 @@ def use(provider: "TracerProvider | None") -> None:
     """
     global _provider  # noqa: PLW0603  # a process traces or does not
     _provider = provider
+    # It warns of each member of a malformed header, a hundred and more a request, whoever sends it.
+    logging.getLogger("opentelemetry.baggage").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)

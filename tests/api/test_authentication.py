@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from api.live import ALL, Live, serving, tone
 from api.test_failures import announcing, assert_error
@@ -109,6 +110,19 @@ def test_metrics_ask_for_a_key_where_it_is_set():
     with serving(api_keys=ENTRIES, metrics_need_key=True) as live:
         assert live.get("/metrics").status_code == 401
         assert httpx.get(f"{live.url}/metrics", headers=BEARER).status_code == 200
+
+
+def test_who_sent_one_request_did_not_send_the_next_of_its_connection(keyed):
+    """Two in one go: the log has the first caller's name beside the first alone."""
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        with keyed.connect() as peer:
+            first = f"GET /languages HTTP/1.1\r\nHost: a\r\nX-API-Key: {ALICE}\r\n\r\n"
+            peer.sendall(f"{first}GET /languages HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            while peer.recv(65536):
+                pass
+        until(lambda: sum(line["event"] == "request" for line in lines) == 2)
+    told = [(line["status"], line.get("key")) for line in lines if line["event"] == "request"]
+    assert told == [(200, "alice"), (401, None)]
 
 
 def test_without_keys_nothing_is_asked_for(live):

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
@@ -80,3 +81,11 @@ def test_the_page_needs_no_other_host(live):
 def test_the_page_serves_its_own_files_alone(live, path):
     """No path leads out of the three assets."""
     assert live.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("wanted", ["x", "bytes=999999999-", "bytes=0-9"])
+def test_the_pages_files_come_whole(live, wanted):
+    """An answer to a range has a shape of its own when it fails."""
+    whole = live.get("/docs/favicon.png").content
+    answer = httpx.get(f"{live.url}/docs/favicon.png", headers={"range": wanted})
+    assert (answer.status_code, answer.content) == (200, whole)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -256,6 +257,13 @@ def test_a_full_disk_is_told_as_unavailable(live, monkeypatch):
         assert 1 <= int(answer.headers["retry-after"]) <= 120
 
 
+def test_a_disk_that_fills_up_is_told_as_unavailable(live, monkeypatch):
+    """Wherever it is noticed: what is written late fails once more as the file is closed."""
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda *_, **__: Path("/dev/full").open("w+b"))  # noqa: SIM115
+    for answer in (live.post(audio=tone(0.1)), live.post(audio=tone(60)), body(tone(0.1))(live), body(tone(60))(live)):
+        assert_error(answer, 503, "unavailable", None)
+
+
 def test_405_says_what_is_answered(live):
     """As RFC 9110 has it."""
     assert httpx.get(f"{live.url}/transcribe").headers["allow"] == "POST"
@@ -317,6 +325,8 @@ def test_a_slot_that_loads_says_so():
         return FakeModel()
 
     with serving(load=load, ready=False) as live:
+        failures = 'asr_request_failures_total{reason="not_ready"}'
+        had = live.metric(failures)
         health = live.get("/health")
         assert (health.status_code, health.json()["status"], health.json()["model_loaded"]) == (503, "loading", False)
         assert "model" in health.json()["reason"]
@@ -325,6 +335,7 @@ def test_a_slot_that_loads_says_so():
             assert_error(answer, 503, "not_ready", None)
             assert 1 <= int(answer.headers["retry-after"]) <= 120
         assert_error(announcing(99_999)(live), 503, "not_ready", None)
+        assert live.metric(failures) == had + 2  # the probes wanted no transcript
         loaded.set()
         until(lambda: live.app.ready, what="the model")
         ready = live.get("/health")

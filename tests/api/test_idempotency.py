@@ -12,7 +12,7 @@ import pytest
 from api.live import ALL, Live, serving, tone, wav
 from api.test_failures import assert_error
 from asr_service.access.keys import entry, new_secret
-from asr_service.api.idempotency import Answer, Answers, Name
+from asr_service.api.idempotency import Again, Answer, Answers, Name
 from asr_service.errors import ClientGone, DeadlineExceeded, IdempotencyConflict, Overloaded, UndecodableAudio
 from waiting import until
 
@@ -172,7 +172,7 @@ NAME = Name(None, "/transcribe", "k")
 class Work:
     """Work that ends when it is told to."""
 
-    def __init__(self, outcome: Answer | Exception = Answer("text", "text/plain")) -> None:  # noqa: B008
+    def __init__(self, outcome: Answer | Exception = Answer(b"text", "text/plain")) -> None:  # noqa: B008
         self.outcome = outcome
         self.n_begun = self.n_dropped = 0
         self.may_end = asyncio.Event()
@@ -211,8 +211,28 @@ async def test_work_that_nobody_waits_for_is_dropped_in_the_end():
         while not work.n_dropped:  # noqa: ASYNC110 - it is dropped by a timer
             await asyncio.sleep(0.005)
     work.may_end.set()
-    assert await answers.share(NAME, b"d", work) == (Answer("text", "text/plain"), False)
+    assert await answers.share(NAME, b"d", work) == (Answer(b"text", "text/plain"), False)
     assert work.n_begun == 2
+
+
+async def test_work_is_not_dropped_while_a_retry_is_being_sent():
+    """However long its upload takes; the retry knows that nobody else waits."""
+    answers, work = Answers(window_s=9, max_bytes=99, linger_s=0.02), Work()
+    first = asyncio.create_task(answers.share(NAME, b"d", work))
+    await _turn()
+    with answers.expected(NAME) as again:
+        assert again is Again.KNOWN
+    first.cancel()
+    await _turn()
+    with answers.expected(NAME) as again, answers.expected(NAME) as third:
+        assert (again, third) == (Again.TAKES_OVER, Again.KNOWN)
+        await asyncio.sleep(0.1)
+        assert work.n_dropped == 0
+    async with asyncio.timeout(10):
+        while not work.n_dropped:  # noqa: ASYNC110 - it is dropped by a timer
+            await asyncio.sleep(0.005)
+    with answers.expected(NAME) as again:
+        assert again is Again.NEW
 
 
 async def test_work_lingers_from_the_last_that_left():
@@ -232,7 +252,7 @@ async def test_work_lingers_from_the_last_that_left():
 @pytest.mark.parametrize(
     ("outcome", "is_kept"),
     [
-        (Answer("text", "text/plain"), True),
+        (Answer(b"text", "text/plain"), True),
         (UndecodableAudio("broken", param="file"), True),
         (Overloaded("full"), False),
         (DeadlineExceeded("slow"), False),
@@ -262,7 +282,7 @@ async def test_answers_are_kept_for_a_time_and_within_their_room():
     answers = Answers(window_s=10, max_bytes=10, clock=clock)
 
     async def begun(value: str, body: str) -> bool:
-        work = Work(Answer(body, "text/plain"))
+        work = Work(Answer(body.encode(), "text/plain"))
         work.may_end.set()
         await answers.share(Name(None, "/", value), b"d", work)
         await _turn()

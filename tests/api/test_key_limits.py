@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -13,19 +14,20 @@ from asr_service.access.keys import KeyLimits, entry, new_secret
 from asr_service.errors import Overloaded
 from waiting import until
 
-FEW, LITTLE, FREE = new_secret(), new_secret(), new_secret()
+FEW, LITTLE, FREE, BOTH = new_secret(), new_secret(), new_secret(), new_secret()
 ENTRIES = ",".join(
     [
         entry("few", FEW, KeyLimits(concurrent_requests=2)),
         entry("little", LITTLE, KeyLimits(audio_s_per_minute=3)),
         entry("free", FREE),
+        entry("both", BOTH, KeyLimits(concurrent_requests=1, audio_s_per_minute=3)),
     ]
 )
 
 
 @pytest.fixture
-def limited(tmp_path):
-    with serving(api_keys=ENTRIES, key_usage_dir=tmp_path) as live:
+def limited(tmp_path, request):
+    with serving(api_keys=ENTRIES, key_usage_dir=tmp_path, **getattr(request, "param", {})) as live:
         yield live
 
 
@@ -111,6 +113,39 @@ def test_what_is_refused_costs_nothing_and_what_the_service_broke_is_given_back(
     limited.model.before = lambda _: 1 / 0
     assert call(limited, LITTLE, tone(4)).status_code == 500
     assert call(limited, LITTLE).status_code == 429
+
+
+@pytest.mark.parametrize("limited", [{"max_open_requests": 1}, {}], indirect=True)
+def test_a_retry_is_not_held_against_the_work_that_it_finds(limited):
+    """The client was cut off, its work has taken more than the key has left, and has the one place that there is."""
+    release, body = threading.Event(), tone(9)
+    limited.model.calls.clear()
+    limited.model.before = lambda _: release.wait(20)
+    head = [
+        "POST /transcribe?vad_filter=false HTTP/1.1", "Host: a", "Content-Type: audio/wav", "Idempotency-Key: cut-off",
+        f"X-API-Key: {BOTH}", f"Content-Length: {len(body)}",
+    ]  # fmt: skip
+    left = 'asr_requests_total{code="499",endpoint="/transcribe"}'
+    had = limited.metric(left)
+    with limited.connect() as first:
+        first.sendall("\r\n".join([*head, "", ""]).encode() + body)
+        until(lambda: limited.model.calls, what="the first request")
+    until(lambda: limited.metric(left) > had, what="its leaving")
+
+    def again(name: str) -> httpx.Response:
+        headers = {"x-api-key": BOTH, "idempotency-key": name}
+        return httpx.post(f"{limited.url}/transcribe", files={"file": body}, data=ALL, headers=headers, timeout=30)
+
+    assert again("another").status_code in {429, 503}
+    with ThreadPoolExecutor(1) as pool:
+        retry = pool.submit(again, "cut-off")
+        until(lambda: limited.admission.open_requests == 2, what="the retry")
+        release.set()
+        assert (retry.result().status_code, retry.result().headers["idempotent-replayed"]) == (200, "true")
+    until(limited.idle)
+    assert again("cut-off").content == retry.result().content
+    assert again("another").status_code == 429
+    assert len(limited.model.calls_of("generate")) == 1
 
 
 def test_limits_that_cannot_be_kept_let_nobody_past(limited, tmp_path):

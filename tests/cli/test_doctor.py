@@ -193,6 +193,27 @@ def test_cuda_libraries_that_do_not_match_are_named():
     assert "asr-service[cuda]" in (missing.cure or "")
 
 
+def test_each_gpu_is_asked_by_itself(monkeypatch):
+    """As its slot will see it: CUDA shows a process one MIG instance, and counts unlike GPUs by speed."""
+    gpus = [
+        devices.Gpu(n, uuid, uuid, GIB, 0, None, None, (8, 9)) for n, uuid in enumerate(["MIG-a", "MIG-b", "GPU-c"])
+    ]
+    can = {"MIG-a": ["int8"], "MIG-b": ["int8_float16"]}
+
+    def probe(environment):
+        kind = environment["CUDA_VISIBLE_DEVICES"]
+        types = {"cpu": ["int8"]} | ({"cuda:0": can[kind]} if kind in can else {})
+        return {"cublas": "here", "ctranslate2": "4", "n_gpus": len(types) - 1, "types": types}, ""
+
+    monkeypatch.setattr(doctor_gpu, "_probe", probe)
+    facts, _ = doctor_gpu._probe_libraries(gpus)
+    assert facts is not None
+    assert facts["types"] == {"cpu": ["int8"], "cuda:0": ["int8"], "cuda:1": ["int8_float16"]}
+    (fewer,) = doctor_gpu._cuda_findings(facts, gpus)
+    assert "shows 3 GPUs and CTranslate2 can use 2" in fewer.message
+    assert not doctor_gpu._cuda_findings(facts, gpus[:2])
+
+
 def test_a_precision_that_the_gpu_lacks_is_named():
     """int8_float16 needs compute capability 7.0; what the device can do instead is in the cure."""
     gpu = devices.Gpu(0, "GPU-a", "Old", GIB, 0, None, None, (6, 1))

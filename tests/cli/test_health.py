@@ -39,6 +39,8 @@ def test_one_slot_of_several_is_enough(tmp_path):
         told = health(**settings)
         assert told.returncode == 0
         assert [line.rpartition(": ")[2] == "ready" for line in told.stdout.splitlines()] == [True, False]
+        found = health(**settings | {"ASR_DEVICES": "auto"})  # as where a GPU has fallen away since
+        assert (found.returncode, "slot-0.sock: ready" in found.stdout) == (0, True)
         service.process.terminate()
         assert service.ended() == 0
     assert health(**settings).returncode == 1

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from asr_service.access.keys import KeyLimits, read_keys
+from asr_service.access.keys import KeyLimits, entry, read_keys
 from asr_service.cli.doctor_machine import check_keys
 from asr_service.settings import load_settings
 from cli.test_main import run
@@ -25,6 +25,22 @@ def test_a_key_is_shown_once_and_its_entry_opens_to_it(tmp_path):
     assert (alice.name, alice.limits, keys.find(secret[1].encode())) == ("alice", KeyLimits(3), alice)
     again = run("keys", "new", "alice", "--file", str(file))
     assert (again.returncode, again.stdout) == (78, "")
+
+
+@pytest.mark.parametrize("audio_s", [0.001, 0.1, 600.0, 1234.5678, 1_000_000.0, 999_999_999.0])
+def test_what_is_stored_is_read_again(tmp_path, audio_s):
+    """Whatever the limit, to its last digit."""
+    (tmp_path / "keys").write_text(entry("bulk", "x" * 40, KeyLimits(999_999, audio_s)) + "\n")
+    (bulk,) = read_keys(load_settings({}, api_keys_file=tmp_path / "keys"))
+    assert bulk.limits == KeyLimits(999_999, audio_s)
+
+
+@pytest.mark.parametrize("limit", [["--concurrent-requests", "1000000"], ["--audio-s-per-minute", "inf"]])
+def test_what_could_not_be_read_again_is_not_stored(tmp_path, limit):
+    """A line that is refused would shut out the keys of all."""
+    told = run("keys", "new", "bulk", "--file", str(tmp_path / "keys"), *limit)
+    assert told.returncode == 2
+    assert not (tmp_path / "keys").exists()
 
 
 def test_a_plain_key_ends_the_start_and_is_not_shown(tmp_path):

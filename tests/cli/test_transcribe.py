@@ -351,6 +351,15 @@ def test_a_key_is_sent_as_the_variable_has_it(tmp_path):
     assert "secret" not in told.stdout
 
 
+def test_a_key_that_is_none_is_told_before_anything_is_sent(by, live, tmp_path):
+    """And not repeated: with its line end it may be the right one."""
+    tones(tmp_path, "a.wav")
+    for key in ("asr_secret\r", "asr_schlüssel"):
+        told = run("transcribe", "a.wav", *by, cwd=tmp_path, ASRSERVICE_API_KEY=key)
+        assert (told.returncode, key.strip() in told.stderr) == (2, False)
+        assert "line end" in told.stderr
+
+
 def test_the_service_is_as_well_as_before(live):
     """Nothing of all that is left in it."""
     until(live.idle)

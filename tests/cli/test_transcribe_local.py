@@ -145,6 +145,14 @@ def test_without_a_model_it_ends_as_the_service_would(env, code, says, tmp_path)
     assert "Traceback" not in told.stderr
 
 
+def test_decoders_that_do_not_start_are_told(tmp_path):
+    """In the last line, with the exit code of an engine that did not come up."""
+    (tmp_path / "a.wav").write_bytes(tone())
+    told = run("transcribe", "a.wav", cwd=tmp_path, ASR_DECODER_MEMORY_BYTES="1000000")
+    assert told.returncode == 70
+    assert told.stderr.splitlines()[-1].startswith("asr-service transcribe: the audio decoder cannot be started")
+
+
 @pytest.mark.speech
 def test_real_speech_from_a_file_and_from_a_pipe(base_model_dir, tmp_path):
     """With Whisper base, both at a time in one process."""

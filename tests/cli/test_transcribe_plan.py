@@ -125,3 +125,11 @@ def test_what_is_newer_than_its_recording_is_finished(here):
 def test_standard_input_has_a_name_for_its_file(here):
     """`-` with an output folder."""
     assert outputs(make_plan(["-"], Wanted((OutputFormat.VTT,), Path("out")))) == {"-": ["out/stdin.vtt"]}
+
+
+def test_a_folder_within_a_folder_is_not_empty_for_having_been_seen(here):
+    """Its recordings are done once, and nobody is told that there are none."""
+    lay("calls/monday/a.wav", "calls/b.wav")
+    for names in (["calls", "calls/monday"], ["calls/monday", "calls"], ["calls/**"], ["calls", "calls"]):
+        plan = make_plan(names, ALL)
+        assert (failures(plan), len(plan.jobs)) == ({}, 2), names

@@ -5,12 +5,14 @@ import shutil
 
 import pytest
 
+import fake_nvml
 from asr_service.engine.devices import Device, Slot
 from asr_service.engine.loading import load_slot_model, model_threads, widen_vectors
 from asr_service.engine.models import ensure_model, verify_model
 from asr_service.engine.models_registry import MODELS
 from asr_service.errors import ModelUnavailable
 from asr_service.settings import load_settings
+from fake_nvml import FakeGpu
 
 VNNI = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})
 
@@ -66,3 +68,10 @@ def test_cpu_slots_share_the_cores():
     assert model_threads(load_settings({}, devices="cpu,cpu"), Device("cpu")) == max(1, alone // 2)
     assert model_threads(load_settings({}), Device("cuda", 0)) == 1
     assert model_threads(load_settings({}, model_threads=3), Device("cpu")) == 3
+
+
+@pytest.mark.parametrize("devices", ["cpu,cuda:0", "cuda:1,cpu", "auto"])
+def test_a_slot_on_the_cpu_need_not_see_the_gpus_beside_it(monkeypatch, devices):
+    """It is narrowed to the CPU, and has all of its cores."""
+    fake_nvml.install(monkeypatch, [FakeGpu("GPU-a"), FakeGpu("GPU-b")], "")
+    assert model_threads(load_settings({}, devices=devices), Device("cpu")) == min(len(os.sched_getaffinity(0)), 8)

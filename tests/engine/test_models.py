@@ -10,6 +10,7 @@ import fake_nvml
 from asr_service.engine import models_packaged
 from asr_service.engine.devices import Device
 from asr_service.engine.models import ensure_model, model_name, resolve_model, verify_model
+from asr_service.engine.models_disk import ModelStore
 from asr_service.engine.models_registry import GIB, MODELS, spec_named
 from asr_service.errors import ConfigurationError, ModelUnavailable
 from asr_service.settings import Settings
@@ -82,6 +83,16 @@ def test_a_folder_that_lacks_a_file_is_refused_by_that_name(base_model_dir, tmp_
     (tmp_path / name).unlink()
     with pytest.raises(ModelUnavailable, match=rf"lacks .*{name}.*ct2-transformers-converter"):
         resolve_model(Settings(model=str(tmp_path)), CPU)
+
+
+def test_a_folder_that_cannot_be_looked_at_is_no_crash(tmp_path):
+    """As where its name is too long, or a folder above it is closed to this user."""
+    for name in ("a" * 300, "b/" * 3000):
+        with pytest.raises(ModelUnavailable, match="no such folder"):
+            resolve_model(Settings(model=str(tmp_path / name)), CPU)
+    with pytest.raises(ConfigurationError, match="there is no model"):
+        resolve_model(Settings(model="a" * 300), CPU)
+    assert not ModelStore(tmp_path / ("c" * 300), tmp_path / ("c" * 300)).candidates(BASE)
 
 
 def test_a_folder_that_is_not_there_is_said_so(tmp_path):

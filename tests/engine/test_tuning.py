@@ -1,15 +1,18 @@
 """`asr-service tune`'s choice among sizes, and its measurements of a model whose cost is known."""
 
+import os
 import time
 from dataclasses import replace
 
 import pytest
 
 from asr_service.engine.batch import BatchLimit, Stage
+from asr_service.engine.devices import Device
 from asr_service.engine.tuning import Measured, Point, Sizes, Work, choose
-from asr_service.engine.tuning_measure import Tuner
+from asr_service.engine.tuning_measure import Tuner, thread_counts
 from fakes import Call, FakeModel
 
+CPU = Device("cpu")
 CLIP, WINDOW = Work("clip", 1728, 33), Work("window", 3000, 90)
 WORKS = (CLIP, WINDOW)
 DEFAULT = Sizes(2, BatchLimit(1), BatchLimit(4, n_frames=3400))
@@ -85,6 +88,13 @@ def costing(first_s: float, more_s: float, most_windows: int = 99) -> FakeModel:
         time.sleep(first_s + more_s * (call.n_windows - 1))
 
     return FakeModel(before=before)
+
+
+def test_slots_that_share_the_cores_are_not_tuned_to_have_them_all(monkeypatch):
+    """One of two on four cores is measured with up to two threads: the other has the rest."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    assert thread_counts(sizes(4, 1, 4), CPU, 1) == (1, 2, 4)
+    assert thread_counts(sizes(2, 1, 4), CPU, 2) == (1, 2)
 
 
 class TestMeasuring:

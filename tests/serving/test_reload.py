@@ -1,6 +1,7 @@
 """SIGHUP: every slot anew, and no client the wiser."""
 
 import itertools
+import os
 import signal
 import threading
 
@@ -65,3 +66,21 @@ def test_a_reload_that_fails_leaves_the_other_slots_alone(tmp_path):
         assert service.answers(1)
         (tmp_path / "faults" / "fail").unlink()
         service.ready(0)
+
+
+def test_a_slot_that_was_down_is_started_by_a_reload_and_not_ended_by_it(tmp_path):
+    """Its worker is new as it is: to end it would be to lose the SIGTERM, or a model that has just been loaded."""
+    with running(
+        tmp_path, {"drain_s": 1, "backoff_most_s": 600, "backoff_first_s": 300}, ASR_DEVICES="cpu,cpu"
+    ) as service:
+        old = service.ready(0, 1).about(0)["pid"]
+        fault = tmp_path / "faults" / "fail.0"
+        fault.write_text("70:its model is away")
+        os.kill(old, signal.SIGKILL)
+        until(lambda: "its model is away" in service.text())
+        fault.unlink()
+        service.signal(signal.SIGHUP)
+        until(lambda: service.lines("reload complete"), within_s=8)
+        assert not service.lines("The worker did not end in time")
+        n_starts = [line for line in service.lines("loading") if line.get("slot") == 0]
+        assert len(n_starts) == 3  # at first, in vain, and by the reload

@@ -1,6 +1,9 @@
 """The book of slots, without processes or clocks."""
 
+import pytest
+
 from asr_service.engine.devices import Device, Slot
+from asr_service.serving.arbiter import _describe
 from asr_service.serving.slots import SlotTable
 
 
@@ -52,3 +55,9 @@ def test_only_a_service_none_of_whose_slots_can_start_is_hopeless():
     fail(table, 1, exit_code=0, was_ready=True)
     fail(table, 1, exit_code=69)
     assert table.hopeless() is None
+
+
+@pytest.mark.parametrize(("exit_code", "told"), [(3, "exit code 3"), (-11, "SIGSEGV"), (-35, "signal 35")])
+def test_whatever_ended_a_worker_has_a_name(exit_code, told):
+    """Most of the real-time signals have none of their own."""
+    assert _describe(exit_code) == told

@@ -89,6 +89,7 @@ def test_a_port_that_is_taken_is_named_with_its_holder_and_the_cure(tmp_path):
         ("ASR_METRICS_DIR", "/proc/nowhere", "ASR_METRICS_DIR"),
         ("ASR_DEVICES", "cpu,tpu:0", "tpu:0"),
         ("ASR_HOST", "203.0.113.1", "ASR_HOST"),
+        ("ASR_HOST", "127..0.1", "ASR_HOST"),
         ("ASR_SOCKET_DIR", "/tmp/" + "a-long-way-down/" * 6, "ASR_SOCKET_DIR"),  # too long for a socket
     ],
 )
@@ -132,6 +133,19 @@ def test_a_service_none_of_whose_slots_can_start_ends_with_the_reason(tmp_path):
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "fail").write_text("69:there is no model, and no hub")
     with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
+        assert service.ended(10) == 69
+        assert service.text().splitlines()[-1] == "there is no model, and no hub"
+
+
+def test_the_reason_is_told_where_the_first_slot_is_at_its_next_try(tmp_path):
+    """It is the last worker's of that slot, and not what its successor has not said yet."""
+    faults = tmp_path / "faults"
+    faults.mkdir()
+    (faults / "fail").write_text("69:there is no model, and no hub")
+    (faults / "load_s.1").write_text("2")
+    with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
+        until(lambda: service.lines("worker ended"))
+        (faults / "load_s.0").write_text("60")
         assert service.ended(10) == 69
         assert service.text().splitlines()[-1] == "there is no model, and no hub"
 

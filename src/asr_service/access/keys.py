@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from asr_service.settings import Settings
 
 SHORTEST_SECRET: Final = 32
 """Characters."""
+MOST_CONCURRENT_REQUESTS: Final = 999_999
+MOST_AUDIO_S_PER_MINUTE: Final = 999_999_999.0
 _MOST_KEYS: Final = 1000  # each is a label of the metrics
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -72,7 +75,9 @@ def new_secret() -> str:
 
 
 def entry(name: str, secret: str, limits: KeyLimits = KeyLimits()) -> str:  # frozen
-    """What is stored of a key. Raises ConfigurationError: the name is refused, or the secret short enough to guess."""
+    """What is stored of a key. Raises ConfigurationError: the name or a limit is refused, or the secret can be
+    guessed.
+    """
     _check_name(name)
     if len(secret) < SHORTEST_SECRET:
         raise ConfigurationError(
@@ -82,8 +87,16 @@ def entry(name: str, secret: str, limits: KeyLimits = KeyLimits()) -> str:  # fr
     if limits.concurrent_requests is not None:
         words.append(f"concurrent_requests={limits.concurrent_requests}")
     if limits.audio_s_per_minute is not None:
-        words.append(f"audio_s_per_minute={limits.audio_s_per_minute:g}")
-    return " ".join(words)
+        words.append(f"audio_s_per_minute={_plainly(limits.audio_s_per_minute)}")
+    stored = " ".join(words)
+    _parse("a key", stored, KeyLimits())  # what is stored is to be read again
+    return stored
+
+
+def _plainly(number: float) -> str:
+    """All its digits and no exponent, as an entry has it."""
+    written = format(Decimal(repr(number)), "f")
+    return written.rstrip("0").rstrip(".") if "." in written else written
 
 
 def read_keys(settings: Settings) -> KeyRing:
@@ -152,9 +165,10 @@ def _with_limit(where: str, limits: KeyLimits, word: str) -> KeyLimits:
     name, _, value = word.partition("=")
     if name == "concurrent_requests" and re.fullmatch(r"none|[1-9]\d{0,5}", value):
         return replace(limits, concurrent_requests=None if value == "none" else int(value))
-    if name == "audio_s_per_minute" and re.fullmatch(r"none|\d{0,9}[1-9]\d{0,9}(\.\d{1,9})?|0?\.\d{0,8}[1-9]", value):
+    if name == "audio_s_per_minute" and re.fullmatch(r"none|(?=.*[1-9])\d{0,9}(\.\d{1,9})?", value):
         return replace(limits, audio_s_per_minute=None if value == "none" else float(value))
     raise ConfigurationError(
         f"{where}: after the hash may stand concurrent_requests=NUMBER and audio_s_per_minute=NUMBER, each more than 0 "
-        "or `none`"
+        f"or `none`, and at most {MOST_CONCURRENT_REQUESTS} and {MOST_AUDIO_S_PER_MINUTE:.0f}, with nine digits after "
+        "the point"
     )

@@ -61,20 +61,23 @@ class KeyUsage:
         self._writer.shutdown()
 
     @asynccontextmanager
-    async def recording(self, key: Key | None) -> AsyncIterator[Meter]:
+    async def recording(
+        self, key: Key | None, *, adds_work: bool = True, has_place: bool = False
+    ) -> AsyncIterator[Meter]:
         """Let a recording of this key in, and hold its place. None is a caller without a key, who has no limits.
 
+        One that adds no work need have nothing left of its allowance. `has_place`: another holds one for the same work.
         Raises ConcurrencyLimit, AudioLimit, and Unavailable where the files cannot be used.
         """
         if key is None or not key.limits:
             yield Meter(key, None, self._writer)
             return
         try:
-            place = self._take_place(key)
+            place = None if has_place else self._take_place(key)
         except OSError as error:
             raise _unusable(error) from error
         try:
-            allowance = await self._open_allowance(key)
+            allowance = await self._open_allowance(key, asks=adds_work)
             yield Meter(key, allowance, self._writer)
         finally:
             if place is not None:
@@ -93,11 +96,13 @@ class KeyUsage:
             )
         return place
 
-    async def _open_allowance(self, key: Key) -> Allowance | None:
+    async def _open_allowance(self, key: Key, *, asks: bool) -> Allowance | None:
         per_minute = key.limits.audio_s_per_minute
         if per_minute is None:
             return None
         allowance = Allowance(allowance_file(self._shared(), key.name), per_minute)
+        if not asks:
+            return allowance
         try:
             wait_s = await asyncio.get_running_loop().run_in_executor(self._writer, allowance.wait_s)
         except OSError as error:

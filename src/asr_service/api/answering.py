@@ -14,7 +14,7 @@ from starlette.responses import Response
 from asr_service import metrics, tasks
 from asr_service.access.usage import KeyUsage, Meter
 from asr_service.api.authentication import caller_of
-from asr_service.api.idempotency import HEADER, Answer, Answers, Name, digest_of, name_of
+from asr_service.api.idempotency import HEADER, Again, Answer, Answers, Name, digest_of, name_of
 from asr_service.api.lines import LinesResponse
 from asr_service.api.problems import UNEXPECTED, kind_of, note_failure, status_of
 from asr_service.api.upload import Fields, Upload, receive_upload
@@ -49,10 +49,12 @@ Reader = Callable[[Fields, Settings, SpeechModel], Asked]
 async def answer(request: Request, read: Reader) -> Response:
     """Let the request in, receive it, and answer whole or line by line. Raises AsrError."""
     service: SpeechService = request.app.state.service
+    answers: Answers = request.app.state.answers
     name = name_of(request)
     async with AsyncExitStack() as stack:
         transcriber = service.transcriber
-        meter = await stack.enter_async_context(let_in(request))
+        again = stack.enter_context(answers.expected(name))
+        meter = await stack.enter_async_context(let_in(request, again))
         upload = await stack.enter_async_context(receive_upload(request))
         fmt, events = _begin(upload, read, service, transcriber, meter)
         await stack.enter_async_context(aclosing(events))
@@ -90,12 +92,17 @@ async def work_on(request: Request, work: Callable[[Upload, Transcriber, Meter],
 
 
 @asynccontextmanager
-async def let_in(request: Request) -> AsyncIterator[Meter]:
-    """Hold a recording's place, within its key's limits and the slot's. Raises KeyLimitReached, Unavailable."""
+async def let_in(request: Request, again: Again = Again.NEW) -> AsyncIterator[Meter]:
+    """Hold a recording's place, within its key's limits and the slot's. Raises KeyLimitReached, Unavailable.
+
+    One that comes again is not held against the work that it finds: it adds none, and where its first client has left,
+    that work still has its place.
+    """
     service: SpeechService = request.app.state.service
     usage: KeyUsage = request.app.state.key_usage
-    async with usage.recording(caller_of(request.scope)) as meter:
-        with service.admission.permit():
+    adds_work, has_place = again is Again.NEW, again is Again.TAKES_OVER
+    async with usage.recording(caller_of(request.scope), adds_work=adds_work, has_place=has_place) as meter:
+        with service.admission.permit(adds_work=adds_work, has_place=has_place):
             yield meter
 
 
@@ -197,9 +204,9 @@ def _log_if_asked(transcript: Transcript, settings: Settings) -> None:
         log.info("transcript", text=transcript.text, language=transcript.language, duration=transcript.duration)
 
 
-def _rendered(fmt: Format, transcript: Transcript) -> str:
+def _rendered(fmt: Format, transcript: Transcript) -> bytes:
     with stage("render"):
-        return fmt.render(transcript)
+        return fmt.render(transcript).encode()
 
 
 async def _unless_gone(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:

@@ -13,6 +13,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel
 from starlette.responses import FileResponse, HTMLResponse
+from starlette.types import Receive, Scope, Send
 
 from asr_service.api.openai_schemas import OpenAIAnswer, VerboseAnswer
 from asr_service.api.problems import MEANINGS
@@ -61,12 +62,20 @@ def _policy(page: bytes) -> str:
     )
 
 
+class _WholeFile(FileResponse):
+    """Small files, never in parts: Starlette's answers to a wrong range have not the shape of this service's errors."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
 def _serve_asset(name: str, media_type: str) -> None:
     found = Path(str(resources.files("fastapi_offline"))) / "static" / name
 
     @pages.get(f"/docs/{name}", name=name)
     async def asset() -> FileResponse:
-        return FileResponse(found, media_type=media_type, headers={"cache-control": "public, max-age=86400"})
+        return _WholeFile(found, media_type=media_type, headers={"cache-control": "public, max-age=86400"})
 
 
 for _name, _media_type in _ASSETS.items():

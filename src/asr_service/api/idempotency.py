@@ -7,8 +7,10 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, BinaryIO, Final
 
 from starlette.requests import Request
@@ -26,11 +28,21 @@ _READ_BYTES: Final = 1024 * 1024
 _LINGER_S: Final = 10.0
 
 
+class Again(Enum):
+    """What a request finds that has come before."""
+
+    NEW = auto()
+    KNOWN = auto()
+    """Its work is under way or done: it adds none."""
+    TAKES_OVER = auto()
+    """So it is, and whoever waited for it has left."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer that is whole, and may be sent more than once."""
 
-    body: str
+    body: bytes
     media_type: str
 
 
@@ -115,6 +127,18 @@ class Answers:
         self._kept: OrderedDict[Name, _Kept] = OrderedDict()  # the oldest first
         self._n_bytes = 0
 
+    @contextmanager
+    def expected(self, name: Name | None) -> Iterator[Again]:
+        """While a request of this name is let in and received, nothing is dropped that it would find."""
+        self._forget_old()
+        running = None if name is None else self._running.get(name)
+        if name is None or running is None:
+            yield Again.KNOWN if name in self._kept else Again.NEW
+            return
+        again = Again.KNOWN if running.n_waiting else Again.TAKES_OVER
+        with self._awaited(name, running):
+            yield again
+
     async def share(
         self, name: Name, digest: bytes, begin: Callable[[], Coroutine[Any, Any, Answer]]
     ) -> tuple[Answer, bool]:
@@ -133,7 +157,8 @@ class Answers:
         if running is None:
             running = self._begin(name, digest, begin())
         _require_same(running.digest, digest)
-        return await self._wait_for(name, running), joins
+        with self._awaited(name, running):
+            return await asyncio.shield(running.task), joins
 
     async def close(self) -> None:
         """Drop what nobody waits for any more."""
@@ -145,12 +170,13 @@ class Answers:
         running.task.add_done_callback(lambda _: self._end(name, running))
         return running
 
-    async def _wait_for(self, name: Name, running: _Running) -> Answer:
+    @contextmanager
+    def _awaited(self, name: Name, running: _Running) -> Iterator[None]:
         running.n_waiting += 1
         if running.dropping is not None:
             running.dropping.cancel()
         try:
-            return await asyncio.shield(running.task)
+            yield
         finally:
             running.n_waiting -= 1
             if not running.n_waiting and not running.task.done():
@@ -170,7 +196,7 @@ class Answers:
         error = running.task.exception()
         if error is None:
             answer = running.task.result()
-            self._keep(name, running.digest, answer, len(answer.body.encode()))
+            self._keep(name, running.digest, answer, len(answer.body))
         elif isinstance(error, RequestError):
             self._keep(name, running.digest, _Refusal(type(error), error.message, error.param), _REFUSAL_BYTES)
 

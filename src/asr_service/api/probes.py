@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from asr_service import __version__, metrics
 from asr_service.api.documentation import error_responses
+from asr_service.api.problems import uncounted_problem
 from asr_service.api.schemas import HealthAnswer, QueueAnswer
 from asr_service.engine.devices import Gpu, gpu_status
 from asr_service.engine.service import SpeechService, State
@@ -71,7 +72,7 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     service: SpeechService = request.app.state.service
     if not service.ready:
-        raise NotReady(f"not ready: {service.reason}")
+        return uncounted_problem(NotReady(f"not ready: {service.reason}"))
     return JSONResponse({"status": "ok"})
 
 

@@ -73,9 +73,14 @@ def status_of(error: AsrError) -> int:
 
 
 def problem(error: AsrError) -> Response:
-    """Answer with the error, in the shape that OpenAI's clients know."""
-    status = status_of(error)
-    return _response(status, error.message, error.code, error.param, _headers(error))
+    """Answer with the error, in the shape that OpenAI's clients know, and count it."""
+    metrics.FAILURES.labels(error.code).inc()
+    return uncounted_problem(error)
+
+
+def uncounted_problem(error: AsrError) -> Response:
+    """The same to a probe, which wanted no transcript."""
+    return _response(status_of(error), error.message, error.code, error.param, _headers(error))
 
 
 def _headers(error: AsrError) -> Mapping[str, str]:
@@ -93,7 +98,6 @@ def _headers(error: AsrError) -> Mapping[str, str]:
 
 
 def _response(status: int, message: str, code: str, param: str | None, headers: Mapping[str, str]) -> Response:
-    metrics.FAILURES.labels(code).inc()
     body = json.dumps(error_body(status, message, code, param), ensure_ascii=False)
     return Response(body, status, headers=dict(headers), media_type="application/json")
 
@@ -128,9 +132,11 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not answered at {path}",
     }.get(error.status_code, str(error.detail))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+    metrics.FAILURES.labels(code).inc()
     return _response(error.status_code, message, code, None, error.headers or {})
 
 
 async def on_crash(_request: Request, _error: Exception) -> Response:
     """A defect of ours: the log has the trace (by RequestLog), the caller is told no more than that."""
+    metrics.FAILURES.labels("internal_error").inc()
     return _response(500, UNEXPECTED, "internal_error", None, {})

@@ -37,6 +37,7 @@ class RequestLog:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
         status, began = _NOT_SENT, time.monotonic()
+        structlog.contextvars.clear_contextvars()  # a request sent close behind another begins in that one's context
 
         async def observed(message: Message) -> None:
             nonlocal status

@@ -2,9 +2,9 @@
 
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import structlog
 from python_multipart.multipart import parse_options_header
@@ -76,6 +76,12 @@ def _on_this_disk() -> Iterator[None]:
         raise Unavailable("the service has no room for an upload at the moment; try again later") from error
 
 
+def _close(file: IO[bytes]) -> None:
+    """What had no room on the disk is written once more here, and that failure would hide the first."""
+    with suppress(OSError):
+        file.close()
+
+
 def _what_to_send(content_type: str) -> str:
     shown = f"Content-Type {content_type[:80]!r}" if content_type else "a request without a Content-Type"
     return (
@@ -92,7 +98,8 @@ async def _multipart(request: Request) -> AsyncIterator[tuple[BinaryIO, list[tup
             file = _only_file(form)
         yield file, [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     finally:
-        await form.close()
+        with suppress(OSError):  # the same
+            await form.close()
 
 
 async def _parsed(request: Request) -> FormData:
@@ -156,7 +163,8 @@ def _on_disk(upload: UploadFile) -> BinaryIO:
 async def _raw(request: Request) -> AsyncIterator[BinaryIO]:
     with ExitStack() as stack:
         with _on_this_disk():
-            file = stack.enter_context(tempfile.TemporaryFile())
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - closed as the stack is left
+            stack.callback(_close, file)
             async for part in request.stream():
                 file.write(part)
             file.flush()

@@ -1,6 +1,7 @@
 """What `doctor` asks of GPUs and memory: driver, libraries, and room for the model."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ import psutil
 import pynvml
 
 from asr_service.cli.doctor_findings import Finding, failure, gigabytes, ok, warning
-from asr_service.engine.devices import Device, Gpu, driver_versions, gpu_status, parse_devices
+from asr_service.engine.devices import Device, Gpu, device_environment, driver_versions, gpu_status, parse_devices
 from asr_service.engine.models import Model, model_name, resolved_compute_type
 from asr_service.engine.models_registry import ModelSpec
 from asr_service.errors import ConfigurationError
@@ -59,7 +60,7 @@ def check_devices(settings: Settings, gpus: Sequence[Gpu]) -> tuple[tuple[Device
 
 def check_libraries(settings: Settings, devices: Sequence[Device], gpus: Sequence[Gpu]) -> list[Finding]:
     """Open what CTranslate2 opens, and ask it what it can do with these devices."""
-    facts, trouble = _probe_libraries()
+    facts, trouble = _probe_libraries(gpus)
     if facts is None:
         cure = "reinstall it: `pip install --force-reinstall ctranslate2`"
         return [failure("libraries", f"CTranslate2 cannot be imported: {trouble}", cure)]
@@ -158,10 +159,27 @@ def _dotted(version: tuple[int, int]) -> str:
     return f"{version[0]}.{version[1]}"
 
 
-def _probe_libraries() -> tuple[dict[str, Any] | None, str]:
-    command = [sys.executable, "-c", _LIBRARY_PROBE]
+def _probe_libraries(gpus: Sequence[Gpu]) -> tuple[dict[str, Any] | None, str]:
+    """What CTranslate2 can do on the CPU and on each GPU: by itself, as its slot will have it. CUDA shows a process one
+    MIG instance at most, and numbers GPUs another way than the driver unless it is told.
+    """
+    facts, trouble = _probe(device_environment(Device("cpu"), gpus))
+    if facts is None:
+        return None, trouble
+    for gpu in gpus:
+        seen, _ = _probe(device_environment(Device("cuda", gpu.index), gpus))
+        if seen is not None and seen["n_gpus"]:
+            facts["n_gpus"] += 1
+            facts["types"][f"cuda:{gpu.index}"] = seen["types"]["cuda:0"]
+    return facts, ""
+
+
+def _probe(environment: Mapping[str, str]) -> tuple[dict[str, Any] | None, str]:
+    command, environ = [sys.executable, "-c", _LIBRARY_PROBE], {**os.environ, **environment}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            command, env=environ, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         return None, f"it did not answer within {_TIMEOUT_S:.0f} s"
     if done.returncode != 0:

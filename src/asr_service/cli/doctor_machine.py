@@ -16,7 +16,7 @@ from asr_service.cli.doctor_findings import Finding, failure, gigabytes, ok, war
 from asr_service.engine.devices import Device
 from asr_service.errors import ConfigurationError
 from asr_service.serving.sockets import run_directory, tcp_listener
-from asr_service.settings import PREFIX, Settings, given_names, load_settings
+from asr_service.settings import ENV_FILE, PREFIX, Settings, given_names, load_settings
 
 _FEW_FILES: Final = 1024
 _LITTLE_SHM_BYTES: Final = 32 * 1024**2
@@ -33,7 +33,8 @@ def check_settings() -> tuple[Settings, list[Finding]]:
     try:
         settings = load_settings()
     except ConfigurationError as error:
-        cure = f"correct {error.param} in the environment or in .env; `asr-service settings` says what each takes"
+        what = f"{error.param} in the environment or in .env" if error.param != ENV_FILE else "the file"
+        cure = f"correct {what}; `asr-service settings` says what each takes"
         return Settings.model_construct(), [failure("settings", error.message, cure)]
     n_set = len({name.upper() for name in given_names() if name.upper().startswith(PREFIX)})
     return settings, [ok("settings", f"{n_set} set in the environment and .env, all known")]

@@ -7,7 +7,8 @@ from typing import Final
 import httpx
 import typer
 
-from asr_service.engine.devices import parse_devices
+from asr_service.engine.devices import n_named_slots, parse_devices
+from asr_service.errors import DeviceUnavailable
 from asr_service.serving.sockets import run_directory, socket_path
 from asr_service.settings import Settings, load_settings
 
@@ -40,16 +41,29 @@ def health_command() -> None:
 
 
 def _slots(settings: Settings) -> Iterator[_Slot]:
-    """Where `serve` puts its slots under these settings: one on its TCP address, several on sockets."""
-    n_slots = len(parse_devices(settings.devices))
-    if n_slots == 1:
+    """Where `serve` puts its slots under these settings: one on its TCP address, several on sockets.
+
+    Where the GPUs decide how many, some may have fallen away since: slots whose sockets are there are asked, too.
+    """
+    directory = run_directory(settings)
+    n_named = n_named_slots(settings.devices)
+    n_slots = _n_now(settings.devices) if n_named is None else n_named
+    sockets = {socket_path(directory, index) for index in range(n_slots)} if n_slots > 1 else set()
+    if n_named is None:
+        sockets |= set(directory.glob("slot-*.sock"))
+    if n_slots <= 1:
         host = _WILDCARDS.get(settings.host, settings.host)
         url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
         yield _Slot(url, None, url)
-        return
-    for index in range(n_slots):
-        path = str(socket_path(run_directory(settings), index))
+    for path in map(str, sorted(sockets, key=lambda path: (len(path.name), path.name))):
         yield _Slot(path, path, "http://slot")
+
+
+def _n_now(devices: str) -> int:
+    try:
+        return len(parse_devices(devices))
+    except DeviceUnavailable:
+        return 0
 
 
 def _ask(slot: _Slot) -> tuple[str, bool]:

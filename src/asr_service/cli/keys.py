@@ -7,7 +7,13 @@ from typing import Annotated, Final
 
 import typer
 
-from asr_service.access.keys import KeyLimits, entry, new_secret
+from asr_service.access.keys import (
+    MOST_AUDIO_S_PER_MINUTE,
+    MOST_CONCURRENT_REQUESTS,
+    KeyLimits,
+    entry,
+    new_secret,
+)
 from asr_service.errors import ConfigurationError
 
 keys_app = typer.Typer(no_args_is_help=True)
@@ -16,8 +22,14 @@ _FILE_MODE: Final = 0o640
 
 Name = Annotated[str, typer.Argument(help="Whose key it is: it stands in the log and in metrics.", show_default=False)]
 File = Annotated[Path | None, typer.Option(help="Add the entry to this file, such as ASR_API_KEYS_FILE names.")]
-Requests = Annotated[int | None, typer.Option(min=1, help="Most requests open at a time; else as configured.")]
-Audio = Annotated[float | None, typer.Option(min=0.001, help="Most seconds of audio a minute; else as configured.")]
+Requests = Annotated[
+    int | None,
+    typer.Option(min=1, max=MOST_CONCURRENT_REQUESTS, help="Most requests open at a time; else as configured."),
+]
+Audio = Annotated[
+    float | None,
+    typer.Option(min=0.001, max=MOST_AUDIO_S_PER_MINUTE, help="Most seconds of audio a minute; else as configured."),
+]
 
 
 @keys_app.command("new")

@@ -87,6 +87,7 @@ def transcribe_command(
     )
     style = _style(max_line_width, max_line_count, highlight_words=highlight_words)
     _check_server(server, model, device)
+    _check_key(api_key)
     try:
         plan = make_plan(files, wanted)
     except Ambiguous as error:
@@ -174,6 +175,12 @@ def _check_server(server: str | None, model: str | None, device: str | None) -> 
         usable = False
     if not usable:
         raise typer.BadParameter("--server takes an address such as http://127.0.0.1:8000")
+
+
+def _check_key(api_key: str | None) -> None:
+    """What cannot stand in a header is told before it is sent, and not repeated."""
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise typer.BadParameter(f"the key ({API_KEY_VARIABLE}) has a line end or another character that no key has")
 
 
 def _form_value(value: object) -> str:

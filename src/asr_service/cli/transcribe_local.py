@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import BinaryIO, Final, NoReturn
@@ -66,8 +67,13 @@ async def local_recognizer(
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
+    own_thread = threading.get_ident()
+
     def die(exit_code: int, reason: str) -> NoReturn:
-        loop.call_soon_threadsafe(_fail, ended, _ending(exit_code, reason))
+        error = _ending(exit_code, reason)
+        if threading.get_ident() == own_thread:  # in `start`, whose caller it reaches
+            raise error
+        loop.call_soon_threadsafe(_fail, ended, error)
         raise SystemExit(exit_code)  # of the engine's thread
 
     service = SpeechService(settings, Slot(0, device), load, die)

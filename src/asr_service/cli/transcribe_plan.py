@@ -94,10 +94,10 @@ class _Search:
             self._keep(_Found(path, Path(path.name)))
 
     def _add_folder(self, folder: Path) -> None:
-        n_before = len(self.found)
-        for path in self._below(folder):
+        recordings = list(self._below(folder))
+        for path in recordings:
             self._keep(_Found(path, path.relative_to(folder)))
-        if len(self.found) == n_before:
+        if not recordings:
             self.fail(str(folder), "no recordings in this folder")
 
     def _below(self, folder: Path) -> Iterator[Path]:

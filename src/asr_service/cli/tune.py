@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asr_service.engine.batch import BatchLimit, Stage
-from asr_service.engine.devices import Device, Slot, device_environment, discover_gpus, parse_devices
+from asr_service.engine.devices import Device, Slot, device_environment, discover_gpus, n_cpu_slots, parse_devices
 from asr_service.engine.loading import load_slot_model
 from asr_service.engine.memory import keep_memory
 from asr_service.engine.model import ModelFacts
@@ -87,7 +87,7 @@ def _tune(settings: Settings, device: Device, console: Console) -> tuple[Tuning,
     if device.kind == "cpu":
         keep_memory()
     default = default_sizes(settings, device)
-    threads = thread_counts(default, device)
+    threads = thread_counts(default, device, n_cpu_slots(settings.devices))
     most = settings.model_copy(update={"model_threads": max(threads)})
     try:
         model = load_slot_model(most, Slot(0, device), lambda: None)
@@ -177,7 +177,10 @@ def _write(path: Path, values: dict[str, int], comments: list[str]) -> None:
     made = [f"{_MARK}{date}, {comments[0]}", *(f"{_MARK}{comment}" for comment in comments[1:])]
     made += [f"{name}={value}" for name, value in values.items()]
     # In place, so that the file keeps its owner and mode: it may hold keys.
-    path.write_text("\n".join([*kept, *made]) + "\n", encoding="utf-8")
+    try:
+        path.write_text("\n".join([*kept, *made]) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} was not written to its end: {error.strerror}; see what it holds") from error
 
 
 def _assigned(line: str) -> str:

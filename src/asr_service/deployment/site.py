@@ -1,11 +1,10 @@
 """What the files of one machine have to agree on: how many slots it has, where they are, how long things may take."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from asr_service.engine.devices import parse_devices
+from asr_service.engine.devices import n_named_slots, parse_devices
 from asr_service.errors import ConfigurationError
 from asr_service.serving.sockets import socket_path
 from asr_service.serving.timeouts import Timeouts
@@ -14,7 +13,6 @@ from asr_service.settings import Settings
 RUN_DIRECTORY: Final = Path("/run/asr-service")
 """Where sockets are, unless ASR_SOCKET_DIR says otherwise: what systemd's RuntimeDirectory=asr-service makes."""
 
-_NAMED_DEVICE: Final = re.compile(r"cpu|cuda:\d+")
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens on all is called on its own
 
 
@@ -31,21 +29,14 @@ class Site:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Read off the settings. Raises ConfigurationError: they name no device, or leave open where the service is."""
-        n_slots = _count_slots(settings.devices)
+        # Devices that are named are counted, so that files can be made on a machine without them.
+        n_slots = n_named_slots(settings.devices) or len(parse_devices(settings.devices))
         directory = settings.socket_dir or RUN_DIRECTORY
         if n_slots == 1:
             addresses: tuple[str, ...] = (_tcp_address(settings),)
         else:
             addresses = tuple(f"unix:{socket_path(directory, slot)}" for slot in range(n_slots))
         return cls(n_slots, directory, addresses, Timeouts.for_request(settings.request_timeout_s))
-
-
-def _count_slots(spec: str) -> int:
-    """Devices that are named are counted, so that files can be made on a machine without them."""
-    parts = [part.strip().lower() for part in spec.split(",")]
-    if all(_NAMED_DEVICE.fullmatch(part) for part in parts):
-        return len(parts)
-    return len(parse_devices(spec))
 
 
 def _tcp_address(settings: Settings) -> str:

@@ -36,9 +36,12 @@ class Admission:
         self.open_requests = 0
 
     @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Hold one request's place. Raises Overloaded, with the wait that is expected."""
-        self._check()
+    def permit(self, *, adds_work: bool = True, has_place: bool = False) -> Iterator[None]:
+        """Hold one request's place. Raises Overloaded, with the wait that is expected.
+
+        One that adds no work need not wait for what does. `has_place`: another holds a place for the same work.
+        """
+        self._check(adds_work=adds_work, has_place=has_place)
         self._count(1)
         try:
             yield
@@ -49,13 +52,15 @@ class Admission:
         self.open_requests += change
         self._on_change(self.open_requests)
 
-    def _check(self) -> None:
+    def _check(self, *, adds_work: bool, has_place: bool) -> None:
         load = self._load()
         wait_s = load.expected_wait_s
-        if self.open_requests >= self._max_open_requests:
+        if self.open_requests >= self._max_open_requests and not has_place:
             raise Overloaded(
                 f"{self.open_requests} requests are open, which is the limit; try again later", retry_after_s=wait_s
             )
+        if not adds_work:
+            return
         if load.queued_audio_s > self._max_queued_audio_s:
             raise Overloaded(
                 f"{load.queued_audio_s:.0f} s of audio wait for the model, which is over the limit; try again later",

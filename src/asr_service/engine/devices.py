@@ -1,7 +1,8 @@
 """Which devices there are and which slots they make. NVML is asked, which makes no CUDA context: the master may.
 
-Devices are counted as CUDA counts them, among the visible ones: under CUDA_VISIBLE_DEVICES=3,1 `cuda:0` is the
-machine's fourth GPU. To CUDA, a worker that was narrowed to one GPU (`device_environment`) has only `cuda:0`.
+Devices are counted by bus, as CUDA does under CUDA_DEVICE_ORDER=PCI_BUS_ID, and among the visible ones: under
+CUDA_VISIBLE_DEVICES=3,1 `cuda:0` is the machine's fourth GPU. To CUDA, a worker that was narrowed to one GPU
+(`device_environment`) has only `cuda:0`.
 """
 
 import functools
@@ -19,6 +20,7 @@ from asr_service.errors import ConfigurationError, DeviceUnavailable
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NAMES_GPU = re.compile(r"cuda(:\d+)?")
+_NAMED_DEVICE = re.compile(r"cpu|cuda:\d+")
 # NumPy's small products are slower on several threads, six times where the model is busy, and the threads spin on the
 # model's cores.
 _SINGLE_THREADED_BLAS = {"OPENBLAS_NUM_THREADS": "1"}
@@ -73,6 +75,20 @@ def parse_devices(spec: str, gpus: Sequence[Gpu] | None = None) -> tuple[Device,
         return _all_gpus(found) or (Device("cpu"),)
     parts = [part.strip().lower() for part in spec.split(",")]
     return tuple(device for part in parts for device in _parse_one(part, spec, found))
+
+
+def n_named_slots(spec: str) -> int | None:
+    """How many slots there are where each device is named, whether it is there or not; None where the GPUs decide."""
+    parts = [part.strip().lower() for part in spec.split(",")]
+    return len(parts) if all(_NAMED_DEVICE.fullmatch(part) for part in parts) else None
+
+
+def n_cpu_slots(spec: str) -> int:
+    """How many slots share the cores, by the names alone: a worker that sees one device can tell, too.
+
+    0 for `auto`, which makes one at most.
+    """
+    return sum(part.strip().lower() == "cpu" for part in spec.split(","))
 
 
 def discover_gpus() -> tuple[Gpu, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from asr_service.engine.cuda_libraries import load_cublas
-from asr_service.engine.devices import Device, Slot, parse_devices
+from asr_service.engine.devices import Device, Slot, n_cpu_slots
 from asr_service.engine.model import WhisperModel
 from asr_service.engine.models import ensure_model, model_name, refetch_model, resolve_model, resolved_compute_type
 from asr_service.errors import ModelUnavailable
@@ -75,5 +75,4 @@ def model_threads(settings: Settings, device: Device) -> int:
     if device.kind == "cuda":
         return 1
     cores = len(os.sched_getaffinity(0))
-    slots = sum(each.kind == "cpu" for each in parse_devices(settings.devices))
-    return max(1, min(cores // max(slots, 1), _MOST_CPU_THREADS))
+    return max(1, min(cores // max(n_cpu_slots(settings.devices), 1), _MOST_CPU_THREADS))

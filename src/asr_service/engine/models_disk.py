@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,9 +51,10 @@ class ModelStore:
 
     def candidates(self, spec: ModelSpec) -> list[Path]:
         """Name the folders that may hold the model, best first: the hub's other commits may well have the same file."""
-        snapshots = sorted(self.repository(spec).glob("snapshots/*"))
+        folder = str(self.repository(spec) / "snapshots")
+        snapshots = [Path(folder, name) for name in sorted(os.listdir(folder) if os.path.isdir(folder) else [])]  # noqa: PTH112, PTH208
         snapshots.sort(key=lambda path: path.name != spec.revision)
-        return [path for path in (self.folder(spec), *snapshots) if path.is_dir()]
+        return [path for path in (self.folder(spec), *snapshots) if os.path.isdir(path)]  # noqa: PTH112 - Path's may raise
 
     @contextmanager
     def lock(self, spec: ModelSpec) -> Iterator[None]:
@@ -91,8 +93,8 @@ def faults_of(store: ModelStore, spec: ModelSpec, folder: Path, *, thorough: boo
 
 def check_folder(folder: Path) -> Path:
     """Say that a folder looks like a model in CTranslate2's form. Raises ModelUnavailable with what it lacks."""
-    if not folder.is_dir():
-        raise ModelUnavailable(f"ASR_MODEL={folder}: there is no such folder")
+    if not os.path.isdir(folder):  # noqa: PTH112 - the same
+        raise ModelUnavailable(f"ASR_MODEL={folder}: there is no such folder, or none that this user may look into")
     lacks = [name for name in ("model.bin", "config.json", "tokenizer.json") if not _has_content(folder / name)]
     if not any(_has_content(folder / name) for name in _VOCABULARIES):
         lacks.append(" or ".join(_VOCABULARIES))
@@ -120,7 +122,10 @@ def remove_faulty(folder: Path, faults: list[Fault]) -> None:
 
 
 def _has_content(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:  # what may not be looked at is as good as missing
+        return False
 
 
 def _missing(folder: Path, names: tuple[str, ...]) -> list[Fault]:

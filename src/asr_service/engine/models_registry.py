@@ -3,8 +3,8 @@
 Commits, sizes and sums of the hub's files were compared in at least two independent public listings of them.
 """
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from asr_service.errors import ConfigurationError
@@ -127,7 +127,7 @@ AUTO: Final = "auto"
 
 def is_path(model: str) -> bool:
     """Whether it leads to a folder, and is no name."""
-    return "/" in model or model.startswith((".", "~")) or Path(model).is_dir()
+    return "/" in model or model.startswith((".", "~")) or os.path.isdir(model)  # noqa: PTH112 - Path's may raise
 
 
 def check_model(model: str) -> None:

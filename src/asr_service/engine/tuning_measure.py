@@ -59,11 +59,15 @@ def default_sizes(settings: Settings, device: Device) -> Sizes:
     return Sizes(model_threads(bare, device), limits[Stage.ENCODE], limits[Stage.GENERATE])
 
 
-def thread_counts(default: Sizes, device: Device) -> tuple[int, ...]:
-    """Give the numbers of threads to try: doubled from one up, and the default's own."""
+def thread_counts(default: Sizes, device: Device, n_cpu_slots: int = 1) -> tuple[int, ...]:
+    """Give the numbers of threads to try: doubled from one up, and the default's own.
+
+    On a CPU up to its cores: those of one slot, where several are to share them.
+    """
     most = _MOST_GPU_THREADS
     if device.kind == "cpu":
-        most = max(default.threads, min(len(os.sched_getaffinity(0)), _MOST_CPU_THREADS))
+        cores = len(os.sched_getaffinity(0)) // max(n_cpu_slots, 1)
+        most = max(default.threads, min(cores, _MOST_CPU_THREADS))
     doubled = (2**power for power in range(most.bit_length()))
     return tuple(sorted({*doubled, default.threads} | ({most} if device.kind == "cpu" else set())))
 

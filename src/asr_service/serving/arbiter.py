@@ -21,7 +21,7 @@ from asr_service.serving.plan import Plan
 from asr_service.serving.reload import RollingReload
 from asr_service.serving.slots import STARTUP_FAILURES, SlotTable
 from asr_service.serving.systemd import Notifier
-from asr_service.serving.worker import SlotWorker
+from asr_service.serving.worker import ENDING_SIGNALS, SlotWorker
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +75,17 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
             self._try_to_spawn()
         self._reload.step(now_s)
         self._report(now_s)
+
+    def spawn_worker(self) -> int:
+        """Until a new process has signal handlers of its own it has the master's, which would keep a SIGTERM to
+        themselves: it waits. The worker lets it in.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        try:
+            pid: int = super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
 
     def reap_workers(self) -> None:
         """Take leave of the workers that have ended. Gunicorn's own would stop the service if one ended with 3 or 4."""
@@ -169,7 +180,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         forget_gauges(index)
         if self.plan.directory is not None:
             self.plan.socket_paths[index].unlink(missing_ok=True)
-        wait_s = self._table.release(index, self._clock(), exit_code=exit_code, was_ready=was_ready)
+        wait_s = self._table.release(index, self._clock(), exit_code=exit_code, was_ready=was_ready, reason=reason)
         if self._is_stopping or exit_code == 0:
             log.info("worker ended", slot=index, worker=worker.pid, exit_code=exit_code)
         else:
@@ -179,7 +190,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
     def _stop_if_hopeless(self) -> None:
         index = self._table.hopeless()
         if index is not None:
-            self.failure = STARTUP_FAILURES[self._table.exit_code(index)](self.plan.board.reason(index))
+            self.failure = STARTUP_FAILURES[self._table.exit_code(index)](self._table.reason(index))
             raise HaltServer(None, self.failure.exit_code)  # whoever called `serve` says why
 
     def _report(self, now_s: float) -> None:
@@ -200,4 +211,5 @@ def _describe(exit_code: int) -> str:
         return "SIGKILL: by hand, by the kernel short of memory, or by the master after SIGABRT"
     if -exit_code == signal.SIGBUS:
         return "SIGBUS: no room on the disk where metrics are shared (ASR_METRICS_DIR), or broken memory"
-    return signal.Signals(-exit_code).name
+    names = {each.value: each.name for each in signal.Signals}
+    return names.get(-exit_code, f"signal {-exit_code}")  # most of the real-time signals have no name

@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 class _Turn:
     slot: int
     old_pid: int | None
+    """None where there was none, or a newer worker has the slot by now."""
     kill_at_s: float
     """The old worker must have ended."""
     ready_by_s: float = float("inf")
@@ -44,14 +45,15 @@ class RollingReload:
         self._send = send
         self._graceful_s = graceful_s
         self._load_s = load_s
-        self._waiting: deque[int] = deque()
+        self._waiting: deque[tuple[int, int | None]] = deque()
+        """Slots, and the worker that each had when the reload began."""
         self._turn: _Turn | None = None
 
     def begin(self) -> None:
         """Take every slot in turn; called again, all that are left and then those already done."""
         log.info("reload begins", slots=len(self._table.slots))
         self._table.retry_now()
-        self._waiting = deque(slot.index for slot in self._table.slots)
+        self._waiting = deque((slot.index, self._table.pid(slot.index)) for slot in self._table.slots)
 
     def step(self, now_s: float) -> None:
         """Go on as far as is possible now."""
@@ -60,13 +62,14 @@ class RollingReload:
             if not self._waiting:
                 log.info("reload complete")
         if self._turn is None and self._waiting:
-            self._take_turn(self._waiting.popleft(), now_s)
+            self._take_turn(*self._waiting.popleft(), now_s)
 
-    def _take_turn(self, slot: int, now_s: float) -> None:
-        pid = self._table.pid(slot)
-        self._turn = _Turn(slot, pid, now_s + self._graceful_s)
-        if pid is not None:
-            self._send(pid, signal.SIGTERM)
+    def _take_turn(self, slot: int, old_pid: int | None, now_s: float) -> None:
+        """End the worker that was there; one that was started since is new as it is."""
+        there = old_pid is not None and self._table.pid(slot) == old_pid
+        self._turn = _Turn(slot, old_pid if there else None, now_s + self._graceful_s)
+        if there and old_pid is not None:
+            self._send(old_pid, signal.SIGTERM)
 
     def _is_over(self, turn: _Turn, now_s: float) -> bool:
         pid = self._table.pid(turn.slot)
@@ -78,7 +81,11 @@ class RollingReload:
         turn.ready_by_s = min(turn.ready_by_s, now_s + self._load_s)
         if now_s < turn.ready_by_s:
             return False
-        log.error("The slot did not become ready; reload stops here.", slot=turn.slot, not_reloaded=list(self._waiting))
+        log.error(
+            "The slot did not become ready; reload stops here.",
+            slot=turn.slot,
+            not_reloaded=[slot for slot, _ in self._waiting],
+        )
         self._waiting.clear()
         return True
 

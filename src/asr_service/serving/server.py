@@ -126,14 +126,15 @@ def _hold_metrics(directory: Path, held: ExitStack) -> None:
 
 def _hold_usage(directory: Path, held: ExitStack) -> None:
     """What keys use is kept by the workers, and shared by no two services."""
-    usage_files.prepare(directory)
-    held.callback(_leave_usage, directory)
+    lock = usage_files.prepare(directory)
+    held.callback(_leave_usage, directory, lock)
 
 
-def _leave_usage(directory: Path) -> None:
+def _leave_usage(directory: Path, lock: int) -> None:
     with contextlib.suppress(OSError):  # a worker may still be ending
         usage_files.forget(directory)
         directory.rmdir()
+    os.close(lock)
 
 
 def _leave_metrics(directory: Path, lock: int) -> None:

@@ -28,6 +28,7 @@ class _Seat:
     """Workers in a row that were ready and failed soon after."""
     free_from_s: float = 0
     last_exit: int | None = None
+    last_reason: str = ""
 
 
 class SlotTable:
@@ -63,10 +64,10 @@ class SlotTable:
     def started(self, index: int, pid: int) -> None:
         self._seats[index].pid = pid
 
-    def release(self, index: int, now_s: float, *, exit_code: int, was_ready: bool) -> float:
-        """The slot's worker has ended. Returns the seconds until the slot is tried again."""
+    def release(self, index: int, now_s: float, *, exit_code: int, was_ready: bool, reason: str = "") -> float:
+        """The slot's worker has ended, and said why. Returns the seconds until the slot is tried again."""
         seat = self._seats[index]
-        seat.taken, seat.pid, seat.last_exit = False, None, exit_code
+        seat.taken, seat.pid, seat.last_exit, seat.last_reason = False, None, exit_code, reason
         self._ever_ready |= was_ready
         if not was_ready:
             seat.n_never_ready += 1
@@ -90,6 +91,10 @@ class SlotTable:
     def exit_code(self, index: int) -> int:
         """How the slot's last worker ended; 0 if none has."""
         return self._seats[index].last_exit or 0
+
+    def reason(self, index: int) -> str:
+        """Why the slot's last worker ended, in its own words; empty if it could not say."""
+        return self._seats[index].last_reason
 
     def hopeless(self) -> int | None:
         """Find the slot whose exit code stops the service: no slot was ever ready, and each has failed for a reason

@@ -25,8 +25,9 @@ def tcp_listener(host: str, port: int) -> socket.socket:
     """Listen on `host:port`; 0 is a free port. Raises ConfigurationError, which names who has the port."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise ConfigurationError(f"ASR_HOST={host!r} is no address: {error.strerror}", param="ASR_HOST") from error
+    except (OSError, UnicodeError) as error:  # the latter where a name has an empty part
+        why = error.strerror if isinstance(error, OSError) else "no name is like that"
+        raise ConfigurationError(f"ASR_HOST={host!r} is no address: {why}", param="ASR_HOST") from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -20,6 +20,8 @@ from asr_service.serving.plan import Plan, SlotApp
 from asr_service.serving.protocol import BoundedHttp
 from asr_service.serving.slot_server import SlotServer
 
+ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""Held back from a worker until it has its own handlers."""
 _LAST_WORDS_S = 5
 
 log = structlog.get_logger(__name__)
@@ -45,6 +47,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         for sig in self.SIGNALS:
             if sig != signal.SIGABRT:  # faulthandler's since the master: for a loop that stands still it shows where
                 signal.signal(sig, signal.SIG_IGN if sig in self.IGNORED else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
 
     def load_wsgi(self) -> None:
         """The application is made in `run`, where it can be told its slot."""
