@@ -77,10 +77,23 @@ def test_a_slot_that_was_down_is_started_by_a_reload_and_not_ended_by_it(tmp_pat
         fault = tmp_path / "faults" / "fail.0"
         fault.write_text("70:its model is away")
         os.kill(old, signal.SIGKILL)
-        until(lambda: "its model is away" in service.text())
+        until(lambda: any(line.get("reason") == "its model is away" for line in service.lines("worker ended")))
         fault.unlink()
         service.signal(signal.SIGHUP)
-        until(lambda: service.lines("reload complete"), within_s=8)
+        until(lambda: service.lines("reload complete"), within_s=10)
         assert not service.lines("The worker did not end in time")
         n_starts = [line for line in service.lines("loading") if line.get("slot") == 0]
         assert len(n_starts) == 3  # at first, in vain, and by the reload
+
+
+def test_a_slot_that_was_loading_is_started_anew_at_once(tmp_path):
+    """Ended before it was ready, it would have to wait like one that failed."""
+    (tmp_path / "faults").mkdir()
+    fault = tmp_path / "faults" / "load_s.0"
+    fault.write_text("600")
+    with running(tmp_path, {"backoff_first_s": 300, "backoff_most_s": 600}, ASR_DEVICES="cpu,cpu") as service:
+        service.ready(1)
+        fault.unlink()
+        service.signal(signal.SIGHUP)
+        service.ready(0)
+        until(lambda: service.lines("reload complete"))

@@ -52,7 +52,7 @@ class RollingReload:
     def begin(self) -> None:
         """Take every slot in turn; called again, all that are left and then those already done."""
         log.info("reload begins", slots=len(self._table.slots))
-        self._table.retry_now()
+        self._table.retry_now(*(slot.index for slot in self._table.slots))
         self._waiting = deque((slot.index, self._table.pid(slot.index)) for slot in self._table.slots)
 
     def step(self, now_s: float) -> None:
@@ -78,7 +78,9 @@ class RollingReload:
             return False
         if pid is not None and self._board.state(turn.slot) is SlotState.READY:
             return True
-        turn.ready_by_s = min(turn.ready_by_s, now_s + self._load_s)
+        if turn.ready_by_s == float("inf"):  # the old one, which may never have been ready, has just ended
+            self._table.retry_now(turn.slot)
+            turn.ready_by_s = now_s + self._load_s
         if now_s < turn.ready_by_s:
             return False
         log.error(

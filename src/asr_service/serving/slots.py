@@ -80,10 +80,10 @@ class SlotTable:
         seat.free_from_s = now_s + wait_s
         return wait_s
 
-    def retry_now(self) -> None:
-        """Forget the waits: the operator asked for a reload."""
-        for seat in self._seats:
-            seat.free_from_s = 0
+    def retry_now(self, *indices: int) -> None:
+        """Forget the waits of these slots: the operator asked for a reload."""
+        for index in indices:
+            self._seats[index].free_from_s = 0
 
     def pid(self, index: int) -> int | None:
         return self._seats[index].pid
