@@ -76,6 +76,14 @@ def test_a_span_at_the_edge_waits_for_the_next_block():
     assert planned.cut == 50 * SECOND
 
 
+def test_a_span_that_ends_with_the_block_waits_however_soon_others_are_settled():
+    """Where silence of no length ends a span, the block's end is none: the word may go on."""
+    spans = [span(5, 20), span(58, 60)]
+    block = plan_block(noise(60), spans, max_chunk=MAX, settled_after=0, final=False)
+    assert [chunk[-1] for chunk in block.chunks] == [span(5, 20)]
+    assert block.cut == 58 * SECOND
+
+
 def test_the_last_block_keeps_nothing_back():
     """At the recording's end everything is transcribed."""
     planned = plan(noise(60), [span(2, 31), span(50, 60)], final=True)

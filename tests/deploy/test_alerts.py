@@ -50,10 +50,11 @@ def below(histogram: str, bound: float, percent: int, **labels: str) -> Series:
     return {f'{histogram}_bucket{{le="{le}"{names}}}': f"0+{count}x500" for le, count in counts.items()}
 
 
-def again(window: int, of: int, reason: str) -> Series:
+def again(n_tries: int, windows: int, reason: str) -> Series:
+    """Each window is decoded once, and so many times more."""
     return {
-        f'fallbacks_total{{reason="{reason}"}}': f"0+{window}x500",
-        'batch_size_sum{stage="generate"}': f"0+{of}x500",
+        f'fallbacks_total{{reason="{reason}"}}': f"0+{n_tries}x500",
+        'batch_size_sum{stage="generate"}': f"0+{windows + n_tries}x500",
     }
 
 
@@ -101,8 +102,8 @@ CASES = [
     Case(
         "AsrFallbacksHigh",
         31,
-        again(51, 100, "repetitive"),
-        (again(49, 100, "repetitive"), again(100, 100, "context")),
+        again(102, 100, "repetitive"),
+        (again(98, 100, "repetitive"), again(300, 100, "context")),
     ),
     Case(
         "AsrLatencyHigh",

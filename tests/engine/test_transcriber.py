@@ -42,11 +42,15 @@ async def test_a_long_recording_comes_out_whole_and_in_order():
     assert transcript.text == " ".join(["and"] * len(starts))
 
 
-@pytest.mark.parametrize(("language", "text"), [("en", "hello hello"), ("ja", "hellohello")])
-async def test_a_space_that_the_model_left_out_between_windows_is_put_in(language, text):
-    """Where the language writes one: two windows' words do not run together."""
+@pytest.mark.parametrize(
+    ("language", "task", "text"),
+    [("en", "transcribe", "hello hello"), ("ja", "transcribe", "hellohello"), ("ja", "translate", "hello hello")],
+)
+async def test_a_space_that_the_model_left_out_between_windows_is_put_in(language, task, text):
+    """Where the language that is written has one: two windows' words do not run together."""
+    options = replace(EVERYTHING, language=language, task=task)
     async with engine_around(FakeModel(says("hello"))) as engine:
-        transcript = await engine.transcript(engine.recording(loud(40)), replace(EVERYTHING, language=language))
+        transcript = await engine.transcript(engine.recording(loud(40)), options)
     assert transcript.text == text
 
 
@@ -435,6 +439,49 @@ def test_a_word_of_no_length_at_a_seam_does_not_end_before_it_begins():
     before, between = _placed((Word(" a", 1.0, 2.0, 0.9), Word(" b", 2.0, 2.0, 0.9)), chunk)
     assert (before.start, before.end) == (1.0, 2.0)
     assert between.start == between.end == 10.0
+
+
+def test_a_word_that_reaches_over_a_seam_does_not_last_through_the_pause():
+    """Alignment is off by some frames; what was left out lies on one side of the word or the other."""
+    chunk = Chunk(np.ones(4 * RATE, np.float32), (SpeechSpan(0, 2 * RATE), SpeechSpan(62 * RATE, 64 * RATE)))
+    late = _placed((Word(" a", 1.5, 2.02, 0.9), Word(" b", 2.02, 2.5, 0.9)), chunk)
+    assert [(word.start, word.end) for word in late] == [(1.5, 2.0), (pytest.approx(62.02), 62.5)]
+    early = _placed((Word(" a", 1.5, 1.98, 0.9), Word(" b", 1.98, 2.5, 0.9)), chunk)
+    assert [(word.start, word.end) for word in early] == [(1.5, 1.98), (62.0, 62.5)]
+
+
+@pytest.mark.parametrize(
+    ("segment", "placed"),
+    [
+        ((0.0, 1.9), (0.0, 1.9)),
+        ((1.9, 3.8), (62.0, 63.8)),
+        ((0.5, 2.3), (0.5, 2.0)),
+        ((2.1, 3.0), (62.1, 63.0)),
+        ((1.0, 3.0), (1.0, 63.0)),
+        ((1.9, 2.05), (1.9, 2.0)),
+        ((1.95, 2.3), (62.0, 62.3)),
+    ],
+)
+def test_a_segment_begins_and_ends_where_there_is_speech(segment, placed):
+    """Not in the quiet that is kept beside a pause which was left out."""
+    chunk = Chunk(np.ones(4 * RATE, np.float32), (SpeechSpan(0, 2 * RATE), SpeechSpan(62 * RATE, 64 * RATE)))
+    assert chunk.to_source_span(segment[0], segment[1], 0.4) == pytest.approx(placed)
+
+
+async def test_words_end_before_what_is_heard_again():
+    """A window that broke off: what stands was timed with the sound of all of it."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        if len(engine.model.calls_of("generate")) == 1:
+            return Generation((model.at(0.0), *model.tokens(" one two"), model.at(2.0), model.at(2.0)), -0.2, 0.0)
+        return says(" three", until_s=10.0)(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        options = DecodingOptions(vad_filter=False, language="en", word_timestamps=True)
+        transcript = await engine.transcript(engine.recording(loud(20)), options)
+    times = [time for segment in transcript.segments for word in segment.words or () for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert [segment.end for segment in transcript.segments[:-1]] == [2.0]
 
 
 class TestShortContext:

@@ -38,6 +38,12 @@ DETECT, DETECT_EACH_WINDOW = "auto", "auto-per-chunk"
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Written without spaces between words."""
 
+
+def written_language(spoken: str, task: str) -> str:
+    """The code of what the text is in: a translation's is English."""
+    return "en" if task == "translate" else spoken
+
+
 _OTHER_NAMES = {
     "burmese": "my", "valencian": "ca", "flemish": "nl", "haitian": "ht", "letzeburgesch": "lb", "pushto": "ps",
     "panjabi": "pa", "moldavian": "ro", "moldovan": "ro", "sinhalese": "si", "castilian": "es", "mandarin": "zh",

@@ -20,8 +20,8 @@ from asr_service import metrics, tasks
 from asr_service.audio.chunking import Chunk
 from asr_service.audio.ingest import DecodedAudio, DecoderPool
 from asr_service.audio.vad import SAMPLE_RATE
-from asr_service.engine.decoding import DecodingOptions
-from asr_service.engine.languages import LANGUAGES, UNSPACED_LANGUAGES
+from asr_service.engine.decoding import DecodingOptions, Task
+from asr_service.engine.languages import LANGUAGES, UNSPACED_LANGUAGES, written_language
 from asr_service.engine.mixed import by_language
 from asr_service.engine.request import RequestWork
 from asr_service.engine.scheduler import Scheduler
@@ -103,7 +103,7 @@ class Transcriber:
         async with self._open(file, options, deadline, on_audio) as request:
             async with aclosing(self._segments(request)) as segments:
                 async for segment in segments:
-                    done.append(replace(_spaced(segment), id=len(done)))
+                    done.append(replace(_spaced(segment, options.task), id=len(done)))
                     yield done[-1]
             yield self._conclude(request, tuple(done))
 
@@ -242,9 +242,9 @@ class Transcriber:
         )
 
 
-def _spaced(segment: Segment) -> Segment:
+def _spaced(segment: Segment, task: Task) -> Segment:
     """Whisper writes a word's space before it, but now and then not at a window's start."""
-    if segment.language in UNSPACED_LANGUAGES or segment.text.startswith(" "):
+    if written_language(segment.language or "", task) in UNSPACED_LANGUAGES or segment.text.startswith(" "):
         return segment
     words = segment.words and (replace(segment.words[0], word=" " + segment.words[0].word), *segment.words[1:])
     return replace(segment, text=" " + segment.text, words=words)

@@ -13,6 +13,7 @@ from asr_service.engine.calls import AlignCall, EncodeCall, Encoded, GenerateCal
 from asr_service.engine.context import LONGEST_SHORT, ChunkLengths, chunk_lengths, context_frames, may_be_short
 from asr_service.engine.decoding import DecodingOptions, Prompt, Verdict, Vocabulary, generate_options, most_tokens
 from asr_service.engine.hypothesis import Hypothesis, best_of, judged, kept_of, spoken_parts
+from asr_service.engine.languages import written_language
 from asr_service.engine.model import Alignment, Encoding, Generation
 from asr_service.engine.request import RequestWork
 from asr_service.engine.segments import TimedTokens
@@ -121,7 +122,8 @@ class WindowDecoder:
         if not best.broke_off:
             return segments
         n_kept, rest_s = kept_of(parts, best)
-        standing, doubtful = segments[:n_kept], segments[n_kept:]
+        until = chunk.to_source_time(rest_s, is_end=True)
+        standing, doubtful = [_ended_by(segment, until) for segment in segments[:n_kept]], segments[n_kept:]
         if tell is not None:
             tell(standing)
             standing = []
@@ -195,11 +197,16 @@ class WindowDecoder:
         words: Sequence[tuple[Word, ...] | None] = [None] * len(parts)
         if work.options.word_timestamps:
             words = await self._words(chunk, work, encoding, parts, language)
+        quiet_s = work.options.vad.speech_pad_ms / 1000 if work.options.vad_filter else 0.0
+        times = [
+            (own[0].start, own[-1].end) if own else chunk.to_source_span(part.start, part.end, quiet_s)
+            for part, own in zip(parts, words, strict=True)
+        ]
         return [
             Segment(
                 id=0,
-                start=own[0].start if own else chunk.to_source_time(part.start),
-                end=own[-1].end if own else chunk.to_source_time(part.end, is_end=True),
+                start=start,
+                end=end,
                 text=self._vocabulary.text(part.tokens),
                 tokens=part.tokens,
                 avg_logprob=best.generation.avg_logprob,
@@ -210,13 +217,15 @@ class WindowDecoder:
                 words=own,
                 window_start=chunk.to_source_time(0),
             )
-            for part, own in zip(parts, words, strict=True)
+            for part, own, (start, end) in zip(parts, words, times, strict=True)
         ]
 
     async def _words(
         self, chunk: Chunk, work: RequestWork, encoding: Encoding, parts: list[TimedTokens], language: str
     ) -> list[tuple[Word, ...]]:
-        speaker = self._vocabulary.speaker(language, work.options.task)
+        task = work.options.task
+        speaker = self._vocabulary.speaker(language, task)
+        written = self._vocabulary.speaker(written_language(language, task), task)
         texts = [self._vocabulary.words_of(part.tokens) for part in parts]
         tokens = tuple(token for text in texts for token in text)
         if not tokens:
@@ -225,7 +234,7 @@ class WindowDecoder:
         call = AlignCall(encoding, tuple(speaker.sot_sequence), tokens, n_frames)
         alignment: Alignment = await work.ask(call, chunk)
         spans = [(part.start, part.end) for part in parts]
-        return [_placed(words, chunk) for words in time_words(alignment, texts, speaker, spans)]
+        return [_placed(words, chunk) for words in time_words(alignment, texts, written, spans)]
 
     async def _features(self, chunk: Chunk, n_frames: int) -> Features:
         loop = asyncio.get_running_loop()
@@ -234,9 +243,13 @@ class WindowDecoder:
 
 
 def _placed(words: tuple[Word, ...], chunk: Chunk) -> tuple[Word, ...]:
-    placed = []
-    for word in words:
-        start = chunk.to_source_time(word.start)
-        # A word of no length where two spans meet would end before the pause and begin after it.
-        placed.append(replace(word, start=start, end=max(start, chunk.to_source_time(word.end, is_end=True))))
-    return tuple(placed)
+    times = (chunk.word_to_source(word.start, word.end) for word in words)
+    return tuple(replace(word, start=start, end=end) for word, (start, end) in zip(words, times, strict=True))
+
+
+def _ended_by(segment: Segment, until: float) -> Segment:
+    """With none of its words in what is heard again: they were timed with the sound of the whole window."""
+    words = segment.words and tuple(
+        replace(word, start=min(word.start, until), end=min(word.end, until)) for word in segment.words
+    )
+    return replace(segment, start=min(segment.start, until), end=min(segment.end, until), words=words)

@@ -94,13 +94,15 @@ def _merge_punctuation(words: list[TimedWord]) -> list[TimedWord]:
     opening = TimedWord(Word("", 0, 0, 0), 0)
     for timed in words:
         mark = timed.word.word.strip()
-        if timed.word.word.startswith(" ") and mark in _OPENING:
+        if timed.word.word.startswith(" ") and (not mark or mark in _OPENING):  # a space may be a token of its own
             opening = _joined(opening, timed) if opening.n_tokens else timed
         elif merged and not opening.n_tokens and timed.word.word in _CLOSING:
             merged[-1] = _extended(merged[-1], timed)
         else:
             merged.append(_joined(opening, timed) if opening.n_tokens else timed)
             opening = TimedWord(Word("", 0, 0, 0), 0)
+    if opening.n_tokens and merged and not opening.word.word.strip():
+        return [*merged[:-1], _extended(merged[-1], opening)]
     return [*merged, opening] if opening.n_tokens else merged
 
 
