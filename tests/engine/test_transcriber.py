@@ -468,6 +468,15 @@ def test_a_segment_begins_and_ends_where_there_is_speech(segment, placed):
     assert chunk.to_source_span(segment[0], segment[1], 0.4) == pytest.approx(placed)
 
 
+def test_where_nothing_was_left_out_no_time_is_moved():
+    """Two spans may touch: there the speech goes on."""
+    chunk = Chunk(np.ones(4 * RATE, np.float32), (SpeechSpan(RATE, 3 * RATE), SpeechSpan(3 * RATE, 5 * RATE)))
+    (word,) = _placed((Word(" a", 1.9, 2.3, 0.9),), chunk)
+    assert (word.start, word.end) == pytest.approx((2.9, 3.3))
+    for segment in ((1.7, 3.0), (0.5, 2.3), (1.9, 2.1)):
+        assert chunk.to_source_span(*segment, 0.4) == pytest.approx((segment[0] + 1, segment[1] + 1))
+
+
 async def test_words_end_before_what_is_heard_again():
     """A window that broke off: what stands was timed with the sound of all of it."""
 

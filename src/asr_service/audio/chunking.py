@@ -46,24 +46,35 @@ class Chunk:
 
         Times are off by some hundredths of a second, which at a seam would be the whole pause that was left out.
         """
-        ends = [end / SAMPLE_RATE for end in accumulate(len(span) for span in self.spans)]
+        spans = self._apart()
+        ends = [end / SAMPLE_RATE for end in accumulate(map(len, spans))]
         at = min(bisect_right(ends, (start_s + end_s) / 2), len(ends) - 1)
         begin = ends[at - 1] if at else 0.0
-        start, end = (self.spans[at].start / SAMPLE_RATE + max(time - begin, 0.0) for time in (start_s, end_s))
-        last = self.spans[at].end / SAMPLE_RATE
+        start, end = (spans[at].start / SAMPLE_RATE + max(time - begin, 0.0) for time in (start_s, end_s))
+        last = spans[at].end / SAMPLE_RATE
         return min(start, last), min(end, last)
 
     def to_source_span(self, start_s: float, end_s: float, quiet_s: float) -> tuple[float, float]:
         """Start and end in the recording of what may hold pauses. The last `quiet_s` before a seam and the first after
         it hold no speech: what begins in the former begins after the pause, what ends in the latter ended before it.
         """
-        seams = [end / SAMPLE_RATE for end in accumulate(len(span) for span in self.spans)][:-1]
+        seams = [end / SAMPLE_RATE for end in accumulate(map(len, self._apart()))][:-1]
         begins = [seam for seam in seams if start_s < seam <= min(start_s + quiet_s, end_s)]
         ended = [seam for seam in seams if max(end_s - quiet_s, start_s) <= seam < end_s]
         if begins and ended:
             return self.word_to_source(start_s, end_s)
         start_s, end_s = (begins or [start_s])[-1], (ended or [end_s])[0]
         return self.to_source_time(start_s), self.to_source_time(end_s, is_end=True)
+
+    def _apart(self) -> list[SpeechSpan]:
+        """The spans, those joined between which nothing was left out: there, speech may go on."""
+        apart: list[SpeechSpan] = []
+        for span in self.spans:
+            if apart and apart[-1].end == span.start:
+                apart[-1] = SpeechSpan(apart[-1].start, span.end)
+            else:
+                apart.append(span)
+        return apart
 
 
 @dataclass(frozen=True, slots=True)
