@@ -16,7 +16,7 @@ import ctranslate2
 import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-from asr_service.engine.cuda_libraries import load_cublas
+from asr_service.hardware.cublas import load_cublas
 from gpu_watch import watched
 
 WINDOW_S = 30.0

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import arguments
 import load_scenarios as scenarios
-from asr_service.engine.devices import parse_devices
-from asr_service.engine.models import ensure_model, resolve_model
+from asr_service.hardware.spec import parse_devices
+from asr_service.models.resolution import ensure_model, resolve_model
 from asr_service.settings import load_settings
 from load_bars import regressions
 from load_corpus import joined, material, recordings

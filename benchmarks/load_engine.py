@@ -19,11 +19,12 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, cast
 
-from asr_service.engine.decoding import DecodingOptions
-from asr_service.engine.devices import Slot, parse_devices
-from asr_service.engine.loading import load_slot_model
-from asr_service.engine.model import SpeechModel
-from asr_service.engine.service import SpeechService, State
+from asr_service.engine.model.loading import load_slot_model
+from asr_service.engine.model.protocol import SpeechModel
+from asr_service.engine.options import DecodingOptions
+from asr_service.engine.slot import SpeechService, State
+from asr_service.hardware.devices import Slot
+from asr_service.hardware.spec import parse_devices
 from asr_service.settings import Settings, load_settings
 from asr_service.transcript import Transcript
 

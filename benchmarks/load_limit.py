@@ -22,7 +22,7 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
-from asr_service.engine.loading import cpu_flags, widen_vectors
+from asr_service.hardware.cpu import cpu_flags, widen_vectors
 from gpu_model import Shape, write_random_model
 from load import RESULTS, model_folder
 from load_machine import Watch, machine, wait_for_quiet

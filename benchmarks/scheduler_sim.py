@@ -2,7 +2,7 @@
 
     python benchmarks/scheduler_sim.py            # three minutes, writes results/scheduler-sim.json and .md
 
-Decisions are made by the service's own `engine.batch.form_batch`; what calls cost is in results/sim-costs.json
+Decisions are made by the service's own `engine.schedule.batch.form_batch`; what calls cost is in results/sim-costs.json
 (sim_measure.py); for a GPU it is assumed, and every such table says so. README.md tells more.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asr_service.engine.batch import MOST_HANDICAP_S
+from asr_service.engine.schedule.batch import MOST_HANDICAP_S
 from load import RESULTS
 from load_client import arrivals
 from sim_arrivals import Arrival, clips_and_files, read_recording, waves

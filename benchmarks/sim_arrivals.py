@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from asr_service.engine.batch import MOST_HANDICAP_S
+from asr_service.engine.schedule.batch import MOST_HANDICAP_S
 from load_client import arrivals
 
 _BULK_S = 120.0

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from asr_service.engine.batch import BatchLimit, Stage
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.schedule.batch import BatchLimit
 from asr_service.engine.sizing import batch_limits
 from asr_service.settings import Settings
 

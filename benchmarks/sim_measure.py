@@ -25,13 +25,16 @@ import soundfile
 from numpy.typing import NDArray
 
 from asr_service.audio.features import LogMel
-from asr_service.engine.batch import Stage
-from asr_service.engine.context import context_frames
-from asr_service.engine.decoding import DecodingOptions, Vocabulary, generate_options
-from asr_service.engine.devices import Slot, parse_devices
-from asr_service.engine.loading import load_slot_model
-from asr_service.engine.model import Encoding, SpeechModel
-from asr_service.engine.service import CPU_LINGER_S
+from asr_service.engine.decode.context import context_frames
+from asr_service.engine.model.loading import load_slot_model
+from asr_service.engine.model.prompt import generate_options
+from asr_service.engine.model.protocol import Encoding, SpeechModel
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.model.vocabulary import Vocabulary
+from asr_service.engine.options import DecodingOptions
+from asr_service.engine.slot import CPU_LINGER_S
+from asr_service.hardware.devices import Slot
+from asr_service.hardware.spec import parse_devices
 from asr_service.settings import load_settings
 from corpus import Clip
 from load import RESULTS, model_folder

@@ -1,8 +1,9 @@
 """One slot of the service in simulated time: its queue by the real `form_batch`, its model by a table of costs.
 
 What is the service's own: form_batch, the batch limits, admission, the measured speed. What is written again in
-simulated time, after engine/scheduler.py, speech.py, transcriber.py and windows.py: threads, linger, blocks, the number
-of windows ahead, windows done again at full context. What is not there: word times, temperature fallback, slow clients.
+simulated time, after engine.schedule.scheduler, pipeline.speech, pipeline.transcriber and decode.window: threads,
+linger, blocks, the number of windows ahead, windows done again at full context. What is not there: word times,
+temperature fallback, slow clients.
 """
 
 import itertools
@@ -14,9 +15,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 
-from asr_service.engine.admission import Admission, Load
-from asr_service.engine.batch import Batch, Job, Stage, allows_long, form_batch, form_express, handicap_s
-from asr_service.engine.speed import Speed
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.schedule.admission import Admission, Load
+from asr_service.engine.schedule.batch import Batch, Job, allows_long, form_batch, form_express, handicap_s
+from asr_service.engine.schedule.throughput import Speed
 from asr_service.errors import Overloaded
 from asr_service.settings import Settings
 from sim_arrivals import Arrival
@@ -33,11 +35,11 @@ _CHUNK_S, _FULL_CHUNK_S = 13.0, 28.0
 _FIRST_BLOCK_S, _MOST_BLOCK_S = 60.0, 300.0
 _MARGIN_S, _FLOOR_S, _FULL_FRAMES = 2.5, 8.0, 3000
 STEP_FRAMES = 64
-"""Contexts are whole steps, as in engine/context.py. Only windows of one context share a call."""
+"""Contexts are whole steps, as in engine/decode/context.py. Only windows of one context share a call."""
 
 
 def present(_: Arrival, served_audio_s: float) -> float:
-    """As engine/batch.py has it."""
+    """As engine/schedule/batch.py has it."""
     return handicap_s(served_audio_s)
 
 
@@ -284,6 +286,6 @@ def _pieces(audio_s: float, chunk_s: float) -> Iterator[float]:
 
 
 def _context(audio_s: float, step_frames: int) -> int:
-    """Frames that the encoder is given, as engine/context.py has it."""
+    """Frames that the encoder is given, as engine/decode/context.py has it."""
     frames = max(audio_s + _MARGIN_S, _FLOOR_S) * 100
     return min(math.ceil(frames / step_frames) * step_frames, _FULL_FRAMES)

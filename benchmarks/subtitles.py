@@ -22,7 +22,7 @@ import httpx
 import pysubs2
 
 import arguments
-from asr_service.formats.pieces import columns, pieces_of
+from asr_service.formats.subtitles.pieces import columns, pieces_of
 from asr_service.transcript import Segment, Word
 
 RESULTS = Path(__file__).parent / "results"

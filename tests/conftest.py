@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import structlog
 
-from asr_service.engine.models import ensure_model
-from asr_service.engine.models_packaged import packaged_parts
-from asr_service.engine.models_registry import MODELS
+from asr_service.models.packaged import packaged_parts
+from asr_service.models.registry import MODELS
+from asr_service.models.resolution import ensure_model
 from asr_service.settings import Settings
 
 # Rich traces write out every variable, arrays too: seconds for each, on a busy machine too many.

@@ -13,13 +13,15 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from asr_service.audio.features import LogMel
-from asr_service.audio.ingest import DecodeLimits, DecoderPool
-from asr_service.engine.batch import BatchLimit, Stage
-from asr_service.engine.calls import run_batch
-from asr_service.engine.decoding import DecodingOptions, Vocabulary
-from asr_service.engine.scheduler import Scheduler
-from asr_service.engine.transcriber import Limits, Transcriber
-from asr_service.engine.windows import WindowDecoder
+from asr_service.decoder.pool import DecodeLimits, DecoderPool
+from asr_service.engine.decode.window import WindowDecoder
+from asr_service.engine.model.calls import run_calls
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.model.vocabulary import Vocabulary
+from asr_service.engine.options import DecodingOptions
+from asr_service.engine.pipeline.transcriber import Limits, Transcriber
+from asr_service.engine.schedule.batch import BatchLimit
+from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.transcript import Segment, Transcript
 from fakes import FakeModel
 
@@ -78,7 +80,12 @@ async def engine_around(
     decoders = DecoderPool(DecodeLimits(max_audio_s=3600))
     await decoders.start()
     limits = {Stage.ENCODE: BatchLimit(1), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)}
-    scheduler = Scheduler(lambda batch: run_batch(model, batch), limits, n_threads=1, on_failure=lambda _: None)
+    scheduler = Scheduler(
+        lambda batch: run_calls(model, batch.stage, [job.payload for job in batch.jobs]),
+        limits,
+        n_threads=1,
+        on_failure=lambda _: None,
+    )
     scheduler.start()
     multilingual = model.facts.multilingual
     vocabulary = Vocabulary(model.tokenizer, multilingual=multilingual)

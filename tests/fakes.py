@@ -10,9 +10,9 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from asr_service.audio.features import Features
-from asr_service.engine.devices import Device
-from asr_service.engine.languages import LANGUAGES
-from asr_service.engine.model import Alignment, Encoding, GenerateOptions, Generation, ModelFacts
+from asr_service.engine.model.protocol import Alignment, Encoding, GenerateOptions, Generation, ModelFacts
+from asr_service.hardware.devices import Device
+from asr_service.languages import LANGUAGES
 
 
 def fake_tokenizer(languages: Sequence[str] = tuple(LANGUAGES)) -> tokenizers.Tokenizer:

@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import uvicorn
 
-from asr_service.api.create import create_app
-from asr_service.engine.devices import Device, Slot
+from asr_service.api.factory import create_app
+from asr_service.hardware.devices import Device, Slot
 from asr_service.logs import configure_logs
 from asr_service.settings import load_settings
 from fakes import FakeModel, says

@@ -15,10 +15,10 @@ import numpy as np
 import uvicorn
 
 from asr_service.api.app import SlotApplication
-from asr_service.api.create import create_app
-from asr_service.engine.admission import Admission
-from asr_service.engine.devices import Device, Slot
-from asr_service.engine.service import ModelLoader
+from asr_service.api.factory import create_app
+from asr_service.engine.schedule.admission import Admission
+from asr_service.engine.slot import ModelLoader
+from asr_service.hardware.devices import Device, Slot
 from asr_service.settings import load_settings
 from fakes import Call, FakeModel
 from waiting import until

@@ -13,8 +13,8 @@ import pytest
 import structlog
 
 from api.live import ALL, Live, in_second_window, read_answer, serving, tone, two_windows
+from asr_service.api.native.schemas import ErrorAnswer
 from asr_service.api.problems import STATUS, problem
-from asr_service.api.schemas import ErrorAnswer
 from asr_service.errors import AsrError, Overloaded
 from fakes import FakeModel, sleeping
 from waiting import until
@@ -227,7 +227,7 @@ def test_an_empty_field_was_left_out(live):
 
 def test_a_defect_is_told_in_the_one_shape(live, monkeypatch):
     """What nobody foresaw is a 500 without details; the log has them, under the request's id, and once."""
-    monkeypatch.setattr("asr_service.api.transcribe.parse_parameters", lambda _: 1 / 0)
+    monkeypatch.setattr("asr_service.api.native.transcribe.parse_parameters", lambda _: 1 / 0)
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         answer = live.post()
     assert_error(answer, 500, "internal_error", None)

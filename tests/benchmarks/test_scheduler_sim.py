@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from asr_service.engine.batch import Stage
+from asr_service.engine.model.stages import Stage
 from scheduler_sim import clips_first, first_come, round_robin
 from sim_arrivals import Arrival, clips_and_files, recorded
 from sim_costs import Cost, Costs, assumed_gpu

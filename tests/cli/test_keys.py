@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from asr_service.access.keys import KeyLimits, entry, read_keys
-from asr_service.cli.doctor_machine import check_keys
+from asr_service.cli.doctor.machine import check_keys
 from asr_service.settings import load_settings
 from cli.test_main import run
 from serving.harness import running

@@ -10,7 +10,7 @@ import pytest
 
 from asr_service import __version__
 from asr_service.cli.main import _COMMANDS
-from fake_hub import FakeHub
+from models.fake_hub import FakeHub
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

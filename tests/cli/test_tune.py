@@ -1,9 +1,9 @@
 """`asr-service tune` as its user runs it, and the file it writes."""
 
 from asr_service.cli.tune import _values, _write
-from asr_service.engine.batch import BatchLimit
-from asr_service.engine.tuning import Measured, Sizes
-from asr_service.engine.tuning_measure import Tuning
+from asr_service.engine.schedule.batch import BatchLimit
+from asr_service.engine.tuning.choice import Measured, Sizes
+from asr_service.engine.tuning.measure import Tuning
 from cli.terminal import run
 
 DEFAULT = Sizes(2, BatchLimit(1), BatchLimit(4, n_frames=3400))

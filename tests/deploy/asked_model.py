@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from asr_service.engine.model import Encoding, GenerateOptions, Generation
+from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from fakes import FakeModel, says, sleeping
 
 DOUBTFUL_BEAM, POISONOUS_BEAM = 2, 3

@@ -5,17 +5,17 @@ import sys
 
 import pytest
 
-import fake_nvml
-from asr_service.engine.devices import Slot
+from asr_service.hardware.devices import Slot
 from asr_service.serving import Die, SlotApp, Tuning, serve
 from asr_service.settings import Settings, load_settings
+from hardware import fake_nvml
 
 
 def create_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
-    from asr_service.api import create  # in the worker, like the engine below it
+    from asr_service.api import factory  # in the worker, like the engine below it
     from deploy.asked_model import asked_model
 
-    return create.create_app(settings, slot, die, load=lambda *_: asked_model())
+    return factory.create_app(settings, slot, die, load=lambda *_: asked_model())
 
 
 if __name__ == "__main__":

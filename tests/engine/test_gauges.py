@@ -9,11 +9,12 @@ import psutil
 import pytest
 from prometheus_client import REGISTRY
 
-import fake_nvml
-from asr_service.engine.batch import Batch, BatchLimit, Job, Stage
-from asr_service.engine.devices import Device, Slot
 from asr_service.engine.gauges import SlotGauges
-from asr_service.engine.scheduler import Scheduler
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.schedule.batch import Batch, BatchLimit, Job
+from asr_service.engine.schedule.scheduler import Scheduler
+from asr_service.hardware.devices import Device, Slot
+from hardware import fake_nvml
 
 NOW = time.monotonic()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from asr_service.engine.devices import Slot
+from asr_service.hardware.devices import Slot
 from asr_service.serving import Die
 from asr_service.settings import Settings
 from serving.fake_speech import FakeSpeech

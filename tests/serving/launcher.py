@@ -16,7 +16,7 @@ from serving.fake_app import FakeApp
 
 def real_app(*given: Any) -> SlotApp:
     # Imported in the worker alone: the master has to lay out the metrics' files first.
-    from asr_service.api.create import create_app
+    from asr_service.api.factory import create_app
     from fakes import FakeModel, sleeping
 
     model = FakeModel(before=sleeping(float(os.environ["FAKE_MODEL"])))

@@ -12,16 +12,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from asr_service import __version__
 from asr_service.access.keys import read_keys
 from asr_service.access.usage import KeyUsage
-from asr_service.api import languages, openai, openai_models, probes, transcribe
-from asr_service.api.authentication import Authentication
-from asr_service.api.body_limit import BodyLimit
-from asr_service.api.browsers import SafeHeaders, open_to_origins
-from asr_service.api.documentation import DOCUMENTED_KEYS, pages
-from asr_service.api.head import HeadAsGet
+from asr_service.api import health
+from asr_service.api.docs.openapi import DOCUMENTED_KEYS, pages
 from asr_service.api.idempotency import Answers
+from asr_service.api.middleware.authentication import Authentication
+from asr_service.api.middleware.body_limit import BodyLimit
+from asr_service.api.middleware.cors import SafeHeaders, open_to_origins
+from asr_service.api.middleware.head import HeadAsGet
+from asr_service.api.middleware.request_log import RequestLog
+from asr_service.api.native import languages, transcribe
+from asr_service.api.openai import models, routes
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
-from asr_service.api.request_log import RequestLog
-from asr_service.engine.service import SpeechService, State
+from asr_service.engine.slot import SpeechService, State
 from asr_service.errors import AsrError
 from asr_service.settings import Settings
 from asr_service.tracing import start_tracing, stop_tracing
@@ -102,9 +104,9 @@ def web_application() -> FastAPI:
             Exception: on_crash,
         },
     )
-    for router in (transcribe.router, languages.router, openai.router, openai_models.router):
+    for router in (transcribe.router, languages.router, routes.router, models.router):
         web.include_router(router, dependencies=DOCUMENTED_KEYS)
-    for router in (probes.router, pages):
+    for router in (health.router, pages):
         web.include_router(router)
     return web
 

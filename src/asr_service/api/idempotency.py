@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final
 from starlette.requests import Request
 
 from asr_service import tasks
-from asr_service.api.authentication import caller_of
+from asr_service.api.middleware.authentication import caller_of
 from asr_service.api.upload import Upload
 from asr_service.errors import IdempotencyConflict, MalformedRequest, RequestError
 

@@ -7,8 +7,8 @@ from typing import Final
 import httpx
 import typer
 
-from asr_service.engine.devices import n_named_slots, parse_devices
 from asr_service.errors import DeviceUnavailable
+from asr_service.hardware.spec import n_named_slots, parse_devices
 from asr_service.serving.sockets import run_directory, socket_path
 from asr_service.settings import Settings, load_settings
 

@@ -42,11 +42,11 @@ _INTERRUPTED: Final = 130
 _COMMANDS: Final = {
     "serve": _Entry("Serve over HTTP until Ctrl-C or SIGTERM.", "asr_service.cli.serve", "serve_command"),
     "transcribe": _Entry(
-        "Turn recordings into text, here or by a service.", "asr_service.cli.transcribe", "transcribe_command"
+        "Turn recordings into text, here or by a service.", "asr_service.cli.transcribe.command", "transcribe_command"
     ),
     "models": _Entry("List, fetch and verify models.", "asr_service.cli.models", "models_app"),
     "keys": _Entry("Make the API keys that callers show.", "asr_service.cli.keys", "keys_app"),
-    "doctor": _Entry("Look for what is wrong, and name its cure.", "asr_service.cli.doctor", "doctor_command"),
+    "doctor": _Entry("Look for what is wrong, and name its cure.", "asr_service.cli.doctor.command", "doctor_command"),
     "tune": _Entry("Measure threads and batches on this device, and choose.", "asr_service.cli.tune", "tune_command"),
     "health": _Entry("Ask the running service whether it is ready.", "asr_service.cli.health", "health_command"),
     "render": _Entry(

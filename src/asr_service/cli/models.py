@@ -8,11 +8,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from asr_service.engine.devices import parse_devices
-from asr_service.engine.models import Model, ensure_model, model_name, model_on_disk, resolve_model, verify_model
-from asr_service.engine.models_registry import MODELS, ModelSpec, spec_named
 from asr_service.errors import ModelUnavailable
+from asr_service.hardware.spec import parse_devices
 from asr_service.logs import configure_logs
+from asr_service.models.registry import MODELS, ModelSpec, spec_named
+from asr_service.models.resolution import Model, ensure_model, model_name, model_on_disk, resolve_model, verify_model
 from asr_service.settings import Settings, load_settings
 
 _PRECISIONS = ("int8_float16", "float16", "int8")

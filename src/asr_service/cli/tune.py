@@ -11,14 +11,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from asr_service.engine.batch import BatchLimit, Stage
-from asr_service.engine.devices import Device, Slot, device_environment, discover_gpus, n_cpu_slots, parse_devices
-from asr_service.engine.loading import load_slot_model
-from asr_service.engine.memory import keep_memory
-from asr_service.engine.model import ModelFacts
-from asr_service.engine.tuning import WORTH_WRITING, Point, Sizes
-from asr_service.engine.tuning_measure import Tuner, Tuning, default_sizes, thread_counts, works_of
+from asr_service.engine.model.loading import load_slot_model
+from asr_service.engine.model.protocol import ModelFacts
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.schedule.batch import BatchLimit
+from asr_service.engine.tuning.choice import WORTH_WRITING, Point, Sizes
+from asr_service.engine.tuning.measure import Tuner, Tuning, default_sizes, thread_counts, works_of
 from asr_service.errors import ConfigurationError, StartupError
+from asr_service.hardware.devices import Device, Slot
+from asr_service.hardware.environment import device_environment
+from asr_service.hardware.malloc import keep_memory
+from asr_service.hardware.nvml import discover_gpus
+from asr_service.hardware.spec import n_cpu_slots, parse_devices
 from asr_service.logs import configure_logs
 from asr_service.settings import Settings, load_settings
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from asr_service.engine.devices import n_named_slots, parse_devices
 from asr_service.errors import ConfigurationError
+from asr_service.hardware.spec import n_named_slots, parse_devices
 from asr_service.serving.sockets import socket_path
 from asr_service.serving.timeouts import Timeouts
 from asr_service.settings import Settings

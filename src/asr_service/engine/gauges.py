@@ -3,8 +3,9 @@
 import psutil
 
 from asr_service import metrics
-from asr_service.engine.devices import Gpu, Slot, gpu_status
-from asr_service.engine.scheduler import Scheduler
+from asr_service.engine.schedule.scheduler import Scheduler
+from asr_service.hardware.devices import Slot
+from asr_service.hardware.nvml import Gpu, gpu_status
 
 
 class SlotGauges:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from asr_service.engine.batch import BatchLimit, Stage
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.schedule.batch import BatchLimit
 from asr_service.settings import Settings
 
 _MOST_HELPERS = 4

@@ -10,11 +10,14 @@ import numpy as np
 
 from asr_service.audio.features import FULL_CONTEXT, LogMel
 from asr_service.audio.vad import SAMPLE_RATE
-from asr_service.engine.batch import Job, Stage
-from asr_service.engine.calls import STAGES, AlignCall, Call, EncodeCall, Encoded, GenerateCall
-from asr_service.engine.decoding import DecodingOptions, Vocabulary, generate_options
-from asr_service.engine.model import Generation, SpeechModel
-from asr_service.engine.scheduler import Scheduler
+from asr_service.engine.model.calls import STAGES, AlignCall, Call, EncodeCall, Encoded, GenerateCall
+from asr_service.engine.model.prompt import generate_options
+from asr_service.engine.model.protocol import Generation, SpeechModel
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.model.vocabulary import Vocabulary
+from asr_service.engine.options import DecodingOptions
+from asr_service.engine.schedule.batch import Job
+from asr_service.engine.schedule.scheduler import Scheduler
 
 _SECONDS = 2
 _TOKENS = 16

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from asr_service.formats.encoding import PROBABILITY_DIGITS, TIME_DIGITS, dumps, on_one_line
-from asr_service.formats.objects import error_object
+from asr_service.formats.json import error_object
 from asr_service.transcript import Segment, Transcript, Word
 
 _FRAMES_PER_S = 100

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from asr_service.engine.devices import Slot
-from asr_service.serving.board import SlotBoard
+from asr_service.hardware.devices import Slot
+from asr_service.serving.slots.status import SlotBoard
 from asr_service.serving.sockets import socket_path, url_of
 from asr_service.serving.timeouts import Timeouts, Tuning
 from asr_service.settings import Settings

@@ -11,14 +11,17 @@ import structlog
 
 from asr_service.access import usage_files
 from asr_service.access.keys import read_keys
-from asr_service.engine.devices import Slot, discover_gpus, driver_trouble, engine_environment, parse_devices
-from asr_service.engine.languages import check_language
-from asr_service.engine.models_registry import check_model
+from asr_service.hardware.devices import Slot
+from asr_service.hardware.environment import engine_environment
+from asr_service.hardware.nvml import discover_gpus, driver_trouble
+from asr_service.hardware.spec import parse_devices
+from asr_service.languages import check_language
 from asr_service.logs import configure_logs, log_what_nobody_catches
-from asr_service.serving.board import SlotBoard
+from asr_service.models.registry import check_model
 from asr_service.serving.logger import name_process
-from asr_service.serving.multiprocess import share_metrics
+from asr_service.serving.metrics_files import share_metrics
 from asr_service.serving.plan import AppFactory, Die, Plan, SlotApp
+from asr_service.serving.slots.status import SlotBoard
 from asr_service.serving.sockets import (
     claim_directory,
     is_loopback,
@@ -36,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 def create_default_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
     """Make the service's own application. Imported here, in the worker, so that the master stays small and single."""
-    from asr_service.api.create import create_app  # noqa: PLC0415
+    from asr_service.api.factory import create_app  # noqa: PLC0415
 
     return create_app(settings, slot, die)
 

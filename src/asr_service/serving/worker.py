@@ -13,12 +13,12 @@ import uvicorn
 import uvloop
 from gunicorn.workers.base import Worker
 
-from asr_service.engine.devices import Device, Slot
 from asr_service.errors import StartupError
-from asr_service.serving.door import Door, TcpDoor, UnixDoor
+from asr_service.hardware.devices import Device, Slot
+from asr_service.serving.endpoint import Door, TcpDoor, UnixDoor
+from asr_service.serving.http.protocol import BoundedHttp
+from asr_service.serving.http.server import SlotServer
 from asr_service.serving.plan import Plan, SlotApp
-from asr_service.serving.protocol import BoundedHttp
-from asr_service.serving.slot_server import SlotServer
 
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 """Held back from a worker until it has its own handlers."""

@@ -1,0 +1,81 @@
+"""How the slot is: for load balancers, for Kubernetes, for Prometheus, for people."""
+
+import asyncio
+import time
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from asr_service import __version__, metrics
+from asr_service.api.docs.openapi import error_responses
+from asr_service.api.native.schemas import HealthAnswer, QueueAnswer
+from asr_service.api.problems import uncounted_problem
+from asr_service.engine.slot import SpeechService, State
+from asr_service.errors import NotReady
+from asr_service.hardware.nvml import Gpu, gpu_status
+
+router = APIRouter(tags=["Operation"])
+
+_MIB = 1024 * 1024
+
+
+@router.get(
+    "/health",
+    summary="The slot's state, its GPU and its queue",
+    response_model=HealthAnswer,
+    responses={503: {"model": HealthAnswer, "description": "Not ready; `reason` says why"}},
+)
+async def health(request: Request) -> Response:
+    began = time.monotonic()
+    service: SpeechService = request.app.state.service
+    gpu = await asyncio.to_thread(gpu_status, service.slot.device)
+    answer = _health(service, gpu, began)
+    return JSONResponse(answer.model_dump(), 200 if service.ready else 503)
+
+
+def _health(service: SpeechService, gpu: Gpu | None, began: float) -> HealthAnswer:
+    windows, audio_s = service.queue()
+    facts = service.model.facts if service.model else None
+    return HealthAnswer(
+        status="ok" if service.state is State.READY else service.state.value,
+        reason=service.reason,
+        model_loaded=facts is not None,
+        gpu_memory_used=f"{gpu.memory_used_bytes // _MIB} MiB" if gpu else None,
+        gpu_memory_total=f"{gpu.memory_total_bytes // _MIB} MiB" if gpu else None,
+        gpu_utilization=gpu.utilization_ratio if gpu else None,
+        gpu_temperature_celsius=gpu.temperature_celsius if gpu else None,
+        slot=service.slot.index,
+        device=str(service.slot.device),
+        model=facts.name if facts else None,
+        compute_type=facts.compute_type if facts else None,
+        queue=QueueAnswer(
+            windows=windows, audio_seconds=round(audio_s, 3), open_requests=service.admission.open_requests
+        ),
+        uptime_s=round(time.monotonic() - service.started_at, 3),
+        version=__version__,
+        response_time_ms=round((time.monotonic() - began) * 1000, 3),
+    )
+
+
+@router.get("/health/live", summary="200 as long as the process answers", response_model=dict[str, str])
+async def live() -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+@router.get(
+    "/health/ready",
+    summary="200 while requests are taken",
+    response_model=dict[str, str],
+    responses=error_responses(503),
+)
+async def ready(request: Request) -> Response:
+    service: SpeechService = request.app.state.service
+    if not service.ready:
+        return uncounted_problem(NotReady(f"not ready: {service.reason}"))
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/metrics", summary="Prometheus' text format", response_class=Response)
+async def prometheus() -> Response:
+    return Response(await asyncio.to_thread(metrics.render), media_type=metrics.CONTENT_TYPE)

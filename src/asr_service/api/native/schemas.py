@@ -1,0 +1,195 @@
+"""The wire: what a request may say, and what answers look like."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from asr_service.api.docs import examples
+
+ResponseFormat = Literal["json", "verbose_json", "text", "srt", "vtt", "tsv", "ndjson"]
+
+
+class TranscribeParameters(BaseModel):
+    """Options of /transcribe and /translate, as form fields or in the query. What is left out is as configured."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    response_format: ResponseFormat = "json"
+    """`ndjson` streams a line a segment as soon as it is known, then a closing line; `verbose_json` is OpenAI's."""
+    language: Annotated[str, Field(max_length=40)] | None = None
+    """Language of the speech: a code or an English name; `auto` detects it from the first speech, `auto-per-chunk` in
+    each stretch between pauses, of at most 6 s, for recordings in several languages."""
+    task: Literal["transcribe", "translate"] | None = None
+    """`translate` writes English whatever was spoken. At /translate it is the only task."""
+    beam_size: Annotated[int, Field(ge=1, le=10)] | None = None
+    """Hypotheses followed at once: more is slower and a little better."""
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    """0 starts with beam search and samples only where that fails; above 0, samples at that temperature."""
+    initial_prompt: Annotated[str, Field(max_length=4000)] | None = None
+    """Text that sets spelling and style; its last 223 tokens count."""
+    hotwords: Annotated[str, Field(max_length=4000)] | None = None
+    """Words to expect: names, terms."""
+    vad_filter: bool | None = None
+    """Leave out what holds no speech."""
+    vad_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Speech probability above which a moment is speech."""
+    min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Silence that ends a stretch of speech."""
+    speech_pad_ms: Annotated[int, Field(ge=0, le=5000)] | None = None
+    """Audio kept on both sides of a stretch of speech."""
+    timestamps: bool | None = None
+    """Let the model time its segments. Off, a window is one segment."""
+    word_timestamps: bool | None = None
+    """Time each word. Subtitles of /transcribe have it by default, since their cues are cut by it."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=448)] | None = None
+    """Most tokens that a window may give."""
+    max_line_width: Annotated[int, Field(ge=8, le=200)] | None = None
+    """`srt` and `vtt`: most characters on a line, full-width ones counting twice; by default 42."""
+    max_line_count: Annotated[int, Field(ge=1, le=5)] | None = None
+    """`srt` and `vtt`: most lines in a cue; by default 2."""
+    min_cue_s: Annotated[float, Field(ge=0, le=10)] | None = None
+    """`srt` and `vtt`: seconds that a cue is shown at least, where the next leaves room; by default 1."""
+    max_cue_s: Annotated[float, Field(ge=1, le=60)] | None = None
+    """`srt` and `vtt`: seconds that a cue is shown at most; by default 7."""
+    max_chars_per_second: Annotated[float, Field(ge=1, le=100)] | None = None
+    """`srt` and `vtt`: how fast is read; a cue stays so long, where the next leaves room; by default 20."""
+    highlight_words: bool | None = None
+    """`vtt`: give each word its time within the cue, for players that mark what has been said."""
+
+
+class DetectParameters(BaseModel):
+    """Options of /detect-language, as form fields or in the query. What is left out is as configured."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    vad_filter: bool | None = None
+    """Pass over what holds no speech."""
+    vad_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Speech probability above which a moment is speech."""
+    min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Silence that ends a stretch of speech."""
+    speech_pad_ms: Annotated[int, Field(ge=0, le=5000)] | None = None
+    """Audio kept on both sides of a stretch of speech."""
+
+
+class WordAnswer(BaseModel):
+    word: str
+    start: float
+    end: float
+    probability: float | None
+
+
+class SegmentAnswer(BaseModel):
+    id: int
+    start: float
+    end: float
+    text: str
+    avg_logprob: float | None
+    no_speech_prob: float | None
+    compression_ratio: float | None
+    temperature: float | None
+    language: str
+    words: list[WordAnswer] | None = None
+
+
+class TimingAnswer(BaseModel):
+    queue_ms: float
+    decode_ms: float
+    vad_ms: float
+    inference_ms: float
+    total_ms: float
+    realtime_factor: float
+
+
+class TranscriptAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.TRANSCRIPT))
+
+    text: str
+    task: Literal["transcribe", "translate"]
+    language: str | None
+    language_probability: float | None
+    duration: float
+    duration_after_vad: float
+    model: str
+    warnings: list[str]
+    timing: TimingAnswer
+    segments: list[SegmentAnswer]
+
+
+class DetectionAnswer(BaseModel):
+    """All null, and no probabilities, where no speech was found."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, json_schema_extra=examples.shown(examples.DETECTION))
+
+    language: str | None
+    """The likeliest language's code."""
+    name: str | None
+    """Its English name."""
+    probability: float | None
+    probabilities: dict[str, float]
+    """Of each language that the model knows, by code, the likeliest first."""
+    start: float | None
+    """Seconds into the recording: where the window begins that the language was told by."""
+    end: float | None
+    model: str
+
+
+class LanguageAnswer(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    code: str
+    name: str
+    """In English."""
+    known: bool
+    """Whether the loaded model knows it."""
+
+
+class LanguagesAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.LANGUAGES))
+
+    model: str
+    languages: list[LanguageAnswer]
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """Every failure, at every address."""
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.ERROR))
+
+    error: ErrorDetail
+
+
+class QueueAnswer(BaseModel):
+    windows: int
+    audio_seconds: float
+    open_requests: int
+
+
+class HealthAnswer(BaseModel):
+    """200 where the slot takes requests, 503 with the same fields where it does not."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    status: Literal["ok", "loading", "draining", "failed"]
+    reason: str | None
+    model_loaded: bool
+    gpu_memory_used: str | None
+    """Such as `9783 MiB`; null without a GPU."""
+    gpu_memory_total: str | None
+    gpu_utilization: float | None
+    gpu_temperature_celsius: float | None
+    response_time_ms: float
+    slot: int
+    device: str
+    model: str | None
+    compute_type: str | None
+    queue: QueueAnswer
+    uptime_s: float
+    version: str

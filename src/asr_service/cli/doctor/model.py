@@ -1,0 +1,207 @@
+"""What `doctor` asks of the model and the decoder: their files, the language, and a trial run."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, warning
+from asr_service.decoder.pool import SAMPLE_RATE, DecodeLimits, DecoderPool
+from asr_service.errors import AsrError, InvalidParameter, ModelUnavailable, StartupError
+from asr_service.hardware.devices import Device
+from asr_service.hardware.environment import engine_environment
+from asr_service.hardware.nvml import Gpu
+from asr_service.languages import DETECT, DETECT_EACH_WINDOW, parse_language
+from asr_service.models.packaged import packaged_parts
+from asr_service.models.registry import MODELS, ModelSpec
+from asr_service.models.resolution import Model, is_offline, model_name, model_on_disk, resolve_model, verify_model
+from asr_service.models.store import ModelStore
+from asr_service.settings import Settings
+
+_SPEECH_S: Final = 2.0
+_GRACE_S: Final = 60.0
+_MULTILINGUAL_TOKENS: Final = 51_865
+"""Whisper's vocabularies have so many tokens or more, and those for English alone one fewer."""
+
+
+def check_models(settings: Settings, devices: Sequence[Device]) -> tuple[dict[Device, Model], list[Finding]]:
+    """Say which model each device gets, and whether its files are whole; every byte is read."""
+    models: dict[Device, Model] = {}
+    found: list[Finding] = []
+    for device in dict.fromkeys(devices):
+        try:
+            models[device] = resolve_model(settings, device)
+        except StartupError as error:
+            found.append(failure("model", error.message, "set ASR_MODEL to a name of `asr-service models list`"))
+            models[device] = MODELS["base"]
+    if found:
+        return models, found
+    found = [_small_choice(device) for device, model in models.items() if _is_small_choice(settings, device, model)]
+    return models, [*found, *(_check_files(settings, model) for model in dict.fromkeys(models.values()))]
+
+
+def are_here(settings: Settings, models: Iterable[Model]) -> bool:
+    """Tell whether every model is on the disk, so that a trial run fetches and makes nothing."""
+    return all(isinstance(model, Path) or model_on_disk(settings, model) is not None for model in models)
+
+
+def check_language(settings: Settings, models: Mapping[Device, Model]) -> list[Finding]:
+    """A recording in another language than the one that is set becomes garbage, not an error."""
+    if settings.language is None or settings.language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
+        return [ok("language", "detected in each recording")]
+    try:
+        language = parse_language(settings.language)
+    except InvalidParameter as error:
+        return [failure("language", f"ASR_LANGUAGE: {error.message}", "set it to a code such as en, or unset it")]
+    english = [model_name(model) for model in models.values() if not _is_multilingual(model)]
+    if english and language != "en":
+        told = f"ASR_LANGUAGE={settings.language}, and {english[0]} knows English alone"
+        return [failure("language", told, "set ASR_MODEL to a multilingual model, or unset ASR_LANGUAGE")]
+    told = f"ASR_LANGUAGE={settings.language}: every recording is taken for it; where text comes out garbled, unset it"
+    return [ok("language", told)]
+
+
+def check_model_disk(settings: Settings, models: Mapping[Device, Model]) -> list[Finding]:
+    """See that what is still to be fetched has room."""
+    store = ModelStore.of(settings)
+    absent = [model for model in set(models.values()) if isinstance(model, ModelSpec) and not store.candidates(model)]
+    need_bytes = sum(spec.size_bytes for spec in absent)
+    nearest = next(path for path in (store.own, *store.own.absolute().parents) if path.exists())
+    free_bytes = shutil.disk_usage(nearest).free
+    told = f"{store.own} has {gigabytes(free_bytes)} for models"
+    if free_bytes < need_bytes:
+        cure = "make room, or set ASR_MODEL_DIR to a folder on a larger disk"
+        return [failure("model disk", f"{told}, and {gigabytes(need_bytes)} are to come", cure)]
+    return [ok("model disk", told)]
+
+
+def check_decoder(settings: Settings) -> list[Finding]:
+    """Decode a little FLAC in the sandboxed child."""
+    began = time.monotonic()
+    cure = "`pip install --force-reinstall av soundfile`; a larger ASR_DECODER_MEMORY_BYTES where memory is short"
+    try:
+        n_samples = asyncio.run(_decode(settings))
+    except (AsrError, OSError) as error:
+        return [failure("decoder", f"a FLAC file cannot be decoded: {error}", cure)]
+    if n_samples != int(_SPEECH_S * SAMPLE_RATE):
+        return [failure("decoder", f"two seconds were decoded to {n_samples} samples", cure)]
+    return [ok("decoder", f"its child started and decoded a FLAC file in {time.monotonic() - began:.1f} s")]
+
+
+def check_run(settings: Settings, models: Mapping[Device, Model], gpus: Sequence[Gpu]) -> list[Finding]:
+    """Load the model on each device and transcribe two seconds, in a process of its own."""
+    return [_try(settings, device, gpus) for device in models]
+
+
+def write_sound(path: Path) -> None:
+    """Make two seconds of FLAC, of silence. Raises OSError: libsndfile cannot be found, or the file not be written."""
+    import soundfile  # noqa: PLC0415 - importing it is a part of the trial: it opens libsndfile
+
+    try:
+        soundfile.write(path, np.zeros(int(_SPEECH_S * SAMPLE_RATE), np.int16), SAMPLE_RATE, format="FLAC")
+    except soundfile.SoundFileError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+
+
+def _is_small_choice(settings: Settings, device: Device, model: Model) -> bool:
+    return settings.model == "auto" and device.kind == "cuda" and model == MODELS["base"]
+
+
+def _small_choice(device: Device) -> Finding:
+    told = f"{device} has too little memory free for large-v3, so ASR_MODEL=auto takes base there"
+    return warning("model", told, "free memory on it, or set ASR_MODEL, to large-v3-turbo for one")
+
+
+def _check_files(settings: Settings, model: Model) -> Finding:
+    try:
+        return ok("model", f"{model_name(model)} in {verify_model(settings, model)}, whole")
+    except ModelUnavailable as error:
+        if isinstance(model, Path):
+            return failure("model", error.message, "set ASR_MODEL to a whole model's folder, or to a name")
+        return _explain_absence(settings, model, error.message)
+
+
+def _explain_absence(settings: Settings, spec: ModelSpec, why: str) -> Finding:
+    fetch = f"`asr-service models fetch {spec.name}`"
+    packaged = spec.name == "base" and packaged_parts() is not None
+    if ModelStore.of(settings).candidates(spec):
+        return failure("model", why, f"{fetch}, which replaces what is damaged")
+    if packaged:
+        return ok("model", f"{spec.name} is not made yet; the first start joins it from the installed packages")
+    if is_offline(settings):
+        cure = f"where there is a network, {fetch} into ASR_MODEL_DIR, and bring that folder here"
+        return failure("model", f"{spec.name} is not here, and fetching is off", cure)
+    told = f"{spec.name} is not here; the first start fetches {gigabytes(spec.size_bytes)} and is slow for it"
+    return warning("model", told, f"{fetch} now")
+
+
+def _is_multilingual(model: Model) -> bool:
+    if isinstance(model, ModelSpec):
+        return model.multilingual
+    listed, lines = model / "vocabulary.json", model / "vocabulary.txt"
+    if listed.exists():
+        return len(json.loads(listed.read_bytes())) >= _MULTILINGUAL_TOKENS
+    return lines.read_bytes().count(b"\n") >= _MULTILINGUAL_TOKENS
+
+
+async def _decode(settings: Settings) -> int:
+    pool = DecoderPool(DecodeLimits(max_audio_s=60, memory_bytes=settings.decoder_memory_bytes))
+    await pool.start()
+    try:
+        with tempfile.NamedTemporaryFile(suffix=".flac") as file:
+            write_sound(Path(file.name))
+            async with pool.decode(file.fileno()) as audio:
+                return len(await audio.read(2 * int(_SPEECH_S * SAMPLE_RATE)))
+    finally:
+        await pool.close()
+
+
+def _try(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> Finding:
+    told, trouble = _run_trial(settings, device, gpus)
+    if told is None:
+        return failure("trial run", f"{device}: {trouble}", _cure(trouble))
+    spent_s = told["transcribe_s"]
+    message = f"{device}: {told['model']} ready in {told['load_s']:.1f} s, two seconds transcribed in {spent_s:.2f} s"
+    if spent_s > _SPEECH_S:
+        return warning("trial run", message, "slower than speech: set ASR_MODEL to a smaller model, or use a GPU")
+    return ok("trial run", message)
+
+
+def _run_trial(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> tuple[dict[str, Any] | None, str]:
+    command = [sys.executable, "-m", "asr_service.cli.doctor.trial", str(device)]
+    environment = os.environ | engine_environment(device, gpus)
+    limit_s = settings.model_load_timeout_s + _GRACE_S
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"the model did not load and transcribe within {limit_s:.0f} s"
+    if done.returncode < 0:
+        return None, f"the process was ended by signal {-done.returncode} while it loaded or transcribed"
+    try:
+        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        return None, (done.stderr.strip().splitlines() or [f"the trial ended with {done.returncode}"])[-1]
+    return (None, told["failed"]) if "failed" in told else (told, "")
+
+
+def _cure(trouble: str) -> str:
+    """Name the cure for the failures that are known."""
+    said = trouble.lower()
+    if "memory" in said or "signal 9" in said or "alloc" in said:
+        return "set ASR_MODEL to a smaller model, ASR_COMPUTE_TYPE to int8_float16, or ASR_DEVICES to fewer slots"
+    if "libcu" in said or "library" in said:
+        return "`pip install 'asr-service[cuda]'`, or put the folder of libcublas.so.12 on LD_LIBRARY_PATH"
+    if "compute type" in said:
+        return "unset ASR_COMPUTE_TYPE"
+    return "`asr-service models verify` checks the files; ASR_DEVICES=cpu tells whether the GPU is the cause"

@@ -1,0 +1,1 @@
+"""The service's side of the decoder processes: files in, samples out."""

@@ -1,0 +1,1 @@
+"""What runs in the decoder processes: the fork server and its sandboxed children."""

@@ -1,0 +1,1 @@
+"""Decoding of one window: attempts, segments and words."""

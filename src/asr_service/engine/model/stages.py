@@ -1,0 +1,11 @@
+"""The stages of a window's work."""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """What the model does with a window, in this order."""
+
+    ENCODE = "encode"
+    GENERATE = "generate"
+    ALIGN = "align"

@@ -1,0 +1,1 @@
+"""One request: a recording in, segments and a transcript out."""

@@ -1,0 +1,74 @@
+"""One request's dealings with the model: what its windows share, what they ask, and what is counted about it."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from asr_service.audio.chunking import Chunk
+from asr_service.engine.model.calls import STAGES, Call
+from asr_service.engine.options import DecodingOptions
+from asr_service.engine.schedule.batch import Job
+from asr_service.engine.schedule.scheduler import Scheduler
+from asr_service.tracing import note_span
+
+
+@dataclass(slots=True)
+class RequestWork:
+    """Belongs to one event loop."""
+
+    scheduler: Scheduler
+    owner: int
+    options: DecodingOptions
+    next_deadline: Callable[[], float]
+    language: asyncio.Future[tuple[str, float]]
+    """Code and probability; resolved by the first window where the options do not name it."""
+    leading: Chunk | None = None
+    """The chunk that everything told of this request waits for."""
+    queued_s: float = 0.0
+    """The longest that a window has waited."""
+    _calls: list[tuple[float, float]] = field(default_factory=list)
+
+    async def ask(self, call: Call, chunk: Chunk) -> Any:
+        """What the model answers to a call for a window: Encoded, Generation or Alignment.
+
+        Raises EngineStopped, DeadlineExceeded, InferenceFailed, Overloaded.
+        """
+        job = Job(
+            stage=STAGES[type(call)],
+            key=call.key,
+            owner=self.owner,
+            payload=call,
+            audio_s=chunk.duration_s,
+            n_frames=call.n_frames_padded,
+            deadline=self.next_deadline(),
+            enqueued_at=time.monotonic(),
+            leads=chunk is self.leading,
+        )
+        answer = await asyncio.wrap_future(self.scheduler.submit(job))
+        self.queued_s = max(self.queued_s, job.started_at - job.enqueued_at)
+        self._calls.append((job.started_at, job.ended_at))
+        _trace(job)
+        return answer
+
+    def settle_language(self, code: str, probability: float) -> None:
+        """The first word on it counts."""
+        if not self.language.done():
+            self.language.set_result((code, probability))
+
+    @property
+    def inference_s(self) -> float:
+        """Seconds in which at least one call for this request was running."""
+        total, until = 0.0, -math.inf
+        for start, end in sorted(self._calls):
+            total += max(end - max(start, until), 0.0)
+            until = max(until, end)
+        return total
+
+
+def _trace(job: Job) -> None:
+    note_span("queue", job.enqueued_at, job.started_at)
+    attributes = {"asr.batch_size": job.n_together, "asr.n_frames": job.n_frames}
+    note_span(f"inference {job.stage}", job.started_at, job.ended_at, attributes)

@@ -1,0 +1,1 @@
+"""Measure batch sizes and thread counts on a device, and choose among them."""

@@ -1,0 +1,1 @@
+"""Subtitles: cue layout, SubRip and WebVTT."""

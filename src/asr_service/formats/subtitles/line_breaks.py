@@ -1,0 +1,72 @@
+"""A cue's pieces, broken into lines: the fewest that hold them, in good places, of like length. Pure functions."""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+from asr_service.formats.subtitles.pieces import Piece
+
+_UNEVEN = 30.0
+"""What a line as long as it may be costs beside an empty one; a clause's end (clauses.py) is worth a fifth of it."""
+_ORPHAN = 6.0
+_TOP_HEAVY = 1.0
+
+
+class Fill:
+    """Counts the lines of pieces that come one by one, each line filled before the next begins."""
+
+    def __init__(self, max_width: int) -> None:
+        self._max_width = max_width
+        self._used = 0
+        self.n_lines = 0
+
+    def add(self, piece: Piece, width: int) -> int:
+        """Lines so far. `width` is the piece's own."""
+        joined = self._used + piece.spaced + width
+        if self.n_lines and joined <= self._max_width:
+            self._used = joined
+        else:
+            self.n_lines += 1
+            self._used = width
+        return self.n_lines
+
+
+def break_lines(pieces: Sequence[Piece], costs: Sequence[float], max_width: int) -> list[Sequence[Piece]]:
+    """`costs[i]` is the cost of a break after `pieces[i]`. A line is wider than `max_width` by a piece that is."""
+    fill = Fill(max_width)
+    n_lines = [fill.add(piece, piece.width) for piece in pieces][-1]
+    if n_lines == 1:
+        return [pieces]
+    edges = [0, *_best_breaks(pieces, costs, max_width, n_lines), len(pieces)]
+    return [pieces[start:end] for start, end in pairwise(edges)]
+
+
+def _best_breaks(pieces: Sequence[Piece], costs: Sequence[float], max_width: int, n_lines: int) -> tuple[int, ...]:
+    """Where the second line and those after it begin."""
+    ends = list(accumulate(piece.spaced + piece.width for piece in pieces))
+    even = ends[-1] / n_lines
+
+    def width(start: int, end: int) -> int:
+        return ends[end - 1] - (ends[start - 1] + pieces[start].spaced if start else pieces[0].spaced)
+
+    def line_cost(start: int, end: int) -> float | None:
+        wide = width(start, end)
+        if wide > max_width and end - start > 1:
+            return None
+        orphan = _ORPHAN * (end - start == 1 and wide < even / 2)
+        top = _TOP_HEAVY * (start == 0 and wide > even)
+        return _UNEVEN * ((wide - even) / max_width) ** 2 + orphan + top
+
+    best: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, ())}
+    for number in range(n_lines):
+        reached: dict[int, tuple[float, tuple[int, ...]]] = {}
+        ending = [len(pieces)] if number == n_lines - 1 else range(1, len(pieces))
+        for start, (so_far, breaks) in best.items():
+            for end in ending:
+                own = line_cost(start, end) if end > start else None
+                if own is None:
+                    continue
+                total = so_far + own + (costs[end - 1] if end < len(pieces) else 0.0)
+                if end not in reached or total < reached[end][0]:
+                    reached[end] = (total, (*breaks, end) if end < len(pieces) else breaks)
+        best = reached
+    return best[len(pieces)][1]

@@ -1,0 +1,1 @@
+"""Devices, GPU state and native libraries."""

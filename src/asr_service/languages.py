@@ -1,0 +1,72 @@
+"""The languages that Whisper knows, by code and by English name.
+
+Source: https://github.com/openai/whisper/blob/main/whisper/tokenizer.py
+"""
+
+import difflib
+
+from asr_service.errors import ConfigurationError, InvalidParameter
+
+LANGUAGES = {
+    "en": "english", "zh": "chinese", "de": "german", "es": "spanish", "ru": "russian", "ko": "korean",
+    "fr": "french", "ja": "japanese", "pt": "portuguese", "tr": "turkish", "pl": "polish", "ca": "catalan",
+    "nl": "dutch", "ar": "arabic", "sv": "swedish", "it": "italian", "id": "indonesian", "hi": "hindi",
+    "fi": "finnish", "vi": "vietnamese", "he": "hebrew", "uk": "ukrainian", "el": "greek", "ms": "malay",
+    "cs": "czech", "ro": "romanian", "da": "danish", "hu": "hungarian", "ta": "tamil", "no": "norwegian",
+    "th": "thai", "ur": "urdu", "hr": "croatian", "bg": "bulgarian", "lt": "lithuanian", "la": "latin",
+    "mi": "maori", "ml": "malayalam", "cy": "welsh", "sk": "slovak", "te": "telugu", "fa": "persian",
+    "lv": "latvian", "bn": "bengali", "sr": "serbian", "az": "azerbaijani", "sl": "slovenian", "kn": "kannada",
+    "et": "estonian", "mk": "macedonian", "br": "breton", "eu": "basque", "is": "icelandic", "hy": "armenian",
+    "ne": "nepali", "mn": "mongolian", "bs": "bosnian", "kk": "kazakh", "sq": "albanian", "sw": "swahili",
+    "gl": "galician", "mr": "marathi", "pa": "punjabi", "si": "sinhala", "km": "khmer", "sn": "shona",
+    "yo": "yoruba", "so": "somali", "af": "afrikaans", "oc": "occitan", "ka": "georgian", "be": "belarusian",
+    "tg": "tajik", "sd": "sindhi", "gu": "gujarati", "am": "amharic", "yi": "yiddish", "lo": "lao",
+    "uz": "uzbek", "fo": "faroese", "ht": "haitian creole", "ps": "pashto", "tk": "turkmen", "nn": "nynorsk",
+    "mt": "maltese", "sa": "sanskrit", "lb": "luxembourgish", "my": "myanmar", "bo": "tibetan", "tl": "tagalog",
+    "mg": "malagasy", "as": "assamese", "tt": "tatar", "haw": "hawaiian", "ln": "lingala", "ha": "hausa",
+    "ba": "bashkir", "jw": "javanese", "su": "sundanese", "yue": "cantonese",
+}  # fmt: skip
+"""English names by Whisper's codes; `yue` is in large-v3's vocabulary alone."""
+
+DETECT, DETECT_EACH_WINDOW = "auto", "auto-per-chunk"
+"""What stands where a language may, to have it detected."""
+
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+"""Written without spaces between words."""
+
+
+def written_language(spoken: str, task: str) -> str:
+    """The code of what the text is in: a translation's is English."""
+    return "en" if task == "translate" else spoken
+
+
+_OTHER_NAMES = {
+    "burmese": "my", "valencian": "ca", "flemish": "nl", "haitian": "ht", "letzeburgesch": "lb", "pushto": "ps",
+    "panjabi": "pa", "moldavian": "ro", "moldovan": "ro", "sinhalese": "si", "castilian": "es", "mandarin": "zh",
+    "jv": "jw", "iw": "he", "nb": "no", "fil": "tl", "filipino": "tl", "farsi": "fa",
+}  # fmt: skip
+
+_BY_NAME = {name: code for code, name in LANGUAGES.items()} | _OTHER_NAMES
+
+
+def parse_language(text: str) -> str:
+    """Give Whisper's code for a code (`pt`, `pt-BR`) or an English name (`Portuguese`). Raises InvalidParameter."""
+    wanted = text.strip().lower()
+    for name in (wanted, wanted.replace("_", "-").split("-")[0]):
+        if name in LANGUAGES:
+            return name
+        if name in _BY_NAME:
+            return _BY_NAME[name]
+    near = difflib.get_close_matches(wanted, [*_BY_NAME, *LANGUAGES], n=1)
+    hint = f"did you mean {near[0]}?" if near else "give a code such as en, an English name, or nothing to detect it"
+    raise InvalidParameter(f"language {text[:40]!r} is not one that Whisper knows: {hint}", param="language")
+
+
+def check_language(language: str | None) -> None:
+    """Refuse an ASR_LANGUAGE that every request would be refused for. Raises ConfigurationError."""
+    if language is None or language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
+        return
+    try:
+        parse_language(language)
+    except InvalidParameter as error:
+        raise ConfigurationError(f"ASR_LANGUAGE: {error.message}", param="ASR_LANGUAGE") from error

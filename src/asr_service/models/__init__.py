@@ -1,0 +1,1 @@
+"""Speech models: the registry, the files on disk and the model hub."""

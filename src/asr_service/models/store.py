@@ -1,0 +1,195 @@
+"""Models on the disk: where they are looked for, and whether their files are whole."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from asr_service.errors import ModelUnavailable
+from asr_service.models.registry import ModelSpec
+from asr_service.settings import Settings
+
+_VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    file: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStore:
+    """The two places: `hub`, laid out as the hub's own cache, and `own`, with a plain folder a model."""
+
+    hub: Path
+    own: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ModelStore":
+        if settings.model_dir is not None:
+            return cls(hub=settings.model_dir, own=settings.model_dir)
+        return cls(hub=Path(constants.HF_HUB_CACHE), own=Path(constants.HF_HOME) / "asr-service")
+
+    def folder(self, spec: ModelSpec) -> Path:
+        return self.own / spec.name
+
+    def repository(self, spec: ModelSpec) -> Path:
+        return self.hub / f"models--{spec.repository.replace('/', '--')}"
+
+    def snapshot(self, spec: ModelSpec) -> Path:
+        return self.repository(spec) / "snapshots" / spec.revision
+
+    def candidates(self, spec: ModelSpec) -> list[Path]:
+        """Name the folders that may hold the model, best first: the hub's other commits may well have the same file."""
+        folder = str(self.repository(spec) / "snapshots")
+        snapshots = [Path(folder, name) for name in sorted(os.listdir(folder) if os.path.isdir(folder) else [])]  # noqa: PTH112, PTH208
+        snapshots.sort(key=lambda path: path.name != spec.revision)
+        return [path for path in (self.folder(spec), *snapshots) if os.path.isdir(path)]  # noqa: PTH112 - Path's may raise
+
+    @contextmanager
+    def lock(self, spec: ModelSpec) -> Iterator[None]:
+        """Hold off every other process that would fetch this model. A lock dies with its process."""
+        folder = self.own / ".locks"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = (folder / f"{spec.name}.lock").open("a")
+        except OSError as error:
+            raise ModelUnavailable(
+                f"there is no whole {spec.name} model, and {folder} cannot be written ({error.strerror}): run"
+                f" `asr-service models fetch {spec.name}` as a user who may, or set ASR_MODEL_DIR to another folder"
+            ) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def faults_of(store: ModelStore, spec: ModelSpec, folder: Path, *, thorough: bool = False) -> list[Fault]:
+    """Find what is wrong with a named model's files.
+
+    Sizes each time. The sums once, and again when a file's size or time has changed since, or when `thorough`.
+    """
+    wrong = _missing(folder, spec.files) or _wrong_size(folder, spec)
+    if wrong:
+        return wrong
+    stamp = _stamp(folder, spec)
+    note = _note_path(store, spec, folder)
+    if not thorough and (_read_note(note) == stamp or not _is_writable(store)):
+        return []
+    wrong = _unreadable(folder, spec) + _wrong_sum(folder, spec)
+    if not wrong:
+        _write_note(note, stamp)
+    return wrong
+
+
+def check_folder(folder: Path) -> Path:
+    """Say that a folder looks like a model in CTranslate2's form. Raises ModelUnavailable with what it lacks."""
+    if not os.path.isdir(folder):  # noqa: PTH112 - the same
+        raise ModelUnavailable(f"ASR_MODEL={folder}: there is no such folder, or none that this user may look into")
+    lacks = [name for name in ("model.bin", "config.json", "tokenizer.json") if not _has_content(folder / name)]
+    if not any(_has_content(folder / name) for name in _VOCABULARIES):
+        lacks.append(" or ".join(_VOCABULARIES))
+    if lacks:
+        raise ModelUnavailable(
+            f"ASR_MODEL={folder} is not a model in CTranslate2's form: it lacks {', '.join(lacks)}. Make one with"
+            " `ct2-transformers-converter --model NAME --output_dir FOLDER --copy_files tokenizer.json"
+            " preprocessor_config.json --quantization float16`"
+        )
+    return folder
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_faulty(folder: Path, faults: list[Fault]) -> None:
+    """Delete the files at fault, and what they link to in the hub's cache."""
+    for fault in faults:
+        path = folder / fault.file
+        if path.is_symlink():
+            path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:  # what may not be looked at is as good as missing
+        return False
+
+
+def _missing(folder: Path, names: tuple[str, ...]) -> list[Fault]:
+    return [Fault(name, "is missing") for name in names if not _has_content(folder / name)]
+
+
+def _wrong_size(folder: Path, spec: ModelSpec) -> list[Fault]:
+    size_bytes = (folder / "model.bin").stat().st_size
+    if size_bytes == spec.size_bytes:
+        return []
+    return [Fault("model.bin", f"has {size_bytes} of {spec.size_bytes} bytes")]
+
+
+def _unreadable(folder: Path, spec: ModelSpec) -> list[Fault]:
+    return [Fault(name, "is damaged") for name in spec.files if name.endswith(".json") and not _is_json(folder / name)]
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
+
+
+def _wrong_sum(folder: Path, spec: ModelSpec) -> list[Fault]:
+    if spec.sha256 is None or sha256_of(folder / "model.bin") == spec.sha256:
+        return []
+    return [Fault("model.bin", "does not have the sha256 it should")]
+
+
+# -- what was verified before, so that a start need not read gigabytes
+
+
+def _stamp(folder: Path, spec: ModelSpec) -> dict[str, list[int]]:
+    stats = {name: (folder / name).stat() for name in spec.files}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+
+
+def _note_path(store: ModelStore, spec: ModelSpec, folder: Path) -> Path:
+    where = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]
+    return store.own / ".verified" / f"{spec.name}-{where}.json"
+
+
+def _is_writable(store: ModelStore) -> bool:
+    """Tell whether a note could be kept; where none can, on a read-only volume, whoever filled it has verified it."""
+    try:
+        (store.own / ".verified").mkdir(parents=True, exist_ok=True)
+        (store.own / ".verified" / ".writable").touch()
+    except OSError:
+        return False
+    return True
+
+
+def _read_note(note: Path) -> object:
+    try:
+        return json.loads(note.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _write_note(note: Path, stamp: dict[str, list[int]]) -> None:
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(stamp))
+    except OSError:  # read-only: the sums are taken again, by `models verify` alone
+        return

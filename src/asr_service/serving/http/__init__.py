@@ -1,0 +1,1 @@
+"""Uvicorn's HTTP server as one slot needs it."""

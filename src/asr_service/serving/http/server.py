@@ -1,0 +1,142 @@
+"""Uvicorn's server as one slot needs it: a door that follows the application's readiness, and a drain that ends."""
+
+import asyncio
+import contextlib
+import math
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import structlog
+import uvicorn
+
+from asr_service.serving.endpoint import Door
+from asr_service.serving.http.protocol import BoundedHttp
+from asr_service.serving.plan import SlotApp
+from asr_service.serving.slots.status import SlotState
+
+_TICK_S = 0.05
+_TICKS_PER_DATE = 2  # Uvicorn renews the date header every tenth call
+
+log = structlog.get_logger(__name__)
+
+
+class SlotServer(uvicorn.Server):
+    """Serves one application until SIGTERM, and then until the application is no longer busy or `drain_s` is over.
+
+    SIGINT and SIGQUIT end it without waiting.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: SlotApp,
+        door: Door,
+        *,
+        drain_s: float,
+        linger_s: float,
+        tell: Callable[[SlotState], None],
+    ) -> None:
+        super().__init__(config)
+        self._app = app
+        self._door = door
+        self._drain_s = drain_s
+        self._linger_s = linger_s
+        self._tell = tell
+        self._is_open = False
+        self._deadline_s = math.inf
+        self._n_ticks = 0
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are messages to the loop; Uvicorn would raise them again after it has ended."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.finish)
+        for sig in (signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(sig, self.finish_at_once)
+        yield
+
+    def finish(self) -> None:
+        """Stop when what was accepted is done."""
+        self.should_exit = True
+
+    def finish_at_once(self) -> None:
+        self.should_exit = self.force_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # the door has them
+        await super().startup(sockets=[])
+        if not self.should_exit:
+            self._add(await self._door.start(self._make_protocol))
+
+    async def main_loop(self) -> None:
+        """Keep the door as the application is, then drain."""
+        while not self.should_exit:
+            await self._tick()
+            await self._follow()
+        if not self.force_exit:
+            await self._drain()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's own end, which waits for responses to be sent, within what is left of the drain's time."""
+        self._withdraw(SlotState.DRAINING)
+        left_s = max(self._deadline_s - asyncio.get_running_loop().time(), 1.0)
+        self.config.timeout_graceful_shutdown = 1 if self.force_exit else math.ceil(min(left_s, 1e9))
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown + 2):
+                await super().shutdown(sockets)
+        except TimeoutError:
+            log.error("The application did not end in time.")  # noqa: TRY400  # where it stood says nothing
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._deadline_s = loop.time() + self._drain_s
+        log.info("draining", busy=self._app.busy, at_most_s=self._drain_s)
+        self._withdraw(SlotState.DRAINING)
+        self._close_idle()
+        await self._tick_until(lambda: not self._door.lingers, loop.time() + self._linger_s)
+        self._app.begin_drain()
+        await self._tick_until(lambda: not self._app.busy, self._deadline_s)
+        if self._app.busy and not self.force_exit:
+            log.error("The drain's time is over with work unfinished.", after_s=self._drain_s)
+
+    async def _tick_until(self, done: Callable[[], bool], deadline_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        while not done() and not self.force_exit and loop.time() < deadline_s:
+            await self._tick()
+
+    async def _tick(self) -> None:
+        await self.on_tick(self._n_ticks // _TICKS_PER_DATE)
+        self._n_ticks += 1
+        await asyncio.sleep(_TICK_S)
+
+    async def _follow(self) -> None:
+        if self._app.ready and not self._is_open:
+            self._is_open = True
+            self._add(await self._door.open(self._make_protocol))
+            self._tell(SlotState.READY)
+            log.info("ready")
+        elif self._is_open and not self._app.ready:
+            self._withdraw(SlotState.LOADING)
+            log.warning("no longer ready")
+
+    def _withdraw(self, state: SlotState) -> None:
+        self._door.withdraw()
+        self._is_open = False
+        self._tell(state)
+
+    def _close_idle(self) -> None:
+        """End the connections that wait between two requests: their next one would meet a slot that has gone.
+
+        One that has not yet sent its first is let be, since it came while the slot was ready, and one that has had its
+        last answer ends by itself.
+        """
+        for connection in list(self.server_state.connections):
+            if getattr(connection, "cycle", None) is not None and not getattr(connection, "is_parting", False):
+                connection.shutdown()
+
+    def _add(self, server: asyncio.Server | None) -> None:
+        if server is not None:
+            self.servers.append(server)
+
+    def _make_protocol(self) -> BoundedHttp:
+        return BoundedHttp(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)

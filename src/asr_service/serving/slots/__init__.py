@@ -1,0 +1,1 @@
+"""Slots: their shared status, their supervision and their reload."""

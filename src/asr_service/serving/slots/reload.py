@@ -1,0 +1,97 @@
+"""SIGHUP's rolling reload: slot after slot, each waiting until the one before serves again."""
+
+import signal
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from asr_service.serving.slots.status import SlotBoard, SlotState
+from asr_service.serving.slots.supervisor import SlotTable
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Turn:
+    slot: int
+    old_pid: int | None
+    """None where there was none, or a newer worker has the slot by now."""
+    kill_at_s: float
+    """The old worker must have ended."""
+    ready_by_s: float = float("inf")
+    """The new one must be ready; set when it starts."""
+
+
+class RollingReload:
+    """Ends the slots' workers one at a time and lets the master replace them.
+
+    Gunicorn's own reload starts the new workers beside the old, for which a GPU has no room. A successor that is not
+    ready in time stops the reload, and the slots whose turn has not come serve on as they were.
+    """
+
+    def __init__(
+        self,
+        table: SlotTable,
+        board: SlotBoard,
+        send: Callable[[int, int], None],
+        *,
+        graceful_s: float,
+        load_s: float,
+    ) -> None:
+        self._table = table
+        self._board = board
+        self._send = send
+        self._graceful_s = graceful_s
+        self._load_s = load_s
+        self._waiting: deque[tuple[int, int | None]] = deque()
+        """Slots, and the worker that each had when the reload began."""
+        self._turn: _Turn | None = None
+
+    def begin(self) -> None:
+        """Take every slot in turn; called again, all that are left and then those already done."""
+        log.info("reload begins", slots=len(self._table.slots))
+        self._table.retry_now(*(slot.index for slot in self._table.slots))
+        self._waiting = deque((slot.index, self._table.pid(slot.index)) for slot in self._table.slots)
+
+    def step(self, now_s: float) -> None:
+        """Go on as far as is possible now."""
+        if self._turn is not None and self._is_over(self._turn, now_s):
+            self._turn = None
+            if not self._waiting:
+                log.info("reload complete")
+        if self._turn is None and self._waiting:
+            self._take_turn(*self._waiting.popleft(), now_s)
+
+    def _take_turn(self, slot: int, old_pid: int | None, now_s: float) -> None:
+        """End the worker that was there; one that was started since is new as it is."""
+        there = old_pid is not None and self._table.pid(slot) == old_pid
+        self._turn = _Turn(slot, old_pid if there else None, now_s + self._graceful_s)
+        if there and old_pid is not None:
+            self._send(old_pid, signal.SIGTERM)
+
+    def _is_over(self, turn: _Turn, now_s: float) -> bool:
+        pid = self._table.pid(turn.slot)
+        if pid is not None and pid == turn.old_pid:
+            self._press(turn, now_s)
+            return False
+        if pid is not None and self._board.state(turn.slot) is SlotState.READY:
+            return True
+        if turn.ready_by_s == float("inf"):  # the old one, which may never have been ready, has just ended
+            self._table.retry_now(turn.slot)
+            turn.ready_by_s = now_s + self._load_s
+        if now_s < turn.ready_by_s:
+            return False
+        log.error(
+            "The slot did not become ready; reload stops here.",
+            slot=turn.slot,
+            not_reloaded=[slot for slot, _ in self._waiting],
+        )
+        self._waiting.clear()
+        return True
+
+    def _press(self, turn: _Turn, now_s: float) -> None:
+        if now_s >= turn.kill_at_s and turn.old_pid is not None:
+            log.error("The worker did not end in time; killing it.", slot=turn.slot, pid=turn.old_pid)
+            self._send(turn.old_pid, signal.SIGKILL)

@@ -1,0 +1,98 @@
+"""docs/api.md is true: its commands run, its examples look like answers, its tables name what there is."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr_service.api.app import openapi_schema
+from asr_service.api.native.schemas import (
+    DetectionAnswer,
+    ErrorAnswer,
+    HealthAnswer,
+    TranscribeParameters,
+    TranscriptAnswer,
+)
+from asr_service.api.openai.schemas import TranscriptionForm
+from asr_service.api.problems import STATUS
+from asr_service.formats import EVENTS, FORMATS
+from asr_service.settings import Settings
+from speech import DATA
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_runs_as_it_stands(live, tmp_path, command):
+    """With a recording of that name; only the port is another."""
+    (tmp_path / "speech.flac").write_bytes((DATA / "en-wizard.flac").read_bytes())
+    assert "http://127.0.0.1:8000/" in command
+    ran = subprocess.run(
+        ["bash", "-c", command.replace("http://127.0.0.1:8000", live.url)],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert re.search(rb'hello|"status":"ok"|"id":"whisper-1"|"name":"english"', ran.stdout)
+
+
+def test_the_sdk_runs_as_it_is_shown(live, tmp_path):
+    """With a recording of that name; only the port is another."""
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "speech.flac").write_bytes((DATA / "en-wizard.flac").read_bytes())
+    shown = program.replace("http://127.0.0.1:8000", live.url)
+    ran = subprocess.run([sys.executable, "-c", shown], cwd=tmp_path, capture_output=True, check=False)
+    assert (ran.stdout, ran.stderr) == (b"hello\n", b"")
+
+
+def test_the_example_answers_look_like_answers(live):
+    """The same fields as an answer has, and of the same types."""
+    transcript, detection, error = EXAMPLES
+    TranscriptAnswer.model_validate(transcript, strict=True)
+    DetectionAnswer.model_validate(detection, strict=True)
+    ErrorAnswer.model_validate(error, strict=True)
+    answer = live.post(word_timestamps="true").json()
+    assert _shape(transcript) == _shape(answer)
+    assert live.post(langauge="en").json() == error
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        sorted(TranscribeParameters.model_fields),
+        sorted(TranscriptionForm.model_fields),
+        sorted(FORMATS),
+        sorted({kind.code for kind in STATUS} - {"client_gone", "bad_request", "key_limit_reached"}),
+        sorted(map(str, set(STATUS.values()) - {499})),
+        sorted(HealthAnswer.model_fields),
+        sorted(openapi_schema()["paths"]),
+        sorted({fmt.media_type.split(";")[0] for fmt in (*FORMATS.values(), EVENTS)}),
+    ],
+    ids=["options", "OpenAI's fields", "formats", "codes", "statuses", "health", "addresses", "media types"],
+)
+def test_the_page_names_all_there_is(names):
+    """Options, formats, failures, the fields of /health, addresses."""
+    assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", PAGE)] == []
+
+
+def test_the_settings_it_names_exist_with_those_defaults():
+    """`ASR_X (value)` is the value that X has."""
+    fields = Settings.model_fields
+    for name, shown in re.findall(r"`ASR_(\w+)`(?: \(([^)]*)\))?", PAGE):
+        assert name.lower() in fields
+        if shown:
+            spelled = {"2 GiB": 2 * 1024**3, "24 h": 24 * 3600}
+            told = spelled[shown] if shown in spelled else json.loads(shown)
+            assert told == fields[name.lower()].default, name
+
+
+def _shape(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _shape(inner) for name, inner in value.items()}
+    return [_shape(value[0])] if isinstance(value, list) and value else type(value).__name__

@@ -1,0 +1,91 @@
+"""OpenAPI and the page that shows it."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from openapi_spec_validator import validate
+
+from asr_service.api.app import openapi_schema
+from asr_service.api.native.schemas import TranscribeParameters
+from asr_service.api.problems import MEANINGS, STATUS
+
+SNAPSHOT = Path(__file__).parent / "openapi.json"
+REFRESH = "python -c 'from asr_service.api.app import *; import json; print(json.dumps(openapi_schema(), indent=1))'"
+
+
+def test_the_document_is_valid_openapi():
+    """By a validator that is not ours."""
+    validate(openapi_schema())
+
+
+def test_the_document_is_what_it_was():
+    """A change of the API is seen in a diff before it is seen by callers."""
+    said = openapi_schema()
+    said["info"]["version"] = was_version = "any"
+    was = json.loads(SNAPSHOT.read_text())
+    was["info"]["version"] = was_version
+    assert said == was, f"the API has changed; if that is meant, run:\n{REFRESH} > {SNAPSHOT}"
+
+
+def test_the_document_names_every_option_and_every_failure():
+    """Options as form fields and in the query, and each status that a request can end with."""
+    assert set(STATUS.values()) - {499} <= set(MEANINGS)
+    for path in ("/transcribe", "/translate"):
+        post = openapi_schema()["paths"][path]["post"]
+        form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+        assert set(form) == {"file", *TranscribeParameters.model_fields}
+        query = {parameter["name"] for parameter in post["parameters"] if parameter["in"] == "query"}
+        assert query == set(TranscribeParameters.model_fields)
+        assert {"200", "400", "408", "413", "415", "422", "500", "503", "504"} <= set(post["responses"])
+        assert all(parameter["description"] for parameter in post["parameters"])
+
+
+def test_every_example_in_the_document_is_valid():
+    """By the schema that it stands in; what a caller gets for a recording and for an error is shown."""
+    components = openapi_schema()["components"]
+    shown = {name: schema["examples"] for name, schema in components["schemas"].items() if "examples" in schema}
+    assert {"TranscriptAnswer", "OpenAIAnswer", "VerboseAnswer", "ModelsAnswer", "ErrorAnswer"} <= set(shown)
+    for name, examples in shown.items():
+        validator = Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components})
+        assert [error.message for example in examples for error in validator.iter_errors(example)] == []
+
+
+def test_the_page_can_show_the_document(live):
+    """Its script knows the version of OpenAPI that the document is of; Swagger UI 4 would show an error alone."""
+    assert openapi_schema()["openapi"].startswith("3.1.")
+    assert "isOAS31" in live.get("/docs/swagger-ui-bundle.js").text
+
+
+def test_the_page_needs_no_other_host(live):
+    """Everything it refers to is served from here and loads, and it asks no validator on the internet."""
+    page = live.get("/docs")
+    assert page.status_code == 200
+    referred = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page.text)
+    assert {"/openapi.json", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"} <= set(referred)
+    for address in referred:
+        assert not urlsplit(address).netloc
+        assert live.get(address).status_code == 200
+    assert not re.search(r"https?://(?!127)", page.text)
+    assert '"validatorUrl": null' in page.text
+    assert live.get("/openapi.json").json() == openapi_schema()
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs/../../../../etc/passwd", "/docs/%2e%2e/%2e%2e/etc/passwd", "/docs/package.json"]
+)
+def test_the_page_serves_its_own_files_alone(live, path):
+    """No path leads out of the three assets."""
+    assert live.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("wanted", ["x", "bytes=999999999-", "bytes=0-9"])
+def test_the_pages_files_come_whole(live, wanted):
+    """An answer to a range has a shape of its own when it fails."""
+    whole = live.get("/docs/favicon.png").content
+    answer = httpx.get(f"{live.url}/docs/favicon.png", headers={"range": wanted})
+    assert (answer.status_code, answer.content) == (200, whole)

@@ -1,0 +1,148 @@
+"""Who is let in, what the others are told, and that a key shows nowhere."""
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+
+from api.live import ALL, Live, serving, tone
+from api.middleware.test_request_log import logging_service
+from api.test_failures import announcing, assert_error
+from asr_service.access.keys import entry, new_secret
+from waiting import until
+
+ALICE, BOB, STRANGER = new_secret(), new_secret(), new_secret()
+ENTRIES = f"{entry('alice', ALICE)},{entry('bob', BOB)}"
+BEARER = {"authorization": f"Bearer {ALICE}"}
+
+
+@pytest.fixture(scope="module")
+def keyed():
+    with serving(api_keys=ENTRIES) as live:
+        yield live
+
+
+def call(live: Live, headers: Any, path: str = "/transcribe", **more: Any) -> httpx.Response:
+    return httpx.post(f"{live.url}{path}", files={"file": tone()}, data=ALL, headers=headers, timeout=30, **more)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        BEARER,
+        {"authorization": f"bEARER   {BOB}"},
+        {"x-api-key": BOB},
+        {"x-api-key": ALICE, "authorization": "Basic Zm9vOmJhcg=="},
+    ],
+)
+def test_a_key_opens(keyed, headers):
+    """In either header; the scheme in any case; a proxy's own credentials beside it do no harm."""
+    assert call(keyed, headers).json()["text"] == "hello"
+
+
+NONE, WRONG, UNCLEAR = (401, "missing_api_key"), (403, "invalid_api_key"), (400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({}, NONE),
+        ({"authorization": ""}, NONE),
+        ({"authorization": "Bearer"}, NONE),
+        ({"authorization": f"Basic {ALICE}"}, NONE),
+        ({"authorization": ALICE}, NONE),
+        ({"x-api-key": ""}, NONE),
+        ({"cookie": f"api_key={ALICE}"}, NONE),
+        ({"x-api-key": STRANGER}, WRONG),
+        ({"authorization": f"Bearer {ALICE[:-1]}"}, WRONG),
+        ({"authorization": f"Bearer {ALICE} {BOB}"}, WRONG),
+        ({"authorization": f"Bearer {ALICE.upper()}"}, WRONG),
+        ({"authorization": b"Bearer \xc3\xa9\xff\xfe\xe2\x98\x83" + b"x" * 40}, WRONG),
+        ({"x-api-key": "x" * 50_000}, WRONG),
+        ([("authorization", f"Bearer {STRANGER}"), ("authorization", f"Bearer {ALICE}")], UNCLEAR),
+        ([("authorization", "Basic Zm9v"), ("authorization", f"Bearer {ALICE}")], UNCLEAR),
+        ([("x-api-key", ALICE), ("x-api-key", BOB)], UNCLEAR),
+        ([("x-api-key", STRANGER), ("authorization", f"Bearer {ALICE}")], UNCLEAR),
+    ],
+)
+def test_what_is_not_one_right_key_is_refused(keyed, headers, told):
+    """401 without a key, 403 with a wrong one, 400 where two leave open which is meant; each with the challenge."""
+    answer = call(keyed, headers)
+    status, code = told
+    assert_error(answer, status, code, None)
+    assert answer.headers.get("www-authenticate", "").startswith(
+        'Bearer realm="asr-service"' if told != UNCLEAR else ""
+    )
+    assert not re.search(f"{ALICE}|{BOB}|{STRANGER}", answer.text)
+
+
+def test_a_key_in_the_address_is_not_honoured(keyed):
+    """Addresses are logged, here and on the way: the answer says so, and with a right key beside it is refused too."""
+    refused = call(keyed, {}, params={"api_key": ALICE})
+    assert_error(refused, *NONE, None)
+    assert "addresses are logged" in refused.json()["error"]["message"]
+    assert_error(call(keyed, BEARER, params={"api_key": ALICE}), 422, "invalid_parameter", "api_key")
+
+
+def test_nothing_of_the_body_is_read_before_the_key(keyed):
+    """Whoever announces a body and sends none of it is answered at once, though the slot is full."""
+    keyed.admission._max_open_requests = 0
+    try:
+        assert_error(announcing(99_999)(keyed), *NONE, None)
+    finally:
+        keyed.admission._max_open_requests = 64
+
+
+def test_what_tells_of_the_service_is_open_and_the_rest_is_not(keyed):
+    """Probes, documentation and metrics ask for nothing; unknown addresses tell a stranger nothing."""
+    for path in ("/health", "/health/live", "/health/ready", "/docs", "/docs/swagger-ui.css", "/openapi.json"):
+        assert keyed.get(path).status_code == 200
+    assert keyed.get("/metrics").status_code == 200
+    for path in ("/nowhere", "/health/../transcribe", "/docs", "//transcribe", "/TRANSCRIBE", "/%74ranscribe"):
+        assert httpx.post(f"{keyed.url}{path}").status_code == (405 if path == "/docs" else 401)
+
+
+def test_metrics_ask_for_a_key_where_it_is_set():
+    """For scrapers that have one."""
+    with serving(api_keys=ENTRIES, metrics_need_key=True) as live:
+        assert live.get("/metrics").status_code == 401
+        assert httpx.get(f"{live.url}/metrics", headers=BEARER).status_code == 200
+
+
+def test_who_sent_one_request_did_not_send_the_next_of_its_connection(keyed):
+    """Two in one go: the log has the first caller's name beside the first alone."""
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        with keyed.connect() as peer:
+            first = f"GET /languages HTTP/1.1\r\nHost: a\r\nX-API-Key: {ALICE}\r\n\r\n"
+            peer.sendall(f"{first}GET /languages HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            while peer.recv(65536):
+                pass
+        until(lambda: sum(line["event"] == "request" for line in lines) == 2)
+    told = [(line["status"], line.get("key")) for line in lines if line["event"] == "request"]
+    assert told == [(200, "alice"), (401, None)]
+
+
+def test_without_keys_nothing_is_asked_for(live):
+    """Nor is what a client sends of its own accord looked at."""
+    assert call(live, {"authorization": "Bearer whatever"}).status_code == 200
+
+
+def test_the_name_is_in_the_log_and_in_metrics_and_the_key_nowhere(tmp_path):
+    """Each line of the request has the name; a stranger's key makes no label."""
+    with logging_service(tmp_path, "json", f"api_keys={ENTRIES}", "log_transcripts=true") as service:
+        live = Live(None, None, int(service.url.rsplit(":", 1)[1]))  # type: ignore[arg-type]
+        call(live, BEARER)
+        call(live, {"x-api-key": BOB}, params={"beam_size": "x", "api_key": BOB})
+        call(live, {"x-api-key": STRANGER})
+        until(lambda: service.text().count('"event": "request"') == 3, what="the lines")
+        lines, metrics = service.lines(), httpx.get(f"{service.url}/metrics").text
+    requests = [(line.get("key"), line["status"]) for line in lines if line["event"] == "request"]
+    assert requests == [("alice", 200), ("bob", 422), (None, 403)]
+    assert [line["key"] for line in lines if line["event"] == "transcript"] == ["alice"]
+    assert 'asr_key_requests_total{code="200",key="alice"} 1.0' in metrics
+    assert len(re.findall(r"^asr_key_requests_total\{", metrics, re.MULTILINE)) == 2
+    for secret in (ALICE, BOB, STRANGER):
+        assert secret not in json.dumps(lines) + metrics

@@ -1,0 +1,274 @@
+"""What a request asks for reaches the model; what it does not ask for is as configured."""
+
+from typing import Any
+
+import httpx
+import pytest
+from faster_whisper.audio import decode_audio
+
+from api.live import ALL, Live, serving, tone
+from asr_service.audio.vad import SAMPLE_RATE, VadOptions, detect_speech
+from asr_service.engine.model.protocol import GenerateOptions
+from asr_service.languages import LANGUAGES
+from fakes import FakeModel, fake_tokenizer, says
+from speech import RECORDINGS
+
+
+def generate_options(live: Live) -> GenerateOptions:
+    call = live.model.calls_of("generate")[-1]
+    assert call.options
+    return call.options
+
+
+def prompt(live: Live) -> str:
+    """The last window's prompt, special tokens written out."""
+    tokens = live.model.calls_of("generate")[-1].prompts[-1]
+    return live.model.tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+
+@pytest.mark.parametrize("field", ["file", "audio"])
+def test_a_form_brings_the_recording_in_file_or_audio(live, field):
+    """Both names are taken, whatever the file is called and whatever type it claims to have."""
+    name = 'a "b"\r\n../../etc/пароль\x00;.html'
+    answer = httpx.post(f"{live.url}/transcribe", files={field: (name, tone(), "text/html")}, data=ALL)
+    assert (answer.status_code, answer.json()["text"]) == (200, "hello")
+
+
+@pytest.mark.parametrize("media_type", ["audio/wav", "audio/x-nonsense; a=b", "application/octet-stream", "video/mp4"])
+def test_a_body_may_be_the_recording_itself(live, media_type):
+    """Raw audio needs no form; its options stand in the query."""
+    answer = httpx.post(
+        f"{live.url}/transcribe?vad_filter=false&language=de", content=tone(), headers={"content-type": media_type}
+    )
+    assert (answer.status_code, answer.json()["language"]) == (200, "de")
+
+
+def test_a_chunked_body_is_taken(live):
+    """A body need not announce its length."""
+    parts = (tone()[at : at + 5000] for at in range(0, len(tone()), 5000))
+    answer = httpx.post(f"{live.url}/transcribe", params=ALL, content=parts, headers={"content-type": "audio/wav"})
+    assert (answer.status_code, answer.json()["duration"]) == (200, 1.0)
+
+
+def test_options_may_stand_in_form_and_query(live):
+    """A form's options and the query's add up."""
+    answer = live.post("/transcribe?language=fr&beam_size=2", max_new_tokens="7")
+    assert answer.json()["language"] == "fr"
+    assert generate_options(live).beam_size == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({}, {"beam_size": 5, "temperature": 0.0, "max_length": 448}),
+        ({"beam_size": "10"}, {"beam_size": 10}),
+        ({"temperature": "0.7"}, {"temperature": 0.7}),
+        ({"max_new_tokens": "20", "language": "en"}, {"max_length": 2 * 20}),
+        ({"max_new_tokens": "20", "language": "en", "timestamps": "off"}, {"max_length": 2 * 20}),
+    ],
+)
+def test_numbers_reach_the_model(live, asked, wanted):
+    """beam_size, temperature and max_new_tokens (beyond the prompt) are the model's own."""
+    assert live.post(**asked).status_code == 200
+    options = generate_options(live)
+    assert {name: getattr(options, name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "wanted"),
+    [
+        ("/transcribe", {"language": "pt"}, "<|startoftranscript|><|pt|><|transcribe|>"),
+        ("/transcribe", {"language": "Portuguese"}, "<|startoftranscript|><|pt|><|transcribe|>"),
+        ("/transcribe", {"language": "pt", "task": "translate"}, "<|startoftranscript|><|pt|><|translate|>"),
+        ("/translate", {"language": "pt"}, "<|startoftranscript|><|pt|><|translate|>"),
+        (
+            "/transcribe",
+            {"language": "pt", "timestamps": "0"},
+            "<|startoftranscript|><|pt|><|transcribe|><|notimestamps|>",
+        ),
+        (
+            "/transcribe",
+            {"language": "pt", "hotwords": "Ørsted", "initial_prompt": "Olá, João."},
+            "<|startofprev|> Ørsted Olá, João.<|startoftranscript|><|pt|><|transcribe|>",
+        ),
+    ],
+)
+def test_language_task_and_prompts_reach_the_model(live, path, asked, wanted):
+    """They are the tokens that the decoder begins with."""
+    assert live.post(path, **asked).status_code == 200
+    assert prompt(live) == wanted
+    assert not live.model.calls_of("detect")
+
+
+@pytest.mark.parametrize(
+    ("language", "n_least", "n_most"),
+    [("", 1, 1), ("auto", 1, 1), ("auto-per-chunk", 7, 40), ("AUTO-Per-Chunk", 7, 40)],
+)
+def test_the_language_is_detected_once_or_in_each_stretch(live, language, n_least, n_most):
+    """Two windows of one recording: `auto` asks of the first alone, the other of each 6 s at most."""
+    answer = live.post(audio=tone(40), language=language)
+    assert answer.json()["language"] == "en"
+    assert n_least <= sum(call.n_windows for call in live.model.calls_of("detect")) <= n_most
+    assert sum(call.n_windows for call in live.model.calls_of("generate")) == 2
+
+
+def test_voice_activity_is_asked_for_and_left_out(live):
+    """With the filter, a tone holds no speech and costs the model nothing."""
+    empty = live.post(vad_filter="true").json()
+    assert (empty["text"], empty["segments"], empty["duration"], empty["duration_after_vad"]) == ("", [], 1.0, 0.0)
+    assert not live.model.calls
+    assert live.post(vad_filter="true", vad_threshold="0", min_silence_duration_ms="0").json()["text"] == "hello"
+
+
+def test_words_are_timed_where_they_are_asked_for(live):
+    """`words` is in each segment with word_timestamps, and nowhere without."""
+    words = live.post(word_timestamps="true").json()["segments"][0]["words"]
+    assert [set(word) for word in words] == [{"word", "start", "end", "probability"}]
+    assert "words" not in live.post().json()["segments"][0]
+
+
+LONG = " he began a confused complaint against the wizard, who had vanished behind the curtain on the left"
+
+
+def test_subtitles_are_laid_out_as_asked_for(live):
+    """Widths, lines and times are the request's own; without them a line has 42 characters and a cue two."""
+    live.model.script = says(LONG, until_s=9.0)
+    usual = cues_of(live.post(audio=tone(9), response_format="srt"))
+    assert [len(cue) for cue in usual] == [2, 2]
+    assert all(len(line) <= 42 for cue in usual for line in cue)
+    asked = {"max_line_width": "20", "max_line_count": "3", "min_cue_s": "0.5", "max_cue_s": "6"}
+    narrow = cues_of(live.post(audio=tone(9), response_format="vtt", **asked))
+    assert max(len(cue) for cue in narrow) == 3
+    assert all(len(line) <= 20 for cue in narrow for line in cue)
+    assert "<00:00:0" in live.post(audio=tone(9), response_format="vtt", highlight_words="true").text
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "n_aligned"),
+    [
+        ("/transcribe", {}, 1),
+        ("/transcribe", {"word_timestamps": "false"}, 0),
+        ("/translate", {}, 0),
+        ("/translate", {"highlight_words": "true"}, 1),
+    ],
+)
+def test_subtitles_are_cut_by_the_words_times(live, path, asked, n_aligned):
+    """Words are timed for them unasked, but where that is declined, or where the words are a translation's."""
+    assert live.post(path, response_format="vtt", **asked).text.endswith("\nhello\n")
+    assert len(live.model.calls_of("align")) == n_aligned
+
+
+@pytest.mark.parametrize(
+    ("asked", "param", "said"),
+    [
+        ({"max_line_width": "42"}, "max_line_width", "response_format=srt or vtt"),
+        ({"response_format": "srt", "max_line_width": "7"}, "max_line_width", "greater than or equal to 8"),
+        ({"response_format": "srt", "min_cue_s": "3", "max_cue_s": "2"}, "min_cue_s", "is more than max_cue_s=2"),
+        ({"response_format": "srt", "min_cue_s": "nan"}, "min_cue_s", "less than or equal to 10"),
+        ({"response_format": "srt", "highlight_words": "1"}, "highlight_words", "response_format=vtt"),
+        (
+            {"response_format": "vtt", "highlight_words": "1", "word_timestamps": "0"},
+            "highlight_words",
+            "needs word_timestamps",
+        ),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(live, asked, param, said):
+    """Options of subtitles for another format, out of bounds or against each other: 422, and nothing is ignored."""
+    answer = live.post(**asked)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["param"] == param
+    assert said in answer.json()["error"]["message"]
+
+
+WIZARD = RECORDINGS["en-wizard"].path
+
+
+def heard_s(vad: VadOptions) -> float:
+    """Seconds of speech in that recording."""
+    return sum(map(len, detect_speech(decode_audio(str(WIZARD)), vad))) / SAMPLE_RATE
+
+
+@pytest.mark.parametrize("vad", [VadOptions(0.5, 500, 0), VadOptions(0.5, 100, 0), VadOptions(0.9, 500, 0)], ids=str)
+def test_voice_activity_is_heard_as_it_is_asked_for(live, vad):
+    """Threshold, shortest silence and padding: each leaves out another part of the same recording."""
+    asked = {"vad_threshold": vad.threshold, "speech_pad_ms": vad.speech_pad_ms}
+    asked |= {"min_silence_duration_ms": vad.min_silence_duration_ms, "vad_filter": True}
+    answer = live.post(audio=WIZARD.read_bytes(), **{name: str(value) for name, value in asked.items()}).json()
+    assert answer["duration_after_vad"] == pytest.approx(heard_s(vad), abs=0.01)
+
+
+def test_voice_activity_is_as_configured_where_nothing_is_asked_for():
+    """ASR_VAD_THRESHOLD and ASR_MIN_SILENCE_DURATION_MS."""
+    with serving(vad_threshold=0.9, min_silence_duration_ms=100) as live:
+        answer = live.post(audio=WIZARD.read_bytes(), vad_filter="true", speech_pad_ms="0").json()
+    assert answer["duration_after_vad"] == pytest.approx(heard_s(VadOptions(0.9, 100, 0)), abs=0.01)
+
+
+def cues_of(answer: httpx.Response) -> list[list[str]]:
+    """Lines of each cue."""
+    blocks = answer.text.strip().split("\n\n")
+    return [
+        [line for line in block.split("\n") if "-->" not in line and not line.isdigit()]
+        for block in blocks
+        if "-->" in block
+    ]
+
+
+def test_what_is_not_asked_for_is_as_configured():
+    """Settings give every default, and a request's own options go before them."""
+    configured: dict[str, Any] = {
+        "language": "Swedish",
+        "beam_size": 2,
+        "initial_prompt": "Hej",
+        "max_new_tokens": 30,
+        "timestamps": False,
+        "word_timestamps": True,
+        "vad_filter": False,
+    }
+    with serving(**configured) as live:
+        answer = httpx.post(f"{live.url}/transcribe", files={"file": tone()}).json()
+        assert answer["language"] == "sv"
+        assert answer["segments"][0]["words"]
+        assert prompt(live) == "<|startofprev|> Hej<|startoftranscript|><|sv|><|transcribe|><|notimestamps|>"
+        assert (generate_options(live).beam_size, generate_options(live).max_length) == (2, 2 * 30)
+        asked = live.post(language="auto", beam_size="1", timestamps="true", word_timestamps="false").json()
+        assert (asked["language"], generate_options(live).beam_size) == ("en", 1)
+        assert "words" not in asked["segments"][0]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "param", "said"),
+    [
+        ("/translate", {}, "task", "knows English alone and cannot translate"),
+        ("/transcribe", {"task": "translate"}, "task", "knows English alone and cannot translate"),
+        ("/transcribe", {"language": "French"}, "language", "knows English alone; leave out language=fr"),
+    ],
+)
+def test_an_english_only_model_says_so(english, path, asked, param, said):
+    """Translation and other languages are a 422 that names the reason."""
+    answer = english.post(path, **asked)
+    assert answer.status_code == 422
+    assert (answer.json()["error"]["param"], said in answer.json()["error"]["message"]) == (param, True)
+
+
+@pytest.mark.parametrize("language", ["", "auto", "en", "English"])
+def test_an_english_only_model_takes_english(english, language):
+    """No language token is in its prompt, and nothing is detected."""
+    assert english.post(language=language).json()["language"] == "en"
+    assert prompt(english) == "<|startoftranscript|>"
+
+
+@pytest.fixture(scope="module")
+def english():
+    with serving(FakeModel().english_only()) as live:
+        yield live
+
+
+def test_a_language_that_the_model_lacks_is_refused():
+    """Cantonese is in large-v3's vocabulary alone."""
+    model = FakeModel(tokenizer=fake_tokenizer([code for code in LANGUAGES if code != "yue"]))
+    with serving(model) as live:
+        error = live.post(language="Cantonese")
+    assert error.status_code == 422
+    assert error.json()["error"]["message"] == "the model fake does not know cantonese"

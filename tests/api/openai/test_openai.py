@@ -1,0 +1,524 @@
+"""OpenAI's own Python SDK, as its users run it, against this service: what it asks for it gets, in its own types."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+from openai.types import Model
+from openai.types.audio import (
+    Transcription,
+    TranscriptionStreamEvent,
+    TranscriptionVerbose,
+    Translation,
+    TranslationVerbose,
+)
+from pydantic import TypeAdapter
+
+from api.live import Live, in_second_window, serving, tone, two_windows
+from asr_service.access.keys import entry, new_secret
+from asr_service.errors import Overloaded
+from asr_service.models.resolution import served_names
+from asr_service.settings import load_settings
+from fakes import Call, says, sleeping
+from waiting import until
+
+# The SDK's translations are marked so, since the hosted service will stop offering them.
+pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+
+SEGMENT = {
+    "id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob",
+}  # fmt: skip
+RAW = [
+    ("text", "text/plain", "héllo <b>\n"),
+    ("srt", "application/x-subrip", "1\n00:00:00,000 --> 00:00:01,000\nhéllo <b>\n"),
+    ("vtt", "text/vtt", "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nhéllo &lt;b&gt;\n"),
+]
+
+
+_clients: list[OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _clients:
+        _clients.pop().close()
+
+
+def sdk(live: Live, **options: Any) -> OpenAI:
+    """A client until the test's end, which asks once unless told otherwise."""
+    client = OpenAI(base_url=f"{live.url}/v1", **{"api_key": "any", "max_retries": 0, **options})
+    _clients.append(client)
+    return client
+
+
+def recording(audio: bytes | None = None) -> tuple[str, bytes]:
+    return ("speech.wav", tone() if audio is None else audio)
+
+
+def transcribe(live: Live, *, audio: bytes | None = None, **asked: Any) -> Any:
+    return sdk(live).audio.transcriptions.create(**{"model": "whisper-1", "file": recording(audio), **asked})
+
+
+def translate(live: Live, **asked: Any) -> Any:
+    return sdk(live).audio.translations.create(**{"model": "whisper-1", "file": recording(), **asked})
+
+
+def body(live: Live, where: str = "transcriptions", **asked: Any) -> dict[str, Any]:
+    """The answer's JSON as it is on the wire."""
+    resource = getattr(sdk(live).audio, where).with_raw_response
+    answer: dict[str, Any] = json.loads(resource.create(model="whisper-1", file=recording(), **asked).content)
+    return answer
+
+
+def fits(value: object, kind: Any) -> None:
+    """Of the SDK's type, without any coercion, which the SDK itself does not check."""
+    TypeAdapter(kind).validate_python(value, strict=True)
+
+
+def assert_all_keys(error: openai.APIError) -> None:
+    assert isinstance(error.body, dict)
+    assert set(error.body) == {"message", "type", "param", "code"}
+
+
+def prompt(live: Live) -> str:
+    tokens = live.model.calls_of("generate")[-1].prompts[-1]
+    return live.model.tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+
+# -- formats
+
+
+def test_json_is_the_default_and_has_the_text(named):
+    """Others answer in another format where none is asked for."""
+    for asked in ({}, {"response_format": "json"}):
+        answer = body(named, **asked)
+        assert set(answer) == {"text", "usage"}
+        fits(answer, Transcription)
+    assert transcribe(named).text == "hello"
+    assert transcribe(named).usage.seconds == 1.0
+    fits(body(named, "translations"), Translation)
+    assert translate(named).text == "hello"
+
+
+@pytest.mark.parametrize("where", ["transcriptions", "translations"])
+@pytest.mark.parametrize(("name", "media_type", "text"), RAW)
+def test_text_and_subtitles_come_raw(named, where, name, media_type, text):
+    """No JSON string, no HTML, and WebVTT with its header: as `str` from the SDK, with the media type of what it is."""
+    named.model.script = says(" héllo <b>")
+    resource = getattr(sdk(named).audio, where)
+    asked = {"model": "whisper-1", "file": recording(), "response_format": name}
+    assert resource.create(**asked) == text
+    assert resource.with_raw_response.create(**asked).headers["content-type"] == f"{media_type}; charset=utf-8"
+
+
+def test_verbose_json_has_the_contracts_fields(named):
+    """`language` is an English name, `duration` a number, and each segment has every field, in the SDK's types."""
+    answer = body(named, response_format="verbose_json", language="pt")
+    assert set(answer) == {"task", "language", "duration", "text", "usage", "segments"}
+    fits(answer, TranscriptionVerbose)
+    assert [set(segment) for segment in answer["segments"]] == [SEGMENT]
+    assert (answer["task"], answer["language"], answer["duration"]) == ("transcribe", "portuguese", 1.0)
+    assert answer["usage"] == {"type": "duration", "seconds": 1.0}
+    assert isinstance(transcribe(named, response_format="verbose_json"), TranscriptionVerbose)
+
+
+def test_a_segments_seek_is_where_its_window_begins(named):
+    """In hundredths of a second, as Whisper counts."""
+    segments = transcribe(named, audio=two_windows(), response_format="verbose_json").segments
+    assert segments[0].seek == 0
+    assert 2500 <= segments[1].seek <= 2600
+
+
+def test_a_translations_verbose_json_is_english(named, monkeypatch):
+    """Whatever was spoken, the text is English, and so says `language`."""
+    monkeypatch.setattr(named.model, "language", "pt")
+    answer = body(named, "translations", response_format="verbose_json")
+    fits(answer, TranslationVerbose)
+    assert (answer["task"], answer["language"], answer["text"]) == ("translate", "english", "hello")
+    assert prompt(named).endswith("<|pt|><|translate|>")
+
+
+def test_verbose_json_is_offered_at_transcribe_too(named):
+    """The same format, by this service's own option for words."""
+    answer = named.post(response_format="verbose_json", word_timestamps="true").json()
+    assert set(answer) == {"task", "language", "duration", "text", "usage", "segments", "words"}
+
+
+@pytest.mark.parametrize(
+    ("granularities", "parts"),
+    [
+        ([], {"segments"}),
+        (["segment"], {"segments"}),
+        (["word"], {"words"}),
+        (["word", "segment"], {"words", "segments"}),
+    ],
+)
+def test_granularities_say_what_is_timed(named, granularities, parts):
+    """Words stand at the top level, without the spaces around them; what was asked for is there where nobody speaks."""
+    answer = body(named, response_format="verbose_json", timestamp_granularities=granularities)
+    assert set(answer) & {"words", "segments"} == parts
+    fits(answer, TranscriptionVerbose)
+    if "words" in parts:
+        assert [word["word"] for word in answer["words"]] == ["hello"]
+        assert set(answer["words"][0]) == {"word", "start", "end"}
+    quiet = body(named, response_format="verbose_json", timestamp_granularities=granularities, chunking_strategy="auto")
+    assert {name: quiet.get(name) for name in parts} == {name: [] for name in parts}
+
+
+def test_a_list_may_be_written_without_brackets(named):
+    """`timestamp_granularities` and `timestamp_granularities[]` are one field, given as often as need be."""
+    fields = {"model": "whisper-1", "response_format": "verbose_json"}
+    lists = {"timestamp_granularities": ["word"], "timestamp_granularities[]": ["segment"]}
+    answer = httpx.post(f"{named.url}/v1/audio/transcriptions", files={"file": tone()}, data=fields | lists)
+    assert {"words", "segments"} <= set(answer.json())
+
+
+def test_silence_is_an_answer_with_no_text(named):
+    """200 in every format, and in a stream."""
+    quiet: dict[str, Any] = {"chunking_strategy": "auto"}
+    assert transcribe(named, **quiet).text == ""
+    verbose = transcribe(named, **quiet, response_format="verbose_json")
+    assert (verbose.text, verbose.segments, verbose.language) == ("", [], "unknown")
+    assert transcribe(named, **quiet, response_format="text") == ""
+    assert transcribe(named, **quiet, response_format="srt") == ""
+    assert transcribe(named, **quiet, response_format="vtt") == "WEBVTT\n"
+    (done,) = transcribe(named, **quiet, stream=True)
+    assert (done.type, done.text) == ("transcript.text.done", "")
+
+
+# -- what is asked for reaches the model
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({"language": "pt"}, "<|startoftranscript|><|pt|><|transcribe|>"),
+        ({"language": "Portuguese"}, "<|startoftranscript|><|pt|><|transcribe|>"),
+        ({"languages": ["pt"]}, "<|startoftranscript|><|pt|><|transcribe|>"),
+        (
+            {"language": "pt", "prompt": "Olá, João.", "keywords": ["Ørsted", "Ångström"]},
+            "<|startofprev|> Ørsted, Ångström Olá, João.<|startoftranscript|><|pt|><|transcribe|>",
+        ),
+        ({"prompt": "a" * 9000 + " to the end"}, "a to the end<|startoftranscript|><|en|><|transcribe|>"),
+    ],
+)
+def test_language_prompt_and_keywords_reach_the_model(named, asked, wanted):
+    """Of a long prompt, such as all that was said before, the end counts."""
+    transcribe(named, **asked)
+    assert prompt(named).endswith(wanted)
+
+
+def test_temperature_reaches_the_model(named):
+    """0 is where fallback begins; another is taken as it is."""
+    for temperature in (0.0, 0.7):
+        transcribe(named, temperature=temperature)
+        options = named.model.calls_of("generate")[-1].options
+        assert options
+        assert options.temperature == temperature
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"type": "server_vad", "threshold": 0.0, "prefix_padding_ms": 0, "silence_duration_ms": 100},
+        '{"type": "server_vad", "threshold": 0}',
+    ],
+    ids=["fields with keys", "JSON"],
+)
+def test_voice_activity_is_as_the_caller_wants_it(named, given):
+    """Without `chunking_strategy` as configured; `auto` hears no speech in a tone, and a threshold of 0 does."""
+    assert transcribe(named).text == "hello"
+    assert transcribe(named, chunking_strategy="auto").text == ""
+    assert transcribe(named, chunking_strategy=given).text == "hello"
+
+
+# -- streams
+
+
+def test_deltas_come_while_later_audio_is_still_being_transcribed(named):
+    """The first is read before the second window may be decoded; together they are the text that the last event has."""
+    may_go_on = threading.Event()
+    named.model.before = lambda call: may_go_on.wait(20) if in_second_window(call) else None
+    named.model.script = says(" one,\u2028two")
+    with transcribe(named, audio=two_windows(), stream=True) as events:
+        first = next(events)
+        assert not may_go_on.is_set()
+        may_go_on.set()
+        rest = list(events)
+    assert events.response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert events.response.headers["x-accel-buffering"] == "no"
+    for event in (first, *rest):
+        fits(event.to_dict(), TranscriptionStreamEvent)
+    *deltas, done = [first, *rest]
+    assert [event.type for event in deltas] == ["transcript.text.delta"] * 2
+    assert done.type == "transcript.text.done"
+    assert "".join(event.delta for event in deltas) == done.text == "one,\u2028two one,\u2028two"
+    assert done.usage.total_tokens == done.usage.input_tokens + done.usage.output_tokens
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(RuntimeError("broken"), "inference_failed"), (Overloaded("no memory"), "overloaded")]
+)
+def test_a_stream_that_fails_raises(named, fault, code):
+    """After a delta the status can say nothing any more; the SDK raises by the event."""
+
+    def before(call: Call) -> None:
+        if in_second_window(call):
+            raise fault
+
+    named.model.before = before
+    read = []
+    with pytest.raises(openai.APIError) as raised:
+        read.extend(transcribe(named, audio=two_windows(), stream=True))
+    assert raised.value.code == code
+    assert_all_keys(raised.value)
+    assert [event.type for event in read] == ["transcript.text.delta"]
+
+
+@pytest.mark.anyio
+async def test_the_asynchronous_sdk_streams_too(named):
+    """And answers whole."""
+    async with AsyncOpenAI(base_url=f"{named.url}/v1", api_key="any", max_retries=0) as client:
+        create = client.audio.transcriptions.create
+        whole = await create(model="whisper-1", file=recording())
+        stream = await create(model="whisper-1", file=recording(), stream=True, response_format="text")
+        events = [event.type async for event in stream]
+    assert whole.text == "hello"
+    assert events == ["transcript.text.delta", "transcript.text.done"]
+
+
+# -- models
+
+
+@pytest.mark.parametrize(
+    "name", ["whisper-1", "large-v3-turbo", "turbo", "mobiuslabsgmbh/faster-whisper-large-v3-turbo"]
+)
+def test_the_loaded_model_goes_by_its_names(named, name):
+    """Its own, its repository's, the short one, and the one that OpenAI's clients send."""
+    assert transcribe(named, model=name).text == "hello"
+    described = sdk(named).models.retrieve(name)
+    assert (described.id, described.object, described.owned_by) == (name, "model", "mobiuslabsgmbh")
+
+
+def test_the_models_are_listed(named):
+    """The loaded one and `whisper-1`, in the SDK's types."""
+    models = list(sdk(named).models.list())
+    assert [model.id for model in models] == ["large-v3-turbo", "whisper-1"]
+    for model in models:
+        fits(model.to_dict(), Model)
+
+
+def test_a_folder_has_its_name_alone():
+    """One that happens to be called as a named model is not thereby that repository."""
+    assert served_names(load_settings({}, model="/models/base"), "base") == ("base",)
+    assert served_names(load_settings({}, model="base"), "base") == ("base", "Systran/faster-whisper-base")
+
+
+def test_another_model_is_not_found(named):
+    """404 in the contract's shape, wherever it is asked for; the message lists what is loaded."""
+    for ask in (
+        lambda: transcribe(named, model="gpt-4o-transcribe"),
+        lambda: translate(named, model="gpt-4o-transcribe"),
+        lambda: sdk(named).models.retrieve("gpt-4o-transcribe"),
+    ):
+        with pytest.raises(openai.NotFoundError) as raised:
+            ask()
+        error = raised.value
+        assert (error.code, error.param, error.type) == ("model_not_found", "model", "invalid_request_error")
+        assert "large-v3-turbo" in error.message
+        assert "whisper-1" in error.message
+    assert not named.model.calls
+
+
+# -- failures
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
+    "a format that there is not": ({"response_format": "diarized_json"}, "response_format"),
+    "granularities without verbose_json": ({"timestamp_granularities": ["word"]}, "timestamp_granularities"),
+    "a granularity that there is not": (
+        {"response_format": "verbose_json", "timestamp_granularities": ["phrase"]}, "timestamp_granularities",
+    ),
+    "a stream of subtitles": ({"response_format": "srt", "stream": True}, "stream"),
+    "too hot": ({"temperature": 1.1}, "temperature"),
+    "not a language": ({"language": "Klingon"}, "language"),
+    "several languages": ({"languages": ["en", "pt"]}, "languages"),
+    "language and languages": ({"language": "en", "languages": ["pt"]}, "languages"),
+    "probabilities of tokens": ({"include": ["logprobs"]}, "include"),
+    "speakers": ({"known_speaker_names": ["agent"]}, "known_speaker_names"),
+    "speakers' voices": ({"known_speaker_references": ["data:audio/wav;base64,"]}, "known_speaker_references"),
+    "another strategy": ({"chunking_strategy": "manual"}, "chunking_strategy"),
+    "a strategy without a type": ({"chunking_strategy": {"threshold": 0.5}}, "chunking_strategy"),
+    "a strategy with an unknown key": (
+        {"chunking_strategy": {"type": "server_vad", "eagerness": 1}}, "chunking_strategy",
+    ),
+    "a strategy that is no JSON": ({"chunking_strategy": "{" * 9999}, "chunking_strategy"),
+    "a field that there is not": ({"extra_body": {"langauge": "en"}}, "langauge"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_cannot_be_had_is_refused_by_name(named, case):
+    """422, and never ignored in silence."""
+    asked, param = REFUSALS[case]
+    with pytest.raises(openai.UnprocessableEntityError) as raised:
+        transcribe(named, **asked)
+    assert (raised.value.code, raised.value.param) == ("invalid_parameter", param)
+    assert not named.model.calls
+
+
+def test_a_model_must_be_named(named):
+    """As the contract has it: 400."""
+    with pytest.raises(openai.BadRequestError) as raised:
+        transcribe(named, model="")
+    assert (raised.value.code, raised.value.param) == ("malformed_request", "model")
+
+
+@pytest.mark.parametrize(
+    ("twice", "param"),
+    [
+        ({"language": ["en", "pt"]}, "language"),
+        ({"chunking_strategy": "auto", "chunking_strategy[type]": "server_vad"}, "chunking_strategy"),
+    ],
+)
+def test_what_is_given_twice_is_refused(named, twice, param):
+    """A field that is no list; a strategy as JSON and as fields with keys."""
+    form = {"model": "whisper-1", **twice}
+    answer = httpx.post(f"{named.url}/v1/audio/transcriptions", files={"file": tone()}, data=form)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def _broken(live: Live) -> None:
+    def before(_: Call) -> None:
+        raise ValueError("broken")
+
+    live.model.before = before
+
+
+FAILURES: dict[str, tuple[type[openai.APIStatusError], int, str, dict[str, Any], Any]] = {
+    "no such format of audio": (openai.APIStatusError, 415, "unsupported_audio", {"audio": b"text"}, None),
+    "too many bytes": (openai.APIStatusError, 413, "upload_too_large", {"audio": bytes(200_001)}, None),
+    "too many seconds": (openai.APIStatusError, 413, "audio_too_long", {"audio": tone(5)}, None),
+    "a damaged file": (
+        openai.UnprocessableEntityError, 422, "undecodable_audio", {"audio": tone(0.1)[:20]}, None,
+    ),
+    "a model that fails": (openai.InternalServerError, 500, "inference_failed", {}, _broken),
+    "a model that is too slow": (
+        openai.InternalServerError, 504, "deadline_exceeded", {},
+        lambda live: setattr(live.model, "before", sleeping(1.5)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_each_failure_is_the_sdks_own_error(tight, case):
+    """With all four keys; and none of these, which would fail again, is asked for again."""
+    kind, status, code, asked, arrange = FAILURES[case]
+    if arrange:
+        arrange(tight)
+    had = tight.metric(_requests(status))
+    create: Any = sdk(tight, max_retries=2).audio.transcriptions.create
+    everything = {"type": "server_vad", "threshold": 0}
+    with pytest.raises(kind) as raised:
+        create(model="whisper-1", file=recording(asked.get("audio")), chunking_strategy=everything)
+    assert (raised.value.status_code, raised.value.code) == (status, code)
+    assert_all_keys(raised.value)
+    assert tight.metric(_requests(status)) == had + 1
+
+
+def _requests(status: int) -> str:
+    return f'asr_requests_total{{code="{status}",endpoint="/v1/audio/transcriptions"}}'
+
+
+def test_keys_are_asked_for_in_the_sdks_terms():
+    """`api_key` is the key; with a wrong one and without one the SDK raises what it should."""
+    secret = new_secret()
+    with serving(vad_filter=False, api_keys=entry("alice", secret)) as live:
+        ask: dict[str, Any] = {"model": "whisper-1", "file": recording()}
+        mine, wrong = (sdk(live, api_key=key).audio.transcriptions for key in (secret, new_secret()))
+        assert mine.create(**ask).text == "hello"
+        with pytest.raises(openai.PermissionDeniedError) as raised:
+            wrong.create(**ask)
+        assert_all_keys(raised.value)
+        with pytest.raises(openai.AuthenticationError) as unknown:
+            wrong.create(**ask, extra_headers={"authorization": openai.Omit()})
+        assert_all_keys(unknown.value)
+
+
+def test_a_keys_limits_are_told_in_the_sdks_terms(tmp_path):
+    """429 with Retry-After: by itself the SDK would wait so long and ask again."""
+    secret = new_secret()
+    release = threading.Event()
+    with serving(
+        vad_filter=False, api_keys=entry("alice", secret), key_concurrent_requests=1, key_usage_dir=tmp_path
+    ) as live:
+        live.model.before = lambda _: release.wait(20)
+        ask: dict[str, Any] = {"model": "whisper-1", "file": recording()}
+        create = sdk(live, api_key=secret).audio.transcriptions.create
+        first = threading.Thread(target=lambda: create(**ask))
+        first.start()
+        until(lambda: live.admission.open_requests, what="the request")
+        with pytest.raises(openai.RateLimitError) as raised:
+            create(**ask)
+        assert_all_keys(raised.value)
+        assert 1 <= int(raised.value.response.headers["retry-after"]) <= 120
+        release.set()
+        first.join(20)
+
+
+@pytest.fixture
+def held() -> Iterator[tuple[Live, threading.Event]]:
+    """One place, and a model that waits for `release`."""
+    release = threading.Event()
+    with serving(vad_filter=False, max_open_requests=1) as live:
+        live.model.calls.clear()
+        live.model.before = lambda _: release.wait(20)
+        yield live, release
+        release.set()
+
+
+def test_a_saturated_service_is_asked_again(held):
+    """By itself the SDK waits as long as Retry-After says, and gets its answer."""
+    live, release = held
+    first = threading.Thread(target=transcribe, args=[live])
+    first.start()
+    until(lambda: live.admission.open_requests, what="the request")
+    with pytest.raises(openai.InternalServerError) as raised:
+        transcribe(live)
+    assert (raised.value.status_code, raised.value.code) == (503, "overloaded")
+    assert 1 <= int(raised.value.response.headers["retry-after"]) <= 120
+    had = live.metric(_requests(503))
+    answers: list[str] = []
+    client = sdk(live, max_retries=5)
+    patient = threading.Thread(
+        target=lambda: answers.append(client.audio.transcriptions.create(model="whisper-1", file=recording()).text)
+    )
+    patient.start()
+    until(lambda: live.metric(_requests(503)) > had, what="a refusal")
+    release.set()
+    first.join(20)
+    patient.join(20)
+    assert answers == ["hello"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_time_out_ends_the_work(held, stream):
+    """Nothing is left in the queue, and the place is free; a client that asks again does not pile up work."""
+    live, release = held
+    client = sdk(live, timeout=0.5)
+    with pytest.raises(openai.APITimeoutError):
+        client.audio.transcriptions.create(model="whisper-1", file=io.BytesIO(tone(290, rate=8000)), stream=stream)
+    until(live.idle, what="the end of the request")
+    until(lambda: live.metric('asr_inflight_requests{slot="0"}') == 0, what="the gauge's fall")
+    n_encoded = len(live.model.calls_of("encode"))
+    release.set()
+    assert transcribe(live, language="en").text == "hello"
+    assert len(live.model.calls_of("encode")) == n_encoded + 1
+    assert len(live.model.calls_of("generate")) == 1

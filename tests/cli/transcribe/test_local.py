@@ -1,0 +1,169 @@
+"""The model in the command's own process."""
+
+import asyncio
+import json
+import os
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from api.live import serving, tone
+from asr_service.cli.transcribe import local
+from asr_service.cli.transcribe.local import EngineEnded, local_recognizer
+from asr_service.cli.transcribe.types import Recognizer
+from asr_service.cli.transcribe.work import Place, _recognizer
+from asr_service.client.recognizer import remote_recognizer
+from asr_service.errors import InvalidParameter
+from asr_service.formats import FORMATS
+from asr_service.hardware.devices import Device
+from asr_service.settings import load_settings
+from asr_service.transcript import Transcript
+from cli.terminal import run
+from fakes import Call, FakeModel
+from hardware import fake_nvml
+from speech import RECORDINGS
+
+FIELDS = (("vad_filter", "false"), ("word_timestamps", "true"))
+
+
+async def transcripts(recognizer: Recognizer, files: Sequence[Path]) -> list[Transcript]:
+    async def one(path: Path) -> Transcript:
+        with path.open("rb") as file:
+            events = [event async for event in recognizer.transcribe(file)]
+        assert isinstance(events[-1], Transcript)
+        return events[-1]
+
+    return list(await asyncio.gather(*map(one, files)))
+
+
+async def transcribe_here(model: FakeModel, files: Sequence[Path], fields=FIELDS) -> list[Transcript]:
+    async with local_recognizer(fields, load_settings({}), Device("cpu"), lambda *_: model) as recognizer:
+        return await transcripts(recognizer, files)
+
+
+def test_here_and_by_a_service_are_one(tmp_path):
+    """The same transcripts to the last digit, whichever does the work, in every format."""
+    for seconds in (0.4337, 1.2981, 33.33):
+        (tmp_path / f"{seconds}.wav").write_bytes(tone(seconds, rate=44_100))
+    files = sorted(tmp_path.iterdir())
+
+    async def by_a_service(url: str) -> list[Transcript]:
+        async with remote_recognizer(url, None, FIELDS) as recognizer:
+            return await transcripts(recognizer, files)
+
+    here = asyncio.run(transcribe_here(FakeModel(), files))
+    with serving() as live:
+        there = asyncio.run(by_a_service(live.url))
+    for one, other in zip(here, there, strict=True):
+        for fmt in FORMATS.values():
+            if fmt.name not in {"json", "ndjson"}:
+                assert fmt.render(one) == fmt.render(other)
+        assert one.segments == other.segments
+
+
+# The engine's thread ends by SystemExit, as it would end a worker; threading knows that, and pytest does not.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_engine_that_is_lost_ends_the_run(tmp_path):
+    """As a GPU may be: no recording after it can do better."""
+
+    def before(call: Call) -> None:
+        if call.stage == "generate":
+            raise RuntimeError("CUDA failed with error unspecified launch failure")
+
+    (tmp_path / "a.wav").write_bytes(tone())
+    model = FakeModel()
+    with pytest.raises(EngineEnded) as raised, capture_logs():
+        asyncio.run(_lose(model, before, tmp_path / "a.wav"))
+    assert raised.value.exit_code == 70
+
+
+async def _lose(model: FakeModel, before, path: Path) -> None:
+    async with local_recognizer(FIELDS, load_settings({}), Device("cpu"), lambda *_: model) as recognizer:
+        model.before = before
+        await transcripts(recognizer, [path])
+
+
+def test_no_recording_is_given_up_for_want_of_time(tmp_path):
+    """However long a slow model has the others wait: ASR_REQUEST_TIMEOUT_S is about answers over a network."""
+    for name in "abc":
+        (tmp_path / f"{name}.wav").write_bytes(tone())
+    model = FakeModel(before=lambda _: threading.Event().wait(0.05))
+    settings = load_settings({}, request_timeout_s=0.01, model_threads=1)
+
+    async def all_of_them() -> list[Transcript]:
+        async with local_recognizer(FIELDS, settings, Device("cpu"), lambda *_: model) as recognizer:
+            return await transcripts(recognizer, sorted(tmp_path.iterdir()))
+
+    assert len(asyncio.run(all_of_them())) == 3
+
+
+def test_the_process_sees_the_device_that_is_asked_for(monkeypatch):
+    """The model takes the first GPU that its process sees, so that it has to see `--device` alone."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    fake_nvml.install(monkeypatch, [fake_nvml.FakeGpu("GPU-0"), fake_nvml.FakeGpu("GPU-1")])
+    seen: list[tuple[Device, str]] = []
+
+    @asynccontextmanager
+    async def recognizer(_fields: object, _settings: object, device: Device) -> AsyncIterator[None]:
+        seen.append((device, os.environ["CUDA_VISIBLE_DEVICES"]))
+        yield
+
+    monkeypatch.setattr(local, "local_recognizer", recognizer)
+
+    async def work() -> None:
+        async with _recognizer(Place(None, None, "base", "cuda:1"), ()):
+            pass
+
+    asyncio.run(work())
+    assert seen == [(Device("cuda", 1), "GPU-1")]
+
+
+def test_what_the_model_cannot_do_is_told_before_any_work(tmp_path):
+    """An English-only model does not translate."""
+    with pytest.raises(InvalidParameter, match="English alone"):
+        asyncio.run(transcribe_here(FakeModel().english_only(), [], (("task", "translate"),)))
+
+
+@pytest.mark.parametrize(
+    ("env", "code", "says"),
+    [
+        ({"ASR_MODEL": "tiny", "ASR_OFFLINE": "1"}, 69, "there is no whole tiny model"),
+        ({"ASR_MODELL": "base"}, 78, "did you mean ASR_MODEL?"),
+    ],
+)
+def test_without_a_model_it_ends_as_the_service_would(env, code, says, tmp_path):
+    """With its exit code and its reason, and nothing written."""
+    (tmp_path / "a.wav").write_bytes(tone())
+    told = run("transcribe", "a.wav", cwd=tmp_path, HF_HOME=str(tmp_path / "home"), **env)
+    assert told.returncode == code, told.stderr
+    assert says in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_decoders_that_do_not_start_are_told(tmp_path):
+    """In the last line, with the exit code of an engine that did not come up."""
+    (tmp_path / "a.wav").write_bytes(tone())
+    told = run("transcribe", "a.wav", cwd=tmp_path, ASR_DECODER_MEMORY_BYTES="1000000")
+    assert told.returncode == 70
+    assert told.stderr.splitlines()[-1].startswith("asr-service transcribe: the audio decoder cannot be started")
+
+
+@pytest.mark.speech
+def test_real_speech_from_a_file_and_from_a_pipe(base_model_dir, tmp_path):
+    """With Whisper base, both at a time in one process."""
+    named, piped = RECORDINGS["en-wizard"], RECORDINGS["es-surprise"]
+    with subprocess.Popen(["cat", str(piped.path)], stdout=subprocess.PIPE) as cat:
+        told = run(
+            "transcribe", str(named.path), "-", "-o", "out", "--json", "--model", str(base_model_dir),
+            "--device", "cpu", cwd=tmp_path, stdin=cat.stdout,
+        )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert {json.loads(line)["status"] for line in told.stdout.splitlines()} == {"done"}
+    for recording, name in ((named, "en-wizard.txt"), (piped, "stdin.txt")):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert recording.wer(text) <= recording.base_wer + 0.1

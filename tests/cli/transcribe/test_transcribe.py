@@ -1,0 +1,366 @@
+"""`asr-service transcribe` as its user runs it, by a service whose model says what it is told to."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.live import ALL, Live, serving, tone
+from cli.terminal import begin, run
+from decoder import media
+from fakes import Call, FakeModel, says
+from waiting import until
+
+EVERY_FORMAT = [word for fmt in ("txt", "srt", "vtt", "tsv", "json") for word in ("-f", fmt)]
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    with serving(FakeModel(script=says(" hello"))) as live:
+        yield live
+
+
+@pytest.fixture
+def by(live: Live) -> list[str]:
+    """Options that have this service transcribe a tone."""
+    return ["--server", live.url, "--no-vad"]
+
+
+def tones(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tone(0.5))
+
+
+def below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_one_recording_is_printed(by, tmp_path):
+    """Its text to standard output, nothing else anywhere."""
+    tones(tmp_path, "a.wav")
+    told = run("transcribe", "a.wav", *by, cwd=tmp_path)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "hello\n", "")
+    assert below(tmp_path) == {"a.wav"}
+
+
+def test_what_is_written_is_the_services_own_answer(by, live, tmp_path):
+    """Each format is rendered here from a stream of segments, and is to the byte what the service would answer."""
+    tones(tmp_path, "a.wav")
+    for formats in (["-f", "srt", "-f", "vtt"], ["-f", "txt", "-f", "tsv", "-f", "json"]):
+        told = run("transcribe", "a.wav", *formats, *by, cwd=tmp_path)
+        assert told.returncode == 0, told.stderr
+    for suffix, name in {"txt": "text", "srt": "srt", "vtt": "vtt", "tsv": "tsv", "json": "json"}.items():
+        answer = live.post(audio=tone(0.5), response_format=name).text
+        written = (tmp_path / f"a.{suffix}").read_text(encoding="utf-8")
+        if suffix == "json":
+            assert json.loads(written) | {"timing": 0} == json.loads(answer) | {"timing": 0}
+        else:
+            assert written == answer
+
+
+def test_subtitles_are_laid_out_as_asked(tmp_path):
+    """By word times, which they have without asking, in lines of the width that is wanted; json shows none for that."""
+    tones(tmp_path, "a.wav")
+    model = FakeModel(script=says(" hello there my old and dear friend"))
+    with serving(model) as live:
+        told = run(
+            "transcribe", "a.wav", "-f", "srt", "-f", "vtt", "-f", "json", "--max-line-width", "12",
+            "--max-line-count", "3", "--highlight-words", "--no-vad", "--server", live.url, cwd=tmp_path,
+        )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    lines = (tmp_path / "a.srt").read_text().splitlines()
+    assert all(len(line) <= 12 or "-->" in line for line in lines)
+    assert any(a and b and c for a, b, c in zip(lines[2:], lines[3:], lines[4:], strict=False))
+    assert "<00:00:00." in (tmp_path / "a.vtt").read_text()
+    assert "words" not in json.loads((tmp_path / "a.json").read_text())["segments"][0]
+
+
+def test_options_are_the_services_fields(live, tmp_path):
+    """What is asked for on the command line reaches the model."""
+    tones(tmp_path, "a.wav")
+    live.model.calls.clear()
+    options = ["--language", "French", "--translate", "--prompt", "Words.", "--beam-size", "2", "--word-timestamps"]
+    told = run("transcribe", "a.wav", "-f", "json", *options, "--no-vad", "--server", live.url, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    answer = json.loads((tmp_path / "a.json").read_text())
+    assert (answer["task"], answer["language"]) == ("translate", "fr")
+    assert answer["segments"][0]["words"]
+    generate = live.model.calls_of("generate")[0]
+    assert generate.options is not None
+    assert generate.options.beam_size == 2
+    assert len(generate.prompts[0]) > len("Words.")
+
+
+def test_one_bad_file_does_not_stop_the_rest(by, tmp_path):
+    """Whatever files are called: the good are written, the bad told with their reason, the exit code is 1."""
+    odd = "line\nend \N{UNICORN FACE}.wav"
+    no_text = os.fsdecode(b"caf\xe9 \x1b[31m.wav")
+    tones(tmp_path, "in/a.wav", "in/-rf.wav", f"in/{odd}", f"in/{no_text}", "in/deep/a.wav")
+    (tmp_path / "in/broken.mp3").write_bytes(b"\x13" * 4000)
+    (tmp_path / "in/gone.wav").symlink_to("nowhere")
+    told = run("transcribe", "in", "in/gone.wav", "-o", "out", "--json", *by, cwd=tmp_path)
+    assert told.returncode == 1
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    failed = {line["source"]: line["error"] for line in lines if line["status"] == "failed"}
+    assert set(failed) == {"in/broken.mp3", "in/gone.wav"}
+    assert "no audio was recognised" in failed["in/broken.mp3"]
+    assert {line["source"]: line["outputs"] for line in lines if line["status"] == "done"} == {
+        "in/a.wav": ["out/a.txt"],
+        "in/-rf.wav": ["out/-rf.txt"],
+        f"in/{odd}": [f"out/{odd[:-4]}.txt"],
+        f"in/{no_text}": [f"out/{no_text[:-4]}.txt"],
+        "in/deep/a.wav": ["out/deep/a.txt"],
+    }
+    assert below(tmp_path / "out") == {"a.txt", "-rf.txt", f"{odd[:-4]}.txt", f"{no_text[:-4]}.txt", "deep/a.txt"}
+    assert "\x1b" not in told.stderr
+    assert "5 done, 2 failed; 0:00:02 of audio" in told.stderr
+
+
+def test_a_pipe_is_read_to_its_end(by, tmp_path):
+    """A WAV from a writer that could not go back to fill in its length; a named pipe too, and redirected input."""
+    streamed = media.wav(media.warble(1), announced_bytes=0xFFFF_FFFF)
+    (tmp_path / "a.wav").write_bytes(streamed)
+    os.mkfifo(tmp_path / "pipe")
+    arguments = ["transcribe", "-", "-f", "srt", *by]
+    with subprocess.Popen(["cat", "a.wav"], cwd=tmp_path, stdout=subprocess.PIPE) as cat:
+        assert run(*arguments, cwd=tmp_path, stdin=cat.stdout).stdout == "1\n00:00:00,000 --> 00:00:01,000\nhello\n"
+    with (tmp_path / "a.wav").open("rb") as file:
+        assert run(*arguments, cwd=tmp_path, stdin=file).returncode == 0
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(streamed,))
+    writer.start()
+    assert run("transcribe", "pipe", *by, cwd=tmp_path).stdout == "hello\n"
+    writer.join()
+
+
+def test_one_name_that_cannot_be_looked_up_is_a_failure(by, tmp_path):
+    """With its reason, also where the system refuses the name itself."""
+    told = run("transcribe", "x" * 300, *by, cwd=tmp_path)
+    assert (told.returncode, told.stderr) == (1, f"{'x' * 300}: file name too long\n1 failed\n")
+
+
+def test_an_empty_pipe_is_a_failure(by, tmp_path):
+    """The program before it failed, most likely."""
+    told = run("transcribe", "-", *by, cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "the file is empty" in told.stderr
+
+
+def test_several_are_printed_in_the_order_they_were_named(tmp_path):
+    """Though the first is done last: its neighbours wait for it."""
+    rest_done = threading.Event()
+
+    def before(call: Call) -> None:
+        if call.stage == "generate" and call.n_frames > 1500:
+            assert rest_done.wait(20)
+
+    model = FakeModel(script=says(" hello"))
+    (tmp_path / "long.wav").write_bytes(tone(20))
+    tones(tmp_path, "b.wav")
+    with serving(model) as live:
+        model.before = before
+        process = begin(
+            "transcribe", "long.wav", "b.wav", "-o", "-", "-f", "json", "--no-vad", "--server", live.url, cwd=tmp_path
+        )
+        until(lambda: live.metric('asr_requests_total{code="200",endpoint="/transcribe"}'), what="the short one")
+        rest_done.set()
+        out, _ = process.communicate(timeout=30)
+    assert [round(json.loads(line)["duration"], 1) for line in out.decode().splitlines()] == [20.0, 0.5]
+
+
+@contextmanager
+def stuck_after(n: int) -> Iterator[tuple[Live, Callable[[], None]]]:
+    """A service whose model does so many recordings, then none until it is let go."""
+    go_on = threading.Event()
+    model = FakeModel()
+
+    def before(_: Call) -> None:
+        if len(model.calls_of("generate")) > n:
+            go_on.wait(30)
+
+    with serving(model) as live:
+        model.calls.clear()  # of the warm-up
+        model.before = before
+        try:
+            yield live, go_on.set
+        finally:
+            go_on.set()
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_it_goes_on_where_it_was_stopped(blow, tmp_path):
+    """Killed or interrupted in the middle: what is written is whole, and the same command does the rest alone."""
+    tones(tmp_path, "in/a.wav", "in/b.wav", "in/c.wav", "in/d.wav")
+    with stuck_after(2) as (live, let_go):
+        command = ["transcribe", "in", "--jobs", "1", *EVERY_FORMAT, "--no-vad", "--server", live.url]
+        process = begin(*command, cwd=tmp_path)
+        until(lambda: len(live.model.calls_of("generate")) == 3)
+        process.send_signal(blow)
+        _, told = process.communicate(timeout=15)
+        written = {f"{name}.{suffix}" for name in "ab" for suffix in ("txt", "srt", "vtt", "tsv", "json")}
+        assert below(tmp_path / "in") == written | {"a.wav", "b.wav", "c.wav", "d.wav"}
+        if blow == signal.SIGINT:
+            assert process.returncode == 130
+            assert b"interrupted\n2 done, 2 not done" in told
+        let_go()
+        until(live.idle)
+        live.model.calls.clear()
+        again = run(*command, cwd=tmp_path)
+        assert (again.returncode, len(live.model.calls_of("generate"))) == (0, 2)
+        assert "2 done, 2 skipped" in again.stderr
+
+
+def test_what_the_shell_has_just_made_is_not_finished(by, tmp_path):
+    """`transcribe a.wav -f srt > a.srt`: an empty file, newer than the recording, of the very name."""
+    tones(tmp_path, "a.wav")
+    with (tmp_path / "a.srt").open("wb") as made:
+        process = begin("transcribe", "a.wav", "-f", "srt", *by, cwd=tmp_path, stdout=made)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    assert "hello" in (tmp_path / "a.srt").read_text()
+
+
+def test_where_nothing_can_be_written_nothing_is_transcribed(by, live, tmp_path):
+    """The output folder is looked at before the work, not after it."""
+    tones(tmp_path, "a.wav")
+    (tmp_path / "taken").write_text("a file")
+    live.model.calls.clear()
+    told = run("transcribe", "a.wav", "-o", "taken", *by, cwd=tmp_path)
+    assert (told.returncode, live.model.calls) == (1, [])
+    assert "a.wav: taken: file exists" in told.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("needs to mount a tmpfs, which takes root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_run(by, small_disk, tmp_path):
+    """What is there is whole, and no more is transcribed for nothing."""
+    tones(tmp_path, *(f"in/{n}.wav" for n in range(20)))
+    told = run("transcribe", "in", "-o", str(small_disk), "-j", "1", *by, cwd=tmp_path)
+    assert told.returncode == 1
+    assert "there is no room for" in told.stderr
+    assert "not done" in told.stderr
+    written = list(small_disk.rglob("*"))
+    assert {path.read_text() for path in written} == {"hello\n"}
+    assert all(path.suffix == ".txt" for path in written)
+
+
+def test_a_reader_that_leaves_is_no_crash(by, tmp_path):
+    """`| head`: it ends, and says nothing."""
+    tones(tmp_path, *(f"{n}.wav" for n in range(4)))
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = begin("transcribe", ".", "-o", "-", *by, cwd=tmp_path, stdout=writing)
+    os.close(writing)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, b"Traceback" in told) == (1, False)
+
+
+@pytest.mark.parametrize("options", [[], ["-f", "txt", "--json"]], ids=["the text", "json"])
+def test_a_full_standard_output_ends_the_run(options, by, tmp_path):
+    """Nothing after it could be printed either: one line says so."""
+    tones(tmp_path, "a.wav")
+    with Path("/dev/full").open("wb") as full:
+        process = begin("transcribe", "a.wav", *options, *by, cwd=tmp_path, stdout=full)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert told.startswith(b"asr-service transcribe: standard output: no space left on device\n"), told
+
+
+def test_closed_streams_are_no_crash(by, tmp_path):
+    """As where a daemon or a shell's `>&-` leaves none of the three open."""
+    tones(tmp_path, "a.wav")
+    process = begin("transcribe", "a.wav", "-f", "txt", *by, cwd=tmp_path, stdin=None, closed=(0, 1, 2))
+    process.communicate(timeout=60)
+    assert (process.returncode, (tmp_path / "a.txt").read_text()) == (0, "hello\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["a.wav", "-o", "-", "-f", "srt", "-f", "vtt"], "one format at a time"),
+        (["a.wav", "-o", "-", "--json"], "--json has standard output for itself"),
+        (["a.wav", "--beam-size", "11"], "beam_size"),
+        (["a.wav", "--language", "Portugese"], "did you mean portuguese?"),
+        (["a.wav", "--server", "localhost:8000"], "--server takes an address"),
+        (["a.wav", "--server", "http://x:y"], "--server takes an address"),
+        (["a.wav", "--server", "http://x", "--model", "base"], "--model and --device"),
+        (["a.wav", "b/a.wav", "-o", "out"], "would both be written to out/a.txt"),
+        ([], "Missing argument 'FILES'"),
+    ],
+)
+def test_a_command_that_is_wrong_ends_with_2(arguments, says, tmp_path):
+    """Before any model is loaded or any service called."""
+    tones(tmp_path, "a.wav", "b/a.wav")
+    told = run("transcribe", *arguments, cwd=tmp_path)
+    assert told.returncode == 2
+    assert says in " ".join(told.stderr.split())
+
+
+def test_bars_are_for_a_terminal(live, tmp_path):
+    """On one there is a bar for all and one for each, with speed; standard output stays the program's."""
+    tones(tmp_path, "a.wav", "b.wav")
+    ours, theirs = pty.openpty()
+    with stuck_after(1) as (slow, let_go):
+        process = begin(
+            "transcribe", "a.wav", "b.wav", "-j", "1", "--json", "--no-vad", "--server", slow.url,
+            cwd=tmp_path, stderr=theirs, env={"TERM": "xterm", "COLUMNS": "100"},
+        )  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        while b"1 of 2 recordings" not in shown or b"b.wav" not in shown or b"50 %" not in shown:
+            shown += os.read(ours, 4096)
+        let_go()
+        out, _ = process.communicate(timeout=30)
+        rest = b""
+        try:
+            while more := os.read(ours, 4096):
+                rest += more
+        except OSError:  # so Linux says that the other end is closed
+            pass
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"2 done" in rest
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["done", "done"]
+
+
+def test_a_key_is_sent_as_the_variable_has_it(tmp_path):
+    """ASRSERVICE_API_KEY, which is no setting of the service: its commands do not mind it."""
+    tones(tmp_path, "a.wav")
+    assert run("settings", cwd=tmp_path, ASRSERVICE_API_KEY="secret").returncode == 0
+    told = run("transcribe", "--help", cwd=tmp_path, ASRSERVICE_API_KEY="secret")
+    assert "ASRSERVICE_API_KEY" in told.stdout
+    assert "secret" not in told.stdout
+
+
+def test_a_key_that_is_none_is_told_before_anything_is_sent(by, live, tmp_path):
+    """And not repeated: with its line end it may be the right one."""
+    tones(tmp_path, "a.wav")
+    for key in ("asr_secret\r", "asr_schlüssel"):
+        told = run("transcribe", "a.wav", *by, cwd=tmp_path, ASRSERVICE_API_KEY=key)
+        assert (told.returncode, key.strip() in told.stderr) == (2, False)
+        assert "line end" in told.stderr
+
+
+def test_the_service_is_as_well_as_before(live):
+    """Nothing of all that is left in it."""
+    until(live.idle)
+    assert httpx.post(f"{live.url}/transcribe", files={"file": tone()}, data=ALL, timeout=30).status_code == 200

@@ -1,0 +1,19 @@
+"""Words of a window: what is one, and what only looks like one."""
+
+from asr_service.engine.decode.words import TimedWord, _merge_punctuation
+from asr_service.transcript import Word
+
+
+def merged(*texts: str) -> list[str]:
+    words = [TimedWord(Word(text, at, at + 1, 0.9), 1) for at, text in enumerate(texts)]
+    return [timed.word.word for timed in _merge_punctuation(words)]
+
+
+def test_marks_are_no_words():
+    """Opening ones join the word after them, closing ones the word before."""
+    assert merged(" (", "yes", ")", " no", ".") == [" (yes)", " no."]
+
+
+def test_a_space_that_is_a_token_of_its_own_is_no_word():
+    """As between sentences of a language without spaces."""
+    assert merged("今日", " ", "は", " ") == ["今日", " は "]
