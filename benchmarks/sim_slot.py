@@ -66,7 +66,7 @@ class _Window:
     weight: float
     """How much longer than the mean it takes to decode."""
     redo: bool
-    leads: bool
+    is_first_window: bool
     """The request's first: somebody waits for its words."""
     done: bool = False
 
@@ -176,7 +176,7 @@ class SlotSim:
                 _context(audio_s, self._step_frames),
                 weight=self._chance.choice(self._costs.spread),
                 redo=self._chance.random() < self._costs.redone,
-                leads=not work.begun,
+                is_first_window=not work.begun,
             )
             work.begun = True
             work.under_way.append(window)
@@ -190,7 +190,17 @@ class SlotSim:
     def _enqueue(self, window: _Window, stage: Stage) -> None:
         now_s = self._events.now_s
         key = (stage, window.n_frames)
-        job = Job(stage, key, window.work.owner, window, window.audio_s, window.n_frames, math.inf, now_s, window.leads)
+        job = Job(
+            stage,
+            key,
+            window.work.owner,
+            window,
+            window.audio_s,
+            window.n_frames,
+            math.inf,
+            now_s,
+            window.is_first_window,
+        )
         self._waiting.append(job)
         self._dispatch()
 

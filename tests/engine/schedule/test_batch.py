@@ -76,7 +76,7 @@ class TestALongCall:
         """Not even where the recording's own turn comes first."""
         clip = job(key="clip", owner=1, at=5.0)
         assert len(formed([*self.recording, clip], limits=BOUNDED, allow_long=True).jobs) == 4
-        clip.leads = True
+        clip.is_first_window = True
         assert len(formed([*self.recording, clip], limits=BOUNDED, allow_long=True).jobs) == 1
 
     def test_it_holds_up_no_other_request(self):
@@ -99,7 +99,7 @@ class TestFirstWordsOnAThreadOfTheirOwn:
     """Which those are, and when."""
 
     later = Batch(Stage.GENERATE, (job(),))
-    clip = replace(job(key="clip", owner=1, at=2.0), leads=True)
+    clip = replace(job(key="clip", owner=1, at=2.0), is_first_window=True)
 
     def formed(self, waiting: list[Job], running: list[Batch], stands_back_s: float = 0.0) -> Batch | None:
         return form_express(waiting, running, BOUNDED, {2: stands_back_s}, n_threads=2)
@@ -118,7 +118,7 @@ class TestFirstWordsOnAThreadOfTheirOwn:
 
     def test_in_the_queues_order(self):
         """Of two recordings' first words, those of the one that has had much come second."""
-        other = replace(job(key="other", owner=2, at=1.0), leads=True)
+        other = replace(job(key="other", owner=2, at=1.0), is_first_window=True)
         batch = self.formed([self.clip, other], [self.later, self.later], 30.0)
         assert batch is not None
         assert batch.jobs == (self.clip,)
@@ -135,7 +135,7 @@ def test_a_requests_first_window_goes_before_its_others():
     """Encoded, it takes the place of the next window that is not: its words are what the caller waits for."""
     later, leading = job(Stage.ENCODE, at=1.0), job(at=3.0)
     assert formed([later, leading]).jobs == (later,)
-    leading.leads = True
+    leading.is_first_window = True
     assert formed([later, leading]).jobs == (leading,)
     earlier_request = job(Stage.ENCODE, owner=1, at=0.5)
     assert formed([later, leading, earlier_request]).jobs[0] is earlier_request

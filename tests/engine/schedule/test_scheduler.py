@@ -78,11 +78,11 @@ class TestTheExpressThread:
 
     @staticmethod
     @contextmanager
-    def busy(*, leads: bool = False) -> Iterator[tuple[Scheduler, Gate]]:
+    def busy(*, is_first_window: bool = False) -> Iterator[tuple[Scheduler, Gate]]:
         """The only ordinary thread is in a call."""
         gate = Gate()
         with running(gate, express=True) as scheduler:
-            scheduler.submit(replace(job("running"), leads=leads))
+            scheduler.submit(replace(job("running"), is_first_window=is_first_window))
             until(lambda: gate.batches == [["running"]])
             yield scheduler, gate
             gate.open.set()
@@ -91,14 +91,14 @@ class TestTheExpressThread:
         """They wait for no call's end."""
         with self.busy() as (scheduler, gate):
             scheduler.submit(job("later words", owner=1))
-            scheduler.submit(replace(job("first words", owner=2), leads=True))
+            scheduler.submit(replace(job("first words", owner=2), is_first_window=True))
             until(lambda: len(gate.batches) == 2)
             assert gate.batches[1] == ["first words"]
 
     def test_it_crowds_no_first_words(self):
         """While others' are being found it leaves them the cores."""
-        with self.busy(leads=True) as (scheduler, gate):
-            scheduler.submit(replace(job("first words"), leads=True))
+        with self.busy(is_first_window=True) as (scheduler, gate):
+            scheduler.submit(replace(job("first words"), is_first_window=True))
             time.sleep(0.1)
             assert gate.batches == [["running"]]
 
@@ -110,10 +110,10 @@ class TestTheExpressThread:
             return (first if batch.jobs[0].payload == "running" else second)(batch)
 
         with running(run, express=True) as scheduler:
-            scheduler.submit(replace(job("running"), leads=True))
+            scheduler.submit(replace(job("running"), is_first_window=True))
             until(lambda: first.batches == [["running"]])
             scheduler.submit(replace(job("starved", owner=1), enqueued_at=time.monotonic() - 1))
-            scheduler.submit(replace(job("first words", owner=2), leads=True, key="clip"))
+            scheduler.submit(replace(job("first words", owner=2), is_first_window=True, key="clip"))
             time.sleep(0.1)  # the express thread has looked, and waits
             first.open.set()
             until(lambda: sorted(second.batches) == [["first words"], ["starved"]])

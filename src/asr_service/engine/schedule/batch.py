@@ -25,7 +25,7 @@ class Job:
     n_frames: int
     deadline: float
     enqueued_at: float
-    leads: bool = False
+    is_first_window: bool = False
     """Nothing of its request can be told before it."""
     future: Future[Any] = field(default_factory=Future)
     started_at: float = 0.0
@@ -98,10 +98,10 @@ def form_batch(
     """Choose the jobs of the next call of the model; None where nothing waits.
 
     The job that came first goes first, whatever its stage, requests that have had much standing back by their handicap
-    (`handicaps`: owner -> seconds). A job that leads takes the first place that its request has: somebody waits for its
-    words, and for the others' only after. Those of the first's stage and key go with it, in the same order, as many as
-    may. Nothing waits for company: a batch is what is there. With `allow_long` it may have more frames than a short
-    call, if they are one request's and nobody waits for first words.
+    (`handicaps`: owner -> seconds). A job of a first window takes the first place that its request has: somebody waits
+    for its words, and for the others' only after. Those of the first's stage and key go with it, in the same order,
+    as many as may. Nothing waits for company: a batch is what is there. With `allow_long` it may have more frames than
+    a short call, if they are one request's and nobody waits for first words.
     """
     came: dict[int, float] = {}
     for job in waiting:
@@ -112,7 +112,7 @@ def form_batch(
     first, limit = in_order[0], limits[in_order[0].stage]
     like_it = [job for job in in_order if (job.stage, job.key) == (first.stage, first.key)]
     of_its_own = [job for job in like_it if job.owner == first.owner][: limit.n_windows]
-    if allow_long and limit.is_long(of_its_own) and not any(job.leads for job in waiting):
+    if allow_long and limit.is_long(of_its_own) and not any(job.is_first_window for job in waiting):
         return Batch(first.stage, tuple(of_its_own))
     jobs: list[Job] = []
     for job in like_it:
@@ -133,10 +133,10 @@ def form_express(
     No call of the model can be interrupted, but the kernel shares a CPU's cores between this one and theirs. While one
     of theirs is for first words too, which does not take long, it would only crowd that.
     """
-    if len(running) < n_threads or any(job.leads for batch in running for job in batch.jobs):
+    if len(running) < n_threads or any(job.is_first_window for batch in running for job in batch.jobs):
         return None
-    return form_batch([job for job in waiting if job.leads], limits, handicaps, allow_long=False)
+    return form_batch([job for job in waiting if job.is_first_window], limits, handicaps, allow_long=False)
 
 
 def _place(job: Job, owner_came: float, owners_handicap_s: float) -> tuple[float, bool]:
-    return (owner_came if job.leads else job.enqueued_at) + owners_handicap_s, not job.leads
+    return (owner_came if job.is_first_window else job.enqueued_at) + owners_handicap_s, not job.is_first_window

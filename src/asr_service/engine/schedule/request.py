@@ -45,7 +45,7 @@ class RequestWork:
             n_frames=call.n_frames_padded,
             deadline=self.next_deadline(),
             enqueued_at=time.monotonic(),
-            leads=chunk is self.leading,
+            is_first_window=chunk is self.leading,
         )
         answer = await asyncio.wrap_future(self.scheduler.submit(job))
         self.queued_s = max(self.queued_s, job.started_at - job.enqueued_at)
