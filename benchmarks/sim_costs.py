@@ -52,7 +52,7 @@ class Costs:
     load_s: float
     """From a process's start to ready, the model's files on the disk."""
     express: bool = True
-    """Whether a CPU slot makes long calls and has a thread for first words beside them, as the service does now."""
+    """Whether a CPU slot has a further thread for first words, as the service has."""
 
     def limits(self) -> Mapping[Stage, BatchLimit]:
         """What the service itself would put in one call."""

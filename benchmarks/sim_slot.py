@@ -17,7 +17,7 @@ from functools import cache
 
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.admission import Admission, Load
-from asr_service.engine.schedule.batch import Batch, Job, allows_long, form_batch, form_express, handicap_s
+from asr_service.engine.schedule.batch import Batch, Job, form_batch, form_express, handicap_s
 from asr_service.engine.schedule.throughput import Speed
 from asr_service.errors import Overloaded
 from asr_service.settings import Settings
@@ -225,8 +225,7 @@ class SlotSim:
     def _dispatch(self) -> None:
         n_threads = self._costs.threads
         while len(self._running) < n_threads and self._waiting:
-            long = self._costs.express and allows_long(self._running, self._limits, n_threads)
-            batch = form_batch(self._waiting, self._limits, self._handicaps(), allow_long=long)
+            batch = form_batch(self._waiting, self._limits, self._handicaps())
             assert batch is not None
             self._running.append(batch)
             self._begin(batch)

@@ -13,8 +13,7 @@ _MOST_CPU_FRAMES = 3400
 """With the short context's margin and least length: four windows of up to 5.8 s of speech, three of up to 8.3 s, two
 of up to 14.1 s, else one; so two clips of 11 s share a call. On the 2-core Xeon of benchmarks/results/sim-costs.json a
 window in a pair takes up to a tenth less of the decoder than one alone (of 11 s 9 %), in fours about the same; on an
-AMD processor without AMX fours did pay. It is the bound of short calls: more frames make longer ones, in which a thread
-serves no clip.
+AMD processor without AMX fours did pay. More frames make longer calls, and a thread serves no clip during a call.
 """
 
 
@@ -22,8 +21,7 @@ def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, BatchLim
     """Windows in one call. A GPU's encoder and decoder both gain from company.
 
     A CPU's encoder gains nothing. Its decoder gains 5 to 27 % (by the run) from four windows of 30 s in a call, which
-    then lasts seconds in which its thread serves no clip. By default short calls have a bound on frames, and only one
-    thread of two may pass it (`batch.allows_long`).
+    then lasts seconds in which its thread serves no clip. So by default the frames of a CPU's decoder call are bounded.
     """
     encode = BatchLimit(settings.encode_batch or (8 if on_gpu else 1))
     decode = BatchLimit(settings.decode_batch or (16 if on_gpu else 4))

@@ -8,7 +8,6 @@ from asr_service.engine.schedule.batch import (
     Batch,
     BatchLimit,
     Job,
-    allows_long,
     form_batch,
     form_express,
     handicap_s,
@@ -27,16 +26,15 @@ def formed(
     *,
     handicaps: dict[int, float] | None = None,
     limits: dict[Stage, BatchLimit] = LIMITS,
-    allow_long: bool = False,
 ) -> Batch:
-    batch = form_batch(waiting, limits, handicaps or {}, allow_long=allow_long)
+    batch = form_batch(waiting, limits, handicaps or {})
     assert batch is not None
     return batch
 
 
 def test_nothing_waits_nothing_runs():
     """Without jobs there is no batch."""
-    assert form_batch([], LIMITS, {}, allow_long=True) is None
+    assert form_batch([], LIMITS, {}) is None
 
 
 def test_a_lone_job_goes_at_once():
@@ -61,38 +59,6 @@ def test_long_windows_go_in_smaller_batches():
     """By their frames together, where that is bounded; a window too long for the bound goes alone."""
     for n_frames, n_jobs in ((700, 4), (1500, 2), (5000, 1)):
         assert len(formed([job(n_frames=n_frames) for _ in range(4)], limits=BOUNDED).jobs) == n_jobs
-
-
-class TestALongCall:
-    """Several long windows of one recording in a call, while a thread is kept for those who come."""
-
-    recording = tuple(job(n_frames=3000, at=0.1 * number) for number in range(6))
-
-    def test_it_holds_as_many_windows_as_any(self):
-        """However long they are."""
-        assert formed([*self.recording], limits=BOUNDED, allow_long=True).jobs == self.recording[:4]
-
-    def test_it_is_not_made_while_somebody_waits_for_first_words(self):
-        """Not even where the recording's own turn comes first."""
-        clip = job(key="clip", owner=1, at=5.0)
-        assert len(formed([*self.recording, clip], limits=BOUNDED, allow_long=True).jobs) == 4
-        clip.is_first_window = True
-        assert len(formed([*self.recording, clip], limits=BOUNDED, allow_long=True).jobs) == 1
-
-    def test_it_holds_up_no_other_request(self):
-        """A window of somebody else's, though like these, does not go along."""
-        others = job(owner=1, n_frames=3000, at=0.05)
-        batch = formed([*self.recording, others], limits=BOUNDED, allow_long=True)
-        assert batch.jobs == self.recording[:4]
-        assert formed([*self.recording[1:], others], limits=BOUNDED, allow_long=True).jobs == (others,)
-
-    def test_one_of_two_threads_keeps_to_short_calls(self):
-        """One thread alone makes no long call; more than two have too few windows of a recording to share."""
-        long, short = Batch(Stage.GENERATE, self.recording[:2]), Batch(Stage.GENERATE, (self.recording[0],))
-        assert not allows_long([], BOUNDED, n_threads=1)
-        assert allows_long([short], BOUNDED, n_threads=2)
-        assert not allows_long([long], BOUNDED, n_threads=2)
-        assert not allows_long([], BOUNDED, n_threads=4)
 
 
 class TestFirstWordsOnAThreadOfTheirOwn:

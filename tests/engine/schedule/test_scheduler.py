@@ -58,21 +58,6 @@ class Gate:
         return [each.payload for each in batch.jobs]
 
 
-def test_one_thread_is_kept_from_long_calls():
-    """Of two, one takes as many long windows of a recording as a call holds, and the other one at a time."""
-    gate = Gate()
-    limits = dict.fromkeys(Stage, BatchLimit(4, n_frames=3400))
-    scheduler = Scheduler(gate, limits, n_threads=2, on_failure=lambda _: None)
-    futures = [scheduler.submit(job(number)) for number in range(10)]
-    scheduler.start()
-    until(lambda: len(gate.batches) == 2)
-    assert sorted(map(len, gate.batches)) == [1, 4]
-    gate.open.set()
-    assert [future.result(5) for future in futures] == list(range(10))
-    scheduler.stop()
-    scheduler.join(5)
-
-
 class TestTheExpressThread:
     """One more than the cores, for first words while all others are in calls for later ones."""
 
@@ -201,30 +186,6 @@ def test_out_of_memory_halves_the_batch_and_is_remembered(full: Exception):
         assert [future.result(5) for future in futures] == list(range(8))
         assert scheduler.limit(Stage.GENERATE) == 2
     assert sizes == [1, 4, 2, 2, 2, 2]
-
-
-def test_a_long_call_that_finds_no_memory_is_the_last():
-    """Its windows are still answered, and short calls stay as large as they were."""
-    sizes: list[int] = []
-
-    def run(batch: Batch) -> list[Any]:
-        sizes.append(len(batch.jobs))
-        if sum(each.n_frames for each in batch.jobs) > 4000:
-            raise MemoryError
-        return [each.payload for each in batch.jobs]
-
-    limits = dict.fromkeys(Stage, BatchLimit(4, n_frames=3400))
-    scheduler = Scheduler(run, limits, n_threads=2, on_failure=lambda _: None)
-    futures = [scheduler.submit(job(number)) for number in range(6)]
-    scheduler.start()
-    assert [future.result(5) for future in futures] == list(range(6))
-    assert scheduler.limit(Stage.GENERATE) == 4
-    sizes.clear()
-    later = [scheduler.submit(job(number)) for number in range(6)]
-    assert [future.result(5) for future in later] == list(range(6))
-    scheduler.stop()
-    scheduler.join(5)
-    assert set(sizes) == {1}
 
 
 def test_a_single_window_that_finds_no_memory_may_come_again():
@@ -369,7 +330,7 @@ def test_the_measured_speed_gives_the_expected_wait():
 
 
 def test_a_thread_that_has_encoded_waits_for_what_to_decode():
-    """A clip is not made to wait for a long call between its own two: the same thread goes on with it."""
+    """A clip does not wait for another call between its own two: the same thread goes on with it."""
     done: list[str] = []
 
     def run(batch: Batch) -> list[Any]:

@@ -1,6 +1,6 @@
 """Which waiting jobs go to the model next, together. Pure functions: no threads, no clock, no model."""
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,8 @@ from asr_service.engine.model.stages import Stage
 class Job:
     """One window's turn in one stage.
 
-    Jobs with the same `stage` and `key` may share a call of the model; `owner` is the request, for fairness;
+    Jobs with the same `stage` and `key` may share a call of the model, and have the same `n_frames`; `owner` is the
+    request, for fairness;
     `n_frames` (10 ms each) is the window's length, padding included; times are monotonic seconds. `future` gets the
     stage's result, or the error.
     """
@@ -46,16 +47,10 @@ class BatchLimit:
 
     n_windows: int
     n_frames: int | None = None
-    """Of all windows of a short call together; only a long one (`allows_long`) has more. None is no bound."""
-
-    def holds(self, jobs: Sequence[Job]) -> bool:
-        return len(jobs) == 1 or (len(jobs) <= self.n_windows and not self.is_long(jobs))
-
-    def is_long(self, jobs: Sequence[Job]) -> bool:
-        return self.n_frames is not None and sum(job.n_frames for job in jobs) > self.n_frames
+    """The sum of the frames of all its windows, where more than one window is in it; None for no bound."""
 
     def most(self, n_frames: int) -> int:
-        """Windows of `n_frames` each that one call holds."""
+        """Return how many windows of `n_frames` each one call may hold."""
         return self.n_windows if self.n_frames is None else max(1, min(self.n_windows, self.n_frames // n_frames))
 
 
@@ -74,34 +69,15 @@ def handicap_s(served_audio_s: float) -> float:
     return min(served_audio_s / _AUDIO_A_HANDICAP_SECOND, MOST_HANDICAP_S)
 
 
-_THREADS_FOR_LONG_CALLS = 2
-
-
-def allows_long(running: Iterable[Batch], limits: Mapping[Stage, BatchLimit], n_threads: int) -> bool:
-    """Whether the next call may have more frames than a short one: of two threads, one at a time.
-
-    The other keeps to short calls, and who waits for more than first words waits for one of those. On more threads one
-    recording has too few windows with the model at a time: simulated, its file alone takes longer with long calls.
-    """
-    return n_threads == _THREADS_FOR_LONG_CALLS and not any(
-        limits[batch.stage].is_long(batch.jobs) for batch in running
-    )
-
-
 def form_batch(
-    waiting: Collection[Job],
-    limits: Mapping[Stage, BatchLimit],
-    handicaps: Mapping[int, float],
-    *,
-    allow_long: bool,
+    waiting: Collection[Job], limits: Mapping[Stage, BatchLimit], handicaps: Mapping[int, float]
 ) -> Batch | None:
     """Choose the jobs of the next call of the model; None where nothing waits.
 
     The job that came first goes first, whatever its stage, requests that have had much standing back by their handicap
-    (`handicaps`: owner -> seconds). A job of a first window takes the first place that its request has: somebody waits
-    for its words, and for the others' only after. Those of the first's stage and key go with it, in the same order,
-    as many as may. Nothing waits for company: a batch is what is there. With `allow_long` it may have more frames than
-    a short call, if they are one request's and nobody waits for first words.
+    (`handicaps`: owner -> seconds). A job of a first window takes the first place that its request has: somebody waits for its
+    words, and for the others' only after. Those of the first's stage and key go with it, in the same order, as many as
+    may. Nothing waits for company: a batch is what is there.
     """
     came: dict[int, float] = {}
     for job in waiting:
@@ -109,16 +85,9 @@ def form_batch(
     in_order = sorted(waiting, key=lambda job: _place(job, came[job.owner], handicaps.get(job.owner, 0.0)))
     if not in_order:
         return None
-    first, limit = in_order[0], limits[in_order[0].stage]
+    first = in_order[0]
     like_it = [job for job in in_order if (job.stage, job.key) == (first.stage, first.key)]
-    of_its_own = [job for job in like_it if job.owner == first.owner][: limit.n_windows]
-    if allow_long and limit.is_long(of_its_own) and not any(job.is_first_window for job in waiting):
-        return Batch(first.stage, tuple(of_its_own))
-    jobs: list[Job] = []
-    for job in like_it:
-        if limit.holds([*jobs, job]):
-            jobs.append(job)
-    return Batch(first.stage, tuple(jobs))
+    return Batch(first.stage, tuple(like_it[: limits[first.stage].most(first.n_frames)]))
 
 
 def form_express(
@@ -135,7 +104,7 @@ def form_express(
     """
     if len(running) < n_threads or any(job.is_first_window for batch in running for job in batch.jobs):
         return None
-    return form_batch([job for job in waiting if job.is_first_window], limits, handicaps, allow_long=False)
+    return form_batch([job for job in waiting if job.is_first_window], limits, handicaps)
 
 
 def _place(job: Job, owner_came: float, owners_handicap_s: float) -> tuple[float, bool]:

@@ -17,7 +17,7 @@ import structlog
 
 from asr_service import metrics
 from asr_service.engine.model.stages import Stage
-from asr_service.engine.schedule.batch import Batch, BatchLimit, Job, allows_long, form_batch, form_express, handicap_s
+from asr_service.engine.schedule.batch import Batch, BatchLimit, Job, form_batch, form_express, handicap_s
 from asr_service.engine.schedule.execution import BatchRunner, Run, fail
 from asr_service.engine.schedule.throughput import Speed
 from asr_service.errors import DeadlineExceeded, EngineStopped
@@ -60,7 +60,6 @@ class Scheduler:
         self._running: dict[Batch, float] = {}
         """When each call of the model began."""
         self._served_audio_s: dict[int, float] = {}
-        self._long_calls = True
         self._stopped: str | None = None
         self._failed = False
         self.speed = Speed()
@@ -171,8 +170,7 @@ class Scheduler:
             return None
 
     def _form(self) -> Batch | None:
-        long = self._long_calls and allows_long(self._running, self._limits, self._n_threads)
-        return form_batch(self._waiting, self._limits, self._handicaps(), allow_long=long)
+        return form_batch(self._waiting, self._limits, self._handicaps())
 
     def _form_express(self) -> Batch | None:
         return form_express(self._waiting, self._running, self._limits, self._handicaps(), self._n_threads)
@@ -217,10 +215,6 @@ class Scheduler:
     def _shrink(self, batch: Batch) -> None:
         with self._changed:
             limit = self._limits[batch.stage]
-            if limit.is_long(batch.jobs):
-                self._long_calls = False
-                log.warning("out of memory: no long calls from here on", stage=batch.stage)
-                return
             fewer = min(limit.n_windows, len(batch.jobs) // 2)
             self._limits[batch.stage] = replace(limit, n_windows=fewer)
         log.warning("out of memory: smaller batches from here on", stage=batch.stage, limit=fewer)
