@@ -74,10 +74,10 @@ def form_batch(
 ) -> Batch | None:
     """Choose the jobs of the next call of the model; None where nothing waits.
 
-    The job that came first goes first, whatever its stage, requests that have had much standing back by their handicap
-    (`handicaps`: owner -> seconds). A job of a first window takes the first place that its request has: somebody waits for its
-    words, and for the others' only after. Those of the first's stage and key go with it, in the same order, as many as
-    may. Nothing waits for company: a batch is what is there.
+    The oldest job goes first, whatever its stage. `handicaps` (owner -> seconds) makes the jobs of a request count as
+    younger than they are. A job of a request's first window takes the place of that request's oldest job, because the
+    client waits for its words. Jobs with the stage and key of the first job join it, in the same order, up to the
+    limit. The batch is formed of what is in the queue now: it never waits for more jobs.
     """
     came: dict[int, float] = {}
     for job in waiting:
