@@ -22,9 +22,10 @@ from typing import Any, cast
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.slot import SpeechService, State
+from asr_service.engine.slot import SlotEngine
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.spec import parse_devices
+from asr_service.lifecycle import SlotState
 from asr_service.settings import Settings, load_settings
 from asr_service.transcript import Transcript
 
@@ -66,7 +67,7 @@ async def measure(settings: Settings, files: Sequence[Path], concurrency: int) -
         recorders.append(Recorder(load_slot_model(settings, slot, on_files)))
         return cast("SpeechModel", recorders[0])
 
-    service = SpeechService(settings, Slot(0, parse_devices(settings.devices)[0]), load, _die)
+    service = SlotEngine(settings, Slot(0, parse_devices(settings.devices)[0]), load, _die)
     await service.start()
     await _until_ready(service)
     recorder = recorders[0]
@@ -101,7 +102,7 @@ def _next(waiting: Iterator[ModelCall], lock: threading.Lock) -> ModelCall | Non
         return next(waiting, None)
 
 
-async def _crowd(service: SpeechService, files: Sequence[Path], concurrency: int) -> float:
+async def _crowd(service: SlotEngine, files: Sequence[Path], concurrency: int) -> float:
     waiting = iter(files)
 
     async def one_after_the_other() -> None:
@@ -113,7 +114,7 @@ async def _crowd(service: SpeechService, files: Sequence[Path], concurrency: int
     return time.perf_counter() - began
 
 
-async def _transcribe(service: SpeechService, path: Path) -> Transcript:
+async def _transcribe(service: SlotEngine, path: Path) -> Transcript:
     with path.open("rb") as file:
         async for event in service.transcriber.transcribe(file, DecodingOptions(beam_size=service.settings.beam_size)):
             if isinstance(event, Transcript):
@@ -121,9 +122,9 @@ async def _transcribe(service: SpeechService, path: Path) -> Transcript:
     raise AssertionError("a transcript ends every recording")
 
 
-async def _until_ready(service: SpeechService) -> None:
+async def _until_ready(service: SlotEngine) -> None:
     async with asyncio.timeout(_START_S):
-        while service.state is State.LOADING:  # noqa: ASYNC110 - a thread brings it up
+        while service.state is SlotState.LOADING:  # noqa: ASYNC110 - a thread brings it up
             await asyncio.sleep(0.02)
 
 

@@ -15,10 +15,11 @@ import pytest
 
 from asr_service.engine import slot as slot_module
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.slot import ENGINE_FAILURE, Die, ModelLoader, SpeechService, State
+from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
 from asr_service.errors import ModelUnavailable, NotReady
 from asr_service.hardware import malloc
 from asr_service.hardware.devices import Device, Slot
+from asr_service.lifecycle import Die, SlotState
 from asr_service.settings import Settings, load_settings
 from engines import loud, until, wav
 from fakes import Call, FakeModel, sleeping
@@ -42,8 +43,8 @@ class Undertaker:
 
 
 @asynccontextmanager
-async def served(load: ModelLoader, die: Die, **settings: Any) -> AsyncIterator[SpeechService]:
-    service = SpeechService(load_settings({}, **settings), SLOT, load, die)
+async def served(load: ModelLoader, die: Die, **settings: Any) -> AsyncIterator[SlotEngine]:
+    service = SlotEngine(load_settings({}, **settings), SLOT, load, die)
     await service.start()
     try:
         yield service
@@ -65,7 +66,7 @@ async def test_ready_comes_after_the_warm_up():
         return model
 
     async with served(load, no_death) as service:
-        assert service.state is State.LOADING
+        assert service.state is SlotState.LOADING
         with pytest.raises(NotReady, match="files"):
             _ = service.transcriber
         gate.set()
@@ -81,7 +82,7 @@ async def test_decoders_that_do_not_start_end_the_worker_with_the_reason():
         over.wait(10)
         raise RuntimeError("nobody waits for a model any more")
 
-    service = SpeechService(load_settings({}, decoder_memory_bytes=1_000_000), SLOT, load, die)
+    service = SlotEngine(load_settings({}, decoder_memory_bytes=1_000_000), SLOT, load, die)
     with pytest.raises(Died):
         await service.start()
     await service.close()
@@ -115,7 +116,7 @@ async def test_no_model_ends_the_worker_with_its_own_code():
 
     async with served(load, die) as service:
         await until(lambda: bool(die.deaths))
-        assert (service.state, service.reason) == (State.FAILED, "there is none")
+        assert (service.state, service.reason) == (SlotState.FAILED, "there is none")
     assert die.deaths == [(ModelUnavailable.exit_code, "there is none")]
 
 
@@ -265,4 +266,4 @@ async def test_a_drain_while_loading_stays_a_drain():
         service.begin_drain()
         gate.set()
         await until(lambda: service.model is not None)
-        assert service.state is State.DRAINING
+        assert service.state is SlotState.DRAINING

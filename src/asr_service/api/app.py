@@ -23,8 +23,9 @@ from asr_service.api.middleware.request_log import RequestLog
 from asr_service.api.native import languages, transcribe
 from asr_service.api.openai import models, routes
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
-from asr_service.engine.slot import SpeechService, State
+from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError
+from asr_service.lifecycle import SlotState
 from asr_service.settings import Settings
 from asr_service.tracing import start_tracing, stop_tracing
 
@@ -32,7 +33,7 @@ from asr_service.tracing import start_tracing, stop_tracing
 class SlotApplication:
     """The ASGI application, and what the process around it needs to know."""
 
-    def __init__(self, service: SpeechService) -> None:
+    def __init__(self, service: SlotEngine) -> None:
         self._service = service
         web = web_application()
         web.state.service = service
@@ -53,7 +54,7 @@ class SlotApplication:
 
     @property
     def draining(self) -> bool:
-        return self._service.state is State.DRAINING
+        return self._service.state is SlotState.DRAINING
 
     @property
     def busy(self) -> bool:

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from asr_service.engine.model.loading import load_slot_model
-from asr_service.engine.slot import Die, ModelLoader, SpeechService
+from asr_service.engine.slot import ModelLoader, SlotEngine
 from asr_service.hardware.devices import Slot
+from asr_service.lifecycle import Die
 from asr_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def create_app(settings: Settings, slot: Slot, die: Die, *, load: ModelLoader = load_slot_model) -> "SlotApplication":
     """Make a slot's application. Until its model has loaded, requests are answered 503."""
-    service = SpeechService(settings, slot, load, die)
+    service = SlotEngine(settings, slot, load, die)
     service.begin_to_load()
     # The web framework takes as long to import as a small model to load, and they take a core each.
     from asr_service.api.app import SlotApplication  # noqa: PLC0415

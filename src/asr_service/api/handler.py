@@ -21,7 +21,7 @@ from asr_service.api.upload import Fields, Upload, receive_upload
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.transcriber import Transcriber
-from asr_service.engine.slot import SpeechService
+from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError, ClientGone, DeadlineExceeded, MalformedRequest, Unavailable
 from asr_service.formats import Format, LineStream
 from asr_service.settings import Settings
@@ -48,7 +48,7 @@ Reader = Callable[[Fields, Settings, SpeechModel], Asked]
 
 async def answer(request: Request, read: Reader) -> Response:
     """Let the request in, receive it, and answer whole or line by line. Raises AsrError."""
-    service: SpeechService = request.app.state.service
+    service: SlotEngine = request.app.state.service
     answers: Answers = request.app.state.answers
     name = name_of(request)
     async with AsyncExitStack() as stack:
@@ -76,7 +76,7 @@ async def work_on(request: Request, work: Callable[[Upload, Transcriber, Meter],
 
     Raises AsrError.
     """
-    service: SpeechService = request.app.state.service
+    service: SlotEngine = request.app.state.service
     async with AsyncExitStack() as stack:
         transcriber = service.transcriber
         meter = await stack.enter_async_context(let_in(request))
@@ -98,7 +98,7 @@ async def let_in(request: Request, again: Again = Again.NEW) -> AsyncIterator[Me
     One that comes again is not held against the work that it finds: it adds none, and where its first client has left,
     that work still has its place.
     """
-    service: SpeechService = request.app.state.service
+    service: SlotEngine = request.app.state.service
     usage: KeyUsage = request.app.state.key_usage
     adds_work, has_place = again is Again.NEW, again is Again.TAKES_OVER
     async with usage.recording(caller_of(request.scope), adds_work=adds_work, has_place=has_place) as meter:
@@ -107,7 +107,7 @@ async def let_in(request: Request, again: Again = Again.NEW) -> AsyncIterator[Me
 
 
 def _begin(
-    upload: Upload, read: Reader, service: SpeechService, transcriber: Transcriber, meter: Meter
+    upload: Upload, read: Reader, service: SlotEngine, transcriber: Transcriber, meter: Meter
 ) -> tuple[Format, Events]:
     asked = read(upload.fields, service.settings, service.loaded_model)
     deadline = None if asked.fmt.stream else time.monotonic() + service.settings.request_timeout_s

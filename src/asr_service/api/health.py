@@ -11,9 +11,10 @@ from asr_service import __version__, metrics
 from asr_service.api.docs.openapi import error_responses
 from asr_service.api.native.schemas import HealthAnswer, QueueAnswer
 from asr_service.api.problems import uncounted_problem
-from asr_service.engine.slot import SpeechService, State
+from asr_service.engine.slot import SlotEngine
 from asr_service.errors import NotReady
 from asr_service.hardware.nvml import Gpu, gpu_status
+from asr_service.lifecycle import SlotState
 
 router = APIRouter(tags=["Operation"])
 
@@ -28,17 +29,17 @@ _MIB = 1024 * 1024
 )
 async def health(request: Request) -> Response:
     began = time.monotonic()
-    service: SpeechService = request.app.state.service
+    service: SlotEngine = request.app.state.service
     gpu = await asyncio.to_thread(gpu_status, service.slot.device)
     answer = _health(service, gpu, began)
     return JSONResponse(answer.model_dump(), 200 if service.ready else 503)
 
 
-def _health(service: SpeechService, gpu: Gpu | None, began: float) -> HealthAnswer:
+def _health(service: SlotEngine, gpu: Gpu | None, began: float) -> HealthAnswer:
     windows, audio_s = service.queue()
     facts = service.model.facts if service.model else None
     return HealthAnswer(
-        status="ok" if service.state is State.READY else service.state.value,
+        status="ok" if service.state is SlotState.READY else service.state.value,
         reason=service.reason,
         model_loaded=facts is not None,
         gpu_memory_used=f"{gpu.memory_used_bytes // _MIB} MiB" if gpu else None,
@@ -70,7 +71,7 @@ async def live() -> Response:
     responses=error_responses(503),
 )
 async def ready(request: Request) -> Response:
-    service: SpeechService = request.app.state.service
+    service: SlotEngine = request.app.state.service
     if not service.ready:
         return uncounted_problem(NotReady(f"not ready: {service.reason}"))
     return JSONResponse({"status": "ok"})

@@ -5,8 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from enum import StrEnum
-from typing import NoReturn
 
 import structlog
 
@@ -28,14 +26,13 @@ from asr_service.errors import NotReady, StartupError
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.malloc import Tidying, give_memory_back, keep_memory
 from asr_service.languages import check_language
+from asr_service.lifecycle import Die, SlotState
 from asr_service.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 ModelLoader = Callable[[Settings, Slot, Callable[[], None]], SpeechModel]
 """The third argument is to be called when the model's files are there: fetching them may take its time, loading not."""
-Die = Callable[[int, str], NoReturn]
-"""Ends this process at once: exit code, reason."""
 
 ENGINE_FAILURE = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -46,14 +43,7 @@ _LOOK_EVERY_S = 2.0
 CPU_LINGER_S = 0.005
 
 
-class State(StrEnum):
-    LOADING = "loading"
-    READY = "ready"
-    DRAINING = "draining"
-    FAILED = "failed"
-
-
-class SpeechService:
+class SlotEngine:
     """Owns the model, its threads and the decoder children of one worker process.
 
     The model loads on a thread of its own, after the process has begun to answer: a load that fails or hangs ends this
@@ -67,7 +57,7 @@ class SpeechService:
         self._load = load
         self._die = die
         self._entering = threading.Lock()
-        self.state = State.LOADING
+        self.state = SlotState.LOADING
         self.reason: str | None = "the model's files are being found or fetched"
         self.model: SpeechModel | None = None
         self.started_at = time.monotonic()
@@ -123,11 +113,11 @@ class SpeechService:
 
     def begin_drain(self) -> None:
         """Refuse what is new; what was accepted goes on."""
-        self._enter(State.DRAINING, "the service is draining", after={State.LOADING, State.READY})
+        self._enter(SlotState.DRAINING, "the service is draining", after={SlotState.LOADING, SlotState.READY})
 
     @property
     def ready(self) -> bool:
-        return self.state is State.READY
+        return self.state is SlotState.READY
 
     @property
     def busy(self) -> bool:
@@ -137,7 +127,7 @@ class SpeechService:
     def transcriber(self) -> Transcriber:
         """Raises NotReady."""
         if not self.ready or self._transcriber is None:
-            raise NotReady(f"not ready: {self.reason}", retry_after_s=5 if self.state is State.LOADING else 10)
+            raise NotReady(f"not ready: {self.reason}", retry_after_s=5 if self.state is SlotState.LOADING else 10)
         return self._transcriber
 
     @property
@@ -157,13 +147,13 @@ class SpeechService:
         queued_s = self._scheduler.queued_audio_s
         return Load(queued_s, self._scheduler.speed.time_for(queued_s))
 
-    def _enter(self, state: State, reason: str | None, *, after: Collection[State] = tuple(State)) -> None:
+    def _enter(self, state: SlotState, reason: str | None, *, after: Collection[SlotState] = tuple(SlotState)) -> None:
         """Go on from one of the states `after`; from another nothing happens. A load's end and a drain may coincide."""
         with self._entering:
             if self.state not in after:
                 return
             self.state, self.reason = state, reason
-            metrics.SLOT_READY.labels(str(self.slot.index)).set(state is State.READY)
+            metrics.SLOT_READY.labels(str(self.slot.index)).set(state is SlotState.READY)
         log.info("state", state=state, reason=reason, slot=self.slot.index)
 
     # -- threads
@@ -184,11 +174,11 @@ class SpeechService:
         else:
             lasted = time.monotonic() - began
             self._report(model, lasted)
-            self._enter(State.READY, None, after={State.LOADING})
+            self._enter(SlotState.READY, None, after={SlotState.LOADING})
 
     def _begin_loading(self) -> None:
         self._loading_since = time.monotonic()
-        if self.state is State.LOADING:
+        if self.state is SlotState.LOADING:
             self.reason = "the model is loading"
 
     def _engine(self, model: SpeechModel) -> Scheduler:
@@ -237,7 +227,7 @@ class SpeechService:
     def _fail(self, exit_code: int, reason: str) -> None:
         if self._closed.is_set():
             return
-        self._enter(State.FAILED, reason)
+        self._enter(SlotState.FAILED, reason)
         self._die(exit_code, reason)
 
     def _watch(self) -> None:
@@ -245,9 +235,9 @@ class SpeechService:
         tidying = Tidying(time.monotonic())
         while not self._closed.is_set():
             now = time.monotonic()
-            if self.state is State.LOADING and now - self._loading_since > self.settings.model_load_timeout_s:
+            if self.state is SlotState.LOADING and now - self._loading_since > self.settings.model_load_timeout_s:
                 self._fail(ENGINE_FAILURE, f"the model did not load within {self.settings.model_load_timeout_s:.0f} s")
-            if self.state is not State.LOADING and self._scheduler and self._hangs(self._scheduler, now):
+            if self.state is not SlotState.LOADING and self._scheduler and self._hangs(self._scheduler, now):
                 self._fail(ENGINE_FAILURE, "a call of the model has outlived every request and will not come back")
             self._gauges.show(self._scheduler, now)
             if self._scheduler and tidying.is_due(now, self._scheduler.worked_at):

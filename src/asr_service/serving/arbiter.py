@@ -13,12 +13,12 @@ from gunicorn.sock import TCP6Socket, TCPSocket
 
 from asr_service.access.keys import read_keys
 from asr_service.errors import ConfigurationError, StartupError
+from asr_service.lifecycle import SlotState
 from asr_service.metrics import SLOT_READY, WORKER_RESTARTS
 from asr_service.serving.logger import name_process
 from asr_service.serving.metrics_files import become_slot, forget_gauges
 from asr_service.serving.plan import Plan
 from asr_service.serving.slots.reload import RollingReload
-from asr_service.serving.slots.status import SlotState
 from asr_service.serving.slots.supervisor import STARTUP_FAILURES, SlotTable
 from asr_service.serving.systemd import Notifier
 from asr_service.serving.worker import ENDING_SIGNALS, SlotWorker

@@ -4,9 +4,10 @@ import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from asr_service.hardware.devices import Slot
+from asr_service.lifecycle import Die
 from asr_service.serving.slots.status import SlotBoard
 from asr_service.serving.sockets import socket_path, url_of
 from asr_service.serving.timeouts import Timeouts, Tuning
@@ -34,9 +35,6 @@ class SlotApp(Protocol):
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None: ...
 
-
-Die = Callable[[int, str], NoReturn]
-"""Ends the worker at once, from any thread: its exit code (1 to 255) and why."""
 
 AppFactory = Callable[[Settings, Slot, Die], SlotApp]
 """Called in the worker. It must be quick: models are loaded after it, while the application already answers."""

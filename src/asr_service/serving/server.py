@@ -16,11 +16,12 @@ from asr_service.hardware.environment import engine_environment
 from asr_service.hardware.nvml import discover_gpus, driver_trouble
 from asr_service.hardware.spec import parse_devices
 from asr_service.languages import check_language
+from asr_service.lifecycle import Die
 from asr_service.logs import configure_logs, log_what_nobody_catches
 from asr_service.models.registry import check_model
 from asr_service.serving.logger import name_process
 from asr_service.serving.metrics_files import share_metrics
-from asr_service.serving.plan import AppFactory, Die, Plan, SlotApp
+from asr_service.serving.plan import AppFactory, Plan, SlotApp
 from asr_service.serving.slots.status import SlotBoard
 from asr_service.serving.sockets import (
     claim_directory,

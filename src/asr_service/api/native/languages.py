@@ -22,7 +22,7 @@ from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.model.vocabulary import known_languages
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.transcriber import Transcriber
-from asr_service.engine.slot import SpeechService
+from asr_service.engine.slot import SlotEngine
 from asr_service.languages import LANGUAGES
 from asr_service.settings import Settings
 from asr_service.transcript import Detection
@@ -38,7 +38,7 @@ router = APIRouter(tags=["Speech"])
     responses=error_responses(401, 403, 503),
 )
 async def list_languages(request: Request) -> LanguagesAnswer:
-    service: SpeechService = request.app.state.service
+    service: SlotEngine = request.app.state.service
     model = service.loaded_model
     known = known_languages(model)
     return LanguagesAnswer(
@@ -49,7 +49,7 @@ async def list_languages(request: Request) -> LanguagesAnswer:
 
 @router.post("/detect-language", **detection_documentation("Tell the language of the first speech", "detect_language"))
 async def detect_language(request: Request) -> DetectionAnswer:
-    service: SpeechService = request.app.state.service
+    service: SlotEngine = request.app.state.service
 
     async def work(upload: Upload, transcriber: Transcriber, meter: Meter) -> Detection:
         options = _read(upload.fields, service.settings, service.loaded_model)

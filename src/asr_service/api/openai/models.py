@@ -7,7 +7,7 @@ from starlette.requests import Request
 from asr_service.api.docs.openapi import error_responses
 from asr_service.api.openai.schemas import ModelAnswer, ModelsAnswer
 from asr_service.engine.model.protocol import SpeechModel
-from asr_service.engine.slot import SpeechService
+from asr_service.engine.slot import SlotEngine
 from asr_service.errors import ModelNotFound
 from asr_service.models.resolution import served_names
 from asr_service.settings import Settings
@@ -33,7 +33,7 @@ def require_served(name: str, settings: Settings, model: SpeechModel) -> None:
     responses=error_responses(401, 403, 503),
 )
 async def list_models(request: Request) -> ModelsAnswer:
-    service: SpeechService = request.app.state.service
+    service: SlotEngine = request.app.state.service
     names = (service.loaded_model.facts.name, WHISPER_1)
     return ModelsAnswer(object="list", data=[_described(name, service) for name in names])
 
@@ -48,13 +48,13 @@ async def list_models(request: Request) -> ModelsAnswer:
 )
 async def retrieve_model(request: Request) -> ModelAnswer:
     # Read here, and not by FastAPI, which would tell of a 422 that no name gets.
-    service: SpeechService = request.app.state.service
+    service: SlotEngine = request.app.state.service
     model = request.path_params["model"]
     require_served(model, service.settings, service.loaded_model)
     return _described(model, service)
 
 
-def _described(name: str, service: SpeechService) -> ModelAnswer:
+def _described(name: str, service: SlotEngine) -> ModelAnswer:
     repositories = [each for each in served_names(service.settings, service.loaded_model.facts.name) if "/" in each]
     owner = repositories[0].split("/")[0] if repositories else "local"
     return ModelAnswer(id=name, object="model", created=int(psutil.Process().create_time()), owned_by=owner)

@@ -15,7 +15,7 @@ from typing import NoReturn
 from asr_service.cli.doctor.model import write_sound
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.slot import SpeechService
+from asr_service.engine.slot import SlotEngine
 from asr_service.hardware.devices import Device, Slot
 from asr_service.logs import configure_logs
 from asr_service.settings import load_settings
@@ -25,12 +25,12 @@ _LOOK_EVERY_S = 0.02
 
 def main(device: Device) -> None:
     configure_logs("error", "plain")
-    service = SpeechService(load_settings(), Slot(0, device), load_slot_model, _die)
+    service = SlotEngine(load_settings(), Slot(0, device), load_slot_model, _die)
     print(json.dumps(asyncio.run(_trial(service))), flush=True)  # noqa: T201
     os._exit(0)  # its threads may be in the middle of a call of the model
 
 
-async def _trial(service: SpeechService) -> dict[str, object]:
+async def _trial(service: SlotEngine) -> dict[str, object]:
     began = time.monotonic()
     await service.start()
     while not service.ready:  # noqa: ASYNC110 - the service tells nobody; `_die` ends the wait where it fails
@@ -44,7 +44,7 @@ async def _trial(service: SpeechService) -> dict[str, object]:
     }
 
 
-async def _transcribe(service: SpeechService) -> None:
+async def _transcribe(service: SlotEngine) -> None:
     # With the voice filter off and one temperature, so that the model works, once, on sound that has no words.
     options = DecodingOptions(language="en", temperature=0.01, vad_filter=False, max_new_tokens=64)
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,7 @@ from asr_service.cli.transcribe.types import Fields
 from asr_service.client.ndjson import AnswerReader
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SpeechService
+from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
 from asr_service.errors import ConfigurationError, ModelUnavailable, StartupError, Unavailable
 from asr_service.formats import FORMATS
 from asr_service.hardware.devices import Device, Slot
@@ -34,7 +34,7 @@ class EngineEnded(StartupError):
 class LocalRecognizer:
     """Transcribes with an engine of this process; recordings that run side by side share its batches."""
 
-    def __init__(self, service: SpeechService, options: DecodingOptions, ended: "asyncio.Future[None]") -> None:
+    def __init__(self, service: SlotEngine, options: DecodingOptions, ended: "asyncio.Future[None]") -> None:
         """`ended` fails as soon as the engine does."""
         self._service = service
         self._options = options
@@ -76,7 +76,7 @@ async def local_recognizer(
         loop.call_soon_threadsafe(_fail, ended, error)
         raise SystemExit(exit_code)  # of the engine's thread
 
-    service = SpeechService(settings, Slot(0, device), load, die)
+    service = SlotEngine(settings, Slot(0, device), load, die)
     await service.start()
     try:
         while not service.ready:

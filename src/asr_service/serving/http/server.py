@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 import structlog
 import uvicorn
 
+from asr_service.lifecycle import SlotState
 from asr_service.serving.endpoint import Door
 from asr_service.serving.http.protocol import BoundedHttp
 from asr_service.serving.plan import SlotApp
-from asr_service.serving.slots.status import SlotState
 
 _TICK_S = 0.05
 _TICKS_PER_DATE = 2  # Uvicorn renews the date header every tenth call

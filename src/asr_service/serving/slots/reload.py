@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from asr_service.serving.slots.status import SlotBoard, SlotState
+from asr_service.lifecycle import SlotState
+from asr_service.serving.slots.status import SlotBoard
 from asr_service.serving.slots.supervisor import SlotTable
 
 log = structlog.get_logger(__name__)

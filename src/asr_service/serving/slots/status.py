@@ -1,17 +1,15 @@
 """What a worker tells the master: how its slot is and, when it ends, why."""
 
 import mmap
-from enum import IntEnum
+
+from asr_service.lifecycle import SlotState
 
 _RECORD_BYTES = 2048
 _STATE, _EVER_READY, _REASON = 0, 1, 2  # offsets in a record
 
 
-class SlotState(IntEnum):
-    DOWN = 0
-    LOADING = 1
-    READY = 2
-    DRAINING = 3
+_STATES = tuple(SlotState)
+"""A state is stored as its position here. The first is that of a record of zeros."""
 
 
 class SlotBoard:
@@ -32,12 +30,12 @@ class SlotBoard:
         self.set_state(slot, SlotState.LOADING)
 
     def set_state(self, slot: int, state: SlotState) -> None:
-        self._memory[slot * _RECORD_BYTES + _STATE] = state
+        self._memory[slot * _RECORD_BYTES + _STATE] = _STATES.index(state)
         if state is SlotState.READY:
             self._memory[slot * _RECORD_BYTES + _EVER_READY] = 1
 
     def state(self, slot: int) -> SlotState:
-        return SlotState(self._memory[slot * _RECORD_BYTES + _STATE])
+        return _STATES[self._memory[slot * _RECORD_BYTES + _STATE]]
 
     def was_ready(self, slot: int) -> bool:
         """Whether the slot's present worker, or its last one, has been ready."""
