@@ -1,11 +1,11 @@
-"""An NDJSON answer read back is the transcript that it was written from."""
+"""A transcript that is written as NDJSON and read back is the same transcript."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from asr_service.client.ndjson import AnswerFailed, AnswerReader
+from asr_service.client.ndjson import NdjsonReader, StreamFailed
 from asr_service.formats import FORMATS
 from asr_service.transcript import Segment, Timing, Transcript, Word
 
@@ -37,7 +37,7 @@ TRANSCRIPT = Transcript(
 
 
 def read(transcript: Transcript) -> Transcript:
-    reader = AnswerReader()
+    reader = NdjsonReader()
     events = [reader.read(line) for line in FORMATS["ndjson"].render(transcript).splitlines()]
     assert [type(event) for event in events] == [Segment] * len(transcript.segments) + [Transcript]
     assert isinstance(events[-1], Transcript)
@@ -45,33 +45,33 @@ def read(transcript: Transcript) -> Transcript:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_was_read_is_written_as_the_original_is(name):
-    """Every format gives the same text of both."""
+def test_a_transcript_read_back_renders_like_the_original(name):
+    """Every format renders both to the same text."""
     assert FORMATS[name].render(read(TRANSCRIPT)) == FORMATS[name].render(TRANSCRIPT)
 
 
-def test_a_probability_that_was_no_number_stays_none():
-    """JSON has null for it, and null is written again."""
+def test_a_missing_probability_survives_the_round_trip():
+    """NaN and None are written as null, read back, and written as null again."""
     odd = replace(TRANSCRIPT, segments=(replace(SEGMENT, avg_logprob=float("nan")),), language_probability=None)
     assert FORMATS["json"].render(read(odd)) == FORMATS["json"].render(odd)
 
 
-def test_a_failure_is_the_services_own():
-    """The line that ends an answer which failed raises, with its code and message."""
+def test_an_error_line_raises_with_its_code_and_message():
+    """A stream that fails ends with an error line; reading it raises StreamFailed."""
     lines = FORMATS["ndjson"].stream
     assert lines
-    with pytest.raises(AnswerFailed, match="come again") as raised:
-        AnswerReader().read(lines.error("engine_stopped", "come again"))
+    with pytest.raises(StreamFailed, match="try again") as raised:
+        NdjsonReader().read(lines.error("engine_stopped", "try again"))
     assert raised.value.code == "engine_stopped"
 
 
 @pytest.mark.parametrize("line", ["", "<html>", "[]", "3", '{"type": "segment"}', '{"type": "error", "error": "no"}'])
-def test_what_is_no_answer_is_a_value_error(line):
-    """Whatever else a server sends."""
+def test_a_line_of_another_server_is_a_value_error(line):
+    """Any text that is not a line of this service's stream is refused."""
     with pytest.raises(ValueError, match=r"."):
-        AnswerReader().read(line)
+        NdjsonReader().read(line)
 
 
-def test_a_kind_of_line_that_is_not_known_is_passed_over():
-    """A newer service may say more."""
-    assert AnswerReader().read(json.dumps({"type": "heartbeat"})) is None
+def test_an_unknown_line_type_is_ignored():
+    """A newer service may send line types that this version does not know."""
+    assert NdjsonReader().read(json.dumps({"type": "heartbeat"})) is None

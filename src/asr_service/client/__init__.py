@@ -1,1 +1,6 @@
-"""An HTTP client of this service."""
+"""HTTP client of this service: the command line and programs that submit recordings use it."""
+
+from asr_service.client.errors import ApiKeyRejected, RecordingRefused, ServerUnusable
+from asr_service.client.service import ServiceClient, connect
+
+__all__ = ["ApiKeyRejected", "RecordingRefused", "ServerUnusable", "ServiceClient", "connect"]

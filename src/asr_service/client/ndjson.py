@@ -1,4 +1,4 @@
-"""An NDJSON answer read back, line by line: the inverse of `objects.segment_line` and `objects.closing_line`."""
+"""Read the service's NDJSON stream back into Segments and a Transcript: the inverse of the `ndjson` format."""
 
 import json
 import math
@@ -8,8 +8,8 @@ from typing import Any
 from asr_service.transcript import Segment, Timing, Transcript, Word
 
 
-class AnswerFailed(Exception):
-    """The answer's last line is an error. `code` is for programs, the message for people."""
+class StreamFailed(Exception):
+    """The stream ended with an error line. `code` is for programs, the message for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -17,33 +17,35 @@ class AnswerFailed(Exception):
         self.message = message
 
 
-class AnswerReader:
-    """Takes one answer's lines in their order.
+class NdjsonReader:
+    """Reads the lines of one stream in order.
 
-    What lines do not carry is empty in what comes out: a segment's tokens, and a number that was null is NaN. A
-    segment's language is the transcript's where its line does not say.
+    The stream does not carry everything. A segment's tokens come out empty, and a number that was null comes out as
+    NaN. A segment whose line has no language gets the transcript's language.
     """
 
     def __init__(self) -> None:
         self._segments: list[Segment] = []
 
     def read(self, line: str) -> Segment | Transcript | None:
-        """Give what a line tells: the Transcript is the last, and has the segments of the lines before it.
+        """Return the Segment or the Transcript of a line. The Transcript comes last and contains all segments.
 
-        None for a kind of line that this version does not know. Raises AnswerFailed, and ValueError where the line is
-        none of an answer's.
+        Returns None for a line type that this version does not know.
+
+        Raises StreamFailed: the line is an error.
+        Raises ValueError: the line does not belong to such a stream.
         """
         try:
             fields = json.loads(line)
             kind = fields["type"]
             if kind == "error":
-                raise AnswerFailed(str(fields["error"]["code"]), str(fields["error"]["message"]))
+                raise StreamFailed(str(fields["error"]["code"]), str(fields["error"]["message"]))
             if kind == "segment":
                 self._segments.append(_segment(fields))
                 return self._segments[-1]
             return self._transcript(fields) if kind == "transcript" else None
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a line of an answer: {error!r}") from error
+            raise ValueError(f"not a line of a transcription stream: {error!r}") from error
 
     def _transcript(self, fields: dict[str, Any]) -> Transcript:
         language = fields["language"]

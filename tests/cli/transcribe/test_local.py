@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 from api.live import serving, tone
 from asr_service.cli.transcribe import local
 from asr_service.cli.transcribe.local import EngineEnded, local_recognizer
+from asr_service.cli.transcribe.remote import remote_recognizer
 from asr_service.cli.transcribe.types import Recognizer
 from asr_service.cli.transcribe.work import Place, _recognizer
-from asr_service.client.recognizer import remote_recognizer
 from asr_service.errors import InvalidParameter
 from asr_service.formats import FORMATS
 from asr_service.hardware.devices import Device

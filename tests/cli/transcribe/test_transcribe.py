@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from api.live import ALL, Live, serving, tone
+from asr_service.access.keys import KeyLimits, entry, new_secret
 from cli.terminal import begin, run
 from decoder import media
 from fakes import Call, FakeModel, says
@@ -358,6 +359,23 @@ def test_a_key_that_is_none_is_told_before_anything_is_sent(by, live, tmp_path):
         told = run("transcribe", "a.wav", *by, cwd=tmp_path, ASRSERVICE_API_KEY=key)
         assert (told.returncode, key.strip() in told.stderr) == (2, False)
         assert "line end" in told.stderr
+
+
+def test_a_rejected_key_names_the_option_to_pass_it(tmp_path):
+    """The error names --api-key and its variable, not HTTP headers. The run ends with 69."""
+    secret = new_secret()
+    tones(tmp_path, "a.wav")
+    with serving(FakeModel(), api_keys=entry("alice", secret, KeyLimits())) as locked:
+        arguments = ["transcribe", "a.wav", "--server", locked.url, "--no-vad"]
+        without = run(*arguments, cwd=tmp_path)
+        wrong = run(*arguments, cwd=tmp_path, ASRSERVICE_API_KEY=new_secret())
+        right = run(*arguments, cwd=tmp_path, ASRSERVICE_API_KEY=secret)
+    advice = "--api-key or ASRSERVICE_API_KEY.\n"
+    assert without.stderr == (
+        f"asr-service transcribe: {locked.url} refused a request without an API key. Pass one with {advice}"
+    )
+    assert wrong.stderr == f"asr-service transcribe: {locked.url} rejected the API key. Check {advice}"
+    assert [told.returncode for told in (without, wrong, right)] == [69, 69, 0]
 
 
 def test_the_service_is_as_well_as_before(live):

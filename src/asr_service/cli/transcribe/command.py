@@ -12,12 +12,9 @@ import typer
 
 from asr_service.cli.transcribe.files import Rendering
 from asr_service.cli.transcribe.plan import Ambiguous, Wanted, make_plan
-from asr_service.cli.transcribe.types import STDIN, Fields, OutputFormat
+from asr_service.cli.transcribe.types import API_KEY_VARIABLE, STDIN, Fields, OutputFormat
 from asr_service.errors import InvalidParameter
 from asr_service.formats import SubtitleStyle
-
-API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
-"""Not ASR_*: those are the service's settings, and what is none of them is refused."""
 
 _DEFAULT_JOBS: Final = 4
 

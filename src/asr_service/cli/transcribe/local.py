@@ -9,7 +9,7 @@ from typing import BinaryIO, Final, NoReturn
 
 from asr_service.api.native.parameters import decoding_options, parse_parameters
 from asr_service.cli.transcribe.types import Fields
-from asr_service.client.ndjson import AnswerReader
+from asr_service.client.ndjson import NdjsonReader
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
@@ -41,7 +41,7 @@ class LocalRecognizer:
         self._ended = ended
 
     async def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
-        reader = AnswerReader()
+        reader = NdjsonReader()
         # Nobody waits at the other end of a line: a large model on a slow processor may take as long as it does.
         events = self._service.transcriber.transcribe(file, self._options, deadline=math.inf)
         try:
@@ -99,7 +99,7 @@ def _fail(ended: "asyncio.Future[None]", error: StartupError) -> None:
         ended.set_exception(error)
 
 
-def _as_answered(event: Segment | Transcript, reader: AnswerReader) -> Segment | Transcript:
+def _as_answered(event: Segment | Transcript, reader: NdjsonReader) -> Segment | Transcript:
     """Say it as a service's answer would, to the last digit, so that both ways write the same files."""
     lines = FORMATS["ndjson"].stream
     assert lines is not None  # noqa: S101 - the table has it

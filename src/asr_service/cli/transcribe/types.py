@@ -5,11 +5,14 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Final, Literal, Protocol
 
 from asr_service.transcript import Segment, Transcript
 
 STDIN = "-"
+
+API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
+"""Not ASR_*: the service refuses an ASR_ variable that is not one of its settings."""
 
 Fields = tuple[tuple[str, str], ...]
 """Options, as a request's form has them."""

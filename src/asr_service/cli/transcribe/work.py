@@ -95,7 +95,7 @@ async def _transcribe(work: Work, report: Report, console: Console) -> None:
 async def _recognizer(place: Place, fields: Fields) -> AsyncIterator[Recognizer]:
     """Import what the work needs, and nothing else: either way is slow."""
     if place.server is not None:
-        from asr_service.client.recognizer import remote_recognizer  # noqa: PLC0415
+        from asr_service.cli.transcribe.remote import remote_recognizer  # noqa: PLC0415
 
         async with remote_recognizer(place.server, place.api_key, fields) as remote:
             yield remote

@@ -1,4 +1,4 @@
-"""A service that says to come again, breaks off, refuses or is no such service, and what becomes of the recordings."""
+"""How the client handles a service that is busy, breaks off, refuses, or is a different program."""
 
 import asyncio
 import io
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from asr_service.client.recognizer import Refused, ServerUnusable, remote_recognizer
+from asr_service.client import ApiKeyRejected, RecordingRefused, ServerUnusable, connect
 from asr_service.formats import FORMATS
 from asr_service.transcript import Timing, Transcript
 
@@ -24,15 +24,15 @@ class Answer:
     body: bytes = WHOLE
     headers: dict[str, str] = field(default_factory=dict)
     announced: int | None = None
-    """Bytes promised, where they are more than there are."""
+    """Content-Length, if it is more than the body has."""
 
 
-AGAIN = {"Retry-After": "0"}
+RETRY_AT_ONCE = {"Retry-After": "0"}
 
 
 @dataclass
 class Scripted:
-    """A server that gives these answers, the last again and again, and keeps what it was sent."""
+    """A server that gives these answers in order, repeats the last one, and records the requests."""
 
     url: str
     answers: list[Answer]
@@ -76,8 +76,8 @@ def scripted(*answers: Answer) -> Iterator[Scripted]:
 
 def transcribe(url: str, *, api_key: str | None = None) -> Transcript:
     async def last() -> Transcript:
-        async with remote_recognizer(url, api_key, (("language", "en"),), pause_s=0.01) as recognizer:
-            events = [event async for event in recognizer.transcribe(io.BytesIO(b"sound"))]
+        async with connect(url, api_key, delay_s=0.01) as client:
+            events = [event async for event in client.transcribe(io.BytesIO(b"sound"), {"language": "en"})]
         assert isinstance(events[-1], Transcript)
         return events[-1]
 
@@ -87,8 +87,8 @@ def transcribe(url: str, *, api_key: str | None = None) -> Transcript:
 @pytest.mark.parametrize(
     "first",
     [
-        Answer(503, b"", AGAIN),
-        Answer(429, b"", AGAIN),
+        Answer(503, b"", RETRY_AT_ONCE),
+        Answer(429, b"", RETRY_AT_ONCE),
         Answer(502, b"<html>"),
         Answer(200, b"", {}),
         Answer(200, WHOLE[:20], {}, announced=len(WHOLE)),
@@ -96,25 +96,25 @@ def transcribe(url: str, *, api_key: str | None = None) -> Transcript:
     ],
     ids=["busy", "quota", "proxy", "cut before the first line", "cut within a line", "engine stopped"],
 )
-def test_it_is_sent_again_whole(first):
-    """Where the service says so, and where the answer was broken off: the recording and its options, from the start."""
+def test_a_busy_or_interrupted_service_gets_the_whole_recording_again(first):
+    """After a 429, a 503, a 502 or a response that broke off, the client sends the recording and its options again."""
     with scripted(first, Answer()) as server:
         assert transcribe(server.url) == DONE
     assert len(server.bodies) == 2
     assert all(b"sound" in body and b"ndjson" in body and b"language" in body for body in server.bodies)
 
 
-def test_a_service_that_always_breaks_off_is_given_up():
-    """After the third time: what brings a service down is not sent to it for ever."""
-    with scripted(Answer(502, b"", AGAIN)) as server, pytest.raises(Refused, match="502"):
+def test_the_client_gives_up_after_three_interrupted_attempts():
+    """A recording that crashes the service is not sent for ever."""
+    with scripted(Answer(502, b"", RETRY_AT_ONCE)) as server, pytest.raises(RecordingRefused, match="502"):
         transcribe(server.url)
     assert len(server.bodies) == 3
 
 
-def test_a_refusal_is_one_recordings_own():
-    """A 4xx or a failed inference is not tried again; the message is the service's."""
-    body = b'{"error":{"message":"it is no audio","type":"x","param":null,"code":"unsupported_audio"}}'
-    with scripted(Answer(415, body)) as server, pytest.raises(Refused, match="it is no audio"):
+def test_a_refused_recording_is_not_sent_again():
+    """A 4xx raises RecordingRefused with the service's message after one request."""
+    body = b'{"error":{"message":"This is not audio.","type":"x","param":null,"code":"unsupported_audio"}}'
+    with scripted(Answer(415, body)) as server, pytest.raises(RecordingRefused, match="This is not audio"):
         transcribe(server.url)
     assert len(server.bodies) == 1
 
@@ -122,36 +122,46 @@ def test_a_refusal_is_one_recordings_own():
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (Answer(401, b'{"error":{"message":"show a key"}}'), "show a key"),
+        (Answer(401, b'{"error":{"message":"Send a key."}}'), "Send a key"),
         (Answer(404, b"nothing"), "404"),
         (Answer(308, b"", {"Location": "https://elsewhere/"}), "elsewhere"),
         (Answer(200, b"<html>hello</html>"), "does not answer as this service does"),
     ],
 )
-def test_what_holds_for_all_recordings_ends_the_run(answer, says):
-    """A key that is refused, a wrong address: exit code 69, after one request."""
+def test_a_server_that_no_recording_can_use_raises_at_once(answer, says):
+    """A rejected key or a wrong address raises ServerUnusable, whose exit code is 69, after one request."""
     with scripted(answer) as server, pytest.raises(ServerUnusable, match=says) as raised:
         transcribe(server.url)
     assert (len(server.bodies), raised.value.exit_code) == (1, 69)
 
 
-def test_what_the_service_has_tried_for_as_long_as_it_may_is_not_sent_again():
-    """Its own 504 says so; a proxy's does not, and may be a slow start."""
-    with scripted(Answer(504, b"", {"x-should-retry": "false"})) as server, pytest.raises(Refused, match="504"):
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_rejected_key_has_an_error_of_its_own(status):
+    """The caller can tell a missing or wrong API key from a wrong address."""
+    with scripted(Answer(status, b"")) as server, pytest.raises(ApiKeyRejected, match=str(status)):
+        transcribe(server.url)
+
+
+def test_a_recording_that_used_up_its_time_is_not_sent_again():
+    """The service marks its own 504 with x-should-retry: false. A proxy's 504 may mean a slow start and is retried."""
+    with (
+        scripted(Answer(504, b"", {"x-should-retry": "false"})) as server,
+        pytest.raises(RecordingRefused, match="504"),
+    ):
         transcribe(server.url)
     assert len(server.bodies) == 1
 
 
-def test_nobody_there_is_told_at_once():
-    """Without waiting for a service that was never reached."""
+def test_a_service_that_was_never_reached_raises_at_once():
+    """The client does not wait for an address where nothing listens."""
     with scripted(Answer()) as server:
         pass
     with pytest.raises(ServerUnusable, match="cannot be reached"):
         transcribe(server.url)
 
 
-def test_the_key_is_shown_and_the_name_is_not():
-    """Authorization: Bearer; what the file is called is not sent."""
+def test_the_key_is_sent_and_the_file_name_is_not():
+    """The request has Authorization: Bearer, and a fixed name in place of the file's."""
     with scripted(Answer()) as server:
         transcribe(server.url, api_key="secret")
     assert server.keys == ["Bearer secret"]

@@ -1,0 +1,47 @@
+"""Which error a response of the service, or of a proxy before it, means for the caller."""
+
+import json
+from http import HTTPStatus
+from typing import Final
+
+import httpx
+
+from asr_service.client.errors import ApiKeyRejected, RecordingRefused, ServerUnusable
+from asr_service.client.retry import RetryableError
+
+_MIN_DELAY_S: Final = 0.1
+_MAX_DELAY_S: Final = 120.0
+_BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_INTERRUPTED: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+_KEY_REJECTED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+
+def response_error(response: httpx.Response, body: bytes) -> Exception:
+    """Return the error to raise for a response whose status is not 200."""
+    message = _message(response, body)
+    if response.status_code in _BUSY:
+        return RetryableError(RecordingRefused(message), retry_after_s=_retry_after_s(response))
+    # The service sends x-should-retry: false with a 504 when it has used up the request's time; a proxy does not.
+    if response.status_code in _INTERRUPTED and response.headers.get("x-should-retry") != "false":
+        return RetryableError(RecordingRefused(message), interrupted=True)
+    if response.status_code in _KEY_REJECTED:
+        return ApiKeyRejected(f"{response.url}: {message}")
+    if response.status_code == HTTPStatus.NOT_FOUND or response.is_redirect:
+        return ServerUnusable(f"{response.url}: {message}")
+    return RecordingRefused(message)
+
+
+def _message(response: httpx.Response, body: bytes) -> str:
+    """Return the service's error message, or the status if a proxy answered."""
+    if response.is_redirect:
+        return f"The address redirects to {response.headers.get('location')}. Use that address."
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"{response.status_code} {response.reason_phrase}"
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """Return Retry-After in seconds. None if it is missing, or a date, which this service never sends."""
+    value = response.headers.get("retry-after", "")
+    return min(max(float(value), _MIN_DELAY_S), _MAX_DELAY_S) if value.isdecimal() else None
