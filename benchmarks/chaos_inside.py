@@ -157,7 +157,7 @@ def _used_bytes(place: Path) -> int:
 def _short(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.NoSuchProcess):
         command = process.cmdline()
-        return "decoder server" if any("decoder_server" in word for word in command) else "service"
+        return "decoder server" if any("fork_server" in word for word in command) else "service"
     return "ended"
 
 

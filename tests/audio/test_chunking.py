@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import (
     BlockPlan,
     Chunk,
@@ -16,7 +17,7 @@ from asr_service.audio.chunking import (
     split_at_pauses,
     stretches_of,
 )
-from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan
+from asr_service.audio.vad import SpeechSpan
 
 SECOND = SAMPLE_RATE
 MAX = 30 * SECOND

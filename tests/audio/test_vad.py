@@ -10,8 +10,9 @@ from faster_whisper.audio import decode_audio
 from faster_whisper.vad import VadOptions as TheirOptions
 from faster_whisper.vad import get_speech_timestamps, get_vad_model
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.silero import speech_probabilities
-from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan, VadOptions, detect_speech, pad, speech_frames
+from asr_service.audio.vad import SpeechSpan, VadOptions, detect_speech, pad, speech_frames
 from speech import RECORDINGS, SPEECH, WORDLESS
 
 

@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import psutil
 
-from asr_service.decoder.pool import SAMPLE_RATE, DecodedAudio, DecodeLimits, DecoderPool
+from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.pool import DecodedAudio, DecodeLimits, DecoderPool
 
 LIMITS = DecodeLimits(max_audio_s=3600, stall_s=20)
 BLOCK = 10 * SAMPLE_RATE

@@ -20,8 +20,9 @@ import psutil
 import pytest
 from faster_whisper.audio import decode_audio
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.permits import Turns
-from asr_service.decoder.pool import SAMPLE_RATE, DecodedAudio, DecodeLimits, DecoderPool
+from asr_service.decoder.pool import DecodedAudio, DecodeLimits, DecoderPool
 from asr_service.decoder.sandboxed.child import _Upload
 from asr_service.errors import (
     AudioTooLong,
@@ -69,7 +70,7 @@ def test_a_recording_of_any_form_comes_out_as_its_sound(form):
     assert likeness(samples, media.warble(2)) > 0.95
     assert audio.warnings == ()
     assert audio.n_samples == len(samples)
-    assert audio.announced_s == pytest.approx(2, abs=0.2)
+    assert audio.estimated_duration_s == pytest.approx(2, abs=0.2)
 
 
 @pytest.mark.parametrize(
@@ -264,10 +265,10 @@ def test_a_file_cut_short_says_what_it_announced(form):
     """What is there comes, with a warning that tells both lengths."""
     data = media.encode(form, media.warble(30, form.rate))
     samples, audio = decode(data[: int(0.4 * len(data))])
-    announced_s, present_s = seconds_in(audio.warnings[0])
+    estimated_duration_s, present_s = seconds_in(audio.warnings[0])
     assert len(audio.warnings) == 1
     assert "ends early" in audio.warnings[0]
-    assert announced_s == pytest.approx(30, abs=0.2)
+    assert estimated_duration_s == pytest.approx(30, abs=0.2)
     assert present_s == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.1)
     assert present_s == pytest.approx(12, abs=2)
 

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from asr_service.decoder.pool import SAMPLE_RATE, DecodeLimits, DecoderPool
+from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.errors import Unavailable
 from decoder import media
 from decoder.decoding import child_of, decode_in, has_ended, read_all, server_of, until, upload, with_pool

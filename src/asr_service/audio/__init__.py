@@ -1,7 +1,6 @@
-"""Bytes in, speech out: decoding in a sandboxed child, voice activity, chunks, features."""
+"""Audio as the model takes it: voice activity, chunks and features of decoded samples."""
 
-import os
+from typing import Final
 
-# onnxruntime reports its use to its maker, and keeps a number for the device under $HOME, unless it is told not to
-# before it is imported. Only this room imports it.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+SAMPLE_RATE: Final = 16_000
+"""Samples per second of all decoded audio, in Hz. The decoder, Silero and Whisper all use this rate."""

@@ -12,7 +12,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan
+from asr_service.audio import SAMPLE_RATE
+from asr_service.audio.vad import SpeechSpan
 
 _FRAME = SAMPLE_RATE // 100
 _PAUSE_FRAMES = 15  # 150 ms: the gap between two words is longer than the stop inside one

@@ -4,7 +4,6 @@ import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 
-HOP = 160
 FRAMES_PER_SECOND = 100
 FULL_CONTEXT = 3000
 """Frames in the 30 s that Whisper was trained on."""

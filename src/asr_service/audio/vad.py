@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.silero import FRAME, speech_probabilities
 
-SAMPLE_RATE = 16_000
 _HYSTERESIS = 0.15
 """How far under the threshold a probability has to fall to end speech."""
 

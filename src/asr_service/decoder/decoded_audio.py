@@ -8,10 +8,11 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder import protocol
 from asr_service.decoder.child import ChildLost, DecoderChild, ServerLost
 from asr_service.decoder.permits import Turns
-from asr_service.decoder.protocol import BYTES_PER_SAMPLE, SAMPLE_RATE, DecodeLimits, Outcome, Verdict
+from asr_service.decoder.protocol import BYTES_PER_SAMPLE, DecodeLimits, Outcome, Verdict
 from asr_service.errors import AudioTooLong, RequestError, Unavailable, UndecodableAudio, UnsupportedAudio
 
 _S16_FULL_SCALE: Final = 32768.0
@@ -40,7 +41,7 @@ class DecodedAudio:
         self._failure: RequestError | Unavailable | None = None
         self.n_samples = 0
         """Read so far."""
-        self.announced_s: float | None = None
+        self.estimated_duration_s: float | None = None
         """Seconds that the recording seems to last, known once samples are read: by its header, or a guess."""
         self.decode_s = 0.0
         """Wall seconds waited for samples so far: for turns, for the child's start and for its decoding."""
@@ -113,7 +114,7 @@ class DecodedAudio:
         self._child = None
         self._pcm.clear()
         self._n_received = 0
-        self.announced_s = None
+        self.estimated_duration_s = None
 
     def _accept(self, kind: bytes, payload: bytes) -> None:
         if kind == protocol.SAMPLES:
@@ -124,8 +125,8 @@ class DecodedAudio:
             if self._n_received > self._most_samples:  # the child counts too, if it is still ours
                 raise AudioTooLong("the recording is longer than its limit")
             return
-        if kind == protocol.LENGTH and self.announced_s is None:
-            self.announced_s = _parse_length(payload)
+        if kind == protocol.LENGTH and self.estimated_duration_s is None:
+            self.estimated_duration_s = _parse_length(payload)
             return
         outcome = _parse_outcome(kind, payload)
         if outcome.verdict != "decoded":

@@ -17,10 +17,10 @@ from asr_service.decoder.child import DecoderChild, ServerLost
 from asr_service.decoder.decoded_audio import DecodedAudio
 from asr_service.decoder.permits import Turns
 from asr_service.decoder.process import DecoderServer
-from asr_service.decoder.protocol import SAMPLE_RATE, DecodeLimits
+from asr_service.decoder.protocol import DecodeLimits
 from asr_service.errors import NotReady, StartupError, Unavailable
 
-__all__ = ["SAMPLE_RATE", "DecodeLimits", "DecodedAudio", "DecoderPool"]
+__all__ = ["DecodeLimits", "DecodedAudio", "DecoderPool"]
 
 _TRIES: Final = 3  # servers that a file is taken to, one after the other
 

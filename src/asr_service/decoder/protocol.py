@@ -17,7 +17,6 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
-SAMPLE_RATE: Final = 16_000
 BYTES_PER_SAMPLE: Final = 2
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.features import FULL_CONTEXT, LogMel
-from asr_service.audio.vad import SAMPLE_RATE
 from asr_service.engine.model.calls import STAGES, AlignCall, Call, EncodeCall, Encoded, GenerateCall
 from asr_service.engine.model.prompt import generate_options
 from asr_service.engine.model.protocol import Generation, SpeechModel

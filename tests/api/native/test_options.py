@@ -7,7 +7,8 @@ import pytest
 from faster_whisper.audio import decode_audio
 
 from api.live import ALL, Live, serving, tone
-from asr_service.audio.vad import SAMPLE_RATE, VadOptions, detect_speech
+from asr_service.audio import SAMPLE_RATE
+from asr_service.audio.vad import VadOptions, detect_speech
 from asr_service.engine.model.protocol import GenerateOptions
 from asr_service.languages import LANGUAGES
 from fakes import FakeModel, fake_tokenizer, says

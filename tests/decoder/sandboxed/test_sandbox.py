@@ -14,8 +14,8 @@ from decoder import media
 
 INSIDE = """
 import ctypes, json, mmap, os, resource, socket, subprocess, sys, threading
-from asr_service.audio import decoder_sandbox
-from asr_service.audio.decoder_protocol import DecodeLimits
+from asr_service.decoder.protocol import DecodeLimits
+from asr_service.decoder.sandboxed import sandbox
 
 secret, limits, out = sys.argv[1], DecodeLimits.from_json(sys.argv[2]), 1
 own = os.open(secret, os.O_RDWR)
@@ -43,9 +43,9 @@ attempts = {
     "signal a thread": signal_by_thread,
     "take more memory": lambda: mmap.mmap(-1, 2 * limits.memory_bytes),
 }
-decoder_sandbox.enclose(limits)
+sandbox.enclose(limits)
 where = os.listdir(".")
-decoder_sandbox.seal(limits.cpu_s(0))
+sandbox.seal(limits.cpu_s(0))
 held = {}
 for name, attempt in attempts.items():
     try:
@@ -75,7 +75,7 @@ def test_a_sealed_process_can_only_read_compute_and_answer(tmp_path):
 
 WORKER = """
 import asyncio, os, signal, sys
-from asr_service.audio.ingest import DecodeLimits, DecoderPool
+from asr_service.decoder.pool import DecodeLimits, DecoderPool
 
 async def main():
     pool = DecoderPool(DecodeLimits(max_audio_s=3600))

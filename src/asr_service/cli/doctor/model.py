@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, warning
-from asr_service.decoder.pool import SAMPLE_RATE, DecodeLimits, DecoderPool
+from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.errors import AsrError, InvalidParameter, ModelUnavailable, StartupError
 from asr_service.hardware.devices import Device
 from asr_service.hardware.environment import engine_environment

@@ -44,6 +44,6 @@ async def _length_s(pool: DecoderPool, source: Path | None) -> float | None:
         with source.open("rb") as file:
             async with pool.decode(file) as audio:
                 await audio.read(1)
-                return audio.announced_s
+                return audio.estimated_duration_s
     except (AsrError, OSError):  # whoever transcribes it will say what is wrong with it
         return None

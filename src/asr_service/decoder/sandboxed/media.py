@@ -10,7 +10,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
-from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_PAYLOAD_BYTES, SAMPLE_RATE, DecodeLimits, Outcome
+from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_PAYLOAD_BYTES, DecodeLimits, Outcome
 from asr_service.decoder.sandboxed import sniff
 from asr_service.decoder.sandboxed.container import Refused, first_audio, kind_of, open_container
 from asr_service.decoder.sandboxed.loss import LossMeter

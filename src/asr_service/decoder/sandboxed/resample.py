@@ -7,7 +7,8 @@ import av
 from av.audio.frame import AudioFrame
 from av.filter import Graph
 
-from asr_service.decoder.protocol import BYTES_PER_SAMPLE, SAMPLE_RATE
+from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.protocol import BYTES_PER_SAMPLE
 
 # A call of the filter costs more than the samples of one small frame: about a second at a time, less of odd rates.
 _GROUP_SAMPLES: Final = 48_000

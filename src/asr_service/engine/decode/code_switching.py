@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from asr_service import tasks
+from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import Chunk, joined, stretches_of
-from asr_service.audio.vad import SAMPLE_RATE
 
 _STRETCH_S = 6.0
 """Longer ones hide a change of language, shorter ones are told wrong more often."""

@@ -8,8 +8,9 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import BlockPlan, Chunk, cut_chunk, plan_block
-from asr_service.audio.vad import SAMPLE_RATE, SpeechSpan, VadOptions, detect_speech
+from asr_service.audio.vad import SpeechSpan, VadOptions, detect_speech
 from asr_service.decoder.pool import DecodedAudio
 from asr_service.engine.decode.context import ChunkLengths
 from asr_service.stages import stage

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import structlog
 
 from asr_service import metrics, tasks
+from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import Chunk
-from asr_service.audio.vad import SAMPLE_RATE
 from asr_service.decoder.pool import DecodedAudio, DecoderPool
 from asr_service.engine.decode.code_switching import by_language
 from asr_service.engine.decode.window import WindowDecoder

@@ -14,8 +14,8 @@ from threading import Barrier
 
 import numpy as np
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.features import FULL_CONTEXT, LogMel
-from asr_service.audio.vad import SAMPLE_RATE
 from asr_service.engine.decode.context import context_frames
 from asr_service.engine.model.loading import model_threads
 from asr_service.engine.model.prompt import generate_options
