@@ -39,7 +39,7 @@ format: $(DEV)
 # Loads the service and faster-whisper behind FastAPI in turn, ten minutes on two cores; benchmarks/README.md tells more.
 # make bench BENCH_AUDIO=folder-with-a-manifest ARGS=--smoke
 bench: $(BENCH)
-	$(BIN)/python benchmarks/load.py $(ARGS)
+	$(BIN)/python -m benchmarks.load $(ARGS)
 
 # Needs uv (https://docs.astral.sh/uv/). Versions stay as they are unless `make lock UPGRADE=--upgrade`.
 LOCK := uv pip compile pyproject.toml --extra base-model --extra otel --group build --universal --python-version 3.11 \

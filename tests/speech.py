@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from scoring import count_errors
+from benchmarks.common.scoring import count_errors
 
 DATA = Path(__file__).parent / "data"
 

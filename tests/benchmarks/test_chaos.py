@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from chaos import passing_of
-from chaos_clients import GOOD, Outcome
-from chaos_report import LOST, Blow, Death, Passing, Row, judge, markdown, row
+from benchmarks.chaos.__main__ import passing_of
+from benchmarks.chaos.report import LOST, Blow, Death, Passing, Row, judge, markdown, row
+from benchmarks.common.sender import GOOD, Outcome
 
 DEATH = Death(slot=1, at_s=100.0, ready_s=104.0)
 INSIDE = Outcome("inside", LOST, 99.0, 100.5)

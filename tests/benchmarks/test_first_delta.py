@@ -3,8 +3,8 @@
 import pytest
 
 from api.live import serving, two_windows
+from benchmarks.load.first_delta import stream
 from fakes import Call
-from first_delta import stream
 
 
 def test_a_stream_is_timed_from_the_first_byte_sent(tmp_path):

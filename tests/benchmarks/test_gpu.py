@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import tokenizers
 
-from gpu_calls import MAX_LENGTH, N_TOKENS
-from gpu_model import TINY, Shape, write_random_model
-
-BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+from benchmarks.common.random_model import TINY, Shape, write_random_model
+from benchmarks.gpu.calls import MAX_LENGTH, N_TOKENS
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +22,7 @@ def tokenizer(base_model_dir: Path) -> Path:
 @pytest.mark.timeout(300)
 def test_the_whole_way_runs_on_a_cpu(tokenizer: Path, tmp_path: Path) -> None:
     """Calls, the full service with one worker and with two, and faster-whisper beside it, all answered."""
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--tiny", "--tokenizer", str(tokenizer)]
+    command = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--tokenizer", str(tokenizer)]
     subprocess.run([*command, "--out", str(tmp_path / "gpu")], check=True, timeout=280, capture_output=True)
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert [each["n_tokens"] for each in found["calls"]["float32"]["batches"]] == [N_TOKENS, N_TOKENS]

@@ -19,16 +19,16 @@ from typing import Any, BinaryIO
 import httpx
 import pytest
 
-from baseline_server import create_app
-from corpus import Clip
-from load_bars import findings, regressions
-from load_client import arrivals, closed_loop, open_loop
-from load_corpus import joined, material, recordings
-from load_machine import Watch
-from load_results import Measure, Results
-from load_servers import BATCHED, SEQUENTIAL, SERVICE
-from report import markdown
-from scoring import Errors
+from benchmarks.common.baseline_server import create_app
+from benchmarks.common.client import arrivals, closed_loop, open_loop
+from benchmarks.common.corpus import Clip
+from benchmarks.common.machine import Watch
+from benchmarks.common.material import joined, material, recordings
+from benchmarks.common.scoring import Errors
+from benchmarks.common.servers import BATCHED, SEQUENTIAL, SERVICE
+from benchmarks.load.bars import findings, regressions
+from benchmarks.load.report import markdown
+from benchmarks.load.results import Measure, Results
 
 
 @pytest.fixture
@@ -205,8 +205,7 @@ def test_a_benchmark_that_is_told_to_end_leaves_no_server(tmp_path: Path) -> Non
 _STARTS_A_SERVER = """
 import signal, subprocess, sys
 from pathlib import Path
-sys.path.insert(0, "benchmarks")
-import load_servers
+from benchmarks.common import servers as load_servers
 load_servers.leave_on_sigterm()
 load_servers._baseline = lambda *_: ["sleep", "60"]
 load_servers.wait_until_ready = lambda server, process: (print(process.pid, flush=True), signal.pause())

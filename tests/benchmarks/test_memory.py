@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from load_corpus import RATE
-from memory import tree_memory, write_recording
+from benchmarks.common.material import RATE
+from benchmarks.soak.memory import tree_memory, write_recording
 
 _HOLDS_64_MIB = "import sys; held = bytearray(b'1' * 2**26); print('held', flush=True); sys.stdin.read()"
 

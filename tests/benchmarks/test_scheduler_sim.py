@@ -7,13 +7,13 @@ from itertools import pairwise
 import pytest
 
 from asr_service.engine.model.stages import Stage
-from scheduler_sim import clips_first, first_come, round_robin
-from sim_arrivals import Arrival, clips_and_files, recorded
-from sim_costs import Cost, Costs, assumed_gpu
-from sim_events import Cores, Events
-from sim_fleet import Autoscaler, FleetSim, latencies, percentile, wanted_pods
-from sim_report import Row, Table, markdown
-from sim_slot import Policy, present
+from benchmarks.simulation.__main__ import clips_first, first_come, round_robin
+from benchmarks.simulation.arrivals import Arrival, clips_and_files, recorded
+from benchmarks.simulation.costs import Cost, Costs, assumed_gpu
+from benchmarks.simulation.events import Cores, Events
+from benchmarks.simulation.fleet import Autoscaler, FleetSim, latencies, percentile, wanted_pods
+from benchmarks.simulation.report import Row, Table, markdown
+from benchmarks.simulation.slot import Policy, present
 
 SIMPLE = Costs(
     source="made up",

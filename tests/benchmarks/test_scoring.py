@@ -2,7 +2,7 @@
 
 import pytest
 
-from scoring import Errors, count_errors
+from benchmarks.common.scoring import Errors, count_errors
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soak_watch import Held, slope, trend
+from benchmarks.soak.watch import Held, slope, trend
 
 
 def test_the_slope_is_that_of_least_squares() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from contestants import service
-from corpus import Clip, read_corpus
-from scoring import Errors
-from wer_table import ALL, interval, markdown, score
+from benchmarks.common.corpus import Clip, read_corpus
+from benchmarks.common.scoring import Errors
+from benchmarks.wer.table import ALL, interval, markdown, score
+from benchmarks.wer.transcripts import service
 
 MANIFEST: list[dict[str, Any]] = [
     {"file": "a.wav", "seconds": 60.0, "language": "en", "reference": "one small step"},

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from api.live import ALL, tone
-from sim_arrivals import recorded
+from benchmarks.simulation.arrivals import recorded
 from waiting import until
 
-TESTS = Path(__file__).parent.parent
+TESTS = Path(__file__).parents[2]
 SECRETS = {"initial_prompt": "Rosebud", "hotwords": "Kane"}
 
 

@@ -1,0 +1,308 @@
+"""The queue's rule, and fleets of slots, in simulated time: who waits how long, and what another rule would change.
+
+    python -m benchmarks.simulation            # three minutes, writes results/scheduler-sim.json and .md
+
+Decisions are made by the service's own `engine.schedule.batch.form_batch`; what calls cost is in results/sim-costs.json
+(sim_measure.py); for a GPU it is assumed, and every such table says so. README.md tells more.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asr_service.engine.schedule.batch import MOST_HANDICAP_S
+from benchmarks.common.client import arrivals
+from benchmarks.common.report import RESULTS
+from benchmarks.simulation.arrivals import Arrival, clips_and_files, read_recording, waves
+from benchmarks.simulation.costs import Costs, assumed_gpu
+from benchmarks.simulation.fleet import Autoscaler, FleetResult, FleetSim, latencies, percentile
+from benchmarks.simulation.report import Row, Table, markdown
+from benchmarks.simulation.slot import Answer, Policy, present
+
+_HOUR_S = 3600.0
+_RUSH_S = (300.0, 900.0)
+_MEMO_S = 90.0
+
+
+def first_come(_arrival: Arrival, _served_audio_s: float) -> float:
+    """Windows in the order in which they were queued."""
+    return 0.0
+
+
+def round_robin(_arrival: Arrival, served_audio_s: float) -> float:
+    """Whoever has had least goes first, however long another has waited."""
+    return served_audio_s * 1e6
+
+
+def clips_first(arrival: Arrival, _served_audio_s: float) -> float:
+    """Strictly: long files when no clip waits. It is told beforehand which is which, as the service is not."""
+    return 1e9 if arrival.bulk else 0.0
+
+
+def stand_back(most_s: float, audio_a_second: float = 6.0) -> Policy:
+    """The present rule with other numbers."""
+    return lambda _, served_audio_s: min(served_audio_s / audio_a_second, most_s)
+
+
+POLICIES: Mapping[str, Policy] = {
+    f"the present rule (stands back up to {MOST_HANDICAP_S:.0f} s)": present,
+    "first come, first served": first_come,
+    "round robin by audio served": round_robin,
+    "clips strictly first": clips_first,
+    "up to 5 s": stand_back(5.0),
+    "up to 10 s": stand_back(10.0),
+    "up to 20 s": stand_back(20.0),
+    "up to 60 s": stand_back(60.0),
+    "up to 30 s, sooner": stand_back(30.0, 1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What one slot is offered."""
+
+    clips_per_s: float
+    files_per_hour: float
+    duration_s: float
+
+
+def capacity_per_s(costs: Costs) -> float:
+    """Clips a second that one slot answers where there are always more."""
+    for_s = 120.0
+    load = clips_and_files(400.0 if costs.on_gpu else 40.0, 0.0001, for_s, seed=5)
+    result = FleetSim(costs, n_pods=1).run([each for each in load if not each.bulk])
+    answered = [each for each in result.answers if not each.refused]
+    return len(answered) / max(each.ended_s for each in answered)
+
+
+def compare_policies(costs: Costs, rates: Rates, policies: Mapping[str, Policy]) -> list[Row]:
+    load = _mixed(rates)
+    return [_row(name, FleetSim(costs, n_pods=1, policy=policy).run(load)) for name, policy in policies.items()]
+
+
+def _mixed(rates: Rates) -> list[Arrival]:
+    """Clips and long files, and between them a recording of a minute and a half once a minute."""
+    load = clips_and_files(rates.clips_per_s, rates.files_per_hour, rates.duration_s, seed=3)
+    memos = [Arrival(at_s, _MEMO_S) for at_s in arrivals(1 / 60, rates.duration_s, seed=8)]
+    return sorted([*load, *memos], key=lambda arrival: arrival.at_s)
+
+
+def _row(name: str, result: FleetResult, **more: float) -> Row:
+    clips, files = latencies(result.answers, bulk=False), latencies(result.answers, bulk=True)
+    memos = sorted(each.latency_s for each in result.answers if each.arrival.audio_s == _MEMO_S and not each.refused)
+    answered = [each for each in result.answers if not each.refused]
+    ended_s = max(each.ended_s for each in answered)
+    numbers = {
+        "clips p50 s": percentile(clips, 50),
+        "p95 s": percentile(clips, 95),
+        "p99 s": percentile(clips, 99),
+        "90 s: p95 s": percentile(memos, 95),
+        "files p50 s": percentile(files, 50),
+        "most s": percentile(files, 100),
+        "longest wait of a window s": max(each.longest_wait_s for each in answered),
+        "audio s/s": sum(each.arrival.audio_s for each in answered) / ended_s,
+        "refused %": 100 * (1 - len(answered) / len(result.answers)),
+        "calls a thread, %": 100 * result.busy_share,
+    }
+    return Row(name, numbers | more)
+
+
+# -- the experiments
+
+
+def validation(costs: Costs, recording: Path) -> Table:
+    """The recorded arrivals again, in simulated time, beside what the service took."""
+    kept = read_recording(recording)
+    answers = FleetSim(costs, n_pods=1, policy=stand_back(kept.most_handicap_s)).run(kept.arrivals).answers
+    (file,) = [each for each in kept.arrivals if each.bulk]
+    rows = []
+    for name, phase in _phases(answers, file):
+        real = sorted(each.arrival.took_s or 0.0 for each in phase)
+        simulated = sorted(each.latency_s for each in phase)
+        for share in (50, 95):
+            took, said = percentile(real, share), percentile(simulated, share)
+            rows.append(
+                Row(
+                    f"{name}, p{share}", {"n": len(phase), "service s": took, "simulated s": said, "ratio": said / took}
+                )
+            )
+    note = f"Recorded on: {kept.source}; recordings stood back up to {kept.most_handicap_s:.0f} s."
+    return Table("The simulator against the service", note, tuple(rows))
+
+
+def _phases(answers: Sequence[Answer], file: Arrival) -> Iterable[tuple[str, list[Answer]]]:
+    end_s = file.at_s + (file.took_s or 0.0)
+    clips = [each for each in answers if not each.arrival.bulk]
+    yield "clips alone", [each for each in clips if each.arrival.at_s < file.at_s]
+    yield "clips beside the file", [each for each in clips if file.at_s <= each.arrival.at_s < end_s - 3]
+    yield "the file", [each for each in answers if each.arrival.bulk]
+    yield "clips at random", [each for each in clips if each.arrival.at_s >= end_s]
+
+
+def policy_tables(costs: Costs, name: str, hours: float) -> Iterable[Table]:
+    capacity = capacity_per_s(costs)
+    files = 12.0 * (1.0 if not costs.on_gpu else 4.0)
+    for share, label in ((0.35, "moderate"), (0.6, "heavy"), (0.8, "more than can be done")):
+        rates = Rates(share * capacity, files, hours * _HOUR_S)
+        note = (
+            f"{name}: {rates.clips_per_s:.2f} clips a second ({100 * share:.0f} % of what it can do of them alone) and "
+            f"{files:.0f} files of an hour each hour, a recording of 90 s a minute, for {hours:g} h. {costs.source}."
+        )
+        yield Table(f"Rules of the queue, {label} load", note, tuple(compare_policies(costs, rates, POLICIES)))
+
+
+def starvation(costs: Costs) -> Table:
+    """One long file among ever more clips."""
+    capacity = capacity_per_s(costs)
+    rows = []
+    chosen = {name: POLICIES[name] for name in list(POLICIES)[:4]}
+    for share in (0.9, 1.0, 1.2):
+        clips = [each for each in clips_and_files(share * capacity, 0.0001, 1200.0, seed=9) if not each.bulk]
+        load = sorted([*clips, Arrival(60.0, 600.0)], key=lambda each: each.at_s)
+        for name, policy in chosen.items():
+            result = FleetSim(costs, n_pods=1, policy=policy).run(load)
+            rows.append(_row(f"clips at {100 * share:.0f} %: {name}", result))
+    note = f"A file of 10 min among clips at shares of what one slot can do of them, 20 min. {costs.source}."
+    return Table("Does the long file starve?", note, tuple(rows))
+
+
+def context_table(costs: Costs) -> Table:
+    """Finer steps of the encoder's context save the encoder's time and split the decoder's batches."""
+    load = [each for each in clips_and_files(200.0 if costs.on_gpu else 10.0, 0.0001, 120.0, seed=6) if not each.bulk]
+    calm = [each for each in clips_and_files(4.0 if costs.on_gpu else 1.0, 0.0001, 300.0, seed=6) if not each.bulk]
+    rows = []
+    for step, name in (
+        (64, "0.64 s"),
+        (128, "1.28 s"),
+        (256, "2.56 s"),
+        (512, "5.12 s"),
+        (1024, "10.24 s"),
+        (3000, "30 s"),
+    ):
+        result = FleetSim(costs, n_pods=1, step_frames=step).run(load)
+        answered = [each for each in result.answers if not each.refused]
+        solo = latencies(FleetSim(costs, n_pods=1, step_frames=step).run(calm).answers, bulk=False)
+        numbers = {
+            "clips/s at most": len(answered) / max(each.ended_s for each in answered),
+            "at low load: p50 s": percentile(solo, 50),
+            "p95 s": percentile(solo, 95),
+        }
+        rows.append(Row(f"steps of {name}", numbers))
+    note = f"Clips of 2 to 29 s, more than can be done; then {'4' if costs.on_gpu else '1'} a second. {costs.source}."
+    return Table("Steps of the encoder's context", note, tuple(rows))
+
+
+def fleet_table(costs: Costs, share: float) -> Table:
+    capacity = capacity_per_s(costs)
+    rows = []
+    for n in (1, 2, 4, 10, 30, 100):
+        duration_s = max(60.0, 600.0 / n)
+        load = clips_and_files(share * capacity * n, 0.0001, duration_s, seed=n)
+        for balance in ("least connections", "round robin", "random") if n > 1 else ("least connections",):
+            result = FleetSim(costs, n_pods=n, balance=balance).run([each for each in load if not each.bulk])
+            rows.append(_row(f"{n} pods, {balance}", result))
+    note = f"Clips at {100 * share:.0f} % of {capacity:.1f} a second a pod. {costs.source}."
+    return Table("From one to a hundred: the same load a pod", note, tuple(rows))
+
+
+def autoscaling_table(costs: Costs) -> Table:
+    """A tenfold rush for 10 min, beginning at once, and one long file: how bad, for how long, at what price."""
+    capacity = capacity_per_s(costs)
+    load = waves(1.2 * capacity, 12 * capacity, 2100.0, seed=4, from_s=_RUSH_S[0], until_s=_RUSH_S[1])
+    load = sorted([*load, Arrival(30.0, 4 * _HOUR_S)], key=lambda each: each.at_s)
+    rows = []
+
+    def add(name: str, scaler: Autoscaler | None, n_pods: int = 2) -> None:
+        result = FleetSim(costs, n_pods=n_pods, autoscaler=scaler).run(load)
+        calm = [each for each in result.answers if each.arrival.at_s < _RUSH_S[0]]
+        rush = [each for each in result.answers if _RUSH_S[0] <= each.arrival.at_s < _RUSH_S[1]]
+        late = sum(each.refused or each.latency_s > 10 for each in rush)
+        bad_until_s = max(
+            (each.arrival.at_s for each in rush if each.refused or each.latency_s > 10), default=_RUSH_S[0]
+        )
+        numbers = {
+            "refused % of the rush": 100 * sum(each.refused for each in rush) / len(rush),
+            "refused or over 10 s, %": 100 * late / len(rush),
+            "until, s after it began": bad_until_s - _RUSH_S[0],
+            "clips p95 s": percentile(latencies(result.answers, bulk=False), 95),
+            "before it p95 s": percentile(latencies(calm, bulk=False), 95),
+            "most pods": float(result.most_pods),
+            "pod hours": result.pod_hours,
+            "audio lost s": result.lost_audio_s,
+        }
+        rows.append(Row(name, numbers))
+
+    add("16 pods always", None, 16)
+    base = Autoscaler("queue", 3.0, 2, 100, start_s=20.0)
+    add("queue, target 3, ready in 20 s", base)
+    for target in (1.0, 5.0, 10.0):
+        add(f"queue, target {target:.0f}, ready in 20 s", replace(base, target=target))
+    add("queue, target 3, ready in 60 s", replace(base, start_s=60.0))
+    add("queue, target 3, ready in 180 s", replace(base, start_s=180.0))
+    add("queue, at least 6 pods, ready in 60 s", replace(base, least=6, start_s=60.0), 6)
+    for target in (3.0, 5.0):
+        add(
+            f"queue capped at {2 * target:.0f} a pod, target {target:.0f}",
+            replace(base, signal="capped queue", target=target),
+        )
+    for target in (8.0, 16.0):
+        add(f"open requests, target {target:.0f}", replace(base, signal="open requests", target=target))
+    note = (
+        f"Clips at 1.2 pods' capacity, ten times as many from 5 to 15 min; one file of four hours from the beginning; "
+        f"35 min, 100 pods at most. A new pod is ready after 20 s (the model's load; assumed), 60 or 180 s (a node, an "
+        f"image). {costs.source}."
+    )
+    return Table("Autoscaling through a rush", note, tuple(rows))
+
+
+def lone_file_table(costs: Costs) -> Table:
+    """One file uses one slot: how many an autoscaler starts for it."""
+    rows = []
+    for signal in ("queue", "capped queue", "open requests"):
+        for target in (1.0, 3.0, 5.0):
+            scaler = Autoscaler(signal, target, 2, 100, start_s=20.0)
+            result = FleetSim(costs, n_pods=2, autoscaler=scaler).run([Arrival(1.0, 24 * _HOUR_S), Arrival(600.0, 5.0)])
+            rows.append(Row(f"{signal}, target {target:.0f}", {"most pods": float(result.most_pods)}))
+    return Table("One file of a day, and nobody else", f"{costs.source}.", tuple(rows))
+
+
+def tables(costs: Costs, recording: Path, *, quick: bool) -> Iterable[Table]:
+    gpu = assumed_gpu()
+    yield validation(costs, recording)
+    yield from policy_tables(costs, "CPU slot, Whisper base", 0.2 if quick else 2.0)
+    yield from policy_tables(gpu, "GPU slot, assumed", 0.05 if quick else 1.0)
+    yield starvation(costs)
+    yield context_table(costs)
+    yield context_table(gpu)
+    yield lone_file_table(gpu)
+    if not quick:
+        yield fleet_table(gpu, 0.7)
+        yield autoscaling_table(gpu)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--costs", type=Path, default=RESULTS / "sim-costs.json")
+    parser.add_argument("--recording", type=Path, default=RESULTS / "sim-recorded.json")
+    parser.add_argument("--quick", action="store_true", help="shorter, and without the fleets")
+    parser.add_argument("--out", type=Path, default=RESULTS / "scheduler-sim", help="without its suffix")
+    args = parser.parse_args()
+    began, made = time.monotonic(), []
+    for table in tables(Costs.load(args.costs), args.recording, quick=args.quick):
+        made.append(table)
+        print(f"{time.monotonic() - began:.0f} s: {table.title}", flush=True)
+        keep(made, args.out)
+
+
+def keep(made: Sequence[Table], out: Path) -> None:
+    data: list[dict[str, Any]] = [table.to_json() for table in made]
+    out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".md").write_text(markdown(made), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
