@@ -182,7 +182,7 @@ def test_who_does_not_trace_imports_nothing(missing):
     hidden = "sys.modules.update({'opentelemetry.sdk': None, 'opentelemetry.exporter': None})" if missing else ""
     code = f"""import sys
 {hidden}
-from asr_service.api import app, create
+from asr_service.api import app, factory
 from asr_service import stages, tracing
 tracing.start_tracing(0)
 with tracing.request_trace("x", {{}}, {{}}) as trace, tracing.span("y", {{}}), stages.stage("decode"):

@@ -100,7 +100,7 @@ def span_s(probe: Object) -> int:
 
 def test_probes_and_ingress_know_the_addresses(objects):
     """Probes ask what the service answers; callers reach all that it offers, and neither health nor metrics."""
-    offered = json.loads((Path(__file__).parent.parent / "api" / "openapi.json").read_text())["paths"]
+    offered = json.loads((Path(__file__).parent.parent / "api" / "docs" / "openapi.json").read_text())["paths"]
     (server,) = pod_of(objects)["containers"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert server[probe]["httpGet"]["path"] in offered

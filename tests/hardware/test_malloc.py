@@ -16,7 +16,7 @@ def test_large_buffers_are_kept_for_the_next_call():
     """A buffer like those of a 30 s window, taken and given back again and again, is cleared by the kernel once."""
     program = """
 import resource, threading
-from asr_service.engine.memory import keep_memory
+from asr_service.hardware.malloc import keep_memory
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def take(): bytes([1]) * 72_000_000
 def work():
@@ -35,7 +35,7 @@ def test_what_is_free_between_used_memory_is_given_back():
     """Half of 100 MB, in pieces with others in use between them."""
     program = """
 import psutil
-from asr_service.engine.memory import give_memory_back, keep_memory
+from asr_service.hardware.malloc import give_memory_back, keep_memory
 keep_memory()
 pieces = [bytearray(1_000_000) for _ in range(100)]
 for piece in pieces: piece[::4096] = bytes(len(piece[::4096]))

@@ -222,7 +222,7 @@ def test_the_hubs_cache_of_another_tool_serves(hub, settings):
 def test_processes_that_ask_together_fetch_once(tmp_path):
     """Four slots that start on an empty cache make one download between them."""
     program = (
-        "import sys; from test_models_fetch import SPEC, Settings, ensure_model;"
+        "import sys; from test_hub import SPEC, Settings, ensure_model;"
         "print('ready', flush=True); sys.stdin.readline();"
         "print(ensure_model(Settings(model_dir=sys.argv[1]), SPEC))"
     )

@@ -22,7 +22,7 @@ from asr_service.formats import EVENTS, FORMATS
 from asr_service.settings import Settings
 from speech import DATA
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 

@@ -36,7 +36,7 @@ _SMALLER: Final = "set ASR_MODEL to a smaller model, ASR_COMPUTE_TYPE to int8_fl
 # In a process of its own: libraries that do not fit together may end the process that opens them.
 _LIBRARY_PROBE: Final = """
 import json
-from asr_service.engine.cuda_libraries import load_cublas
+from asr_service.hardware.cublas import load_cublas
 cublas = load_cublas()
 import ctranslate2
 n = ctranslate2.get_cuda_device_count()
