@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from asr_service.serving.timeouts import Timeouts
+from asr_service.serving.limits import Timeouts
 from benchmarks.simulation.arrivals import Arrival
 from benchmarks.simulation.costs import Costs
 from benchmarks.simulation.events import Events

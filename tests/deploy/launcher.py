@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from asr_service.hardware.devices import Slot
-from asr_service.serving import Die, SlotApp, Tuning, serve
+from asr_service.serving import Die, ServerLimits, SlotApp, serve
 from asr_service.settings import Settings, load_settings
 from hardware import fake_nvml
 
@@ -20,4 +20,4 @@ def create_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
 
 if __name__ == "__main__":
     fake_nvml.install(pytest.MonkeyPatch(), [fake_nvml.FakeGpu("GPU-a"), fake_nvml.FakeGpu("GPU-b")])
-    sys.exit(serve(load_settings(), app_factory=create_app, tuning=Tuning(**json.loads(sys.argv[1]))))
+    sys.exit(serve(load_settings(), app_factory=create_app, limits=ServerLimits(**json.loads(sys.argv[1]))))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from asr_service.serving.timeouts import Timeouts
+from asr_service.serving.limits import Timeouts
 from asr_service.settings import load_settings
 
 COMPOSE = Path(__file__).parent.parent.parent / "deploy" / "compose"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from asr_service import metrics
-from asr_service.serving.timeouts import Timeouts, Tuning
+from asr_service.serving.limits import ServerLimits, Timeouts
 from asr_service.settings import Settings, load_settings
 from deploy.manifests import KUBERNETES, OVERLAYS, Object, of_kind, overlay, pod_of, rendered, settings_of
 
@@ -88,8 +88,8 @@ def test_times_are_in_order(objects):
     notes = of_kind(objects, "Ingress")["metadata"]["annotations"]
     for name in ("proxy-read-timeout", "proxy-send-timeout"):
         assert int(notes[f"nginx.ingress.kubernetes.io/{name}"]) == timeouts.proxy_s
-    assert span_s(server["startupProbe"]) > given.model_load_timeout_s + Tuning().boot_margin_s
-    assert span_s(server["livenessProbe"]) > Tuning().heartbeat_s + Tuning().tick_s
+    assert span_s(server["startupProbe"]) > given.model_load_timeout_s + ServerLimits().boot_margin_s
+    assert span_s(server["livenessProbe"]) > ServerLimits().heartbeat_s + ServerLimits().tick_s
 
 
 def span_s(probe: Object) -> int:

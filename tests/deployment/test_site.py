@@ -4,7 +4,7 @@ import pytest
 
 from asr_service.deployment.site import Site
 from asr_service.errors import ConfigurationError
-from asr_service.serving.timeouts import Timeouts
+from asr_service.serving.limits import Timeouts
 from asr_service.settings import load_settings
 
 

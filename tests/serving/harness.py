@@ -22,14 +22,14 @@ QUICK: dict[str, Any] = {
     "tick_s": 0.05,
     "backoff_first_s": 0.2,
     "backoff_most_s": 0.8,
-    "linger_s": 0.2,
+    "accept_grace_s": 0.2,
 }
 
 
 class Service:
     """One running master. `directory` holds its sockets, log and faults."""
 
-    def __init__(self, directory: Path, tuning: Mapping[str, Any], environ: dict[str, str], launcher: str) -> None:
+    def __init__(self, directory: Path, limits: Mapping[str, Any], environ: dict[str, str], launcher: str) -> None:
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self._log = directory / "log"
@@ -37,7 +37,7 @@ class Service:
         self.faults.mkdir(exist_ok=True)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", launcher, json.dumps({**QUICK, **tuning})],
+                [sys.executable, "-m", launcher, json.dumps({**QUICK, **limits})],
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join([str(TESTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
@@ -118,9 +118,9 @@ class Service:
 
 @contextmanager
 def running(
-    directory: Path, tuning: Mapping[str, Any] | None = None, *, launcher: str = "serving.launcher", **environ: str
+    directory: Path, limits: Mapping[str, Any] | None = None, *, launcher: str = "serving.launcher", **environ: str
 ) -> Iterator[Service]:
-    service = Service(directory, tuning or {}, environ, launcher)
+    service = Service(directory, limits or {}, environ, launcher)
     try:
         yield service
     finally:

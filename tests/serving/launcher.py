@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from asr_service.errors import StartupError
-from asr_service.serving import SlotApp, Tuning, serve
+from asr_service.serving import ServerLimits, SlotApp, serve
 from asr_service.settings import load_settings
 from serving.fake_app import FakeApp
 
@@ -26,7 +26,7 @@ def real_app(*given: Any) -> SlotApp:
 if __name__ == "__main__":
     try:
         app_factory = real_app if "FAKE_MODEL" in os.environ else FakeApp
-        sys.exit(serve(load_settings(), app_factory=app_factory, tuning=Tuning(**json.loads(sys.argv[1]))))
+        sys.exit(serve(load_settings(), app_factory=app_factory, limits=ServerLimits(**json.loads(sys.argv[1]))))
     except StartupError as error:
         sys.stderr.write(f"{error.message}\n")
         sys.exit(error.exit_code)

@@ -41,7 +41,10 @@ def test_a_slot_told_to_end_finishes_and_is_replaced(tmp_path):
 
 def test_who_connected_just_before_is_still_served(tmp_path):
     """A proxy that found the socket gets its answer, though the slot was told to end before the request came."""
-    with running(tmp_path, {"linger_s": 3}, ASR_DEVICES="cpu,cpu") as service, socket.socket(socket.AF_UNIX) as proxy:
+    with (
+        running(tmp_path, {"accept_grace_s": 3}, ASR_DEVICES="cpu,cpu") as service,
+        socket.socket(socket.AF_UNIX) as proxy,
+    ):
         old = service.ready(0, 1).about(0)["pid"]
         proxy.connect(str(service.socket(0)))
         service.signal(signal.SIGTERM, old)
@@ -63,7 +66,7 @@ def test_a_drain_ends_by_its_deadline(tmp_path):
 
 def test_a_client_that_was_answered_is_not_waited_for(tmp_path):
     """One that goes on sending after its last answer would be read from for a while."""
-    with running(tmp_path, {"parting_s": 60}) as service:
+    with running(tmp_path, {"lingering_close_s": 60}) as service:
         address = urlsplit(service.ready().url)
         with socket.create_connection((address.hostname, address.port), timeout=10) as client:
             client.sendall(b"POST /work HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 9\r\n\r\n")

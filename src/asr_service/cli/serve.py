@@ -8,7 +8,7 @@ import typer
 
 from asr_service.errors import StartupError
 from asr_service.logs import Format, configure_logs, is_plain
-from asr_service.serving import Plan, serve
+from asr_service.serving import ServePlan, serve
 from asr_service.settings import load_settings
 
 
@@ -52,7 +52,7 @@ def _say_why(error: StartupError, log_format: Format) -> None:
     log.critical("asr-service cannot serve", reason=error.message, exit_code=error.exit_code)
 
 
-def _say_how_to_call(plan: Plan) -> None:
+def _say_how_to_call(plan: ServePlan) -> None:
     """On a terminal, one line to copy; elsewhere the log has the addresses."""
     if not sys.stdout.isatty():
         return

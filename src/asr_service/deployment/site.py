@@ -6,8 +6,8 @@ from typing import Final, Self
 
 from asr_service.errors import ConfigurationError
 from asr_service.hardware.spec import n_named_slots, parse_devices
+from asr_service.serving.limits import Timeouts
 from asr_service.serving.sockets import socket_path
-from asr_service.serving.timeouts import Timeouts
 from asr_service.settings import Settings
 
 RUN_DIRECTORY: Final = Path("/run/asr-service")

@@ -1,8 +1,8 @@
 """The processes: Gunicorn's master, one Uvicorn worker a slot, and how they start, drain and are replaced."""
 
 from asr_service.lifecycle import Die
-from asr_service.serving.plan import AppFactory, Plan, SlotApp
+from asr_service.serving.limits import ServerLimits, Timeouts
+from asr_service.serving.plan import AppFactory, ServePlan, SlotApp
 from asr_service.serving.server import serve
-from asr_service.serving.timeouts import Timeouts, Tuning
 
-__all__ = ["AppFactory", "Die", "Plan", "SlotApp", "Timeouts", "Tuning", "serve"]
+__all__ = ["AppFactory", "Die", "ServePlan", "ServerLimits", "SlotApp", "Timeouts", "serve"]

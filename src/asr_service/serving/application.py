@@ -10,7 +10,7 @@ from gunicorn.app.base import BaseApplication
 from asr_service.errors import StartupError
 from asr_service.serving.arbiter import SlotArbiter
 from asr_service.serving.logger import GunicornLogger
-from asr_service.serving.plan import Plan
+from asr_service.serving.plan import ServePlan
 from asr_service.serving.systemd import Notifier
 from asr_service.serving.worker import SlotWorker
 
@@ -18,7 +18,7 @@ _HEARTBEATS_IN = "/dev/shm"  # noqa: S108  # memory: a slow disk must not hold u
 
 
 class GunicornApplication(BaseApplication):  # type: ignore[misc]  # Gunicorn has no types
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ServePlan) -> None:
         self.plan = plan
         super().__init__()
 
@@ -30,7 +30,7 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]  # Gunicorn ha
         """The worker makes its application itself."""
 
 
-def run_master(plan: Plan, *, notifier: Notifier, on_ready: Callable[[Plan], None]) -> int:
+def run_master(plan: ServePlan, *, notifier: Notifier, on_ready: Callable[[ServePlan], None]) -> int:
     """Serve until told to stop. Returns the master's exit code.
 
     Raises StartupError: no slot was ever ready, and more tries would hardly help.
@@ -46,14 +46,14 @@ def run_master(plan: Plan, *, notifier: Notifier, on_ready: Callable[[Plan], Non
     return 0
 
 
-def _gunicorn_settings(plan: Plan) -> dict[str, Any]:
+def _gunicorn_settings(plan: ServePlan) -> dict[str, Any]:
     return {
         "bind": [],  # the arbiter is handed its listener; slots with sockets of their own make them themselves
         "workers": len(plan.slots),
         "worker_class": SlotWorker,
         "worker_tmp_dir": _HEARTBEATS_IN if os.access(_HEARTBEATS_IN, os.W_OK) else None,
         "preload_app": False,  # nothing of CTranslate2 or CUDA crosses a fork
-        "timeout": plan.tuning.heartbeat_s,
+        "timeout": plan.limits.heartbeat_s,
         "graceful_timeout": math.ceil(plan.timeouts.graceful_s),
         "control_socket_disable": True,
         "logger_class": GunicornLogger,

@@ -17,9 +17,9 @@ from asr_service.lifecycle import SlotState
 from asr_service.metrics import SLOT_READY, WORKER_RESTARTS
 from asr_service.serving.logger import name_process
 from asr_service.serving.metrics_files import become_slot, forget_gauges
-from asr_service.serving.plan import Plan
+from asr_service.serving.plan import ServePlan
 from asr_service.serving.slots.reload import RollingReload
-from asr_service.serving.slots.supervisor import STARTUP_FAILURES, SlotTable
+from asr_service.serving.slots.supervisor import STARTUP_FAILURES, SlotSupervisor
 from asr_service.serving.systemd import Notifier
 from asr_service.serving.worker import ENDING_SIGNALS, SlotWorker
 
@@ -32,9 +32,9 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
     After `run`, `failure` is why no slot could ever start, if that is what ended it.
     """
 
-    def __init__(self, app: Any, *, notifier: Notifier, on_ready: Callable[[Plan], None]) -> None:
+    def __init__(self, app: Any, *, notifier: Notifier, on_ready: Callable[[ServePlan], None]) -> None:
         super().__init__(app)
-        self.plan: Plan = app.plan
+        self.plan: ServePlan = app.plan
         self.WORKERS: dict[int, SlotWorker] = {}
         self.LISTENERS = self._gunicorn_listeners()
         self.failure: StartupError | None = None
@@ -43,16 +43,16 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         self._is_up = False
         self._is_stopping = False
         self._clock = time.monotonic
-        tuning, timeouts = self.plan.tuning, self.plan.timeouts
-        self._table = SlotTable(
+        limits, timeouts = self.plan.limits, self.plan.timeouts
+        self._supervisor = SlotSupervisor(
             self.plan.slots,
-            first_s=tuning.backoff_first_s,
-            most_s=tuning.backoff_most_s,
-            steady_s=tuning.steady_s,
+            first_s=limits.backoff_first_s,
+            most_s=limits.backoff_most_s,
+            min_uptime_s=limits.min_uptime_s,
         )
         self._reload = RollingReload(
-            self._table,
-            self.plan.board,
+            self._supervisor,
+            self.plan.slot_status,
             self.kill_worker,
             graceful_s=timeouts.graceful_s,
             load_s=self._load_limit_s,
@@ -64,14 +64,14 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
     # -- the loop
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
-        signals: list[int] = super().wait_for_signals(min(timeout, self.plan.tuning.tick_s))
+        signals: list[int] = super().wait_for_signals(min(timeout, self.plan.limits.tick_s))
         return signals
 
     def manage_workers(self) -> None:
         """Fill the slots that are due, go on with a reload, and say how things are."""
         now_s = self._clock()
-        self._stop_if_hopeless()
-        while self._table.next_due(now_s) is not None:
+        self._stop_if_startup_failed()
+        while self._supervisor.next_due(now_s) is not None:
             self._try_to_spawn()
         self._reload.step(now_s)
         self._report(now_s)
@@ -130,12 +130,12 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
     # -- hooks of Gunicorn's spawn_worker, set in the application's configuration
 
     def before_fork(self, worker: SlotWorker) -> None:
-        slot = self._table.next_due(self._clock())
+        slot = self._supervisor.next_due(self._clock())
         if slot is None:
             raise RuntimeError("a worker is spawned and no slot is free")
         worker.slot = slot
-        self.plan.board.begin(slot.index)
-        if self._table.take(slot.index, self._clock()):
+        self.plan.slot_status.begin(slot.index)
+        if self._supervisor.take(slot.index, self._clock()):
             WORKER_RESTARTS.labels(str(slot.index)).inc()
 
     def after_fork(self, worker: SlotWorker) -> None:
@@ -149,7 +149,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
 
     @property
     def _load_limit_s(self) -> float:
-        return self.plan.settings.model_load_timeout_s + self.plan.tuning.boot_margin_s
+        return self.plan.settings.model_load_timeout_s + self.plan.limits.boot_margin_s
 
     def _gunicorn_listeners(self) -> list[Any]:
         listener = self.plan.listener
@@ -159,42 +159,42 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         return [kind(listener.getsockname(), self.cfg, self.log, fd=os.dup(listener.fileno()))]
 
     def _try_to_spawn(self) -> None:
-        slot = self._table.next_due(self._clock())
+        slot = self._supervisor.next_due(self._clock())
         try:
             pid = self.spawn_worker()
         except OSError:
             if slot is None:
                 raise
-            wait_s = self._table.release(slot.index, self._clock(), exit_code=1, was_ready=False)
+            wait_s = self._supervisor.release(slot.index, self._clock(), exit_code=1, was_ready=False)
             log.exception("No worker could be started.", slot=slot.index, again_in_s=wait_s)
         else:
             worker = self.WORKERS[pid]
-            self._table.started(worker.slot.index, pid)
+            self._supervisor.started(worker.slot.index, pid)
 
     def _take_leave(self, worker: SlotWorker, exit_code: int) -> None:
         """`exit_code` is negative for a signal."""
         worker.tmp.close()
-        index, board = worker.slot.index, self.plan.board
-        was_ready, reason = board.was_ready(index), board.reason(index)
-        board.set_state(index, SlotState.DOWN)
+        index, slot_status = worker.slot.index, self.plan.slot_status
+        was_ready, reason = slot_status.was_ready(index), slot_status.reason(index)
+        slot_status.set_state(index, SlotState.DOWN)
         forget_gauges(index)
         if self.plan.directory is not None:
             self.plan.socket_paths[index].unlink(missing_ok=True)
-        wait_s = self._table.release(index, self._clock(), exit_code=exit_code, was_ready=was_ready, reason=reason)
+        wait_s = self._supervisor.release(index, self._clock(), exit_code=exit_code, was_ready=was_ready, reason=reason)
         if self._is_stopping or exit_code == 0:
             log.info("worker ended", slot=index, worker=worker.pid, exit_code=exit_code)
         else:
             how = _describe(exit_code)
             log.error("worker ended", slot=index, worker=worker.pid, how=how, reason=reason, again_in_s=wait_s)
 
-    def _stop_if_hopeless(self) -> None:
-        index = self._table.hopeless()
+    def _stop_if_startup_failed(self) -> None:
+        index = self._supervisor.startup_failed()
         if index is not None:
-            self.failure = STARTUP_FAILURES[self._table.exit_code(index)](self._table.reason(index))
+            self.failure = STARTUP_FAILURES[self._supervisor.exit_code(index)](self._supervisor.reason(index))
             raise HaltServer(None, self.failure.exit_code)  # whoever called `serve` says why
 
     def _report(self, now_s: float) -> None:
-        n_ready, n_slots = self.plan.board.n_ready(), len(self.plan.slots)
+        n_ready, n_slots = self.plan.slot_status.n_ready(), len(self.plan.slots)
         if n_ready and not self._is_up:
             self._is_up = True
             log.info("serving", addresses=self.plan.addresses)

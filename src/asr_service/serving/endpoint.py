@@ -11,10 +11,10 @@ from asr_service.serving.sockets import BACKLOG, unix_listener
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
 
-class TcpDoor:
+class TcpEndpoint:
     """The one listener that the master holds: always open, and the application itself says 503 while it loads."""
 
-    lingers = False
+    needs_accept_grace = False
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -27,16 +27,16 @@ class TcpDoor:
     async def open(self, _factory: ProtocolFactory) -> asyncio.Server | None:
         return None
 
-    def withdraw(self) -> None:
+    def unpublish(self) -> None:
         """The address stays."""
 
 
-class UnixDoor:
+class UnixEndpoint:
     """A socket of the slot's own that exists only while the slot is ready: a proxy's connect fails at once otherwise,
     and it goes on to another slot.
     """
 
-    lingers = True
+    needs_accept_grace = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -51,7 +51,7 @@ class UnixDoor:
         self._is_open = True
         return await loop.create_unix_server(factory, sock=listener, backlog=BACKLOG)
 
-    def withdraw(self) -> None:
+    def unpublish(self) -> None:
         """Take the path away; who has connected is served. From any thread."""
         if self._is_open:
             self._is_open = False
@@ -59,4 +59,4 @@ class UnixDoor:
                 self._path.unlink()
 
 
-Door = TcpDoor | UnixDoor
+Endpoint = TcpEndpoint | UnixEndpoint

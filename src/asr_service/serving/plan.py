@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from asr_service.hardware.devices import Slot
 from asr_service.lifecycle import Die
-from asr_service.serving.slots.status import SlotBoard
+from asr_service.serving.limits import ServerLimits, Timeouts
+from asr_service.serving.slots.status import SharedSlotStatus
 from asr_service.serving.sockets import socket_path, url_of
-from asr_service.serving.timeouts import Timeouts, Tuning
 from asr_service.settings import Settings
 
 Message = MutableMapping[str, Any]
@@ -41,17 +41,17 @@ AppFactory = Callable[[Settings, Slot, Die], SlotApp]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServePlan:
     """One service. Either `listener` (one slot) or `directory` (several) is where clients come in."""
 
     settings: Settings
     slots: tuple[Slot, ...]
     environments: tuple[dict[str, str], ...]
     """For each slot, the variables that its worker has beside the master's: the one device it sees, among them."""
-    board: SlotBoard
+    slot_status: SharedSlotStatus
     app_factory: AppFactory
     timeouts: Timeouts
-    tuning: Tuning
+    limits: ServerLimits
     listener: socket.socket | None
     directory: Path | None
 

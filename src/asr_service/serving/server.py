@@ -19,10 +19,11 @@ from asr_service.languages import check_language
 from asr_service.lifecycle import Die
 from asr_service.logs import configure_logs, log_what_nobody_catches
 from asr_service.models.registry import check_model
+from asr_service.serving.limits import ServerLimits, Timeouts
 from asr_service.serving.logger import name_process
 from asr_service.serving.metrics_files import share_metrics
-from asr_service.serving.plan import AppFactory, Plan, SlotApp
-from asr_service.serving.slots.status import SlotBoard
+from asr_service.serving.plan import AppFactory, ServePlan, SlotApp
+from asr_service.serving.slots.status import SharedSlotStatus
 from asr_service.serving.sockets import (
     claim_directory,
     is_loopback,
@@ -32,7 +33,6 @@ from asr_service.serving.sockets import (
     url_of,
 )
 from asr_service.serving.systemd import Notifier
-from asr_service.serving.timeouts import Timeouts, Tuning
 from asr_service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -49,8 +49,8 @@ def serve(
     settings: Settings,
     *,
     app_factory: AppFactory = create_default_app,
-    tuning: Tuning = Tuning(),  # noqa: B008  # frozen
-    on_ready: Callable[[Plan], None] = lambda _plan: None,
+    limits: ServerLimits = ServerLimits(),  # noqa: B008  # frozen
+    on_ready: Callable[[ServePlan], None] = lambda _plan: None,
 ) -> int:
     """Serve until SIGTERM, SIGINT or SIGQUIT; SIGHUP reloads slot after slot. Once a process.
 
@@ -62,7 +62,7 @@ def serve(
     faulthandler.enable()  # systemd's watchdog ends a master that hangs by SIGABRT, which then shows where it hung
     name_process(pid=os.getpid())
     with ExitStack() as held:
-        plan = _make_plan(settings, app_factory, tuning, held)
+        plan = _make_plan(settings, app_factory, limits, held)
         # It imports the metrics, whose files `_make_plan` has just laid out.
         from asr_service.serving.application import run_master  # noqa: PLC0415
 
@@ -74,7 +74,7 @@ def serve(
         return code
 
 
-def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held: ExitStack) -> Plan:
+def _make_plan(settings: Settings, app_factory: AppFactory, limits: ServerLimits, held: ExitStack) -> ServePlan:
     """Take what only one service may have; `held` gives it back."""
     # A mistake in these is told here, once, and not by every worker.
     check_model(settings.model)
@@ -96,20 +96,20 @@ def _make_plan(settings: Settings, app_factory: AppFactory, tuning: Tuning, held
     _hold_metrics(settings.metrics_dir or metrics_dir, held)
     usage_dir = settings.key_usage_dir or usage_dir
     _hold_usage(usage_dir, held)
-    return Plan(
+    return ServePlan(
         settings=settings.model_copy(update={"key_usage_dir": usage_dir}),
         slots=slots,
         environments=tuple(engine_environment(slot.device, gpus) for slot in slots),
-        board=SlotBoard(len(slots)),
+        slot_status=SharedSlotStatus(len(slots)),
         app_factory=app_factory,
-        timeouts=tuning.shorten(Timeouts.for_request(settings.request_timeout_s)),
-        tuning=tuning,
+        timeouts=limits.shorten(Timeouts.for_request(settings.request_timeout_s)),
+        limits=limits,
         listener=listener,
         directory=None if listener else directory,
     )
 
 
-def _warn_where_open(plan: Plan) -> None:
+def _warn_where_open(plan: ServePlan) -> None:
     if plan.listener is not None and not is_loopback(plan.listener) and not read_keys(plan.settings):
         log.warning(
             "No API keys are set: whoever reaches this address may use the service. `asr-service keys new` makes one.",
@@ -117,7 +117,7 @@ def _warn_where_open(plan: Plan) -> None:
         )
 
 
-def _warn_without_gpu(plan: Plan) -> None:
+def _warn_without_gpu(plan: ServePlan) -> None:
     """`auto` takes the CPU, and a smaller model with it: not in silence where there should be a GPU."""
     if plan.settings.devices == "auto" and plan.slots[0].device.kind == "cpu" and (trouble := driver_trouble()):
         log.warning("The CPU is used. `asr-service doctor` tells more.", reason=trouble)

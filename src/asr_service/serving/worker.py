@@ -15,10 +15,10 @@ from gunicorn.workers.base import Worker
 
 from asr_service.errors import StartupError
 from asr_service.hardware.devices import Device, Slot
-from asr_service.serving.endpoint import Door, TcpDoor, UnixDoor
+from asr_service.serving.endpoint import Endpoint, TcpEndpoint, UnixEndpoint
 from asr_service.serving.http.protocol import BoundedHttp
 from asr_service.serving.http.server import SlotServer
-from asr_service.serving.plan import Plan, SlotApp
+from asr_service.serving.plan import ServePlan, SlotApp
 
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 """Held back from a worker until it has its own handlers."""
@@ -38,8 +38,8 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
     slot: Slot
 
     @property
-    def plan(self) -> Plan:
-        plan: Plan = self.app.plan
+    def plan(self) -> ServePlan:
+        plan: ServePlan = self.app.plan
         return plan
 
     def init_signals(self) -> None:
@@ -70,8 +70,10 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
 
     def run(self) -> None:
         plan = self.plan
-        self._door: Door = TcpDoor(plan.listener) if plan.listener else UnixDoor(plan.socket_paths[self.slot.index])
-        app = plan.app_factory(plan.settings, self._slot_seen_from_here(), self.die)
+        self._endpoint: Endpoint = (
+            TcpEndpoint(plan.listener) if plan.listener else UnixEndpoint(plan.socket_paths[self.slot.index])
+        )
+        app = plan.app_factory(plan.settings, self._local_slot(), self.die)
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         runner.run(self._serve(app))  # and never closed: that would wait for threads
 
@@ -80,7 +82,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         faulthandler.dump_traceback_later(_LAST_WORDS_S, exit=True)  # should a lock hold up the words below
         try:
             self._give_reason(reason)
-            self._door.withdraw()
+            self._endpoint.unpublish()
             log.critical("The worker ends itself.", exit_code=exit_code, reason=reason)
         finally:
             _end_process(exit_code)
@@ -90,10 +92,10 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         server = SlotServer(
             self._uvicorn_config(app),
             app,
-            self._door,
+            self._endpoint,
             drain_s=self.plan.timeouts.drain_s,
-            linger_s=self.plan.tuning.linger_s,
-            tell=lambda state: self.plan.board.set_state(self.slot.index, state),
+            accept_grace_s=self.plan.limits.accept_grace_s,
+            report_state=lambda state: self.plan.slot_status.set_state(self.slot.index, state),
         )
         self._server = server
         await server.serve()
@@ -110,7 +112,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
             await asyncio.sleep(every_s)
 
     def _uvicorn_config(self, app: SlotApp) -> uvicorn.Config:
-        BoundedHttp.tuning = self.plan.tuning
+        BoundedHttp.limits = self.plan.limits
         return uvicorn.Config(
             app,
             http=BoundedHttp,
@@ -121,18 +123,18 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
             log_level="warning",  # what it tells of its start and end, the slot's own lines say
             access_log=False,
             server_header=False,
-            timeout_keep_alive=self.plan.tuning.keep_alive_s,
+            timeout_keep_alive=self.plan.limits.keep_alive_s,
             # Whoever may open the unix socket is the proxy; over TCP only a proxy on this machine is believed.
             forwarded_allow_ips="*" if self.plan.listener is None else "127.0.0.1,::1",
         )
 
-    def _slot_seen_from_here(self) -> Slot:
+    def _local_slot(self) -> Slot:
         """Of the devices this process sees one, and counts it from 0."""
         device = self.slot.device
         return Slot(self.slot.index, device if device.index is None else Device(device.kind, 0))
 
     def _give_reason(self, reason: str) -> None:
-        self.plan.board.set_reason(self.slot.index, reason)
+        self.plan.slot_status.set_reason(self.slot.index, reason)
 
 
 def _end_process(exit_code: int) -> NoReturn:

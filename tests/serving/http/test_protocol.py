@@ -13,8 +13,14 @@ from waiting import until
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    tuning = {"head_s": 1, "head_bytes": 8192, "unread_s": 1, "parting_s": 1, "parting_bytes": 10_000_000}
-    with running(tmp_path_factory.mktemp("protocol"), tuning) as service:
+    limits = {
+        "head_s": 1,
+        "head_bytes": 8192,
+        "unread_s": 1,
+        "lingering_close_s": 1,
+        "lingering_close_bytes": 10_000_000,
+    }
+    with running(tmp_path_factory.mktemp("protocol"), limits) as service:
         yield service.ready()
 
 

@@ -4,57 +4,61 @@ import pytest
 
 from asr_service.hardware.devices import Device, Slot
 from asr_service.serving.arbiter import _describe
-from asr_service.serving.slots.supervisor import SlotTable
+from asr_service.serving.slots.supervisor import SlotSupervisor
 
 
-def table_of(n_slots: int) -> SlotTable:
-    return SlotTable(tuple(Slot(index, Device("cpu")) for index in range(n_slots)), first_s=1, most_s=60, steady_s=60)
+def supervisor_of(n_slots: int) -> SlotSupervisor:
+    return SlotSupervisor(
+        tuple(Slot(index, Device("cpu")) for index in range(n_slots)), first_s=1, most_s=60, min_uptime_s=60
+    )
 
 
-def fail(table: SlotTable, index: int, *, now_s: float = 0, exit_code: int = 1, was_ready: bool = False) -> float:
-    table.take(index, now_s)
-    return table.release(index, now_s, exit_code=exit_code, was_ready=was_ready)
+def fail(
+    supervisor: SlotSupervisor, index: int, *, now_s: float = 0, exit_code: int = 1, was_ready: bool = False
+) -> float:
+    supervisor.take(index, now_s)
+    return supervisor.release(index, now_s, exit_code=exit_code, was_ready=was_ready)
 
 
 def test_a_slot_that_never_becomes_ready_waits_twice_as_long_each_time():
     """From 1 s to 60 s, and from 1 s again once it has been ready."""
-    table = table_of(1)
-    assert [fail(table, 0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert fail(table, 0, was_ready=True) == 0
-    assert fail(table, 0) == 1
+    supervisor = supervisor_of(1)
+    assert [fail(supervisor, 0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert fail(supervisor, 0, was_ready=True) == 0
+    assert fail(supervisor, 0) == 1
 
 
 def test_a_slot_that_becomes_ready_only_to_fail_waits_too():
     """From the second time on; not one that was ended from outside, nor one that has served for a while."""
-    table = table_of(1)
-    assert [fail(table, 0, exit_code=70, was_ready=True) for _ in range(4)] == [0, 1, 2, 4]
-    assert [fail(table, 0, exit_code=code, was_ready=True) for code in (-9, -11, -11)] == [0, 0, 1]
-    table.take(0, 100)
-    assert table.release(0, 160, exit_code=70, was_ready=True) == 0
-    assert [fail(table, 0, exit_code=code, was_ready=True) for code in (70, 70, 0, 70)] == [0, 1, 0, 0]
+    supervisor = supervisor_of(1)
+    assert [fail(supervisor, 0, exit_code=70, was_ready=True) for _ in range(4)] == [0, 1, 2, 4]
+    assert [fail(supervisor, 0, exit_code=code, was_ready=True) for code in (-9, -11, -11)] == [0, 0, 1]
+    supervisor.take(0, 100)
+    assert supervisor.release(0, 160, exit_code=70, was_ready=True) == 0
+    assert [fail(supervisor, 0, exit_code=code, was_ready=True) for code in (70, 70, 0, 70)] == [0, 1, 0, 0]
 
 
 def test_the_lowest_free_slot_whose_wait_is_over_is_next():
     """A waiting slot does not hold up those after it, and has its turn when its wait is over."""
-    table = table_of(3)
-    table.take(1, 0)
-    fail(table, 0)
-    assert table.next_due(0.9) == table.slots[2]
-    assert table.next_due(1.0) == table.slots[0]
+    supervisor = supervisor_of(3)
+    supervisor.take(1, 0)
+    fail(supervisor, 0)
+    assert supervisor.next_due(0.9) == supervisor.slots[2]
+    assert supervisor.next_due(1.0) == supervisor.slots[0]
 
 
 def test_only_a_service_none_of_whose_slots_can_start_is_hopeless():
     """One slot that was ready, or one that failed for a reason that may pass, and the master goes on trying."""
-    table = table_of(2)
-    fail(table, 0, exit_code=69)
-    assert table.hopeless() is None  # slot 1 may do better
-    fail(table, 1, exit_code=1)
-    assert table.hopeless() is None
-    fail(table, 1, exit_code=78)
-    assert table.hopeless() == 0
-    fail(table, 1, exit_code=0, was_ready=True)
-    fail(table, 1, exit_code=69)
-    assert table.hopeless() is None
+    supervisor = supervisor_of(2)
+    fail(supervisor, 0, exit_code=69)
+    assert supervisor.startup_failed() is None  # slot 1 may do better
+    fail(supervisor, 1, exit_code=1)
+    assert supervisor.startup_failed() is None
+    fail(supervisor, 1, exit_code=78)
+    assert supervisor.startup_failed() == 0
+    fail(supervisor, 1, exit_code=0, was_ready=True)
+    fail(supervisor, 1, exit_code=69)
+    assert supervisor.startup_failed() is None
 
 
 @pytest.mark.parametrize(("exit_code", "told"), [(3, "exit code 3"), (-11, "SIGSEGV"), (-35, "signal 35")])

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from asr_service.serving.timeouts import Tuning
+from asr_service.serving.limits import ServerLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +64,18 @@ class BoundedHttp(HttpToolsProtocol):
     tells of a bad gateway) may never read the answer that was sent.
     """
 
-    tuning: ClassVar[Tuning] = Tuning()
+    limits: ClassVar[ServerLimits] = ServerLimits()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._n_bare_bytes = 0  # since the last of a body: heads, chunks' sizes, the headers after them
+        self._n_header_bytes = 0  # since the last of a body: heads, chunks' sizes, the headers after them
         self._in_head = True
         self._refusal = _MALFORMED
         self._timer: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
-        self.is_parting = False
+        self.is_lingering = False
         """Answered for the last time, and only read from until the client closes."""
-        self._n_parting_bytes = 0
+        self._n_lingering_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -98,30 +98,30 @@ class BoundedHttp(HttpToolsProtocol):
         """By the kernel, since the application has long handed its answer over. A unix socket's reader is a proxy."""
         client = transport.get_extra_info("socket")
         if client.family != socket.AF_UNIX:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self.tuning.unread_s * 1000))
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self.limits.unread_s * 1000))
 
     def shutdown(self) -> None:
         """The server ends, and waits for no client that was answered."""
-        if self.is_parting:
+        if self.is_lingering:
             self.transport.close()
         else:
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        if self.is_parting:
-            self._throw_away(data)
+        if self.is_lingering:
+            self._discard(data)
             return
-        while data and not self.transport.is_closing() and not self.is_parting:
-            part = data[: self.tuning.head_bytes - self._n_bare_bytes]
+        while data and not self.transport.is_closing() and not self.is_lingering:
+            part = data[: self.limits.head_bytes - self._n_header_bytes]
             if not part:
-                self._refuse(self._too_large(f"more than {self.tuning.head_bytes} bytes"))
+                self._refuse(self._too_large(f"more than {self.limits.head_bytes} bytes"))
                 return
-            self._n_bare_bytes += len(part)
+            self._n_header_bytes += len(part)
             super().data_received(_without_upgrade(part) if self._in_head else part)
             data = data[len(part) :]
 
     def on_message_begin(self) -> None:
-        if len(self.pipeline) >= self.tuning.pipelined:
+        if len(self.pipeline) >= self.limits.pipelined:
             raise ValueError("too many requests at once")  # the parser stops
         super().on_message_begin()
         if self._timer is None:  # a further request of this connection
@@ -129,8 +129,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
-        if len(self.headers) > self.tuning.head_lines:
-            self._refusal = self._too_large(f"more than {self.tuning.head_lines} headers")
+        if len(self.headers) > self.limits.head_lines:
+            self._refusal = self._too_large(f"more than {self.limits.head_lines} headers")
             raise ValueError(self._refusal.message)  # the parser stops, and has the request refused
 
     def on_headers_complete(self) -> None:
@@ -140,19 +140,19 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
-        self._n_bare_bytes = 0
+        self._n_header_bytes = 0
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._stop_timer()
-        self._in_head, self._n_bare_bytes = True, 0  # what comes next is another's
+        self._in_head, self._n_header_bytes = True, 0  # what comes next is another's
 
     def on_response_complete(self) -> None:
-        if self.is_parting:  # Uvicorn would begin with what waits behind it
+        if self.is_lingering:  # Uvicorn would begin with what waits behind it
             self.server_state.total_requests += 1
             return
         if self.cycle.response_complete and self.cycle.more_body:  # refused before it was received
-            self._set_timer(self.tuning.head_s, self.transport.close)
+            self._set_timer(self.limits.head_s, self.transport.close)
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # Uvicorn's words, in its own shape
@@ -168,20 +168,20 @@ class BoundedHttp(HttpToolsProtocol):
         self.logger.warning("A request was refused unread: %s.", refusal.message)
         if self._is_next_to_be_answered():
             self.transport.write(refusal.to_bytes())
-            self._part()
+            self._linger()
         else:
             self.transport.close()
 
     def _close(self) -> None:
         """After a request that was its connection's last."""
-        if self._in_head and not self._n_bare_bytes and not self.pipeline:  # nothing is under way
+        if self._in_head and not self._n_header_bytes and not self.pipeline:  # nothing is under way
             self.transport.close()
-        elif not self.is_parting and not self.transport.is_closing():
-            self._part()
+        elif not self.is_lingering and not self.transport.is_closing():
+            self._linger()
 
-    def _part(self) -> None:
+    def _linger(self) -> None:
         """Send no more, throw away what still comes, and close when the client does or the bounds are reached."""
-        self.is_parting = True
+        self.is_lingering = True
         self.pipeline.clear()  # nobody would get the answers
         if self.cycle is not None:
             self.cycle.body.clear()
@@ -189,14 +189,14 @@ class BoundedHttp(HttpToolsProtocol):
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
         self._unset_keepalive_if_required()
-        self._set_timer(self.tuning.parting_s, self.transport.close)
+        self._set_timer(self.limits.lingering_close_s, self.transport.close)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()  # it may have been more than the application had taken
 
-    def _throw_away(self, data: bytes) -> None:
-        self._n_parting_bytes += len(data)
-        if self._n_parting_bytes > self.tuning.parting_bytes:
+    def _discard(self, data: bytes) -> None:
+        self._n_lingering_bytes += len(data)
+        if self._n_lingering_bytes > self.limits.lingering_close_bytes:
             self.transport.close()
 
     def _is_next_to_be_answered(self) -> bool:
@@ -206,7 +206,7 @@ class BoundedHttp(HttpToolsProtocol):
         return not self.pipeline and not self.cycle.response_started
 
     def _expect_head(self) -> None:
-        self._set_timer(self.tuning.head_s, self._give_up)
+        self._set_timer(self.limits.head_s, self._give_up)
 
     def _set_timer(self, delay_s: float, act: Any) -> None:
         self._stop_timer()
@@ -221,7 +221,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Nothing came, or not enough of it; while an earlier request is still being answered, go on waiting."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._expect_head()
-        elif self._n_bare_bytes and not self.transport.is_closing():
+        elif self._n_header_bytes and not self.transport.is_closing():
             self._refuse(_SLOW)
         elif not self.transport.is_closing():
             self.transport.close()

@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 
 from asr_service.lifecycle import SlotState
-from asr_service.serving.endpoint import Door
+from asr_service.serving.endpoint import Endpoint
 from asr_service.serving.http.protocol import BoundedHttp
 from asr_service.serving.plan import SlotApp
 
@@ -31,18 +31,18 @@ class SlotServer(uvicorn.Server):
         self,
         config: uvicorn.Config,
         app: SlotApp,
-        door: Door,
+        endpoint: Endpoint,
         *,
         drain_s: float,
-        linger_s: float,
-        tell: Callable[[SlotState], None],
+        accept_grace_s: float,
+        report_state: Callable[[SlotState], None],
     ) -> None:
         super().__init__(config)
         self._app = app
-        self._door = door
+        self._endpoint = endpoint
         self._drain_s = drain_s
-        self._linger_s = linger_s
-        self._tell = tell
+        self._accept_grace_s = accept_grace_s
+        self._report_state = report_state
         self._is_open = False
         self._deadline_s = math.inf
         self._n_ticks = 0
@@ -66,7 +66,7 @@ class SlotServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # the door has them
         await super().startup(sockets=[])
         if not self.should_exit:
-            self._add(await self._door.start(self._make_protocol))
+            self._add(await self._endpoint.start(self._make_protocol))
 
     async def main_loop(self) -> None:
         """Keep the door as the application is, then drain."""
@@ -78,7 +78,7 @@ class SlotServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Uvicorn's own end, which waits for responses to be sent, within what is left of the drain's time."""
-        self._withdraw(SlotState.DRAINING)
+        self._unpublish(SlotState.DRAINING)
         left_s = max(self._deadline_s - asyncio.get_running_loop().time(), 1.0)
         self.config.timeout_graceful_shutdown = 1 if self.force_exit else math.ceil(min(left_s, 1e9))
         try:
@@ -91,9 +91,9 @@ class SlotServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self._deadline_s = loop.time() + self._drain_s
         log.info("draining", busy=self._app.busy, at_most_s=self._drain_s)
-        self._withdraw(SlotState.DRAINING)
+        self._unpublish(SlotState.DRAINING)
         self._close_idle()
-        await self._tick_until(lambda: not self._door.lingers, loop.time() + self._linger_s)
+        await self._tick_until(lambda: not self._endpoint.needs_accept_grace, loop.time() + self._accept_grace_s)
         self._app.begin_drain()
         await self._tick_until(lambda: not self._app.busy, self._deadline_s)
         if self._app.busy and not self.force_exit:
@@ -112,17 +112,17 @@ class SlotServer(uvicorn.Server):
     async def _follow(self) -> None:
         if self._app.ready and not self._is_open:
             self._is_open = True
-            self._add(await self._door.open(self._make_protocol))
-            self._tell(SlotState.READY)
+            self._add(await self._endpoint.open(self._make_protocol))
+            self._report_state(SlotState.READY)
             log.info("ready")
         elif self._is_open and not self._app.ready:
-            self._withdraw(SlotState.LOADING)
+            self._unpublish(SlotState.LOADING)
             log.warning("no longer ready")
 
-    def _withdraw(self, state: SlotState) -> None:
-        self._door.withdraw()
+    def _unpublish(self, state: SlotState) -> None:
+        self._endpoint.unpublish()
         self._is_open = False
-        self._tell(state)
+        self._report_state(state)
 
     def _close_idle(self) -> None:
         """End the connections that wait between two requests: their next one would meet a slot that has gone.
@@ -131,7 +131,7 @@ class SlotServer(uvicorn.Server):
         last answer ends by itself.
         """
         for connection in list(self.server_state.connections):
-            if getattr(connection, "cycle", None) is not None and not getattr(connection, "is_parting", False):
+            if getattr(connection, "cycle", None) is not None and not getattr(connection, "is_lingering", False):
                 connection.shutdown()
 
     def _add(self, server: asyncio.Server | None) -> None:

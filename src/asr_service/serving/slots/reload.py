@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import structlog
 
 from asr_service.lifecycle import SlotState
-from asr_service.serving.slots.status import SlotBoard
-from asr_service.serving.slots.supervisor import SlotTable
+from asr_service.serving.slots.status import SharedSlotStatus
+from asr_service.serving.slots.supervisor import SlotSupervisor
 
 log = structlog.get_logger(__name__)
 
@@ -34,15 +34,15 @@ class RollingReload:
 
     def __init__(
         self,
-        table: SlotTable,
-        board: SlotBoard,
+        supervisor: SlotSupervisor,
+        slot_status: SharedSlotStatus,
         send: Callable[[int, int], None],
         *,
         graceful_s: float,
         load_s: float,
     ) -> None:
-        self._table = table
-        self._board = board
+        self._supervisor = supervisor
+        self._status = slot_status
         self._send = send
         self._graceful_s = graceful_s
         self._load_s = load_s
@@ -52,9 +52,9 @@ class RollingReload:
 
     def begin(self) -> None:
         """Take every slot in turn; called again, all that are left and then those already done."""
-        log.info("reload begins", slots=len(self._table.slots))
-        self._table.retry_now(*(slot.index for slot in self._table.slots))
-        self._waiting = deque((slot.index, self._table.pid(slot.index)) for slot in self._table.slots)
+        log.info("reload begins", slots=len(self._supervisor.slots))
+        self._supervisor.retry_now(*(slot.index for slot in self._supervisor.slots))
+        self._waiting = deque((slot.index, self._supervisor.pid(slot.index)) for slot in self._supervisor.slots)
 
     def step(self, now_s: float) -> None:
         """Go on as far as is possible now."""
@@ -67,20 +67,20 @@ class RollingReload:
 
     def _take_turn(self, slot: int, old_pid: int | None, now_s: float) -> None:
         """End the worker that was there; one that was started since is new as it is."""
-        there = old_pid is not None and self._table.pid(slot) == old_pid
+        there = old_pid is not None and self._supervisor.pid(slot) == old_pid
         self._turn = _Turn(slot, old_pid if there else None, now_s + self._graceful_s)
         if there and old_pid is not None:
             self._send(old_pid, signal.SIGTERM)
 
     def _is_over(self, turn: _Turn, now_s: float) -> bool:
-        pid = self._table.pid(turn.slot)
+        pid = self._supervisor.pid(turn.slot)
         if pid is not None and pid == turn.old_pid:
             self._press(turn, now_s)
             return False
-        if pid is not None and self._board.state(turn.slot) is SlotState.READY:
+        if pid is not None and self._status.state(turn.slot) is SlotState.READY:
             return True
         if turn.ready_by_s == float("inf"):  # the old one, which may never have been ready, has just ended
-            self._table.retry_now(turn.slot)
+            self._supervisor.retry_now(turn.slot)
             turn.ready_by_s = now_s + self._load_s
         if now_s < turn.ready_by_s:
             return False

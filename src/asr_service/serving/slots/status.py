@@ -12,7 +12,7 @@ _STATES = tuple(SlotState)
 """A state is stored as its position here. The first is that of a record of zeros."""
 
 
-class SlotBoard:
+class SharedSlotStatus:
     """Memory shared by the master and the workers forked from it, one record a slot.
 
     A worker writes its own record while it lives, the master only while none does: no lock is needed, and a worker

@@ -16,7 +16,7 @@ _FROM_OUTSIDE = (0, -signal.SIGKILL)
 
 
 @dataclass(slots=True)
-class _Seat:
+class _SlotRecord:
     slot: Slot
     pid: int | None = None
     taken: bool = False
@@ -31,79 +31,79 @@ class _Seat:
     last_reason: str = ""
 
 
-class SlotTable:
+class SlotSupervisor:
     """The master's book of its slots. A worker that never became ready makes its slot wait, twice as long each time.
 
-    One that was ready is replaced at once. But where one after the other fails within `steady_s` of its start, the slot
-    waits too: a GPU that loads the model and fails at work would draw the requests of all, having always the fewest.
+    One that was ready is replaced at once. But where one after the other fails within `min_uptime_s` of its start, the
+    slot waits too: a GPU that loads the model and fails at work would draw all requests, as it always has the fewest.
     """
 
-    def __init__(self, slots: tuple[Slot, ...], *, first_s: float, most_s: float, steady_s: float) -> None:
-        self._seats = [_Seat(slot) for slot in slots]
+    def __init__(self, slots: tuple[Slot, ...], *, first_s: float, most_s: float, min_uptime_s: float) -> None:
+        self._records = [_SlotRecord(slot) for slot in slots]
         self._first_s = first_s
         self._most_s = most_s
-        self._steady_s = steady_s
+        self._min_uptime_s = min_uptime_s
         self._ever_ready = False
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        return tuple(seat.slot for seat in self._seats)
+        return tuple(record.slot for record in self._records)
 
     def next_due(self, now_s: float) -> Slot | None:
         """Find the lowest free slot whose wait is over."""
-        free = (seat for seat in self._seats if not seat.taken and seat.free_from_s <= now_s)
-        return next((seat.slot for seat in free), None)
+        free = (record for record in self._records if not record.taken and record.free_from_s <= now_s)
+        return next((record.slot for record in free), None)
 
     def take(self, index: int, now_s: float) -> bool:
         """A worker is about to start in the slot. True if it stands in for one that ended."""
-        seat = self._seats[index]
-        seat.taken, seat.taken_at_s, seat.pid = True, now_s, None
-        seat.n_starts += 1
-        return seat.n_starts > 1
+        record = self._records[index]
+        record.taken, record.taken_at_s, record.pid = True, now_s, None
+        record.n_starts += 1
+        return record.n_starts > 1
 
     def started(self, index: int, pid: int) -> None:
-        self._seats[index].pid = pid
+        self._records[index].pid = pid
 
     def release(self, index: int, now_s: float, *, exit_code: int, was_ready: bool, reason: str = "") -> float:
         """The slot's worker has ended, and said why. Returns the seconds until the slot is tried again."""
-        seat = self._seats[index]
-        seat.taken, seat.pid, seat.last_exit, seat.last_reason = False, None, exit_code, reason
+        record = self._records[index]
+        record.taken, record.pid, record.last_exit, record.last_reason = False, None, exit_code, reason
         self._ever_ready |= was_ready
         if not was_ready:
-            seat.n_never_ready += 1
-            wait_s = self._wait_s(seat.n_never_ready)
+            record.n_never_ready += 1
+            wait_s = self._wait_s(record.n_never_ready)
         else:
-            failed_soon = exit_code not in _FROM_OUTSIDE and now_s - seat.taken_at_s < self._steady_s
-            seat.n_never_ready = 0
-            seat.n_short_lived = seat.n_short_lived + 1 if failed_soon else 0
-            wait_s = self._wait_s(seat.n_short_lived - 1)  # the first is a chance
-        seat.free_from_s = now_s + wait_s
+            failed_soon = exit_code not in _FROM_OUTSIDE and now_s - record.taken_at_s < self._min_uptime_s
+            record.n_never_ready = 0
+            record.n_short_lived = record.n_short_lived + 1 if failed_soon else 0
+            wait_s = self._wait_s(record.n_short_lived - 1)  # the first is a chance
+        record.free_from_s = now_s + wait_s
         return wait_s
 
     def retry_now(self, *indices: int) -> None:
         """Forget the waits of these slots: the operator asked for a reload."""
         for index in indices:
-            self._seats[index].free_from_s = 0
+            self._records[index].free_from_s = 0
 
     def pid(self, index: int) -> int | None:
-        return self._seats[index].pid
+        return self._records[index].pid
 
     def exit_code(self, index: int) -> int:
         """How the slot's last worker ended; 0 if none has."""
-        return self._seats[index].last_exit or 0
+        return self._records[index].last_exit or 0
 
     def reason(self, index: int) -> str:
         """Why the slot's last worker ended, in its own words; empty if it could not say."""
-        return self._seats[index].last_reason
+        return self._records[index].last_reason
 
-    def hopeless(self) -> int | None:
+    def startup_failed(self) -> int | None:
         """Find the slot whose exit code stops the service: no slot was ever ready, and each has failed for a reason
         that more tries will hardly cure.
         """
-        exits = [seat.last_exit for seat in self._seats]
+        exits = [record.last_exit for record in self._records]
         if self._ever_ready or not all(code in STARTUP_FAILURES for code in exits):
             return None
-        return self._seats[0].slot.index
+        return self._records[0].slot.index
 
     def _wait_s(self, n: int) -> float:
         """From the first to the most, doubling; none for 0."""

@@ -31,7 +31,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
+class ServerLimits:
     """What no operator needs to set: the tests shorten it."""
 
     heartbeat_s: int = 30
@@ -41,9 +41,9 @@ class Tuning:
     backoff_first_s: float = 1
     backoff_most_s: float = 60
     """A slot that ended before it was ready waits from the first, doubling, to the most."""
-    steady_s: float = 60
+    min_uptime_s: float = 60
     """So does a slot whose workers fail one after the other so soon after their start, ready or not."""
-    linger_s: float = 0.25
+    accept_grace_s: float = 0.25
     """A slot that stops serves on so long after it took its socket away: a client may have connected just before."""
     boot_margin_s: float = 30
     """Past ASR_MODEL_LOAD_TIMEOUT_S, when the worker itself should have given up, a reload no longer waits for it."""
@@ -60,10 +60,10 @@ class Tuning:
     """Most requests of one connection that wait for the answer before theirs; past it the connection is closed."""
     unread_s: float = 300
     """A client that takes nothing of its answer for so long is given up, with what was kept for it."""
-    parting_s: float = 2
+    lingering_close_s: float = 2
     """A connection that is closed while its client still sends is read from for so long: enough for a client far away
     to see the answer, and little enough that whoever never looks holds a socket for a moment only."""
-    parting_bytes: int = 64 * 1024 * 1024
+    lingering_close_bytes: int = 64 * 1024 * 1024
     """Most that is then thrown away: half an hour of 16 kHz WAV, sent in one go by a client that reads only when all is
     sent, and a few hundredths of a second of the worker's time."""
     drain_s: float | None = None
