@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asr_service.engine.schedule.batch import MOST_HANDICAP_S
+from asr_service.engine.schedule.batch import MAX_FAIRNESS_PENALTY_S
 from benchmarks.common.client import arrivals
 from benchmarks.common.report import RESULTS
 from benchmarks.simulation.arrivals import Arrival, clips_and_files, read_recording, waves
@@ -49,7 +49,7 @@ def stand_back(most_s: float, audio_a_second: float = 6.0) -> Policy:
 
 
 POLICIES: Mapping[str, Policy] = {
-    f"the present rule (stands back up to {MOST_HANDICAP_S:.0f} s)": present,
+    f"the present rule (stands back up to {MAX_FAIRNESS_PENALTY_S:.0f} s)": present,
     "first come, first served": first_come,
     "round robin by audio served": round_robin,
     "clips strictly first": clips_first,
@@ -117,7 +117,7 @@ def _row(name: str, result: FleetResult, **more: float) -> Row:
 def validation(costs: Costs, recording: Path) -> Table:
     """The recorded arrivals again, in simulated time, beside what the service took."""
     kept = read_recording(recording)
-    answers = FleetSim(costs, n_pods=1, policy=stand_back(kept.most_handicap_s)).run(kept.arrivals).answers
+    answers = FleetSim(costs, n_pods=1, policy=stand_back(kept.max_penalty_s)).run(kept.arrivals).answers
     (file,) = [each for each in kept.arrivals if each.bulk]
     rows = []
     for name, phase in _phases(answers, file):
@@ -130,7 +130,7 @@ def validation(costs: Costs, recording: Path) -> Table:
                     f"{name}, p{share}", {"n": len(phase), "service s": took, "simulated s": said, "ratio": said / took}
                 )
             )
-    note = f"Recorded on: {kept.source}; recordings stood back up to {kept.most_handicap_s:.0f} s."
+    note = f"Recorded on: {kept.source}; recordings stood back up to {kept.max_penalty_s:.0f} s."
     return Table("The simulator against the service", note, tuple(rows))
 
 

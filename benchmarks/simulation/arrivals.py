@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from asr_service.engine.schedule.batch import MOST_HANDICAP_S
+from asr_service.engine.schedule.batch import MAX_FAIRNESS_PENALTY_S
 from benchmarks.common.client import arrivals
 
 _BULK_S = 120.0
@@ -81,21 +81,21 @@ def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 def write_recording(lines: Iterable[str], source: str, path: Path) -> None:
     rows = [asdict(arrival) for arrival in recorded(lines)]
-    kept = {"source": source, "most_handicap_s": MOST_HANDICAP_S, "arrivals": rows}
+    kept = {"source": source, "max_penalty_s": MAX_FAIRNESS_PENALTY_S, "arrivals": rows}
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
     source: str
-    most_handicap_s: float
+    max_penalty_s: float
     """Of the rule under which it was recorded."""
     arrivals: tuple[Arrival, ...]
 
 
 def read_recording(path: Path) -> Recording:
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Recording(data["source"], data["most_handicap_s"], tuple(Arrival(**row) for row in data["arrivals"]))
+    return Recording(data["source"], data["max_penalty_s"], tuple(Arrival(**row) for row in data["arrivals"]))
 
 
 def audio_of(load: Sequence[Arrival]) -> float:

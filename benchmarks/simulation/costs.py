@@ -46,12 +46,12 @@ class Costs:
     """And for each second of audio: decoded, searched for speech, made into features."""
     hop_s: float
     """From a call's end until the window's next job is queued."""
-    linger_s: float
+    coalesce_wait_s: float
     redone: float
     """Share of short windows that are done again at full context."""
     load_s: float
     """From a process's start to ready, the model's files on the disk."""
-    express: bool = True
+    priority_thread: bool = True
     """Whether a CPU slot has a further thread for first words, as the service has."""
 
     def limits(self) -> Mapping[Stage, BatchLimit]:
@@ -113,7 +113,7 @@ def assumed_gpu() -> Costs:
         before_fixed_s=0.03,
         before_per_audio_s=0.006,
         hop_s=0.001,
-        linger_s=0.0,
+        coalesce_wait_s=0.0,
         redone=0.03,
         load_s=20.0,
     )

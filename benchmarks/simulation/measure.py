@@ -34,7 +34,7 @@ from asr_service.engine.model.protocol import Encoding, SpeechModel
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.slot import CPU_LINGER_S
+from asr_service.engine.slot import CPU_COALESCE_WAIT_S
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.spec import parse_devices
 from asr_service.settings import load_settings
@@ -107,7 +107,7 @@ def measure_costs(audio: Path | None, model: str) -> Costs:
         before_fixed_s=0.05,
         before_per_audio_s=0.0055,
         hop_s=0.002,
-        linger_s=CPU_LINGER_S,
+        coalesce_wait_s=CPU_COALESCE_WAIT_S,
         redone=0.03,
         load_s=3.0,
     )

@@ -17,8 +17,8 @@ from functools import cache
 
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.admission import Admission, Load
-from asr_service.engine.schedule.batch import Batch, Job, form_batch, form_express, handicap_s
-from asr_service.engine.schedule.throughput import Speed
+from asr_service.engine.schedule.batch import Batch, Job, fairness_penalty_s, form_batch, form_priority_batch
+from asr_service.engine.schedule.throughput import ThroughputEstimator
 from asr_service.errors import Overloaded
 from asr_service.settings import Settings
 from benchmarks.simulation.arrivals import Arrival
@@ -40,7 +40,7 @@ STEP_FRAMES = 64
 
 def present(_: Arrival, served_audio_s: float) -> float:
     """As engine/schedule/batch.py has it."""
-    return handicap_s(served_audio_s)
+    return fairness_penalty_s(served_audio_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class _Window:
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    owner: int
+    request_id: int
     arrival: Arrival
     place: AbstractContextManager[None]
     left_s: float
@@ -106,10 +106,10 @@ class SlotSim:
         self._waiting: list[Job] = []
         self._running: list[Batch] = []
         """On the ordinary threads."""
-        self._express: Batch | None = None
+        self._priority_batch: Batch | None = None
         self._works: dict[int, _Work] = {}
-        self._owners = itertools.count()
-        self._speed = Speed()
+        self._request_ids = itertools.count()
+        self._throughput = ThroughputEstimator()
         settings = Settings(_env_file=None)
         self._ahead = 2 * max(self._limits[Stage.GENERATE].n_windows, costs.threads)
         self._admission = Admission(
@@ -136,7 +136,7 @@ class SlotSim:
 
     def _load(self) -> Load:
         queued_s = sum(job.audio_s for job in self._waiting)
-        return Load(queued_s, self._speed.time_for(queued_s))
+        return Load(queued_s, self._throughput.estimate_s(queued_s))
 
     # -- a request's way
 
@@ -147,8 +147,8 @@ class SlotSim:
         except Overloaded:
             self._on_answer(Answer(arrival, self._events.now_s, 0.0, refused=True))
             return
-        work = _Work(next(self._owners), arrival, place, left_s=arrival.audio_s, room=self._ahead)
-        self._works[work.owner] = work
+        work = _Work(next(self._request_ids), arrival, place, left_s=arrival.audio_s, room=self._ahead)
+        self._works[work.request_id] = work
         self._read_block(work, self._costs.before_fixed_s)
 
     def _read_block(self, work: _Work, more_s: float = 0.0) -> None:
@@ -193,7 +193,7 @@ class SlotSim:
         job = Job(
             stage,
             key,
-            window.work.owner,
+            window.work.request_id,
             window,
             window.audio_s,
             window.n_frames,
@@ -217,7 +217,7 @@ class SlotSim:
         self._feed(work)
         if work.fed and not work.under_way:
             work.place.__exit__(None, None, None)
-            del self._works[work.owner]
+            del self._works[work.request_id]
             self._on_answer(Answer(work.arrival, self._events.now_s, work.longest_wait_s))
 
     # -- the model's threads
@@ -225,29 +225,31 @@ class SlotSim:
     def _dispatch(self) -> None:
         n_threads = self._costs.threads
         while len(self._running) < n_threads and self._waiting:
-            batch = form_batch(self._waiting, self._limits, self._handicaps())
+            batch = form_batch(self._waiting, self._limits, self._penalties_s())
             assert batch is not None
             self._running.append(batch)
             self._begin(batch)
-        if self._costs.express and self._express is None and not self._costs.on_gpu:
-            self._express = form_express(self._waiting, self._running, self._limits, self._handicaps(), n_threads)
-            if self._express:
-                self._begin(self._express)
+        if self._costs.priority_thread and self._priority_batch is None and not self._costs.on_gpu:
+            self._priority_batch = form_priority_batch(
+                self._waiting, self._running, self._limits, self._penalties_s(), n_threads
+            )
+            if self._priority_batch:
+                self._begin(self._priority_batch)
 
-    def _handicaps(self) -> dict[int, float]:
-        works = {job.owner: self._works[job.owner] for job in self._waiting}
-        return {owner: self._policy(work.arrival, work.served_s) for owner, work in works.items()}
+    def _penalties_s(self) -> dict[int, float]:
+        works = {job.request_id: self._works[job.request_id] for job in self._waiting}
+        return {request_id: self._policy(work.arrival, work.served_s) for request_id, work in works.items()}
 
     def _begin(self, batch: Batch) -> None:
         now_s = self._events.now_s
         taken = set(map(id, batch.jobs))
         self._waiting = [job for job in self._waiting if id(job) not in taken]
         for job in batch.jobs:
-            work = self._works[job.owner]
+            work = self._works[job.request_id]
             work.longest_wait_s = max(work.longest_wait_s, now_s - job.enqueued_at)
             if batch.stage is Stage.GENERATE:
                 work.served_s += job.audio_s
-        self._speed.begin(now_s)
+        self._throughput.begin(now_s)
         seconds = self._call_s(batch)
         if self._costs.on_gpu:
             self._events.after(seconds, lambda: self._end(batch, now_s))
@@ -267,13 +269,17 @@ class SlotSim:
         now_s, hop_s = self._events.now_s, self._costs.hop_s
         encoded = batch.stage is Stage.ENCODE
         self.busy_s += now_s - began_s
-        self._speed.end(now_s, sum(job.audio_s for job in batch.jobs) / 2)
+        self._throughput.end(now_s, sum(job.audio_s for job in batch.jobs) / 2)
         for job in batch.jobs:
             self._events.after(hop_s, self._next_step(job.payload, encoded=encoded))
-        owners = {job.owner for job in batch.jobs}
-        lingers = encoded and self._costs.linger_s and not any(job.owner in owners for job in self._waiting)
+        request_ids = {job.request_id for job in batch.jobs}
+        lingers = (
+            encoded and self._costs.coalesce_wait_s and not any(job.request_id in request_ids for job in self._waiting)
+        )
         # Planned after the steps above: at one moment, the window is back before its thread looks around.
-        self._events.after(min(self._costs.linger_s, hop_s) if lingers else 0.0, lambda: self._free_thread(batch))
+        self._events.after(
+            min(self._costs.coalesce_wait_s, hop_s) if lingers else 0.0, lambda: self._free_thread(batch)
+        )
 
     def _next_step(self, window: _Window, *, encoded: bool) -> Callable[[], None]:
         if encoded:
@@ -281,8 +287,8 @@ class SlotSim:
         return lambda: self._window_decoded(window)
 
     def _free_thread(self, batch: Batch) -> None:
-        if batch is self._express:
-            self._express = None
+        if batch is self._priority_batch:
+            self._priority_batch = None
         else:
             self._running.remove(batch)
         self._dispatch()

@@ -26,10 +26,10 @@ SIMPLE = Costs(
     before_fixed_s=0.1,
     before_per_audio_s=0.01,
     hop_s=0.0,
-    linger_s=0.0,
+    coalesce_wait_s=0.0,
     redone=0.0,
     load_s=1.0,
-    express=False,
+    priority_thread=False,
 )
 """Whatever its length, a window is encoded in half a second and decoded in one."""
 
@@ -84,9 +84,9 @@ def test_clips_pass_a_long_file(policy):
 
 
 def test_a_clip_waits_for_no_call_of_a_long_file():
-    """With an express thread and a core for it, a clip beside a file takes hardly longer than alone."""
+    """With the priority thread and a core for it, a clip beside a file takes hardly longer than alone."""
     load = [Arrival(0.0, 1000.0), *(Arrival(20.0 + 15 * k, 5.0) for k in range(5))]
-    costs = replace(SIMPLE, express=True)
+    costs = replace(SIMPLE, priority_thread=True)
     assert one_slot(load, costs=costs)[1:] == pytest.approx(one_slot([Arrival(0.0, 5.0)]) * 5, abs=0.3)
 
 

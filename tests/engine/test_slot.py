@@ -97,13 +97,13 @@ async def test_a_slow_warm_up_sends_nobody_away():
     async with served(lambda *_: model, no_death) as service:
         await until(lambda: service.ready)
         assert service._scheduler is not None
-        assert service._scheduler.speed.time_for(10_000) == 0
+        assert service._scheduler.throughput.estimate_s(10_000) == 0
         model.before = lambda _: None
         with tempfile.TemporaryFile() as file, service.admission.permit():
             file.write(wav(loud(30)))
             options = DecodingOptions(language="en", vad_filter=False)
             assert [event async for event in service.transcriber.transcribe(cast("BinaryIO", file), options)]
-        assert 0 < service._scheduler.speed.time_for(10_000) < 1000
+        assert 0 < service._scheduler.throughput.estimate_s(10_000) < 1000
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -40,7 +40,7 @@ ENGINE_FAILURE = 70
 _GRACE_S = 30.0
 """A call of the model that has run for so much longer than a whole request may take will not come back."""
 _LOOK_EVERY_S = 2.0
-CPU_LINGER_S = 0.005
+CPU_COALESCE_WAIT_S = 0.005
 
 
 class SlotEngine:
@@ -145,7 +145,7 @@ class SlotEngine:
         if self._scheduler is None:
             return Load(0.0, 0.0)
         queued_s = self._scheduler.queued_audio_s
-        return Load(queued_s, self._scheduler.speed.time_for(queued_s))
+        return Load(queued_s, self._scheduler.throughput.estimate_s(queued_s))
 
     def _enter(self, state: SlotState, reason: str | None, *, after: Collection[SlotState] = tuple(SlotState)) -> None:
         """Go on from one of the states `after`; from another nothing happens. A load's end and a drain may coincide."""
@@ -190,8 +190,8 @@ class SlotEngine:
             batch_limits(settings, on_gpu=on_gpu),
             n_threads=facts.threads,
             on_failure=lambda reason: self._fail(ENGINE_FAILURE, reason),
-            linger_s=0.0 if on_gpu else CPU_LINGER_S,
-            express=facts.express,
+            coalesce_wait_s=0.0 if on_gpu else CPU_COALESCE_WAIT_S,
+            priority_thread=facts.priority_thread,
         )
         windows = WindowDecoder(
             Vocabulary(model.tokenizer, multilingual=facts.multilingual),

@@ -22,7 +22,7 @@ from asr_service.engine.schedule.scheduler import Scheduler
 _SECONDS = 2
 _TOKENS = 16
 _CPU_CONTEXT = 832
-_OWNER = -1
+_REQUEST_ID = -1
 
 
 def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
@@ -45,8 +45,8 @@ def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
     align = AlignCall(encoded.encoding, tuple(speaker.sot_sequence), text, _SECONDS * 100)
     _run(scheduler, align, together[Stage.ALIGN])
     # First calls are slow and two seconds are little audio: by their measure the first callers would be sent away.
-    scheduler.forget_speed()
-    scheduler.forget(_OWNER)
+    scheduler.reset_throughput()
+    scheduler.cancel_request(_REQUEST_ID)
 
 
 def _run(scheduler: Scheduler, call: Call, n_jobs: int) -> Any:
@@ -55,7 +55,7 @@ def _run(scheduler: Scheduler, call: Call, n_jobs: int) -> Any:
         Job(
             STAGES[type(call)],
             call.key,
-            _OWNER,
+            _REQUEST_ID,
             call,
             _SECONDS,
             call.n_frames_padded,

@@ -17,7 +17,7 @@ from asr_service.engine.decode.context import context_frames
 from asr_service.engine.decode.window import _placed
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.schedule.request import RequestWork
+from asr_service.engine.schedule.request import RequestContext
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
 from asr_service.transcript import Segment, Transcript, Word
@@ -59,7 +59,7 @@ async def test_a_requests_time_with_the_model_is_counted_once():
     nobody = cast("Scheduler", None)
     calls = [(5.0, 6.0), (1.0, 3.0), (2.0, 4.0), (2.5, 3.5)]
     language = asyncio.get_running_loop().create_future()
-    work = RequestWork(nobody, 0, ENGLISH, next_deadline=time.monotonic, language=language, _calls=calls)
+    work = RequestContext(nobody, 0, ENGLISH, next_deadline=time.monotonic, language=language, _calls=calls)
     assert work.inference_s == 4.0
 
 

@@ -4,30 +4,32 @@ from dataclasses import replace
 
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.batch import (
-    MOST_HANDICAP_S,
+    MAX_FAIRNESS_PENALTY_S,
     Batch,
     BatchLimit,
     Job,
+    fairness_penalty_s,
     form_batch,
-    form_express,
-    handicap_s,
+    form_priority_batch,
 )
 
 LIMITS = {Stage.ENCODE: BatchLimit(2), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)}
 BOUNDED = LIMITS | {Stage.GENERATE: BatchLimit(4, n_frames=3000)}
 
 
-def job(stage: Stage = Stage.GENERATE, *, key: str = "k", owner: int = 0, at: float = 0.0, n_frames: int = 1000) -> Job:
-    return Job(stage, key, owner, payload=None, audio_s=1.0, n_frames=n_frames, deadline=1e9, enqueued_at=at)
+def job(
+    stage: Stage = Stage.GENERATE, *, key: str = "k", request_id: int = 0, at: float = 0.0, n_frames: int = 1000
+) -> Job:
+    return Job(stage, key, request_id, payload=None, audio_s=1.0, n_frames=n_frames, deadline=1e9, enqueued_at=at)
 
 
 def formed(
     waiting: list[Job],
     *,
-    handicaps: dict[int, float] | None = None,
+    penalties_s: dict[int, float] | None = None,
     limits: dict[Stage, BatchLimit] = LIMITS,
 ) -> Batch:
-    batch = form_batch(waiting, limits, handicaps or {})
+    batch = form_batch(waiting, limits, penalties_s or {})
     assert batch is not None
     return batch
 
@@ -65,10 +67,10 @@ class TestFirstWordsOnAThreadOfTheirOwn:
     """Which those are, and when."""
 
     later = Batch(Stage.GENERATE, (job(),))
-    clip = replace(job(key="clip", owner=1, at=2.0), is_first_window=True)
+    clip = replace(job(key="clip", request_id=1, at=2.0), is_first_window=True)
 
     def formed(self, waiting: list[Job], running: list[Batch], stands_back_s: float = 0.0) -> Batch | None:
-        return form_express(waiting, running, BOUNDED, {2: stands_back_s}, n_threads=2)
+        return form_priority_batch(waiting, running, BOUNDED, {2: stands_back_s}, n_threads=2)
 
     def test_only_while_every_thread_is_in_a_call_for_later_words(self):
         """One that is free takes them itself, and one that is finding others' is soon free."""
@@ -80,11 +82,11 @@ class TestFirstWordsOnAThreadOfTheirOwn:
 
     def test_only_first_words(self):
         """A recording's later windows wait for its threads."""
-        assert self.formed([job(), job(owner=1)], [self.later, self.later]) is None
+        assert self.formed([job(), job(request_id=1)], [self.later, self.later]) is None
 
     def test_in_the_queues_order(self):
         """Of two recordings' first words, those of the one that has had much come second."""
-        other = replace(job(key="other", owner=2, at=1.0), is_first_window=True)
+        other = replace(job(key="other", request_id=2, at=1.0), is_first_window=True)
         batch = self.formed([self.clip, other], [self.later, self.later], 30.0)
         assert batch is not None
         assert batch.jobs == (self.clip,)
@@ -103,25 +105,32 @@ def test_a_requests_first_window_goes_before_its_others():
     assert formed([later, leading]).jobs == (later,)
     leading.is_first_window = True
     assert formed([later, leading]).jobs == (leading,)
-    earlier_request = job(Stage.ENCODE, owner=1, at=0.5)
+    earlier_request = job(Stage.ENCODE, request_id=1, at=0.5)
     assert formed([later, leading, earlier_request]).jobs[0] is earlier_request
 
 
 def test_a_clip_passes_a_recording_that_has_had_much():
     """Within the batch too."""
-    long = [job(owner=1, at=0.1 * number) for number in range(4)]
-    clip = job(owner=2, at=2.0)
-    assert formed([*long, clip], handicaps={1: handicap_s(60)}).jobs == (clip, *long[:3])
+    long = [job(request_id=1, at=0.1 * number) for number in range(4)]
+    clip = job(request_id=2, at=2.0)
+    assert formed([*long, clip], penalties_s={1: fairness_penalty_s(60)}).jobs == (clip, *long[:3])
 
 
 def test_and_a_recording_is_never_passed_for_long():
-    """After MOST_HANDICAP_S it goes before any newcomer, however many there are and however long it is."""
-    long = job(owner=1, key="long", at=0.0)
-    newcomers = [job(owner=owner, at=MOST_HANDICAP_S + 0.1) for owner in range(2, 50)]
-    assert formed([*newcomers, long], handicaps={1: handicap_s(36_000)}).jobs == (long,)
+    """After MAX_FAIRNESS_PENALTY_S it goes before any newcomer, however many there are and however long it is."""
+    long = job(request_id=1, key="long", at=0.0)
+    newcomers = [job(request_id=request_id, at=MAX_FAIRNESS_PENALTY_S + 0.1) for request_id in range(2, 50)]
+    assert formed([*newcomers, long], penalties_s={1: fairness_penalty_s(36_000)}).jobs == (long,)
 
 
 def test_a_first_window_has_no_handicap():
     """It grows with the audio that a request has had."""
-    assert handicap_s(0) == 0
-    assert 0 < handicap_s(11) < handicap_s(30) < handicap_s(300) == handicap_s(36_000) == MOST_HANDICAP_S
+    assert fairness_penalty_s(0) == 0
+    assert (
+        0
+        < fairness_penalty_s(11)
+        < fairness_penalty_s(30)
+        < fairness_penalty_s(300)
+        == fairness_penalty_s(36_000)
+        == MAX_FAIRNESS_PENALTY_S
+    )

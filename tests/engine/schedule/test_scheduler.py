@@ -19,10 +19,17 @@ from waiting import until
 LIMITS = dict.fromkeys(Stage, BatchLimit(4))
 
 
-def job(payload: Any = None, *, owner: int = 0, deadline_in_s: float = 60.0) -> Job:
+def job(payload: Any = None, *, request_id: int = 0, deadline_in_s: float = 60.0) -> Job:
     now = time.monotonic()
     return Job(
-        Stage.GENERATE, "k", owner, payload, audio_s=30.0, n_frames=3000, deadline=now + deadline_in_s, enqueued_at=now
+        Stage.GENERATE,
+        "k",
+        request_id,
+        payload,
+        audio_s=30.0,
+        n_frames=3000,
+        deadline=now + deadline_in_s,
+        enqueued_at=now,
     )
 
 
@@ -32,10 +39,17 @@ def running(
     *,
     n_threads: int = 1,
     on_failure: Callable[[str], None] = lambda _: None,
-    linger_s: float = 0.0,
-    express: bool = False,
+    coalesce_wait_s: float = 0.0,
+    priority_thread: bool = False,
 ) -> Iterator[Scheduler]:
-    scheduler = Scheduler(run, LIMITS, n_threads=n_threads, on_failure=on_failure, linger_s=linger_s, express=express)
+    scheduler = Scheduler(
+        run,
+        LIMITS,
+        n_threads=n_threads,
+        on_failure=on_failure,
+        coalesce_wait_s=coalesce_wait_s,
+        priority_thread=priority_thread,
+    )
     scheduler.start()
     try:
         yield scheduler
@@ -66,7 +80,7 @@ class TestTheExpressThread:
     def busy(*, is_first_window: bool = False) -> Iterator[tuple[Scheduler, Gate]]:
         """The only ordinary thread is in a call."""
         gate = Gate()
-        with running(gate, express=True) as scheduler:
+        with running(gate, priority_thread=True) as scheduler:
             scheduler.submit(replace(job("running"), is_first_window=is_first_window))
             until(lambda: gate.batches == [["running"]])
             yield scheduler, gate
@@ -75,8 +89,8 @@ class TestTheExpressThread:
     def test_it_takes_first_words_at_once(self):
         """They wait for no call's end."""
         with self.busy() as (scheduler, gate):
-            scheduler.submit(job("later words", owner=1))
-            scheduler.submit(replace(job("first words", owner=2), is_first_window=True))
+            scheduler.submit(job("later words", request_id=1))
+            scheduler.submit(replace(job("first words", request_id=2), is_first_window=True))
             until(lambda: len(gate.batches) == 2)
             assert gate.batches[1] == ["first words"]
 
@@ -94,11 +108,11 @@ class TestTheExpressThread:
         def run(batch: Batch) -> list[Any]:
             return (first if batch.jobs[0].payload == "running" else second)(batch)
 
-        with running(run, express=True) as scheduler:
+        with running(run, priority_thread=True) as scheduler:
             scheduler.submit(replace(job("running"), is_first_window=True))
             until(lambda: first.batches == [["running"]])
-            scheduler.submit(replace(job("starved", owner=1), enqueued_at=time.monotonic() - 1))
-            scheduler.submit(replace(job("first words", owner=2), is_first_window=True, key="clip"))
+            scheduler.submit(replace(job("starved", request_id=1), enqueued_at=time.monotonic() - 1))
+            scheduler.submit(replace(job("first words", request_id=2), is_first_window=True, key="clip"))
             time.sleep(0.1)  # the express thread has looked, and waits
             first.open.set()
             until(lambda: sorted(second.batches) == [["first words"], ["starved"]])
@@ -117,7 +131,7 @@ def test_what_arrives_during_a_call_shares_the_next():
     gate = Gate()
     with running(gate) as scheduler:
         first = held(scheduler, gate)
-        others = [scheduler.submit(job(name, owner=owner)) for owner, name in enumerate("abc", start=1)]
+        others = [scheduler.submit(job(name, request_id=request_id)) for request_id, name in enumerate("abc", start=1)]
         gate.open.set()
         assert [future.result(5) for future in (first, *others)] == ["first", "a", "b", "c"]
     assert gate.batches == [["first"], ["a", "b", "c"]]
@@ -260,9 +274,11 @@ def test_a_job_whose_request_has_gone_costs_nothing():
     gate = Gate()
     with running(gate) as scheduler:
         held(scheduler, gate)
-        cancelled, forgotten, kept = (scheduler.submit(job(name, owner=owner)) for owner, name in enumerate("abc"))
+        cancelled, forgotten, kept = (
+            scheduler.submit(job(name, request_id=request_id)) for request_id, name in enumerate("abc")
+        )
         cancelled.cancel()
-        scheduler.forget(1)
+        scheduler.cancel_request(1)
         gate.open.set()
         assert kept.result(5) == "c"
         with pytest.raises(CancelledError):
@@ -275,15 +291,19 @@ def test_a_request_that_has_had_much_stands_back_until_it_ends():
     gate = Gate()
     with running(gate) as scheduler:
         held(scheduler, gate)
-        waiting = [scheduler.submit(job(name, owner=owner)) for owner, name in ((0, "long"), (1, "clip"))]
+        waiting = [
+            scheduler.submit(job(name, request_id=request_id)) for request_id, name in ((0, "long"), (1, "clip"))
+        ]
         gate.open.set()
         for future in waiting:
             future.result(5)
-        scheduler.forget(0)
+        scheduler.cancel_request(0)
         gate.open.clear()
         gate.entered.clear()
         held(scheduler, gate)
-        waiting = [scheduler.submit(job(name, owner=owner)) for owner, name in ((0, "another"), (1, "clip"))]
+        waiting = [
+            scheduler.submit(job(name, request_id=request_id)) for request_id, name in ((0, "another"), (1, "clip"))
+        ]
         gate.open.set()
         for future in waiting:
             future.result(5)
@@ -326,7 +346,7 @@ def test_the_measured_speed_gives_the_expected_wait():
         for stage in (Stage.ENCODE, Stage.GENERATE):
             for future in [scheduler.submit(replace(job(), stage=stage)) for _ in range(8)]:
                 future.result(5)
-            assert scheduler.speed.time_for(600.0) == pytest.approx(1.0, rel=0.5)
+            assert scheduler.throughput.estimate_s(600.0) == pytest.approx(1.0, rel=0.5)
 
 
 def test_a_thread_that_has_encoded_waits_for_what_to_decode():
@@ -338,16 +358,16 @@ def test_a_thread_that_has_encoded_waits_for_what_to_decode():
         return [None] * len(batch.jobs)
 
     def decode_next(_: "Future[Any]") -> None:
-        threading.Timer(0.02, lambda: scheduler.submit(job("clip, decoded", owner=1))).start()
+        threading.Timer(0.02, lambda: scheduler.submit(job("clip, decoded", request_id=1))).start()
 
-    with running(run, linger_s=1.0) as scheduler:
-        scheduler.submit(job("long", owner=2)).result(5)
-        clip = job("clip, encoded", owner=1)
+    with running(run, coalesce_wait_s=1.0) as scheduler:
+        scheduler.submit(job("long", request_id=2)).result(5)
+        clip = job("clip, encoded", request_id=1)
         clip.stage = Stage.ENCODE
         clip.future.add_done_callback(decode_next)
         scheduler.submit(clip)
         clip.future.result(5)
-        scheduler.submit(job("long", owner=2)).result(5)
+        scheduler.submit(job("long", request_id=2)).result(5)
     assert done == ["long", "clip, encoded", "clip, decoded", "long"]
 
 

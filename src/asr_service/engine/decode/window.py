@@ -19,7 +19,7 @@ from asr_service.engine.model.prompt import Prompt, generate_options, most_token
 from asr_service.engine.model.protocol import Alignment, Encoding, Generation
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.schedule.request import RequestWork
+from asr_service.engine.schedule.request import RequestContext
 from asr_service.languages import written_language
 from asr_service.stages import stage
 from asr_service.tracing import span
@@ -71,7 +71,7 @@ class WindowDecoder:
         self,
         chunk: Chunk,
         features: Features,
-        work: RequestWork,
+        work: RequestContext,
         *,
         first: bool,
         language: str | None = None,
@@ -91,20 +91,20 @@ class WindowDecoder:
         with span("window", {"asr.window.begin_s": begin_s, "asr.window.speech_s": chunk.duration_s}):
             return await self._decode(chunk, features, work, first=first, language=language, spoken=spoken, tell=tell)
 
-    async def languages(self, chunk: Chunk, work: RequestWork) -> dict[str, float]:
+    async def languages(self, chunk: Chunk, work: RequestContext) -> dict[str, float]:
         """Probabilities by code of what is spoken in a chunk, most likely first."""
         if not self._multilingual:
             return {_ENGLISH: 1.0}
         work.leading = work.leading or chunk
         features = await self.prepare(chunk, _PLAIN)  # nothing is decoded that would need a full context
-        encoded: Encoded = await work.ask(EncodeCall(features, detect_language=True), chunk)
+        encoded: Encoded = await work.submit(EncodeCall(features, detect_language=True), chunk)
         return encoded.languages or {}
 
     async def _decode(
         self,
         chunk: Chunk,
         features: Features,
-        work: RequestWork,
+        work: RequestContext,
         *,
         first: bool,
         language: str | None,
@@ -114,7 +114,7 @@ class WindowDecoder:
         if first:
             work.leading = chunk
         detect = self._multilingual and first and language is None and not work.language.done()
-        encoded: Encoded = await work.ask(EncodeCall(features, detect), chunk)
+        encoded: Encoded = await work.submit(EncodeCall(features, detect), chunk)
         if language is None:
             language = await self._language(encoded, work)
         best, encoding = await self._decode_well(chunk, work, encoded.encoding, language, spoken)
@@ -137,7 +137,7 @@ class WindowDecoder:
         return standing + rest
 
     async def _decode_rest(
-        self, chunk: Chunk, from_s: float, work: RequestWork, language: str, said: tuple[int, ...]
+        self, chunk: Chunk, from_s: float, work: RequestContext, language: str, said: tuple[int, ...]
     ) -> list[Segment]:
         rest = rest_of(chunk, from_s)
         if chunk is work.leading:
@@ -145,16 +145,16 @@ class WindowDecoder:
         features = await self.prepare(rest, work.options)
         return await self.decode(rest, features, work, first=False, language=language, spoken=said)
 
-    async def _language(self, encoded: Encoded, work: RequestWork) -> str:
+    async def _language(self, encoded: Encoded, work: RequestContext) -> str:
         """The request's language, of the first window's own sound where the options do not name it."""
         if not self._multilingual:
-            work.settle_language(_ENGLISH, 1.0)
+            work.set_language(_ENGLISH, 1.0)
         elif encoded.languages:
-            work.settle_language(*next(iter(encoded.languages.items())))
+            work.set_language(*next(iter(encoded.languages.items())))
         return (await asyncio.shield(work.language))[0]
 
     async def _decode_well(
-        self, chunk: Chunk, work: RequestWork, encoding: Encoding, language: str, spoken: tuple[int, ...]
+        self, chunk: Chunk, work: RequestContext, encoding: Encoding, language: str, spoken: tuple[int, ...]
     ) -> tuple[Hypothesis, Encoding]:
         """Decode until the rules are content: at full context first, out of a loop next, then hotter and hotter."""
         first, *hotter = work.options.temperatures
@@ -164,7 +164,7 @@ class WindowDecoder:
         if attempt.is_doubtful and 2 * encoding.shape[0] < LONGEST_SHORT:
             metrics.FALLBACKS.labels("context").inc()
             features = await self._features(chunk, FULL_CONTEXT)
-            encoding = (await work.ask(EncodeCall(features, detect_language=False), chunk)).encoding
+            encoding = (await work.submit(EncodeCall(features, detect_language=False), chunk)).encoding
             attempt = await self._attempt(chunk, work, encoding, prompt, first)
             tried.append(attempt)
         if attempt.is_loop and hotter:
@@ -178,20 +178,20 @@ class WindowDecoder:
     async def _attempt(
         self,
         chunk: Chunk,
-        work: RequestWork,
+        work: RequestContext,
         encoding: Encoding,
         prompt: Prompt,
         temperature: float,
         repetition_penalty: float = 1.0,
     ) -> Hypothesis:
         options = generate_options(work.options, prompt, temperature, self._vocabulary.suppressed, repetition_penalty)
-        generation: Generation = await work.ask(GenerateCall(encoding, prompt, options), chunk)
+        generation: Generation = await work.submit(GenerateCall(encoding, prompt, options), chunk)
         return judged(generation, temperature, self._vocabulary, chunk.duration_s, most_tokens(options, prompt))
 
     async def _segments(
         self,
         chunk: Chunk,
-        work: RequestWork,
+        work: RequestContext,
         encoding: Encoding,
         best: Hypothesis,
         parts: list[TimedTokens],
@@ -224,7 +224,7 @@ class WindowDecoder:
         ]
 
     async def _words(
-        self, chunk: Chunk, work: RequestWork, encoding: Encoding, parts: list[TimedTokens], language: str
+        self, chunk: Chunk, work: RequestContext, encoding: Encoding, parts: list[TimedTokens], language: str
     ) -> list[tuple[Word, ...]]:
         task = work.options.task
         speaker = self._vocabulary.speaker(language, task)
@@ -235,7 +235,7 @@ class WindowDecoder:
             return [() for _ in parts]
         n_frames = min(math.ceil(chunk.duration_s * FRAMES_PER_SECOND), FULL_CONTEXT)
         call = AlignCall(encoding, tuple(speaker.sot_sequence), tokens, n_frames)
-        alignment: Alignment = await work.ask(call, chunk)
+        alignment: Alignment = await work.submit(call, chunk)
         spans = [(part.start, part.end) for part in parts]
         return [_placed(words, chunk) for words in time_words(alignment, texts, written, spans)]
 

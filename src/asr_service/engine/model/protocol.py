@@ -26,9 +26,9 @@ class ModelFacts:
     """Calls of the model side by side that there are cores for."""
 
     @property
-    def express(self) -> bool:
-        """Whether it serves one call more, for first words (`engine.schedule.batch.form_express`)."""
-        return serves_express(self.device)
+    def priority_thread(self) -> bool:
+        """Whether it serves one call more, for first words (`engine.schedule.batch.form_priority_batch`)."""
+        return has_priority_thread(self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,6 @@ class SpeechModel(Protocol):
         """Time text tokens. `n_frames` (10 ms each) is what of each window is not padding."""
 
 
-def serves_express(device: Device) -> bool:
+def has_priority_thread(device: Device) -> bool:
     """A CPU's cores are shared among more calls than there are cores; a GPU takes one call after the other."""
     return device.kind == "cpu"

@@ -15,7 +15,7 @@ from asr_service.engine.model.protocol import (
     GenerateOptions,
     Generation,
     ModelFacts,
-    serves_express,
+    has_priority_thread,
 )
 from asr_service.errors import ModelUnavailable
 from asr_service.hardware.devices import Device
@@ -36,7 +36,7 @@ class WhisperModel:
                 # A slot sees its own GPU alone, by CUDA_VISIBLE_DEVICES.
                 device_index=0,
                 compute_type=compute_type,
-                inter_threads=threads + serves_express(device),
+                inter_threads=threads + has_priority_thread(device),
                 # On a CPU single-threaded calls side by side do two to four times the work of one parallel call.
                 intra_threads=1,
                 max_queued_batches=-1,

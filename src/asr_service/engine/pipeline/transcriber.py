@@ -24,7 +24,7 @@ from asr_service.engine.decode.code_switching import by_language
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions, Task
 from asr_service.engine.pipeline.speech import RecordedSpeech
-from asr_service.engine.schedule.request import RequestWork
+from asr_service.engine.schedule.request import RequestContext
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.languages import LANGUAGES, UNSPACED_LANGUAGES, written_language
 from asr_service.transcript import Detection, Segment, Timing, Transcript
@@ -60,7 +60,7 @@ class Limits:
 class _Request:
     audio: DecodedAudio
     speech: RecordedSpeech
-    work: RequestWork
+    work: RequestContext
     began_at: float
 
 
@@ -83,7 +83,7 @@ class Transcriber:
         self._scheduler = scheduler
         self._limits = limits
         self._model_name = model_name
-        self._owners = itertools.count()
+        self._request_ids = itertools.count()
 
     async def transcribe(
         self,
@@ -142,16 +142,16 @@ class Transcriber:
                 speech = RecordedSpeech(audio, vad, lengths, self._limits.block_length_s, self._helpers, on_audio)
                 yield _Request(audio, speech, work, began_at)
         finally:
-            self._scheduler.forget(work.owner)
+            self._scheduler.cancel_request(work.request_id)
 
-    def _begin(self, options: DecodingOptions, deadline: float | None) -> RequestWork:
+    def _begin(self, options: DecodingOptions, deadline: float | None) -> RequestContext:
         next_deadline: Callable[[], float] = (
             (lambda: deadline) if deadline is not None else lambda: time.monotonic() + self._limits.request_timeout_s
         )
         language: asyncio.Future[tuple[str, float]] = asyncio.get_running_loop().create_future()
-        work = RequestWork(self._scheduler, next(self._owners), options, next_deadline, language)
+        work = RequestContext(self._scheduler, next(self._request_ids), options, next_deadline, language)
         if options.language is not None:
-            work.settle_language(options.language, 1.0)
+            work.set_language(options.language, 1.0)
         return work
 
     async def _segments(self, request: _Request) -> AsyncGenerator[Segment]:
@@ -199,7 +199,7 @@ class Transcriber:
                     yield chunk, None
                     continue
                 for part in await by_language(chunk, lambda stretch: self._windows.languages(stretch, work)):
-                    work.settle_language(part.language, part.probability)
+                    work.set_language(part.language, part.probability)
                     yield part.chunk, part.language
 
     def _conclude(self, request: _Request, segments: tuple[Segment, ...]) -> Transcript:

@@ -16,11 +16,11 @@ from asr_service.tracing import note_span
 
 
 @dataclass(slots=True)
-class RequestWork:
+class RequestContext:
     """Belongs to one event loop."""
 
     scheduler: Scheduler
-    owner: int
+    request_id: int
     options: DecodingOptions
     next_deadline: Callable[[], float]
     language: asyncio.Future[tuple[str, float]]
@@ -31,7 +31,7 @@ class RequestWork:
     """The longest that a window has waited."""
     _calls: list[tuple[float, float]] = field(default_factory=list)
 
-    async def ask(self, call: Call, chunk: Chunk) -> Any:
+    async def submit(self, call: Call, chunk: Chunk) -> Any:
         """What the model answers to a call for a window: Encoded, Generation or Alignment.
 
         Raises EngineStopped, DeadlineExceeded, InferenceFailed, Overloaded.
@@ -39,7 +39,7 @@ class RequestWork:
         job = Job(
             stage=STAGES[type(call)],
             key=call.key,
-            owner=self.owner,
+            request_id=self.request_id,
             payload=call,
             audio_s=chunk.duration_s,
             n_frames=call.n_frames_padded,
@@ -53,7 +53,7 @@ class RequestWork:
         _trace(job)
         return answer
 
-    def settle_language(self, code: str, probability: float) -> None:
+    def set_language(self, code: str, probability: float) -> None:
         """The first word on it counts."""
         if not self.language.done():
             self.language.set_result((code, probability))

@@ -17,14 +17,21 @@ import structlog
 
 from asr_service import metrics
 from asr_service.engine.model.stages import Stage
-from asr_service.engine.schedule.batch import Batch, BatchLimit, Job, form_batch, form_express, handicap_s
+from asr_service.engine.schedule.batch import (
+    Batch,
+    BatchLimit,
+    Job,
+    fairness_penalty_s,
+    form_batch,
+    form_priority_batch,
+)
 from asr_service.engine.schedule.execution import BatchRunner, Run, fail
-from asr_service.engine.schedule.throughput import Speed
+from asr_service.engine.schedule.throughput import ThroughputEstimator
 from asr_service.errors import DeadlineExceeded, EngineStopped
 
 log = structlog.get_logger(__name__)
 
-_SHARE_DONE = {Stage.ENCODE: 0.5, Stage.GENERATE: 0.5, Stage.ALIGN: 0.0}
+_WORK_SHARE = {Stage.ENCODE: 0.5, Stage.GENERATE: 0.5, Stage.ALIGN: 0.0}
 """Of a window's work, for the speed. Counted at its end alone, files that begin together would seem to stand still
 while their first windows are encoded, and newcomers would be refused for a wait that is none.
 """
@@ -40,21 +47,21 @@ class Scheduler:
         *,
         n_threads: int,
         on_failure: Callable[[str], None],
-        linger_s: float = 0.0,
-        express: bool = False,
+        coalesce_wait_s: float = 0.0,
+        priority_thread: bool = False,
     ) -> None:
         """`on_failure` is called once, from an engine thread, when no more work can be done.
 
         `n_threads` make calls of the model side by side.
-        `express` adds a thread for first words, while all others are in calls for later ones (`batch.form_express`).
-
-        `linger_s` is how long a thread that has encoded waits for the same request to come back with what to decode,
-        before it takes another's job: worth its milliseconds where calls last long.
+        `priority_thread` adds a thread that takes only first windows, while all others are in calls for later windows
+        (`batch.form_priority_batch`).
+        `coalesce_wait_s` is how long a thread that has encoded a window waits for the decode job of the same request,
+        before it takes a job of another request.
         """
         self._runner = BatchRunner(run, self._shrink)
         self._limits = dict(limits)
         self._on_failure = on_failure
-        self._linger_s = linger_s
+        self._coalesce_wait_s = coalesce_wait_s
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
         self._running: dict[Batch, float] = {}
@@ -62,13 +69,13 @@ class Scheduler:
         self._served_audio_s: dict[int, float] = {}
         self._stopped: str | None = None
         self._failed = False
-        self.speed = Speed()
+        self.throughput = ThroughputEstimator()
         self.worked_at = -math.inf
         """When the last call of the model ended; before the first, long ago."""
         self._n_threads = n_threads
         self._threads = [
             threading.Thread(target=self._serve, args=(form,), name=f"model-{number}", daemon=True)
-            for number, form in enumerate([self._form] * n_threads + [self._form_express] * express)
+            for number, form in enumerate([self._form] * n_threads + [self._form_priority] * priority_thread)
         ]
 
     def start(self) -> None:
@@ -100,19 +107,19 @@ class Scheduler:
             self._changed.notify_all()
         return job.future
 
-    def forget(self, owner: int) -> None:
+    def cancel_request(self, request_id: int) -> None:
         """A request has ended: drop what is left of it."""
         with self._changed:
-            self._served_audio_s.pop(owner, None)
-            abandoned = [job for job in self._waiting if job.owner == owner]
-            self._waiting = [job for job in self._waiting if job.owner != owner]
+            self._served_audio_s.pop(request_id, None)
+            abandoned = [job for job in self._waiting if job.request_id == request_id]
+            self._waiting = [job for job in self._waiting if job.request_id != request_id]
         for job in abandoned:
             job.future.cancel()
 
-    def forget_speed(self) -> None:
+    def reset_throughput(self) -> None:
         """What was done so far is no measure of what is to come."""
         with self._changed:
-            self.speed.forget(time.monotonic())
+            self.throughput.reset(time.monotonic())
 
     @property
     def depth(self) -> int:
@@ -150,7 +157,7 @@ class Scheduler:
             while batch := self._next_batch(form, awaited):
                 self._runner.execute(batch)
                 self._finish(batch)
-                awaited = {job.owner for job in batch.jobs} if batch.stage is Stage.ENCODE else set()
+                awaited = {job.request_id for job in batch.jobs} if batch.stage is Stage.ENCODE else set()
                 del batch  # an idle thread keeps no window in memory
         except BaseException as error:  # noqa: BLE001 - whatever ends a model thread, nobody may wait for it
             self._die(error)
@@ -158,8 +165,8 @@ class Scheduler:
     def _next_batch(self, form: Callable[[], Batch | None], awaited: set[int]) -> Batch | None:
         """The next call's jobs, those of the requests `awaited` among them if they are there soon; None at the end."""
         with self._changed:
-            if awaited and self._linger_s:
-                self._changed.wait_for(lambda: self._stopped or self._any_of(awaited), self._linger_s)
+            if awaited and self._coalesce_wait_s:
+                self._changed.wait_for(lambda: self._stopped or self._any_of(awaited), self._coalesce_wait_s)
             while not self._stopped:
                 now = time.monotonic()
                 self._drop_lost(now)
@@ -170,16 +177,16 @@ class Scheduler:
             return None
 
     def _form(self) -> Batch | None:
-        return form_batch(self._waiting, self._limits, self._handicaps())
+        return form_batch(self._waiting, self._limits, self._penalties_s())
 
-    def _form_express(self) -> Batch | None:
-        return form_express(self._waiting, self._running, self._limits, self._handicaps(), self._n_threads)
+    def _form_priority(self) -> Batch | None:
+        return form_priority_batch(self._waiting, self._running, self._limits, self._penalties_s(), self._n_threads)
 
-    def _handicaps(self) -> dict[int, float]:
-        return {owner: handicap_s(served_s) for owner, served_s in self._served_audio_s.items()}
+    def _penalties_s(self) -> dict[int, float]:
+        return {request_id: fairness_penalty_s(served_s) for request_id, served_s in self._served_audio_s.items()}
 
-    def _any_of(self, owners: set[int]) -> bool:
-        return any(job.owner in owners for job in self._waiting)
+    def _any_of(self, request_ids: set[int]) -> bool:
+        return any(job.request_id in request_ids for job in self._waiting)
 
     def _drop_lost(self, now: float) -> None:
         kept = []
@@ -196,19 +203,19 @@ class Scheduler:
         for job in batch.jobs:
             job.started_at, job.n_together = now, len(batch.jobs)
             if batch.stage is Stage.GENERATE:
-                self._served_audio_s[job.owner] = self._served_audio_s.get(job.owner, 0.0) + job.audio_s
+                self._served_audio_s[job.request_id] = self._served_audio_s.get(job.request_id, 0.0) + job.audio_s
             metrics.STAGE_DURATION.labels("queue").observe(now - job.enqueued_at)
         metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.jobs))
         self._running[batch] = now
-        self.speed.begin(now)
-        self._changed.notify_all()  # an express thread may be wanted now
+        self.throughput.begin(now)
+        self._changed.notify_all()  # the priority thread may be wanted now
 
     def _finish(self, batch: Batch) -> None:
         now = time.monotonic()
         with self._changed:
             self.worked_at = now
             began = self._running.pop(batch, now)  # not there any more where another thread has died meanwhile
-            self.speed.end(now, _SHARE_DONE[batch.stage] * sum(job.audio_s for job in batch.jobs))
+            self.throughput.end(now, _WORK_SHARE[batch.stage] * sum(job.audio_s for job in batch.jobs))
         for _ in batch.jobs:  # each window's, so that a request's stages add up to it
             metrics.STAGE_DURATION.labels(batch.stage).observe(now - began)
 

@@ -7,7 +7,7 @@ _MEMORY_S = 60.0
 
 
 @dataclass(slots=True)
-class Speed:
+class ThroughputEstimator:
     """Seconds of audio done for each second in which at least one call was running."""
 
     audio_s: float = 0.0
@@ -30,11 +30,11 @@ class Speed:
         self._since = now
         self._calls -= 1
 
-    def forget(self, now: float) -> None:
+    def reset(self, now: float) -> None:
         """Begin anew; of a call that is running, what comes after `now` counts."""
         self.audio_s = self.busy_s = 0.0
         self._since = now
 
-    def time_for(self, audio_s: float) -> float:
+    def estimate_s(self, audio_s: float) -> float:
         """Seconds that so much audio will take; 0 while nothing has been measured."""
         return audio_s * self.busy_s / self.audio_s if self.audio_s else 0.0
