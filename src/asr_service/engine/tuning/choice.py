@@ -36,7 +36,7 @@ class Sizes:
     decode: BatchLimit
 
     def batch(self, stage: Stage, work: Work) -> int:
-        return (self.encode if stage is Stage.ENCODE else self.decode).most(work.n_frames)
+        return (self.encode if stage is Stage.ENCODE else self.decode).max_windows(work.n_frames)
 
 
 @dataclass(frozen=True, slots=True)
