@@ -59,7 +59,7 @@ class Alignment:
 
 
 class SpeechModel(Protocol):
-    """A Whisper-like model, called by `facts.threads` threads at once, and an express one.
+    """A Whisper-like model, called by `facts.threads` threads at once, and by a priority thread.
 
     Every call may raise RuntimeError.
     """
