@@ -12,7 +12,7 @@ import pytest
 from api.live import ALL, Live, serving, tone, wav
 from api.test_failures import assert_error
 from asr_service.access.keys import entry, new_secret
-from asr_service.api.idempotency import Again, Answer, Answers, Name
+from asr_service.api.idempotency import IdempotencyScope, IdempotencyStore, RenderedResponse, ReplayState
 from asr_service.errors import ClientGone, DeadlineExceeded, IdempotencyConflict, Overloaded, UndecodableAudio
 from waiting import until
 
@@ -166,18 +166,18 @@ def test_two_keys_and_streams_are_refused(live):
 
 # -- the book of answers itself, where no clock has to be waited for
 
-NAME = Name(None, "/transcribe", "k")
+NAME = IdempotencyScope(None, "/transcribe", "k")
 
 
 class Work:
     """Work that ends when it is told to."""
 
-    def __init__(self, outcome: Answer | Exception = Answer(b"text", "text/plain")) -> None:  # noqa: B008
+    def __init__(self, outcome: RenderedResponse | Exception = RenderedResponse(b"text", "text/plain")) -> None:  # noqa: B008
         self.outcome = outcome
         self.n_begun = self.n_dropped = 0
         self.may_end = asyncio.Event()
 
-    async def __call__(self) -> Answer:
+    async def __call__(self) -> RenderedResponse:
         self.n_begun += 1
         try:
             await self.may_end.wait()
@@ -198,12 +198,12 @@ class Clock:
 
 async def test_work_that_nobody_waits_for_is_dropped_in_the_end():
     """While it lingers a retry joins it; once it is dropped, a retry begins it anew."""
-    answers, work = Answers(window_s=9, max_bytes=99, linger_s=0.05), Work()
-    first = asyncio.create_task(answers.share(NAME, b"d", work))
+    answers, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=0.05), Work()
+    first = asyncio.create_task(answers.get_or_run(NAME, b"d", work))
     await _turn()
     first.cancel()
     await _turn()
-    joined = asyncio.create_task(answers.share(NAME, b"d", work))
+    joined = asyncio.create_task(answers.get_or_run(NAME, b"d", work))
     await asyncio.sleep(0.1)  # past its lingering: somebody waits again
     assert (work.n_begun, work.n_dropped) == (1, 0)
     joined.cancel()
@@ -211,36 +211,36 @@ async def test_work_that_nobody_waits_for_is_dropped_in_the_end():
         while not work.n_dropped:  # noqa: ASYNC110 - it is dropped by a timer
             await asyncio.sleep(0.005)
     work.may_end.set()
-    assert await answers.share(NAME, b"d", work) == (Answer(b"text", "text/plain"), False)
+    assert await answers.get_or_run(NAME, b"d", work) == (RenderedResponse(b"text", "text/plain"), False)
     assert work.n_begun == 2
 
 
 async def test_work_is_not_dropped_while_a_retry_is_being_sent():
     """However long its upload takes; the retry knows that nobody else waits."""
-    answers, work = Answers(window_s=9, max_bytes=99, linger_s=0.02), Work()
-    first = asyncio.create_task(answers.share(NAME, b"d", work))
+    answers, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=0.02), Work()
+    first = asyncio.create_task(answers.get_or_run(NAME, b"d", work))
     await _turn()
-    with answers.expected(NAME) as again:
-        assert again is Again.KNOWN
+    with answers.reserve(NAME) as again:
+        assert again is ReplayState.ATTACHED
     first.cancel()
     await _turn()
-    with answers.expected(NAME) as again, answers.expected(NAME) as third:
-        assert (again, third) == (Again.TAKES_OVER, Again.KNOWN)
+    with answers.reserve(NAME) as again, answers.reserve(NAME) as third:
+        assert (again, third) == (ReplayState.ADOPTED, ReplayState.ATTACHED)
         await asyncio.sleep(0.1)
         assert work.n_dropped == 0
     async with asyncio.timeout(10):
         while not work.n_dropped:  # noqa: ASYNC110 - it is dropped by a timer
             await asyncio.sleep(0.005)
-    with answers.expected(NAME) as again:
-        assert again is Again.NEW
+    with answers.reserve(NAME) as again:
+        assert again is ReplayState.NEW
 
 
 async def test_work_lingers_from_the_last_that_left():
     """Whoever joined and left too puts off its end by the whole of its time."""
-    answers, work = Answers(window_s=9, max_bytes=99, linger_s=60), Work()
+    answers, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=60), Work()
     timers = []
     for _ in range(2):
-        waiting = asyncio.create_task(answers.share(NAME, b"d", work))
+        waiting = asyncio.create_task(answers.get_or_run(NAME, b"d", work))
         await _turn()
         waiting.cancel()
         await _turn()
@@ -252,7 +252,7 @@ async def test_work_lingers_from_the_last_that_left():
 @pytest.mark.parametrize(
     ("outcome", "is_kept"),
     [
-        (Answer(b"text", "text/plain"), True),
+        (RenderedResponse(b"text", "text/plain"), True),
         (UndecodableAudio("broken", param="file"), True),
         (Overloaded("full"), False),
         (DeadlineExceeded("slow"), False),
@@ -262,29 +262,29 @@ async def test_work_lingers_from_the_last_that_left():
 )
 async def test_an_outcome_is_shared_and_kept_only_where_it_is_for_good(outcome, is_kept):
     """All who wait get it; for those who come later it is there, or the work is done again."""
-    answers, work = Answers(window_s=9, max_bytes=9999), Work(outcome)
-    waiting = [asyncio.create_task(answers.share(NAME, b"d", work)) for _ in range(3)]
+    answers, work = IdempotencyStore(window_s=9, max_bytes=9999), Work(outcome)
+    waiting = [asyncio.create_task(answers.get_or_run(NAME, b"d", work)) for _ in range(3)]
     await _turn()
     work.may_end.set()
     got = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(each) for each in got] == [tuple if isinstance(outcome, Answer) else type(outcome)] * 3
-    (later,) = await asyncio.gather(answers.share(NAME, b"d", work), return_exceptions=True)
+    assert [type(each) for each in got] == [tuple if isinstance(outcome, RenderedResponse) else type(outcome)] * 3
+    (later,) = await asyncio.gather(answers.get_or_run(NAME, b"d", work), return_exceptions=True)
     assert work.n_begun == (1 if is_kept else 2)
     assert type(later) is type(got[0])
     if is_kept:
         with pytest.raises(IdempotencyConflict):
-            await answers.share(NAME, b"other", work)
+            await answers.get_or_run(NAME, b"other", work)
 
 
 async def test_answers_are_kept_for_a_time_and_within_their_room():
     """The window ends, and the oldest go where there are too many bytes; one larger than all is not kept."""
     clock = Clock()
-    answers = Answers(window_s=10, max_bytes=10, clock=clock)
+    answers = IdempotencyStore(window_s=10, max_bytes=10, clock=clock)
 
     async def begun(value: str, body: str) -> bool:
-        work = Work(Answer(body.encode(), "text/plain"))
+        work = Work(RenderedResponse(body.encode(), "text/plain"))
         work.may_end.set()
-        await answers.share(Name(None, "/", value), b"d", work)
+        await answers.get_or_run(IdempotencyScope(None, "/", value), b"d", work)
         await _turn()
         return bool(work.n_begun)
 

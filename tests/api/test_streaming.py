@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any
 
-from asr_service.api.streaming import LinesResponse
+from asr_service.api.streaming import StreamedResponse
 
 SCOPE = {"type": "http", "asgi": {"spec_version": "2.3"}}
 
@@ -18,7 +18,7 @@ class Answer:
         self.lines_closed = False
         held = AsyncExitStack()
         held.callback(lambda: setattr(self, "let_go", True))
-        self.response = LinesResponse(self._lines(), held=held, media_type="application/x-ndjson", patience_s=0.05)
+        self.response = StreamedResponse(self._lines(), held=held, media_type="application/x-ndjson", patience_s=0.05)
 
     async def _lines(self) -> AsyncGenerator[str]:
         try:

@@ -15,7 +15,7 @@ _PER_S: Final = 1 / 60
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class TokenBucket:
     """Holds a minute's worth, and fills up steadily. It may be overdrawn: what was taken too much is waited for.
 
     Each call waits for the file's lock, which is held for microseconds, unless a process was stopped in just those.

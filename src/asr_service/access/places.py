@@ -7,7 +7,7 @@ from pathlib import Path
 from asr_service.access.usage_files import place_file
 
 
-def take_place(directory: Path, name: str, n_places: int) -> int | None:
+def acquire_lease(directory: Path, name: str, n_places: int) -> int | None:
     """Take one of `n_places`, of which all processes that name this directory have their share; None if all are taken.
 
     Returns a descriptor: the place is held until it is closed, by whatever end the process comes to. Does not wait.

@@ -10,9 +10,9 @@ from pathlib import Path
 import structlog
 
 from asr_service import metrics
-from asr_service.access.allowance import Allowance
+from asr_service.access.allowance import TokenBucket
 from asr_service.access.keys import Key
-from asr_service.access.places import take_place
+from asr_service.access.places import acquire_lease
 from asr_service.access.usage_files import allowance_file
 from asr_service.errors import AudioLimit, ConcurrencyLimit, Unavailable
 
@@ -25,7 +25,7 @@ _PLACE_AGAIN_S = 2.0
 class Meter:
     """Counts what one recording takes of its key's allowance. Without a key, or a limit on it, nothing is kept."""
 
-    def __init__(self, key: Key | None, allowance: Allowance | None, writer: ThreadPoolExecutor) -> None:
+    def __init__(self, key: Key | None, allowance: TokenBucket | None, writer: ThreadPoolExecutor) -> None:
         self._key = key
         self._allowance = allowance
         self._writer = writer
@@ -38,7 +38,7 @@ class Meter:
         self._charged_s += audio_s
         self._write(audio_s)
 
-    def give_back(self) -> None:
+    def refund(self) -> None:
         """Through the service's own fault there is no answer, and it asks for the recording to be sent again."""
         charged_s, self._charged_s = self._charged_s, 0.0
         self._write(-charged_s)
@@ -87,7 +87,7 @@ class KeyUsage:
         most = key.limits.concurrent_requests
         if most is None:
             return None
-        place = take_place(self._shared(), key.name, most)
+        place = acquire_lease(self._shared(), key.name, most)
         if place is None:
             metrics.KEY_LIMITED.labels(key.name, "requests").inc()
             raise ConcurrencyLimit(
@@ -96,11 +96,11 @@ class KeyUsage:
             )
         return place
 
-    async def _open_allowance(self, key: Key, *, asks: bool) -> Allowance | None:
+    async def _open_allowance(self, key: Key, *, asks: bool) -> TokenBucket | None:
         per_minute = key.limits.audio_s_per_minute
         if per_minute is None:
             return None
-        allowance = Allowance(allowance_file(self._shared(), key.name), per_minute)
+        allowance = TokenBucket(allowance_file(self._shared(), key.name), per_minute)
         if not asks:
             return allowance
         try:
@@ -121,7 +121,7 @@ class KeyUsage:
         return self._directory
 
 
-def _charge(allowance: Allowance, audio_s: float) -> None:
+def _charge(allowance: TokenBucket, audio_s: float) -> None:
     try:
         allowance.charge(audio_s)
     except OSError:

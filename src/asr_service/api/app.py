@@ -14,7 +14,7 @@ from asr_service.access.keys import read_keys
 from asr_service.access.usage import KeyUsage
 from asr_service.api import health
 from asr_service.api.docs.openapi import DOCUMENTED_KEYS, pages
-from asr_service.api.idempotency import Answers
+from asr_service.api.idempotency import IdempotencyStore
 from asr_service.api.middleware.authentication import Authentication
 from asr_service.api.middleware.body_limit import BodyLimit
 from asr_service.api.middleware.cors import SafeHeaders, open_to_origins
@@ -38,7 +38,7 @@ class SlotApplication:
         web = web_application()
         web.state.service = service
         self._key_usage = web.state.key_usage = KeyUsage(service.settings.key_usage_dir)
-        self._answers = web.state.answers = Answers(
+        self._answers = web.state.answers = IdempotencyStore(
             window_s=service.settings.idempotency_window_s, max_bytes=service.settings.idempotency_max_bytes
         )
         web.router.lifespan_context = self._lifespan

@@ -12,11 +12,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service import metrics, tasks
+from asr_service.access.replay import ReplayState
 from asr_service.access.usage import KeyUsage, Meter
-from asr_service.api.idempotency import HEADER, Again, Answer, Answers, Name, digest_of, name_of
+from asr_service.api.idempotency import (
+    HEADER,
+    IdempotencyScope,
+    IdempotencyStore,
+    RenderedResponse,
+    content_digest,
+    scope_of,
+)
 from asr_service.api.middleware.authentication import caller_of
 from asr_service.api.problems import UNEXPECTED, kind_of, note_failure, status_of
-from asr_service.api.streaming import LinesResponse
+from asr_service.api.streaming import StreamedResponse
 from asr_service.api.upload import Fields, Upload, receive_upload
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
@@ -35,43 +43,43 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TranscriptionRequest:
     """What a request wants, in the engine's terms and as it is to be written."""
 
     options: DecodingOptions
     fmt: Format
 
 
-Reader = Callable[[Fields, Settings, SpeechModel], Asked]
+Reader = Callable[[Fields, Settings, SpeechModel], TranscriptionRequest]
 """Reads an address' own fields. Raises InvalidParameter or MalformedRequest."""
 
 
-async def answer(request: Request, read: Reader) -> Response:
+async def handle_transcription(request: Request, read: Reader) -> Response:
     """Let the request in, receive it, and answer whole or line by line. Raises AsrError."""
     service: SlotEngine = request.app.state.service
-    answers: Answers = request.app.state.answers
-    name = name_of(request)
+    answers: IdempotencyStore = request.app.state.answers
+    name = scope_of(request)
     async with AsyncExitStack() as stack:
         transcriber = service.transcriber
-        again = stack.enter_context(answers.expected(name))
-        meter = await stack.enter_async_context(let_in(request, again))
+        again = stack.enter_context(answers.reserve(name))
+        meter = await stack.enter_async_context(admit(request, again))
         upload = await stack.enter_async_context(receive_upload(request))
         fmt, events = _begin(upload, read, service, transcriber, meter)
         await stack.enter_async_context(aclosing(events))
         settings, timeout_s = service.settings, service.settings.request_timeout_s
         if fmt.stream is None and name is not None:
-            return await _shared(request, name, upload, lambda: _holding(stack.pop_all(), fmt, events, settings))
+            return await _shared(request, name, upload, lambda: _own_resources(stack.pop_all(), fmt, events, settings))
         if fmt.stream is None:
-            written = await _unless_gone(request, lambda: _written(fmt, events, settings))
+            written = await _cancel_on_disconnect(request, lambda: _written(fmt, events, settings))
             return Response(written.body, media_type=written.media_type)
         if name is not None:
             raise MalformedRequest(f"a streamed answer is not repeated: leave out {HEADER}", param=HEADER)
-        first = await _unless_gone(request, lambda: _next(events, timeout_s))
+        first = await _cancel_on_disconnect(request, lambda: _next(events, timeout_s))
         lines = _lines(fmt.stream, first, events, settings)
-        return LinesResponse(lines, held=stack.pop_all(), media_type=fmt.media_type, patience_s=timeout_s)
+        return StreamedResponse(lines, held=stack.pop_all(), media_type=fmt.media_type, patience_s=timeout_s)
 
 
-async def work_on(request: Request, work: Callable[[Upload, Transcriber, Meter], Awaitable[Result]]) -> Result:
+async def handle_upload(request: Request, work: Callable[[Upload, Transcriber, Meter], Awaitable[Result]]) -> Result:
     """Let the request in, receive it, and do with it what gives no transcript, while its client waits.
 
     Raises AsrError.
@@ -79,20 +87,20 @@ async def work_on(request: Request, work: Callable[[Upload, Transcriber, Meter],
     service: SlotEngine = request.app.state.service
     async with AsyncExitStack() as stack:
         transcriber = service.transcriber
-        meter = await stack.enter_async_context(let_in(request))
+        meter = await stack.enter_async_context(admit(request))
         upload = await stack.enter_async_context(receive_upload(request))
         try:
             async with asyncio.timeout(service.settings.request_timeout_s):
-                return await _unless_gone(request, lambda: work(upload, transcriber, meter))
+                return await _cancel_on_disconnect(request, lambda: work(upload, transcriber, meter))
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within {service.settings.request_timeout_s:.0f} s") from error
         except Unavailable:
-            meter.give_back()
+            meter.refund()
             raise
 
 
 @asynccontextmanager
-async def let_in(request: Request, again: Again = Again.NEW) -> AsyncIterator[Meter]:
+async def admit(request: Request, state: ReplayState = ReplayState.NEW) -> AsyncIterator[Meter]:
     """Hold a recording's place, within its key's limits and the slot's. Raises KeyLimitReached, Unavailable.
 
     One that comes again is not held against the work that it finds: it adds none, and where its first client has left,
@@ -100,9 +108,8 @@ async def let_in(request: Request, again: Again = Again.NEW) -> AsyncIterator[Me
     """
     service: SlotEngine = request.app.state.service
     usage: KeyUsage = request.app.state.key_usage
-    adds_work, has_place = again is Again.NEW, again is Again.TAKES_OVER
-    async with usage.recording(caller_of(request.scope), adds_work=adds_work, has_place=has_place) as meter:
-        with service.admission.permit(adds_work=adds_work, has_place=has_place):
+    async with usage.admit(caller_of(request.scope), state) as meter:
+        with service.admission.permit(state):
             yield meter
 
 
@@ -122,31 +129,31 @@ async def _charged(events: Events, meter: Meter) -> Events:
             async for event in events:
                 yield event
         except Unavailable:
-            meter.give_back()
+            meter.refund()
             raise
 
 
 async def _shared(
-    request: Request, name: Name, upload: Upload, begin: Callable[[], Coroutine[Any, Any, Answer]]
+    request: Request, name: IdempotencyScope, upload: Upload, begin: Callable[[], Coroutine[Any, Any, RenderedResponse]]
 ) -> Response:
     """The answer to all requests of that name. Whoever comes first begins the work, which outlives its own client."""
-    answers: Answers = request.app.state.answers
-    digest = await asyncio.to_thread(digest_of, upload)
-    written, is_replayed = await _unless_gone(request, lambda: answers.share(name, digest, begin))
+    answers: IdempotencyStore = request.app.state.answers
+    digest = await asyncio.to_thread(content_digest, upload)
+    written, is_replayed = await _cancel_on_disconnect(request, lambda: answers.get_or_run(name, digest, begin))
     headers = {"idempotent-replayed": "true"} if is_replayed else {}
     return Response(written.body, media_type=written.media_type, headers=headers)
 
 
-async def _holding(held: AsyncExitStack, fmt: Format, events: Events, settings: Settings) -> Answer:
+async def _own_resources(held: AsyncExitStack, fmt: Format, events: Events, settings: Settings) -> RenderedResponse:
     async with held:
         return await _written(fmt, events, settings)
 
 
-async def _written(fmt: Format, events: Events, settings: Settings) -> Answer:
+async def _written(fmt: Format, events: Events, settings: Settings) -> RenderedResponse:
     transcript = await _whole(events, settings.request_timeout_s)
     _log_if_asked(transcript, settings)
     # On a thread: the subtitles of ten hours take seconds to lay out.
-    return Answer(await asyncio.to_thread(_rendered, fmt, transcript), fmt.media_type)
+    return RenderedResponse(await asyncio.to_thread(_rendered, fmt, transcript), fmt.media_type)
 
 
 async def _whole(events: Events, timeout_s: float) -> Transcript:
@@ -187,13 +194,13 @@ async def _lines(
         yield stream.closing(event)
     except AsrError as error:
         note_failure(error)
-        yield _last_words(stream, error)
+        yield _error_event(stream, error)
     except Exception:
         log.exception("unexpected error")
-        yield _last_words(stream, AsrError(UNEXPECTED))
+        yield _error_event(stream, AsrError(UNEXPECTED))
 
 
-def _last_words(stream: LineStream, error: AsrError) -> str:
+def _error_event(stream: LineStream, error: AsrError) -> str:
     """The status has been sent; the last line says what happened."""
     metrics.FAILURES.labels(error.code).inc()
     return stream.error(error.code, error.message, kind=kind_of(status_of(error)), param=error.param)
@@ -209,7 +216,7 @@ def _rendered(fmt: Format, transcript: Transcript) -> bytes:
         return fmt.render(transcript).encode()
 
 
-async def _unless_gone(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
+async def _cancel_on_disconnect(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
     """Do the work, and drop it as soon as the client has gone. Raises ClientGone."""
     working = asyncio.ensure_future(work())
     leaving = asyncio.create_task(_gone(request))

@@ -10,12 +10,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any, BinaryIO, Final
 
 from starlette.requests import Request
 
 from asr_service import tasks
+from asr_service.access.replay import ReplayState
 from asr_service.api.middleware.authentication import caller_of
 from asr_service.api.upload import Upload
 from asr_service.errors import IdempotencyConflict, MalformedRequest, RequestError
@@ -28,18 +28,8 @@ _READ_BYTES: Final = 1024 * 1024
 _LINGER_S: Final = 10.0
 
 
-class Again(Enum):
-    """What a request finds that has come before."""
-
-    NEW = auto()
-    KNOWN = auto()
-    """Its work is under way or done: it adds none."""
-    TAKES_OVER = auto()
-    """So it is, and whoever waited for it has left."""
-
-
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RenderedResponse:
     """An answer that is whole, and may be sent more than once."""
 
     body: bytes
@@ -47,7 +37,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class IdempotencyScope:
     """What a request is known by when it comes again: no caller meets another's answer, nor one of another address."""
 
     caller: str | None
@@ -58,7 +48,7 @@ class Name:
 @dataclass(slots=True, eq=False)
 class _Running:
     digest: bytes
-    task: asyncio.Task[Answer]
+    task: asyncio.Task[RenderedResponse]
     n_waiting: int = 0
     dropping: asyncio.TimerHandle | None = None
     """Since nobody waits any more."""
@@ -76,12 +66,12 @@ class _Refusal:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     digest: bytes
-    outcome: Answer | _Refusal
+    outcome: RenderedResponse | _Refusal
     ended_at_s: float
     n_bytes: int
 
 
-def name_of(request: Request) -> Name | None:
+def scope_of(request: Request) -> IdempotencyScope | None:
     """The request's Idempotency-Key, and whose and for what it is; None without one. Raises MalformedRequest."""
     given = request.headers.getlist(HEADER)
     if not given:
@@ -89,10 +79,10 @@ def name_of(request: Request) -> Name | None:
     if len(given) > 1 or not _VALUE.fullmatch(given[0]):
         raise MalformedRequest(f"{HEADER} is given once, 1 to 255 visible ASCII characters", param=HEADER)
     caller = caller_of(request.scope)
-    return Name(caller.name if caller else None, request.url.path, given[0])
+    return IdempotencyScope(caller.name if caller else None, request.url.path, given[0])
 
 
-def digest_of(upload: Upload) -> bytes:
+def content_digest(upload: Upload) -> bytes:
     """Tell one request from another by its file's bytes and its fields, whatever their order. Reads the file."""
     told = hashlib.blake2b(json.dumps(sorted(upload.fields)).encode(), digest_size=32)
     descriptor, at = _descriptor(upload.file), 0
@@ -107,7 +97,7 @@ def _descriptor(file: BinaryIO) -> int:
     return file.fileno()
 
 
-class Answers:
+class IdempotencyStore:
     """Those under way and those that have ended, for as long and as far as they are kept."""
 
     def __init__(
@@ -123,25 +113,25 @@ class Answers:
         self._max_bytes = max_bytes
         self._linger_s = linger_s
         self._clock = clock
-        self._running: dict[Name, _Running] = {}
-        self._kept: OrderedDict[Name, _Kept] = OrderedDict()  # the oldest first
+        self._running: dict[IdempotencyScope, _Running] = {}
+        self._kept: OrderedDict[IdempotencyScope, _Kept] = OrderedDict()  # the oldest first
         self._n_bytes = 0
 
     @contextmanager
-    def expected(self, name: Name | None) -> Iterator[Again]:
+    def reserve(self, name: IdempotencyScope | None) -> Iterator[ReplayState]:
         """While a request of this name is let in and received, nothing is dropped that it would find."""
         self._forget_old()
         running = None if name is None else self._running.get(name)
         if name is None or running is None:
-            yield Again.KNOWN if name in self._kept else Again.NEW
+            yield ReplayState.ATTACHED if name in self._kept else ReplayState.NEW
             return
-        again = Again.KNOWN if running.n_waiting else Again.TAKES_OVER
+        again = ReplayState.ATTACHED if running.n_waiting else ReplayState.ADOPTED
         with self._awaited(name, running):
             yield again
 
-    async def share(
-        self, name: Name, digest: bytes, begin: Callable[[], Coroutine[Any, Any, Answer]]
-    ) -> tuple[Answer, bool]:
+    async def get_or_run(
+        self, name: IdempotencyScope, digest: bytes, begin: Callable[[], Coroutine[Any, Any, RenderedResponse]]
+    ) -> tuple[RenderedResponse, bool]:
         """The name's answer, and whether it was another request's already. `begin` starts the work, where it is new.
 
         A RequestError is an answer like any other; another failure is shared by those who wait for it, and forgotten.
@@ -164,14 +154,14 @@ class Answers:
         """Drop what nobody waits for any more."""
         await tasks.cancel(running.task for running in self._running.values())
 
-    def _begin(self, name: Name, digest: bytes, work: Coroutine[Any, Any, Answer]) -> _Running:
+    def _begin(self, name: IdempotencyScope, digest: bytes, work: Coroutine[Any, Any, RenderedResponse]) -> _Running:
         running = _Running(digest, asyncio.create_task(work))
         self._running[name] = running
         running.task.add_done_callback(lambda _: self._end(name, running))
         return running
 
     @contextmanager
-    def _awaited(self, name: Name, running: _Running) -> Iterator[None]:
+    def _awaited(self, name: IdempotencyScope, running: _Running) -> Iterator[None]:
         running.n_waiting += 1
         if running.dropping is not None:
             running.dropping.cancel()
@@ -183,12 +173,12 @@ class Answers:
                 loop = asyncio.get_running_loop()
                 running.dropping = loop.call_later(self._linger_s, self._abandon, name, running)
 
-    def _abandon(self, name: Name, running: _Running) -> None:
+    def _abandon(self, name: IdempotencyScope, running: _Running) -> None:
         if self._running.get(name) is running:
             del self._running[name]
             running.task.cancel()
 
-    def _end(self, name: Name, running: _Running) -> None:
+    def _end(self, name: IdempotencyScope, running: _Running) -> None:
         if self._running.get(name) is running:
             del self._running[name]
         if running.task.cancelled():
@@ -200,7 +190,7 @@ class Answers:
         elif isinstance(error, RequestError):
             self._keep(name, running.digest, _Refusal(type(error), error.message, error.param), _REFUSAL_BYTES)
 
-    def _keep(self, name: Name, digest: bytes, outcome: Answer | _Refusal, n_bytes: int) -> None:
+    def _keep(self, name: IdempotencyScope, digest: bytes, outcome: RenderedResponse | _Refusal, n_bytes: int) -> None:
         self._kept[name] = _Kept(digest, outcome, self._clock(), n_bytes)
         self._n_bytes += n_bytes
         while self._n_bytes > self._max_bytes or len(self._kept) > _MOST_KEPT:
@@ -224,7 +214,7 @@ def _require_same(was: bytes, digest: bytes) -> None:
         )
 
 
-def _replayed(outcome: Answer | _Refusal) -> Answer:
+def _replayed(outcome: RenderedResponse | _Refusal) -> RenderedResponse:
     if isinstance(outcome, _Refusal):
         raise outcome.kind(outcome.message, param=outcome.param)
     return outcome

@@ -14,7 +14,7 @@ from asr_service.errors import ClientGone
 log = structlog.get_logger(__name__)
 
 
-class LinesResponse(StreamingResponse):
+class StreamedResponse(StreamingResponse):
     """Sends `lines`, then lets go of `held`, also where the client leaves, or reads nothing for `patience_s`."""
 
     def __init__(self, lines: AsyncGenerator[str], *, held: AsyncExitStack, media_type: str, patience_s: float) -> None:

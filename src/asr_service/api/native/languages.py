@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from asr_service.access.usage import Meter
 from asr_service.api.docs.openapi import detection_documentation, error_responses
-from asr_service.api.handler import work_on
+from asr_service.api.handler import handle_upload
 from asr_service.api.native.parameters import checked, decoding_options, once
 from asr_service.api.native.schemas import (
     DetectionAnswer,
@@ -56,7 +56,7 @@ async def detect_language(request: Request) -> DetectionAnswer:
         deadline = time.monotonic() + service.settings.request_timeout_s
         return await transcriber.detect_language(upload.file, options, deadline=deadline, on_audio=meter.charge)
 
-    return _answer(await work_on(request, work), service.loaded_model)
+    return _answer(await handle_upload(request, work), service.loaded_model)
 
 
 def _read(fields: Fields, settings: Settings, model: SpeechModel) -> DecodingOptions:

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service.api.docs.openapi import transcribe_documentation
-from asr_service.api.handler import Asked, answer
+from asr_service.api.handler import TranscriptionRequest, handle_transcription
 from asr_service.api.native.parameters import decoding_options, parse_parameters
 from asr_service.api.native.subtitles import chosen_format
 from asr_service.api.upload import Fields
@@ -18,14 +18,14 @@ router = APIRouter(tags=["Speech"])
 
 @router.post("/transcribe", **transcribe_documentation("Write down what is said", "transcribe"))
 async def transcribe(request: Request) -> Response:
-    return await answer(request, lambda *given: _read("transcribe", *given))
+    return await handle_transcription(request, lambda *given: _read("transcribe", *given))
 
 
 @router.post("/translate", **transcribe_documentation("Write down in English what is said", "translate"))
 async def translate(request: Request) -> Response:
-    return await answer(request, lambda *given: _read("translate", *given))
+    return await handle_transcription(request, lambda *given: _read("translate", *given))
 
 
-def _read(task: Task, fields: Fields, settings: Settings, model: SpeechModel) -> Asked:
+def _read(task: Task, fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
     asked = parse_parameters(fields)
-    return Asked(decoding_options(asked, task, settings, model), chosen_format(asked))
+    return TranscriptionRequest(decoding_options(asked, task, settings, model), chosen_format(asked))

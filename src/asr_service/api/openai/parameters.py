@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from pydantic_core import from_json
 
-from asr_service.api.handler import Asked
+from asr_service.api.handler import TranscriptionRequest
 from asr_service.api.native.parameters import checked, decoding_options, once
 from asr_service.api.native.schemas import TranscribeParameters
 from asr_service.api.openai.models import require_served
@@ -29,7 +29,7 @@ _REFUSED = {
 }
 
 
-def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -> Asked:
+def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
     """Raises InvalidParameter, MalformedRequest, ModelNotFound."""
     form = checked(TranscriptionForm, _gathered(fields))
     require_served(form.model, settings, model)
@@ -46,15 +46,17 @@ def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -
         min_silence_duration_ms=vad.silence_duration_ms if vad else None,
         speech_pad_ms=vad.prefix_padding_ms if vad else None,
     )
-    return Asked(decoding_options(ours, "transcribe", settings, model), fmt)
+    return TranscriptionRequest(decoding_options(ours, "transcribe", settings, model), fmt)
 
 
-def read_translation(fields: Fields, settings: Settings, model: SpeechModel) -> Asked:
+def read_translation(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
     """Raises InvalidParameter, MalformedRequest, ModelNotFound."""
     form = checked(TranslationForm, _gathered(fields))
     require_served(form.model, settings, model)
     ours = TranscribeParameters(initial_prompt=_end_of(form.prompt), temperature=form.temperature)
-    return Asked(decoding_options(ours, "translate", settings, model), OPENAI_FORMATS[form.response_format])
+    return TranscriptionRequest(
+        decoding_options(ours, "translate", settings, model), OPENAI_FORMATS[form.response_format]
+    )
 
 
 def _gathered(fields: Fields) -> Mapping[str, object]:

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service.api.docs.openapi import openai_documentation
-from asr_service.api.handler import answer
+from asr_service.api.handler import handle_transcription
 from asr_service.api.openai.parameters import read_transcription, read_translation
 from asr_service.api.openai.schemas import TranscriptionForm, TranslationForm
 from asr_service.formats import EVENTS, OPENAI_FORMATS
@@ -20,7 +20,7 @@ _FORMATS = tuple(OPENAI_FORMATS.values())
     **openai_documentation("OpenAI's transcription", "create_transcription", TranscriptionForm, (*_FORMATS, EVENTS)),
 )
 async def transcriptions(request: Request) -> Response:
-    return await answer(request, read_transcription)
+    return await handle_transcription(request, read_transcription)
 
 
 @router.post(
@@ -28,4 +28,4 @@ async def transcriptions(request: Request) -> Response:
     **openai_documentation("OpenAI's translation into English", "create_translation", TranslationForm, _FORMATS),
 )
 async def translations(request: Request) -> Response:
-    return await answer(request, read_translation)
+    return await handle_transcription(request, read_translation)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from asr_service.access.replay import ReplayState
 from asr_service.errors import Overloaded
 
 
@@ -36,12 +37,13 @@ class Admission:
         self.open_requests = 0
 
     @contextmanager
-    def permit(self, *, adds_work: bool = True, has_place: bool = False) -> Iterator[None]:
-        """Hold one request's place. Raises Overloaded, with the wait that is expected.
+    def permit(self, state: ReplayState = ReplayState.NEW) -> Iterator[None]:
+        """Count a request as open while the context lasts.
 
-        One that adds no work need not wait for what does. `has_place`: another holds a place for the same work.
+        A request that attaches to running work adds nothing to the queue, so only the limit on open requests applies
+        to it. None applies to one that adopts the work. Raises Overloaded, with the expected wait: a limit is reached.
         """
-        self._check(adds_work=adds_work, has_place=has_place)
+        self._check(state)
         self._count(1)
         try:
             yield
@@ -52,14 +54,16 @@ class Admission:
         self.open_requests += change
         self._on_change(self.open_requests)
 
-    def _check(self, *, adds_work: bool, has_place: bool) -> None:
+    def _check(self, state: ReplayState) -> None:
+        if state is ReplayState.ADOPTED:
+            return
         load = self._load()
         wait_s = load.expected_wait_s
-        if self.open_requests >= self._max_open_requests and not has_place:
+        if self.open_requests >= self._max_open_requests:
             raise Overloaded(
                 f"{self.open_requests} requests are open, which is the limit; try again later", retry_after_s=wait_s
             )
-        if not adds_work:
+        if state is ReplayState.ATTACHED:
             return
         if load.queued_audio_s > self._max_queued_audio_s:
             raise Overloaded(
