@@ -1,4 +1,4 @@
-"""Keys: made once, stored as hashes, and found by nobody who lacks one."""
+"""API keys: entries are read and written, mistakes are refused, and only the right secret matches."""
 
 import hashlib
 
@@ -18,8 +18,8 @@ def ring(entries: str, **settings: str) -> list[Key]:
     return list(read_keys(load_settings({}, api_keys=entries, **settings)))
 
 
-def test_an_entry_is_read_as_it_was_made():
-    """Name, hash and limits; the secret of each opens it, and nothing else does."""
+def test_an_entry_reads_back_as_it_was_written():
+    """The name, the hash and the limits survive. Each secret finds its own key, and no other text does."""
     secrets = {name: new_secret() for name in ("alice", "bob.2", "c_-")}
     limits = {"alice": KeyLimits(), "bob.2": KeyLimits(3, 0.5), "c_-": KeyLimits(None, 600)}
     entries = ", ".join(entry(name, secret, limits[name]) for name, secret in secrets.items())
@@ -35,8 +35,8 @@ def test_an_entry_is_read_as_it_was_made():
     assert min(map(len, secrets.values())) > 40
 
 
-def test_a_keys_own_limits_go_before_those_of_all(tmp_path):
-    """`none` lifts a limit; comments and empty lines of the file count for nothing."""
+def test_the_limits_of_an_entry_override_the_default_limits(tmp_path):
+    """`none` removes a limit. Comments and empty lines of the file are ignored."""
     file = tmp_path / "keys"
     other = hashlib.sha256(b"other").hexdigest()
     file.write_text(f"# ours\n\nbob:sha256:{other}  audio_s_per_minute=none concurrent_requests=9  # Bob's\n")
@@ -57,8 +57,8 @@ def test_a_keys_own_limits_go_before_those_of_all(tmp_path):
         f"alice:sha256:{HASH},alice:sha256:{HASH[::-1]}", f"alice:sha256:{HASH},bob:sha256:{HASH}",
     ],
 )  # fmt: skip
-def test_a_mistake_is_refused_and_not_repeated(wrong):
-    """A plain key among them: the message says how to store it and does not show it."""
+def test_an_invalid_entry_is_refused_without_quoting_it(wrong):
+    """The entry may be a plain key, so the message does not contain it."""
     with pytest.raises(ConfigurationError) as refused:
         ring(wrong)
     assert SECRET not in refused.value.message
@@ -66,16 +66,16 @@ def test_a_mistake_is_refused_and_not_repeated(wrong):
 
 
 @pytest.mark.parametrize("content", [b"", b"# nothing\n", b"\xff\n", None])
-def test_a_file_without_keys_opens_nothing(tmp_path, content):
-    """Empty, unreadable or absent, it is refused: a service without keys would be open to all."""
+def test_a_file_without_keys_is_refused(tmp_path, content):
+    """An empty, unreadable or absent file is an error: a service without keys would be open to everyone."""
     if content is not None:
         (tmp_path / "keys").write_bytes(content)
     with pytest.raises(ConfigurationError, match="ASR_API_KEYS_FILE"):
         read_keys(load_settings({}, api_keys_file=str(tmp_path / "keys")))
 
 
-def test_what_can_be_guessed_is_no_key():
-    """Neither is it made into an entry, nor does one that was made by hand open anything."""
+def test_a_short_secret_is_refused():
+    """No entry can be made from it, and an entry that was made by hand does not match."""
     with pytest.raises(ConfigurationError, match="guessed"):
         entry("alice", "hunter2")
     by_hand = KeyRing(ring(f"alice:sha256:{hashlib.sha256(b'hunter2').hexdigest()}"))
@@ -83,6 +83,6 @@ def test_what_can_be_guessed_is_no_key():
 
 
 @given(st.binary(max_size=200))
-def test_no_other_bytes_open_a_key(shown):
-    """Whatever they are."""
+def test_no_other_bytes_match_a_key(shown):
+    """Any bytes other than the secret are rejected."""
     assert (KeyRing(ring(f"alice:sha256:{HASH}")).find(shown) is not None) == (shown == SECRET.encode())

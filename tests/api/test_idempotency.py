@@ -12,7 +12,8 @@ import pytest
 from api.live import ALL, Live, serving, tone, wav
 from api.test_failures import assert_error
 from asr_service.access.keys import entry, new_secret
-from asr_service.api.idempotency import IdempotencyScope, IdempotencyStore, RenderedResponse, ReplayState
+from asr_service.access.replay import ReplayState
+from asr_service.api.idempotency import IdempotencyScope, IdempotencyStore, RenderedResponse
 from asr_service.errors import ClientGone, DeadlineExceeded, IdempotencyConflict, Overloaded, UndecodableAudio
 from waiting import until
 

@@ -44,7 +44,7 @@ class Keyed:
 
     def holder(self) -> int | None:
         """The worker that has a place open."""
-        return next((pid for pid in self.service.workers() if _has_place(pid)), None)
+        return next((pid for pid in self.service.workers() if _has_lease(pid)), None)
 
     def settled(self) -> None:
         """Wait until both slots are ready."""
@@ -89,5 +89,5 @@ def test_a_reload_reads_the_keys_again_and_a_mistake_stops_it(keyed):
     assert "a-plain-key" not in keyed.service.text()
 
 
-def _has_place(pid: int) -> bool:
-    return any(file.path.endswith(".place") for file in psutil.Process(pid).open_files())
+def _has_lease(pid: int) -> bool:
+    return any(file.path.endswith(".lease") for file in psutil.Process(pid).open_files())

@@ -1,1 +1,1 @@
-"""Who may call, and how much: keys, and what each of them uses."""
+"""API keys, their limits, and what each key has used."""

@@ -1,7 +1,7 @@
-"""Who may call: named keys, of which the service knows the hashes alone.
+"""Named API keys. The service stores only their hashes.
 
-A key is 256 random bits. Nobody finds it by guessing, so its plain SHA-256 keeps it as well as a password's slow,
-salted hash would, and costs a microsecond a request. What is short enough to be guessed is no key, whatever its hash.
+A key is 256 random bits and cannot be guessed, so a plain SHA-256 protects it as well as a slow, salted password hash
+would, and costs one microsecond per request. A key that is short enough to guess is rejected, whatever its hash.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ from typing import Final
 from asr_service.errors import ConfigurationError
 from asr_service.settings import Settings
 
-SHORTEST_SECRET: Final = 32
-"""Characters."""
-MOST_CONCURRENT_REQUESTS: Final = 999_999
-MOST_AUDIO_S_PER_MINUTE: Final = 999_999_999.0
-_MOST_KEYS: Final = 1000  # each is a label of the metrics
+MIN_SECRET_CHARS: Final = 32
+MAX_CONCURRENT_REQUESTS: Final = 999_999
+MAX_AUDIO_S_PER_MINUTE: Final = 999_999_999.0
+_MAX_KEYS: Final = 1000
+"""Each key is a label value in the metrics."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
-_HOW: Final = "`asr-service keys new NAME` makes a key and prints the entry to store: NAME:sha256:HASH"
+_HINT: Final = "Run `asr-service keys new NAME` to make a key. It prints the entry to store: NAME:sha256:HASH."
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """None is no limit."""
+    """The limits of one key. None means no limit."""
 
     concurrent_requests: int | None = None
     audio_s_per_minute: float | None = None
@@ -41,14 +41,14 @@ class KeyLimits:
 @dataclass(frozen=True, slots=True)
 class Key:
     name: str
-    """Letters, digits and ._-, so that it may stand in a log, a metric and a path."""
+    """Letters, digits and ._- only, so that it is safe in logs, metrics and paths."""
     digest: bytes
     """SHA-256 of the secret."""
     limits: KeyLimits = KeyLimits()
 
 
 class KeyRing:
-    """The keys there are; empty where the service is open to all."""
+    """All keys of the service. With an empty ring no key is required."""
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
         self._keys = tuple(keys)
@@ -60,76 +60,76 @@ class KeyRing:
         return len(self._keys)
 
     def find(self, secret: bytes) -> Key | None:
-        """The secret's key, in a time that does not depend on which it is or on how nearly one matches."""
+        """Return the key with this secret, or None. Takes the same time whichever key matches, and how closely."""
         digest = hashlib.sha256(secret).digest()
         found = None
         for key in self._keys:
             if hmac.compare_digest(key.digest, digest):
                 found = key
-        return found if len(secret) >= SHORTEST_SECRET else None
+        return found if len(secret) >= MIN_SECRET_CHARS else None
 
 
 def new_secret() -> str:
-    """A key for a caller, with a mark that scanners for leaked secrets can look for."""
+    """Generate a secret. Its prefix lets scanners for leaked secrets recognise it."""
     return f"asr_{secrets.token_urlsafe(32)}"
 
 
-def entry(name: str, secret: str, limits: KeyLimits = KeyLimits()) -> str:  # frozen
-    """What is stored of a key. Raises ConfigurationError: the name or a limit is refused, or the secret can be
-    guessed.
+def entry(name: str, secret: str, limits: KeyLimits = KeyLimits()) -> str:
+    """Write the entry that is stored for a key.
+
+    Raises ConfigurationError: the name or a limit is invalid, or the secret is too short.
     """
     _check_name(name)
-    if len(secret) < SHORTEST_SECRET:
+    if len(secret) < MIN_SECRET_CHARS:
         raise ConfigurationError(
-            f"a key of less than {SHORTEST_SECRET} characters can be guessed; `asr-service keys new` makes a good one"
+            f"A key of fewer than {MIN_SECRET_CHARS} characters can be guessed. Run `asr-service keys new` to make one."
         )
     words = [f"{name}:sha256:{hashlib.sha256(secret.encode()).hexdigest()}"]
     if limits.concurrent_requests is not None:
         words.append(f"concurrent_requests={limits.concurrent_requests}")
     if limits.audio_s_per_minute is not None:
-        words.append(f"audio_s_per_minute={_plainly(limits.audio_s_per_minute)}")
+        words.append(f"audio_s_per_minute={_without_exponent(limits.audio_s_per_minute)}")
     stored = " ".join(words)
-    _parse("a key", stored, KeyLimits())  # what is stored is to be read again
+    _parse("The key", stored, KeyLimits())  # the service must be able to read what it stores
     return stored
 
 
-def _plainly(number: float) -> str:
-    """All its digits and no exponent, as an entry has it."""
-    written = format(Decimal(repr(number)), "f")
-    return written.rstrip("0").rstrip(".") if "." in written else written
+def _without_exponent(number: float) -> str:
+    digits = format(Decimal(repr(number)), "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def read_keys(settings: Settings) -> KeyRing:
-    """The keys of ASR_API_KEYS and ASR_API_KEYS_FILE, each with the limits that hold for it.
+    """Read the keys of ASR_API_KEYS and ASR_API_KEYS_FILE, each with the limits that apply to it.
 
-    Raises ConfigurationError, which never repeats what stands there: it might be a key.
+    Raises ConfigurationError: an entry is invalid. The message never quotes the entry, which might be a plain key.
     """
     default = KeyLimits(settings.key_concurrent_requests, settings.key_audio_s_per_minute)
     keys = [_parse(where, text, default) for where, text in _entries(settings)]
     for name in {key.name for key in keys}:
         if sum(key.name == name for key in keys) > 1:
-            raise ConfigurationError(f"two keys have the name {name!r}", param="ASR_API_KEYS")
+            raise ConfigurationError(f"Two API keys have the name {name!r}. Give each its own.", param="ASR_API_KEYS")
     if len({key.digest for key in keys}) < len(keys):
-        raise ConfigurationError("one key stands there under two names", param="ASR_API_KEYS")
-    if len(keys) > _MOST_KEYS:
-        raise ConfigurationError(f"there are {len(keys)} keys, and {_MOST_KEYS} at most", param="ASR_API_KEYS")
+        raise ConfigurationError("Two names have the same API key. Make a key for each.", param="ASR_API_KEYS")
+    if len(keys) > _MAX_KEYS:
+        raise ConfigurationError(f"There are {len(keys)} API keys; the limit is {_MAX_KEYS}.", param="ASR_API_KEYS")
     return KeyRing(keys)
 
 
 def _entries(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Where an entry stands, and the entry."""
+    """Yield each entry after a description of its place."""
     if settings.api_keys is not None:
         given = settings.api_keys.get_secret_value()
-        yield from _not_none("ASR_API_KEYS", "entry", re.split(r"[,\n]", given))
+        yield from _numbered("ASR_API_KEYS", "entry", re.split(r"[,\n]", given))
     if settings.api_keys_file is not None:
         lines = [line.split("#")[0] for line in _read(settings.api_keys_file).splitlines()]
-        yield from _not_none(f"ASR_API_KEYS_FILE ({settings.api_keys_file})", "line", lines)
+        yield from _numbered(f"ASR_API_KEYS_FILE ({settings.api_keys_file})", "line", lines)
 
 
-def _not_none(source: str, kind: str, texts: list[str]) -> Iterator[tuple[str, str]]:
-    """A list of keys without a key is a mistake that would open the service to all."""
+def _numbered(source: str, kind: str, texts: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the entries of one source. A source without an entry is an error: it would open the service to everyone."""
     if not any(text.strip() for text in texts):
-        raise ConfigurationError(f"{source} holds no key; {_HOW}", param=source.split(maxsplit=1)[0])
+        raise ConfigurationError(f"{source} holds no key. {_HINT}", param=source.split(maxsplit=1)[0])
     yield from ((f"{source}, {kind} {n}", text.strip()) for n, text in enumerate(texts, 1) if text.strip())
 
 
@@ -137,15 +137,19 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigurationError(f"ASR_API_KEYS_FILE: {file}: {why}", param="ASR_API_KEYS_FILE") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(
+            f"ASR_API_KEYS_FILE={file} cannot be read: {reason}.", param="ASR_API_KEYS_FILE"
+        ) from None
 
 
 def _parse(where: str, text: str, default: KeyLimits) -> Key:
     stored, *words = text.split()
     name, kind, digest = (*stored.split(":"), "", "", "")[:3]
     if stored.count(":") != 2 or kind != "sha256" or not _HASH.fullmatch(digest):  # noqa: PLR2004
-        raise ConfigurationError(f"{where} is no entry, maybe a plain key, which is not to be stored; {_HOW}")
+        raise ConfigurationError(
+            f"{where} is not a valid entry (expected NAME:sha256:HASH). Do not store plain keys. {_HINT}"
+        )
     _check_name(name, where)
     limits = default
     for word in words:
@@ -153,22 +157,22 @@ def _parse(where: str, text: str, default: KeyLimits) -> Key:
     return Key(name, bytes.fromhex(digest), limits)
 
 
-def _check_name(name: str, where: str = "a key") -> None:
+def _check_name(name: str, where: str = "The key") -> None:
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{where}: a name is 1 to 64 letters, digits and ._- and begins with a letter or digit"
+            f"{where}: a name must be 1 to 64 letters, digits and ._- and must begin with a letter or digit."
         )
 
 
 def _with_limit(where: str, limits: KeyLimits, word: str) -> KeyLimits:
-    """`concurrent_requests=4` or `audio_s_per_minute=600`, or `none` in place of the number."""
+    """Add the limit `concurrent_requests=4` or `audio_s_per_minute=600`; `none` in place of the number removes it."""
     name, _, value = word.partition("=")
     if name == "concurrent_requests" and re.fullmatch(r"none|[1-9]\d{0,5}", value):
         return replace(limits, concurrent_requests=None if value == "none" else int(value))
     if name == "audio_s_per_minute" and re.fullmatch(r"none|(?=.*[1-9])\d{0,9}(\.\d{1,9})?", value):
         return replace(limits, audio_s_per_minute=None if value == "none" else float(value))
     raise ConfigurationError(
-        f"{where}: after the hash may stand concurrent_requests=NUMBER and audio_s_per_minute=NUMBER, each more than 0 "
-        f"or `none`, and at most {MOST_CONCURRENT_REQUESTS} and {MOST_AUDIO_S_PER_MINUTE:.0f}, with nine digits after "
-        "the point"
+        f"{where} has an invalid limit. After the hash, an entry may have concurrent_requests=NUMBER (1 to "
+        f"{MAX_CONCURRENT_REQUESTS}) and audio_s_per_minute=NUMBER (more than 0, at most {MAX_AUDIO_S_PER_MINUTE:.0f}, "
+        "at most nine decimals), each a number or `none`."
     )

@@ -1,4 +1,4 @@
-"""What each key uses, in all slots of a machine together, and whether it may use more."""
+"""The limits of API keys, enforced across all slots of a machine."""
 
 import asyncio
 import os
@@ -10,124 +10,123 @@ from pathlib import Path
 import structlog
 
 from asr_service import metrics
-from asr_service.access.allowance import TokenBucket
 from asr_service.access.keys import Key
-from asr_service.access.places import acquire_lease
-from asr_service.access.usage_files import allowance_file
+from asr_service.access.replay import ReplayState
+from asr_service.access.token_bucket import TokenBucket
+from asr_service.access.usage_directory import acquire_lease, bucket_file
 from asr_service.errors import AudioLimit, ConcurrencyLimit, Unavailable
 
 log = structlog.get_logger(__name__)
 
-_PLACE_AGAIN_S = 2.0
-"""When a request of the same key may have ended: nobody knows."""
+_LEASE_RETRY_S = 2.0
+"""The Retry-After of a key whose leases are all taken. When one of its requests will end is not known."""
 
 
 class Meter:
-    """Counts what one recording takes of its key's allowance. Without a key, or a limit on it, nothing is kept."""
+    """Charges one recording's audio to its key. Without a key, or without a limit on audio, it stores nothing."""
 
-    def __init__(self, key: Key | None, allowance: TokenBucket | None, writer: ThreadPoolExecutor) -> None:
+    def __init__(self, key: Key | None, bucket: TokenBucket | None, writer: ThreadPoolExecutor) -> None:
         self._key = key
-        self._allowance = allowance
+        self._bucket = bucket
         self._writer = writer
         self._charged_s = 0.0
 
     def charge(self, audio_s: float) -> None:
-        """So much more of the recording has been decoded. Returns at once: the file is written on a thread."""
+        """Charge seconds that were just decoded. Returns at once: a thread writes the file."""
         if self._key is not None:
             metrics.KEY_AUDIO_SECONDS.labels(self._key.name).inc(audio_s)
         self._charged_s += audio_s
         self._write(audio_s)
 
     def refund(self) -> None:
-        """Through the service's own fault there is no answer, and it asks for the recording to be sent again."""
+        """Return every second that was charged. For a failure of the service that asks the client to retry."""
         charged_s, self._charged_s = self._charged_s, 0.0
         self._write(-charged_s)
 
     def _write(self, audio_s: float) -> None:
-        if self._allowance is not None and audio_s:
-            self._writer.submit(_charge, self._allowance, audio_s)
+        if self._bucket is not None and audio_s:
+            self._writer.submit(_charge, self._bucket, audio_s)
 
 
 class KeyUsage:
-    """The door for recordings: a key's limits, held together with the other slots by files in a directory."""
+    """Admits recordings within the limits of their keys. Files in a directory share the counts with other slots."""
 
     def __init__(self, directory: Path | None) -> None:
-        """Without a directory no limit can be held, and a key that has one is refused."""
+        """Without a directory, a key that has limits is refused."""
         self._directory = directory
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="key-usage")
 
     def close(self) -> None:
-        """Write what is still to be written."""
+        """Wait until every charge is written."""
         self._writer.shutdown()
 
     @asynccontextmanager
-    async def recording(
-        self, key: Key | None, *, adds_work: bool = True, has_place: bool = False
-    ) -> AsyncIterator[Meter]:
-        """Let a recording of this key in, and hold its place. None is a caller without a key, who has no limits.
+    async def admit(self, key: Key | None, state: ReplayState = ReplayState.NEW) -> AsyncIterator[Meter]:
+        """Hold one of the key's leases while the recording is processed. A caller without a key has no limits.
 
-        One that adds no work need have nothing left of its allowance. `has_place`: another holds one for the same work.
-        Raises ConcurrencyLimit, AudioLimit, and Unavailable where the files cannot be used.
+        A request that attaches to running work does not need audio seconds left. One that adopts it needs no lease
+        either, since the work still holds one. Raises ConcurrencyLimit or AudioLimit: the key is at that limit.
+        Raises Unavailable: the directory cannot be used.
         """
         if key is None or not key.limits:
             yield Meter(key, None, self._writer)
             return
         try:
-            place = None if has_place else self._take_place(key)
+            lease = None if state is ReplayState.ADOPTED else self._acquire_lease(key)
         except OSError as error:
             raise _unusable(error) from error
         try:
-            allowance = await self._open_allowance(key, asks=adds_work)
-            yield Meter(key, allowance, self._writer)
+            bucket = await self._open_bucket(key, check=state is ReplayState.NEW)
+            yield Meter(key, bucket, self._writer)
         finally:
-            if place is not None:
-                os.close(place)
+            if lease is not None:
+                os.close(lease)
 
-    def _take_place(self, key: Key) -> int | None:
-        most = key.limits.concurrent_requests
-        if most is None:
+    def _acquire_lease(self, key: Key) -> int | None:
+        limit = key.limits.concurrent_requests
+        if limit is None:
             return None
-        place = acquire_lease(self._shared(), key.name, most)
-        if place is None:
+        lease = acquire_lease(self._required_directory(), key.name, limit)
+        if lease is None:
             metrics.KEY_LIMITED.labels(key.name, "requests").inc()
             raise ConcurrencyLimit(
-                f"the key {key.name!r} has {most} requests open, which is its limit (concurrent_requests)",
-                retry_after_s=_PLACE_AGAIN_S,
+                f"API key {key.name!r} has {limit} requests open, which is its limit (concurrent_requests).",
+                retry_after_s=_LEASE_RETRY_S,
             )
-        return place
+        return lease
 
-    async def _open_allowance(self, key: Key, *, asks: bool) -> TokenBucket | None:
+    async def _open_bucket(self, key: Key, *, check: bool) -> TokenBucket | None:
         per_minute = key.limits.audio_s_per_minute
         if per_minute is None:
             return None
-        allowance = TokenBucket(allowance_file(self._shared(), key.name), per_minute)
-        if not asks:
-            return allowance
+        bucket = TokenBucket(bucket_file(self._required_directory(), key.name), per_minute)
+        if not check:
+            return bucket
         try:
-            wait_s = await asyncio.get_running_loop().run_in_executor(self._writer, allowance.wait_s)
+            wait_s = await asyncio.get_running_loop().run_in_executor(self._writer, bucket.wait_s)
         except OSError as error:
             raise _unusable(error) from error
         if wait_s > 0:
             metrics.KEY_LIMITED.labels(key.name, "audio").inc()
             raise AudioLimit(
-                f"the key {key.name!r} has used its {per_minute:g} seconds of audio a minute (audio_s_per_minute)",
+                f"API key {key.name!r} has used its {per_minute:g} seconds of audio a minute (audio_s_per_minute).",
                 retry_after_s=wait_s,
             )
-        return allowance
+        return bucket
 
-    def _shared(self) -> Path:
+    def _required_directory(self) -> Path:
         if self._directory is None:
-            raise Unavailable("the key has limits, and the service no ASR_KEY_USAGE_DIR to keep them in")
+            raise Unavailable("ASR_KEY_USAGE_DIR must be set because this API key has usage limits.")
         return self._directory
 
 
-def _charge(allowance: TokenBucket, audio_s: float) -> None:
+def _charge(bucket: TokenBucket, audio_s: float) -> None:
     try:
-        allowance.charge(audio_s)
+        bucket.charge(audio_s)
     except OSError:
-        log.exception("a key's use of audio could not be kept")
+        log.exception("the audio usage of an API key could not be stored")
 
 
 def _unusable(error: OSError) -> Unavailable:
-    log.error("a key's use cannot be kept", error=repr(error))
-    return Unavailable("the service cannot keep what keys use at the moment; try again later")
+    log.error("the usage of API keys cannot be stored", error=repr(error))
+    return Unavailable("The service cannot store the usage of API keys at the moment. Try again later.")

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import typer
 
 from asr_service.access.keys import (
-    MOST_AUDIO_S_PER_MINUTE,
-    MOST_CONCURRENT_REQUESTS,
+    MAX_AUDIO_S_PER_MINUTE,
+    MAX_CONCURRENT_REQUESTS,
     KeyLimits,
     entry,
     new_secret,
@@ -24,11 +24,11 @@ Name = Annotated[str, typer.Argument(help="Whose key it is: it stands in the log
 File = Annotated[Path | None, typer.Option(help="Add the entry to this file, such as ASR_API_KEYS_FILE names.")]
 Requests = Annotated[
     int | None,
-    typer.Option(min=1, max=MOST_CONCURRENT_REQUESTS, help="Most requests open at a time; else as configured."),
+    typer.Option(min=1, max=MAX_CONCURRENT_REQUESTS, help="Most requests open at a time; else as configured."),
 ]
 Audio = Annotated[
     float | None,
-    typer.Option(min=0.001, max=MOST_AUDIO_S_PER_MINUTE, help="Most seconds of audio a minute; else as configured."),
+    typer.Option(min=0.001, max=MAX_AUDIO_S_PER_MINUTE, help="Most seconds of audio a minute; else as configured."),
 ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from asr_service.access import usage_files
+from asr_service.access import usage_directory
 from asr_service.access.keys import read_keys
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.environment import engine_environment
@@ -130,13 +130,13 @@ def _hold_metrics(directory: Path, held: ExitStack) -> None:
 
 def _hold_usage(directory: Path, held: ExitStack) -> None:
     """What keys use is kept by the workers, and shared by no two services."""
-    lock = usage_files.prepare(directory)
+    lock = usage_directory.prepare(directory)
     held.callback(_leave_usage, directory, lock)
 
 
 def _leave_usage(directory: Path, lock: int) -> None:
     with contextlib.suppress(OSError):  # a worker may still be ending
-        usage_files.forget(directory)
+        usage_directory.clear(directory)
         directory.rmdir()
     os.close(lock)
 

@@ -1,4 +1,4 @@
-"""Seconds of audio that a key may have transcribed: a token bucket, in a file that all slots share."""
+"""A token bucket of audio seconds, in a file that all slots share."""
 
 import fcntl
 import os
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_STATE: Final = struct.Struct("<dd")  # seconds left, and when that was so, by the machine's monotonic clock
+_STATE: Final = struct.Struct("<dd")
+"""The seconds left, and the time of that reading on the machine's monotonic clock."""
 _PER_S: Final = 1 / 60
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBucket:
-    """Holds a minute's worth, and fills up steadily. It may be overdrawn: what was taken too much is waited for.
+    """Limits a key's audio. Holds one minute's worth, refills steadily, and may be overdrawn: the debt must refill.
 
-    Each call waits for the file's lock, which is held for microseconds, unless a process was stopped in just those.
-    Raises OSError.
+    Each method waits for the file's lock. The lock is held for microseconds, unless a process is stopped while it
+    holds it. Raises OSError: the file cannot be used.
     """
 
     file: Path
@@ -27,13 +28,13 @@ class TokenBucket:
     clock: Callable[[], float] = time.monotonic
 
     def wait_s(self) -> float:
-        """Until there is something left; 0 if there is now."""
+        """Return the seconds until something is left in the bucket; 0 if something is left now."""
         with self._locked() as descriptor:
             left_s = self._left_s(descriptor)
         return 0.0 if left_s > 0 else (1 - left_s) / (self.audio_s_per_minute * _PER_S)
 
     def charge(self, audio_s: float) -> None:
-        """Take so much; a negative number gives it back."""
+        """Take this many seconds out of the bucket. A negative number puts them back."""
         with self._locked() as descriptor:
             left_s = min(self._left_s(descriptor) - audio_s, self.audio_s_per_minute)
             os.pwrite(descriptor, _STATE.pack(left_s, self.clock()), 0)
