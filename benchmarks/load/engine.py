@@ -25,7 +25,6 @@ from asr_service.engine.options import DecodingOptions
 from asr_service.engine.slot import SlotEngine
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.spec import parse_devices
-from asr_service.lifecycle import SlotState
 from asr_service.settings import Settings, load_settings
 from asr_service.transcript import Transcript
 
@@ -69,7 +68,8 @@ async def measure(settings: Settings, files: Sequence[Path], concurrency: int) -
 
     service = SlotEngine(settings, Slot(0, parse_devices(settings.devices)[0]), load, _die)
     await service.start()
-    await _until_ready(service)
+    async with asyncio.timeout(_START_S):
+        await service.wait_until_ready()
     recorder = recorders[0]
     await _crowd(service, list(islice(cycle(files), concurrency)), concurrency)
     recorder.calls.clear()
@@ -120,12 +120,6 @@ async def _transcribe(service: SlotEngine, path: Path) -> Transcript:
             if isinstance(event, Transcript):
                 return event
     raise AssertionError("a transcript ends every recording")
-
-
-async def _until_ready(service: SlotEngine) -> None:
-    async with asyncio.timeout(_START_S):
-        while service.state is SlotState.LOADING:  # noqa: ASYNC110 - a thread brings it up
-            await asyncio.sleep(0.02)
 
 
 def _die(code: int, reason: str) -> Any:

@@ -27,6 +27,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from asr_service.audio.features import LogMel
+from asr_service.engine.build import CPU_COALESCE_WAIT_S
 from asr_service.engine.decode.context import context_frames
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.model.prompt import generate_options
@@ -34,7 +35,6 @@ from asr_service.engine.model.protocol import Encoding, SpeechModel
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.slot import CPU_COALESCE_WAIT_S
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.spec import parse_devices
 from asr_service.settings import load_settings

@@ -1,6 +1,7 @@
-"""A slot's engine from its start to its end."""
+"""The life of a slot's engine: loading, ready, draining, failed."""
 
 import asyncio
+import errno
 import re
 import tempfile
 import threading
@@ -12,8 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NoReturn, cast
 
 import pytest
+from structlog.testing import capture_logs
 
-from asr_service.engine import slot as slot_module
+from asr_service import metrics
+from asr_service.engine import watchdog as watchdog_module
+from asr_service.engine.gauges import SlotGauges
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
 from asr_service.errors import ModelUnavailable, NotReady
@@ -27,19 +31,19 @@ from fakes import Call, FakeModel, sleeping
 SLOT = Slot(0, Device("cpu"))
 
 
-class Died(Exception):
-    """What stands for the end of the process."""
+class WorkerEnded(Exception):
+    """Stands for the end of the process."""
 
 
-class Undertaker:
-    """Notes why the process was to end."""
+class RecordingDie:
+    """A `die` that records its calls."""
 
     def __init__(self) -> None:
-        self.deaths: list[tuple[int, str]] = []
+        self.calls: list[tuple[int, str]] = []
 
     def __call__(self, code: int, reason: str) -> NoReturn:
-        self.deaths.append((code, reason))
-        raise Died
+        self.calls.append((code, reason))
+        raise WorkerEnded
 
 
 @asynccontextmanager
@@ -52,12 +56,12 @@ async def served(load: ModelLoader, die: Die, **settings: Any) -> AsyncIterator[
         await service.close()
 
 
-def no_death(code: int, reason: str) -> NoReturn:
-    raise AssertionError(f"died with {code}: {reason}")
+def must_not_die(code: int, reason: str) -> NoReturn:
+    raise AssertionError(f"the worker ended with {code}: {reason}")
 
 
-async def test_ready_comes_after_the_warm_up():
-    """Until then it says that it loads; the warm-up goes the whole way, word alignment included."""
+async def test_a_slot_is_ready_after_the_warm_up():
+    """Until then it is loading. The warm-up runs every stage, word alignment included."""
     gate = threading.Event()
     model = FakeModel()
 
@@ -65,7 +69,7 @@ async def test_ready_comes_after_the_warm_up():
         assert gate.wait(10)
         return model
 
-    async with served(load, no_death) as service:
+    async with served(load, must_not_die) as service:
         assert service.state is SlotState.LOADING
         with pytest.raises(NotReady, match="files"):
             _ = service.transcriber
@@ -74,71 +78,71 @@ async def test_ready_comes_after_the_warm_up():
         assert [call.stage for call in model.calls] == ["encode", "detect", "generate", "align"]
 
 
-async def test_decoders_that_do_not_start_end_the_worker_with_the_reason():
-    """Here for want of memory: nobody could be served, and the log says where to look."""
-    die, over = Undertaker(), threading.Event()
+async def test_the_worker_ends_with_the_reason_if_the_decoders_cannot_start():
+    """Here for lack of memory. The reason names `asr-service doctor`."""
+    die, over = RecordingDie(), threading.Event()
 
     def load(*_: object) -> FakeModel:
         over.wait(10)
-        raise RuntimeError("nobody waits for a model any more")
+        raise RuntimeError("the model is not needed any more")
 
     service = SlotEngine(load_settings({}, decoder_memory_bytes=1_000_000), SLOT, load, die)
-    with pytest.raises(Died):
+    with pytest.raises(WorkerEnded):
         await service.start()
     await service.close()
     over.set()
-    assert len(die.deaths) == 1
-    assert re.match("the audio decoder cannot be started: .*`asr-service doctor`", die.deaths[0][1])
+    assert len(die.calls) == 1
+    assert re.match("the audio decoder cannot be started: .*`asr-service doctor`", die.calls[0][1])
 
 
-async def test_a_slow_warm_up_sends_nobody_away():
-    """A kernel's first call may take many times what the next will: no wait is expected by it."""
+async def test_a_slow_warm_up_does_not_make_the_slot_refuse_requests():
+    """A first call may take many times as long as the next one: it does not count towards the expected wait."""
     model = FakeModel(before=sleeping(0.3))
-    async with served(lambda *_: model, no_death) as service:
+    async with served(lambda *_: model, must_not_die) as service:
         await until(lambda: service.ready)
-        assert service._scheduler is not None
-        assert service._scheduler.throughput.estimate_s(10_000) == 0
+        assert service.scheduler is not None
+        assert service.scheduler.throughput.estimate_s(10_000) == 0
         model.before = lambda _: None
         with tempfile.TemporaryFile() as file, service.admission.permit():
             file.write(wav(loud(30)))
             options = DecodingOptions(language="en", vad_filter=False)
             assert [event async for event in service.transcriber.transcribe(cast("BinaryIO", file), options)]
-        assert 0 < service._scheduler.throughput.estimate_s(10_000) < 1000
+        assert 0 < service.scheduler.throughput.estimate_s(10_000) < 1000
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_no_model_ends_the_worker_with_its_own_code():
-    """The process around it decides whether to try again."""
-    die = Undertaker()
+async def test_a_missing_model_ends_the_worker_with_exit_code_69():
+    """The master decides from the exit code whether to start another worker."""
+    die = RecordingDie()
 
     def load(*_: object) -> FakeModel:
-        raise ModelUnavailable("there is none")
+        raise ModelUnavailable("Model 'base' is missing.")
 
     async with served(load, die) as service:
-        await until(lambda: bool(die.deaths))
-        assert (service.state, service.reason) == (SlotState.FAILED, "there is none")
-    assert die.deaths == [(ModelUnavailable.exit_code, "there is none")]
+        await until(lambda: bool(die.calls))
+        assert (service.state, service.reason) == (SlotState.FAILED, "Model 'base' is missing.")
+    assert die.calls == [(ModelUnavailable.exit_code, "Model 'base' is missing.")]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_model_that_fails_to_warm_up_ends_the_worker():
-    """Such as a GPU that cannot align: no request is let in."""
-    die = Undertaker()
+    """For example a GPU that cannot align words: no request is accepted."""
+    die = RecordingDie()
 
     def broken(call: Call) -> None:
         if call.stage == "align":
             raise ValueError("no such kernel")
 
     async with served(lambda *_: FakeModel(before=broken), die):
-        await until(lambda: bool(die.deaths))
-    assert die.deaths[0][0] == ENGINE_FAILURE
+        await until(lambda: bool(die.calls))
+    assert die.calls[0][0] == ENGINE_FAILURE
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_load_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch):
-    """At model_load_timeout_s."""
-    monkeypatch.setattr(slot_module, "_LOOK_EVERY_S", 0.02)
-    die, never = Undertaker(), threading.Event()
+    """After ASR_MODEL_LOAD_TIMEOUT_S."""
+    monkeypatch.setattr(watchdog_module, "_INTERVAL_S", 0.02)
+    die, never = RecordingDie(), threading.Event()
 
     def load(_settings: Settings, _slot: Slot, on_files: Callable[[], None]) -> FakeModel:
         on_files()
@@ -146,14 +150,14 @@ async def test_a_load_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
         return FakeModel()
 
     async with served(load, die, model_load_timeout_s=0.2):
-        await until(lambda: bool(die.deaths))
+        await until(lambda: bool(die.calls))
         never.set()
-    assert die.deaths[0][0] == ENGINE_FAILURE
+    assert die.calls[0][0] == ENGINE_FAILURE
 
 
-async def test_a_slow_download_is_no_hanging_load(monkeypatch: pytest.MonkeyPatch):
-    """model_load_timeout_s counts from when the files are there."""
-    monkeypatch.setattr(slot_module, "_LOOK_EVERY_S", 0.02)
+async def test_a_slow_download_does_not_count_as_a_hung_load(monkeypatch: pytest.MonkeyPatch):
+    """ASR_MODEL_LOAD_TIMEOUT_S counts from when the files are on the disk."""
+    monkeypatch.setattr(watchdog_module, "_INTERVAL_S", 0.02)
     model = FakeModel()
 
     def load(_settings: Settings, _slot: Slot, on_files: Callable[[], None]) -> FakeModel:
@@ -161,16 +165,16 @@ async def test_a_slow_download_is_no_hanging_load(monkeypatch: pytest.MonkeyPatc
         on_files()
         return model
 
-    async with served(load, no_death, model_load_timeout_s=1.5) as service:
+    async with served(load, must_not_die, model_load_timeout_s=1.5) as service:
         await until(lambda: service.ready)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_call_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch, tmp_path):
-    """The watchdog, once the call has lasted longer than a request may, and the grace."""
-    monkeypatch.setattr(slot_module, "_LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr(slot_module, "_GRACE_S", 0.1)
-    die, never, served_once = Undertaker(), threading.Event(), threading.Event()
+    """Once the call has lasted longer than a request may, plus the grace period."""
+    monkeypatch.setattr(watchdog_module, "_INTERVAL_S", 0.02)
+    monkeypatch.setattr(watchdog_module, "_GRACE_S", 0.1)
+    die, never, served_once = RecordingDie(), threading.Event(), threading.Event()
     model = FakeModel(before=lambda _: served_once.is_set() and never.wait(10))
     path = tmp_path / "loud.wav"
     path.write_bytes(wav(loud(3)))
@@ -180,16 +184,16 @@ async def test_a_call_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
         with path.open("rb") as file:
             events = service.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False))
             waiting = asyncio.ensure_future(anext(events))
-            await until(lambda: bool(die.deaths))
+            await until(lambda: bool(die.calls))
             never.set()
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
-    assert "outlived" in die.deaths[0][1]
+    assert "will not return" in die.calls[0][1]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-async def test_a_clip_waits_for_no_call_of_a_recordings_later_windows(device: Literal["cpu", "cuda"], tmp_path):
-    """On a CPU. A GPU takes one call after the other."""
+async def test_on_a_cpu_a_clip_does_not_wait_for_a_call_of_a_later_window(device: Literal["cpu", "cuda"], tmp_path):
+    """A CPU slot has a thread more for first windows. A GPU runs one call after the other."""
     recording, clip = tmp_path / "recording.wav", tmp_path / "clip.wav"
     recording.write_bytes(wav(loud(50)))
     clip.write_bytes(wav(loud(3)))
@@ -211,7 +215,7 @@ async def test_a_clip_waits_for_no_call_of_a_recordings_later_windows(device: Li
             async for _ in service.transcriber.transcribe(file, options):
                 pass
 
-    async with served(lambda *_: model, no_death) as service:
+    async with served(lambda *_: model, must_not_die) as service:
         await until(lambda: service.ready)
         warm = True
         long = asyncio.create_task(transcribe(recording))
@@ -223,28 +227,28 @@ async def test_a_clip_waits_for_no_call_of_a_recordings_later_windows(device: Li
     assert bool(done) == (device == "cpu")
 
 
-async def test_memory_is_given_back_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path):
-    """Once, the warm-up's first; and again after a request."""
-    monkeypatch.setattr(slot_module, "_LOOK_EVERY_S", 0.02)
+async def test_the_heap_is_trimmed_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    """Once after the warm-up, and once after a request."""
+    monkeypatch.setattr(watchdog_module, "_INTERVAL_S", 0.02)
     monkeypatch.setattr(malloc, "_IDLE_S", 0.05)
-    given = threading.Event()
-    monkeypatch.setattr(slot_module, "give_memory_back", given.set)
+    trimmed = threading.Event()
+    monkeypatch.setattr(watchdog_module, "trim_heap", trimmed.set)
     path = tmp_path / "loud.wav"
     path.write_bytes(wav(loud(3)))
-    async with served(lambda *_: FakeModel(), no_death) as service:
-        await until(given.is_set)
-        given.clear()
+    async with served(lambda *_: FakeModel(), must_not_die) as service:
+        await until(trimmed.is_set)
+        trimmed.clear()
         await asyncio.sleep(0.2)
-        assert not given.is_set()
+        assert not trimmed.is_set()
         with path.open("rb") as file:
             async for _ in service.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False)):
                 pass
-        await until(given.is_set)
+        await until(trimmed.is_set)
 
 
-async def test_draining_refuses_what_is_new():
-    """And says so; what was accepted is the caller's to wait for (`busy`)."""
-    async with served(lambda *_: FakeModel(), no_death) as service:
+async def test_a_draining_slot_refuses_new_requests():
+    """The refusal says why. `busy` is true until the accepted requests are done."""
+    async with served(lambda *_: FakeModel(), must_not_die) as service:
         await until(lambda: service.ready)
         with service.admission.permit():
             service.begin_drain()
@@ -255,15 +259,66 @@ async def test_draining_refuses_what_is_new():
 
 
 async def test_a_drain_while_loading_stays_a_drain():
-    """The model that comes up late does not reopen the door."""
+    """A model whose files or load come late changes neither the state nor the reason."""
     gate = threading.Event()
 
-    def load(*_: object) -> FakeModel:
+    def load(_settings: Settings, _slot: Slot, on_files: Callable[[], None]) -> FakeModel:
         assert gate.wait(10)
+        on_files()
         return FakeModel()
 
-    async with served(load, no_death) as service:
+    async with served(load, must_not_die) as service:
         service.begin_drain()
         gate.set()
         await until(lambda: service.model is not None)
-        assert service.state is SlotState.DRAINING
+        assert (service.state, service.reason) == (SlotState.DRAINING, "the service is draining")
+        with pytest.raises(NotReady, match="draining"):
+            await service.wait_until_ready()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_fault_in_a_gauge_does_not_end_the_watchdog(monkeypatch: pytest.MonkeyPatch):
+    """psutil raises without free file descriptors. The fault is logged once, and a hung load still ends the worker."""
+    monkeypatch.setattr(watchdog_module, "_INTERVAL_S", 0.02)
+    n_calls = 0
+
+    def no_descriptors(*_: object) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(SlotGauges, "show", no_descriptors)
+    die, never = RecordingDie(), threading.Event()
+
+    def load(_settings: Settings, _slot: Slot, on_files: Callable[[], None]) -> FakeModel:
+        on_files()
+        never.wait(10)
+        return FakeModel()
+
+    with capture_logs() as lines:
+        async with served(load, die, model_load_timeout_s=0.5):
+            await until(lambda: bool(die.calls))
+            never.set()
+    assert n_calls > 3
+    assert [line["duty"] for line in lines if line["event"] == "a duty of the watchdog failed"] == ["set_gauges"]
+    assert "did not load within" in die.calls[0][1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_failed_slot_ends_its_worker_even_if_its_metrics_cannot_be_written(monkeypatch: pytest.MonkeyPatch):
+    """A full metrics disk must not keep a failed worker alive."""
+
+    def load(*_: object) -> FakeModel:
+        monkeypatch.setattr(metrics.SLOT_READY, "labels", no_space)
+        raise ModelUnavailable("Model 'base' is missing.")
+
+    def no_space(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    die = RecordingDie()
+    service = SlotEngine(load_settings({}), SLOT, load, die)
+    await service.start()
+    await until(lambda: bool(die.calls))
+    monkeypatch.undo()
+    await service.close()
+    assert die.calls == [(69, "Model 'base' is missing.")]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from asr_service.hardware.malloc import Tidying
+from asr_service.hardware.malloc import TrimSchedule
 
 ON_GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
 
@@ -16,14 +16,14 @@ def test_large_buffers_are_kept_for_the_next_call():
     """A buffer like those of a 30 s window, taken and given back again and again, is cleared by the kernel once."""
     program = """
 import resource, threading
-from asr_service.hardware.malloc import keep_memory
+from asr_service.hardware.malloc import retain_heap
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def take(): bytes([1]) * 72_000_000
 def work():
     take(); before = faults()
     for _ in range(5): take()
     print(faults() - before)
-keep_memory()
+retain_heap()
 thread = threading.Thread(target=work); thread.start(); thread.join()
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -35,13 +35,13 @@ def test_what_is_free_between_used_memory_is_given_back():
     """Half of 100 MB, in pieces with others in use between them."""
     program = """
 import psutil
-from asr_service.hardware.malloc import give_memory_back, keep_memory
-keep_memory()
+from asr_service.hardware.malloc import trim_heap, retain_heap
+retain_heap()
 pieces = [bytearray(1_000_000) for _ in range(100)]
 for piece in pieces: piece[::4096] = bytes(len(piece[::4096]))
 del pieces[::2], piece
 before = psutil.Process().memory_info().rss
-give_memory_back()
+trim_heap()
 print(before - psutil.Process().memory_info().rss)
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -50,8 +50,8 @@ print(before - psutil.Process().memory_info().rss)
 
 def test_memory_is_given_back_after_work_and_now_and_then_during_it():
     """A minute after the last, once; and every ten minutes while there is no such minute."""
-    tidying = Tidying(0.0)
-    assert not any(tidying.is_due(float(now), worked_at=0.0) for now in range(0, 7200, 10))  # nothing was ever done
-    assert [now for now in range(7200, 7400, 10) if tidying.is_due(float(now), worked_at=7200.0)] == [7270]
-    during = [now for now in range(7400, 9000, 10) if tidying.is_due(float(now), worked_at=now - 1.0)]
+    trimming = TrimSchedule(0.0)
+    assert not any(trimming.is_due(float(now), worked_at=0.0) for now in range(0, 7200, 10))  # nothing was ever done
+    assert [now for now in range(7200, 7400, 10) if trimming.is_due(float(now), worked_at=7200.0)] == [7270]
+    during = [now for now in range(7400, 9000, 10) if trimming.is_due(float(now), worked_at=now - 1.0)]
     assert during == [8010, 8630]

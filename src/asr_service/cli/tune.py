@@ -20,7 +20,7 @@ from asr_service.engine.tuning.measure import Tuner, Tuning, default_sizes, thre
 from asr_service.errors import ConfigurationError, StartupError
 from asr_service.hardware.devices import Device, Slot
 from asr_service.hardware.environment import device_environment
-from asr_service.hardware.malloc import keep_memory
+from asr_service.hardware.malloc import retain_heap
 from asr_service.hardware.nvml import discover_gpus
 from asr_service.hardware.spec import n_cpu_slots, parse_devices
 from asr_service.logs import configure_logs
@@ -89,7 +89,7 @@ def _tune(settings: Settings, device: Device, console: Console) -> tuple[Tuning,
     """Load the model as a slot does, with as many threads as will be tried. Raises StartupError."""
     os.environ.update(device_environment(device, discover_gpus()))
     if device.kind == "cpu":
-        keep_memory()
+        retain_heap()
     default = default_sizes(settings, device)
     threads = thread_counts(default, device, n_cpu_slots(settings.devices))
     most = settings.model_copy(update={"model_threads": max(threads)})

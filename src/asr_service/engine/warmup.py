@@ -1,15 +1,13 @@
-"""The model's first calls, made before the first request: kernels are picked and memory is taken here.
+"""Warm-up: the model's first calls, before the first request. They select kernels and allocate memory.
 
-Word alignment is among them, the path most likely to fail on a new GPU.
+They include word alignment, the stage most likely to fail on an untested GPU.
 """
 
 import time
 from typing import Any
 
-import numpy as np
-
-from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.features import FULL_CONTEXT, LogMel
+from asr_service.audio.synthetic import synthetic_sound
 from asr_service.engine.model.calls import STAGES, AlignCall, Call, EncodeCall, Encoded, GenerateCall
 from asr_service.engine.model.prompt import generate_options
 from asr_service.engine.model.protocol import Generation, SpeechModel
@@ -26,25 +24,26 @@ _REQUEST_ID = -1
 
 
 def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
-    """Encode, decode and align two seconds; on a GPU in windows of 30 s, by as many at once as the largest batch has.
+    """Encode, decode and align two seconds of sound; on a GPU in full windows of 30 s and the largest batches.
 
-    A batch too large for a GPU's memory is met here: the scheduler goes on with smaller ones. A CPU picks nothing by
-    size, and its first request would only wait for what a longer warm-up takes.
+    If such a batch does not fit in the GPU's memory, the scheduler lowers its limits here. A CPU selects nothing by
+    size, so a longer warm-up would only delay its first request.
+    Raises RuntimeError: the model cannot do one of the stages.
     """
     on_gpu = model.facts.device.kind == "cuda"
-    together = {stage: scheduler.limit(stage) if on_gpu else 1 for stage in Stage}
+    n_windows = {stage: scheduler.limit(stage) if on_gpu else 1 for stage in Stage}
     vocabulary = Vocabulary(model.tokenizer, multilingual=model.facts.multilingual)
     options = DecodingOptions(language="en", word_timestamps=True, max_new_tokens=_TOKENS)
     prompt = vocabulary.prompt(options, "en")
-    features = LogMel(model.facts.n_mels)(_sound(), FULL_CONTEXT if on_gpu else _CPU_CONTEXT)
-    encoded: Encoded = _run(scheduler, EncodeCall(features, model.facts.multilingual), together[Stage.ENCODE])
+    features = LogMel(model.facts.n_mels)(synthetic_sound(_SECONDS), FULL_CONTEXT if on_gpu else _CPU_CONTEXT)
+    encoded: Encoded = _run(scheduler, EncodeCall(features, model.facts.multilingual), n_windows[Stage.ENCODE])
     decode = GenerateCall(encoded.encoding, prompt, generate_options(options, prompt, 0.0, vocabulary.suppressed))
-    generated: Generation = _run(scheduler, decode, together[Stage.GENERATE])
+    generated: Generation = _run(scheduler, decode, n_windows[Stage.GENERATE])
     speaker = vocabulary.speaker("en", "transcribe")
     text = tuple(token for token in generated.tokens if token < speaker.eot) or tuple(speaker.encode(" hello"))
     align = AlignCall(encoded.encoding, tuple(speaker.sot_sequence), text, _SECONDS * 100)
-    _run(scheduler, align, together[Stage.ALIGN])
-    # First calls are slow and two seconds are little audio: by their measure the first callers would be sent away.
+    _run(scheduler, align, n_windows[Stage.ALIGN])
+    # First calls are slow and two seconds are little audio: an estimate from them would refuse the first requests.
     scheduler.reset_throughput()
     scheduler.cancel_request(_REQUEST_ID)
 
@@ -65,10 +64,3 @@ def _run(scheduler: Scheduler, call: Call, n_jobs: int) -> Any:
         for _ in range(n_jobs)
     ]
     return [future.result() for future in [scheduler.submit(job) for job in jobs]].pop()
-
-
-def _sound() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Two seconds that are neither silent nor all alike: a tone that rises, under noise."""
-    t = np.arange(_SECONDS * SAMPLE_RATE, dtype=np.float32) / SAMPLE_RATE
-    noise = np.random.default_rng(0).standard_normal(len(t), dtype=np.float32)
-    return (0.3 * np.sin(2 * np.pi * (200 + 150 * t) * t) + 0.02 * noise).astype(np.float32)

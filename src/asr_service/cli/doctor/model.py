@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from asr_service.audio import SAMPLE_RATE
+from asr_service.audio.synthetic import synthetic_sound
 from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, warning
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.errors import AsrError, InvalidParameter, ModelUnavailable, StartupError
@@ -104,11 +103,11 @@ def check_run(settings: Settings, models: Mapping[Device, Model], gpus: Sequence
 
 
 def write_sound(path: Path) -> None:
-    """Make two seconds of FLAC, of silence. Raises OSError: libsndfile cannot be found, or the file not be written."""
+    """Write two seconds of noise as FLAC. Raises OSError: libsndfile is missing, or the file cannot be written."""
     import soundfile  # noqa: PLC0415 - importing it is a part of the trial: it opens libsndfile
 
     try:
-        soundfile.write(path, np.zeros(int(_SPEECH_S * SAMPLE_RATE), np.int16), SAMPLE_RATE, format="FLAC")
+        soundfile.write(path, synthetic_sound(_SPEECH_S), SAMPLE_RATE, format="FLAC")
     except soundfile.SoundFileError as error:
         raise OSError(f"{path} cannot be written: {error}") from error
 

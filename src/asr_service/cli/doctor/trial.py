@@ -20,8 +20,6 @@ from asr_service.hardware.devices import Device, Slot
 from asr_service.logs import configure_logs
 from asr_service.settings import load_settings
 
-_LOOK_EVERY_S = 0.02
-
 
 def main(device: Device) -> None:
     configure_logs("error", "plain")
@@ -33,8 +31,7 @@ def main(device: Device) -> None:
 async def _trial(service: SlotEngine) -> dict[str, object]:
     began = time.monotonic()
     await service.start()
-    while not service.ready:  # noqa: ASYNC110 - the service tells nobody; `_die` ends the wait where it fails
-        await asyncio.sleep(_LOOK_EVERY_S)
+    await service.wait_until_ready()  # if the slot fails, `_die` ends the process
     loaded = time.monotonic()
     await _transcribe(service)
     return {

@@ -13,13 +13,12 @@ from asr_service.client.ndjson import NdjsonReader
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
-from asr_service.errors import ConfigurationError, ModelUnavailable, StartupError, Unavailable
+from asr_service.errors import ConfigurationError, ModelUnavailable, NotReady, StartupError, Unavailable
 from asr_service.formats import FORMATS
 from asr_service.hardware.devices import Device, Slot
 from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript
 
-_LOOK_EVERY_S: Final = 0.02
 _CLOSE_S: Final = 1.0
 _LAST_WORDS_S: Final = 5.0
 
@@ -49,10 +48,7 @@ class LocalRecognizer:
                 async for event in events:
                     yield _as_answered(event, reader)
         except Unavailable:
-            # The engine's requests hear of its end a moment before it says why.
-            await asyncio.wait([self._ended], timeout=_LAST_WORDS_S)
-            if self._ended.done():
-                self._ended.result()
+            await _raise_reason(self._ended)
             raise
 
 
@@ -79,10 +75,11 @@ async def local_recognizer(
     service = SlotEngine(settings, Slot(0, device), load, die)
     await service.start()
     try:
-        while not service.ready:
-            if ended.done():
-                ended.result()
-            await asyncio.sleep(_LOOK_EVERY_S)
+        try:
+            await service.wait_until_ready()
+        except NotReady:
+            await _raise_reason(ended)
+            raise
         options = decoding_options(parse_parameters(fields), "transcribe", settings, service.loaded_model)
         yield LocalRecognizer(service, options, ended)
     finally:
@@ -92,6 +89,13 @@ async def local_recognizer(
 def _ending(exit_code: int, reason: str) -> StartupError:
     kinds = (ConfigurationError, ModelUnavailable)
     return next((kind for kind in kinds if kind.exit_code == exit_code), EngineEnded)(reason)
+
+
+async def _raise_reason(ended: "asyncio.Future[None]") -> None:
+    """Raise why the engine ended. Its requests fail a moment before the reason is known."""
+    await asyncio.wait([ended], timeout=_LAST_WORDS_S)
+    if ended.done():
+        ended.result()
 
 
 def _fail(ended: "asyncio.Future[None]", error: StartupError) -> None:

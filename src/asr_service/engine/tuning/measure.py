@@ -12,10 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Barrier
 
-import numpy as np
-
-from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.features import FULL_CONTEXT, LogMel
+from asr_service.audio.synthetic import synthetic_sound
 from asr_service.engine.decode.context import context_frames
 from asr_service.engine.model.loading import model_threads
 from asr_service.engine.model.prompt import generate_options
@@ -102,7 +100,7 @@ class Tuner:
         self._vocabulary = Vocabulary(model.tokenizer, multilingual=model.facts.multilingual)
         self._on_point = on_point
         self._rounds_s = rounds_s
-        log_mel, sound = LogMel(model.facts.n_mels), _sound()
+        log_mel, sound = LogMel(model.facts.n_mels), synthetic_sound(_WINDOW_S)
         self._features = {work: log_mel(sound, work.n_frames) for work in self._works}
         self._points: list[Point] = []
 
@@ -194,10 +192,3 @@ def _round(call: Callable[[], object], threads: int) -> float:
 
     with ThreadPoolExecutor(threads) as pool:
         return max(done.result() for done in [pool.submit(timed) for _ in range(threads)])
-
-
-def _sound() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Thirty seconds of noise that swells and fades about as syllables do."""
-    t = np.arange(int(_WINDOW_S) * SAMPLE_RATE, dtype=np.float32) / SAMPLE_RATE
-    noise = np.random.default_rng(0).standard_normal(len(t), dtype=np.float32)
-    return (0.1 * (1 + np.sin(2 * np.pi * 4 * t)) * noise).astype(np.float32)

@@ -1,0 +1,66 @@
+"""Builds the engine of a slot around a loaded model."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from asr_service.audio.features import LogMel
+from asr_service.decoder.pool import DecoderPool
+from asr_service.engine.decode.window import WindowDecoder
+from asr_service.engine.model.calls import run_calls
+from asr_service.engine.model.protocol import SpeechModel
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.model.vocabulary import Vocabulary
+from asr_service.engine.pipeline.transcriber import Limits, Transcriber
+from asr_service.engine.schedule.scheduler import Scheduler
+from asr_service.engine.sizing import batch_limits, encoder_margin_s
+from asr_service.settings import Settings
+
+CPU_COALESCE_WAIT_S: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A loaded model with the scheduler and the transcriber that use it."""
+
+    model: SpeechModel
+    scheduler: Scheduler
+    transcriber: Transcriber
+
+
+def build_engine(
+    settings: Settings,
+    model: SpeechModel,
+    decoders: DecoderPool,
+    cpu_pool: ThreadPoolExecutor,
+    on_failure: Callable[[str], None],
+) -> Engine:
+    """Connect model, scheduler, window decoder and transcriber. The scheduler is not started.
+
+    `on_failure` is called with the reason when the model can no longer be used.
+    """
+    facts = model.facts
+    on_gpu = facts.device.kind == "cuda"
+    scheduler = Scheduler(
+        lambda batch: run_calls(model, batch.stage, [job.payload for job in batch.jobs]),
+        batch_limits(settings, on_gpu=on_gpu),
+        n_threads=facts.threads,
+        on_failure=on_failure,
+        coalesce_wait_s=0.0 if on_gpu else CPU_COALESCE_WAIT_S,
+        priority_thread=facts.priority_thread,
+    )
+    windows = WindowDecoder(
+        Vocabulary(model.tokenizer, multilingual=facts.multilingual),
+        LogMel(facts.n_mels),
+        cpu_pool,
+        multilingual=facts.multilingual,
+        margin_s=encoder_margin_s(settings, on_gpu=on_gpu),
+        chunk_length_s=settings.chunk_length_s,
+    )
+    limits = Limits(
+        block_length_s=settings.block_length_s,
+        windows_ahead=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
+        request_timeout_s=settings.request_timeout_s,
+    )
+    return Engine(model, scheduler, Transcriber(decoders, windows, scheduler, cpu_pool, limits, facts.name))
