@@ -1,4 +1,4 @@
-"""The model in the command's own process."""
+"""`asr-service transcribe` with the model in its own process."""
 
 import asyncio
 import json
@@ -16,8 +16,8 @@ from api.live import serving, tone
 from asr_service.cli.transcribe import local
 from asr_service.cli.transcribe.local import EngineEnded, local_recognizer
 from asr_service.cli.transcribe.remote import remote_recognizer
+from asr_service.cli.transcribe.run import Backend, _recognizer
 from asr_service.cli.transcribe.types import Recognizer
-from asr_service.cli.transcribe.work import Place, _recognizer
 from asr_service.errors import InvalidParameter
 from asr_service.formats import FORMATS
 from asr_service.hardware.devices import Device
@@ -41,35 +41,35 @@ async def transcripts(recognizer: Recognizer, files: Sequence[Path]) -> list[Tra
     return list(await asyncio.gather(*map(one, files)))
 
 
-async def transcribe_here(model: FakeModel, files: Sequence[Path], fields=FIELDS) -> list[Transcript]:
+async def transcribe_locally(model: FakeModel, files: Sequence[Path], fields=FIELDS) -> list[Transcript]:
     async with local_recognizer(fields, load_settings({}), Device("cpu"), lambda *_: model) as recognizer:
         return await transcripts(recognizer, files)
 
 
-def test_here_and_by_a_service_are_one(tmp_path):
-    """The same transcripts to the last digit, whichever does the work, in every format."""
+def test_the_local_model_and_a_service_give_the_same_transcripts(tmp_path):
+    """Both give the same digits in every format."""
     for seconds in (0.4337, 1.2981, 33.33):
         (tmp_path / f"{seconds}.wav").write_bytes(tone(seconds, rate=44_100))
     files = sorted(tmp_path.iterdir())
 
-    async def by_a_service(url: str) -> list[Transcript]:
+    async def transcribe_remotely(url: str) -> list[Transcript]:
         async with remote_recognizer(url, None, FIELDS) as recognizer:
             return await transcripts(recognizer, files)
 
-    here = asyncio.run(transcribe_here(FakeModel(), files))
+    local_transcripts = asyncio.run(transcribe_locally(FakeModel(), files))
     with serving() as live:
-        there = asyncio.run(by_a_service(live.url))
-    for one, other in zip(here, there, strict=True):
+        remote_transcripts = asyncio.run(transcribe_remotely(live.url))
+    for one, other in zip(local_transcripts, remote_transcripts, strict=True):
         for fmt in FORMATS.values():
             if fmt.name not in {"json", "ndjson"}:
                 assert fmt.render(one) == fmt.render(other)
         assert one.segments == other.segments
 
 
-# The engine's thread ends by SystemExit, as it would end a worker; threading knows that, and pytest does not.
+# The engine's thread ends with SystemExit, which threading ignores and pytest reports.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_engine_that_is_lost_ends_the_run(tmp_path):
-    """As a GPU may be: no recording after it can do better."""
+def test_a_lost_device_ends_the_run(tmp_path):
+    """No later recording can succeed, so EngineEnded is raised, with exit code 70."""
 
     def before(call: Call) -> None:
         if call.stage == "generate":
@@ -88,22 +88,22 @@ async def _lose(model: FakeModel, before, path: Path) -> None:
         await transcripts(recognizer, [path])
 
 
-def test_no_recording_is_given_up_for_want_of_time(tmp_path):
-    """However long a slow model has the others wait: ASR_REQUEST_TIMEOUT_S is about answers over a network."""
+def test_a_slow_local_model_has_no_deadline(tmp_path):
+    """ASR_REQUEST_TIMEOUT_S limits requests over a network. Local recordings may wait for each other for longer."""
     for name in "abc":
         (tmp_path / f"{name}.wav").write_bytes(tone())
     model = FakeModel(before=lambda _: threading.Event().wait(0.05))
     settings = load_settings({}, request_timeout_s=0.01, model_threads=1)
 
-    async def all_of_them() -> list[Transcript]:
+    async def transcribe_all() -> list[Transcript]:
         async with local_recognizer(FIELDS, settings, Device("cpu"), lambda *_: model) as recognizer:
             return await transcripts(recognizer, sorted(tmp_path.iterdir()))
 
-    assert len(asyncio.run(all_of_them())) == 3
+    assert len(asyncio.run(transcribe_all())) == 3
 
 
-def test_the_process_sees_the_device_that_is_asked_for(monkeypatch):
-    """The model takes the first GPU that its process sees, so that it has to see `--device` alone."""
+def test_the_process_sees_only_the_device_of_the_option(monkeypatch):
+    """The model uses the first GPU that is visible, so --device must be the only visible one."""
     monkeypatch.setattr(os, "environ", dict(os.environ))
     fake_nvml.install(monkeypatch, [fake_nvml.FakeGpu("GPU-0"), fake_nvml.FakeGpu("GPU-1")])
     seen: list[tuple[Device, str]] = []
@@ -116,17 +116,17 @@ def test_the_process_sees_the_device_that_is_asked_for(monkeypatch):
     monkeypatch.setattr(local, "local_recognizer", recognizer)
 
     async def work() -> None:
-        async with _recognizer(Place(None, None, "base", "cuda:1"), ()):
+        async with _recognizer(Backend(None, None, "base", "cuda:1"), ()):
             pass
 
     asyncio.run(work())
     assert seen == [(Device("cuda", 1), "GPU-1")]
 
 
-def test_what_the_model_cannot_do_is_told_before_any_work(tmp_path):
-    """An English-only model does not translate."""
+def test_options_that_the_model_cannot_fulfil_are_refused_before_any_work(tmp_path):
+    """An English-only model refuses to translate."""
     with pytest.raises(InvalidParameter, match="English alone"):
-        asyncio.run(transcribe_here(FakeModel().english_only(), [], (("task", "translate"),)))
+        asyncio.run(transcribe_locally(FakeModel().english_only(), [], (("task", "translate"),)))
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_what_the_model_cannot_do_is_told_before_any_work(tmp_path):
         ({"ASR_MODELL": "base"}, 78, "did you mean ASR_MODEL?"),
     ],
 )
-def test_without_a_model_it_ends_as_the_service_would(env, code, says, tmp_path):
-    """With its exit code and its reason, and nothing written."""
+def test_without_a_model_it_ends_with_the_services_exit_code(env, code, says, tmp_path):
+    """A missing model ends with 69 and a wrong setting with 78, and the reason is printed without a traceback."""
     (tmp_path / "a.wav").write_bytes(tone())
     told = run("transcribe", "a.wav", cwd=tmp_path, HF_HOME=str(tmp_path / "home"), **env)
     assert told.returncode == code, told.stderr
@@ -145,8 +145,8 @@ def test_without_a_model_it_ends_as_the_service_would(env, code, says, tmp_path)
     assert "Traceback" not in told.stderr
 
 
-def test_decoders_that_do_not_start_are_told(tmp_path):
-    """In the last line, with the exit code of an engine that did not come up."""
+def test_a_decoder_that_cannot_start_ends_the_run(tmp_path):
+    """The last line says so, and the exit code is 70."""
     (tmp_path / "a.wav").write_bytes(tone())
     told = run("transcribe", "a.wav", cwd=tmp_path, ASR_DECODER_MEMORY_BYTES="1000000")
     assert told.returncode == 70
@@ -155,7 +155,7 @@ def test_decoders_that_do_not_start_are_told(tmp_path):
 
 @pytest.mark.speech
 def test_real_speech_from_a_file_and_from_a_pipe(base_model_dir, tmp_path):
-    """With Whisper base, both at a time in one process."""
+    """Whisper base transcribes both at the same time in one process."""
     named, piped = RECORDINGS["en-wizard"], RECORDINGS["es-surprise"]
     with subprocess.Popen(["cat", str(piped.path)], stdout=subprocess.PIPE) as cat:
         told = run(

@@ -1,4 +1,4 @@
-"""`asr-service transcribe` as its user runs it, by a service whose model says what it is told to."""
+"""`asr-service transcribe` as a process that uses a service with a fake model."""
 
 import json
 import os
@@ -30,8 +30,8 @@ def live() -> Iterator[Live]:
 
 
 @pytest.fixture
-def by(live: Live) -> list[str]:
-    """Options that have this service transcribe a tone."""
+def remote(live: Live) -> list[str]:
+    """Options that use this service and transcribe tones, which voice activity detection would skip."""
     return ["--server", live.url, "--no-vad"]
 
 
@@ -42,23 +42,23 @@ def tones(folder: Path, *names: str) -> None:
         path.write_bytes(tone(0.5))
 
 
-def below(folder: Path) -> set[str]:
+def files_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_one_recording_is_printed(by, tmp_path):
-    """Its text to standard output, nothing else anywhere."""
+def test_a_single_recording_is_printed(remote, tmp_path):
+    """Its text goes to standard output, and no file is written."""
     tones(tmp_path, "a.wav")
-    told = run("transcribe", "a.wav", *by, cwd=tmp_path)
+    told = run("transcribe", "a.wav", *remote, cwd=tmp_path)
     assert (told.returncode, told.stdout, told.stderr) == (0, "hello\n", "")
-    assert below(tmp_path) == {"a.wav"}
+    assert files_below(tmp_path) == {"a.wav"}
 
 
-def test_what_is_written_is_the_services_own_answer(by, live, tmp_path):
-    """Each format is rendered here from a stream of segments, and is to the byte what the service would answer."""
+def test_files_have_the_same_bytes_as_the_services_response(remote, live, tmp_path):
+    """The command renders each format itself from a stream of segments."""
     tones(tmp_path, "a.wav")
     for formats in (["-f", "srt", "-f", "vtt"], ["-f", "txt", "-f", "tsv", "-f", "json"]):
-        told = run("transcribe", "a.wav", *formats, *by, cwd=tmp_path)
+        told = run("transcribe", "a.wav", *formats, *remote, cwd=tmp_path)
         assert told.returncode == 0, told.stderr
     for suffix, name in {"txt": "text", "srt": "srt", "vtt": "vtt", "tsv": "tsv", "json": "json"}.items():
         answer = live.post(audio=tone(0.5), response_format=name).text
@@ -69,8 +69,8 @@ def test_what_is_written_is_the_services_own_answer(by, live, tmp_path):
             assert written == answer
 
 
-def test_subtitles_are_laid_out_as_asked(tmp_path):
-    """By word times, which they have without asking, in lines of the width that is wanted; json shows none for that."""
+def test_subtitle_options_reach_the_layout(tmp_path):
+    """Subtitles use word times and the given width without --word-timestamps. JSON then has no word times."""
     tones(tmp_path, "a.wav")
     model = FakeModel(script=says(" hello there my old and dear friend"))
     with serving(model) as live:
@@ -86,8 +86,8 @@ def test_subtitles_are_laid_out_as_asked(tmp_path):
     assert "words" not in json.loads((tmp_path / "a.json").read_text())["segments"][0]
 
 
-def test_options_are_the_services_fields(live, tmp_path):
-    """What is asked for on the command line reaches the model."""
+def test_options_reach_the_model(live, tmp_path):
+    """The service receives the command line's options as form fields."""
     tones(tmp_path, "a.wav")
     live.model.calls.clear()
     options = ["--language", "French", "--translate", "--prompt", "Words.", "--beam-size", "2", "--word-timestamps"]
@@ -102,14 +102,14 @@ def test_options_are_the_services_fields(live, tmp_path):
     assert len(generate.prompts[0]) > len("Words.")
 
 
-def test_one_bad_file_does_not_stop_the_rest(by, tmp_path):
-    """Whatever files are called: the good are written, the bad told with their reason, the exit code is 1."""
+def test_a_bad_file_does_not_stop_the_others(remote, tmp_path):
+    """Good recordings are written whatever their names, bad ones are reported with a reason, and the exit code is 1."""
     odd = "line\nend \N{UNICORN FACE}.wav"
     no_text = os.fsdecode(b"caf\xe9 \x1b[31m.wav")
     tones(tmp_path, "in/a.wav", "in/-rf.wav", f"in/{odd}", f"in/{no_text}", "in/deep/a.wav")
     (tmp_path / "in/broken.mp3").write_bytes(b"\x13" * 4000)
     (tmp_path / "in/gone.wav").symlink_to("nowhere")
-    told = run("transcribe", "in", "in/gone.wav", "-o", "out", "--json", *by, cwd=tmp_path)
+    told = run("transcribe", "in", "in/gone.wav", "-o", "out", "--json", *remote, cwd=tmp_path)
     assert told.returncode == 1
     lines = [json.loads(line) for line in told.stdout.splitlines()]
     failed = {line["source"]: line["error"] for line in lines if line["status"] == "failed"}
@@ -122,42 +122,42 @@ def test_one_bad_file_does_not_stop_the_rest(by, tmp_path):
         f"in/{no_text}": [f"out/{no_text[:-4]}.txt"],
         "in/deep/a.wav": ["out/deep/a.txt"],
     }
-    assert below(tmp_path / "out") == {"a.txt", "-rf.txt", f"{odd[:-4]}.txt", f"{no_text[:-4]}.txt", "deep/a.txt"}
+    assert files_below(tmp_path / "out") == {"a.txt", "-rf.txt", f"{odd[:-4]}.txt", f"{no_text[:-4]}.txt", "deep/a.txt"}
     assert "\x1b" not in told.stderr
     assert "5 done, 2 failed; 0:00:02 of audio" in told.stderr
 
 
-def test_a_pipe_is_read_to_its_end(by, tmp_path):
-    """A WAV from a writer that could not go back to fill in its length; a named pipe too, and redirected input."""
+def test_pipes_and_redirected_input_are_read_to_their_end(remote, tmp_path):
+    """This includes named pipes, and a WAV whose writer could not go back to fill in its length."""
     streamed = media.wav(media.warble(1), announced_bytes=0xFFFF_FFFF)
     (tmp_path / "a.wav").write_bytes(streamed)
     os.mkfifo(tmp_path / "pipe")
-    arguments = ["transcribe", "-", "-f", "srt", *by]
+    arguments = ["transcribe", "-", "-f", "srt", *remote]
     with subprocess.Popen(["cat", "a.wav"], cwd=tmp_path, stdout=subprocess.PIPE) as cat:
         assert run(*arguments, cwd=tmp_path, stdin=cat.stdout).stdout == "1\n00:00:00,000 --> 00:00:01,000\nhello\n"
     with (tmp_path / "a.wav").open("rb") as file:
         assert run(*arguments, cwd=tmp_path, stdin=file).returncode == 0
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(streamed,))
     writer.start()
-    assert run("transcribe", "pipe", *by, cwd=tmp_path).stdout == "hello\n"
+    assert run("transcribe", "pipe", *remote, cwd=tmp_path).stdout == "hello\n"
     writer.join()
 
 
-def test_one_name_that_cannot_be_looked_up_is_a_failure(by, tmp_path):
-    """With its reason, also where the system refuses the name itself."""
-    told = run("transcribe", "x" * 300, *by, cwd=tmp_path)
+def test_a_name_that_the_system_refuses_is_a_failure(remote, tmp_path):
+    """The failure is reported with the system's reason."""
+    told = run("transcribe", "x" * 300, *remote, cwd=tmp_path)
     assert (told.returncode, told.stderr) == (1, f"{'x' * 300}: file name too long\n1 failed\n")
 
 
-def test_an_empty_pipe_is_a_failure(by, tmp_path):
-    """The program before it failed, most likely."""
-    told = run("transcribe", "-", *by, cwd=tmp_path)
+def test_an_empty_pipe_is_a_failure(remote, tmp_path):
+    """Most likely the program that writes into the pipe failed."""
+    told = run("transcribe", "-", *remote, cwd=tmp_path)
     assert (told.returncode, told.stdout) == (1, "")
     assert "the file is empty" in told.stderr
 
 
-def test_several_are_printed_in_the_order_they_were_named(tmp_path):
-    """Though the first is done last: its neighbours wait for it."""
+def test_transcripts_are_printed_in_the_order_of_the_arguments(tmp_path):
+    """If the first recording is finished last, the others wait for it."""
     rest_done = threading.Event()
 
     def before(call: Call) -> None:
@@ -172,7 +172,7 @@ def test_several_are_printed_in_the_order_they_were_named(tmp_path):
         process = begin(
             "transcribe", "long.wav", "b.wav", "-o", "-", "-f", "json", "--no-vad", "--server", live.url, cwd=tmp_path
         )
-        until(lambda: live.metric('asr_requests_total{code="200",endpoint="/transcribe"}'), what="the short one")
+        until(lambda: live.metric('asr_requests_total{code="200",endpoint="/transcribe"}'), what="the short recording")
         rest_done.set()
         out, _ = process.communicate(timeout=30)
     assert [round(json.loads(line)["duration"], 1) for line in out.decode().splitlines()] == [20.0, 0.5]
@@ -180,7 +180,7 @@ def test_several_are_printed_in_the_order_they_were_named(tmp_path):
 
 @contextmanager
 def stuck_after(n: int) -> Iterator[tuple[Live, Callable[[], None]]]:
-    """A service whose model does so many recordings, then none until it is let go."""
+    """Run a service whose model transcribes `n` recordings and then blocks until the yielded function is called."""
     go_on = threading.Event()
     model = FakeModel()
 
@@ -197,19 +197,19 @@ def stuck_after(n: int) -> Iterator[tuple[Live, Callable[[], None]]]:
             go_on.set()
 
 
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
-def test_it_goes_on_where_it_was_stopped(blow, tmp_path):
-    """Killed or interrupted in the middle: what is written is whole, and the same command does the rest alone."""
+@pytest.mark.parametrize("interruption", [signal.SIGKILL, signal.SIGINT])
+def test_the_same_command_continues_a_stopped_run(interruption, tmp_path):
+    """After a kill or Ctrl-C all written files are whole, and the next run transcribes only the rest."""
     tones(tmp_path, "in/a.wav", "in/b.wav", "in/c.wav", "in/d.wav")
     with stuck_after(2) as (live, let_go):
         command = ["transcribe", "in", "--jobs", "1", *EVERY_FORMAT, "--no-vad", "--server", live.url]
         process = begin(*command, cwd=tmp_path)
         until(lambda: len(live.model.calls_of("generate")) == 3)
-        process.send_signal(blow)
+        process.send_signal(interruption)
         _, told = process.communicate(timeout=15)
         written = {f"{name}.{suffix}" for name in "ab" for suffix in ("txt", "srt", "vtt", "tsv", "json")}
-        assert below(tmp_path / "in") == written | {"a.wav", "b.wav", "c.wav", "d.wav"}
-        if blow == signal.SIGINT:
+        assert files_below(tmp_path / "in") == written | {"a.wav", "b.wav", "c.wav", "d.wav"}
+        if interruption == signal.SIGINT:
             assert process.returncode == 130
             assert b"interrupted\n2 done, 2 not done" in told
         let_go()
@@ -220,29 +220,29 @@ def test_it_goes_on_where_it_was_stopped(blow, tmp_path):
         assert "2 done, 2 skipped" in again.stderr
 
 
-def test_what_the_shell_has_just_made_is_not_finished(by, tmp_path):
-    """`transcribe a.wav -f srt > a.srt`: an empty file, newer than the recording, of the very name."""
+def test_a_file_that_the_shell_has_just_created_is_not_an_up_to_date_output(remote, tmp_path):
+    """`transcribe a.wav -f srt > a.srt` creates an empty a.srt that is newer than the recording."""
     tones(tmp_path, "a.wav")
     with (tmp_path / "a.srt").open("wb") as made:
-        process = begin("transcribe", "a.wav", "-f", "srt", *by, cwd=tmp_path, stdout=made)
+        process = begin("transcribe", "a.wav", "-f", "srt", *remote, cwd=tmp_path, stdout=made)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
     assert "hello" in (tmp_path / "a.srt").read_text()
 
 
-def test_where_nothing_can_be_written_nothing_is_transcribed(by, live, tmp_path):
-    """The output folder is looked at before the work, not after it."""
+def test_nothing_is_transcribed_if_the_output_folder_is_not_writable(remote, live, tmp_path):
+    """The output folder is checked before the work."""
     tones(tmp_path, "a.wav")
     (tmp_path / "taken").write_text("a file")
     live.model.calls.clear()
-    told = run("transcribe", "a.wav", "-o", "taken", *by, cwd=tmp_path)
+    told = run("transcribe", "a.wav", "-o", "taken", *remote, cwd=tmp_path)
     assert (told.returncode, live.model.calls) == (1, [])
     assert "a.wav: taken: file exists" in told.stderr
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 kB."""
+    """Mount a disk of 16 kB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
@@ -252,44 +252,44 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_ends_the_run(by, small_disk, tmp_path):
-    """What is there is whole, and no more is transcribed for nothing."""
+def test_a_full_disk_ends_the_run(remote, small_disk, tmp_path):
+    """Written files are whole, and no further recording is transcribed."""
     tones(tmp_path, *(f"in/{n}.wav" for n in range(20)))
-    told = run("transcribe", "in", "-o", str(small_disk), "-j", "1", *by, cwd=tmp_path)
+    told = run("transcribe", "in", "-o", str(small_disk), "-j", "1", *remote, cwd=tmp_path)
     assert told.returncode == 1
-    assert "there is no room for" in told.stderr
+    assert "cannot be written: No space left on device. Finished files are kept." in told.stderr
     assert "not done" in told.stderr
     written = list(small_disk.rglob("*"))
     assert {path.read_text() for path in written} == {"hello\n"}
     assert all(path.suffix == ".txt" for path in written)
 
 
-def test_a_reader_that_leaves_is_no_crash(by, tmp_path):
-    """`| head`: it ends, and says nothing."""
+def test_a_closed_pipe_ends_the_run_without_a_traceback(remote, tmp_path):
+    """With `| head` the command ends with 1 when head has closed the pipe."""
     tones(tmp_path, *(f"{n}.wav" for n in range(4)))
     reading, writing = os.pipe()
     os.close(reading)
-    process = begin("transcribe", ".", "-o", "-", *by, cwd=tmp_path, stdout=writing)
+    process = begin("transcribe", ".", "-o", "-", *remote, cwd=tmp_path, stdout=writing)
     os.close(writing)
     _, told = process.communicate(timeout=60)
     assert (process.returncode, b"Traceback" in told) == (1, False)
 
 
 @pytest.mark.parametrize("options", [[], ["-f", "txt", "--json"]], ids=["the text", "json"])
-def test_a_full_standard_output_ends_the_run(options, by, tmp_path):
-    """Nothing after it could be printed either: one line says so."""
+def test_a_full_standard_output_ends_the_run(options, remote, tmp_path):
+    """Nothing more could be printed, and the first line says so."""
     tones(tmp_path, "a.wav")
     with Path("/dev/full").open("wb") as full:
-        process = begin("transcribe", "a.wav", *options, *by, cwd=tmp_path, stdout=full)
+        process = begin("transcribe", "a.wav", *options, *remote, cwd=tmp_path, stdout=full)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 1
     assert told.startswith(b"asr-service transcribe: standard output: no space left on device\n"), told
 
 
-def test_closed_streams_are_no_crash(by, tmp_path):
-    """As where a daemon or a shell's `>&-` leaves none of the three open."""
+def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
+    """A daemon or a shell's `>&-` may leave none of the three open."""
     tones(tmp_path, "a.wav")
-    process = begin("transcribe", "a.wav", "-f", "txt", *by, cwd=tmp_path, stdin=None, closed=(0, 1, 2))
+    process = begin("transcribe", "a.wav", "-f", "txt", *remote, cwd=tmp_path, stdin=None, closed=(0, 1, 2))
     process.communicate(timeout=60)
     assert (process.returncode, (tmp_path / "a.txt").read_text()) == (0, "hello\n")
 
@@ -297,27 +297,27 @@ def test_closed_streams_are_no_crash(by, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["a.wav", "-o", "-", "-f", "srt", "-f", "vtt"], "one format at a time"),
-        (["a.wav", "-o", "-", "--json"], "--json has standard output for itself"),
+        (["a.wav", "-o", "-", "-f", "srt", "-f", "vtt"], "takes one format"),
+        (["a.wav", "-o", "-", "--json"], "--json uses standard output"),
         (["a.wav", "--beam-size", "11"], "beam_size"),
         (["a.wav", "--language", "Portugese"], "did you mean portuguese?"),
-        (["a.wav", "--server", "localhost:8000"], "--server takes an address"),
-        (["a.wav", "--server", "http://x:y"], "--server takes an address"),
+        (["a.wav", "--server", "localhost:8000"], "is not an address"),
+        (["a.wav", "--server", "http://x:y"], "is not an address"),
         (["a.wav", "--server", "http://x", "--model", "base"], "--model and --device"),
         (["a.wav", "b/a.wav", "-o", "out"], "would both be written to out/a.txt"),
         ([], "Missing argument 'FILES'"),
     ],
 )
-def test_a_command_that_is_wrong_ends_with_2(arguments, says, tmp_path):
-    """Before any model is loaded or any service called."""
+def test_a_wrong_command_ends_with_2(arguments, says, tmp_path):
+    """It ends before a model is loaded or a service is called."""
     tones(tmp_path, "a.wav", "b/a.wav")
     told = run("transcribe", *arguments, cwd=tmp_path)
     assert told.returncode == 2
     assert says in " ".join(told.stderr.split())
 
 
-def test_bars_are_for_a_terminal(live, tmp_path):
-    """On one there is a bar for all and one for each, with speed; standard output stays the program's."""
+def test_a_terminal_shows_progress(tmp_path):
+    """There is a line for all recordings and one for each in work. Standard output has only the JSON."""
     tones(tmp_path, "a.wav", "b.wav")
     ours, theirs = pty.openpty()
     with stuck_after(1) as (slow, let_go):
@@ -335,7 +335,7 @@ def test_bars_are_for_a_terminal(live, tmp_path):
         try:
             while more := os.read(ours, 4096):
                 rest += more
-        except OSError:  # so Linux says that the other end is closed
+        except OSError:  # Linux: the other end is closed
             pass
     os.close(ours)
     assert process.returncode == 0
@@ -343,8 +343,8 @@ def test_bars_are_for_a_terminal(live, tmp_path):
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["done", "done"]
 
 
-def test_a_key_is_sent_as_the_variable_has_it(tmp_path):
-    """ASRSERVICE_API_KEY, which is no setting of the service: its commands do not mind it."""
+def test_the_key_variable_is_not_a_setting(tmp_path):
+    """ASRSERVICE_API_KEY is in the help, its value is not, and commands that read settings accept it."""
     tones(tmp_path, "a.wav")
     assert run("settings", cwd=tmp_path, ASRSERVICE_API_KEY="secret").returncode == 0
     told = run("transcribe", "--help", cwd=tmp_path, ASRSERVICE_API_KEY="secret")
@@ -352,13 +352,25 @@ def test_a_key_is_sent_as_the_variable_has_it(tmp_path):
     assert "secret" not in told.stdout
 
 
-def test_a_key_that_is_none_is_told_before_anything_is_sent(by, live, tmp_path):
-    """And not repeated: with its line end it may be the right one."""
+def test_a_key_that_cannot_be_sent_is_refused_without_repeating_it(remote, live, tmp_path):
+    """A key with a line end may be the right one, so the message must not show it."""
     tones(tmp_path, "a.wav")
     for key in ("asr_secret\r", "asr_schlüssel"):
-        told = run("transcribe", "a.wav", *by, cwd=tmp_path, ASRSERVICE_API_KEY=key)
+        told = run("transcribe", "a.wav", *remote, cwd=tmp_path, ASRSERVICE_API_KEY=key)
         assert (told.returncode, key.strip() in told.stderr) == (2, False)
         assert "line end" in told.stderr
+
+
+def test_files_that_are_not_recordings_are_reported(remote, tmp_path):
+    """Outputs of an earlier run are counted as ignored, and URLs fail with a hint. The recording is transcribed."""
+    tones(tmp_path, "a.wav")
+    (tmp_path / "notes.txt").write_text("notes")
+    told = run("transcribe", "a.wav", "notes.txt", "https://example.com/b.mp3", *remote, cwd=tmp_path)
+    assert (told.returncode, (tmp_path / "a.txt").read_text()) == (1, "hello\n")
+    first, summary, note = told.stderr.splitlines()
+    assert first == "https://example.com/b.mp3: URLs are not supported. Download the recording first."
+    assert summary.startswith("1 done, 1 ignored, 1 failed; ")
+    assert note.startswith("Ignored: ")
 
 
 def test_a_rejected_key_names_the_option_to_pass_it(tmp_path):
@@ -378,7 +390,7 @@ def test_a_rejected_key_names_the_option_to_pass_it(tmp_path):
     assert [told.returncode for told in (without, wrong, right)] == [69, 69, 0]
 
 
-def test_the_service_is_as_well_as_before(live):
-    """Nothing of all that is left in it."""
+def test_the_service_still_works_after_all_this(live):
+    """No request is left open, and a recording is transcribed."""
     until(live.idle)
     assert httpx.post(f"{live.url}/transcribe", files={"file": tone()}, data=ALL, timeout=30).status_code == 200

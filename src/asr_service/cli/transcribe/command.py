@@ -1,4 +1,4 @@
-"""`asr-service transcribe`: its options, and what they mean together."""
+"""`asr-service transcribe`: its options, and the checks on them before any work."""
 
 import os
 import sys
@@ -10,53 +10,75 @@ from urllib.parse import urlsplit
 
 import typer
 
-from asr_service.cli.transcribe.files import Rendering
-from asr_service.cli.transcribe.plan import Ambiguous, Wanted, make_plan
+from asr_service.cli.transcribe.outputs import Renderer
+from asr_service.cli.transcribe.plan import OutputConflict, OutputOptions, make_plan
 from asr_service.cli.transcribe.types import API_KEY_VARIABLE, STDIN, Fields, OutputFormat
 from asr_service.errors import InvalidParameter
 from asr_service.formats import SubtitleStyle
 
-_DEFAULT_JOBS: Final = 4
+_DEFAULT_CONCURRENCY: Final = 4
 
 
 def transcribe_command(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILES", help="Recordings, folders of them, patterns, or - for a pipe.")
+        list[str], typer.Argument(metavar="FILES", help="Recordings, folders, glob patterns, or - for standard input.")
     ],
     formats: Annotated[
-        list[OutputFormat] | None, typer.Option("--format", "-f", help="What to write; may be given several times.")
+        list[OutputFormat] | None,
+        typer.Option("--format", "-f", help="Output format. Repeat the option for several formats."),
     ] = None,
     output_dir: Annotated[
-        str | None, typer.Option("--output-dir", "-o", help="Folder to write into; - is standard output.")
+        str | None, typer.Option("--output-dir", "-o", help="Folder for the outputs; - prints them to standard output.")
     ] = None,
     language: Annotated[
-        str | None, typer.Option("--language", "-l", help="Language spoken, a code or an English name.")
+        str | None,
+        typer.Option("--language", "-l", help="Language of the speech: a code such as en, or an English name."),
     ] = None,
-    translate: Annotated[bool, typer.Option("--translate", help="Write English, whatever is spoken.")] = False,
-    prompt: Annotated[str | None, typer.Option(help="Text that sets spelling and style.")] = None,
-    hotwords: Annotated[str | None, typer.Option(help="Names and terms to expect.")] = None,
-    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Time each word in json.")] = False,
-    max_line_width: Annotated[int | None, typer.Option(help="Most characters on a line of subtitles; 42.")] = None,
-    max_line_count: Annotated[int | None, typer.Option(help="Most lines in a cue of subtitles; 2.")] = None,
-    highlight_words: Annotated[bool, typer.Option("--highlight-words", help="Time each word in vtt.")] = False,
-    vad: Annotated[bool | None, typer.Option("--vad/--no-vad", help="Leave out what holds no speech.")] = None,
-    beam_size: Annotated[int | None, typer.Option(help="Hypotheses followed at once, 1 to 10.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 searches; up to 1 samples.")] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="A model's name or folder. ASR_MODEL.")] = None,
-    device: Annotated[str | None, typer.Option(help="`cpu`, `cuda:0`, ... ASR_DEVICES, its first.")] = None,
-    server: Annotated[str | None, typer.Option(help="A service to do the work, such as http://127.0.0.1:8000.")] = None,
+    translate: Annotated[bool, typer.Option("--translate", help="Translate the speech into English.")] = False,
+    prompt: Annotated[str | None, typer.Option(help="Text that shows the spelling and style to use.")] = None,
+    hotwords: Annotated[str | None, typer.Option(help="Names and terms that are likely to occur.")] = None,
+    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Add the times of words to JSON.")] = False,
+    max_line_width: Annotated[
+        int | None, typer.Option(help="Maximum characters in a line of subtitles. Default 42.")
+    ] = None,
+    max_line_count: Annotated[int | None, typer.Option(help="Maximum lines in a subtitle cue. Default 2.")] = None,
+    highlight_words: Annotated[bool, typer.Option("--highlight-words", help="Add the times of words to VTT.")] = False,
+    vad: Annotated[
+        bool | None, typer.Option("--vad/--no-vad", help="Skip parts without speech, or transcribe everything.")
+    ] = None,
+    beam_size: Annotated[int | None, typer.Option(help="Beam width, 1 to 10.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 uses beam search; a value up to 1 samples at that temperature.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model name or folder. Overrides ASR_MODEL.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device such as cpu or cuda:0. By default the first of ASR_DEVICES.")
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(help="Address of a running service to use, such as http://127.0.0.1:8000.")
+    ] = None,
     api_key: Annotated[
-        str | None, typer.Option(envvar=API_KEY_VARIABLE, help="The service's key, better given by the variable.")
+        str | None,
+        typer.Option(
+            envvar=API_KEY_VARIABLE, help="API key of the service. The variable keeps it out of the process list."
+        ),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Recordings at a time.")] = _DEFAULT_JOBS,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write what is there already anew.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Tell each result on standard output, as JSON.")] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=64, help="Recordings to transcribe at the same time.")
+    ] = _DEFAULT_CONCURRENCY,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each result to standard output as a line of JSON.")
+    ] = False,
 ) -> None:
-    r"""Turn recordings into text, subtitles or JSON: with a model in this process, or by a service.
+    r"""Transcribe recordings to text, subtitles or JSON, with a model in this process or with a running service.
 
-    One recording alone is printed. Several, folders and formats are written beside the recordings (talk.mp3 gives
-    talk.txt, or talk.mp3.txt where there is a talk.wav too) or as the same tree below --output-dir. What has been
-    written since its recording was last changed is skipped, so that the same command goes on where it was stopped.
+    The text of a single recording is printed. With several recordings, a folder or --format, files are written: next to
+    the recordings, or below --output-dir in the same folder tree. talk.mp3 becomes talk.txt, or talk.mp3.txt if the
+    folder also has a talk.wav. A recording whose outputs are newer than it is skipped, so the same command continues a
+    run that was stopped.
 
     \b
     Examples:
@@ -67,17 +89,23 @@ def transcribe_command(
       ffmpeg -loglevel error -i film.mkv -vn -f wav - | asr-service transcribe - -f srt > film.srt
       asr-service transcribe calls/ --json | jq -r 'select(.error) | .source'
 
-    Ends with 0 where all is done, 1 where some failed, 2 where the command is wrong, 130 after Ctrl-C; with 69 where no
-    model or no service is to be had, 78 where a setting is wrong.
+    \b
+    Exit codes:
+      0    everything is transcribed or up to date
+      1    some recordings failed
+      2    the command is wrong
+      69   no model or no service is available
+      78   a setting is wrong
+      130  interrupted by Ctrl-C
     """
-    wanted = _wanted(files, formats, output_dir, as_json=as_json, overwrite=overwrite)
+    outputs = _output_options(files, formats, output_dir, as_json=as_json, overwrite=overwrite)
     fields = _fields(
         language=language,
         task="translate" if translate else None,
         initial_prompt=prompt,
         hotwords=hotwords,
-        # As the service decides it: cues are cut by word times, but a translation's words are not those spoken.
-        word_timestamps=word_timestamps or highlight_words or (wanted.has_subtitles and not translate) or None,
+        # As the service does: subtitle cues follow word times, but the words of a translation were not spoken.
+        word_timestamps=word_timestamps or highlight_words or (outputs.has_subtitles and not translate) or None,
         vad_filter=vad,
         beam_size=beam_size,
         temperature=temperature,
@@ -86,37 +114,41 @@ def transcribe_command(
     _check_server(server, model, device)
     _check_key(api_key)
     try:
-        plan = make_plan(files, wanted)
-    except Ambiguous as error:
+        plan = make_plan(files, outputs)
+    except OutputConflict as error:
         raise typer.BadParameter(str(error)) from None
-    from asr_service.cli.transcribe.work import Place, Work, do_work  # noqa: PLC0415 - slow, and not for a mistake
+    from asr_service.cli.transcribe.run import Backend, TranscribeRun, run_and_exit  # noqa: PLC0415 - slow to import
 
-    place = Place(server, api_key, model, device)
-    do_work(Work(plan, fields, Rendering(style, word_timestamps), place, at_once=jobs, as_json=as_json))
+    backend = Backend(server, api_key, model, device)
+    renderer = Renderer(style, word_timestamps)
+    run_and_exit(TranscribeRun(plan, fields, renderer, backend, n_concurrent=jobs, as_json=as_json))
 
 
-def _wanted(
+def _output_options(
     files: list[str], formats: list[OutputFormat] | None, output_dir: str | None, *, as_json: bool, overwrite: bool
-) -> Wanted:
+) -> OutputOptions:
     if STDIN in files and sys.stdin.isatty():
-        raise typer.BadParameter("- reads a recording from a pipe, and standard input is a terminal")
+        raise typer.BadParameter(
+            "- reads a recording from standard input, which is a terminal. Pipe a recording into the command."
+        )
     chosen = tuple(dict.fromkeys(formats or [OutputFormat.TXT]))
     to_stdout = output_dir == STDIN
     if output_dir is None and len(files) == 1 and not as_json:
-        to_stdout = files[0] == STDIN or (formats is None and _is_a_file(files[0]))
+        to_stdout = files[0] == STDIN or (formats is None and _is_file(files[0]))
     if to_stdout and len(chosen) > 1:
-        raise typer.BadParameter("one format at a time goes to standard output; --output-dir takes several")
+        raise typer.BadParameter("Standard output takes one format. Use --output-dir with a folder for several.")
     if to_stdout and as_json:
-        raise typer.BadParameter("--json has standard output for itself; transcripts need another place")
-    return Wanted(chosen, None if to_stdout or output_dir is None else Path(output_dir), to_stdout, overwrite)
+        raise typer.BadParameter("--json uses standard output. Write the transcripts to a folder with --output-dir.")
+    folder = None if to_stdout or output_dir is None else Path(output_dir)
+    return OutputOptions(chosen, folder, to_stdout=to_stdout, overwrite=overwrite)
 
 
-def _is_a_file(name: str) -> bool:
-    return os.path.exists(name) and not os.path.isdir(name)  # noqa: PTH110, PTH112 - Path's raise for some names
+def _is_file(name: str) -> bool:
+    return os.path.exists(name) and not os.path.isdir(name)  # noqa: PTH110, PTH112 - Path methods raise for some names
 
 
 def _fields(**options: object) -> Fields:
-    """Write the options as a request's form has them, and check them as the service does."""
+    """Turn the options into form fields, and check them as the service does."""
     fields = tuple((name, _form_value(value)) for name, value in options.items() if value is not None)
     _check(dict(fields))
     _check_language(dict(fields).get("language"))
@@ -126,11 +158,11 @@ def _fields(**options: object) -> Fields:
 def _style(max_line_width: int | None, max_line_count: int | None, *, highlight_words: bool) -> SubtitleStyle:
     layout = {"max_line_width": max_line_width, "max_line_count": max_line_count}
     _check({name: value for name, value in layout.items() if value is not None})
-    usual = SubtitleStyle()
+    default = SubtitleStyle()
     return replace(
-        usual,
-        max_line_width=max_line_width or usual.max_line_width,
-        max_line_count=max_line_count or usual.max_line_count,
+        default,
+        max_line_width=max_line_width or default.max_line_width,
+        max_line_count=max_line_count or default.max_line_count,
         highlight_words=highlight_words,
     )
 
@@ -164,20 +196,22 @@ def _check_server(server: str | None, model: str | None, device: str | None) -> 
     if server is None:
         return
     if model is not None or device is not None:
-        raise typer.BadParameter("--model and --device are of a model in this process; a --server has its own")
+        raise typer.BadParameter("--model and --device do not apply to a --server, which has its own.")
     try:
         address = urlsplit(server)
         usable = address.scheme in {"http", "https"} and bool(address.hostname) and address.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise typer.BadParameter("--server takes an address such as http://127.0.0.1:8000")
+        raise typer.BadParameter(f"--server {server!r} is not an address. Write it like http://127.0.0.1:8000.")
 
 
 def _check_key(api_key: str | None) -> None:
-    """What cannot stand in a header is told before it is sent, and not repeated."""
+    """Refuse a key that cannot be sent in a header. The message does not repeat it."""
     if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-        raise typer.BadParameter(f"the key ({API_KEY_VARIABLE}) has a line end or another character that no key has")
+        raise typer.BadParameter(
+            f"The API key (--api-key or {API_KEY_VARIABLE}) contains a line end or another character that no key has."
+        )
 
 
 def _form_value(value: object) -> str:

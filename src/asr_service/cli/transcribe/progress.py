@@ -1,10 +1,10 @@
-"""How far along `asr-service transcribe` is: a bar for each recording at work and one for all, on a terminal."""
+"""Show the progress of `asr-service transcribe` on a terminal: a line for each recording in work and one for all."""
 
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.constrain import Constrain
@@ -12,45 +12,61 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column, Table
 from rich.text import Text
 
-from asr_service.cli.transcribe.types import Job, Result, printable
+from asr_service.cli.transcribe.terminal import printable
+from asr_service.cli.transcribe.types import FileResult, FileTask
 
-_LEAST_ELAPSED_S: Final = 0.5
+_MIN_ELAPSED_S: Final = 0.5
 _ECHO_WIDTH: Final = 3
 
 
-class Silence:
-    """Where nobody watches."""
+class ProgressDisplay(Protocol):
+    """Is informed about the progress of every task."""
 
-    def starts(self, job: Job) -> None: ...
-    def hears(self, job: Job, until_s: float) -> None: ...
-    def ends(self, job: Job, result: Result) -> None: ...
-    def makes_way(self) -> None: ...
+    def start(self, task: FileTask) -> None: ...
+    def advance(self, task: FileTask, audio_s: float) -> None:
+        """Report that a task is transcribed up to `audio_s` seconds. It may report less after a retry."""
+
+    def finish(self, task: FileTask, result: FileResult) -> None: ...
+    def make_way(self) -> None:
+        """Report that text is about to be written to standard output."""
 
 
-class Bars:
-    """Bars in seconds of audio. A recording of unknown length has one that only shows that it is at work."""
+class NoProgress:
+    """Shows nothing."""
 
-    def __init__(self, jobs: Iterable[Job], console: Console) -> None:
-        self._lengths_s: dict[Job, float | None] = dict.fromkeys(jobs)
-        self._unmeasured = set(self._lengths_s)
-        self._tasks: dict[Job, TaskID] = {}
-        self._heard_s: dict[Job, float] = {}
-        self._n_ended = 0
-        # Letters in a name stay themselves: rich would read [red] as a colour.
+    def start(self, task: FileTask) -> None: ...
+    def advance(self, task: FileTask, audio_s: float) -> None: ...
+    def finish(self, task: FileTask, result: FileResult) -> None: ...
+    def make_way(self) -> None: ...
+
+
+class ProgressLines:
+    """Shows seconds of audio done and the speed.
+
+    The length of a recording is not known before its end, so a recording has no percentage. The last line counts
+    finished recordings. No number goes down.
+    """
+
+    def __init__(self, n_tasks: int, console: Console) -> None:
+        self._n_tasks = n_tasks
+        self._task_ids: dict[FileTask, TaskID] = {}
+        self._audio_s: dict[FileTask, float] = {}
+        self._n_finished = 0
+        # markup=False: rich would read [red] in a file name as a colour.
         name = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
         self._progress = _InsetProgress(
             name,
             BarColumn(),
-            _Share(),
+            _Percentage(),
+            _AudioDone(),
             _Speed(),
-            _TimeLeft(),
             console=console,
             transient=True,
             expand=True,
             redirect_stdout=False,
         )
-        self._all = self._progress.add_task("", total=None, visible=len(self._lengths_s) > 1)
-        self._show_all()
+        self._all = self._progress.add_task("", total=n_tasks, visible=n_tasks > 1, audio_s=0.0)
+        self._update_all()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -59,52 +75,38 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def measured(self, job: Job, length_s: float | None) -> None:
-        """Take a recording's length, None where there is no telling."""
-        self._unmeasured.discard(job)
-        if job in self._lengths_s:
-            self._lengths_s[job] = length_s
-        if job in self._tasks:
-            self._progress.update(self._tasks[job], total=length_s)
-        self._show_all()
+    def start(self, task: FileTask) -> None:
+        name = printable(task.source.name if task.source else task.name)
+        self._audio_s[task] = 0.0
+        self._task_ids[task] = self._progress.add_task(name, total=None, audio_s=0.0)
 
-    def starts(self, job: Job) -> None:
-        name = printable(job.source.name if job.source else job.name)
-        self._tasks[job] = self._progress.add_task(name, total=self._lengths_s[job])
+    def advance(self, task: FileTask, audio_s: float) -> None:
+        self._audio_s[task] = max(self._audio_s[task], audio_s)
+        self._progress.update(self._task_ids[task], audio_s=self._audio_s[task])
+        self._update_all()
 
-    def hears(self, job: Job, until_s: float) -> None:
-        self._heard_s[job] = until_s
-        self._progress.update(self._tasks[job], completed=until_s)
-        self._show_all()
+    def finish(self, task: FileTask, result: FileResult) -> None:
+        self._progress.remove_task(self._task_ids.pop(task))
+        self._n_finished += 1
+        self._audio_s[task] = max(self._audio_s[task], result.audio_s or 0.0)
+        self._update_all()
 
-    def ends(self, job: Job, result: Result) -> None:
-        self._progress.remove_task(self._tasks.pop(job))
-        self._unmeasured.discard(job)
-        self._n_ended += 1
-        if result.audio_s is None:
-            self._heard_s.pop(job, None)
-            self._lengths_s[job] = None
-        else:
-            self._heard_s[job] = self._lengths_s[job] = result.audio_s
-        self._show_all()
-
-    def makes_way(self) -> None:
-        """Vanish for good where the text that comes goes to the same terminal: it shows the progress as well."""
+    def make_way(self) -> None:
+        """Stop for good if the text goes to the same terminal: the text shows the progress as well."""
         if sys.stdout.isatty():
             self._progress.stop()
 
-    def _show_all(self) -> None:
-        total_s = None if self._unmeasured else sum(length_s or 0.0 for length_s in self._lengths_s.values())
+    def _update_all(self) -> None:
         self._progress.update(
             self._all,
-            description=f"{self._n_ended} of {len(self._lengths_s)} recordings",
-            completed=sum(self._heard_s.values()),
-            total=total_s,
+            description=f"{self._n_finished} of {self._n_tasks} recordings",
+            completed=self._n_finished,
+            audio_s=sum(self._audio_s.values()),
         )
 
 
 class _InsetProgress(Progress):
-    """Leaves room at the right for the ^C that a terminal echoes: a line more, and the bars would not be wiped out."""
+    """Leaves the right margin free for the ^C that a terminal echoes. A wrapped line would not be erased."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield _Inset(self.make_tasks_table(self.tasks))
@@ -118,27 +120,20 @@ class _Inset:
         yield Constrain(self.table, options.max_width - _ECHO_WIDTH)
 
 
-class _Share(ProgressColumn):
+class _Percentage(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.percentage:>3.0f} %" if task.total else "", style="progress.percentage")
 
 
+class _AudioDone(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(str(timedelta(seconds=int(task.fields["audio_s"]))), style="progress.elapsed")
+
+
 class _Speed(ProgressColumn):
+    """Mean speed so far, in seconds of audio per second."""
+
     def render(self, task: Task) -> Text:
-        speed = _speed(task)
+        elapsed_s = task.elapsed or 0.0
+        speed = task.fields["audio_s"] / elapsed_s if elapsed_s >= _MIN_ELAPSED_S else 0.0
         return Text(f"{speed:.1f}x" if speed else "", style="progress.data.speed", justify="right")
-
-
-class _TimeLeft(ProgressColumn):
-    """At the mean speed so far: segments come in bursts, which rich's own estimate follows."""
-
-    def render(self, task: Task) -> Text:
-        speed = _speed(task)
-        left = timedelta(seconds=round((task.remaining or 0.0) / speed)) if speed and task.total else None
-        return Text(str(left or "-:--:--"), style="progress.remaining")
-
-
-def _speed(task: Task) -> float:
-    """Seconds of audio done in a second; 0 while there is no telling."""
-    elapsed_s = task.elapsed or 0.0
-    return task.completed / elapsed_s if elapsed_s >= _LEAST_ELAPSED_S else 0.0

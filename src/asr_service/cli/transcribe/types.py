@@ -1,6 +1,5 @@
-"""What the parts of `asr-service transcribe` say to each other."""
+"""Types that the modules of `asr-service transcribe` exchange."""
 
-import unicodedata
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,17 +8,17 @@ from typing import BinaryIO, Final, Literal, Protocol
 
 from asr_service.transcript import Segment, Transcript
 
-STDIN = "-"
+STDIN: Final = "-"
 
 API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
 """Not ASR_*: the service refuses an ASR_ variable that is not one of its settings."""
 
 Fields = tuple[tuple[str, str], ...]
-"""Options, as a request's form has them."""
+"""Options as a request's form fields."""
 
 
 class OutputFormat(StrEnum):
-    """By the suffix that a file of it has."""
+    """An output format, named by its file suffix."""
 
     TXT = "txt"
     SRT = "srt"
@@ -38,67 +37,56 @@ class OutputFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where one format of a transcript goes. Without a path, to standard output."""
+class Output:
+    """One format of a transcript and the file it is written to."""
 
     fmt: OutputFormat
     path: Path | None
+    """None is standard output."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One recording to be transcribed, and what is to be written of it."""
+class FileTask:
+    """One recording to transcribe, and its outputs."""
 
     source: Path | None
     """None is standard input."""
-    targets: tuple[Target, ...]
+    outputs: tuple[Output, ...]
 
     @property
     def name(self) -> str:
         return STDIN if self.source is None else str(self.source)
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        return tuple(target.path for target in self.targets if target.path is not None)
+    def output_paths(self) -> tuple[Path, ...]:
+        return tuple(output.path for output in self.outputs if output.path is not None)
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a recording, or of a name that led to none."""
+class FileResult:
+    """The outcome for one recording, or for a name that led to no recording."""
 
     source: str
-    status: Literal["done", "skipped", "failed"]
-    outputs: tuple[Path, ...] = ()
+    status: Literal["done", "skipped", "ignored", "failed"]
+    """`skipped`: its outputs are up to date. `ignored`: it is a file that this command writes, not a recording."""
+    output_paths: tuple[Path, ...] = ()
     audio_s: float | None = None
-    """How long the recording is; None where that is not known."""
-    seconds: float | None = None
-    """How long it took; None where nothing was tried."""
+    """Length of the recording; None if it is not known."""
+    elapsed_s: float | None = None
+    """Time the transcription took; None if it was not tried."""
     warnings: tuple[str, ...] = ()
     error: str | None = None
 
 
 class Recognizer(Protocol):
-    """Turns a recording into its transcript: in this process, or by calling a service."""
+    """Transcribes a recording, in this process or with a service."""
 
     def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
         """Yield Segments as they become known, then the Transcript.
 
-        It may begin anew, so that segments come twice; the transcript has each once. `file` is open and seekable.
-        Raises AsrError: this recording failed. StartupError among them: so will every other.
+        A recognizer may start a recording again. Segments can then appear twice; the Transcript has each once. `file`
+        is open and seekable.
+
+        Raises AsrError: this recording failed.
+        Raises StartupError: every other recording would fail too.
         """
-
-
-def printable(text: str) -> str:
-    """Text that changes nothing but its place on a terminal: control characters and undecodable bytes are escaped."""
-    return "".join(map(_escaped, text))
-
-
-def _escaped(letter: str) -> str:
-    # Cc: escape sequences, line ends. Cs: bytes of a name that are no text. Cf would take the joiners within emoji.
-    if unicodedata.category(letter) in {"Cc", "Cs"} or letter in _TURNS:
-        return letter.encode("unicode_escape", "surrogatepass").decode("ascii")
-    return letter
-
-
-_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029"
-"""Marks that would turn round or break what stands after them: https://unicode.org/reports/tr9/"""

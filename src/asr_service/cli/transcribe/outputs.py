@@ -1,0 +1,120 @@
+"""Render transcripts and write them to files or to standard output. A file is written whole or not at all."""
+
+import errno
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from asr_service.cli.transcribe.types import FileTask, OutputFormat
+from asr_service.errors import StartupError
+from asr_service.formats import FORMATS, SubtitleStyle
+from asr_service.transcript import Transcript
+
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class DiskFull(StartupError):
+    """Nothing more can be written, so the run ends."""
+
+    code = "disk_full"
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """Renders transcripts as the service does."""
+
+    style: SubtitleStyle
+    words_in_json: bool
+    """False leaves word times out of JSON: they may have been requested for subtitles only."""
+
+    def render(self, fmt: OutputFormat, transcript: Transcript) -> bytes:
+        """Return the bytes that the service would answer with."""
+        if fmt is OutputFormat.JSON and not self.words_in_json:
+            segments = tuple(replace(segment, words=None) for segment in transcript.segments)
+            transcript = replace(transcript, segments=segments)
+        return FORMATS[fmt.response_format].in_style(self.style).render(transcript).encode()
+
+
+def prepare_output_folders(task: FileTask) -> None:
+    """Create the output folders, and check before the work that they can be written to. Raises OSError."""
+    for folder in {path.parent for path in task.output_paths}:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "the folder is not writable", str(folder))
+
+
+def write_outputs(task: FileTask, transcript: Transcript, renderer: Renderer) -> None:
+    """Write the task's files.
+
+    Raises OSError: a file cannot be written.
+    Raises DiskFull: there is no space left.
+    """
+    for output in task.outputs:
+        if output.path is not None:
+            _write_atomically(output.path, renderer.render(output.fmt, transcript))
+
+
+class OrderedPrinter:
+    """Prints transcripts in the order in which their recordings were named, whichever is finished first."""
+
+    def __init__(self, tasks: Sequence[FileTask], renderer: Renderer) -> None:
+        self._waiting = list(tasks)
+        self._renderer = renderer
+        self._ready: dict[str, bytes] = {}
+
+    def add(self, task: FileTask, transcript: Transcript | None) -> None:
+        """Take a task's transcript, None if it failed, and print all that no longer has to wait.
+
+        Raises the errors of `print_bytes`.
+        """
+        texts = [] if transcript is None else [self._renderer.render(each.fmt, transcript) for each in task.outputs]
+        self._ready[task.name] = b"".join(map(_with_newline, texts))
+        while self._waiting and self._waiting[0].name in self._ready:
+            print_bytes(self._ready.pop(self._waiting.pop(0).name))
+
+
+def print_bytes(text: bytes) -> None:
+    """Write to standard output and flush it.
+
+    Raises BrokenPipeError: the reader has closed the pipe.
+    Raises DiskFull: any other failure to write.
+    """
+    try:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DiskFull(f"standard output: {(error.strerror or str(error)).lower()}") from error
+
+
+def _with_newline(text: bytes) -> bytes:
+    return text if not text or text.endswith(b"\n") else text + b"\n"
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, even if the process or the machine stops."""
+    # A short name of its own: the output's name may already have the maximum length.
+    part = path.with_name(f".asr-{secrets.token_hex(8)}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        if error.errno in _DISK_FULL:
+            raise DiskFull(f"{path} cannot be written: {error.strerror}. Finished files are kept.") from error
+        raise
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
