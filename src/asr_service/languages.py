@@ -62,11 +62,19 @@ def parse_language(text: str) -> str:
     raise InvalidParameter(f"language {text[:40]!r} is not one that Whisper knows: {hint}", param="language")
 
 
+def chosen_language(text: str) -> str | None:
+    """Give the code of a language that was asked for; None where it is to be detected. Raises InvalidParameter."""
+    return None if text.strip().lower() in {DETECT, DETECT_EACH_WINDOW} else parse_language(text)
+
+
+def detects_each_window(text: str) -> bool:
+    """Return whether the language is to be detected in each window, and not once for the recording."""
+    return text.strip().lower() == DETECT_EACH_WINDOW
+
+
 def check_language(language: str | None) -> None:
     """Refuse an ASR_LANGUAGE that every request would be refused for. Raises ConfigurationError."""
-    if language is None or language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
-        return
     try:
-        parse_language(language)
+        chosen_language(language or DETECT)
     except InvalidParameter as error:
         raise ConfigurationError(f"ASR_LANGUAGE: {error.message}", param="ASR_LANGUAGE") from error

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from asr_service.errors import ConfigurationError
+from asr_service.validation import describe_error
 
 PREFIX = "ASR_"
 ENV_FILE = ".env"
@@ -26,7 +27,7 @@ _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 def _check_origins(given: str) -> str:
     for origin in given.split(","):
         if origin.strip() != "*" and not _ORIGIN.fullmatch(origin.strip()):
-            raise ValueError(f"{origin.strip()!r} is no origin such as https://app.example.com, in lower case, or *")
+            raise ValueError(f"{origin.strip()!r} is not an origin such as https://app.example.com in lower case, or *")
     return given
 
 
@@ -201,6 +202,5 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise ConfigurationError(f"{name}={first['input']!r}: {first['msg']}", param=name) from error
+        name = PREFIX + str(error.errors()[0]["loc"][0]).upper()
+        raise ConfigurationError(describe_error(Settings, error, name=name), param=name) from error

@@ -207,10 +207,10 @@ def test_every_failure_there_is_has_a_status():
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"langauge": "en"}, "there is no field 'langauge': did you mean language?"),
-        ({"zzz": "1"}, "there is no field 'zzz': there are file, response_format, language, "),
+        ({"langauge": "en"}, "Unknown field 'langauge'. Did you mean language?"),
+        ({"zzz": "1"}, "Unknown field 'zzz'. Known fields: response_format, language, "),
         ({"language": "portugese"}, "did you mean portuguese?"),
-        ({"beam_size": "11"}, "beam_size='11': Input should be less than or equal to 10"),
+        ({"beam_size": "11"}, "beam_size=11 is not valid: expected a whole number from 1 to 10."),
     ],
 )
 def test_a_refusal_says_what_to_do(live, asked, said):

@@ -163,9 +163,9 @@ def test_subtitles_are_cut_by_the_words_times(live, path, asked, n_aligned):
     ("asked", "param", "said"),
     [
         ({"max_line_width": "42"}, "max_line_width", "response_format=srt or vtt"),
-        ({"response_format": "srt", "max_line_width": "7"}, "max_line_width", "greater than or equal to 8"),
+        ({"response_format": "srt", "max_line_width": "7"}, "max_line_width", "expected a whole number from 8 to 200"),
         ({"response_format": "srt", "min_cue_s": "3", "max_cue_s": "2"}, "min_cue_s", "is more than max_cue_s=2"),
-        ({"response_format": "srt", "min_cue_s": "nan"}, "min_cue_s", "less than or equal to 10"),
+        ({"response_format": "srt", "min_cue_s": "nan"}, "min_cue_s", "expected a number from 0 to 10"),
         ({"response_format": "srt", "highlight_words": "1"}, "highlight_words", "response_format=vtt"),
         (
             {"response_format": "vtt", "highlight_words": "1", "word_timestamps": "0"},
@@ -241,9 +241,9 @@ def test_what_is_not_asked_for_is_as_configured():
 @pytest.mark.parametrize(
     ("path", "asked", "param", "said"),
     [
-        ("/translate", {}, "task", "knows English alone and cannot translate"),
-        ("/transcribe", {"task": "translate"}, "task", "knows English alone and cannot translate"),
-        ("/transcribe", {"language": "French"}, "language", "knows English alone; leave out language=fr"),
+        ("/translate", {}, "task", "knows only English and cannot translate"),
+        ("/transcribe", {"task": "translate"}, "task", "knows only English and cannot translate"),
+        ("/transcribe", {"language": "French"}, "language", "knows only English. Leave out language=fr."),
     ],
 )
 def test_an_english_only_model_says_so(english, path, asked, param, said):
@@ -272,4 +272,4 @@ def test_a_language_that_the_model_lacks_is_refused():
     with serving(model) as live:
         error = live.post(language="Cantonese")
     assert error.status_code == 422
-    assert error.json()["error"]["message"] == "the model fake does not know cantonese"
+    assert error.json()["error"]["message"] == "Model 'fake' does not know Cantonese."

@@ -125,7 +125,7 @@ def test_the_process_sees_only_the_device_of_the_option(monkeypatch):
 
 def test_options_that_the_model_cannot_fulfil_are_refused_before_any_work(tmp_path):
     """An English-only model refuses to translate."""
-    with pytest.raises(InvalidParameter, match="English alone"):
+    with pytest.raises(InvalidParameter, match="knows only English"):
         asyncio.run(transcribe_locally(FakeModel().english_only(), [], (("task", "translate"),)))
 
 

@@ -69,7 +69,7 @@ MODELS: Final[JsonDict] = {"object": "list", "data": [MODEL]}
 
 ERROR: Final[JsonDict] = {
     "error": {
-        "message": "there is no field 'langauge': did you mean language?",
+        "message": "Unknown field 'langauge'. Did you mean language?",
         "type": "invalid_request_error",
         "param": "langauge",
         "code": "invalid_parameter",

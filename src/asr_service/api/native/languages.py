@@ -9,23 +9,25 @@ from starlette.requests import Request
 from asr_service.access.usage import Meter
 from asr_service.api.docs.openapi import detection_documentation, error_responses
 from asr_service.api.handler import handle_upload
-from asr_service.api.native.parameters import checked, decoding_options, once
+from asr_service.api.native.parameters import once
 from asr_service.api.native.schemas import (
     DetectionAnswer,
     DetectParameters,
     LanguageAnswer,
     LanguagesAnswer,
-    TranscribeParameters,
 )
 from asr_service.api.upload import Fields, Upload
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.model.vocabulary import known_languages
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.transcriber import Transcriber
+from asr_service.engine.request_options import RequestOptions
+from asr_service.engine.resolve_options import resolve_options
 from asr_service.engine.slot import SlotEngine
 from asr_service.languages import LANGUAGES
 from asr_service.settings import Settings
 from asr_service.transcript import Detection
+from asr_service.validation import check_fields
 
 router = APIRouter(tags=["Speech"])
 
@@ -60,8 +62,8 @@ async def detect_language(request: Request) -> DetectionAnswer:
 
 
 def _read(fields: Fields, settings: Settings, model: SpeechModel) -> DecodingOptions:
-    asked = checked(DetectParameters, once(fields))
-    options = decoding_options(TranscribeParameters(**asked.model_dump()), "transcribe", settings, model)
+    asked = check_fields(DetectParameters, once(fields))
+    options = resolve_options(RequestOptions(**asked.model_dump()), settings, model)
     return replace(options, language=None, language_per_chunk=False)
 
 

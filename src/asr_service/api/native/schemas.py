@@ -5,44 +5,23 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from asr_service.api.docs import examples
+from asr_service.engine.request_options import RequestOptions
 
 ResponseFormat = Literal["json", "verbose_json", "text", "srt", "vtt", "tsv", "ndjson"]
 
 
-class TranscribeParameters(BaseModel):
-    """Options of /transcribe and /translate, as form fields or in the query. What is left out is as configured."""
+class _AnswerOptions(BaseModel):
+    """The first field of TranscribeParameters, before those of RequestOptions."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     response_format: ResponseFormat = "json"
     """`ndjson` streams a line a segment as soon as it is known, then a closing line; `verbose_json` is OpenAI's."""
-    language: Annotated[str, Field(max_length=40)] | None = None
-    """Language of the speech: a code or an English name; `auto` detects it from the first speech, `auto-per-chunk` in
-    each stretch between pauses, of at most 6 s, for recordings in several languages."""
-    task: Literal["transcribe", "translate"] | None = None
-    """`translate` writes English whatever was spoken. At /translate it is the only task."""
-    beam_size: Annotated[int, Field(ge=1, le=10)] | None = None
-    """Hypotheses followed at once: more is slower and a little better."""
-    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
-    """0 starts with beam search and samples only where that fails; above 0, samples at that temperature."""
-    initial_prompt: Annotated[str, Field(max_length=4000)] | None = None
-    """Text that sets spelling and style; its last 223 tokens count."""
-    hotwords: Annotated[str, Field(max_length=4000)] | None = None
-    """Words to expect: names, terms."""
-    vad_filter: bool | None = None
-    """Leave out what holds no speech."""
-    vad_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Speech probability above which a moment is speech."""
-    min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    """Silence that ends a stretch of speech."""
-    speech_pad_ms: Annotated[int, Field(ge=0, le=5000)] | None = None
-    """Audio kept on both sides of a stretch of speech."""
-    timestamps: bool | None = None
-    """Let the model time its segments. Off, a window is one segment."""
-    word_timestamps: bool | None = None
-    """Time each word. Subtitles of /transcribe have it by default, since their cues are cut by it."""
-    max_new_tokens: Annotated[int, Field(ge=1, le=448)] | None = None
-    """Most tokens that a window may give."""
+
+
+class TranscribeParameters(RequestOptions, _AnswerOptions):
+    """Options of /transcribe and /translate, as form fields or in the query. What is left out is as configured."""
+
     max_line_width: Annotated[int, Field(ge=8, le=200)] | None = None
     """`srt` and `vtt`: most characters on a line, full-width ones counting twice; by default 42."""
     max_line_count: Annotated[int, Field(ge=1, le=5)] | None = None

@@ -6,11 +6,13 @@ from starlette.responses import Response
 
 from asr_service.api.docs.openapi import transcribe_documentation
 from asr_service.api.handler import TranscriptionRequest, handle_transcription
-from asr_service.api.native.parameters import decoding_options, parse_parameters
-from asr_service.api.native.subtitles import chosen_format
+from asr_service.api.native.parameters import parse_parameters
+from asr_service.api.native.subtitles import chosen_format, words_wanted
 from asr_service.api.upload import Fields
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import Task
+from asr_service.engine.resolve_options import resolve_options
+from asr_service.errors import InvalidParameter
 from asr_service.settings import Settings
 
 router = APIRouter(tags=["Speech"])
@@ -28,4 +30,8 @@ async def translate(request: Request) -> Response:
 
 def _read(task: Task, fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
     asked = parse_parameters(fields)
-    return TranscriptionRequest(decoding_options(asked, task, settings, model), chosen_format(asked))
+    if task == "translate" and asked.task == "transcribe":
+        raise InvalidParameter("task=transcribe is not valid at /translate. Use /transcribe.", param="task")
+    time_words = words_wanted(asked, asked.task or task)
+    options = resolve_options(asked, settings, model, default_task=task, time_words=time_words)
+    return TranscriptionRequest(options, chosen_format(asked))

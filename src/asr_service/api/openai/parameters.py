@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from pydantic_core import from_json
 
 from asr_service.api.handler import TranscriptionRequest
-from asr_service.api.native.parameters import checked, decoding_options, once
-from asr_service.api.native.schemas import TranscribeParameters
+from asr_service.api.native.parameters import once
 from asr_service.api.openai.models import require_served
 from asr_service.api.openai.schemas import ServerVad, TranscriptionForm, TranslationForm
 from asr_service.api.upload import Fields
 from asr_service.engine.model.protocol import SpeechModel
+from asr_service.engine.request_options import RequestOptions
+from asr_service.engine.resolve_options import resolve_options
 from asr_service.errors import InvalidParameter, MalformedRequest
 from asr_service.formats import EVENTS, OPENAI_FORMATS, WORDS_ONLY, WORDS_TOO, Format
 from asr_service.settings import Settings
+from asr_service.validation import check_fields
 
 _LISTS = frozenset({"timestamp_granularities", "keywords", "languages"})
 _CHUNKING = "chunking_strategy"
@@ -31,11 +33,11 @@ _REFUSED = {
 
 def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
     """Raises InvalidParameter, MalformedRequest, ModelNotFound."""
-    form = checked(TranscriptionForm, _gathered(fields))
+    form = check_fields(TranscriptionForm, _gathered(fields))
     require_served(form.model, settings, model)
     fmt = _format(form)
     vad = form.chunking_strategy if isinstance(form.chunking_strategy, ServerVad) else None
-    ours = TranscribeParameters(
+    ours = RequestOptions(
         initial_prompt=_end_of(form.prompt),
         temperature=form.temperature,
         language=_language(form),
@@ -46,16 +48,16 @@ def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -
         min_silence_duration_ms=vad.silence_duration_ms if vad else None,
         speech_pad_ms=vad.prefix_padding_ms if vad else None,
     )
-    return TranscriptionRequest(decoding_options(ours, "transcribe", settings, model), fmt)
+    return TranscriptionRequest(resolve_options(ours, settings, model), fmt)
 
 
 def read_translation(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
     """Raises InvalidParameter, MalformedRequest, ModelNotFound."""
-    form = checked(TranslationForm, _gathered(fields))
+    form = check_fields(TranslationForm, _gathered(fields))
     require_served(form.model, settings, model)
-    ours = TranscribeParameters(initial_prompt=_end_of(form.prompt), temperature=form.temperature)
+    ours = RequestOptions(initial_prompt=_end_of(form.prompt), temperature=form.temperature)
     return TranscriptionRequest(
-        decoding_options(ours, "translate", settings, model), OPENAI_FORMATS[form.response_format]
+        resolve_options(ours, settings, model, default_task="translate"), OPENAI_FORMATS[form.response_format]
     )
 
 
@@ -76,7 +78,7 @@ def _gathered(fields: Fields) -> Mapping[str, object]:
             plain.append((name, value))
     values: dict[str, object] = {**once(plain), **lists}
     if chunking and _CHUNKING in values:
-        raise MalformedRequest(f"the field {_CHUNKING} is given twice", param=_CHUNKING)
+        raise MalformedRequest(f"Field {_CHUNKING!r} is given twice.", param=_CHUNKING)
     return {**values, _CHUNKING: {key: _typed(value) for key, value in once(chunking).items()}} if chunking else values
 
 

@@ -28,7 +28,12 @@ class ServerVad(BaseModel):
 
 def _decoded(value: object) -> object:
     """A form field holds the object as JSON. Raises ValueError."""
-    return from_json(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
+    if not (isinstance(value, str) and value.lstrip().startswith("{")):
+        return value
+    try:
+        return from_json(value)
+    except ValueError:
+        raise ValueError("expected auto or a JSON object") from None
 
 
 def _kind(value: object) -> str:

@@ -151,7 +151,6 @@ def _fields(**options: object) -> Fields:
     """Turn the options into form fields, and check them as the service does."""
     fields = tuple((name, _form_value(value)) for name, value in options.items() if value is not None)
     _check(dict(fields))
-    _check_language(dict(fields).get("language"))
     return fields
 
 
@@ -168,26 +167,11 @@ def _style(max_line_width: int | None, max_line_count: int | None, *, highlight_
 
 
 def _check(fields: Mapping[str, object]) -> None:
-    from pydantic import ValidationError  # noqa: PLC0415 - slow to import
-
-    from asr_service.api.native.schemas import TranscribeParameters  # noqa: PLC0415
+    from asr_service.api.native.schemas import TranscribeParameters  # noqa: PLC0415 - slow to import
+    from asr_service.validation import check_fields  # noqa: PLC0415 - slow to import
 
     try:
-        TranscribeParameters.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise typer.BadParameter(f"{first['loc'][0]}={first['input']!r}: {first['msg']}") from None
-
-
-def _check_language(language: str | None) -> None:
-    if language is None:
-        return
-    from asr_service.languages import DETECT, DETECT_EACH_WINDOW, parse_language  # noqa: PLC0415 - slow
-
-    if language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
-        return
-    try:
-        parse_language(language)
+        check_fields(TranscribeParameters, fields)
     except InvalidParameter as error:
         raise typer.BadParameter(error.message) from None
 

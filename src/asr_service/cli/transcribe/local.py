@@ -7,17 +7,19 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import BinaryIO, Final, NoReturn
 
-from asr_service.api.native.parameters import decoding_options, parse_parameters
 from asr_service.cli.transcribe.types import Fields
 from asr_service.client.ndjson import NdjsonReader
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.options import DecodingOptions
+from asr_service.engine.request_options import RequestOptions
+from asr_service.engine.resolve_options import resolve_options
 from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
 from asr_service.errors import ConfigurationError, ModelUnavailable, NotReady, StartupError, Unavailable
 from asr_service.formats import FORMATS
 from asr_service.hardware.devices import Device, Slot
 from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript
+from asr_service.validation import check_fields
 
 _CLOSE_S: Final = 1.0
 _LAST_WORDS_S: Final = 5.0
@@ -80,7 +82,7 @@ async def local_recognizer(
         except NotReady:
             await _raise_reason(ended)
             raise
-        options = decoding_options(parse_parameters(fields), "transcribe", settings, service.loaded_model)
+        options = resolve_options(check_fields(RequestOptions, dict(fields)), settings, service.loaded_model)
         yield LocalRecognizer(service, options, ended)
     finally:
         await asyncio.wait([asyncio.ensure_future(service.close())], timeout=_CLOSE_S)
