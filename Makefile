@@ -15,7 +15,7 @@ RUNTIME := $(call stamp,runtime,requirements.lock)
 DEV := $(call stamp,dev,requirements-dev.lock)
 BENCH := $(call stamp,bench,requirements-bench.lock)
 
-.PHONY: run test lint format bench lock clean
+.PHONY: run test lint format docs bench lock clean
 
 run: $(RUNTIME)
 	@grep -qs '^ASR_MODEL=' .env || export ASR_MODEL="$${ASR_MODEL:-base}"; exec $(BIN)/asr-service serve
@@ -35,6 +35,10 @@ lint: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# Writes docs/cli.md, docs/settings.md and .env.example from the code.
+docs: $(DEV)
+	$(BIN)/python -m scripts.generate_docs
 
 # Loads the service and faster-whisper behind FastAPI in turn, ten minutes on two cores; benchmarks/README.md tells more.
 # make bench BENCH_AUDIO=folder-with-a-manifest ARGS=--smoke

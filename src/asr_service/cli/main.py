@@ -54,7 +54,6 @@ _COMMANDS: Final = {
     ),
     "settings": _Entry("Print every setting and its value.", "asr_service.cli.settings", "settings_command"),
     "openapi": _Entry("Print the API's OpenAPI document.", "asr_service.cli.openapi", "openapi_command"),
-    "manual": _Entry("Print every command's help, as docs/cli.md.", "asr_service.cli.manual", "manual_command"),
 }
 
 
