@@ -85,6 +85,7 @@ async def engine_around(
         limits,
         n_threads=1,
         on_failure=lambda _: None,
+        probe=lambda: None,
     )
     scheduler.start()
     multilingual = model.facts.multilingual

@@ -33,7 +33,9 @@ def at_a_long_call() -> Iterator[Scheduler]:
         assert end.wait(10)
         return [None]
 
-    scheduler = Scheduler(run, dict.fromkeys(Stage, BatchLimit(1)), n_threads=1, on_failure=lambda _: None)
+    scheduler = Scheduler(
+        run, dict.fromkeys(Stage, BatchLimit(1)), n_threads=1, on_failure=lambda _: None, probe=lambda: None
+    )
     scheduler.start()
     scheduler.submit(job(waits_s=0))
     assert entered.wait(5)

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from asr_service.audio.features import LogMel
+import numpy as np
+
+from asr_service.audio.features import FULL_CONTEXT, LogMel
 from asr_service.decoder.pool import DecoderPool
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.model.calls import run_calls
@@ -47,6 +49,7 @@ def build_engine(
         batch_limits(settings, on_gpu=on_gpu),
         n_threads=facts.threads,
         on_failure=on_failure,
+        probe=lambda: _encode_silence(model),
         coalesce_wait_s=0.0 if on_gpu else CPU_COALESCE_WAIT_S,
         priority_thread=facts.priority_thread,
     )
@@ -64,3 +67,8 @@ def build_engine(
         request_timeout_s=settings.request_timeout_s,
     )
     return Engine(model, scheduler, Transcriber(decoders, windows, scheduler, cpu_pool, limits, facts.name))
+
+
+def _encode_silence(model: SpeechModel) -> None:
+    """Encode one window of silence at full context. Raises RuntimeError: the device does not work."""
+    model.encode([np.zeros((model.facts.n_mels, FULL_CONTEXT), np.float32)])

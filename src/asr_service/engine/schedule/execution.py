@@ -1,7 +1,7 @@
-"""A batch through the model until each of its jobs has an answer, whatever fails on the way.
+"""Run a batch on the model and resolve each of its jobs, whatever fails on the way.
 
-A batch that raises is tried again window by window; where memory runs out it is halved; a device that is lost is no
-window's fault and ends the engine.
+If a batch fails, its windows are retried one by one. If memory runs out, the batch is halved. After any other CUDA
+error a trial call decides whether the device is lost, which ends the engine.
 """
 
 import time
@@ -19,44 +19,55 @@ from asr_service.errors import AsrError, InferenceFailed, Overloaded
 log = structlog.get_logger(__name__)
 
 Run = Callable[[Batch], Sequence[Any]]
-"""Calls the model for a batch; one result a job, in order."""
+"""Calls the model for a batch; returns one result for each job, in order."""
 
 _ATTEMPTS_ALONE = 2
-"""Tries of a job by itself after its batch failed: three in all."""
+"""Attempts of a window by itself after its batch failed; three attempts in all."""
+_DEVICE_LIBRARIES = ("cuda", "cublas", "cudnn")
+"""CTranslate2 names one of them in each error that comes from a GPU, such as "CUDA failed with error ..."."""
 
 
 class DeviceLostError(Exception):
-    """The device is gone for this process."""
+    """The device cannot be used by this process any more."""
 
 
 class BatchRunner:
-    """Called by several threads at once, each with a batch of its own."""
+    """Runs batches on the model. Several threads may call it at once, each with its own batch."""
 
-    def __init__(self, run: Run, on_memory_short: Callable[[Batch], None]) -> None:
-        """`on_memory_short` is told of each batch of several jobs that the device's memory did not hold."""
+    def __init__(self, run: Run, on_out_of_memory: Callable[[Batch], None], probe: Callable[[], None]) -> None:
+        """Use `run` to call the model.
+
+        `on_out_of_memory` is called with each batch of several jobs that did not fit into memory.
+        `probe` makes a trial call of the model, and raises if the device fails.
+        """
         self._run = run
-        self._on_memory_short = on_memory_short
+        self._on_out_of_memory = on_out_of_memory
+        self._probe = probe
 
-    def execute(self, batch: Batch) -> None:
-        """Answer every job of the batch. Raises DeviceLostError, and some jobs may have no answer then."""
+    def execute(self, batch: Batch) -> bool:
+        """Resolve every job of the batch. Returns True if one call of the model was enough.
+
+        Raises DeviceLostError: some jobs may be unresolved.
+        """
         try:
             results = self._run(batch)
-        except Exception as error:  # noqa: BLE001 - one bad window must not fail its neighbours, whatever it raises
+        except Exception as error:  # noqa: BLE001 - a window that fails must not fail the others of its batch
             self._recover(batch, error)
-            return
+            return False
         for job, result in zip(batch.jobs, results, strict=True):
             resolve(job, result)
+        return True
 
     def _recover(self, batch: Batch, error: Exception) -> None:
         if _is_out_of_memory(error) and len(batch.jobs) > 1:
-            self._on_memory_short(batch)
+            self._on_out_of_memory(batch)
             half = len(batch.jobs) // 2
             self.execute(Batch(batch.stage, batch.jobs[:half]))
             self.execute(Batch(batch.stage, batch.jobs[half:]))
             return
-        _end_if_device_lost(error)
+        self._check_device(error)
         log.warning(
-            "a batch failed; its windows are tried one by one", stage=batch.stage, n=len(batch.jobs), error=repr(error)
+            "batch failed; retrying its windows one by one", stage=batch.stage, n=len(batch.jobs), error=repr(error)
         )
         for job in batch.jobs:
             self._execute_alone(job, batch.stage)
@@ -68,25 +79,40 @@ class BatchRunner:
                 return
             try:
                 (result,) = self._run(Batch(stage, (job,)))
-            except Exception as failure:  # noqa: BLE001 - the same
-                _end_if_device_lost(failure)
+            except Exception as failure:  # noqa: BLE001 - as in execute
+                self._check_device(failure)
                 error = failure
             else:
                 resolve(job, result)
                 return
-        log.error("a window failed by itself", stage=stage, error=repr(error))
+        log.error("window failed on its own", stage=stage, error=repr(error))
         fail(job, _as_failure(error))
+
+    def _check_device(self, error: Exception) -> None:
+        """Return if the device still works. Raises DeviceLostError if `error` came from the device and the probe fails.
+
+        CUDA reports some errors, such as an illegal memory access, for each later call of the process, too. Others
+        concern one call only.
+        """
+        if not _is_device_error(error):
+            return
+        try:
+            self._probe()
+        except Exception as failure:  # noqa: BLE001 - any failure of the probe shows a lost device
+            if not _is_out_of_memory(failure):
+                raise DeviceLostError(f"{error}; a trial call failed too: {failure}") from error
+        log.warning("CUDA error; the device still works", error=repr(error))
 
 
 def resolve(job: Job, result: Any) -> None:
-    """Give a job its result, unless its request has gone or another thread has answered it."""
+    """Set the job's result, unless its request is gone or another thread has resolved the job."""
     job.ended_at = time.monotonic()
     with suppress(InvalidStateError):
         job.future.set_result(result)
 
 
 def fail(job: Job, error: AsrError) -> None:
-    """Give a job its error, unless its request has gone or another thread has answered it."""
+    """Set the job's error, unless its request is gone or another thread has resolved the job."""
     job.ended_at = time.monotonic()
     with suppress(InvalidStateError):
         job.future.set_exception(error)
@@ -96,15 +122,10 @@ def _as_failure(error: Exception | None) -> AsrError:
     if isinstance(error, AsrError):
         return error
     if error is not None and _is_out_of_memory(error):
-        return Overloaded("there is no memory left for this window; try again later", retry_after_s=30)
-    failed = InferenceFailed("the model failed on this recording three times; the service's log has the reason")
-    failed.__cause__ = error  # for the line that has the request's id
+        return Overloaded("Not enough memory for this window; try again later.", retry_after_s=30)
+    failed = InferenceFailed("The model failed on this recording three times; the service's log has the reason.")
+    failed.__cause__ = error  # for the log line that has the request's id
     return failed
-
-
-def _end_if_device_lost(error: Exception) -> None:
-    if _is_device_lost(error):
-        raise DeviceLostError(str(error)) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -112,6 +133,10 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in text or "alloc_failed" in text
 
 
-def _is_device_lost(error: Exception) -> bool:
+def _is_device_error(error: Exception) -> bool:
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and not _is_out_of_memory(error) and ("cuda" in text or "cublas" in text)
+    return (
+        isinstance(error, RuntimeError)
+        and not _is_out_of_memory(error)
+        and any(library in text for library in _DEVICE_LIBRARIES)
+    )

@@ -1,8 +1,8 @@
-"""The queue, and the threads that own the model.
+"""The queue of model calls, and the threads that run them.
 
-Everybody else sends jobs and gets futures. A future always resolves: with a result, the job's own error, or
-EngineStopped where the engine ended. Windows of all requests share the calls of the model; a job whose request has
-gone is dropped before it costs anything.
+Other threads submit jobs and get futures. Each future is resolved: with a result, with the job's own error, or with
+EngineStopped if the engine ended. Windows of all requests share the calls of the model. The jobs of a cancelled
+request are dropped before they cost anything.
 """
 
 import math
@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -25,15 +24,18 @@ from asr_service.engine.schedule.batch import (
     form_batch,
     form_priority_batch,
 )
-from asr_service.engine.schedule.execution import BatchRunner, Run, fail
+from asr_service.engine.schedule.execution import BatchRunner, DeviceLostError, Run, fail
+from asr_service.engine.schedule.limits import AdaptiveLimit
 from asr_service.engine.schedule.throughput import ThroughputEstimator
-from asr_service.errors import DeadlineExceeded, EngineStopped
+from asr_service.errors import AsrError, DeadlineExceeded, EngineStopped, InferenceFailed
 
 log = structlog.get_logger(__name__)
 
-_WORK_SHARE = {Stage.ENCODE: 0.5, Stage.GENERATE: 0.5, Stage.ALIGN: 0.0}
-"""Of a window's work, for the speed. Counted at its end alone, files that begin together would seem to stand still
-while their first windows are encoded, and newcomers would be refused for a wait that is none.
+_WORK_SHARE: Mapping[Stage, float] = {Stage.ENCODE: 0.5, Stage.GENERATE: 0.5, Stage.ALIGN: 0.0}
+"""The share of a window's audio that counts as done after each stage, for the throughput.
+
+If a window counted only after its last stage, the throughput would seem to be zero while the first windows of new
+recordings are encoded, and new requests would be refused for an expected wait that is far too long.
 """
 
 
@@ -47,31 +49,35 @@ class Scheduler:
         *,
         n_threads: int,
         on_failure: Callable[[str], None],
+        probe: Callable[[], None],
         coalesce_wait_s: float = 0.0,
         priority_thread: bool = False,
     ) -> None:
-        """`on_failure` is called once, from an engine thread, when no more work can be done.
+        """Create the threads; `start` starts them.
 
-        `n_threads` make calls of the model side by side.
-        `priority_thread` adds a thread that takes only first windows, while all others are in calls for later windows
-        (`batch.form_priority_batch`).
+        `n_threads` is the number of model calls that run side by side.
+        `on_failure` is called once with the reason, on a model thread, when no more work can be done.
+        `probe` makes a trial call of the model after a CUDA error, and raises if the device fails.
         `coalesce_wait_s` is how long a thread that has encoded a window waits for the decode job of the same request,
         before it takes a job of another request.
+        `priority_thread` adds a thread that takes only first windows, while all others are in calls for later windows
+        (`batch.form_priority_batch`).
         """
-        self._runner = BatchRunner(run, self._shrink)
-        self._limits = dict(limits)
+        self._runner = BatchRunner(run, self._shrink, probe)
+        self._limits = {stage: AdaptiveLimit(limit) for stage, limit in limits.items()}
         self._on_failure = on_failure
         self._coalesce_wait_s = coalesce_wait_s
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
         self._running: dict[Batch, float] = {}
-        """When each call of the model began."""
+        """The running calls of the model, and when each began."""
         self._served_audio_s: dict[int, float] = {}
+        """Seconds of audio decoded for each open request."""
         self._stopped: str | None = None
         self._failed = False
         self.throughput = ThroughputEstimator()
         self.worked_at = -math.inf
-        """When the last call of the model ended; before the first, long ago."""
+        """When the last call of the model ended; minus infinity before the first."""
         self._n_threads = n_threads
         self._threads = [
             threading.Thread(target=self._serve, args=(form,), name=f"model-{number}", daemon=True)
@@ -79,11 +85,12 @@ class Scheduler:
         ]
 
     def start(self) -> None:
+        """Start the model threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self, reason: str = "the service is stopping") -> None:
-        """Take no more jobs, end those that wait with EngineStopped, and let running calls finish."""
+        """Take no more jobs, fail the waiting jobs with EngineStopped, and let running calls finish."""
         with self._changed:
             self._stopped = self._stopped or reason
             abandoned, self._waiting = self._waiting, []
@@ -92,14 +99,17 @@ class Scheduler:
             fail(job, EngineStopped(self._stopped))
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the running calls."""
+        """Wait until the running calls have ended, at most `timeout_s`."""
         until = time.monotonic() + timeout_s
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(until - time.monotonic(), 0))
 
     def submit(self, job: Job) -> "Future[Any]":
-        """Queue a job. Raises EngineStopped."""
+        """Queue a job, and return its future.
+
+        Raises EngineStopped: the scheduler takes no more jobs.
+        """
         with self._changed:
             if self._stopped:
                 raise EngineStopped(self._stopped)
@@ -108,7 +118,7 @@ class Scheduler:
         return job.future
 
     def cancel_request(self, request_id: int) -> None:
-        """A request has ended: drop what is left of it."""
+        """Cancel the waiting jobs of a request that has ended, and forget what it was served."""
         with self._changed:
             self._served_audio_s.pop(request_id, None)
             abandoned = [job for job in self._waiting if job.request_id == request_id]
@@ -117,59 +127,61 @@ class Scheduler:
             job.future.cancel()
 
     def reset_throughput(self) -> None:
-        """What was done so far is no measure of what is to come."""
+        """Discard the throughput measured so far."""
         with self._changed:
             self.throughput.reset(time.monotonic())
 
     @property
     def depth(self) -> int:
+        """Number of waiting jobs."""
         return len(self._waiting)
 
     @property
     def queued_audio_s(self) -> float:
-        """Seconds of audio that wait for their last stage or an earlier one."""
+        """Seconds of audio in the jobs that wait to be encoded or decoded."""
         with self._changed:
             return sum(job.audio_s for job in self._waiting if job.stage is not Stage.ALIGN)
 
     def oldest_wait_s(self, now: float) -> float:
-        """How long the job that came first of those that wait has waited; 0 where none does."""
+        """Return for how long the oldest waiting job has waited; 0 if none waits."""
         with self._changed:
             return max((now - job.enqueued_at for job in self._waiting), default=0.0)
 
     def longest_call_s(self, now: float) -> float:
-        """How long the oldest of the running calls has run; 0 where none does."""
+        """Return for how long the oldest running call has run; 0 if none runs."""
         with self._changed:
             return max((now - began for began in self._running.values()), default=0.0)
 
     @property
     def busy(self) -> bool:
+        """True if a job waits or runs."""
         return bool(self._waiting or self._running)
 
     def limit(self, stage: Stage) -> int:
-        """The most windows in one call of a stage; it shrinks where memory runs out."""
-        return self._limits[stage].n_windows
+        """Return the maximum number of windows in one call of a stage. It is smaller after memory has run out."""
+        return self._limits[stage].current.n_windows
 
-    # -- the engine threads
+    # -- the model threads
 
     def _serve(self, form: Callable[[], Batch | None]) -> None:
         awaited: set[int] = set()
         try:
             while batch := self._next_batch(form, awaited):
-                self._runner.execute(batch)
-                self._finish(batch)
+                in_one_call = self._runner.execute(batch)
+                self._finish(batch, in_one_call=in_one_call)
                 awaited = {job.request_id for job in batch.jobs} if batch.stage is Stage.ENCODE else set()
                 del batch  # an idle thread keeps no window in memory
-        except BaseException as error:  # noqa: BLE001 - whatever ends a model thread, nobody may wait for it
+        except BaseException as error:  # noqa: BLE001 - no future may stay open, whatever ends a model thread
             self._die(error)
 
     def _next_batch(self, form: Callable[[], Batch | None], awaited: set[int]) -> Batch | None:
-        """The next call's jobs, those of the requests `awaited` among them if they are there soon; None at the end."""
+        """Wait for the next batch, first for a short time for jobs of the requests `awaited`. None once stopped."""
         with self._changed:
             if awaited and self._coalesce_wait_s:
                 self._changed.wait_for(lambda: self._stopped or self._any_of(awaited), self._coalesce_wait_s)
             while not self._stopped:
                 now = time.monotonic()
-                self._drop_lost(now)
+                self._drop_expired(now)
                 if batch := form():
                     self._take(batch, now)
                     return batch
@@ -177,10 +189,15 @@ class Scheduler:
             return None
 
     def _form(self) -> Batch | None:
-        return form_batch(self._waiting, self._limits, self._penalties_s())
+        return form_batch(self._waiting, self._current_limits(), self._penalties_s())
 
     def _form_priority(self) -> Batch | None:
-        return form_priority_batch(self._waiting, self._running, self._limits, self._penalties_s(), self._n_threads)
+        return form_priority_batch(
+            self._waiting, self._running, self._current_limits(), self._penalties_s(), self._n_threads
+        )
+
+    def _current_limits(self) -> dict[Stage, BatchLimit]:
+        return {stage: limit.current for stage, limit in self._limits.items()}
 
     def _penalties_s(self) -> dict[int, float]:
         return {request_id: fairness_penalty_s(served_s) for request_id, served_s in self._served_audio_s.items()}
@@ -188,7 +205,8 @@ class Scheduler:
     def _any_of(self, request_ids: set[int]) -> bool:
         return any(job.request_id in request_ids for job in self._waiting)
 
-    def _drop_lost(self, now: float) -> None:
+    def _drop_expired(self, now: float) -> None:
+        """Drop the jobs that are past their deadline or cancelled."""
         kept = []
         for job in self._waiting:
             if job.deadline <= now:
@@ -208,22 +226,24 @@ class Scheduler:
         metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.jobs))
         self._running[batch] = now
         self.throughput.begin(now)
-        self._changed.notify_all()  # the priority thread may be wanted now
+        self._changed.notify_all()  # the priority thread may have work now
 
-    def _finish(self, batch: Batch) -> None:
+    def _finish(self, batch: Batch, *, in_one_call: bool) -> None:
         now = time.monotonic()
         with self._changed:
             self.worked_at = now
-            began = self._running.pop(batch, now)  # not there any more where another thread has died meanwhile
+            began = self._running.pop(batch, now)  # missing if another thread has failed meanwhile
             self.throughput.end(now, _WORK_SHARE[batch.stage] * sum(job.audio_s for job in batch.jobs))
-        for _ in batch.jobs:  # each window's, so that a request's stages add up to it
+            limit = self._limits[batch.stage]
+            grew = in_one_call and limit.note_success(len(batch.jobs))
+        if grew:
+            log.info("larger batches are tried again", stage=batch.stage, limit=limit.current.n_windows)
+        for _ in batch.jobs:  # once for each window, so that a request's stages add up to its time
             metrics.STAGE_DURATION.labels(batch.stage).observe(now - began)
 
     def _shrink(self, batch: Batch) -> None:
         with self._changed:
-            limit = self._limits[batch.stage]
-            fewer = min(limit.n_windows, len(batch.jobs) // 2)
-            self._limits[batch.stage] = replace(limit, n_windows=fewer)
+            fewer = self._limits[batch.stage].shrink(len(batch.jobs))
         log.warning("out of memory: smaller batches from here on", stage=batch.stage, limit=fewer)
 
     def _die(self, error: BaseException) -> None:
@@ -234,7 +254,20 @@ class Scheduler:
             lost = [job for batch in self._running for job in batch.jobs]
             self._running.clear()
         for job in lost:
-            fail(job, EngineStopped(reason))
+            fail(job, _failure_of_running(error, reason))
         self.stop(reason)
         if first:
             self._on_failure(reason)
+
+
+def _failure_of_running(error: BaseException, reason: str) -> AsrError:
+    """Return the error for the jobs that ran when the engine ended.
+
+    Clients repeat a request after EngineStopped, and not after InferenceFailed. A recording whose decoding may have
+    broken one GPU must not be sent to the next.
+    """
+    if isinstance(error, DeviceLostError):
+        failed = InferenceFailed("The GPU failed while this recording was decoded; the service's log has the reason.")
+        failed.__cause__ = error  # for the log line that has the request's id
+        return failed
+    return EngineStopped(reason)
