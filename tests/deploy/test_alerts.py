@@ -187,7 +187,7 @@ def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
     assert rule["annotations"]["runbook_url"] == f"{{{{ $externalLabels.runbook }}}}#{alert.lower()}"
     page = PAGES[alert]
     assert f"`{rule['labels']['severity']}`" in page
-    for part in ("**Means.**", "**Look at.**", "**Do.**"):
+    for part in ("**Means.**", "**Check.**", "**Do.**"):
         assert part in page
 
 
