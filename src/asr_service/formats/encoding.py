@@ -2,7 +2,12 @@
 
 import json
 import math
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from asr_service.transcript import Segment, Transcript, Word
+
+Timed = TypeVar("Timed", Segment, Word)
 
 TIME_DIGITS = 3
 PROBABILITY_DIGITS = 4
@@ -23,3 +28,20 @@ def dumps(fields: dict[str, Any]) -> str:
 def on_one_line(fields: dict[str, Any]) -> str:
     """Like `dumps`, for readers of lines; without the line's end."""
     return dumps(fields).translate(_LINE_ENDS)
+
+
+def with_rounded_times(transcript: Transcript) -> Transcript:
+    """Round the times of segments and words as JSON answers do.
+
+    Subtitles that are made of the result are the same as those made of a transcript that came as JSON.
+    """
+    return replace(transcript, segments=tuple(map(_with_rounded_times, transcript.segments)))
+
+
+def _with_rounded_times(segment: Segment) -> Segment:
+    words = segment.words and tuple(map(_rounded, segment.words))
+    return replace(_rounded(segment), words=words)
+
+
+def _rounded(timed: Timed) -> Timed:
+    return replace(timed, start=round(timed.start, TIME_DIGITS), end=round(timed.end, TIME_DIGITS))

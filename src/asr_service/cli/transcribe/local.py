@@ -8,14 +8,12 @@ from contextlib import aclosing, asynccontextmanager
 from typing import BinaryIO, Final, NoReturn
 
 from asr_service.cli.transcribe.types import Fields
-from asr_service.client.ndjson import NdjsonReader
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
 from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
 from asr_service.errors import ConfigurationError, ModelUnavailable, NotReady, StartupError, Unavailable
-from asr_service.formats import FORMATS
 from asr_service.hardware.devices import Device, Slot
 from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript
@@ -42,13 +40,12 @@ class LocalRecognizer:
         self._ended = ended
 
     async def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
-        reader = NdjsonReader()
         # Nobody waits at the other end of a line: a large model on a slow processor may take as long as it does.
         events = self._service.transcriber.transcribe(file, self._options, deadline=math.inf)
         try:
             async with aclosing(events):
                 async for event in events:
-                    yield _as_answered(event, reader)
+                    yield event
         except Unavailable:
             await _raise_reason(self._ended)
             raise
@@ -103,12 +100,3 @@ async def _raise_reason(ended: "asyncio.Future[None]") -> None:
 def _fail(ended: "asyncio.Future[None]", error: StartupError) -> None:
     if not ended.done():
         ended.set_exception(error)
-
-
-def _as_answered(event: Segment | Transcript, reader: NdjsonReader) -> Segment | Transcript:
-    """Say it as a service's answer would, to the last digit, so that both ways write the same files."""
-    lines = FORMATS["ndjson"].stream
-    assert lines is not None  # noqa: S101 - the table has it
-    read = reader.read(lines.segment(event) if isinstance(event, Segment) else lines.closing(event))
-    assert read is not None  # noqa: S101 - and reads what it writes
-    return read

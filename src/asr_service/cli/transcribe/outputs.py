@@ -13,6 +13,7 @@ from typing import Final
 from asr_service.cli.transcribe.types import FileTask, OutputFormat
 from asr_service.errors import StartupError
 from asr_service.formats import FORMATS, SubtitleStyle
+from asr_service.formats.encoding import with_rounded_times
 from asr_service.transcript import Transcript
 
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -33,11 +34,11 @@ class Renderer:
     """False leaves word times out of JSON: they may have been requested for subtitles only."""
 
     def render(self, fmt: OutputFormat, transcript: Transcript) -> bytes:
-        """Return the bytes that the service would answer with."""
+        """Return the bytes to write. They are the same for a local transcript and for one from a service."""
         if fmt is OutputFormat.JSON and not self.words_in_json:
             segments = tuple(replace(segment, words=None) for segment in transcript.segments)
             transcript = replace(transcript, segments=segments)
-        return FORMATS[fmt.response_format].in_style(self.style).render(transcript).encode()
+        return FORMATS[fmt.response_format].in_style(self.style).render(with_rounded_times(transcript)).encode()
 
 
 def prepare_output_folders(task: FileTask) -> None:

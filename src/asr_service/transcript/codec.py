@@ -1,0 +1,50 @@
+"""The lossless JSON form of a Transcript, for storage and for other processes.
+
+The formats of `asr_service.formats` are for users: they round numbers and leave fields out. This form keeps everything.
+It is one JSON object, `{"version": 1, "transcript": {...}}`, in which the transcript's fields have the names of the
+dataclasses. JSON has no number for NaN and infinity; they are the strings "NaN", "Infinity" and "-Infinity".
+
+A change of the fields of Transcript needs a new version.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from asr_service.transcript.types import Transcript
+
+
+class TranscriptUnreadable(ValueError):
+    """The data is not a transcript in a version that this program can read."""
+
+
+class _Envelope(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+    version: Literal[1]
+    transcript: Transcript
+
+
+def encode(transcript: Transcript) -> str:
+    """Write a transcript as JSON."""
+    return _Envelope(version=1, transcript=transcript).model_dump_json()
+
+
+def decode(data: str | bytes) -> Transcript:
+    """Read a transcript back. The result is equal to the one that was encoded.
+
+    Raises TranscriptUnreadable: the version is unknown, or a field is missing, unknown or of the wrong type.
+    """
+    try:
+        return _Envelope.model_validate_json(data).transcript
+    except ValidationError as error:
+        raise TranscriptUnreadable(_reason(error)) from error
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if first["loc"] == ("version",) and first["type"] != "missing":
+        return f"Transcript version {first['input']!r} is not supported. This program reads version 1."
+    if first["loc"]:
+        return f"The data is not a transcript: the field {'.'.join(map(str, first['loc']))!r} is missing or not valid."
+    return "The data is not a transcript: it is not a JSON object."
