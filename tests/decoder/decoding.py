@@ -1,4 +1,4 @@
-"""A real pool, and recordings through it."""
+"""Helpers: a real decoder pool, and files to decode with it."""
 
 import asyncio
 import contextlib
@@ -12,15 +12,15 @@ import psutil
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecodedAudio, DecodeLimits, DecoderPool
 
-LIMITS = DecodeLimits(max_audio_s=3600, stall_s=20)
+LIMITS = DecodeLimits(max_audio_s=3600, stall_timeout_s=20)
 BLOCK = 10 * SAMPLE_RATE
 
 
 def with_pool(
-    use: Callable[[DecoderPool], Awaitable[Any]], limits: DecodeLimits = LIMITS, at_once: int | None = None
+    use: Callable[[DecoderPool], Awaitable[Any]], limits: DecodeLimits = LIMITS, max_parallel: int | None = None
 ) -> Any:
     async def run() -> Any:
-        pool = DecoderPool(limits, at_once=at_once)
+        pool = DecoderPool(limits, max_parallel=max_parallel)
         await pool.start()
         try:
             return await use(pool)
@@ -57,23 +57,31 @@ def decode(data: bytes, limits: DecodeLimits = LIMITS) -> tuple[Any, DecodedAudi
 
 async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens in another process
+        while not holds():  # noqa: ASYNC110 - the condition changes in another process
             await asyncio.sleep(0.005)
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """It has, though whoever inherited it may not have collected it."""
+    """Return whether the process has ended. Its new parent may not have reaped it yet."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
 
-def child_of(audio: DecodedAudio) -> int:
+def child_pid(audio: DecodedAudio) -> int:
     assert audio._child is not None
     return audio._child.pid
 
 
-def server_of(pool: DecoderPool) -> psutil.Process:
-    assert pool._server is not None
-    return psutil.Process(pool._server.pid)
+def fork_server_of(pool: DecoderPool) -> psutil.Process:
+    assert pool._process is not None
+    return psutil.Process(pool._process.pid)
+
+
+def similarity(samples: Any, pcm: Any) -> float:
+    """Return the highest correlation at any shift: 1 for identical audio."""
+    n = 2 * max(len(samples), len(pcm))
+    product = np.fft.rfft(samples, n) * np.conj(np.fft.rfft(pcm / 32768.0, n))
+    energy = np.sqrt(np.sum(samples**2.0) * np.sum((pcm / 32768.0) ** 2.0))
+    return float(np.fft.irfft(product).max() / energy)

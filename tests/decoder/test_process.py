@@ -1,4 +1,4 @@
-"""The real decoder server: what its children are, and what becomes of files when it fails."""
+"""The real fork server: the restrictions of its children, and its failures."""
 
 import asyncio
 import os
@@ -15,11 +15,11 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.errors import Unavailable
 from decoder import media
-from decoder.decoding import child_of, decode_in, has_ended, read_all, server_of, until, upload, with_pool
+from decoder.decoding import child_pid, decode_in, fork_server_of, has_ended, read_all, until, upload, with_pool
 
 SECOND = media.wav(media.warble(1))
 LONG = media.wav(media.warble(120))
-IMPATIENT = DecodeLimits(max_audio_s=3600, answer_s=0.5)
+IMPATIENT = DecodeLimits(max_audio_s=3600, fork_timeout_s=0.5)
 
 
 def status_of(pid: int) -> dict[str, str]:
@@ -32,7 +32,7 @@ def soft_limit(pid: int, name: str) -> int:
     return int(line.removeprefix(name).split()[0])
 
 
-def out_of_memory_adjustment(pid: int) -> int:
+def oom_score_adj(pid: int) -> int:
     return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
@@ -40,25 +40,25 @@ def descriptors_of(pid: int) -> set[str]:
     return {path.name for path in Path(f"/proc/{pid}/fd").iterdir()}
 
 
-def test_a_child_is_sealed_and_holds_only_its_file_and_its_channel():
-    """Forked by the one server, each with its own limits, and nothing of its neighbours' or its server's."""
+def test_a_child_is_restricted_and_has_only_its_file_and_its_channel():
+    """Each child has its own limits and no descriptor of another child or of the fork server."""
 
     async def use(pool: DecoderPool) -> None:
-        server = server_of(pool)
+        server = fork_server_of(pool)
         with upload(LONG) as file:
             async with pool.decode(file) as other, pool.decode(file) as audio:
                 await other.read(100)
                 await audio.read(100)
-                pid = child_of(audio)
+                pid = child_pid(audio)
                 status = status_of(pid)
-                assert int(status["PPid"]) == int(status_of(child_of(other))["PPid"]) == server.pid
+                assert int(status["PPid"]) == int(status_of(child_pid(other))["PPid"]) == server.pid
                 assert (status["NoNewPrivs"], status["Seccomp"], status["Threads"]) == ("1", "2", "1")
                 try:
                     descriptors = descriptors_of(pid)
                 except PermissionError:
-                    pytest.skip("only root may look into a child")
+                    pytest.skip("only root may list the descriptors of a child")
                 assert descriptors == {"0", "1", "2"}
-                assert out_of_memory_adjustment(pid) == 1000
+                assert oom_score_adj(pid) == 1000
                 assert soft_limit(pid, "Max open files") == 16
                 assert soft_limit(pid, "Max address space") == DecodeLimits(max_audio_s=1).memory_bytes
                 assert soft_limit(pid, "Max cpu time") <= 2 + DecodeLimits(max_audio_s=3600).cpu_s(len(LONG))
@@ -66,8 +66,8 @@ def test_a_child_is_sealed_and_holds_only_its_file_and_its_channel():
     with_pool(use)
 
 
-def test_a_server_killed_midway_costs_only_what_it_was_decoding():
-    """Of twenty files each gets its samples or Unavailable's error, the next finds a server, and nothing is left."""
+def test_killing_the_fork_server_fails_only_the_files_being_decoded():
+    """Each of twenty files gets its samples or Unavailable. The next file is decoded, and no process remains."""
 
     async def one(pool: DecoderPool, data: bytes) -> int | type[Exception]:
         try:
@@ -79,14 +79,14 @@ def test_a_server_killed_midway_costs_only_what_it_was_decoding():
         await decode_in(pool, SECOND)
         n_descriptors = psutil.Process().num_fds()
         for _ in range(2):
-            server = server_of(pool)
+            server = fork_server_of(pool)
             tasks = [asyncio.create_task(one(pool, LONG)) for _ in range(20)]
             await until(server.children)
             orphans = server.children()
             server.kill()
             answers = Counter(await asyncio.gather(*tasks))
             assert set(answers) <= {120 * SAMPLE_RATE, Unavailable}
-            assert answers[120 * SAMPLE_RATE] >= 10, "those that waited for their turn have lost nothing"
+            assert answers[120 * SAMPLE_RATE] >= 10, "files that waited for a permit are decoded"
             await until(lambda: all(map(has_ended, [server, *orphans])))  # noqa: B023
         assert len((await decode_in(pool, SECOND))[0]) == SAMPLE_RATE
         assert psutil.Process().num_fds() <= n_descriptors
@@ -94,11 +94,11 @@ def test_a_server_killed_midway_costs_only_what_it_was_decoding():
     with_pool(use)
 
 
-def test_a_file_whose_reader_has_had_nothing_starts_over():
-    """Its server is killed while it is decoded: it costs the reader time, and no sample comes twice."""
+def test_a_file_starts_over_if_nothing_of_it_was_read():
+    """The fork server is killed during the first read. The read takes longer, and no sample is returned twice."""
 
     async def use(pool: DecoderPool) -> int:
-        server = server_of(pool)
+        server = fork_server_of(pool)
         with upload(LONG) as file:
             async with pool.decode(file) as audio:
                 reading = asyncio.create_task(audio.read(121 * SAMPLE_RATE))
@@ -109,45 +109,45 @@ def test_a_file_whose_reader_has_had_nothing_starts_over():
     assert with_pool(use) == 120 * SAMPLE_RATE
 
 
-def test_an_idle_server_that_is_killed_is_replaced_before_the_next_file():
-    """The next file does not wait for a server to warm up."""
+def test_a_killed_idle_fork_server_is_replaced_before_the_next_file():
+    """The replacement starts immediately and is ready for the next file."""
 
     async def use(pool: DecoderPool) -> int:
-        lost = server_of(pool)
+        lost = fork_server_of(pool)
         lost.kill()
-        await until(lambda: pool._server is not None and pool._server.pid != lost.pid and pool._server.was_ready)
+        await until(lambda: pool._process is not None and pool._process.pid != lost.pid and pool._process.was_ready)
         return len((await decode_in(pool, SECOND))[0])
 
     assert with_pool(use) == SAMPLE_RATE
 
 
-def test_a_hung_server_is_replaced():
-    """Files that it has not taken go to the next one, and their waiting counts as theirs."""
+def test_a_hung_fork_server_is_replaced():
+    """Files that it did not accept go to the next one, and `decode_s` includes the wait."""
 
     async def use(pool: DecoderPool) -> None:
-        hung = server_of(pool)
+        hung = fork_server_of(pool)
         hung.suspend()
         results = await asyncio.gather(*(decode_in(pool, SECOND) for _ in range(3)))
         assert [len(samples) for samples, _ in results] == [SAMPLE_RATE] * 3
-        assert max(audio.decode_s for _, audio in results) >= IMPATIENT.answer_s
+        assert max(audio.decode_s for _, audio in results) >= IMPATIENT.fork_timeout_s
         await until(lambda: not hung.is_running())
 
     with_pool(use, IMPATIENT)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before-the-answer", "as-it-comes"])
-def test_a_file_that_is_given_up_while_its_child_starts_leaves_no_child(late):
-    """The answer comes when nobody wants it any more: the child is killed."""
+@pytest.mark.parametrize("late", [False, True], ids=["before-the-answer", "with-the-answer"])
+def test_cancelling_during_the_start_leaves_no_child(late):
+    """If the fork server answers after the caller was cancelled, the child is killed."""
 
     async def use(pool: DecoderPool) -> None:
-        server, n_descriptors = server_of(pool), psutil.Process().num_fds()
+        server, n_descriptors = fork_server_of(pool), psutil.Process().num_fds()
         server.suspend()
         task = asyncio.create_task(decode_in(pool, LONG))
-        await until(lambda: pool._server is not None and pool._server._orders)
+        await until(lambda: pool._process is not None and pool._process._requests)
         if late:
-            order = pool._server._orders[0] if pool._server else None
-            assert order is not None
-            order.answer.add_done_callback(lambda _: task.cancel())
+            request = pool._process._requests[0] if pool._process else None
+            assert request is not None
+            request.result.add_done_callback(lambda _: task.cancel())
             server.resume()
         else:
             task.cancel()
@@ -155,38 +155,38 @@ def test_a_file_that_is_given_up_while_its_child_starts_leaves_no_child(late):
         server.resume()
         assert task.cancelled()
         assert len((await decode_in(pool, SECOND))[0]) == SAMPLE_RATE
-        assert server_of(pool) == server
+        assert fork_server_of(pool) == server
         await until(lambda: not server.children() and psutil.Process().num_fds() <= n_descriptors)
 
     with_pool(use)
 
 
-def test_no_room_for_a_child_is_no_fault_of_the_file():
-    """Unavailable's error, and the same server goes on when there is room."""
+def test_a_child_that_cannot_be_forked_makes_the_service_unavailable():
+    """The same fork server starts children again when it can."""
 
     async def use(pool: DecoderPool) -> int:
-        server = server_of(pool)
+        server = fork_server_of(pool)
         most = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (4, most[1]))
         with pytest.raises(Unavailable, match="Too many open files"):
             await decode_in(pool, SECOND)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, most)
         n_samples = len((await decode_in(pool, SECOND))[0])
-        assert server_of(pool) == server
+        assert fork_server_of(pool) == server
         return n_samples
 
     assert with_pool(use) == SAMPLE_RATE
 
 
 def test_signals_for_the_worker_do_not_end_its_decoders():
-    """A terminal and systemd send them to every process of the service: what was accepted is finished first."""
+    """Terminals and systemd signal every process of the service. Decoding continues until the worker ends it."""
 
     async def use(pool: DecoderPool) -> Any:
         with upload(LONG) as file:
             async with pool.decode(file) as audio:
                 first = await audio.read(100)
                 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    for pid in (server_of(pool).pid, child_of(audio)):
+                    for pid in (fork_server_of(pool).pid, child_pid(audio)):
                         os.kill(pid, number)
                 return len(first) + len(await read_all(audio)) + len((await decode_in(pool, SECOND))[0])
 

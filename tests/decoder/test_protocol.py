@@ -1,4 +1,4 @@
-"""What crosses between the service and its child, which may have been taken over."""
+"""The messages between the service and a child that may be compromised."""
 
 import pytest
 
@@ -8,24 +8,24 @@ from asr_service.decoder.decoded_audio import _parse_outcome
 from asr_service.decoder.protocol import DecodeLimits, Outcome
 
 
-def test_limits_and_outcomes_cross_unchanged():
-    """JSON there and back."""
-    limits = DecodeLimits(max_audio_s=12.5, stall_s=3)
+def test_limits_and_outcomes_survive_serialization():
+    """Parsing their JSON gives equal values."""
+    limits = DecodeLimits(max_audio_s=12.5, stall_timeout_s=3)
     outcome = Outcome("decoded", warnings=("a", "b"), lost_s=1.5)
     assert DecodeLimits.from_json(limits.to_json()) == limits
     assert Outcome.from_bytes(outcome.to_bytes()) == outcome
 
 
-def test_processor_time_follows_size_and_length():
-    """A small file gets little, a ten-hour MP3 of 300 MB enough, and none more than its longest audio needs."""
+def test_processor_time_depends_on_size_and_duration():
+    """A ten-hour MP3 of 300 MB gets enough, and no file gets more than the longest audio needs."""
     limits = DecodeLimits(max_audio_s=36_000)
     assert limits.cpu_s(0) == 20
     assert limits.cpu_s(2**20) == 60
     assert limits.cpu_s(300 * 2**20) == limits.cpu_s(2**40) == 20 + 720
 
 
-def test_a_frame_longer_than_ours_is_refused():
-    """Four bytes of length could make the service wait for, and hold, 4 GB."""
+def test_a_frame_that_is_too_long_is_refused():
+    """Otherwise a length of four bytes could make the service buffer 4 GB."""
     kind, length = protocol.parse_header(protocol.frame(protocol.SAMPLES, b"1234")[: protocol.HEADER_BYTES])
     assert (kind, length) == (protocol.SAMPLES, 4)
     with pytest.raises(ValueError, match="bytes"):
@@ -47,7 +47,7 @@ def test_a_frame_longer_than_ours_is_refused():
         (b"O", b"\xff\xfe"),
     ],
 )
-def test_nonsense_from_a_child_is_a_lost_child(kind, payload):
-    """Whatever it sends, it is that file's failure and no surprise in the service."""
+def test_an_invalid_outcome_is_a_lost_child(kind, payload):
+    """Whatever the child sends, the only error is ChildLost."""
     with pytest.raises(ChildLost):
         _parse_outcome(kind, payload)

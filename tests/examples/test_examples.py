@@ -83,7 +83,7 @@ def test_an_example_tells_why_it_fails(live, command, tmp_path):
     (tmp_path / "no.wav").write_text("this is no audio, it is a poem")
     told = run(live.url, *command, str(tmp_path / "no.wav"))
     assert told.returncode != 0
-    assert "no audio was recognised" in told.stdout + told.stderr
+    assert "No audio was recognised" in told.stdout + told.stderr
 
 
 @pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK])

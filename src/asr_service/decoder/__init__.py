@@ -1,1 +1,1 @@
-"""The service's side of the decoder processes: files in, samples out."""
+"""Decoding of untrusted media files in sandboxed processes: files in, samples out."""

@@ -1,4 +1,4 @@
-"""One decoder child, seen from the service: listened to, and killed."""
+"""The service's handle on one decoder child: receive its frames, kill it, learn how it ended."""
 
 import asyncio
 import contextlib
@@ -11,86 +11,87 @@ from asr_service.decoder import protocol
 from asr_service.decoder.protocol import DecodeLimits
 
 _RECEIVE_BYTES: Final = 64 * 1024
-_NEWS_S: Final = 2.0
+_EXIT_STATUS_TIMEOUT_S: Final = 2.0
 
 
 class ChildLost(Exception):
-    """The child ended, hung or spoke nonsense. The message says which."""
+    """The child ended early, hung or broke the protocol. The message is the reason, without capital and period."""
 
 
-class ServerLost(Exception):
-    """The decoder server ended or hung, and its children with it. The message says which."""
+class ForkServerLost(Exception):
+    """The fork server ended or hung, and its children ended with it. The message is the reason."""
 
 
 class DecoderChild:
     """A process that decodes one file. Belongs to one event loop."""
 
-    def __init__(self, pid: int, pidfd: int, peer: socket.socket, limits: DecodeLimits) -> None:
-        """Takes `pidfd` and `peer`, its end of the channel, over."""
+    def __init__(self, pid: int, pidfd: int, channel: socket.socket, limits: DecodeLimits) -> None:
+        """Take ownership of `pidfd` and of `channel`, the service's end of the child's channel."""
         self.pid = pid
         self._pidfd: int | None = pidfd
-        self._peer = peer
+        self._channel = channel
         self._limits = limits
         self._received = bytearray()
-        self._end: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._exit_status: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
-    def note_end(self, status: int | None) -> None:
-        """Told by the server's end of things: how it ended, or None where the server is lost."""
-        if not self._end.done():
-            self._end.set_result(status)
+    def set_exit_status(self, status: int | None) -> None:
+        """Record how the child ended. None: unknown, because the fork server is lost."""
+        if not self._exit_status.done():
+            self._exit_status.set_result(status)
 
     async def receive(self) -> tuple[bytes, bytes]:
-        """Kind and payload of the next frame.
+        """Return kind and payload of the next frame.
 
-        Raises ChildLost: it ended, or said nothing for `stall_s`. Raises ServerLost: its server ended under it.
+        Raises ChildLost: the child ended, sent an invalid frame, or sent nothing for `stall_timeout_s`.
+        Raises ForkServerLost: the fork server ended, and the child with it.
         """
-        patience_s = self._limits.stall_s
+        timeout_s = self._limits.stall_timeout_s
         try:
             async with asyncio.timeout(None) as deadline:
-                header = await self._exactly(protocol.HEADER_BYTES, patience_s, deadline)
+                header = await self._receive_exactly(protocol.HEADER_BYTES, timeout_s, deadline)
                 kind, length = protocol.parse_header(header)
-                return kind, await self._exactly(length, patience_s, deadline)
+                return kind, await self._receive_exactly(length, timeout_s, deadline)
         except TimeoutError as error:
-            raise ChildLost(f"the decoder made no progress for {patience_s:g} s") from error
+            raise ChildLost(f"the decoder made no progress for {timeout_s:g} s") from error
         except ValueError as error:
-            raise ChildLost(f"the decoder spoke nonsense: {error}") from error
+            raise ChildLost(f"internal decoder error: {error}") from error
 
     def kill(self) -> None:
-        """End it, wherever it is. The server collects it. Harmless when it has ended."""
-        self._peer.close()
+        """Kill the child. The fork server reaps it. Does nothing if the child has ended."""
+        self._channel.close()
         pidfd, self._pidfd = self._pidfd, None
         if pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             os.close(pidfd)
 
-    async def _exactly(self, n_bytes: int, patience_s: float, deadline: asyncio.Timeout) -> bytes:
+    async def _receive_exactly(self, n_bytes: int, timeout_s: float, deadline: asyncio.Timeout) -> bytes:
         loop = asyncio.get_running_loop()
         while len(self._received) < n_bytes:
-            deadline.reschedule(loop.time() + patience_s)
+            deadline.reschedule(loop.time() + timeout_s)
             try:
-                chunk = await loop.sock_recv(self._peer, _RECEIVE_BYTES)
+                data = await loop.sock_recv(self._channel, _RECEIVE_BYTES)
             except ConnectionError:
-                chunk = b""
-            if not chunk:
+                data = b""
+            if not data:
                 deadline.reschedule(None)
-                raise await self._obituary()
-            self._received += chunk
-            await asyncio.sleep(0)  # a child that always has more to say must not keep the loop to itself
+                raise await self._exit_reason()
+            self._received += data
+            await asyncio.sleep(0)  # a child that always has data must not block the event loop
         taken = bytes(self._received[:n_bytes])
         del self._received[:n_bytes]
         return taken
 
-    async def _obituary(self) -> ChildLost | ServerLost:
-        """What it died of. Its end of the channel is closed, so it is dead or as good as dead."""
-        await asyncio.wait([self._end], timeout=_NEWS_S)
-        if not self._end.done():
+    async def _exit_reason(self) -> ChildLost | ForkServerLost:
+        """Wait for the exit status of a child whose channel is closed, and describe it as an error."""
+        await asyncio.wait([self._exit_status], timeout=_EXIT_STATUS_TIMEOUT_S)
+        if not self._exit_status.done():
             return ChildLost("the decoder closed its channel")
-        status = self._end.result()
+        status = self._exit_status.result()
         if status is None:
-            return ServerLost("the decoder server ended")
+            return ForkServerLost("the decoder's fork server ended")
         if status == -signal.SIGXCPU:
-            return ChildLost("decoding it takes more processor time than a file of its size may have")
+            return ChildLost("it takes more processor time than a file of its size may use")
         if status < 0:
-            return ChildLost(f"the decoder was ended by {signal.Signals(-status).name}")
+            return ChildLost(f"the decoder was killed by {signal.Signals(-status).name}")
         return ChildLost(f"the decoder ended with status {status}")

@@ -1,42 +1,43 @@
-"""Turns at decoding: no more files at a time than there are cores for, first come first served."""
+"""Permits for decoding: at most one waiting reader per permit, in order of arrival."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-_TURN_S: Final = 1.0
+_MAX_HOLD_S: Final = 1.0
 
 
-class Turns:
-    """Places for those who wait for samples. A child whose reader is busy elsewhere sleeps, and takes none.
+class DecodePermits:
+    """Limits how many readers wait for samples at a time. First come, first served.
 
-    Who waits longer than `turn_s` goes on without a place: a slow or hung file holds nobody up for more than that.
+    Only a reader that waits for samples holds a permit; between reads its child sleeps. A permit expires after
+    `max_hold_s`, and the reader goes on without it. So a slow or hung file delays the others by no more than that.
     """
 
-    def __init__(self, n_places: int, *, turn_s: float = _TURN_S) -> None:
-        self._places = asyncio.Semaphore(n_places)
-        self._turn_s = turn_s
+    def __init__(self, n_permits: int, *, max_hold_s: float = _MAX_HOLD_S) -> None:
+        self._semaphore = asyncio.Semaphore(n_permits)
+        self._max_hold_s = max_hold_s
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a place and have it."""
-        await self._places.acquire()
-        place = _Place(self._places)
-        end = asyncio.get_running_loop().call_later(self._turn_s, place.give_back)
+    async def acquire(self) -> AsyncIterator[None]:
+        """Wait for a permit and hold it until the context ends or the permit expires."""
+        await self._semaphore.acquire()
+        permit = _Permit(self._semaphore)
+        expiry = asyncio.get_running_loop().call_later(self._max_hold_s, permit.release)
         try:
             yield
         finally:
-            end.cancel()
-            place.give_back()
+            expiry.cancel()
+            permit.release()
 
 
-class _Place:
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places = places
+class _Permit:
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore = semaphore
         self._is_held = True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         if self._is_held:
             self._is_held = False
-            self._places.release()
+            self._semaphore.release()

@@ -1,8 +1,9 @@
-"""Any recording into 16 kHz mono samples, decoded in a sandboxed child and read at the reader's pace.
+"""Decode any recording to 16 kHz mono samples in a sandboxed child process.
 
-Uploaded bytes are hostile: no byte of them is parsed in this process. One child decodes one file and is gone; whatever
-becomes of it is that file's trouble. A decoder server, which reads no byte either, forks the children. The samples come
-through a socket whose buffer holds a few seconds, so that a child runs ahead of its reader by no more than that.
+Uploaded files are untrusted, so this process parses none of their bytes. A child decodes one file and exits. If the
+child dies, only the request with that file fails. A fork server, which reads no file either, forks the children. A
+socket carries the samples. Its buffer holds a few seconds of audio, which limits how far a child can be ahead of its
+reader. docs/architecture.md has a sequence diagram.
 """
 
 import contextlib
@@ -13,102 +14,115 @@ from typing import BinaryIO, Final
 
 import structlog
 
-from asr_service.decoder.child import DecoderChild, ServerLost
+from asr_service.decoder.child import DecoderChild, ForkServerLost
 from asr_service.decoder.decoded_audio import DecodedAudio
-from asr_service.decoder.permits import Turns
-from asr_service.decoder.process import DecoderServer
+from asr_service.decoder.permits import DecodePermits
+from asr_service.decoder.process import DecoderProcess
 from asr_service.decoder.protocol import DecodeLimits
 from asr_service.errors import NotReady, StartupError, Unavailable
 
 __all__ = ["DecodeLimits", "DecodedAudio", "DecoderPool"]
 
-_TRIES: Final = 3  # servers that a file is taken to, one after the other
+_MAX_TRIES: Final = 3  # fork servers that are tried for one file
 
 _log = structlog.get_logger(__name__)
 
 
 class DecoderPool:
-    """Decodes files, `at_once` of them side by side (by default, as many as there are cores); the rest wait a turn."""
+    """Decodes files, each in a child process of its own."""
 
-    def __init__(self, limits: DecodeLimits, *, at_once: int | None = None) -> None:
+    def __init__(self, limits: DecodeLimits, *, max_parallel: int | None = None) -> None:
+        """Create a pool that is not started.
+
+        `max_parallel` is the number of readers that may wait for samples at a time, by default one per CPU core.
+        """
         self._limits = limits
-        self._turns = Turns(at_once or len(os.sched_getaffinity(0)))
-        self._server: DecoderServer | None = None
+        self._permits = DecodePermits(max_parallel or len(os.sched_getaffinity(0)))
+        self._process: DecoderProcess | None = None
         self._open = False
 
     async def start(self) -> None:
-        """Start the decoder server and wait until it is warm. Raises StartupError: it does not start."""
+        """Start the fork server and wait until it is ready. Raises StartupError: it does not start."""
         self._open = True
         try:
-            await self._serving().ready()
-        except (ServerLost, Unavailable) as error:
+            await self._ensure_process().wait_ready()
+        except (ForkServerLost, Unavailable) as error:
             await self.close()
-            raise StartupError(f"the audio decoder cannot be started: {error}") from error
+            raise StartupError(f"the audio decoder cannot be started: {error.__cause__ or error}") from error
 
     async def close(self) -> None:
-        """End the decoder server and whatever is being decoded."""
+        """End the fork server and every decoding that is in progress."""
         self._open = False
-        server, self._server = self._server, None
-        if server is not None:
-            await server.close()
+        process, self._process = self._process, None
+        if process is not None:
+            await process.close()
 
     @asynccontextmanager
     async def decode(self, file: BinaryIO | int) -> AsyncIterator[DecodedAudio]:
-        """Decode an open, seekable file from its beginning, wherever its position is. The child ends with the context.
+        """Decode an open, seekable file from its beginning. Its position is neither used nor moved.
 
-        Raises NotReady: the pool is closed. Raises Unavailable: too many files are open.
+        The child is killed when the context ends.
+
+        Raises NotReady: the pool is closed.
+        Raises Unavailable: too many files are open.
         """
         if not self._open:
-            raise NotReady("the audio decoder is closed")
+            raise NotReady("The audio decoder is closed.")
         try:
             descriptor = _reopen(file)
         except OSError as error:
-            raise Unavailable(f"the audio cannot be decoded at the moment: {error.strerror}; send it again") from error
-        audio = DecodedAudio(lambda: self._begin(descriptor), self._turns, self._limits)
+            raise Unavailable(f"The audio cannot be decoded now ({error.strerror}). Send it again.") from error
+        audio = DecodedAudio(lambda: self._start_child(descriptor), self._permits, self._limits)
         try:
             yield audio
         finally:
             audio.close()
             os.close(descriptor)
 
-    async def _begin(self, descriptor: int) -> DecoderChild:
-        """A child at work on the file. A server that is lost before it has the file costs nothing but time."""
-        for _ in range(_TRIES):
-            server = self._serving()
+    async def _start_child(self, descriptor: int) -> DecoderChild:
+        """Start a child for the file. If the fork server is lost before it has the file, try the next one."""
+        for _ in range(_MAX_TRIES):
+            process = self._ensure_process()
             try:
-                await server.ready()
-                return await server.fork(descriptor)
-            except ServerLost:
+                await process.wait_ready()
+                return await process.fork(descriptor)
+            except ForkServerLost:
                 continue
-        raise Unavailable("the audio decoder cannot be started")
+        raise Unavailable("The audio decoder cannot be started.")
 
-    def _serving(self) -> DecoderServer:
+    def _ensure_process(self) -> DecoderProcess:
         if not self._open:
-            raise NotReady("the audio decoder is closed")
-        if self._server is None:
+            raise NotReady("The audio decoder is closed.")
+        if self._process is None:
             try:
-                self._server = DecoderServer.spawn(self._limits, self._replace)
+                self._process = DecoderProcess.spawn(self._limits, self._replace)
             except OSError as error:
-                raise Unavailable(f"the audio decoder cannot be started: {error}") from error
-        return self._server
+                raise Unavailable(f"The audio decoder cannot be started ({error}).") from error
+        return self._process
 
-    def _replace(self, lost: DecoderServer) -> None:
-        """Start another at once; the next file would have to wait for it. One that never came up is not insisted on."""
-        if not self._open or self._server is not lost:
+    def _replace(self, lost: DecoderProcess) -> None:
+        """Start the next fork server now, so that the next file does not wait for it.
+
+        A fork server that was never ready is not replaced here: the next one would most likely fail too.
+        """
+        if not self._open or self._process is not lost:
             return
-        self._server = None
-        _log.warning("decoder server lost", pid=lost.pid, why=lost.why_lost)
+        self._process = None
+        _log.warning("fork server lost", pid=lost.pid, reason=lost.loss_reason)
         if lost.was_ready:
             with contextlib.suppress(Unavailable):  # the next file tries again
-                self._serving()
+                self._ensure_process()
 
 
 def _reopen(file: BinaryIO | int) -> int:
-    """The same file, read-only and with a position of its own, so that the child can neither write nor move ours."""
+    """Open the same file read-only, with its own position: the child cannot write to it or move the caller's position.
+
+    Raises OSError: too many files are open.
+    """
     if not isinstance(file, int):
         file.flush()
         file = file.fileno()
     try:
         return os.open(f"/proc/self/fd/{file}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # no /proc, or the file's owner is another by now
+    except OSError:  # there is no /proc, or the file belongs to another user now
         return os.dup(file)

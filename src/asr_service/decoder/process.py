@@ -1,4 +1,4 @@
-"""The decoder server, seen from the service: started, asked for children, listened to, ended."""
+"""The service's handle on the fork server: start it, request children, learn how they ended, stop it."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from asr_service.decoder import protocol
-from asr_service.decoder.child import DecoderChild, ServerLost
+from asr_service.decoder.child import DecoderChild, ForkServerLost
 from asr_service.decoder.protocol import DecodeLimits, Packet
 from asr_service.errors import Unavailable
 
@@ -19,43 +19,46 @@ _INHERITED: Final = ("LD_LIBRARY_PATH",)  # a Python built with a shared library
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
-    """A child that was asked for. The answer is the child, what the kernel had against it, or None with the server."""
+class _ForkRequest:
+    """A request for a child that the fork server has not answered yet."""
 
-    peer: socket.socket
-    answer: asyncio.Future[DecoderChild | OSError | None]
+    channel: socket.socket
+    result: asyncio.Future[DecoderChild | OSError | None]
+    """The child, the error of the failed start, or None if the fork server is lost."""
 
 
-class DecoderServer:
-    """A process that forks decoder children. Belongs to one event loop."""
+class DecoderProcess:
+    """A fork server: a process that forks decoder children. Belongs to one event loop."""
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
         control: socket.socket,
         limits: DecodeLimits,
-        on_loss: "Callable[[DecoderServer], None]",
+        on_loss: "Callable[[DecoderProcess], None]",
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._control = control
         self._limits = limits
         self._on_loss = on_loss
-        self._orders: deque[_Order] = deque()
+        self._requests: deque[_ForkRequest] = deque()
         self._children: dict[int, DecoderChild] = {}
-        self._up: asyncio.Future[bool] = self._loop.create_future()
-        self._collected: asyncio.Future[int] | None = None
+        self._ready: asyncio.Future[bool] = self._loop.create_future()
+        self._reaped: asyncio.Future[int] | None = None
         self.was_ready = False
-        self.why_lost: str | None = None
-        """None while it serves."""
+        self.loss_reason: str | None = None
+        """Why it serves no more. None while it serves."""
         self._loop.add_reader(control, self._on_packet)
 
     @classmethod
-    def spawn(cls, limits: DecodeLimits, on_loss: "Callable[[DecoderServer], None]") -> Self:
-        """Start one, without waiting for it. Raises OSError: the machine has no room for a process.
+    def spawn(cls, limits: DecodeLimits, on_loss: "Callable[[DecoderProcess], None]") -> Self:
+        """Start a fork server without waiting until it is ready.
 
-        `on_loss` is called once it serves no more, whatever the reason. Call on the event loop's thread: the server is
-        killed when the thread that started it ends.
+        `on_loss` is called once, when the fork server ends, hangs or is closed. Call this on the event loop's thread:
+        the kernel kills the process when the thread that started it ends.
+
+        Raises OSError: the operating system cannot start another process.
         """
         ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         try:
@@ -65,7 +68,7 @@ class DecoderServer:
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env={name: os.environ[name] for name in _INHERITED if name in os.environ},
-                process_group=0,  # a terminal's Ctrl-C is not for it, nor for what it has yet to import
+                process_group=0,  # a terminal's Ctrl-C must not reach it, not even while it still imports
             )
         except BaseException:
             ours.close()
@@ -79,64 +82,68 @@ class DecoderServer:
     def pid(self) -> int:
         return self._process.pid
 
-    async def ready(self) -> None:
-        """Wait until it is warm. Raises ServerLost: it ended, or took longer than `start_s`."""
-        done, _ = await asyncio.wait([self._up], timeout=self._limits.start_s)
+    async def wait_ready(self) -> None:
+        """Wait until the process can fork children.
+
+        Raises ForkServerLost: it ended, or was not ready within `start_timeout_s`.
+        """
+        done, _ = await asyncio.wait([self._ready], timeout=self._limits.start_timeout_s)
         if not done:
-            self._lose(f"it was not ready within {self._limits.start_s:g} s")
-        self._check()
+            self._mark_lost(f"it was not ready within {self._limits.start_timeout_s:g} s")
+        self._raise_if_lost()
 
     async def fork(self, descriptor: int) -> DecoderChild:
-        """A child that decodes this file, which may be closed at once.
+        """Start a child that decodes this file. The descriptor may be closed afterwards.
 
-        Raises ServerLost: it ended or hangs, and nothing was decoded. Raises Unavailable: there is no room for a child.
+        Raises ForkServerLost: the fork server ended or hangs, and nothing was decoded.
+        Raises Unavailable: the fork server works, but no child can be started now.
         """
-        self._check()
-        order = self._ask(descriptor)
+        self._raise_if_lost()
+        request = self._send_request(descriptor)
         try:
-            done, _ = await asyncio.wait([order.answer], timeout=self._limits.answer_s)
+            done, _ = await asyncio.wait([request.result], timeout=self._limits.fork_timeout_s)
         except asyncio.CancelledError:
-            _withdraw(order)
+            _withdraw(request)
             raise
         if not done:
-            self._lose(f"it did not answer within {self._limits.answer_s:g} s")
-        return self._child_of(order)
+            self._mark_lost(f"it did not answer within {self._limits.fork_timeout_s:g} s")
+        return self._child_of(request)
 
     async def close(self) -> None:
-        """End it and its children, and collect it."""
-        self._lose("it was closed")
-        if self._collected is not None:
-            await asyncio.shield(self._collected)
+        """Kill the fork server and its children, and wait until it is reaped."""
+        self._mark_lost("it was closed")
+        if self._reaped is not None:
+            await asyncio.shield(self._reaped)
 
-    def _ask(self, descriptor: int) -> _Order:
+    def _send_request(self, descriptor: int) -> _ForkRequest:
         ours, theirs = _channel()
         try:
             socket.send_fds(self._control, [b"F"], [descriptor, theirs.fileno()])
         except ConnectionError as error:
             ours.close()
-            self._lose("it ended")
-            raise ServerLost(self.why_lost) from error
-        except OSError as error:  # too much is under way: it is busy, not lost
+            self._mark_lost("it ended")
+            raise ForkServerLost(self.loss_reason) from error
+        except OSError as error:  # too many requests are pending: the fork server is busy, not lost
             ours.close()
-            raise _no_room(error) from error
+            raise _cannot_start(error) from error
         finally:
             theirs.close()
-        order = _Order(ours, self._loop.create_future())
-        self._orders.append(order)
-        return order
+        request = _ForkRequest(ours, self._loop.create_future())
+        self._requests.append(request)
+        return request
 
-    def _child_of(self, order: _Order) -> DecoderChild:
-        answer = order.answer.result()
-        if isinstance(answer, DecoderChild):
-            return answer
-        order.peer.close()
-        if answer is None:
-            raise ServerLost(self.why_lost)
-        raise _no_room(answer) from answer
+    def _child_of(self, request: _ForkRequest) -> DecoderChild:
+        result = request.result.result()
+        if isinstance(result, DecoderChild):
+            return result
+        request.channel.close()
+        if result is None:
+            raise ForkServerLost(self.loss_reason)
+        raise _cannot_start(result) from result
 
-    def _check(self) -> None:
-        if self.why_lost is not None:
-            raise ServerLost(self.why_lost)
+    def _raise_if_lost(self) -> None:
+        if self.loss_reason is not None:
+            raise ForkServerLost(self.loss_reason)
 
     def _on_packet(self) -> None:
         try:
@@ -146,58 +153,60 @@ class DecoderServer:
         except OSError:
             data, descriptors = b"", []
         if not data:
-            self._lose("it ended")
+            self._mark_lost("it ended")
             return
         packet = Packet.from_bytes(data)
         if packet.kind == protocol.READY:
             self.was_ready = True
-            self._up.set_result(True)
-        elif packet.kind == protocol.ENDED:
-            self._note_end(packet)
+            self._ready.set_result(True)
+        elif packet.kind == protocol.EXITED:
+            self._on_child_exit(packet)
         else:
-            self._answer(self._orders.popleft(), packet, descriptors)
+            self._on_answer(self._requests.popleft(), packet, descriptors)
 
-    def _note_end(self, packet: Packet) -> None:
+    def _on_child_exit(self, packet: Packet) -> None:
         child = self._children.pop(packet.pid, None)
         if child is not None:
-            child.note_end(packet.number)
+            child.set_exit_status(packet.number)
 
-    def _answer(self, order: _Order, packet: Packet, descriptors: list[int]) -> None:
-        answer: DecoderChild | OSError
-        if packet.kind == protocol.REFUSED:
-            answer = OSError(packet.number, os.strerror(packet.number))
-        elif not descriptors:  # it ends when it finds its channel closed
-            answer = OSError("too many files are open")
+    def _on_answer(self, request: _ForkRequest, packet: Packet, descriptors: list[int]) -> None:
+        result: DecoderChild | OSError
+        if packet.kind == protocol.FAILED:
+            result = OSError(packet.number, os.strerror(packet.number))
+        elif not descriptors:  # this process could not open the pidfd; the child ends when its channel is closed
+            result = OSError("too many files are open")
         else:
             os.set_inheritable(descriptors[0], False)
-            answer = self._children[packet.pid] = DecoderChild(packet.pid, descriptors[0], order.peer, self._limits)
-        if not order.answer.done():
-            order.answer.set_result(answer)
-        elif isinstance(answer, DecoderChild):  # who asked is gone
-            answer.kill()
+            result = self._children[packet.pid] = DecoderChild(
+                packet.pid, descriptors[0], request.channel, self._limits
+            )
+        if not request.result.done():
+            request.result.set_result(result)
+        elif isinstance(result, DecoderChild):  # the request was withdrawn
+            result.kill()
 
-    def _lose(self, why: str) -> None:
-        if self.why_lost is not None:
+    def _mark_lost(self, reason: str) -> None:
+        if self.loss_reason is not None:
             return
-        self.why_lost = why
+        self.loss_reason = reason
         self._loop.remove_reader(self._control)
-        self._process.kill()  # before its socket is closed, about which it would complain
+        self._process.kill()  # before its socket is closed, which it would report as an error
         self._control.close()
-        # The kernel may need a moment to take its memory back, which the event loop must not wait for.
-        self._collected = self._loop.run_in_executor(None, self._process.wait)
-        self._tell_all()
+        # The kernel may need a moment to free the process's memory. The event loop must not wait for that.
+        self._reaped = self._loop.run_in_executor(None, self._process.wait)
+        self._resolve_futures()
         self._on_loss(self)
 
-    def _tell_all(self) -> None:
-        """Nobody waits for what will not come."""
-        if not self._up.done():
-            self._up.set_result(False)
-        for order in self._orders:
-            if not order.answer.done():
-                order.answer.set_result(None)
+    def _resolve_futures(self) -> None:
+        """Wake every coroutine that waits for this process or its children."""
+        if not self._ready.done():
+            self._ready.set_result(False)
+        for request in self._requests:
+            if not request.result.done():
+                request.result.set_result(None)
         for child in self._children.values():
-            child.note_end(None)
-        self._orders.clear()
+            child.set_exit_status(None)
+        self._requests.clear()
         self._children.clear()
 
 
@@ -205,27 +214,27 @@ def _channel() -> tuple[socket.socket, socket.socket]:
     try:
         ours, theirs = socket.socketpair()
     except OSError as error:
-        raise _no_room(error) from error
+        raise _cannot_start(error) from error
     ours.setblocking(False)
     return ours, theirs
 
 
-def _withdraw(order: _Order) -> None:
-    """Nobody wants the child any more, which may have been started already."""
-    order.peer.close()
-    if not order.answer.done():
-        order.answer.cancel()
+def _withdraw(request: _ForkRequest) -> None:
+    """Give up a request whose caller was cancelled. Kills the child if it has been started already."""
+    request.channel.close()
+    if not request.result.done():
+        request.result.cancel()
         return
-    answer = order.answer.result()
-    if isinstance(answer, DecoderChild):
-        answer.kill()
+    result = request.result.result()
+    if isinstance(result, DecoderChild):
+        result.kill()
 
 
-def _no_room(error: OSError) -> Unavailable:
-    return Unavailable(f"no process that decodes audio can be started: {error.strerror or error}")
+def _cannot_start(error: OSError) -> Unavailable:
+    return Unavailable(f"The audio cannot be decoded now ({error.strerror or error}). Send it again.")
 
 
 def _command(descriptor: int, limits: DecodeLimits) -> list[str]:
-    # -I: no variable, no user's site directory and no working directory decides what is imported.
-    server = [sys.executable, "-I", "-m", "asr_service.decoder.sandboxed.fork_server"]
-    return [*server, str(descriptor), limits.to_json(), str(os.getpid())]
+    # -I: no environment variable, user site directory or working directory decides what is imported.
+    program = [sys.executable, "-I", "-m", "asr_service.decoder.sandboxed.fork_server"]
+    return [*program, str(descriptor), limits.to_json(), str(os.getpid())]

@@ -1,14 +1,19 @@
-"""What the service, its decoder server and the server's children say to each other.
+"""The messages between the service, the fork server and the decoder children.
 
-Service and server talk over a socket that keeps packets apart. The service sends one byte with two descriptors beside
-it: a file, and a channel for its child. The server answers each such order, in their order, with STARTED and the
-child's pidfd beside it, or with REFUSED; says ENDED for each child that has ended; and began with READY.
+The service and the fork server share a SOCK_SEQPACKET socket, which keeps packets apart:
 
-On its channel, a stream, a child sends frames: a kind (1 byte), a length (4 bytes, little-endian), a payload. LENGTH at
-most once, ahead of the samples (how long the recording seems to be, seconds as a float64), SAMPLES as often as it likes
-(16 kHz mono s16le), and OUTCOME (JSON) last. A channel that ends without one is a child that died.
+- To request a child, the service sends one byte and attaches two descriptors: the file, and the child's channel.
+- The fork server sends READY once. It then answers each request, in order, with STARTED and the child's pidfd attached,
+  or with FAILED. It sends EXITED for each child that has exited.
 
-Standard library only: the server imports this and must stay small.
+A child writes frames to its channel, a stream socket. A frame is a kind (1 byte), a length (4 bytes, little-endian) and
+a payload of that length:
+
+- DURATION, at most once, before the samples: the recording's estimated seconds, as a float64.
+- SAMPLES, any number of times: 16 kHz mono s16le.
+- OUTCOME, last: JSON. If the channel closes without it, the child died.
+
+This module uses the standard library only, because the fork server imports it and must stay small.
 """
 
 import json
@@ -22,10 +27,10 @@ MAX_PAYLOAD_BYTES: Final = 64 * 1024
 
 READY: Final = b"R"
 STARTED: Final = b"C"
-REFUSED: Final = b"E"
-ENDED: Final = b"X"
+FAILED: Final = b"E"
+EXITED: Final = b"X"
 
-LENGTH: Final = b"L"
+DURATION: Final = b"L"
 SAMPLES: Final = b"S"
 OUTCOME: Final = b"O"
 
@@ -42,32 +47,35 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What one file may cost."""
+    """The resources that one file may use."""
 
     max_audio_s: float
-    """Longest recording, in decoded seconds."""
+    """Maximum duration of a recording, in decoded seconds."""
     memory_bytes: int = 1024 * _MIB
-    """Address space of the child."""
+    """Maximum address space of a child."""
     max_decoded_bytes: int = 64 * 1024 * _MIB
-    """Most PCM in the file's own rate, width and channels: 24 hours of 48 kHz stereo float are 33 GB."""
-    stall_s: float = 30.0
-    """Longest that a reader waits for the next bytes. Time in which nobody reads does not count."""
-    start_s: float = 60.0
-    """Longest that the decoder server may take to become ready."""
-    answer_s: float = 5.0
-    """Longest that it may take to start a child. It does nothing else, so that past this it hangs."""
-    cpu_floor_s: int = 20
-    """Processor seconds that any file may use."""
+    """Maximum PCM size at the file's own rate, width and channels. 24 hours of 48 kHz stereo float are 33 GB."""
+    stall_timeout_s: float = 30.0
+    """Maximum time that a reader waits for the next bytes. Time without a waiting reader does not count."""
+    start_timeout_s: float = 60.0
+    """Maximum time until the fork server is ready."""
+    fork_timeout_s: float = 5.0
+    """Maximum time until the fork server answers a request. It has no other work, so after this time it hangs."""
+    min_cpu_s: int = 20
+    """CPU seconds that any file may use."""
     cpu_s_per_mib: float = 40.0
-    """More of them by the file's size: 1 MiB of Opus at 6 kbit/s is 23 minutes of speech, 10 s on a slow core."""
-    audio_s_per_cpu_s: float = 50.0
-    """And no more than decoding `max_audio_s` at this speed needs; MP3 goes ten times as fast."""
+    """Further CPU seconds per MiB of file. 1 MiB of Opus at 6 kbit/s is 23 minutes of speech, 10 s on a slow core."""
+    min_decode_speed: float = 50.0
+    """Seconds of audio per CPU second. `cpu_s_per_mib` adds at most the CPU time of `max_audio_s` at this speed.
+
+    MP3 decodes ten times as fast.
+    """
 
     def cpu_s(self, file_bytes: int) -> int:
-        """Processor seconds that a file of this size may use."""
+        """Return the CPU seconds that a file of this size may use."""
         by_size = file_bytes / _MIB * self.cpu_s_per_mib
-        by_length = self.max_audio_s / self.audio_s_per_cpu_s
-        return self.cpu_floor_s + int(min(by_size, by_length))
+        by_duration = self.max_audio_s / self.min_decode_speed
+        return self.min_cpu_s + int(min(by_size, by_duration))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -79,10 +87,11 @@ class DecodeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a file ended. `message` is for its sender, empty where it was decoded."""
+    """The result of decoding one file."""
 
     verdict: Verdict
     message: str = ""
+    """The error message for the client. Empty if the file was decoded."""
     warnings: tuple[str, ...] = ()
     lost_s: float = 0.0
 
@@ -91,28 +100,29 @@ class Outcome:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> "Outcome":
-        """Raises ValueError, TypeError, KeyError, OverflowError or RecursionError: a child that was taken over may send
-        anything.
+        """Parse the payload of an OUTCOME frame. The child may be compromised and may send anything.
+
+        Raises ValueError, TypeError, KeyError, OverflowError or RecursionError: the payload is invalid.
         """
         fields = json.loads(payload)
         warnings = tuple(_text(line) for line in fields["warnings"])
         return cls(fields["verdict"], _text(fields["message"]), warnings, float(fields["lost_s"]))
 
 
-def _text(said: object) -> str:
-    """Raises ValueError: half a surrogate pair is no text, and could not be sent on."""
-    return str(said).encode().decode()
+def _text(value: object) -> str:
+    """Return `value` as text that can be encoded. Raises ValueError: it holds half of a surrogate pair."""
+    return str(value).encode().decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """What the server says."""
+    """A message of the fork server."""
 
     kind: bytes
     pid: int = 0
-    """The child that it is about."""
+    """The child's process id, for STARTED and EXITED."""
     number: int = 0
-    """With REFUSED an errno; with ENDED the exit status, or the signal's number below zero."""
+    """FAILED: an errno. EXITED: the exit status, or the negative number of the signal that killed the child."""
 
     def to_bytes(self) -> bytes:
         return _PACKET.pack(self.kind, self.pid, self.number)
@@ -127,22 +137,22 @@ def frame(kind: bytes, payload: bytes = b"") -> bytes:
 
 
 def parse_header(header: bytes) -> tuple[bytes, int]:
-    """Kind and payload length. Raises ValueError: the length is not one that a child of ours sends."""
+    """Return kind and payload length. Raises ValueError: the payload is longer than MAX_PAYLOAD_BYTES."""
     kind, length = _HEADER.unpack(header)
     if length > MAX_PAYLOAD_BYTES:
-        raise ValueError(f"a frame of {length} bytes")
+        raise ValueError(f"a frame of {length} bytes is too long")
     return kind, length
 
 
-def length_payload(seconds: float) -> bytes:
+def duration_payload(seconds: float) -> bytes:
     return _SECONDS.pack(seconds)
 
 
-def parse_length(payload: bytes) -> float:
-    """Seconds. Raises ValueError: no length of anything."""
+def parse_duration(payload: bytes) -> float:
+    """Return the seconds of a DURATION frame. Raises ValueError: the payload is not a valid duration."""
     if len(payload) != _SECONDS.size:
-        raise ValueError("a length of the wrong size")
+        raise ValueError(f"a duration of {len(payload)} bytes instead of {_SECONDS.size}")
     seconds: float = _SECONDS.unpack(payload)[0]
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError(f"a length of {seconds} s")
+        raise ValueError(f"a duration of {seconds} s")
     return seconds

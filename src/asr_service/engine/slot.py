@@ -63,7 +63,7 @@ class SlotEngine:
         self._cpu_pool = ThreadPoolExecutor(helper_threads(), thread_name_prefix="cpu")
         self._decoders = DecoderPool(
             DecodeLimits(max_audio_s=settings.max_audio_s, memory_bytes=settings.decoder_memory_bytes),
-            at_once=settings.decoders,
+            max_parallel=settings.decoders,
         )
         self._watchdog = Watchdog(slot, settings, self)
         self.admission = Admission(

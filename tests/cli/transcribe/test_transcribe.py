@@ -114,7 +114,7 @@ def test_a_bad_file_does_not_stop_the_others(remote, tmp_path):
     lines = [json.loads(line) for line in told.stdout.splitlines()]
     failed = {line["source"]: line["error"] for line in lines if line["status"] == "failed"}
     assert set(failed) == {"in/broken.mp3", "in/gone.wav"}
-    assert "no audio was recognised" in failed["in/broken.mp3"]
+    assert "No audio was recognised" in failed["in/broken.mp3"]
     assert {line["source"]: line["outputs"] for line in lines if line["status"] == "done"} == {
         "in/a.wav": ["out/a.txt"],
         "in/-rf.wav": ["out/-rf.txt"],
@@ -129,7 +129,7 @@ def test_a_bad_file_does_not_stop_the_others(remote, tmp_path):
 
 def test_pipes_and_redirected_input_are_read_to_their_end(remote, tmp_path):
     """This includes named pipes, and a WAV whose writer could not go back to fill in its length."""
-    streamed = media.wav(media.warble(1), announced_bytes=0xFFFF_FFFF)
+    streamed = media.wav(media.warble(1), declared_bytes=0xFFFF_FFFF)
     (tmp_path / "a.wav").write_bytes(streamed)
     os.mkfifo(tmp_path / "pipe")
     arguments = ["transcribe", "-", "-f", "srt", *remote]

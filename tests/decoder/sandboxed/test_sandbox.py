@@ -1,4 +1,4 @@
-"""The walls, tried from inside: a process shut in as a decoder child is, doing what it must not."""
+"""The restrictions, tested from inside a process that is restricted like a decoder child."""
 
 import json
 import os
@@ -43,33 +43,34 @@ attempts = {
     "signal a thread": signal_by_thread,
     "take more memory": lambda: mmap.mmap(-1, 2 * limits.memory_bytes),
 }
-sandbox.enclose(limits)
-where = os.listdir(".")
-sandbox.seal(limits.cpu_s(0))
-held = {}
+sandbox.restrict_process(limits)
+entries = os.listdir(".")
+sandbox.limit_resources(limits.cpu_s(0))
+sandbox.apply_seccomp()
+results = {}
 for name, attempt in attempts.items():
     try:
         attempt()
-        held[name] = "done"
+        results[name] = "done"
     except BaseException as error:
-        held[name] = type(error).__name__
-os.write(out, json.dumps([where, held]).encode())
+        results[name] = type(error).__name__
+os.write(out, json.dumps([entries, results]).encode())
 os._exit(0)
 """
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the filter knows two architectures")
-def test_a_sealed_process_can_only_read_compute_and_answer(tmp_path):
-    """No file, no socket, no process, no thread, no more memory, in an empty directory; what it holds still works."""
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="no seccomp filter here")
+def test_a_restricted_process_can_only_read_compute_and_answer(tmp_path):
+    """It gets no file, socket, process, thread or further memory, but it can still use its own descriptors."""
     secret = tmp_path / "secret"
     secret.write_text("unread")
     limits = DecodeLimits(max_audio_s=60).to_json()
     done = subprocess.run(
         [sys.executable, "-I", "-c", INSIDE, str(secret), limits], capture_output=True, check=True, timeout=60
     )
-    where, held = json.loads(done.stdout)
-    assert where == []
-    assert [name for name, answer in held.items() if answer == "done"] == []
+    entries, results = json.loads(done.stdout)
+    assert entries == []
+    assert [name for name, result in results.items() if result == "done"] == []
     assert secret.read_text() == "unread"
 
 
@@ -83,11 +84,11 @@ async def main():
     with open(sys.argv[1], "rb") as file:
         async with pool.decode(file) as audio:
             await audio.read(100)
-            server, child = pool._server.pid, audio._child.pid
-            print(server, child, flush=True)
-            for pid in (server, child)[: int(sys.argv[3])]:
-                os.kill(pid, signal.SIGSTOP)  # one that hangs would not see its channel close
-            os.kill({"worker": os.getpid(), "server": server}[sys.argv[2]], signal.SIGKILL)
+            fork_server, child = pool._process.pid, audio._child.pid
+            print(fork_server, child, flush=True)
+            for pid in (fork_server, child)[: int(sys.argv[3])]:
+                os.kill(pid, signal.SIGSTOP)  # a stopped process does not see its channel close
+            os.kill({"worker": os.getpid(), "fork server": fork_server}[sys.argv[2]], signal.SIGKILL)
             await asyncio.sleep(60)
 
 asyncio.run(main())
@@ -95,9 +96,9 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("n_stopped", [0, 1, 2])
-@pytest.mark.parametrize("killed", ["worker", "server"])
-def test_a_child_ends_with_its_server_and_both_with_the_worker(killed, n_stopped, tmp_path):
-    """A process that is killed leaves no decoder behind: the kernel ends it, whatever it was doing."""
+@pytest.mark.parametrize("killed", ["worker", "fork server"])
+def test_a_child_ends_with_the_fork_server_and_both_with_the_worker(killed, n_stopped, tmp_path):
+    """The kernel kills the decoder processes when their parent is killed, even if they are stopped."""
     recording = tmp_path / "a.wav"
     recording.write_bytes(media.wav(media.warble(120)))
     command = [sys.executable, "-c", WORKER, str(recording), killed, str(n_stopped)]
@@ -107,12 +108,12 @@ def test_a_child_ends_with_its_server_and_both_with_the_worker(killed, n_stopped
         try:
             assert len(pids) == 2
             for pid in pids:
-                wait_for_the_end_of(pid)
+                wait_until_ended(pid)
         finally:
             worker.kill()
 
 
-def wait_for_the_end_of(pid: int) -> None:
+def wait_until_ended(pid: int) -> None:
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,1 +1,1 @@
-"""What runs in the decoder processes: the fork server and its sandboxed children."""
+"""The code that runs in the decoder processes: the fork server and its sandboxed children."""

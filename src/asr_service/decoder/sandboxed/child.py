@@ -1,7 +1,7 @@
-"""The sandboxed child that decodes one file and ends: forked by `decoder_server`, never anything else.
+"""The sandboxed child that decodes one file and exits. Only the fork server starts it, by a fork.
 
-It closes what is not its own, seals itself, and only then reads the first byte. No exception and no return leads out of
-`decode_and_end`, back into the server's program.
+The child closes the descriptors that it does not need and restricts itself before it reads the first byte. It never
+returns from `decode_and_exit` and raises nothing from it, so the fork server's code never runs in the child.
 """
 
 import errno
@@ -14,46 +14,51 @@ from asr_service.decoder import protocol
 from asr_service.decoder.protocol import DecodeLimits, Outcome
 from asr_service.decoder.sandboxed import media, sandbox
 
-_UPLOAD: Final = 0  # the file is a child's standard input, and the channel its standard output
+_UPLOAD: Final = 0  # the file becomes the child's standard input, the channel its standard output
 _CHANNEL: Final = 1
 _STDERR: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Inheritance:
-    """What a child has from its server: descriptors above 2."""
+class InheritedFds:
+    """The descriptors above 2 that a child inherits from the fork server."""
 
     upload: int
     channel: int
-    not_its_own: Iterable[int]
+    to_close: Iterable[int]
+    """The fork server's own descriptors."""
 
 
-def decode_and_end(inherited: Inheritance, limits: DecodeLimits, server_pid: int) -> NoReturn:
-    """Decode the file into the channel. Call in a fork."""
+def decode_and_exit(inherited: InheritedFds, limits: DecodeLimits, server_pid: int) -> NoReturn:
+    """Decode the file, send the result to the channel and exit. Call it in a fork only."""
     try:
         sandbox.die_with_parent(server_pid)
-        _keep_only(inherited)
-        sandbox.seal(limits.cpu_s(os.fstat(_UPLOAD).st_size))
+        _set_up_descriptors(inherited)
+        sandbox.limit_resources(limits.cpu_s(os.fstat(_UPLOAD).st_size))
+        sandbox.apply_seccomp()
         _send(protocol.OUTCOME, _decode(limits).to_bytes())
-        os._exit(0)  # no interpreter shutdown: it would want calls that are sealed off
+        os._exit(0)  # without the interpreter's shutdown, which needs system calls that are no longer allowed
     finally:
         os._exit(1)
 
 
-def _keep_only(inherited: Inheritance) -> None:
-    """What a library says when a stranger's file breaks it is the stranger's to word: it goes to /dev/null."""
-    os.dup2(_CHANNEL, _STDERR)  # the server's standard output
+def _set_up_descriptors(inherited: InheritedFds) -> None:
+    """Keep the file and the channel. Standard error becomes /dev/null.
+
+    The file controls what a library prints about it, so that output must not reach the service's log.
+    """
+    os.dup2(_CHANNEL, _STDERR)  # the fork server's standard output is /dev/null
     os.dup2(inherited.upload, _UPLOAD)
     os.dup2(inherited.channel, _CHANNEL)
-    for descriptor in (inherited.upload, inherited.channel, *inherited.not_its_own):
+    for descriptor in (inherited.upload, inherited.channel, *inherited.to_close):
         os.close(descriptor)
 
 
 def _decode(limits: DecodeLimits) -> Outcome:
     try:
-        return media.decode(_Upload(_UPLOAD), limits, _send_samples, _send_length)
+        return media.decode(_Upload(_UPLOAD), limits, _send_samples, _send_duration)
     except MemoryError:
-        return Outcome("undecodable", "decoding it takes more memory than one file may have")
+        return Outcome("undecodable", "Decoding the file needs more memory than one file may use.")
 
 
 def _send(kind: bytes, payload: bytes) -> None:
@@ -66,8 +71,8 @@ def _send_samples(samples: bytes) -> None:
     _send(protocol.SAMPLES, samples)
 
 
-def _send_length(seconds: float) -> None:
-    _send(protocol.LENGTH, protocol.length_payload(seconds))
+def _send_duration(seconds: float) -> None:
+    _send(protocol.DURATION, protocol.duration_payload(seconds))
 
 
 class _Upload:
@@ -80,7 +85,10 @@ class _Upload:
         return os.read(self._descriptor, n_bytes)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """The new position; negative, as FFmpeg has it, where a damaged header leads to no place in any file."""
+        """Return the new position, or a negative errno as FFmpeg expects it.
+
+        A damaged header may lead to an offset that no file has.
+        """
         try:
             return os.lseek(self._descriptor, offset, whence)
         except OSError as error:

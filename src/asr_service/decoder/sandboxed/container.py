@@ -1,8 +1,8 @@
-"""What FFmpeg may open, and as what: a stranger's file, or a refusal that says what it is. Runs in the decoder child.
+"""Opens an untrusted file with FFmpeg, or refuses it with a message that says what it is. Runs in the decoder child.
 
-FFmpeg opens whatever it is asked to by what it reads: a playlist's entries, an SDP's address, a concat script's files.
-So it gets one file object without a name, a list of containers that hold their own data, no protocol at all, and an
-opener that refuses. See https://ffmpeg.org/ffmpeg-formats.html (format_whitelist, protocol_whitelist).
+FFmpeg opens what a file refers to: the entries of a playlist, the address of an SDP, the files of a concat script. So
+FFmpeg gets a file object without a name, an allow-list of containers that hold their own data, no protocols, and an
+`io_open` that refuses. See https://ffmpeg.org/ffmpeg-formats.html (format_whitelist, protocol_whitelist).
 """
 
 from typing import Any, Final, NoReturn
@@ -36,11 +36,11 @@ _OPTIONS: Final = {
 _NOT_ALLOWED: Final = "Format not on whitelist"
 _BUFFER_BYTES: Final = 64 * 1024
 
-_TAKEN: Final = "send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, MP4, AIFF, AMR or WMA"
+_ADVICE: Final = "Send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, MP4, AIFF, AMR or WMA."
 
 
 class Refused(Exception):
-    """The file ends here."""
+    """The file is not decoded any further. `message` is for the client."""
 
     def __init__(self, verdict: Verdict, message: str) -> None:
         super().__init__(message)
@@ -49,9 +49,13 @@ class Refused(Exception):
 
 
 def open_container(source: sniff.Source) -> InputContainer:
-    """The file, from its beginning. Raises Refused: it is none that is taken, or damaged. MemoryError."""
+    """Open the file from its beginning.
+
+    Raises Refused: the file is not supported, or damaged.
+    Raises MemoryError: opening it needs too much memory.
+    """
     if not source.seek(0, 2):
-        raise Refused("unsupported", f"the file is empty (zero bytes); {_TAKEN}")
+        raise Refused("unsupported", f"The file is empty (zero bytes). {_ADVICE}")
     source.seek(0)
     try:
         return av.open(
@@ -60,7 +64,7 @@ def open_container(source: sniff.Source) -> InputContainer:
             metadata_errors="ignore",
             container_options=_OPTIONS,
             buffer_size=_BUFFER_BYTES,
-            io_open=_refuse_to_open,
+            io_open=_deny_open,
         )
     except MemoryError:
         raise
@@ -68,16 +72,19 @@ def open_container(source: sniff.Source) -> InputContainer:
         raise _refusal(source, error) from None
 
 
-def first_audio(container: InputContainer) -> AudioStream:
-    """Its first audio stream, decoded on one thread; the others are not read. Raises Refused: there is none to take."""
+def first_audio_stream(container: InputContainer) -> AudioStream:
+    """Return the first audio stream, set to be decoded on one thread. The other streams are not read.
+
+    Raises Refused: there is no audio stream, or its codec is not supported.
+    """
     if not container.streams.audio:
         others = sorted({stream.type for stream in container.streams})
-        seen = f"only {' and '.join(others)}" if others else "nothing"
-        raise Refused("unsupported", f"there is no audio in the file: {kind_of(container)} with {seen}")
+        found = f"only {' and '.join(others)}" if others else "nothing"
+        raise Refused("unsupported", f"The file has no audio: it is {container_name(container)} with {found}.")
     stream = container.streams.audio[0]
     codec = stream.codec_context.name if stream.codec_context is not None else "an unknown codec"
     if codec not in CODECS:
-        raise Refused("unsupported", f"audio coded as {codec} is not taken; {_TAKEN}")
+        raise Refused("unsupported", f"The audio codec {codec!r} is not supported. {_ADVICE}")
     for other in container.streams:
         if other is not stream:
             other.discard = Discard.all
@@ -85,27 +92,30 @@ def first_audio(container: InputContainer) -> AudioStream:
     return stream
 
 
-def kind_of(container: InputContainer) -> str:
-    """The container's name as people write it: `MPEG-1 Audio`, `QuickTime / MOV`."""
+def container_name(container: InputContainer) -> str:
+    """Return the container's name for people, such as `QuickTime / MOV`."""
     return str(container.format.long_name)
 
 
 def _refusal(source: sniff.Source, error: av.error.FFmpegError) -> Refused:
-    """Name what the file seems to be: by its signature, or by what FFmpeg took it for."""
+    """Return an error that says what the file looks like, by its signature or by FFmpeg's probing."""
     source.seek(0)
     head = source.read(sniff.HEAD_BYTES)
     log: Any = error.log
     _, demuxer, text = log or (0, "", "")
     if demuxer and text.startswith(_NOT_ALLOWED):
-        seen = f"{sniff.describe(head)} (recognised as {demuxer})"
-        return Refused("unsupported", f"not a kind of file that is taken: it looks like {seen}; {_TAKEN}")
-    container = sniff.audio_by_its_looks(head)
+        looks = f"{sniff.describe(head)} (recognised as {demuxer})"
+        return Refused("unsupported", f"This kind of file is not supported: it looks like {looks}. {_ADVICE}")
+    container = sniff.container_by_signature(head)
     if container is None:
-        seen = sniff.describe(head)
-        return Refused("unsupported", f"no audio was recognised: it looks like {seen}; {_TAKEN}")
-    why = f" ({text.strip()})" if demuxer and set(demuxer.split(",")) <= CONTAINERS else ""
-    return Refused("undecodable", f"it begins like {container} and cannot be read{why}; it is damaged or cut short")
+        looks = sniff.describe(head)
+        return Refused("unsupported", f"No audio was recognised: the file looks like {looks}. {_ADVICE}")
+    reason = f" ({text.strip()})" if demuxer and set(demuxer.split(",")) <= CONTAINERS else ""
+    return Refused(
+        "undecodable",
+        f"The file begins like {container} but cannot be read{reason}. It is damaged or cut short. Export it again.",
+    )
 
 
-def _refuse_to_open(url: str, *_: Any) -> NoReturn:
+def _deny_open(url: str, *_: Any) -> NoReturn:
     raise PermissionError(url)

@@ -1,4 +1,4 @@
-"""One file's audio through FFmpeg: what comes out of it, and what of it was lost. Runs in the decoder child."""
+"""Decodes one file's audio with FFmpeg and reports what was lost. Runs in the decoder child."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -13,30 +13,32 @@ from av.packet import Packet
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_PAYLOAD_BYTES, DecodeLimits, Outcome
 from asr_service.decoder.sandboxed import sniff
-from asr_service.decoder.sandboxed.container import Refused, first_audio, kind_of, open_container
+from asr_service.decoder.sandboxed.container import Refused, container_name, first_audio_stream, open_container
 from asr_service.decoder.sandboxed.loss import LossMeter
 from asr_service.decoder.sandboxed.resample import Resampler
 
-_BARE_STREAMS: Final = frozenset({"aac", "amr", "gsm", "mp3"})  # their timestamps are counted, not stored
+_BARE_STREAMS: Final = frozenset({"aac", "amr", "gsm", "mp3"})  # the demuxer counts their timestamps
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
-_GUESSED_LENGTH: Final = "Estimating duration from bitrate"  # libavformat/demux.c
-_MAX_FRUITLESS_READS: Final = 256
-_LEAST_RATE: Final = 1000  # Hz: a few kB of a lower one are hours at 16 kHz, all of them noise; no recorder has it
+_ESTIMATED: Final = "Estimating duration from bitrate"  # libavformat/demux.c
+_MAX_FAILED_READS: Final = 256  # in a row
+_MIN_SAMPLE_RATE: Final = 1000  # Hz. At lower rates a few kB become hours of noise at 16 kHz, and no recorder uses them
 
 _Log = tuple[int, str, str]
 Emit = Callable[[bytes], object]
-Announce = Callable[[float], object]
+EmitDuration = Callable[[float], object]
 
 
-def decode(source: sniff.Source, limits: DecodeLimits, emit: Emit, announce: Announce) -> Outcome:
-    """Give `emit` the first audio stream as 16 kHz mono s16le, piece by piece, at most MAX_PAYLOAD_BYTES each.
+def decode(source: sniff.Source, limits: DecodeLimits, emit: Emit, emit_duration: EmitDuration) -> Outcome:
+    """Decode the first audio stream to 16 kHz mono s16le.
 
-    `announce` gets the seconds that it seems to last, where they can be told beforehand: a header's word, or a guess.
-    Whatever the bytes are, the outcome says it; only MemoryError leaves.
+    `emit` receives the samples in pieces of at most MAX_PAYLOAD_BYTES. `emit_duration` is called before them, if the
+    duration is declared in the header or FFmpeg can estimate it. The outcome covers every error in the file.
+
+    Raises MemoryError: decoding needs too much memory.
     """
     try:
         with av.logging.Capture(local=False) as logs:
-            return _Decoding(source, limits, emit, logs).run(announce)
+            return _Decoding(source, limits, emit, logs).run(emit_duration)
     except Refused as refused:
         return Outcome(refused.verdict, refused.message)
 
@@ -47,68 +49,68 @@ class _Decoding:
         self._limits = limits
         self._emit = emit
         self._logs = logs
-        self._size = source.seek(0, 2)
+        self._file_bytes = source.seek(0, 2)
         self._n_samples = 0
         self._decoded_bytes = 0
-        self._first_pos = 0
+        self._first_packet_at = 0
         self._tick_s = 0.0
-        self._cut = False
+        self._truncated = False
 
-    def run(self, announce: Announce) -> Outcome:
-        av.logging.set_level(av.logging.WARNING)  # what the demuxer guesses and stumbles over is told there
+    def run(self, emit_duration: EmitDuration) -> Outcome:
+        av.logging.set_level(av.logging.WARNING)  # the demuxer logs its estimates and problems at this level
         container = open_container(self._source)
-        stream = first_audio(container)
-        _refuse_if_slow(stream.rate)
+        stream = first_audio_stream(container)
+        _check_sample_rate(stream.rate)
         self._tick_s = float(stream.time_base or 0)
-        announced_s = self._announced_s(container, stream)
-        self._refuse_if_long(announced_s or 0.0)
-        _announce(announced_s, container, announce)
+        duration_s = self._header_duration_s(container, stream)
+        self._check_duration(duration_s or 0.0)
+        _emit_duration(duration_s, container, emit_duration)
         kind = container.format.name
-        loss = LossMeter(timestamps=kind not in _BARE_STREAMS, gaps_are_loss=kind in _GAPS_ARE_LOSS)
-        self._stream(container, stream, loss)
-        if kind == "wav" and self._cut and announced_s is None:
-            announced_s = sniff.wav_announced_s(self._source)
-        cut = self._cut and announced_s is not None  # a writer that streamed announces nothing and ends anywhere
-        if kind == "ogg" and sniff.ogg_is_cut(self._source):
-            cut, announced_s = True, None  # FFmpeg took the length from the last whole page
-        warnings = loss.report(announced_s, self._size - self._first_pos, cut=cut)
-        if not self._n_samples and (loss.any_failed or loss.lost_s):
-            raise Refused(
-                "undecodable", f"it is {kind_of(container)}, but nothing of it could be decoded; it is damaged"
-            )
+        loss = LossMeter(has_timestamps=kind not in _BARE_STREAMS, gaps_are_loss=kind in _GAPS_ARE_LOSS)
+        self._decode_stream(container, stream, loss)
+        if kind == "wav" and self._truncated and duration_s is None:
+            duration_s = sniff.wav_header_duration_s(self._source)
+        truncated = self._truncated and duration_s is not None  # a streaming writer declares none and may end anywhere
+        if kind == "ogg" and sniff.is_ogg_truncated(self._source):
+            truncated, duration_s = True, None  # FFmpeg took the duration from the last complete page
+        warnings = loss.report(duration_s, self._file_bytes - self._first_packet_at, truncated=truncated)
+        if not self._n_samples and (loss.is_damaged or loss.lost_s):
+            name = container_name(container)
+            raise Refused("undecodable", f"The file is {name}, but nothing of it could be decoded. It is damaged.")
         return Outcome("decoded", warnings=warnings, lost_s=loss.lost_s)
 
-    def _announced_s(self, container: InputContainer, stream: AudioStream) -> float | None:
-        """The length by the header. None where FFmpeg guessed it, or where it may be that of the pictures."""
-        guessed = any(text.startswith(_GUESSED_LENGTH) for _, _, text in self._logs)
+    def _header_duration_s(self, container: InputContainer, stream: AudioStream) -> float | None:
+        """Return the duration that the header declares. None if FFmpeg estimated it, or if it may be the video's."""
+        is_estimated = any(text.startswith(_ESTIMATED) for _, _, text in self._logs)
         self._logs.clear()
         av.logging.set_level(av.logging.ERROR)
-        if guessed:
+        if is_estimated:
             return None
         if stream.duration is not None and stream.time_base is not None:
             return float(stream.duration * stream.time_base)
-        alone = len(container.streams) == 1
-        return container.duration / av.time_base if alone and container.duration is not None else None
+        if len(container.streams) == 1 and container.duration is not None:
+            return container.duration / av.time_base
+        return None
 
-    def _stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter) -> None:
+    def _decode_stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter) -> None:
         resampler = Resampler()
         try:
             for packet in self._packets(container, stream):
                 for frame in self._frames(packet, stream, loss):
                     self._count(frame)
-                    self._send(resampler.push(frame))
-            self._send(resampler.flush())
+                    self._emit_samples(resampler.push(frame))
+            self._emit_samples(resampler.flush())
         except MemoryError:
             raise
-        except av.error.FFmpegError:  # what is left of them is the filter's: no such rate, too many channels
-            form = f"{stream.channels} channels at {stream.rate} Hz"
-            raise Refused("unsupported", f"audio of {form} cannot be made 16 kHz mono") from None
+        except av.error.FFmpegError:  # only the resampler's errors reach this: an impossible rate or channel count
+            audio = f"Audio with {stream.channels} channels at {stream.rate} Hz"
+            raise Refused("unsupported", f"{audio} cannot be converted to 16 kHz mono.") from None
 
     def _packets(self, container: InputContainer, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
-        """Packets to the end of the file, the empty one that flushes the decoder last. A bad place is stepped over."""
-        fruitless = 0
+        """Yield every packet that can be read. The last one is empty and flushes the decoder."""
+        n_failed = 0
         packets = container.demux(stream)
-        while fruitless < _MAX_FRUITLESS_READS:
+        while n_failed < _MAX_FAILED_READS:
             try:
                 packet = next(packets)
             except StopIteration:
@@ -116,68 +118,67 @@ class _Decoding:
             except MemoryError:
                 raise
             except av.error.FFmpegError:
-                fruitless += 1
+                n_failed += 1
                 packets = container.demux(stream)
                 continue
-            fruitless = 0
+            n_failed = 0
             yield packet
 
     def _frames(self, packet: "Packet[AudioStream]", stream: AudioStream, loss: LossMeter) -> list[AudioFrame]:
         duration_s = (packet.duration or 0) * self._tick_s
-        self._note(packet, duration_s, loss)
+        self._record(packet, duration_s, loss)
         try:
             frames = stream.decode(packet)
         except MemoryError:
             raise
         except av.error.FFmpegError:
-            loss.failed(duration_s)
+            loss.packet_failed(duration_s)
             frames = []
-        if any(frame.sample_rate < _LEAST_RATE for frame in frames):  # damaged, or it denies what the header claims
-            loss.failed(duration_s)
+        if any(frame.sample_rate < _MIN_SAMPLE_RATE for frame in frames):  # damaged, or the header is wrong
+            loss.packet_failed(duration_s)
             frames = []
-        self._logs.clear()  # a hostile file may have FFmpeg complain without end
-        loss.decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
+        self._logs.clear()  # a hostile file may make FFmpeg log without end
+        loss.packet_decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
         return frames
 
-    def _note(self, packet: "Packet[AudioStream]", duration_s: float, loss: LossMeter) -> None:
+    def _record(self, packet: "Packet[AudioStream]", duration_s: float, loss: LossMeter) -> None:
         if not packet.size:
             return
-        if not self._first_pos and packet.pos:
-            self._first_pos = max(packet.pos, 0)
-        self._cut = packet.is_corrupt
+        if not self._first_packet_at and packet.pos:
+            self._first_packet_at = max(packet.pos, 0)
+        self._truncated = packet.is_corrupt
         start_s = None if packet.pts is None else packet.pts * self._tick_s
-        loss.arrived(start_s, duration_s, suspect=bool(self._logs))
+        loss.packet_read(start_s, duration_s, suspect=bool(self._logs))
 
     def _count(self, frame: AudioFrame) -> None:
         self._decoded_bytes += frame.samples * frame.format.bytes * frame.layout.nb_channels
-        if self._decoded_bytes > self._limits.max_decoded_bytes:
-            most = self._limits.max_decoded_bytes
-            raise Refused("too_long", f"the recording decodes to more than the limit of {most} bytes; send it in parts")
+        limit = self._limits.max_decoded_bytes
+        if self._decoded_bytes > limit:
+            raise Refused(
+                "too_long", f"The recording decodes to more than the limit of {limit} bytes. Send it in parts."
+            )
 
-    def _send(self, pieces: Iterator[bytes]) -> None:
+    def _emit_samples(self, pieces: Iterator[bytes]) -> None:
         for samples in pieces:
             self._n_samples += len(samples) // BYTES_PER_SAMPLE
-            self._refuse_if_long(self._n_samples / SAMPLE_RATE)
+            self._check_duration(self._n_samples / SAMPLE_RATE)
             for start in range(0, len(samples), MAX_PAYLOAD_BYTES):
                 self._emit(samples[start : start + MAX_PAYLOAD_BYTES])
 
-    def _refuse_if_long(self, seconds: float) -> None:
-        most_s = self._limits.max_audio_s
-        if seconds > most_s:
-            raise Refused("too_long", f"the recording is longer than the limit of {most_s:g} s; send it in parts")
+    def _check_duration(self, seconds: float) -> None:
+        limit_s = self._limits.max_audio_s
+        if seconds > limit_s:
+            raise Refused("too_long", f"The recording is longer than the limit of {limit_s:g} s. Send it in parts.")
 
 
-def _refuse_if_slow(rate: int | None) -> None:
-    if rate and rate < _LEAST_RATE:  # 0 where the header does not say; the frames do
-        claim = f"the recording claims a sample rate of {rate} Hz"
-        raise Refused(
-            "undecodable",
-            f"{claim}; speech needs {_LEAST_RATE} Hz at least, and 8000 to be understood: export it again",
-        )
+def _check_sample_rate(rate: int | None) -> None:
+    if rate and rate < _MIN_SAMPLE_RATE:  # 0 if the header declares none; then the frames are checked
+        need = f"Speech needs at least {_MIN_SAMPLE_RATE} Hz, and 8000 Hz to be intelligible."
+        raise Refused("undecodable", f"The recording declares a sample rate of {rate} Hz. {need} Export it again.")
 
 
-def _announce(announced_s: float | None, container: InputContainer, announce: Announce) -> None:
-    """FFmpeg's guess from the bitrate is no ground for a warning, and good enough to show how far along one is."""
-    seconds = announced_s if announced_s is not None else (container.duration or 0) / av.time_base
+def _emit_duration(duration_s: float | None, container: InputContainer, emit_duration: EmitDuration) -> None:
+    """Emit the header's duration, or FFmpeg's estimate: no evidence of loss, but good enough for a progress bar."""
+    seconds = duration_s if duration_s is not None else (container.duration or 0) / av.time_base
     if seconds > 0:
-        announce(seconds)
+        emit_duration(seconds)

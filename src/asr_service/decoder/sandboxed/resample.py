@@ -1,4 +1,4 @@
-"""Frames of any rate, width and layout into 16 kHz mono s16le, the way `faster_whisper.audio.decode_audio` does it."""
+"""Resamples frames of any rate, width and layout to 16 kHz mono s16le, as `faster_whisper.audio.decode_audio` does."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,41 +10,42 @@ from av.filter import Graph
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.protocol import BYTES_PER_SAMPLE
 
-# A call of the filter costs more than the samples of one small frame: about a second at a time, less of odd rates.
+# A call of the filter costs more than resampling one small frame, so frames are grouped. A second at 48 kHz.
 _GROUP_SAMPLES: Final = 48_000
 
 
 class Resampler:
-    """Takes frames as they come; a recording may change its form on the way (chained OGG, a repaired MP3)."""
+    """Resamples one frame after another. The format may change within a recording (chained OGG, a repaired MP3)."""
 
     def __init__(self) -> None:
-        self._form: tuple[str, str, int] | None = None
+        self._format: tuple[str, str, int] | None = None
         self._fifo = av.AudioFifo()
         self._graph: Graph | None = None
 
     def push(self, frame: AudioFrame) -> Iterator[bytes]:
-        form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if form != self._form:
+        """Add a frame. Yields the samples that are ready."""
+        audio_format = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if audio_format != self._format:
             yield from self.flush()
-            self._form = form
-        frame.pts = None  # or the queue insists on timestamps without holes
+            self._format = audio_format
+        frame.pts = None  # otherwise the queue requires timestamps without gaps
         self._fifo.write(frame)
         if self._fifo.samples >= _GROUP_SAMPLES:
             yield from self._convert_queued()
 
     def flush(self) -> Iterator[bytes]:
-        """The rest, with the filter's own tail."""
+        """Yield the remaining samples, those inside the filter included. Resets the resampler."""
         yield from self._convert_queued()
         if self._graph is not None:
             self._graph.push(None)
             yield from _drain(self._graph)
-        self._fifo, self._graph, self._form = av.AudioFifo(), None, None
+        self._fifo, self._graph, self._format = av.AudioFifo(), None, None
 
     def _convert_queued(self) -> Iterator[bytes]:
         frame = self._fifo.read()
         if frame is None:
             return
-        if self._form == ("s16", "mono", SAMPLE_RATE):
+        if self._format == ("s16", "mono", SAMPLE_RATE):
             yield _samples(frame)
             return
         if self._graph is None:
@@ -54,7 +55,7 @@ class Resampler:
 
 
 def _build_graph(frame: AudioFrame) -> Graph:
-    """FFmpeg mixes the layouts that it knows; of others (9 channels, 32) the mean is taken."""
+    """Return a graph that mixes to mono. Layouts unknown to FFmpeg (9 channels, 32) are averaged."""
     try:
         return _connect(frame)
     except av.error.ArgumentError:
@@ -63,7 +64,7 @@ def _build_graph(frame: AudioFrame) -> Graph:
 
 
 def _connect(frame: AudioFrame, *mixing: str) -> Graph:
-    """What av.AudioResampler builds, on one thread: the sandbox lets no thread be started."""
+    """Build the graph of av.AudioResampler, but on one thread: the sandbox does not allow threads."""
     graph = Graph()
     graph.threads = 1
     source = graph.add(
@@ -74,8 +75,8 @@ def _connect(frame: AudioFrame, *mixing: str) -> Graph:
         time_base=f"1/{frame.sample_rate}",
     )
     mixer = [graph.add(*mixing)] if mixing else []
-    form = graph.add("aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="s16", channel_layouts="mono")
-    graph.link_nodes(source, *mixer, form, graph.add("abuffersink")).configure()
+    target = graph.add("aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="s16", channel_layouts="mono")
+    graph.link_nodes(source, *mixer, target, graph.add("abuffersink")).configure()
     return graph
 
 
@@ -83,12 +84,12 @@ def _drain(graph: Graph) -> Iterator[bytes]:
     while True:
         try:
             frame = graph.pull()
-        except (av.error.BlockingIOError, av.error.EOFError):  # nothing yet; nothing more
+        except (av.error.BlockingIOError, av.error.EOFError):  # no frame is ready, or the end
             return
-        assert isinstance(frame, AudioFrame)  # noqa: S101 - the graph has no pictures
+        assert isinstance(frame, AudioFrame)  # noqa: S101 - the graph has no video
         yield _samples(frame)
 
 
 def _samples(frame: AudioFrame) -> bytes:
-    """A plane is padded past its samples."""
+    """Return the frame's samples without the padding of its plane."""
     return bytes(frame.planes[0])[: frame.samples * BYTES_PER_SAMPLE]

@@ -1,8 +1,9 @@
-"""The walls around the decoder child: what it may not do once a stranger's bytes are in it.
+"""The restrictions of a decoder child, which hold before it reads the first untrusted byte.
 
-The decoder server encloses itself, once, and its children inherit those walls. A child seals itself when it has its
-file, before the first byte is read. Each wall that the kernel refuses is left out: the allow-list of containers stands
-without them, and a laptop or a container may refuse several.
+The fork server restricts itself once (`restrict_process`), and its children inherit that. A child adds its own
+restrictions when it has its file (`limit_resources`, `apply_seccomp`). A restriction that the kernel refuses is left
+out, since laptops and containers refuse some of them. The allow-list of containers and codecs does not depend on the
+kernel.
 """
 
 import contextlib
@@ -29,9 +30,9 @@ _CLONE_NEWNET: Final = 0x4000_0000
 
 _MAX_OPEN_FILES: Final = 16
 
-# Numbers from the kernel's syscall tables, for what a single thread needs to read two descriptors, use memory, write
-# one and end: no open, no socket, no connect, no exec, no fork, no thread, no signal, no ptrace, no truncate.
-_ALLOWED: Final = {
+# Numbers from the kernel's syscall tables. A single thread may read and write open descriptors, use memory and exit.
+# Not allowed: open, socket, connect, exec, fork, threads, signals, ptrace, truncate.
+_ALLOWED_SYSCALLS: Final = {
     # name             x86_64 aarch64
     "read":            (0, 63),
     "write":           (1, 64),
@@ -60,7 +61,10 @@ _ALLOWED: Final = {
     "exit_group":      (231, 94),
     "getrandom":       (318, 278),
 }  # fmt: skip
-_ARCHES: Final = {"x86_64": (0, 0xC000_003E), "aarch64": (1, 0xC000_00B7)}  # column above, AUDIT_ARCH of linux/audit.h
+_ARCHES: Final = {
+    "x86_64": (0, 0xC000_003E),
+    "aarch64": (1, 0xC000_00B7),
+}  # column above, AUDIT_ARCH (linux/audit.h)
 
 # linux/bpf_common.h and linux/seccomp.h
 _LOAD_WORD: Final = 0x20
@@ -78,16 +82,16 @@ _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when the one that started it ends. Call first: a fork does not inherit it."""
+    """Have the kernel kill this process when its parent ends. Forks do not inherit this: call it first in each."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:  # it ended before the call
+    if os.getppid() != parent_pid:  # the parent ended before the call
         os._exit(0)
 
 
-def enclose(limits: DecodeLimits) -> None:
-    """Everything that a fork inherits: nowhere to write, nobody to call, no more memory than allowed."""
-    _leave_for_an_empty_directory()
-    _be_the_first_to_go()
+def restrict_process(limits: DecodeLimits) -> None:
+    """Apply every restriction that forks inherit: no writable files, no network, limited memory."""
+    _enter_empty_directory()
+    _raise_oom_score()
     _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -96,17 +100,30 @@ def enclose(limits: DecodeLimits) -> None:
     _limit(resource.RLIMIT_CORE, 0)
 
 
-def seal(cpu_s: int) -> None:
-    """Give the file its processor time, then let nothing through but reading, computing and answering."""
+def limit_resources(cpu_s: int) -> None:
+    """Allow this process `cpu_s` more seconds of processor time, few descriptors and no child processes."""
     _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
     _limit(resource.RLIMIT_NPROC, 0)
     used_s = int(sum(os.times()[:2])) + 1
-    _limit(resource.RLIMIT_CPU, used_s + cpu_s, grace=1)  # SIGXCPU, which tells why, comes before SIGKILL
-    _filter_syscalls()
+    _limit(resource.RLIMIT_CPU, used_s + cpu_s, grace=1)  # SIGXCPU, which shows the reason, comes before SIGKILL
 
 
-def _leave_for_an_empty_directory() -> None:
-    """A removed directory is empty for good: nothing can be made in it, and nothing is left behind."""
+def apply_seccomp() -> None:
+    """Allow only the system calls in `_ALLOWED_SYSCALLS`.
+
+    A refused call fails with EPERM instead of killing the process, because FFmpeg and Python can handle that error.
+    Does nothing on other architectures than x86_64 and aarch64.
+    """
+    if _ARCH not in _ARCHES:
+        return
+    column, audit_arch = _ARCHES[_ARCH]
+    program = _assemble(audit_arch, [numbers[column] for numbers in _ALLOWED_SYSCALLS.values()])
+    fprog = _Program(len(program) // 8, program)
+    _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(fprog), 0, 0)
+
+
+def _enter_empty_directory() -> None:
+    """Make a removed directory the working directory. Nothing can be created in it, and nothing is left behind."""
     try:
         path = tempfile.mkdtemp(prefix="asr-decoder-")
     except OSError:
@@ -116,36 +133,26 @@ def _leave_for_an_empty_directory() -> None:
     Path(path).rmdir()
 
 
-def _be_the_first_to_go() -> None:
-    """Where memory runs out the kernel ends a file that swells, and not the worker, which may be larger than each."""
+def _raise_oom_score() -> None:
+    """Let the kernel kill decoder processes first when memory runs out, and not the worker, which may be larger."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _limit(what: int, most: int, *, grace: int = 0) -> None:
-    hard = resource.getrlimit(what)[1]
-    hard = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
-    resource.setrlimit(what, (min(most, hard), hard))
+def _limit(kind: int, soft: int, *, grace: int = 0) -> None:
+    hard = resource.getrlimit(kind)[1]
+    hard = soft + grace if hard == resource.RLIM_INFINITY else min(soft + grace, hard)
+    resource.setrlimit(kind, (min(soft, hard), hard))
 
 
 class _Program(ctypes.Structure):
-    """struct sock_fprog"""
+    """The kernel's struct sock_fprog."""
 
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def _filter_syscalls() -> None:
-    """A refused call fails with EPERM, which FFmpeg and Python can stand, rather than killing the process."""
-    if _ARCH not in _ARCHES:
-        return
-    column, audit_arch = _ARCHES[_ARCH]
-    program = _assemble(audit_arch, [numbers[column] for numbers in _ALLOWED.values()])
-    fprog = _Program(len(program) // 8, program)
-    _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(fprog), 0, 0)
-
-
 def _assemble(audit_arch: int, allowed: list[int]) -> bytes:
-    """A BPF program: another architecture or another number fails, a number in the list passes."""
+    """Return a BPF program that passes the allowed numbers on this architecture and refuses every other call."""
     n = len(allowed)
     code = [
         _instruction(_LOAD_WORD, 0, 0, _DATA_ARCH),

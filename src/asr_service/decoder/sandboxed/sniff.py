@@ -1,6 +1,6 @@
-"""What a file's first bytes say it is: words for the message of a refusal, and the length that a WAV header announces.
+"""Reads signatures and headers: what a file looks like, the duration in a WAV header, a truncated OGG file.
 
-Nothing here decides what is decoded; FFmpeg's probing among the allowed containers does.
+Error messages and warnings use this. It does not decide what is decoded: FFmpeg probes the allowed containers for that.
 """
 
 import struct
@@ -27,7 +27,7 @@ _NOT_AUDIO: Final = (
     (b"7z\xbc\xaf", "a 7-Zip archive"),
     (b"Rar!", "a RAR archive"),
     (b"\x7fELF", "a program"),
-    (b"MThd", "a MIDI file, which holds notes and no sound"),
+    (b"MThd", "a MIDI file, which contains notes and no sound"),
 )
 _AUDIO: Final = (
     (b"RIFF", "WAV or AVI"),
@@ -46,29 +46,29 @@ _AUDIO: Final = (
 )
 _CHUNK_HEADER: Final = struct.Struct("<4sI")
 _MAX_CHUNKS: Final = 256
-_UNKNOWN_SIZES: Final = 0x7FFF_0000  # from here up a writer that could not seek back left its placeholder
+_UNKNOWN_SIZES: Final = 0x7FFF_0000  # sizes from here up are placeholders of writers that could not seek back
 _OGG_SEGMENTS_AT: Final = 26
 _MAX_OGG_PAGE: Final = 27 + 255 + 255 * 255
 _TEXT: Final = bytes(range(0x20, 0x100)) + b"\t\r\n\f"
 
 
 class Source(Protocol):
-    """The file, and nothing else about it: FFmpeg judges by a name where there is one."""
+    """A readable, seekable file without a name. FFmpeg would guess the container from a name."""
 
     def read(self, n_bytes: int, /) -> bytes: ...
     def seek(self, offset: int, whence: int = 0, /) -> int: ...
     def tell(self) -> int: ...
 
 
-def audio_by_its_looks(head: bytes) -> str | None:
-    """The name of the audio container whose signature `head` begins with."""
+def container_by_signature(head: bytes) -> str | None:
+    """Return the name of the audio container whose signature `head` begins with."""
     if head[4:8] == b"ftyp":
         return "MP4"
     return next((name for magic, name in _AUDIO if head.startswith(magic)), None)
 
 
 def describe(head: bytes) -> str:
-    """What a file that is no audio seems to be, as a noun phrase."""
+    """Return what a file without audio looks like, as a noun phrase."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for magic, name in _NOT_AUDIO:
         if head.startswith(magic) or text.startswith(magic.lower()):
@@ -82,8 +82,8 @@ def describe(head: bytes) -> str:
     return "data without a known header, such as raw samples"
 
 
-def wav_announced_s(source: Source) -> float | None:
-    """Seconds of audio that a RIFF header promises, None where it does not say. Moves the position."""
+def wav_header_duration_s(source: Source) -> float | None:
+    """Return the duration that a RIFF header declares, or None if it declares none. Moves the position."""
     source.seek(12)
     bytes_per_s = 0
     for _ in range(_MAX_CHUNKS):
@@ -100,8 +100,11 @@ def wav_announced_s(source: Source) -> float | None:
     return None
 
 
-def ogg_is_cut(source: Source) -> bool:
-    """Whether the last page of an OGG file reaches past its end. Moves the position. RFC 3533, section 6."""
+def is_ogg_truncated(source: Source) -> bool:
+    """Return whether the last page of an OGG file extends past the file's end. Moves the position.
+
+    RFC 3533, section 6, describes pages.
+    """
     size = source.seek(0, 2)
     source.seek(max(0, size - _MAX_OGG_PAGE))
     tail = source.read(_MAX_OGG_PAGE)

@@ -1,0 +1,86 @@
+"""Damaged and truncated recordings, through a real decoder child."""
+
+import contextlib
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.pool import DecoderPool
+from asr_service.decoder.sandboxed.child import _Upload
+from asr_service.errors import (
+    RequestError,
+)
+from decoder import media
+from decoder.decoding import decode, decode_in, similarity, upload, with_pool
+from decoder.media import ADTS, FLAC, FORMATS, M4A, MKV, MP3, OPUS, WMA
+
+
+def seconds_in(warning: str) -> list[float]:
+    return [float(number) for number in re.findall(r"(\d+\.\d+) s", warning)]
+
+
+@pytest.mark.parametrize(
+    ("fmt", "min_lost_s"), [(FLAC, 1.5), (MP3, 1.5), (OPUS, 1.0), (M4A, 1.5), (ADTS, 1.5), (MKV, 1.5)], ids=str
+)
+def test_damage_in_the_middle_loses_only_the_middle(fmt, min_lost_s):
+    """The audio after the damage is decoded too, and the warning says how much is lost and where."""
+    data = media.encode(fmt, media.warble(40, fmt.rate))
+    samples, audio = decode(media.overwrite(data, 0.5, 0.55))
+    lost_s, at_s = seconds_in(audio.warnings[0])
+    assert "could not be decoded" in audio.warnings[0]
+    assert lost_s == pytest.approx(40 - len(samples) / SAMPLE_RATE, abs=0.7)
+    assert lost_s == pytest.approx(audio.lost_s, abs=0.06)
+    assert min_lost_s < lost_s < 12
+    assert at_s == pytest.approx(20, abs=6)
+    assert similarity(samples[-5 * SAMPLE_RATE :], media.warble(40)) > 0.3  # five seconds out of forty
+
+
+@pytest.mark.parametrize("fmt", [FORMATS[0], FORMATS[11], FLAC, MP3, MKV], ids=lambda fmt: fmt.name)
+def test_a_truncated_file_is_decoded_with_a_warning(fmt):
+    """The warning names the duration in the header and the duration that is present."""
+    data = media.encode(fmt, media.warble(30, fmt.rate))
+    samples, audio = decode(data[: int(0.4 * len(data))])
+    declared_s, present_s = seconds_in(audio.warnings[0])
+    assert len(audio.warnings) == 1
+    assert "ends early" in audio.warnings[0]
+    assert declared_s == pytest.approx(30, abs=0.2)
+    assert present_s == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.1)
+    assert present_s == pytest.approx(12, abs=2)
+
+
+def test_a_truncated_ogg_file_has_a_warning():
+    """OGG headers declare no duration; the incomplete last page shows the truncation."""
+    data = media.encode(OPUS, media.warble(30, 48_000))
+    assert "ends early" in decode(data[: int(0.4 * len(data))])[1].warnings[0]
+
+
+@pytest.mark.parametrize("offset", [-1, 2**62])
+def test_an_impossible_seek_returns_a_negative_errno(offset):
+    """Damaged headers lead to such offsets. FFmpeg gets an error code, and the child raises no exception."""
+    with upload(media.wav(media.warble(1))) as file:
+        source = _Upload(file.fileno())
+        assert source.seek(offset) < 0
+        assert source.seek(10) == 10
+
+
+def test_flipped_bits_give_audio_or_a_request_error():
+    """Random damage has no other result, and the pool decodes the next file."""
+    wholes = [media.encode(fmt, media.warble(1, fmt.rate)) for fmt in (FLAC, MP3, OPUS, M4A, MKV, WMA, ADTS)]
+    rng = np.random.default_rng(7)
+
+    async def one(pool: DecoderPool, data: bytes) -> None:
+        with contextlib.suppress(RequestError):
+            await decode_in(pool, data)
+
+    async def use(pool: DecoderPool) -> Any:
+        for whole in wholes * 4:
+            flipped = bytearray(whole)
+            for at in rng.integers(0, len(whole), 1 + len(whole) // 200):
+                flipped[at] ^= 1 << int(rng.integers(8))
+            await one(pool, bytes(flipped))
+        return await decode_in(pool, wholes[0])
+
+    assert len(with_pool(use)[0]) == SAMPLE_RATE
