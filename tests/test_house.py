@@ -109,3 +109,14 @@ def test_the_readme_lists_a_thing_once():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in re.findall(r"make (\w+)", text))
     commands = re.findall(r"asr-service (\w+)", text)
     assert set(commands) <= set(command_names())
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_documents_show_the_layers_that_are_checked(page):
+    """The order of packages in a document is the order in import-linter's contract."""
+    packages, engine = (contract["layers"] for contract in PROJECT["tool"]["importlinter"]["contracts"][:2])
+    shown = re.findall(r"^ *```\n(.*?)^ *```$", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    shown = [[line.strip() for line in block.splitlines()] for block in shown]
+    assert packages in shown
+    if page == "docs/architecture.md":
+        assert engine in shown
