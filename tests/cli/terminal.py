@@ -1,4 +1,4 @@
-"""`asr-service` as a process, run as its user runs it."""
+"""Run `asr-service` as a process, as a user does."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def run(*arguments: str, cwd: Path, stdin: Any = subprocess.DEVNULL, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run to the end. Bytes that are no text come out as they would in a file's name."""
+    """Run it to its end. Undecodable bytes of the output become surrogates, as in file names."""
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=cwd,
@@ -33,9 +33,9 @@ def run(*arguments: str, cwd: Path, stdin: Any = subprocess.DEVNULL, **env: str)
 def begin(
     *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, closed: Iterable[int] = (), **options: Any
 ) -> subprocess.Popen[bytes]:
-    """Start it and leave it running, open to Ctrl-C also where these tests were started in the background.
+    """Start it and leave it running. Ctrl-C reaches it even if the tests run in the background.
 
-    `closed` are descriptors that it is started without.
+    `closed` are the descriptors that are closed before it starts.
     """
 
     def prepare() -> None:
@@ -48,6 +48,6 @@ def begin(
         [*COMMAND, *arguments],
         cwd=cwd,
         env=environment(env or {}),
-        preexec_fn=prepare,  # noqa: PLW1509 - no option of Popen's does it
+        preexec_fn=prepare,  # noqa: PLW1509 - Popen has no option for this
         **(pipes | options),
     )

@@ -1,4 +1,4 @@
-"""What a shell offers where its user presses the tabulator."""
+"""Shell completion."""
 
 import subprocess
 
@@ -17,18 +17,22 @@ from cli.terminal import COMMAND, environment, run
     ],
 )
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_shells_complete(shell, line, offered, tmp_path):
-    """Commands, options and their values, as a script of --show-completion asks for them."""
+def test_shells_complete_commands_options_and_values(shell, line, offered, tmp_path):
+    """The script of --show-completion asks for completions in this way."""
     words = {"COMP_WORDS": line, "COMP_CWORD": str(len(f"{line}.".split()) - 1), "_TYPER_COMPLETE_ARGS": line}
-    told = run(cwd=tmp_path, **words, _ASR_SERVICE_COMPLETE=f"complete_{shell}")
-    assert all(word in told.stdout for word in offered), told.stderr
-    assert told.stderr == ""
+    result = run(cwd=tmp_path, **words, _ASR_SERVICE_COMPLETE=f"complete_{shell}")
+    assert all(word in result.stdout for word in offered), result.stderr
+    assert result.stderr == ""
 
 
-def test_completion_can_be_installed(tmp_path):
-    """--show-completion prints the script that asks so, for the shell that it is started from."""
-    told = subprocess.run(
-        ["bash", "-c", f"'{COMMAND[0]}' --show-completion && :"],  # with more to do, bash stays
+def test_the_completion_script_is_that_of_the_calling_shell(tmp_path):
+    """--show-completion prints the script for the shell that started it."""
+    result = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"'{COMMAND[0]}' --show-completion && :",
+        ],  # the second command keeps bash from replacing itself with the first
         cwd=tmp_path,
         env=environment({}),
         capture_output=True,
@@ -36,4 +40,4 @@ def test_completion_can_be_installed(tmp_path):
         timeout=60,
         check=False,
     )
-    assert "_ASR_SERVICE_COMPLETE=complete_bash" in told.stdout, told.stderr
+    assert "_ASR_SERVICE_COMPLETE=complete_bash" in result.stdout, result.stderr

@@ -1,4 +1,4 @@
-"""`asr-service health` beside a running service, as a container's health check calls it."""
+"""`asr-service health` with a running service, as a container's health check calls it."""
 
 import os
 import subprocess
@@ -15,31 +15,31 @@ def health(**settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_it_follows_the_slot_behind_a_port():
-    """0 while requests are taken, 1 while the model loads, with what the service says, and 1 where nobody listens."""
+def test_the_exit_code_follows_the_state_of_one_slot():
+    """It is 0 while the slot is ready, and 1 while it drains or if nothing listens."""
     with serving() as live:
-        told = health(ASR_HOST="0.0.0.0", ASR_PORT=str(live.port))
-        assert (told.returncode, told.stdout) == (0, f"http://127.0.0.1:{live.port}: ready\n")
+        result = health(ASR_HOST="0.0.0.0", ASR_PORT=str(live.port))
+        assert (result.returncode, result.stdout) == (0, f"http://127.0.0.1:{live.port}: ready\n")
         live.app.begin_drain()
-        told = health(ASR_PORT=str(live.port))
-        assert told.returncode == 1
-        assert "503" in told.stdout
-    told = health(ASR_PORT=str(live.port))
-    assert told.returncode == 1
-    assert "no answer" in told.stdout
+        result = health(ASR_PORT=str(live.port))
+        assert result.returncode == 1
+        assert "503" in result.stdout
+    result = health(ASR_PORT=str(live.port))
+    assert result.returncode == 1
+    assert "no answer" in result.stdout
 
 
-def test_one_slot_of_several_is_enough(tmp_path):
-    """Slots on sockets are asked one by one; the service is well while any of them answers."""
+def test_one_ready_slot_of_several_is_enough(tmp_path):
+    """Slots on sockets are queried one by one. The exit code is 0 while any of them is ready."""
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "load_s.1").write_text("600")
     settings = {"ASR_DEVICES": "cpu,cpu", "ASR_SOCKET_DIR": str(tmp_path / "run")}
     with running(tmp_path, None, **settings) as service:
         service.ready(0)
-        told = health(**settings)
-        assert told.returncode == 0
-        assert [line.rpartition(": ")[2] == "ready" for line in told.stdout.splitlines()] == [True, False]
-        found = health(**settings | {"ASR_DEVICES": "auto"})  # as where a GPU has fallen away since
+        result = health(**settings)
+        assert result.returncode == 0
+        assert [line.rpartition(": ")[2] == "ready" for line in result.stdout.splitlines()] == [True, False]
+        found = health(**settings | {"ASR_DEVICES": "auto"})  # as if a GPU had failed since the start
         assert (found.returncode, "slot-0.sock: ready" in found.stdout) == (0, True)
         service.process.terminate()
         assert service.ended() == 0

@@ -1,4 +1,4 @@
-"""`asr-service keys`, and what is said where a service is open to others."""
+"""`asr-service keys`, and the warnings about a service that is open to the network."""
 
 import re
 import stat
@@ -13,44 +13,45 @@ from serving.harness import running
 from waiting import until
 
 
-def test_a_key_is_shown_once_and_its_entry_opens_to_it(tmp_path):
-    """The file gets the hash alone, and is not for others to read; a second key of the name is refused."""
+def test_a_new_key_is_printed_and_only_its_hash_is_stored(tmp_path):
+    """The entry accepts the key, other users cannot read the file, and a second key with the name is refused."""
     file = tmp_path / "keys"
-    told = run("keys", "new", "alice", "--file", str(file), "--concurrent-requests", "3")
-    secret = re.search(r"^key: +(asr_\S{43})$", told.stdout, re.MULTILINE)
+    result = run("keys", "new", "alice", "--file", str(file), "--concurrent-requests", "3")
+    secret = re.search(r"^key: +(asr_\S{43})$", result.stdout, re.MULTILINE)
     assert secret
-    assert secret[1] not in file.read_text() + told.stderr
+    assert secret[1] not in file.read_text() + result.stderr
     assert stat.S_IMODE(file.stat().st_mode) & 0o007 == 0
     (alice,) = keys = read_keys(load_settings({}, api_keys_file=file))
     assert (alice.name, alice.limits, keys.find(secret[1].encode())) == ("alice", KeyLimits(3), alice)
     again = run("keys", "new", "alice", "--file", str(file))
     assert (again.returncode, again.stdout) == (78, "")
+    assert again.stderr == f"asr-service: {file} already has a key named 'alice'.\n"
 
 
 @pytest.mark.parametrize("audio_s", [0.001, 0.1, 600.0, 1234.5678, 1_000_000.0, 999_999_999.0])
-def test_what_is_stored_is_read_again(tmp_path, audio_s):
-    """Whatever the limit, to its last digit."""
+def test_stored_limits_are_read_back_exactly(tmp_path, audio_s):
+    """The limit of an entry has all its digits."""
     (tmp_path / "keys").write_text(entry("bulk", "x" * 40, KeyLimits(999_999, audio_s)) + "\n")
     (bulk,) = read_keys(load_settings({}, api_keys_file=tmp_path / "keys"))
     assert bulk.limits == KeyLimits(999_999, audio_s)
 
 
 @pytest.mark.parametrize("limit", [["--concurrent-requests", "1000000"], ["--audio-s-per-minute", "inf"]])
-def test_what_could_not_be_read_again_is_not_stored(tmp_path, limit):
-    """A line that is refused would shut out the keys of all."""
-    told = run("keys", "new", "bulk", "--file", str(tmp_path / "keys"), *limit)
-    assert told.returncode == 2
+def test_an_entry_that_could_not_be_read_back_is_not_stored(tmp_path, limit):
+    """The service would refuse the whole file because of such a line."""
+    result = run("keys", "new", "bulk", "--file", str(tmp_path / "keys"), *limit)
+    assert result.returncode == 2
     assert not (tmp_path / "keys").exists()
 
 
-def test_a_plain_key_ends_the_start_and_is_not_shown(tmp_path):
-    """With 78 and the way to do it, and `asr-service settings` hides what stands there."""
-    plain = "sk-a-plain-key-that-somebody-stored-as-it-is"
-    told = run("serve", ASR_API_KEYS=plain)
-    assert (told.returncode, "asr-service keys new" in told.stderr) == (78, True)
+def test_a_plain_key_in_the_settings_is_refused_and_never_printed(tmp_path):
+    """`serve` exits with 78 and names the command to use. `asr-service settings` hides the value."""
+    plain = "sk-a-plain-key-that-was-stored-without-hashing-it"
+    result = run("serve", ASR_API_KEYS=plain)
+    assert (result.returncode, "asr-service keys new" in result.stderr) == (78, True)
     shown = run("settings", ASR_API_KEYS=plain)
     assert "ASR_API_KEYS=****" in shown.stdout
-    assert plain not in told.stdout + told.stderr + shown.stdout + shown.stderr
+    assert plain not in result.stdout + result.stderr + shown.stdout + shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -62,12 +63,12 @@ def test_a_plain_key_ends_the_start_and_is_not_shown(tmp_path):
         ({"api_keys": "plain"}, "failure"),
     ],
 )
-def test_the_doctor_says_who_may_call(settings, level):
-    """A service that others reach without a key is a warning; keys that cannot be read are a failure."""
+def test_the_doctor_checks_the_keys(settings, level):
+    """A service on the network without keys is a warning. Keys that cannot be read are a failure."""
     assert [finding.level for finding in check_keys(load_settings({}, **settings))] == [level]
 
 
-def test_a_service_that_is_open_to_others_says_so_in_its_log(tmp_path):
-    """Once, at start."""
+def test_a_service_on_the_network_without_keys_logs_a_warning(tmp_path):
+    """The warning is logged at start."""
     with running(tmp_path, ASR_HOST="0.0.0.0") as service:
         until(lambda: "No API keys are set" in service.text(), what="the warning")

@@ -1,4 +1,4 @@
-"""The `asr-service` command as its user runs it."""
+"""The `asr-service` command as a user runs it."""
 
 import json
 import os
@@ -21,29 +21,29 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_help_names_every_command_and_imports_none():
-    """`--help` is quick: neither the web framework, nor the model's library, nor the hub's is touched for it."""
+def test_help_lists_every_command_and_imports_none():
+    """`--help` is fast because it imports neither the web framework nor the libraries for models."""
     program = (
         "import sys; sys.argv = ['asr-service', '--help']\n"
         "from asr_service.cli import main\n"
         "try: main()\n"
         "except SystemExit: print('IMPORTED', *sys.modules)"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     ).stdout
-    help_text, _, imported = told.partition("IMPORTED")
+    help_text, _, imported = result.partition("IMPORTED")
     assert all(f"  {name} " in help_text for name in _COMMANDS)
     slow = {"fastapi", "ctranslate2", "huggingface_hub", "gunicorn", "av", "pydantic"}
     assert not slow & set(imported.split())
 
 
 @pytest.mark.parametrize("command", [*_COMMANDS, "models list", "models fetch", "models verify"])
-def test_every_command_explains_itself(command):
-    """`--help` of each works, which imports it."""
-    told = run(*command.split(), "--help")
-    assert told.returncode == 0, told.stderr
-    assert "Usage:" in told.stdout
+def test_every_command_has_a_help(command):
+    """`--help` of each command works and imports the command."""
+    result = run(*command.split(), "--help")
+    assert result.returncode == 0, result.stderr
+    assert "Usage:" in result.stdout
 
 
 def test_version():
@@ -51,38 +51,38 @@ def test_version():
 
 
 def test_an_unknown_command_is_a_usage_error():
-    told = run("nonsense")
-    assert (told.returncode, "No such command" in told.stderr) == (2, True)
+    result = run("nonsense")
+    assert (result.returncode, "No such command" in result.stderr) == (2, True)
 
 
 def test_a_setting_that_does_not_exist_ends_with_78():
-    """The nearest name is in the one line that is said."""
-    told = run("models", "list", ASR_MODELL="base")
-    assert told.returncode == 78
-    assert told.stderr == "asr-service: there is no setting ASR_MODELL; did you mean ASR_MODEL?\n"
+    """The message is one line and suggests the nearest name."""
+    result = run("models", "list", ASR_MODELL="base")
+    assert result.returncode == 78
+    assert result.stderr == "asr-service: there is no setting ASR_MODELL; did you mean ASR_MODEL?\n"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [("ASR_MODEL", "nonesuch", "there is no model 'nonesuch'"), ("ASR_LANGUAGE", "Klingon", "ASR_LANGUAGE: language")],
 )
-def test_what_no_slot_could_do_is_told_before_any_is_started(name, value, says):
-    """Once, and the exit code says that trying again is of no use."""
-    told = run("serve", ASR_PORT="0", ASR_LOG_FORMAT="plain", **{name: value})
-    assert told.returncode == 78
-    assert told.stderr.startswith(f"asr-service cannot serve: {says}")
-    assert len(told.stderr.splitlines()) == 1
-    assert told.stdout == ""
+def test_settings_that_no_slot_could_use_end_the_start(name, value, says):
+    """The reason is printed once, and exit code 78 means that a restart will not help."""
+    result = run("serve", ASR_PORT="0", ASR_LOG_FORMAT="plain", **{name: value})
+    assert result.returncode == 78
+    assert result.stderr.startswith(f"asr-service cannot serve: {says}")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
 
 
-def test_openapi_is_a_document():
+def test_openapi_prints_an_openapi_document():
     document = json.loads(run("openapi").stdout)
     assert document["openapi"].startswith("3.")
     assert "/transcribe" in document["paths"]
 
 
-def test_models_list_tells_what_is_here(base_model_dir, tmp_path):
-    """The table has every name; as JSON, the path of what is on the disk."""
+def test_models_list_shows_which_models_are_on_the_disk(base_model_dir, tmp_path):
+    """The table has every name. The JSON has the path of each model that is on the disk."""
     here = run("models", "fetch", "base", ASR_MODEL_DIR=str(tmp_path), ASR_OFFLINE="1")
     assert here.stdout.strip() == str(tmp_path / "base")
     table = run("models", "list", ASR_MODEL_DIR=str(tmp_path)).stdout
@@ -94,8 +94,8 @@ def test_models_list_tells_what_is_here(base_model_dir, tmp_path):
     assert all(name in table for name in rows)
 
 
-def test_models_verify_finds_a_spoilt_byte(base_model_dir, tmp_path):
-    """A file of the right size and time, and the wrong content, is found; the exit code says so."""
+def test_models_verify_finds_a_corrupt_byte(base_model_dir, tmp_path):
+    """A file with the right size and time and the wrong content is reported, with exit code 69."""
     run("models", "fetch", "base", ASR_MODEL_DIR=str(tmp_path), ASR_OFFLINE="1")
     assert run("models", "verify", ASR_MODEL="base", ASR_MODEL_DIR=str(tmp_path)).returncode == 0
     weights = tmp_path / "base" / "model.bin"
@@ -104,25 +104,25 @@ def test_models_verify_finds_a_spoilt_byte(base_model_dir, tmp_path):
         file.seek(-1, os.SEEK_END)
         file.write(b"\x55")
     os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    told = run("models", "verify", "base", ASR_MODEL_DIR=str(tmp_path))
-    assert told.returncode == 69
-    assert "model.bin does not have the sha256 it should" in told.stderr
+    result = run("models", "verify", "base", ASR_MODEL_DIR=str(tmp_path))
+    assert result.returncode == 69
+    assert "model.bin does not have the sha256 it should" in result.stderr
 
 
-def test_a_model_that_cannot_be_had_ends_with_69_and_the_ways_out(tmp_path):
-    """Offline and absent: one error, no traceback."""
-    told = run("models", "fetch", "tiny", ASR_MODEL_DIR=str(tmp_path), HF_HUB_OFFLINE="1")
-    assert told.returncode == 69
-    assert "Traceback" not in told.stderr
-    assert "What to do:" in told.stderr
+def test_a_model_that_cannot_be_fetched_ends_with_69_and_suggestions(tmp_path):
+    """A model that is missing while the machine is offline is one error without a traceback."""
+    result = run("models", "fetch", "tiny", ASR_MODEL_DIR=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert result.returncode == 69
+    assert "Traceback" not in result.stderr
+    assert "What to do:" in result.stderr
 
 
-def test_the_endpoint_and_the_home_are_the_hubs_own_variables(tmp_path):
-    """HF_ENDPOINT is asked and HF_HOME is filled; a hub with another file under a known name is refused."""
+def test_models_are_fetched_from_hf_endpoint_into_hf_home(tmp_path):
+    """A file whose content differs from that of the known model is refused."""
     files = {"config.json": b"{}", "tokenizer.json": b"{}", "vocabulary.txt": b"a\n", "model.bin": b"not Whisper"}
     with FakeHub(files).serving() as hub:
-        told = run("models", "fetch", "tiny", HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path))
-    assert (told.returncode, told.stdout) == (69, "")
-    assert f"{hub.url}/Systran/faster-whisper-tiny/resolve/" in told.stderr
-    assert "has the sha256" in told.stderr
+        result = run("models", "fetch", "tiny", HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path))
+    assert (result.returncode, result.stdout) == (69, "")
+    assert f"{hub.url}/Systran/faster-whisper-tiny/resolve/" in result.stderr
+    assert "has the sha256" in result.stderr
     assert list(Path(tmp_path, "hub", "models--Systran--faster-whisper-tiny", "snapshots").glob("*/config.json"))

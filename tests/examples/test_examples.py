@@ -72,23 +72,23 @@ NODE = pytest.param(["node", "fetch.mjs"], id="node", marks=NEEDS_NODE)
 )
 def test_an_example_does_what_it_says(live, command, options, shows):
     """With the service's address and a recording, and nothing to change in it."""
-    told = run(live.url, *command, RECORDING, *options)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert re.search(shows, told.stdout, re.MULTILINE), told.stdout
+    result = run(live.url, *command, RECORDING, *options)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(shows, result.stdout, re.MULTILINE), result.stdout
 
 
 @pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK])
 def test_an_example_tells_why_it_fails(live, command, tmp_path):
     """The service's own words, and an exit code that is not 0."""
     (tmp_path / "no.wav").write_text("this is no audio, it is a poem")
-    told = run(live.url, *command, str(tmp_path / "no.wav"))
-    assert told.returncode != 0
-    assert "No audio was recognised" in told.stdout + told.stderr
+    result = run(live.url, *command, str(tmp_path / "no.wav"))
+    assert result.returncode != 0
+    assert "No audio was recognised" in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK])
 def test_an_example_comes_again_when_the_service_is_busy(command):
-    """And what it was told meanwhile is no part of what it prints."""
+    """And what it was result meanwhile is no part of what it prints."""
     release = threading.Event()
     with serving(FakeModel(script=says(" hello there")), max_open_requests=1) as busy:
         busy.model.before = lambda _: release.wait(20)
@@ -106,8 +106,8 @@ def test_an_example_comes_again_when_the_service_is_busy(command):
         until(lambda: busy.metric('asr_request_failures_total{reason="overloaded"}'), what="a refusal")
         release.set()
         first.join(20)
-        printed, told = process.communicate(timeout=30)
-    assert process.returncode == 0, told
+        printed, result = process.communicate(timeout=30)
+    assert process.returncode == 0, result
     assert "hello there" in printed
     assert "overloaded" not in printed
 

@@ -1,4 +1,4 @@
-"""`asr-service keys`: make the keys that callers show."""
+"""`asr-service keys`: create API keys and the entries that the service stores for them."""
 
 import os
 import sys
@@ -20,15 +20,19 @@ keys_app = typer.Typer(no_args_is_help=True)
 
 _FILE_MODE: Final = 0o640
 
-Name = Annotated[str, typer.Argument(help="Whose key it is: it stands in the log and in metrics.", show_default=False)]
-File = Annotated[Path | None, typer.Option(help="Add the entry to this file, such as ASR_API_KEYS_FILE names.")]
+Name = Annotated[
+    str, typer.Argument(help="Name of the key's owner. It appears in the log and in metrics.", show_default=False)
+]
+File = Annotated[Path | None, typer.Option(help="Append the entry to this file, such as the one in ASR_API_KEYS_FILE.")]
 Requests = Annotated[
     int | None,
-    typer.Option(min=1, max=MAX_CONCURRENT_REQUESTS, help="Most requests open at a time; else as configured."),
+    typer.Option(min=1, max=MAX_CONCURRENT_REQUESTS, help="Maximum open requests. By default as configured."),
 ]
 Audio = Annotated[
     float | None,
-    typer.Option(min=0.001, max=MAX_AUDIO_S_PER_MINUTE, help="Most seconds of audio a minute; else as configured."),
+    typer.Option(
+        min=0.001, max=MAX_AUDIO_S_PER_MINUTE, help="Maximum seconds of audio per minute. By default as configured."
+    ),
 ]
 
 
@@ -36,7 +40,7 @@ Audio = Annotated[
 def new_command(
     name: Name, file: File = None, concurrent_requests: Requests = None, audio_s_per_minute: Audio = None
 ) -> None:
-    r"""Make a key and print it, this once, with the entry to store.
+    r"""Create a key and print it with its entry. The key cannot be shown again.
 
     \b
     Examples:
@@ -49,34 +53,35 @@ def new_command(
         _append(file, stored)
     typer.echo(f"key:   {secret}")
     typer.echo(f"entry: {stored}")
-    _say(f"The key is shown this once: give it to {name}.")
-    _say_where(file)
+    _print_note(f"The key cannot be shown again. Give it to {name}.")
+    _print_storage(file)
 
 
 @keys_app.command("hash")
 def hash_command(
     name: Name, file: File = None, concurrent_requests: Requests = None, audio_s_per_minute: Audio = None
 ) -> None:
-    r"""Print the entry of a key that exists already, read from standard input.
+    r"""Read an existing key from standard input and print its entry.
 
     \b
     Examples:
       asr-service keys hash alice < key.txt
     """
     if sys.stdin.isatty():
-        _say("Type the key, then Enter:")
+        _print_note("Type the key, then Enter:")
     stored = entry(name, sys.stdin.readline().strip(), KeyLimits(concurrent_requests, audio_s_per_minute))
     if file is not None:
         _append(file, stored)
     typer.echo(f"entry: {stored}")
-    _say_where(file)
+    _print_storage(file)
 
 
 def _append(file: Path, stored: str) -> None:
     try:
         before = file.read_text(encoding="utf-8") if file.exists() else ""
-        if any(line.startswith(stored.split(":", maxsplit=1)[0] + ":") for line in before.splitlines()):
-            raise ConfigurationError(f"{file} has a key of that name already")
+        name = stored.partition(":")[0]
+        if any(line.startswith(f"{name}:") for line in before.splitlines()):
+            raise ConfigurationError(f"{file} already has a key named {name!r}.")
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _FILE_MODE)
         with os.fdopen(descriptor, "a", encoding="utf-8") as out:
             out.write(("" if before.endswith("\n") or not before else "\n") + stored + "\n")
@@ -84,13 +89,13 @@ def _append(file: Path, stored: str) -> None:
         raise ConfigurationError(f"{file} cannot be written: {error}") from error
 
 
-def _say_where(file: Path | None) -> None:
+def _print_storage(file: Path | None) -> None:
     if file is None:
-        _say("Store the entry in ASR_API_KEYS, or as a line of the file that ASR_API_KEYS_FILE names.")
+        _print_note("Store the entry in ASR_API_KEYS, or as a line of the file in ASR_API_KEYS_FILE.")
     else:
-        _say(f"The entry stands in {file}. SIGHUP has a running service read it again.")
+        _print_note(f"The entry was added to {file}. Send SIGHUP to a running service to load it.")
 
 
-def _say(text: str) -> None:
-    """What is for people goes where a program does not read."""
+def _print_note(text: str) -> None:
+    """Print to standard error: standard output is for programs."""
     typer.echo(text, err=True)

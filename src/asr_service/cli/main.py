@@ -1,4 +1,4 @@
-"""`asr-service`: which commands there are. Only the one that is called is imported, so that `--help` is quick."""
+"""The commands of `asr-service`. Only the command that is called is imported, so `--help` is fast."""
 
 import importlib
 import os
@@ -17,19 +17,19 @@ _HELP: Final = """Speech to text over HTTP: Whisper on CTranslate2, on a GPU or 
 
 \b
 Examples:
-  asr-service serve                    on http://127.0.0.1:8000
-  asr-service transcribe talk.mp3      without a service; or with one: --server URL
-  ASR_MODEL=small asr-service serve    with another model
-  asr-service doctor                   what is wrong here, and its cure
-  asr-service models fetch large-v3    before the first start, or for a machine without a network
+  asr-service serve                    serve on http://127.0.0.1:8000
+  asr-service transcribe talk.mp3      transcribe without a service
+  ASR_MODEL=small asr-service serve    use another model
+  asr-service doctor                   find problems on this machine
+  asr-service models fetch large-v3    download a model before the first start
 
-Every setting is an ASR_* variable: `asr-service settings` lists them.
+Settings are ASR_* environment variables. `asr-service settings` lists them.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """A command: a function, or a Typer of several."""
+class _Command:
+    """Where a command is defined: a function, or a Typer with subcommands."""
 
     summary: str
     module: str
@@ -40,40 +40,42 @@ _COMPLETING: Final = "_ASR_SERVICE_COMPLETE"
 _INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
-    "serve": _Entry("Serve over HTTP until Ctrl-C or SIGTERM.", "asr_service.cli.serve", "serve_command"),
-    "transcribe": _Entry(
-        "Turn recordings into text, here or by a service.", "asr_service.cli.transcribe.command", "transcribe_command"
+    "serve": _Command("Serve over HTTP until Ctrl-C or SIGTERM.", "asr_service.cli.serve", "serve_command"),
+    "transcribe": _Command(
+        "Transcribe recordings, on this machine or with a service.",
+        "asr_service.cli.transcribe.command",
+        "transcribe_command",
     ),
-    "models": _Entry("List, fetch and verify models.", "asr_service.cli.models", "models_app"),
-    "keys": _Entry("Make the API keys that callers show.", "asr_service.cli.keys", "keys_app"),
-    "doctor": _Entry("Look for what is wrong, and name its cure.", "asr_service.cli.doctor.command", "doctor_command"),
-    "tune": _Entry("Measure threads and batches on this device, and choose.", "asr_service.cli.tune", "tune_command"),
-    "health": _Entry("Ask the running service whether it is ready.", "asr_service.cli.health", "health_command"),
-    "render": _Entry(
-        "Write Nginx' configuration and the like from the settings.", "asr_service.cli.render", "render_app"
+    "models": _Command("List, download and verify models.", "asr_service.cli.models", "models_app"),
+    "keys": _Command("Create API keys.", "asr_service.cli.keys", "keys_app"),
+    "doctor": _Command(
+        "Check this machine and its settings, and suggest fixes.", "asr_service.cli.doctor.command", "doctor_command"
     ),
-    "settings": _Entry("Print every setting and its value.", "asr_service.cli.settings", "settings_command"),
-    "openapi": _Entry("Print the API's OpenAPI document.", "asr_service.cli.openapi", "openapi_command"),
+    "tune": _Command("Measure which threads and batch sizes are fastest here.", "asr_service.cli.tune", "tune_command"),
+    "health": _Command("Check whether the running service is ready.", "asr_service.cli.health", "health_command"),
+    "render": _Command("Write configuration for Nginx and systemd.", "asr_service.cli.render", "render_app"),
+    "settings": _Command("Print all settings and their values.", "asr_service.cli.settings", "settings_command"),
+    "openapi": _Command("Print the API's OpenAPI document.", "asr_service.cli.openapi", "openapi_command"),
 }
 
 
 def main() -> None:
-    """Run the command line. A service that cannot start ends with its error's own exit code: 69, 78 or 1."""
+    """Run the command line. A StartupError ends the process with its exit code, such as 69 or 78."""
     _open_closed_streams()
     try:
-        build(completed_words(os.environ) if _COMPLETING in os.environ else sys.argv[1:])()
+        build(words_to_complete(os.environ) if _COMPLETING in os.environ else sys.argv[1:])()
     except StartupError as error:
         typer.echo(f"asr-service: {error.message}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:  # while a command's parts are imported; from then on the command line heeds it itself
+    except KeyboardInterrupt:  # during the imports; later, typer handles it
         sys.exit(_INTERRUPTED)
 
 
 def _open_closed_streams() -> None:
-    """Have all three standard streams, where whoever started us closed some (`>&-`): Python has None for those."""
+    """Replace standard streams that were closed at start (`>&-`), for which Python has None."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for the process' life
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open until the process ends
 
 
 def command_names() -> tuple[str, ...]:
@@ -81,7 +83,7 @@ def command_names() -> tuple[str, ...]:
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
-    """Make the command line for these arguments: the command that they name is whole, the others are a line of help."""
+    """Build the command line for these arguments. Commands that they do not name are only a line of help."""
     app = typer.Typer(
         name="asr-service", help=_HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
     )
@@ -91,35 +93,35 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         if name == named:
             _add(app, name, entry)
         else:
-            app.command(name, help=entry.summary)(_not_called)
+            app.command(name, help=entry.summary)(_placeholder)
     return app
 
 
-def _add(app: typer.Typer, name: str, entry: _Entry) -> None:
+def _add(app: typer.Typer, name: str, entry: _Command) -> None:
     command = getattr(importlib.import_module(entry.module), entry.attribute)
     if isinstance(command, typer.Typer):
         app.add_typer(command, name=name, help=entry.summary)
         for each in command.registered_commands:
-            _keep_lines(each.callback)
+            _restore_escapes(each.callback)
     else:
         app.command(name)(command)
-        _keep_lines(command)
+        _restore_escapes(command)
 
 
-def _keep_lines(command: Callable[..., object] | None) -> None:
-    """Make of the two letters in a raw docstring the mark that keeps a paragraph's lines as they are."""
+def _restore_escapes(command: Callable[..., object] | None) -> None:
+    r"""Replace the two letters `\b` of a raw docstring with the character that keeps a paragraph's lines unwrapped."""
     if command is not None and command.__doc__:
         command.__doc__ = command.__doc__.replace(r"\b", "\b")
 
 
-def completed_words(environ: Mapping[str, str]) -> list[str]:
-    """Give what stands on the line that a shell wants completed, as bash tells it and as zsh and fish do."""
+def words_to_complete(environ: Mapping[str, str]) -> list[str]:
+    """Return the arguments on the line that bash, zsh or fish wants completed."""
     line = environ.get("COMP_WORDS") or environ.get("_TYPER_COMPLETE_ARGS") or ""
     return line.split()[1:]
 
 
-def _not_called() -> None:
-    """Stand in the help for a command that was not asked for."""
+def _placeholder() -> None:
+    """Represent a command that was not called in the help."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -130,7 +132,7 @@ def _print_version(wanted: bool) -> None:
 
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Handle the options before a command."""

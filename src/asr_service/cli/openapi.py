@@ -1,4 +1,4 @@
-"""`asr-service openapi`."""
+"""`asr-service openapi`: print the OpenAPI document."""
 
 import json
 
@@ -6,7 +6,7 @@ import typer
 
 
 def openapi_command() -> None:
-    r"""Print the API's OpenAPI document, as JSON.
+    r"""Print the API's OpenAPI document as JSON.
 
     \b
     Example:

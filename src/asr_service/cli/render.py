@@ -1,4 +1,4 @@
-"""`asr-service render nginx | systemd`: files for the programs around the service."""
+"""`asr-service render nginx | systemd`: configuration files for the programs around the service."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,67 +19,72 @@ from asr_service.settings import Settings, load_settings
 render_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Folder to write into; by default the text is printed.")
+    Path | None, typer.Option("--output", "-o", help="Folder to write into. By default the text is printed.")
 ]
-DevicesOption = Annotated[str | None, typer.Option(help="In place of ASR_DEVICES: a slot for each.")]
+DevicesOption = Annotated[str | None, typer.Option(help="Devices, one slot for each. Overrides ASR_DEVICES.")]
 
-_HERE = NginxOptions(server_name="localhost", certificate=Path("/"), certificate_key=Path("/"))
-"""For its defaults."""
-_UNITS = SystemdOptions()
-"""The same."""
+_NGINX_DEFAULTS = NginxOptions(server_name="localhost", certificate=Path("/"), certificate_key=Path("/"))
+_SYSTEMD_DEFAULTS = SystemdOptions()
 
 
 @render_app.command("nginx")
 def nginx_command(
-    server_name: Annotated[str, typer.Option(help="The name that clients call.")],
+    server_name: Annotated[str, typer.Option(help="Host name that clients use.")],
     certificate: Annotated[
-        Path | None, typer.Option(help="The certificate and its chain; by default where certbot keeps the name's.")
+        Path | None, typer.Option(help="Certificate with its chain. By default certbot's file for the server name.")
     ] = None,
-    certificate_key: Annotated[Path | None, typer.Option(help="Its private key, beside it by default.")] = None,
+    certificate_key: Annotated[
+        Path | None, typer.Option(help="Private key. By default privkey.pem beside the certificate.")
+    ] = None,
     devices: DevicesOption = None,
     upstream: Annotated[
         list[str] | None,
-        typer.Option(help="A service of one slot elsewhere, host:port, in place of this machine's; again for each."),
+        typer.Option(help="host:port of a service with one slot, in place of this machine's slots. Repeatable."),
     ] = None,
     machine: Annotated[
         list[str] | None,
-        typer.Option(help="A machine with an Nginx of --private-listen, host:port, in place of slots; again for each."),
+        typer.Option(help="host:port of a machine whose Nginx has --private-listen, in place of slots. Repeatable."),
     ] = None,
     private_listen: Annotated[
-        str | None, typer.Option(help="For a machine behind another Nginx: plain HTTP on this host:port.")
+        str | None, typer.Option(help="Listen for plain HTTP on this host:port, for a machine behind another Nginx.")
     ] = None,
     inside: Annotated[
         list[str] | None,
         typer.Option(
-            help="An address or network that may read /metrics and /health (with --private-listen: call at all); "
-            "again for each. By default this machine."
+            help="Address or network that may read /metrics and /health; with --private-listen, that may send any "
+            "request. Repeatable. By default this machine."
         ),
     ] = None,
     nginx_version: Annotated[
-        str, typer.Option(help="Nginx' version; from 1.25.1 on HTTP/2 is written in the new way.")
-    ] = _HERE.version,
+        str, typer.Option(help="Version of Nginx. HTTP/2 has another syntax since 1.25.1.")
+    ] = _NGINX_DEFAULTS.version,
     requests_per_s: Annotated[
-        int, typer.Option(min=1, help="Requests a second from one address; three times as many at once.")
-    ] = _HERE.requests_per_s,
-    connections: Annotated[int, typer.Option(min=1, help="Open requests from one address.")] = _HERE.connections,
-    http_port: Annotated[int, typer.Option(min=1, max=65535)] = _HERE.http_port,
-    https_port: Annotated[int, typer.Option(min=1, max=65535)] = _HERE.https_port,
-    ipv6: Annotated[bool, typer.Option(help="Listen on IPv6 too.")] = _HERE.ipv6,
-    access_log: Annotated[Path, typer.Option(help="Where a line of JSON a request goes.")] = _HERE.access_log,
+        int,
+        typer.Option(min=1, help="Maximum requests per second from one address, with bursts of three times as many."),
+    ] = _NGINX_DEFAULTS.requests_per_s,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Maximum open requests from one address.")
+    ] = _NGINX_DEFAULTS.connections,
+    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTP.")] = _NGINX_DEFAULTS.http_port,
+    https_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTPS.")] = _NGINX_DEFAULTS.https_port,
+    ipv6: Annotated[bool, typer.Option(help="Also listen on IPv6.")] = _NGINX_DEFAULTS.ipv6,
+    access_log: Annotated[
+        Path, typer.Option(help="File for the access log, one line of JSON per request.")
+    ] = _NGINX_DEFAULTS.access_log,
     output: OutputOption = None,
 ) -> None:
-    r"""Write Nginx' configuration: TLS, the slots, limits, the log. It belongs into /etc/nginx/conf.d.
+    r"""Write a configuration for Nginx with TLS, the slots, limits and a log.
+
+    Its folder is usually /etc/nginx/conf.d. Exits with 78 if a setting or an option is wrong.
 
     \b
     Examples:
       asr-service render nginx --server-name asr.example.com --output /etc/nginx/conf.d
       asr-service render nginx --server-name asr.example.com --machine gpu-1:8080 --machine gpu-2:8080
       asr-service render nginx --server-name gpu-1 --private-listen 10.0.0.11:8080 --inside 10.0.0.0/24
-
-    Ends with 78 where a setting or an option is wrong.
     """
-    kept_by_certbot = Path("/etc/letsencrypt/live") / server_name
-    certificate = certificate or kept_by_certbot / "fullchain.pem"
+    certbot_folder = Path("/etc/letsencrypt/live") / server_name
+    certificate = certificate or certbot_folder / "fullchain.pem"
     options = NginxOptions(
         server_name=server_name,
         certificate=certificate,
@@ -87,7 +92,7 @@ def nginx_command(
         upstreams=tuple(upstream or ()),
         machines=tuple(machine or ()),
         private_listen=private_listen,
-        inside=tuple(inside or _HERE.inside),
+        inside=tuple(inside or _NGINX_DEFAULTS.inside),
         version=nginx_version,
         http_port=http_port,
         https_port=https_port,
@@ -101,21 +106,24 @@ def nginx_command(
 
 @render_app.command("systemd")
 def systemd_command(
-    program: Annotated[Path, typer.Option(help="The command that is installed.")] = _UNITS.program,
+    program: Annotated[
+        Path, typer.Option(help="Path of the installed asr-service command.")
+    ] = _SYSTEMD_DEFAULTS.program,
     proxy_user: Annotated[
-        str, typer.Option(help="Who Nginx runs as: it joins the service's group.")
-    ] = _UNITS.proxy_user,
+        str, typer.Option(help="User that Nginx runs as. It is added to the service's group.")
+    ] = _SYSTEMD_DEFAULTS.proxy_user,
     devices: DevicesOption = None,
     output: OutputOption = None,
 ) -> None:
-    r"""Write systemd's units, for one service and for several (`asr-service@NAME`), the fetch of the model, the user.
+    r"""Write systemd units for the service and for the download of its model, and the definition of its user.
+
+    There are units for one service and for several (asr-service@NAME). Exits with 78 if a setting or an option is
+    wrong.
 
     \b
     Examples:
       asr-service render systemd --output /etc/systemd/system
       ASR_DEVICES=cuda:0,cuda:1 asr-service render systemd --proxy-user nginx
-
-    Ends with 78 where a setting or an option is wrong.
     """
     options = SystemdOptions(program=program, proxy_user=proxy_user)
     _deliver(systemd_files(_settings(devices), options), output)
@@ -126,7 +134,7 @@ def _settings(devices: str | None) -> Settings:
 
 
 def _deliver(files: Sequence[RenderedFile], output: Path | None) -> None:
-    """Write the files and say where; without a folder, print them, each under its name where there are several."""
+    """Write the files and print their paths. Without a folder, print their text, with headings if there are several."""
     if output is not None:
         for path in write_files(files, output):
             typer.echo(f"wrote {path}", err=True)

@@ -1,4 +1,4 @@
-"""`asr-service serve`."""
+"""`asr-service serve`: run the HTTP service."""
 
 import sys
 from typing import Annotated
@@ -13,12 +13,16 @@ from asr_service.settings import load_settings
 
 
 def serve_command(
-    host: Annotated[str | None, typer.Option(help="Address to listen on, with one slot. ASR_HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port, with one slot; 0 takes a free one. ASR_PORT.")] = None,
-    devices: Annotated[str | None, typer.Option(help="`auto`, `cpu`, `cuda:0,cuda:1`, ... ASR_DEVICES.")] = None,
-    model: Annotated[str | None, typer.Option(help="A model's name or folder. ASR_MODEL.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on, for one slot. Overrides ASR_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port, for one slot; 0 takes a free one. Overrides ASR_PORT.")
+    ] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="Devices: auto, cpu, cuda:0,cuda:1, ... Overrides ASR_DEVICES.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model name or folder. Overrides ASR_MODEL.")] = None,
 ) -> None:
-    r"""Serve over HTTP until Ctrl-C or SIGTERM; SIGHUP reloads slot after slot.
+    r"""Serve over HTTP until Ctrl-C or SIGTERM. SIGHUP restarts the slots one after the other.
 
     \b
     Examples:
@@ -26,34 +30,36 @@ def serve_command(
       asr-service serve --model small --port 9000
       ASR_DEVICES=cuda:0,cuda:1 asr-service serve
 
-    Ends with 78 where a setting is wrong (a port that is taken among them) and with 69 where there is no model, or no
-    such GPU.
+    \b
+    Exit codes:
+      69  the model or the GPU is not available
+      78  a setting is wrong, or the port is in use
     """
     given = {"host": host, "port": port, "devices": devices, "model": model}
     log_format: Format = "auto"
     try:
         settings = load_settings(None, **{name: value for name, value in given.items() if value is not None})
         log_format = settings.log_format
-        code = serve(settings, on_ready=_say_how_to_call)
+        code = serve(settings, on_ready=_print_usage)
     except StartupError as error:
-        _say_why(error, log_format)
+        _report_failure(error, log_format)
         raise typer.Exit(error.exit_code) from None
     raise typer.Exit(code)
 
 
-def _say_why(error: StartupError, log_format: Format) -> None:
-    """The last line: of the log, where programs read that."""
+def _report_failure(error: StartupError, log_format: Format) -> None:
+    """Print the reason as the last line; in the log's format if the log is JSON."""
     if is_plain(log_format):
         typer.echo(f"asr-service cannot serve: {error.message}", err=True)
         return
-    if not structlog.is_configured():  # the settings were refused
+    if not structlog.is_configured():  # load_settings failed
         configure_logs(fmt=log_format)
     log = structlog.get_logger(__name__)
     log.critical("asr-service cannot serve", reason=error.message, exit_code=error.exit_code)
 
 
-def _say_how_to_call(plan: ServePlan) -> None:
-    """On a terminal, one line to copy; elsewhere the log has the addresses."""
+def _print_usage(plan: ServePlan) -> None:
+    """Print a curl command on a terminal. Elsewhere the log has the addresses."""
     if not sys.stdout.isatty():
         return
     address = plan.addresses[0]

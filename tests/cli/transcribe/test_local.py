@@ -143,18 +143,18 @@ def test_options_that_the_model_cannot_fulfil_are_refused_before_any_work(tmp_pa
 def test_without_a_model_it_ends_with_the_services_exit_code(env, code, says, tmp_path):
     """A missing model ends with 69 and a wrong setting with 78, and the reason is printed without a traceback."""
     (tmp_path / "a.wav").write_bytes(tone())
-    told = run("transcribe", "a.wav", cwd=tmp_path, HF_HOME=str(tmp_path / "home"), **env)
-    assert told.returncode == code, told.stderr
-    assert says in told.stderr
-    assert "Traceback" not in told.stderr
+    result = run("transcribe", "a.wav", cwd=tmp_path, HF_HOME=str(tmp_path / "home"), **env)
+    assert result.returncode == code, result.stderr
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_decoder_that_cannot_start_ends_the_run(tmp_path):
     """The last line says so, and the exit code is 70."""
     (tmp_path / "a.wav").write_bytes(tone())
-    told = run("transcribe", "a.wav", cwd=tmp_path, ASR_DECODER_MEMORY_BYTES="1000000")
-    assert told.returncode == 70
-    assert told.stderr.splitlines()[-1].startswith("asr-service transcribe: the audio decoder cannot be started")
+    result = run("transcribe", "a.wav", cwd=tmp_path, ASR_DECODER_MEMORY_BYTES="1000000")
+    assert result.returncode == 70
+    assert result.stderr.splitlines()[-1].startswith("asr-service transcribe: the audio decoder cannot be started")
 
 
 @pytest.mark.speech
@@ -162,12 +162,12 @@ def test_real_speech_from_a_file_and_from_a_pipe(base_model_dir, tmp_path):
     """Whisper base transcribes both at the same time in one process."""
     named, piped = RECORDINGS["en-wizard"], RECORDINGS["es-surprise"]
     with subprocess.Popen(["cat", str(piped.path)], stdout=subprocess.PIPE) as cat:
-        told = run(
+        result = run(
             "transcribe", str(named.path), "-", "-o", "out", "--json", "--model", str(base_model_dir),
             "--device", "cpu", cwd=tmp_path, stdin=cat.stdout,
         )  # fmt: skip
-    assert told.returncode == 0, told.stderr
-    assert {json.loads(line)["status"] for line in told.stdout.splitlines()} == {"done"}
+    assert result.returncode == 0, result.stderr
+    assert {json.loads(line)["status"] for line in result.stdout.splitlines()} == {"done"}
     for recording, name in ((named, "en-wizard.txt"), (piped, "stdin.txt")):
         text = (tmp_path / "out" / name).read_text(encoding="utf-8")
         assert recording.wer(text) <= recording.base_wer + 0.1

@@ -49,8 +49,8 @@ def files_below(folder: Path) -> set[str]:
 def test_a_single_recording_is_printed(remote, tmp_path):
     """Its text goes to standard output, and no file is written."""
     tones(tmp_path, "a.wav")
-    told = run("transcribe", "a.wav", *remote, cwd=tmp_path)
-    assert (told.returncode, told.stdout, told.stderr) == (0, "hello\n", "")
+    result = run("transcribe", "a.wav", *remote, cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "hello\n", "")
     assert files_below(tmp_path) == {"a.wav"}
 
 
@@ -58,8 +58,8 @@ def test_files_have_the_same_bytes_as_the_services_response(remote, live, tmp_pa
     """The command renders each format itself from a stream of segments."""
     tones(tmp_path, "a.wav")
     for formats in (["-f", "srt", "-f", "vtt"], ["-f", "txt", "-f", "tsv", "-f", "json"]):
-        told = run("transcribe", "a.wav", *formats, *remote, cwd=tmp_path)
-        assert told.returncode == 0, told.stderr
+        result = run("transcribe", "a.wav", *formats, *remote, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
     for suffix, name in {"txt": "text", "srt": "srt", "vtt": "vtt", "tsv": "tsv", "json": "json"}.items():
         answer = live.post(audio=tone(0.5), response_format=name).text
         written = (tmp_path / f"a.{suffix}").read_text(encoding="utf-8")
@@ -74,11 +74,11 @@ def test_subtitle_options_reach_the_layout(tmp_path):
     tones(tmp_path, "a.wav")
     model = FakeModel(script=says(" hello there my old and dear friend"))
     with serving(model) as live:
-        told = run(
+        result = run(
             "transcribe", "a.wav", "-f", "srt", "-f", "vtt", "-f", "json", "--max-line-width", "12",
             "--max-line-count", "3", "--highlight-words", "--no-vad", "--server", live.url, cwd=tmp_path,
         )  # fmt: skip
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
     lines = (tmp_path / "a.srt").read_text().splitlines()
     assert all(len(line) <= 12 or "-->" in line for line in lines)
     assert any(a and b and c for a, b, c in zip(lines[2:], lines[3:], lines[4:], strict=False))
@@ -91,8 +91,8 @@ def test_options_reach_the_model(live, tmp_path):
     tones(tmp_path, "a.wav")
     live.model.calls.clear()
     options = ["--language", "French", "--translate", "--prompt", "Words.", "--beam-size", "2", "--word-timestamps"]
-    told = run("transcribe", "a.wav", "-f", "json", *options, "--no-vad", "--server", live.url, cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
+    result = run("transcribe", "a.wav", "-f", "json", *options, "--no-vad", "--server", live.url, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     answer = json.loads((tmp_path / "a.json").read_text())
     assert (answer["task"], answer["language"]) == ("translate", "fr")
     assert answer["segments"][0]["words"]
@@ -109,9 +109,9 @@ def test_a_bad_file_does_not_stop_the_others(remote, tmp_path):
     tones(tmp_path, "in/a.wav", "in/-rf.wav", f"in/{odd}", f"in/{no_text}", "in/deep/a.wav")
     (tmp_path / "in/broken.mp3").write_bytes(b"\x13" * 4000)
     (tmp_path / "in/gone.wav").symlink_to("nowhere")
-    told = run("transcribe", "in", "in/gone.wav", "-o", "out", "--json", *remote, cwd=tmp_path)
-    assert told.returncode == 1
-    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    result = run("transcribe", "in", "in/gone.wav", "-o", "out", "--json", *remote, cwd=tmp_path)
+    assert result.returncode == 1
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
     failed = {line["source"]: line["error"] for line in lines if line["status"] == "failed"}
     assert set(failed) == {"in/broken.mp3", "in/gone.wav"}
     assert "No audio was recognised" in failed["in/broken.mp3"]
@@ -123,8 +123,8 @@ def test_a_bad_file_does_not_stop_the_others(remote, tmp_path):
         "in/deep/a.wav": ["out/deep/a.txt"],
     }
     assert files_below(tmp_path / "out") == {"a.txt", "-rf.txt", f"{odd[:-4]}.txt", f"{no_text[:-4]}.txt", "deep/a.txt"}
-    assert "\x1b" not in told.stderr
-    assert "5 done, 2 failed; 0:00:02 of audio" in told.stderr
+    assert "\x1b" not in result.stderr
+    assert "5 done, 2 failed; 0:00:02 of audio" in result.stderr
 
 
 def test_pipes_and_redirected_input_are_read_to_their_end(remote, tmp_path):
@@ -145,15 +145,15 @@ def test_pipes_and_redirected_input_are_read_to_their_end(remote, tmp_path):
 
 def test_a_name_that_the_system_refuses_is_a_failure(remote, tmp_path):
     """The failure is reported with the system's reason."""
-    told = run("transcribe", "x" * 300, *remote, cwd=tmp_path)
-    assert (told.returncode, told.stderr) == (1, f"{'x' * 300}: file name too long\n1 failed\n")
+    result = run("transcribe", "x" * 300, *remote, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (1, f"{'x' * 300}: file name too long\n1 failed\n")
 
 
 def test_an_empty_pipe_is_a_failure(remote, tmp_path):
     """Most likely the program that writes into the pipe failed."""
-    told = run("transcribe", "-", *remote, cwd=tmp_path)
-    assert (told.returncode, told.stdout) == (1, "")
-    assert "the file is empty" in told.stderr
+    result = run("transcribe", "-", *remote, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "the file is empty" in result.stderr
 
 
 def test_transcripts_are_printed_in_the_order_of_the_arguments(tmp_path):
@@ -206,12 +206,12 @@ def test_the_same_command_continues_a_stopped_run(interruption, tmp_path):
         process = begin(*command, cwd=tmp_path)
         until(lambda: len(live.model.calls_of("generate")) == 3)
         process.send_signal(interruption)
-        _, told = process.communicate(timeout=15)
+        _, stderr = process.communicate(timeout=15)
         written = {f"{name}.{suffix}" for name in "ab" for suffix in ("txt", "srt", "vtt", "tsv", "json")}
         assert files_below(tmp_path / "in") == written | {"a.wav", "b.wav", "c.wav", "d.wav"}
         if interruption == signal.SIGINT:
             assert process.returncode == 130
-            assert b"interrupted\n2 done, 2 not done" in told
+            assert b"interrupted\n2 done, 2 not done" in stderr
         let_go()
         until(live.idle)
         live.model.calls.clear()
@@ -225,8 +225,8 @@ def test_a_file_that_the_shell_has_just_created_is_not_an_up_to_date_output(remo
     tones(tmp_path, "a.wav")
     with (tmp_path / "a.srt").open("wb") as made:
         process = begin("transcribe", "a.wav", "-f", "srt", *remote, cwd=tmp_path, stdout=made)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 0, told
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
     assert "hello" in (tmp_path / "a.srt").read_text()
 
 
@@ -235,9 +235,9 @@ def test_nothing_is_transcribed_if_the_output_folder_is_not_writable(remote, liv
     tones(tmp_path, "a.wav")
     (tmp_path / "taken").write_text("a file")
     live.model.calls.clear()
-    told = run("transcribe", "a.wav", "-o", "taken", *remote, cwd=tmp_path)
-    assert (told.returncode, live.model.calls) == (1, [])
-    assert "a.wav: taken: file exists" in told.stderr
+    result = run("transcribe", "a.wav", "-o", "taken", *remote, cwd=tmp_path)
+    assert (result.returncode, live.model.calls) == (1, [])
+    assert "a.wav: taken: file exists" in result.stderr
 
 
 @pytest.fixture
@@ -255,10 +255,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_ends_the_run(remote, small_disk, tmp_path):
     """Written files are whole, and no further recording is transcribed."""
     tones(tmp_path, *(f"in/{n}.wav" for n in range(20)))
-    told = run("transcribe", "in", "-o", str(small_disk), "-j", "1", *remote, cwd=tmp_path)
-    assert told.returncode == 1
-    assert "cannot be written: No space left on device. Finished files are kept." in told.stderr
-    assert "not done" in told.stderr
+    result = run("transcribe", "in", "-o", str(small_disk), "-j", "1", *remote, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "cannot be written: No space left on device. Finished files are kept." in result.stderr
+    assert "not done" in result.stderr
     written = list(small_disk.rglob("*"))
     assert {path.read_text() for path in written} == {"hello\n"}
     assert all(path.suffix == ".txt" for path in written)
@@ -271,8 +271,8 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback(remote, tmp_path):
     os.close(reading)
     process = begin("transcribe", ".", "-o", "-", *remote, cwd=tmp_path, stdout=writing)
     os.close(writing)
-    _, told = process.communicate(timeout=60)
-    assert (process.returncode, b"Traceback" in told) == (1, False)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, b"Traceback" in stderr) == (1, False)
 
 
 @pytest.mark.parametrize("options", [[], ["-f", "txt", "--json"]], ids=["the text", "json"])
@@ -281,9 +281,9 @@ def test_a_full_standard_output_ends_the_run(options, remote, tmp_path):
     tones(tmp_path, "a.wav")
     with Path("/dev/full").open("wb") as full:
         process = begin("transcribe", "a.wav", *options, *remote, cwd=tmp_path, stdout=full)
-        _, told = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert told.startswith(b"asr-service transcribe: standard output: no space left on device\n"), told
+    assert stderr.startswith(b"asr-service transcribe: standard output: no space left on device\n"), stderr
 
 
 def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
@@ -311,9 +311,9 @@ def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
 def test_a_wrong_command_ends_with_2(arguments, says, tmp_path):
     """It ends before a model is loaded or a service is called."""
     tones(tmp_path, "a.wav", "b/a.wav")
-    told = run("transcribe", *arguments, cwd=tmp_path)
-    assert told.returncode == 2
-    assert says in " ".join(told.stderr.split())
+    result = run("transcribe", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert says in " ".join(result.stderr.split())
 
 
 def test_a_terminal_shows_progress(tmp_path):
@@ -347,27 +347,27 @@ def test_the_key_variable_is_not_a_setting(tmp_path):
     """ASRSERVICE_API_KEY is in the help, its value is not, and commands that read settings accept it."""
     tones(tmp_path, "a.wav")
     assert run("settings", cwd=tmp_path, ASRSERVICE_API_KEY="secret").returncode == 0
-    told = run("transcribe", "--help", cwd=tmp_path, ASRSERVICE_API_KEY="secret")
-    assert "ASRSERVICE_API_KEY" in told.stdout
-    assert "secret" not in told.stdout
+    result = run("transcribe", "--help", cwd=tmp_path, ASRSERVICE_API_KEY="secret")
+    assert "ASRSERVICE_API_KEY" in result.stdout
+    assert "secret" not in result.stdout
 
 
 def test_a_key_that_cannot_be_sent_is_refused_without_repeating_it(remote, live, tmp_path):
     """A key with a line end may be the right one, so the message must not show it."""
     tones(tmp_path, "a.wav")
     for key in ("asr_secret\r", "asr_schlüssel"):
-        told = run("transcribe", "a.wav", *remote, cwd=tmp_path, ASRSERVICE_API_KEY=key)
-        assert (told.returncode, key.strip() in told.stderr) == (2, False)
-        assert "line end" in told.stderr
+        result = run("transcribe", "a.wav", *remote, cwd=tmp_path, ASRSERVICE_API_KEY=key)
+        assert (result.returncode, key.strip() in result.stderr) == (2, False)
+        assert "line end" in result.stderr
 
 
 def test_files_that_are_not_recordings_are_reported(remote, tmp_path):
     """Outputs of an earlier run are counted as ignored, and URLs fail with a hint. The recording is transcribed."""
     tones(tmp_path, "a.wav")
     (tmp_path / "notes.txt").write_text("notes")
-    told = run("transcribe", "a.wav", "notes.txt", "https://example.com/b.mp3", *remote, cwd=tmp_path)
-    assert (told.returncode, (tmp_path / "a.txt").read_text()) == (1, "hello\n")
-    first, summary, note = told.stderr.splitlines()
+    result = run("transcribe", "a.wav", "notes.txt", "https://example.com/b.mp3", *remote, cwd=tmp_path)
+    assert (result.returncode, (tmp_path / "a.txt").read_text()) == (1, "hello\n")
+    first, summary, note = result.stderr.splitlines()
     assert first == "https://example.com/b.mp3: URLs are not supported. Download the recording first."
     assert summary.startswith("1 done, 1 ignored, 1 failed; ")
     assert note.startswith("Ignored: ")
@@ -387,7 +387,7 @@ def test_a_rejected_key_names_the_option_to_pass_it(tmp_path):
         f"asr-service transcribe: {locked.url} refused a request without an API key. Pass one with {advice}"
     )
     assert wrong.stderr == f"asr-service transcribe: {locked.url} rejected the API key. Check {advice}"
-    assert [told.returncode for told in (without, wrong, right)] == [69, 69, 0]
+    assert [result.returncode for result in (without, wrong, right)] == [69, 69, 0]
 
 
 def test_the_service_still_works_after_all_this(live):
