@@ -1,4 +1,4 @@
-"""Spans of speech, packed into windows."""
+"""Spans of speech are packed into chunks."""
 
 from itertools import pairwise
 
@@ -10,12 +10,12 @@ from asr_service.audio.chunking import (
     BlockPlan,
     Chunk,
     cut_chunk,
-    joined,
+    join_chunks,
     pack,
     plan_block,
     rest_of,
     split_at_pauses,
-    stretches_of,
+    split_chunk,
 )
 from asr_service.audio.vad import SpeechSpan
 
@@ -28,7 +28,7 @@ def span(start_s: float, end_s: float) -> SpeechSpan:
 
 
 def noise(seconds: float, *, pauses: tuple[float, ...] = ()) -> np.ndarray:
-    """Loud all through, but for 0.3 s around each pause."""
+    """Return noise that is quiet for 0.3 s around each pause."""
     samples = np.random.default_rng(0).standard_normal(int(seconds * SECOND)).astype(np.float32)
     for pause in pauses:
         samples[int((pause - 0.15) * SECOND) : int((pause + 0.15) * SECOND)] *= 0.01
@@ -36,24 +36,24 @@ def noise(seconds: float, *, pauses: tuple[float, ...] = ()) -> np.ndarray:
 
 
 def plan(samples: np.ndarray, spans: list[SpeechSpan], *, final: bool) -> BlockPlan:
-    return plan_block(samples, spans, max_chunk=MAX, settled_after=SECOND, final=final)
+    return plan_block(samples, spans, max_chunk=MAX, lookahead=SECOND, final=final)
 
 
-def test_packing_fills_windows_in_order():
-    """Spans go into as few windows as fill one after the other, and none is over 30 s."""
+def test_packing_fills_chunks_in_order():
+    """Each chunk takes as many spans as fit into 30 s."""
     groups = list(pack([span(0, 12), span(20, 30), span(40, 49), span(60, 89)], MAX))
     assert groups == [(span(0, 12), span(20, 30)), (span(40, 49),), (span(60, 89),)]
 
 
-def test_speech_without_a_silence_is_cut_at_its_quietest():
-    """No word is cut in two where there is any pause: 70 s are cut in short pauses, late in each window."""
+def test_speech_without_silence_is_cut_where_it_is_quietest():
+    """A span of 70 s is cut in short pauses, late in each chunk, so that no word is cut in two."""
     samples = noise(70, pauses=(10, 27, 51))
     cuts = [piece.end / SECOND for piece in split_at_pauses(samples, span(0, 70), MAX)]
     assert cuts == pytest.approx([27, 51, 70], abs=0.15)
 
 
-def test_every_second_of_speech_is_in_one_chunk_of_one_block():
-    """However spans lie to the blocks' edges, each is transcribed once, whole, in order."""
+def test_every_span_is_in_exactly_one_chunk():
+    """Each span is transcribed once, complete and in order, wherever the blocks end."""
     spans = [span(1, 9), span(11, 58), span(59.2, 60.4), span(61, 100), span(130, 131), span(150, 179)]
     samples = noise(180)
     found: list[SpeechSpan] = []
@@ -63,49 +63,49 @@ def test_every_second_of_speech_is_in_one_chunk_of_one_block():
         final = start + len(block) == len(samples)
         here = [SpeechSpan(max(each.start - start, 0), min(each.end - start, len(block))) for each in spans]
         planned = plan(block, [each for each in here if each.start < each.end], final=final)
-        assert planned.cut > 0
+        assert planned.next_start > 0
         found += [each.shifted(start) for chunk in planned.chunks for each in chunk]
-        start += planned.cut
+        start += planned.next_start
     assert sum(map(len, found)) == sum(map(len, spans))
     assert all(before.end <= after.start for before, after in pairwise(found))
 
 
-def test_a_span_at_the_edge_waits_for_the_next_block():
-    """Speech that may go on is not cut off at a block's edge."""
+def test_a_span_at_the_end_of_a_block_is_left_for_the_next_block():
+    """Speech that may continue is not cut at the end of a block."""
     planned = plan(noise(60), [span(2, 31), span(50, 60)], final=False)
     assert planned.chunks == ((span(2, 31),),)
-    assert planned.cut == 50 * SECOND
+    assert planned.next_start == 50 * SECOND
 
 
-def test_a_span_that_ends_with_the_block_waits_however_soon_others_are_settled():
-    """Where silence of no length ends a span, the block's end is none: the word may go on."""
+def test_without_lookahead_a_span_that_ends_with_the_block_is_left_for_the_next():
+    """The end of a block does not end a span, even if a span needs no silence to end: the word may continue."""
     spans = [span(5, 20), span(58, 60)]
-    block = plan_block(noise(60), spans, max_chunk=MAX, settled_after=0, final=False)
+    block = plan_block(noise(60), spans, max_chunk=MAX, lookahead=0, final=False)
     assert [chunk[-1] for chunk in block.chunks] == [span(5, 20)]
-    assert block.cut == 58 * SECOND
+    assert block.next_start == 58 * SECOND
 
 
-def test_the_last_block_keeps_nothing_back():
-    """At the recording's end everything is transcribed."""
+def test_the_last_block_leaves_nothing_for_later():
+    """At the end of the recording every span is in a chunk."""
     planned = plan(noise(60), [span(2, 31), span(50, 60)], final=True)
     assert planned.chunks == ((span(2, 31),), (span(50, 60),))
 
 
-def test_a_block_full_of_speech_still_moves_on():
-    """Speech without end gives chunks, and the next block begins later."""
+def test_a_block_full_of_speech_gives_chunks():
+    """Speech without a pause gives chunks, and the next block begins later."""
     planned = plan(noise(60, pauses=(28, 55)), [span(0, 60)], final=False)
     assert len(planned.chunks) == 2
-    assert planned.cut / SECOND == pytest.approx(55, abs=0.2)
+    assert planned.next_start / SECOND == pytest.approx(55, abs=0.2)
 
 
-def test_silence_moves_on_to_the_edge():
-    """Nothing is transcribed, and what might begin at the edge is looked at again."""
+def test_a_silent_block_is_skipped_up_to_the_lookahead():
+    """It has no chunks, and the next block includes the last second again, where speech may begin."""
     planned = plan(noise(60), [], final=False)
     assert planned == BlockPlan((), 59 * SECOND)
 
 
-def test_times_in_a_chunk_lead_back_to_the_recording():
-    """Pauses left out are put back; where spans meet, an end is the earlier's and a start the later's."""
+def test_chunk_times_are_mapped_to_the_recording():
+    """Omitted pauses are added; where spans meet, an end is in the earlier span and a start in the later one."""
     chunk = cut_chunk(noise(20), (span(2, 5), span(10, 14)), block_start=100 * SECOND)
     assert chunk.duration_s == 7
     assert chunk.to_source_time(0) == 102
@@ -117,7 +117,7 @@ def test_times_in_a_chunk_lead_back_to_the_recording():
 
 @pytest.mark.parametrize("from_s", [0.0, 1.5, 3.0, 4.25])
 def test_the_rest_of_a_chunk_keeps_its_times(from_s: float):
-    """What lies after a place in a chunk leads back to the same moments."""
+    """The same samples have the same times in the recording."""
     chunk = cut_chunk(noise(20), (span(2, 5), span(10, 14)), block_start=0)
     rest = rest_of(chunk, from_s)
     assert isinstance(rest, Chunk)
@@ -125,14 +125,14 @@ def test_the_rest_of_a_chunk_keeps_its_times(from_s: float):
     assert rest.to_source_time(1.0) == chunk.to_source_time(from_s + 1.0)
 
 
-def test_stretches_together_are_the_chunk():
-    """Cut at pauses, and where it is quietest where a span is long; joined again, no sample or time is another."""
+def test_the_parts_of_a_chunk_join_to_the_chunk():
+    """A chunk is split at pauses, and long spans where they are quietest. Joined, samples and times are the same."""
     samples = noise(28, pauses=(4, 9))
     chunk = Chunk(samples, (span(10, 24), span(60, 70), span(71, 75)))
-    stretches = stretches_of(chunk, 6 * SAMPLE_RATE)
-    assert all(len(stretch.spans) >= 1 and stretch.duration_s <= 6 for stretch in stretches)
-    assert {60 * SAMPLE_RATE, 71 * SAMPLE_RATE} <= {stretch.spans[0].start for stretch in stretches}
-    whole = joined(stretches)
+    parts = split_chunk(chunk, 6 * SAMPLE_RATE)
+    assert all(len(part.spans) >= 1 and part.duration_s <= 6 for part in parts)
+    assert {60 * SAMPLE_RATE, 71 * SAMPLE_RATE} <= {part.spans[0].start for part in parts}
+    whole = join_chunks(parts)
     assert whole.spans == chunk.spans
     assert np.array_equal(whole.samples, chunk.samples)
-    assert joined(stretches[-2:]).to_source_time(0) == stretches[-2].to_source_time(0)
+    assert join_chunks(parts[-2:]).to_source_time(0) == parts[-2].to_source_time(0)

@@ -1,4 +1,4 @@
-"""Where a waveform holds speech."""
+"""Voice activity detection."""
 
 import os
 import subprocess
@@ -16,15 +16,15 @@ from asr_service.audio.vad import SpeechSpan, VadOptions, detect_speech, pad, sp
 from speech import RECORDINGS, SPEECH, WORDLESS
 
 
-def spaced_out() -> np.ndarray:
-    """Every recording of speech, 2 s of quiet after each: four minutes."""
-    quiet = np.zeros(2 * SAMPLE_RATE, np.float32)
-    return np.concatenate([part for each in SPEECH.values() for part in (decode_audio(str(each.path)), quiet)])
+def recordings_with_pauses() -> np.ndarray:
+    """Return every recording of speech, each followed by 2 s of silence: four minutes."""
+    silence = np.zeros(2 * SAMPLE_RATE, np.float32)
+    return np.concatenate([part for each in SPEECH.values() for part in (decode_audio(str(each.path)), silence)])
 
 
-def test_probabilities_are_faster_whispers():
-    """Run in pieces, the model says what it says of the whole."""
-    samples = spaced_out()
+def test_probabilities_equal_those_of_faster_whisper():
+    """Running the model in pieces gives the probabilities of a run over the whole recording."""
+    samples = recordings_with_pauses()
     whole = np.pad(samples, (0, 512 - len(samples) % 512))
     theirs = get_vad_model()(whole).reshape(-1)
     ours = speech_probabilities(samples)
@@ -33,9 +33,9 @@ def test_probabilities_are_faster_whispers():
 
 @pytest.mark.parametrize("min_silence_duration_ms", [0, 100, 500, 2000])
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
-def test_spans_are_faster_whispers(threshold: float, min_silence_duration_ms: int):
-    """To within a frame of rounding, whatever the options."""
-    samples = spaced_out()
+def test_spans_equal_those_of_faster_whisper(threshold: float, min_silence_duration_ms: int):
+    """They differ by at most one frame, for any options."""
+    samples = recordings_with_pauses()
     theirs = get_speech_timestamps(
         samples, TheirOptions(threshold=threshold, min_silence_duration_ms=min_silence_duration_ms)
     )
@@ -47,20 +47,20 @@ def test_spans_are_faster_whispers(threshold: float, min_silence_duration_ms: in
 
 
 @pytest.mark.parametrize("name", WORDLESS)
-def test_music_and_noise_are_no_speech(name: str):
-    """Most of it, at least: what slips through is Whisper's to leave out."""
+def test_music_and_noise_are_mostly_no_speech(name: str):
+    """Less than half of a recording without speech is detected as speech."""
     samples = decode_audio(str(RECORDINGS[name].path))
     assert sum(map(len, detect_speech(samples, VadOptions()))) < len(samples) / 2
 
 
 @pytest.mark.parametrize("n_samples", [0, 1, 511, 512, 513, 800])
 def test_the_shortest_recordings_have_no_speech(n_samples: int):
-    """And do not fail."""
+    """Recordings around one frame long are handled."""
     assert detect_speech(np.zeros(n_samples, np.float32), VadOptions()) == []
 
 
-def test_speech_ends_where_silence_has_lasted():
-    """A dip under the threshold ends nothing; 500 ms (16 frames) under the lower one do."""
+def test_speech_ends_only_after_enough_silence():
+    """A short or shallow dip does not end speech; 500 ms (16 frames) below the lower threshold do."""
     probabilities = np.full(100, 0.9, np.float32)
     probabilities[20:30] = 0.1  # too short
     probabilities[40:60] = 0.4  # not low enough
@@ -68,8 +68,8 @@ def test_speech_ends_where_silence_has_lasted():
     assert list(speech_frames(probabilities, VadOptions())) == [(0, 70), (90, 100)]
 
 
-def test_spans_are_widened_and_never_overlap():
-    """400 ms on each side, half of the pause at most, never past an end."""
+def test_spans_are_padded_without_overlap():
+    """The padding is 400 ms on each side, at most half of the pause, and stays inside the recording."""
     spans = [SpeechSpan(1000, 20_000), SpeechSpan(24_000, 40_000), SpeechSpan(80_000, 90_000)]
     assert pad(spans, 100_000, VadOptions()) == [
         SpeechSpan(0, 22_000),
@@ -85,8 +85,8 @@ speech_probabilities(numpy.zeros(16_000, numpy.float32))
 """
 
 
-def test_the_library_does_not_report_home(tmp_path):
-    """onnxruntime sends its maker what it is used for, from a store under $HOME: here it makes none."""
+def test_onnxruntime_does_not_report_its_usage(tmp_path):
+    """onnxruntime stores usage data under $HOME before it sends them. It must store nothing here."""
     environ = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     command = [sys.executable, "-c", REPORTING]
     subprocess.run(command, env=environ | {"HOME": str(tmp_path)}, check=True, timeout=60)

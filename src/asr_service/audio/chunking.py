@@ -1,7 +1,7 @@
-"""Spans of speech, packed into windows that the model takes. Pure functions.
+"""Packs spans of speech into chunks that fit one window of the model. Pure functions.
 
-A recording comes in blocks; `plan_block` says which chunks of a block are settled and where the next block has to
-begin, so that neither a block's edge nor a chunk's ever falls into a word if there is any pause to cut at.
+A recording is read in blocks. `plan_block` decides which chunks of a block are final and where the next block begins.
+Blocks and chunks end in pauses, so that no word is cut in two unless the speech has no pause.
 """
 
 from bisect import bisect_left, bisect_right
@@ -16,38 +16,42 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.vad import SpeechSpan
 
 _FRAME = SAMPLE_RATE // 100
-_PAUSE_FRAMES = 15  # 150 ms: the gap between two words is longer than the stop inside one
-_EARLIEST_CUT = 0.6  # of a chunk; an earlier cut would waste the window
-_EARLIEST_STRETCH = 0.25  # of a stretch: none is wasted, and the pause that parts two speakers may be anywhere
+_PAUSE_FRAMES = 15  # 150 ms: longer than a stop inside a word, shorter than the pause between two words
+_EARLIEST_CUT = 0.6  # as a fraction of the chunk; an earlier cut would leave much of the window empty
+# As a fraction of the part. Parts may be short, and the pause between two languages may be anywhere.
+_EARLIEST_PART_CUT = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Speech of one recording, its pauses left out, that fits one window.
-
-    `samples` is float32 [n], 16 kHz mono; `spans` says where in the recording they come from, in order.
-    """
+    """Speech of one recording that fits one window, without the pauses between its spans."""
 
     samples: NDArray[np.float32]
+    """float32 [n], 16 kHz mono."""
     spans: tuple[SpeechSpan, ...]
+    """The positions of the samples in the recording, in order."""
 
     @property
     def duration_s(self) -> float:
         return len(self.samples) / SAMPLE_RATE
 
     def to_source_time(self, time_s: float, *, is_end: bool = False) -> float:
-        """Seconds in the recording for seconds in this chunk. Where two spans meet, an end belongs to the earlier."""
+        """Return the seconds in the recording for seconds in this chunk.
+
+        Where two spans meet, an end belongs to the earlier span and a start to the later one.
+        """
         ends = list(accumulate(len(span) for span in self.spans))
         sample = min(max(round(time_s * SAMPLE_RATE), 0), ends[-1])
         at = bisect_left(ends, sample) if is_end else min(bisect_right(ends, sample), len(ends) - 1)
         return (self.spans[at].end - (ends[at] - sample)) / SAMPLE_RATE
 
     def word_to_source(self, start_s: float, end_s: float) -> tuple[float, float]:
-        """Start and end in the recording of what was said without a pause: in the span that holds its middle.
+        """Return start and end in the recording of a word, which has no pause: both in the span with its middle.
 
-        Times are off by some hundredths of a second, which at a seam would be the whole pause that was left out.
+        Word times are off by some hundredths of a second. At a seam between spans, such an error would otherwise
+        become the whole pause that was left out.
         """
-        spans = self._apart()
+        spans = self._separate_spans()
         ends = [end / SAMPLE_RATE for end in accumulate(map(len, spans))]
         at = min(bisect_right(ends, (start_s + end_s) / 2), len(ends) - 1)
         begin = ends[at - 1] if at else 0.0
@@ -56,34 +60,32 @@ class Chunk:
         return min(start, last), min(end, last)
 
     def to_source_span(self, start_s: float, end_s: float, quiet_s: float) -> tuple[float, float]:
-        """Start and end in the recording of what may hold pauses. The last `quiet_s` before a seam and the first after
-        it hold no speech: what begins in the former begins after the pause, what ends in the latter ended before it.
+        """Return start and end in the recording of a segment, which may contain pauses.
+
+        There is no speech in the last `quiet_s` before a seam between spans, nor in the first `quiet_s` after it. So a
+        segment that starts in the former starts after the pause, and one that ends in the latter ends before it.
         """
-        seams = [end / SAMPLE_RATE for end in accumulate(map(len, self._apart()))][:-1]
-        begins = [seam for seam in seams if start_s < seam <= min(start_s + quiet_s, end_s)]
-        ended = [seam for seam in seams if max(end_s - quiet_s, start_s) <= seam < end_s]
-        if begins and ended:
+        seams = [end / SAMPLE_RATE for end in accumulate(map(len, self._separate_spans()))][:-1]
+        starts = [seam for seam in seams if start_s < seam <= min(start_s + quiet_s, end_s)]
+        ends = [seam for seam in seams if max(end_s - quiet_s, start_s) <= seam < end_s]
+        if starts and ends:
             return self.word_to_source(start_s, end_s)
-        start_s, end_s = (begins or [start_s])[-1], (ended or [end_s])[0]
+        start_s, end_s = (starts or [start_s])[-1], (ends or [end_s])[0]
         return self.to_source_time(start_s), self.to_source_time(end_s, is_end=True)
 
-    def _apart(self) -> list[SpeechSpan]:
-        """The spans, those joined between which nothing was left out: there, speech may go on."""
-        apart: list[SpeechSpan] = []
-        for span in self.spans:
-            if apart and apart[-1].end == span.start:
-                apart[-1] = SpeechSpan(apart[-1].start, span.end)
-            else:
-                apart.append(span)
-        return apart
+    def _separate_spans(self) -> list[SpeechSpan]:
+        """Return the spans, with adjacent ones merged: no pause was left out between those."""
+        return list(_merged(self.spans))
 
 
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """A block's chunks, each the spans it is made of, and `cut`, the sample that the next block begins with."""
+    """The final chunks of a block."""
 
     chunks: tuple[tuple[SpeechSpan, ...], ...]
-    cut: int
+    """The spans of each chunk."""
+    next_start: int
+    """The sample of this block at which the next block begins."""
 
 
 def plan_block(
@@ -91,37 +93,38 @@ def plan_block(
     spans: Sequence[SpeechSpan],
     *,
     max_chunk: int,
-    settled_after: int,
+    lookahead: int,
     final: bool,
 ) -> BlockPlan:
     """Pack a block's spans into chunks of at most `max_chunk` samples.
 
-    `final` says that the recording ends with this block. Until then, what may go on in the next block is left for it:
-    a span that ends less than `settled_after` samples before the edge, and a last chunk with room in it. The next
-    block always begins later than this one.
+    `final`: the recording ends with this block. Otherwise the next block gets what it may still extend: a span that
+    ends less than `lookahead` samples before the block's end, and a last chunk with room for more. The next block
+    always begins later than this one.
     """
     pieces = [piece for span in spans for piece in split_at_pauses(samples, span, max_chunk)]
     if final:
         return BlockPlan(tuple(pack(pieces, max_chunk)), len(samples))
-    settled, cut = _settle(pieces, len(samples), settled_after)
-    chunks = list(pack(settled, max_chunk))
+    final_pieces, next_start = _final_pieces(pieces, len(samples), lookahead)
+    chunks = list(pack(final_pieces, max_chunk))
     if chunks and (start := chunks[-1][0].start) > len(samples) // 2:
-        cut = start
+        next_start = start
         del chunks[-1]
-    return BlockPlan(tuple(chunks), cut)
+    return BlockPlan(tuple(chunks), next_start)
 
 
-def _settle(pieces: list[SpeechSpan], n_samples: int, settled_after: int) -> tuple[list[SpeechSpan], int]:
-    edge = max(n_samples - max(settled_after, 1), 1)  # what ends with the block may go on in the next
+def _final_pieces(pieces: list[SpeechSpan], n_samples: int, lookahead: int) -> tuple[list[SpeechSpan], int]:
+    """Return the pieces that later samples cannot change, and the sample at which the next block begins."""
+    edge = max(n_samples - max(lookahead, 1), 1)  # a piece that ends with the block may continue in the next
     if not pieces or pieces[-1].end <= edge:
         return pieces, edge
     if pieces[-1].start > 0:
         return pieces[:-1], pieces[-1].start
-    return pieces, n_samples  # a block shorter than a chunk and full of speech: it cannot wait for more
+    return pieces, n_samples  # the block is full of speech, so nothing can be left for the next one
 
 
 def pack(spans: Iterable[SpeechSpan], max_chunk: int) -> Iterable[tuple[SpeechSpan, ...]]:
-    """Group spans, in order, into as few groups of at most `max_chunk` samples as filling one by one gives."""
+    """Group spans in order: each group takes as many as fit into `max_chunk` samples."""
     group: list[SpeechSpan] = []
     for span in spans:
         if group and sum(map(len, group)) + len(span) > max_chunk:
@@ -135,7 +138,10 @@ def pack(spans: Iterable[SpeechSpan], max_chunk: int) -> Iterable[tuple[SpeechSp
 def split_at_pauses(
     samples: NDArray[np.float32], span: SpeechSpan, max_chunk: int, earliest: float = _EARLIEST_CUT
 ) -> Iterable[SpeechSpan]:
-    """Cut a span longer than `max_chunk` where it is quietest, each piece at `earliest` of that length or later."""
+    """Cut a span longer than `max_chunk` samples where it is quietest.
+
+    Each piece is at least `earliest` times `max_chunk` long, except the last.
+    """
     start = span.start
     while span.end - start > max_chunk:
         cut = start + _quietest(samples[start : start + max_chunk], earliest)
@@ -145,7 +151,7 @@ def split_at_pauses(
 
 
 def _quietest(samples: NDArray[np.float32], earliest: float) -> int:
-    """The middle of the quietest 150 ms in the last part of `samples`, as an offset into them."""
+    """Return the middle of the quietest 150 ms in `samples`, after the fraction `earliest`, as an offset."""
     begin = int(len(samples) * earliest)
     tail = samples[begin:]
     n_frames = len(tail) // _FRAME
@@ -155,7 +161,10 @@ def _quietest(samples: NDArray[np.float32], earliest: float) -> int:
 
 
 def cut_chunk(samples: NDArray[np.float32], spans: tuple[SpeechSpan, ...], block_start: int) -> Chunk:
-    """The chunk of these spans of a block that begins at sample `block_start` of its recording. Copies."""
+    """Return the spans of a block as a chunk. Copies the samples.
+
+    `samples` is the block, and `block_start` its first sample in the recording.
+    """
     return Chunk(
         samples=np.concatenate([samples[span.start : span.end] for span in spans]),
         spans=tuple(span.shifted(block_start) for span in spans),
@@ -163,38 +172,38 @@ def cut_chunk(samples: NDArray[np.float32], spans: tuple[SpeechSpan, ...], block
 
 
 def rest_of(chunk: Chunk, from_s: float) -> Chunk:
-    """The part of a chunk from `from_s` seconds on."""
-    return part_of(chunk, round(from_s * SAMPLE_RATE), len(chunk.samples))
+    """Return the part of a chunk from `from_s` seconds on."""
+    return slice_chunk(chunk, round(from_s * SAMPLE_RATE), len(chunk.samples))
 
 
-def part_of(chunk: Chunk, first: int, last: int) -> Chunk:
-    """The samples `first` up to, not including, `last` of a chunk."""
-    spans, passed = [], 0
+def slice_chunk(chunk: Chunk, start: int, end: int) -> Chunk:
+    """Return the samples from `start` up to, but not including, `end` of a chunk."""
+    spans, offset = [], 0
     for span in chunk.spans:
-        start, end = max(first - passed, 0), min(last - passed, len(span))
-        if start < end:
-            spans.append(SpeechSpan(span.start + start, span.start + end))
-        passed += len(span)
-    return Chunk(chunk.samples[first:last], tuple(spans))
+        first, last = max(start - offset, 0), min(end - offset, len(span))
+        if first < last:
+            spans.append(SpeechSpan(span.start + first, span.start + last))
+        offset += len(span)
+    return Chunk(chunk.samples[start:end], tuple(spans))
 
 
-def stretches_of(chunk: Chunk, max_stretch: int) -> list[Chunk]:
-    """A chunk cut at its pauses, and a span longer than `max_stretch` samples where it is quietest."""
+def split_chunk(chunk: Chunk, max_part: int) -> list[Chunk]:
+    """Split a chunk at its pauses, and spans longer than `max_part` samples where they are quietest."""
     ends = list(accumulate(len(span) for span in chunk.spans))
-    own = [SpeechSpan(end - len(span), end) for span, end in zip(chunk.spans, ends, strict=True)]
-    pieces = [piece for span in own for piece in split_at_pauses(chunk.samples, span, max_stretch, _EARLIEST_STRETCH)]
-    return [part_of(chunk, piece.start, piece.end) for piece in pieces]
+    spans = [SpeechSpan(end - len(span), end) for span, end in zip(chunk.spans, ends, strict=True)]
+    pieces = [piece for span in spans for piece in split_at_pauses(chunk.samples, span, max_part, _EARLIEST_PART_CUT)]
+    return [slice_chunk(chunk, piece.start, piece.end) for piece in pieces]
 
 
-def joined(parts: Sequence[Chunk]) -> Chunk:
-    """Parts of a recording, in order, as one chunk."""
+def join_chunks(parts: Sequence[Chunk]) -> Chunk:
+    """Join parts of a recording, given in order, into one chunk."""
     return Chunk(
         np.concatenate([part.samples for part in parts]), tuple(_merged(span for part in parts for span in part.spans))
     )
 
 
 def _merged(spans: Iterable[SpeechSpan]) -> Iterable[SpeechSpan]:
-    """Without the seams between spans that touch."""
+    """Yield the spans, with adjacent ones merged."""
     last: SpeechSpan | None = None
     for span in spans:
         if last and last.end == span.start:

@@ -1,4 +1,4 @@
-"""Where a waveform holds speech."""
+"""Voice activity detection: the spans of a recording that contain speech."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.silero import FRAME, speech_probabilities
 
 _HYSTERESIS = 0.15
-"""How far under the threshold a probability has to fall to end speech."""
+"""Speech ends only if the probability falls this far below the threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class VadOptions:
     threshold: float = 0.5
-    """Speech probability above which a moment is speech."""
+    """Minimum probability of speech."""
     min_silence_duration_ms: int = 500
-    """Silence that ends a span."""
+    """Minimum silence that ends a span."""
     speech_pad_ms: int = 400
-    """Kept on both sides of a span, so that no word loses its edge."""
+    """Padding on both sides of a span, so that no word is cut off."""
 
     @property
-    def settled_after(self) -> int:
-        """Samples past a span's end after which nothing that follows can change it."""
+    def lookahead(self) -> int:
+        """Number of samples after a span that decide its end. Later samples cannot change it."""
         return (self.min_silence_duration_ms + self.speech_pad_ms) * SAMPLE_RATE // 1000
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechSpan:
-    """Samples `start` up to, not including, `end`."""
+    """The samples from `start` up to, but not including, `end`."""
 
     start: int
     end: int
@@ -43,17 +43,18 @@ class SpeechSpan:
 
 
 def detect_speech(samples: NDArray[np.float32], options: VadOptions) -> list[SpeechSpan]:
-    """Spans of speech in `samples` (float32 [n], 16 kHz mono), in order, apart from each other."""
-    spoken = speech_frames(speech_probabilities(samples), options)
+    """Return the spans of speech in `samples` (float32 [n], 16 kHz mono), in order and without overlap."""
+    frames = speech_frames(speech_probabilities(samples), options)
     return pad(
-        [SpeechSpan(start * FRAME, min(end * FRAME, len(samples))) for start, end in spoken], len(samples), options
+        [SpeechSpan(start * FRAME, min(end * FRAME, len(samples))) for start, end in frames], len(samples), options
     )
 
 
 def speech_frames(probabilities: NDArray[np.float32], options: VadOptions) -> Iterable[tuple[int, int]]:
-    """Frames where speech starts and ends: it starts over the threshold, and ends where silence has lasted.
+    """Yield the frames where speech starts and ends.
 
-    The rule is Silero's: https://github.com/snakers4/silero-vad (get_speech_timestamps).
+    Speech starts at the threshold. It ends before a silence of `min_silence_duration_ms`. This is the rule of
+    Silero's `get_speech_timestamps`: https://github.com/snakers4/silero-vad
     """
     silence = max(options.threshold - _HYSTERESIS, 0.01)
     shortest = options.min_silence_duration_ms * SAMPLE_RATE / 1000 / FRAME
@@ -73,7 +74,7 @@ def speech_frames(probabilities: NDArray[np.float32], options: VadOptions) -> It
 
 
 def pad(spans: Sequence[SpeechSpan], n_samples: int, options: VadOptions) -> list[SpeechSpan]:
-    """Widen each span on both sides; where two would overlap, they meet in the middle of their pause."""
+    """Pad each span on both sides. Spans that would overlap meet in the middle of the pause between them."""
     margin = options.speech_pad_ms * SAMPLE_RATE // 1000
     padded = []
     for at, span in enumerate(spans):

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from asr_service import tasks
 from asr_service.audio import SAMPLE_RATE
-from asr_service.audio.chunking import Chunk, joined, stretches_of
+from asr_service.audio.chunking import Chunk, join_chunks, split_chunk
 
 _STRETCH_S = 6.0
 """Longer ones hide a change of language, shorter ones are told wrong more often."""
@@ -38,7 +38,7 @@ class Spoken:
 
 async def by_language(chunk: Chunk, detect: Detect) -> list[Spoken]:
     """The window's parts, in order."""
-    stretches = stretches_of(chunk, int(_STRETCH_S * SAMPLE_RATE))
+    stretches = split_chunk(chunk, int(_STRETCH_S * SAMPLE_RATE))
     hearing = [asyncio.ensure_future(detect(stretch)) for stretch in stretches]
     try:
         heard = await asyncio.gather(*hearing)
@@ -49,7 +49,7 @@ async def by_language(chunk: Chunk, detect: Detect) -> list[Spoken]:
     for language, at in groupby(range(len(stretches)), key=lambda number: languages[number]):
         own = list(at)
         probability = heard[own[0]].get(language, 0.0)
-        parts.append(Spoken(joined([stretches[number] for number in own]), language, probability))
+        parts.append(Spoken(join_chunks([stretches[number] for number in own]), language, probability))
     return parts
 
 

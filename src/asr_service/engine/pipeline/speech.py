@@ -17,7 +17,7 @@ from asr_service.stages import stage
 
 _FIRST_BLOCK_S = 60.0
 """A short first block lets the first segments leave early; each block after it is twice as long."""
-_WITHOUT_VAD_SETTLED = SAMPLE_RATE // 2
+_WITHOUT_VAD_LOOKAHEAD = SAMPLE_RATE // 2
 
 
 class RecordedSpeech:
@@ -60,8 +60,8 @@ class RecordedSpeech:
                 chunk = cut_chunk(block, spans, start)
                 self.speech_s += chunk.duration_s
                 yield chunk
-            carried = block[plan.cut :].copy()
-            start += plan.cut
+            carried = block[plan.next_start :].copy()
+            start += plan.next_start
             length_s = min(2 * length_s, self._block_length_s)
 
     async def _read(self, n_samples: int) -> NDArray[np.float32]:
@@ -85,6 +85,6 @@ class RecordedSpeech:
             block,
             spans,
             max_chunk=int((self._lengths.lone_s if lone else self._lengths.several_s) * SAMPLE_RATE),
-            settled_after=_WITHOUT_VAD_SETTLED if self._vad is None else self._vad.settled_after,
+            lookahead=_WITHOUT_VAD_LOOKAHEAD if self._vad is None else self._vad.lookahead,
             final=final,
         )
