@@ -19,7 +19,7 @@ from asr_service.engine.model.calls import run_calls
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.pipeline.transcriber import Limits, Transcriber
+from asr_service.engine.pipeline.transcriber import PipelineLimits, Transcriber
 from asr_service.engine.schedule.batch import BatchLimit
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.transcript import Segment, Transcript
@@ -75,7 +75,7 @@ class Engine:
 
 @asynccontextmanager
 async def engine_around(
-    model: FakeModel, *, chunk_s: float | None = None, windows_ahead: int = 4, margin_s: float | None = None
+    model: FakeModel, *, chunk_s: float | None = None, max_inflight_windows: int = 4, margin_s: float | None = None
 ) -> AsyncIterator[Engine]:
     decoders = DecoderPool(DecodeLimits(max_audio_s=3600))
     await decoders.start()
@@ -90,19 +90,19 @@ async def engine_around(
     scheduler.start()
     multilingual = model.facts.multilingual
     vocabulary = Vocabulary(model.tokenizer, multilingual=multilingual)
-    helpers = ThreadPoolExecutor(2)
+    cpu_pool = ThreadPoolExecutor(2)
     windows = WindowDecoder(
-        vocabulary, LogMel(80), helpers, multilingual=multilingual, margin_s=margin_s, chunk_length_s=chunk_s
+        vocabulary, LogMel(80), cpu_pool, multilingual=multilingual, margin_s=margin_s, chunk_length_s=chunk_s
     )
-    bounds = Limits(60, windows_ahead=windows_ahead, request_timeout_s=30)
+    bounds = PipelineLimits(60, max_inflight_windows=max_inflight_windows, request_timeout_s=30)
     try:
         with ExitStack() as files:
-            yield Engine(Transcriber(decoders, windows, scheduler, helpers, bounds, "fake"), scheduler, model, files)
+            yield Engine(Transcriber(decoders, windows, scheduler, cpu_pool, bounds, "fake"), scheduler, model, files)
     finally:
         scheduler.stop()
         scheduler.join(5)
         await decoders.close()
-        helpers.shutdown()
+        cpu_pool.shutdown()
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -93,7 +93,7 @@ def _scrape(url: str) -> dict[str, float]:
         for sample in family.samples:
             if sample.name == "asr_stage_duration_seconds_sum":
                 read[sample.labels["stage"]] = sample.value
-            elif sample.name == "asr_fallbacks_total" and sample.labels["reason"] == "context":
+            elif sample.name == "asr_fallbacks_total" and sample.labels["reason"] == "full_context":
                 read["redone"] = sample.value
     return read
 

@@ -102,8 +102,8 @@ CASES = [
     Case(
         "AsrFallbacksHigh",
         31,
-        again(102, 100, "repetitive"),
-        (again(98, 100, "repetitive"), again(300, 100, "context")),
+        again(102, 100, "compression_ratio"),
+        (again(98, 100, "compression_ratio"), again(300, 100, "full_context")),
     ),
     Case(
         "AsrLatencyHigh",

@@ -14,7 +14,7 @@ from asr_service.engine.model.calls import run_calls
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
-from asr_service.engine.pipeline.transcriber import Limits, Transcriber
+from asr_service.engine.pipeline.transcriber import PipelineLimits, Transcriber
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.engine.sizing import batch_limits, encoder_margin_s
 from asr_service.settings import Settings
@@ -61,9 +61,9 @@ def build_engine(
         margin_s=encoder_margin_s(settings, on_gpu=on_gpu),
         chunk_length_s=settings.chunk_length_s,
     )
-    limits = Limits(
+    limits = PipelineLimits(
         block_length_s=settings.block_length_s,
-        windows_ahead=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
+        max_inflight_windows=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
         request_timeout_s=settings.request_timeout_s,
     )
     return Engine(model, scheduler, Transcriber(decoders, windows, scheduler, cpu_pool, limits, facts.name))

@@ -39,7 +39,7 @@ def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
     encoded: Encoded = _run(scheduler, EncodeCall(features, model.facts.multilingual), n_windows[Stage.ENCODE])
     decode = GenerateCall(encoded.encoding, prompt, generate_options(options, prompt, 0.0, vocabulary.suppressed))
     generated: Generation = _run(scheduler, decode, n_windows[Stage.GENERATE])
-    speaker = vocabulary.speaker("en", "transcribe")
+    speaker = vocabulary.tokenizer_for("en", "transcribe")
     text = tuple(token for token in generated.tokens if token < speaker.eot) or tuple(speaker.encode(" hello"))
     align = AlignCall(encoded.encoding, tuple(speaker.sot_sequence), text, _SECONDS * 100)
     _run(scheduler, align, n_windows[Stage.ALIGN])

@@ -70,7 +70,7 @@ def test_users_write_text_and_no_tokens_of_the_protocol(asked: DecodingOptions):
     """A task, a language or a second beginning in a prompt would be obeyed, and fail a batch."""
     prompt = VOCABULARY.prompt(asked, "en")
     assert prompt.tokens[prompt.sot_index :] == VOCABULARY.prompt(DecodingOptions(), "en").tokens
-    assert set(prompt.tokens[1 : prompt.sot_index]) <= set(VOCABULARY.words_of(list(prompt.tokens)))
+    assert set(prompt.tokens[1 : prompt.sot_index]) <= set(VOCABULARY.text_tokens(list(prompt.tokens)))
 
 
 @pytest.mark.parametrize("hotwords", [None, "a" * 100])

@@ -26,7 +26,7 @@ def generate_key(*, language: str = "en", n_frames: int = 1024, **asked: Any) ->
 
 
 def align_key(*, language: str = "en", n_frames: int = 1024, text: tuple[int, ...] = (1, 2)) -> Hashable:
-    start = VOCABULARY.speaker(language, "transcribe").sot_sequence
+    start = VOCABULARY.tokenizer_for(language, "transcribe").sot_sequence
     return AlignCall(encoding(n_frames), tuple(start), text, 900).key
 
 

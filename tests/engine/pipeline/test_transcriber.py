@@ -140,7 +140,7 @@ async def test_segments_leave_while_later_windows_are_under_way():
             assert done < 2 or gate.wait(10)
             done += call.n_windows
 
-    async with engine_around(FakeModel(before=before), windows_ahead=2) as engine:
+    async with engine_around(FakeModel(before=before), max_inflight_windows=2) as engine:
         events = engine.events(engine.recording(loud(100)), ENGLISH)
         assert isinstance(await anext(events), Segment)
         gate.set()
@@ -149,7 +149,7 @@ async def test_segments_leave_while_later_windows_are_under_way():
 
 async def test_no_more_windows_than_allowed_are_ahead_of_the_reader():
     """A reader that stops reading stops the work: memory holds a few windows, not the recording."""
-    async with engine_around(FakeModel(), windows_ahead=2) as engine:
+    async with engine_around(FakeModel(), max_inflight_windows=2) as engine:
         events = engine.events(engine.recording(loud(300)), ENGLISH)
         await anext(events)
         await until(lambda: not engine.scheduler.busy)

@@ -55,7 +55,7 @@ class Hypothesis:
     def fault(self) -> str | None:
         """Why it is to be decoded another way, a label of `asr_fallbacks_total`; None where the rules are content."""
         if self.verdict is Verdict.GOOD:
-            return "hasty" if self.is_hasty else None
+            return "speech_rate" if self.is_hasty else None
         return None if self.verdict is Verdict.SILENT else self.verdict
 
     @property
@@ -70,13 +70,13 @@ class Hypothesis:
 
 
 def judged(
-    generation: Generation, temperature: float, vocabulary: Vocabulary, speech_s: float, most_tokens: int
+    generation: Generation, temperature: float, vocabulary: Vocabulary, speech_s: float, max_output_tokens: int
 ) -> Hypothesis:
     """Cut a generation into segments and judge it, by what begins within the speech: the rest is not kept."""
     window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
     spoken = [part for part in window.parts if part.start < speech_s]
     text = vocabulary.text([token for part in spoken for token in part.tokens])
-    cut = len(generation.tokens) >= most_tokens
+    cut = len(generation.tokens) >= max_output_tokens
     # A text that ends is compared by its letters. Of one that does not end, each byte counts against it.
     repeated = max(repetition(text), compression_ratio(text)) if cut else repetition(text)
     return Hypothesis(

@@ -20,8 +20,8 @@ class Verdict(StrEnum):
 
     GOOD = "good"
     SILENT = "silent"
-    REPETITIVE = "repetitive"
-    UNLIKELY = "unlikely"
+    REPETITIVE = "compression_ratio"
+    UNLIKELY = "low_logprob"
 
 
 def judge(generation: Generation, repeated: float) -> Verdict:

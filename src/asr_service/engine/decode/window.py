@@ -15,7 +15,7 @@ from asr_service.engine.decode.rules import Verdict
 from asr_service.engine.decode.segments import TimedTokens
 from asr_service.engine.decode.words import time_words
 from asr_service.engine.model.calls import AlignCall, EncodeCall, Encoded, GenerateCall
-from asr_service.engine.model.prompt import Prompt, generate_options, most_tokens
+from asr_service.engine.model.prompt import Prompt, generate_options, max_output_tokens
 from asr_service.engine.model.protocol import Alignment, Encoding, Generation
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
@@ -40,20 +40,20 @@ class WindowDecoder:
         self,
         vocabulary: Vocabulary,
         log_mel: LogMel,
-        helpers: Executor,
+        cpu_pool: Executor,
         *,
         multilingual: bool,
         margin_s: float | None,
         chunk_length_s: float | None,
     ) -> None:
-        """`helpers` are the threads for work beside the model's.
+        """`cpu_pool` are the threads for work beside the model's.
 
         `margin_s` is the quiet after the speech that the decoder needs to see its end; None always gives it 30 s.
         `chunk_length_s` is the most speech in a window, where the operator has set it.
         """
         self._vocabulary = vocabulary
         self._log_mel = log_mel
-        self._helpers = helpers
+        self._cpu_pool = cpu_pool
         self._multilingual = multilingual
         self._margin_s = margin_s
         self._chunk_length_s = chunk_length_s
@@ -130,7 +130,7 @@ class WindowDecoder:
         if tell is not None:
             tell(standing)
             standing = []
-        said = spoken + tuple(token for part in parts[:n_kept] for token in self._vocabulary.words_of(part.tokens))
+        said = spoken + tuple(token for part in parts[:n_kept] for token in self._vocabulary.text_tokens(part.tokens))
         rest = await self._decode_rest(chunk, rest_s, work, language, said)
         if doubtful and (not rest or rest[-1].end < doubtful[-1].end):
             return standing + doubtful  # heard again, it says less than before
@@ -162,13 +162,13 @@ class WindowDecoder:
         attempt = await self._attempt(chunk, work, encoding, prompt, first)
         tried = [attempt]
         if attempt.is_doubtful and 2 * encoding.shape[0] < LONGEST_SHORT:
-            metrics.FALLBACKS.labels("context").inc()
+            metrics.FALLBACKS.labels("full_context").inc()
             features = await self._features(chunk, FULL_CONTEXT)
             encoding = (await work.submit(EncodeCall(features, detect_language=False), chunk)).encoding
             attempt = await self._attempt(chunk, work, encoding, prompt, first)
             tried.append(attempt)
         if attempt.is_loop and hotter:
-            metrics.FALLBACKS.labels("loop").inc()
+            metrics.FALLBACKS.labels("repetition_penalty").inc()
             tried.append(await self._attempt(chunk, work, encoding, prompt, first, _AGAINST_LOOPS))
         while hotter and (fault := tried[-1].fault):
             metrics.FALLBACKS.labels(fault).inc()
@@ -186,7 +186,7 @@ class WindowDecoder:
     ) -> Hypothesis:
         options = generate_options(work.options, prompt, temperature, self._vocabulary.suppressed, repetition_penalty)
         generation: Generation = await work.submit(GenerateCall(encoding, prompt, options), chunk)
-        return judged(generation, temperature, self._vocabulary, chunk.duration_s, most_tokens(options, prompt))
+        return judged(generation, temperature, self._vocabulary, chunk.duration_s, max_output_tokens(options, prompt))
 
     async def _segments(
         self,
@@ -227,9 +227,9 @@ class WindowDecoder:
         self, chunk: Chunk, work: RequestContext, encoding: Encoding, parts: list[TimedTokens], language: str
     ) -> list[tuple[Word, ...]]:
         task = work.options.task
-        speaker = self._vocabulary.speaker(language, task)
-        written = self._vocabulary.speaker(written_language(language, task), task)
-        texts = [self._vocabulary.words_of(part.tokens) for part in parts]
+        speaker = self._vocabulary.tokenizer_for(language, task)
+        written = self._vocabulary.tokenizer_for(written_language(language, task), task)
+        texts = [self._vocabulary.text_tokens(part.tokens) for part in parts]
         tokens = tuple(token for text in texts for token in text)
         if not tokens:
             return [() for _ in parts]
@@ -242,7 +242,7 @@ class WindowDecoder:
     async def _features(self, chunk: Chunk, n_frames: int) -> Features:
         loop = asyncio.get_running_loop()
         with stage("features"):  # the wait for a thread is part of it
-            return await loop.run_in_executor(self._helpers, self._log_mel, chunk.samples, n_frames)
+            return await loop.run_in_executor(self._cpu_pool, self._log_mel, chunk.samples, n_frames)
 
 
 def _placed(words: tuple[Word, ...], chunk: Chunk) -> tuple[Word, ...]:

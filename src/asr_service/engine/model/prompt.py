@@ -26,7 +26,7 @@ def generate_options(
     suppressed: tuple[int, ...],
     repetition_penalty: float = 1.0,
 ) -> GenerateOptions:
-    # See most_tokens.
+    # See max_output_tokens.
     wanted = max(2 * options.max_new_tokens, len(prompt.tokens) + options.max_new_tokens)
     return GenerateOptions(
         beam_size=options.beam_size,
@@ -37,6 +37,6 @@ def generate_options(
     )
 
 
-def most_tokens(options: GenerateOptions, prompt: Prompt) -> int:
+def max_output_tokens(options: GenerateOptions, prompt: Prompt) -> int:
     """CTranslate2 gives no more than half of max_length, and no more than the prompt leaves of it."""
     return min(options.max_length // 2, options.max_length - len(prompt.tokens))

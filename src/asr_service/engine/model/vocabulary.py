@@ -22,7 +22,7 @@ class Vocabulary:
         self._multilingual = multilingual
         self._speakers: dict[tuple[str, Task], Tokenizer] = {}
 
-    def speaker(self, language: str, task: Task) -> Tokenizer:
+    def tokenizer_for(self, language: str, task: Task) -> Tokenizer:
         """faster-whisper's view of the tokenizer for one language and task."""
         if (language, task) not in self._speakers:
             self._speakers[language, task] = Tokenizer(self._tokenizer, self._multilingual, task, language)
@@ -30,12 +30,12 @@ class Vocabulary:
 
     @cached_property
     def timestamp_begin(self) -> int:
-        return int(self.speaker("en", "transcribe").timestamp_begin)
+        return int(self.tokenizer_for("en", "transcribe").timestamp_begin)
 
     @cached_property
     def suppressed(self) -> tuple[int, ...]:
         """Tokens that are no speech: brackets, notes, speaker marks, and the tokens of the protocol itself."""
-        any_speaker = self.speaker("en", "transcribe")
+        any_speaker = self.tokenizer_for("en", "transcribe")
         protocol = (
             any_speaker.transcribe,
             any_speaker.translate,
@@ -47,11 +47,11 @@ class Vocabulary:
         return tuple(sorted({*any_speaker.non_speech_tokens, *(token for token in protocol if token is not None)}))
 
     def text(self, tokens: Sequence[int]) -> str:
-        return str(self.speaker("en", "transcribe").decode(list(tokens)))
+        return str(self.tokenizer_for("en", "transcribe").decode(list(tokens)))
 
-    def words_of(self, tokens: Sequence[int]) -> list[int]:
+    def text_tokens(self, tokens: Sequence[int]) -> list[int]:
         """The tokens that are text."""
-        eot = self.speaker("en", "transcribe").eot
+        eot = self.tokenizer_for("en", "transcribe").eot
         return [token for token in tokens if token < eot]
 
     def prompt(self, options: DecodingOptions, language: str, spoken: Sequence[int] = ()) -> "Prompt":
@@ -59,10 +59,10 @@ class Vocabulary:
 
         `spoken` are text tokens said just before the window; of too many, the last count.
         """
-        speaker = self.speaker(language, options.task)
+        speaker = self.tokenizer_for(language, options.task)
         # Of the text of users, text alone: what looks like a token of the protocol would be one.
         expected, said = (
-            self.words_of(speaker.encode(" " + text.strip())) if text and text.strip() else []
+            self.text_tokens(speaker.encode(" " + text.strip())) if text and text.strip() else []
             for text in (options.hotwords, options.initial_prompt)
         )
         before = expected[:_MAX_PROMPT]

@@ -20,7 +20,7 @@ _FIRST_BLOCK_S = 60.0
 _WITHOUT_VAD_LOOKAHEAD = SAMPLE_RATE // 2
 
 
-class RecordedSpeech:
+class SpeechChunker:
     """One recording's speech, to be read once."""
 
     def __init__(
@@ -29,17 +29,17 @@ class RecordedSpeech:
         vad: VadOptions | None,
         lengths: ChunkLengths,
         block_length_s: float,
-        helpers: Executor,
+        cpu_pool: Executor,
         on_audio: Callable[[float], None],
     ) -> None:
-        """`vad` None takes everything for speech. `block_length_s` is of the longest block. `helpers` are the threads
+        """`vad` None takes everything for speech. `block_length_s` is of the longest block. `cpu_pool` are the threads
         that look for speech. `on_audio` is told the seconds of each block as it is decoded.
         """
         self._audio = audio
         self._vad = vad
         self._lengths = lengths
         self._block_length_s = block_length_s
-        self._helpers = helpers
+        self._cpu_pool = cpu_pool
         self._on_audio = on_audio
         self.speech_s = 0.0
         """In the chunks given so far."""
@@ -73,7 +73,7 @@ class RecordedSpeech:
     async def _planned(self, block: NDArray[np.float32], *, is_all: bool, final: bool) -> BlockPlan:
         began = time.monotonic()
         with stage("vad"):  # the wait for a thread is part of it
-            plan = await asyncio.get_running_loop().run_in_executor(self._helpers, self._plan, block, is_all, final)
+            plan = await asyncio.get_running_loop().run_in_executor(self._cpu_pool, self._plan, block, is_all, final)
         self.vad_s += time.monotonic() - began
         return plan
 

@@ -23,7 +23,7 @@ from asr_service.decoder.pool import DecodedAudio, DecoderPool
 from asr_service.engine.decode.code_switching import by_language
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions, Task
-from asr_service.engine.pipeline.speech import RecordedSpeech
+from asr_service.engine.pipeline.speech import SpeechChunker
 from asr_service.engine.schedule.request import RequestContext
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.languages import LANGUAGES, UNSPACED_LANGUAGES, written_language
@@ -47,11 +47,11 @@ class _Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PipelineLimits:
     """How much of one request is worked on at a time."""
 
     block_length_s: float
-    windows_ahead: int
+    max_inflight_windows: int
     """Windows of a request that may be with the model, or done and not yet taken."""
     request_timeout_s: float
 
@@ -59,7 +59,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class _Request:
     audio: DecodedAudio
-    speech: RecordedSpeech
+    speech: SpeechChunker
     work: RequestContext
     began_at: float
 
@@ -72,13 +72,13 @@ class Transcriber:
         decoders: DecoderPool,
         windows: WindowDecoder,
         scheduler: Scheduler,
-        helpers: Executor,
-        limits: Limits,
+        cpu_pool: Executor,
+        limits: PipelineLimits,
         model_name: str,
     ) -> None:
-        """`helpers` are the threads for work beside the model's."""
+        """`cpu_pool` are the threads for work beside the model's."""
         self._decoders = decoders
-        self._helpers = helpers
+        self._cpu_pool = cpu_pool
         self._windows = windows
         self._scheduler = scheduler
         self._limits = limits
@@ -139,7 +139,7 @@ class Transcriber:
         lengths = self._windows.chunk_lengths(options)
         try:
             async with self._decoders.decode(file) as audio:
-                speech = RecordedSpeech(audio, vad, lengths, self._limits.block_length_s, self._helpers, on_audio)
+                speech = SpeechChunker(audio, vad, lengths, self._limits.block_length_s, self._cpu_pool, on_audio)
                 yield _Request(audio, speech, work, began_at)
         finally:
             self._scheduler.cancel_request(work.request_id)
@@ -156,7 +156,7 @@ class Transcriber:
 
     async def _segments(self, request: _Request) -> AsyncGenerator[Segment]:
         """Segments in order, while later windows are already under way."""
-        room = asyncio.Semaphore(self._limits.windows_ahead)
+        room = asyncio.Semaphore(self._limits.max_inflight_windows)
         under_way: asyncio.Queue[_Window | None] = asyncio.Queue()
         feeder = asyncio.create_task(self._feed(request, room, under_way))
         windows: list[_Window] = []

@@ -175,7 +175,7 @@ class Tuner:
         (encoding,) = self._model.encode([features])
         options = replace(self._options, max_new_tokens=work.n_tokens)
         prompt = self._vocabulary.prompt(options, "en")
-        endless = (*self._vocabulary.suppressed, self._vocabulary.speaker("en", "transcribe").eot)
+        endless = (*self._vocabulary.suppressed, self._vocabulary.tokenizer_for("en", "transcribe").eot)
         how = generate_options(options, prompt, 0.0, tuple(sorted(endless)))
         return lambda: self._model.generate([encoding] * batch, [prompt.tokens] * batch, how)
 
