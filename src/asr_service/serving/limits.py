@@ -52,11 +52,11 @@ class ServerLimits:
     first and no request meets a closing connection."""
     head_s: float = 30
     """A request's first line and headers must have come by then."""
-    head_bytes: int = 64 * 1024
+    max_head_bytes: int = 64 * 1024
     """Most bytes of a request's first line and headers."""
-    head_lines: int = 100
+    max_headers: int = 100
     """Most headers of a request."""
-    pipelined: int = 100
+    max_pipelined: int = 100
     """Most requests of one connection that wait for the answer before theirs; past it the connection is closed."""
     unread_s: float = 300
     """A client that takes nothing of its answer for so long is given up, with what was kept for it."""

@@ -16,7 +16,6 @@ from gunicorn.workers.base import Worker
 from asr_service.errors import StartupError
 from asr_service.hardware.devices import Device, Slot
 from asr_service.serving.endpoint import Endpoint, TcpEndpoint, UnixEndpoint
-from asr_service.serving.http.protocol import BoundedHttp
 from asr_service.serving.http.server import SlotServer
 from asr_service.serving.plan import ServePlan, SlotApp
 
@@ -94,7 +93,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
             app,
             self._endpoint,
             drain_s=self.plan.timeouts.drain_s,
-            accept_grace_s=self.plan.limits.accept_grace_s,
+            limits=self.plan.limits,
             report_state=lambda state: self.plan.slot_status.set_state(self.slot.index, state),
         )
         self._server = server
@@ -112,10 +111,9 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
             await asyncio.sleep(every_s)
 
     def _uvicorn_config(self, app: SlotApp) -> uvicorn.Config:
-        BoundedHttp.limits = self.plan.limits
         return uvicorn.Config(
             app,
-            http=BoundedHttp,
+            http="httptools",  # `SlotServer` makes its own form of it
             ws="none",
             lifespan="on",
             interface="asgi3",
@@ -123,7 +121,6 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
             log_level="warning",  # what it tells of its start and end, the slot's own lines say
             access_log=False,
             server_header=False,
-            timeout_keep_alive=self.plan.limits.keep_alive_s,
             # Whoever may open the unix socket is the proxy; over TCP only a proxy on this machine is believed.
             forwarded_allow_ips="*" if self.plan.listener is None else "127.0.0.1,::1",
         )

@@ -1,7 +1,9 @@
-"""Clients that send too much of a head, or too slowly."""
+"""Connections: limits on heads, pipelined requests, ignored bodies and unread answers; closing in two steps."""
 
 import json
 import socket
+import time
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,10 +17,11 @@ from waiting import until
 def service(tmp_path_factory):
     limits = {
         "head_s": 1,
-        "head_bytes": 8192,
+        "max_head_bytes": 8192,
         "unread_s": 1,
         "lingering_close_s": 1,
         "lingering_close_bytes": 10_000_000,
+        "keep_alive_s": 2,
     }
     with running(tmp_path_factory.mktemp("protocol"), limits) as service:
         yield service.ready()
@@ -30,8 +33,7 @@ def connect(service):
     return lambda: socket.create_connection((address.hostname, address.port), timeout=10)
 
 
-def test_a_silent_connection_is_closed(connect):
-    """There is nothing to answer."""
+def test_a_silent_connection_is_closed_without_an_answer(connect):
     with connect() as client:
         assert client.recv(1) == b""
 
@@ -49,17 +51,17 @@ CHUNKS = b"POST /speech HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n
         (GET + b"".join(b"X-%d: y\r\n" % n for n in range(3000)), 431, "head_too_large", "100 headers"),
         (CHUNKS + b"0\r\nX-After: " + b"x" * 20_000, 431, "head_too_large", "8192 bytes"),
         (GET + b"A: b\r\n" * 100 + b"\r\n", 431, "head_too_large", "100 headers"),
-        (GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "malformed_request", "no HTTP"),
-        (GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "malformed_request", "no HTTP"),
-        (GET + b"Content-Length: -1\r\n\r\n", 400, "malformed_request", "no HTTP"),
-        (GET + b"A : b\r\n\r\n", 400, "malformed_request", "no HTTP"),
-        (GET + b"A: b\x00c\r\n\r\n", 400, "malformed_request", "no HTTP"),
-        (b"\x16\x03\x01\x02\x00\x01", 400, "malformed_request", "no HTTP"),
+        (GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
+        (GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
+        (GET + b"Content-Length: -1\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
+        (GET + b"A : b\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
+        (GET + b"A: b\x00c\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01", 400, "malformed_request", "not valid HTTP"),
     ],
     ids=range(12),
 )
-def test_a_head_that_cannot_be_taken_is_refused(connect, sent, status, code, said):
-    """Slow, long, many, or unclear where it ends: an error in the one shape, and the connection is closed."""
+def test_an_invalid_head_is_refused(connect, sent, status, code, said):
+    """A head that is slow, long or ambiguous gets an error in the usual shape, and the connection is closed."""
     with connect() as client:
         client.sendall(sent)
         head, body = b"".join(iter(lambda: client.recv(4096), b"")).split(b"\r\n\r\n")
@@ -70,16 +72,57 @@ def test_a_head_that_cannot_be_taken_is_refused(connect, sent, status, code, sai
     assert said in error["message"]
 
 
-def test_a_client_that_reads_nothing_of_its_answer_is_cut_off(connect):
-    """Though the application has ended its work, and the connection's keep-alive waits for the answer to be sent."""
+@pytest.mark.parametrize("pause_s", [0.01, 0.5], ids=["often", "seldom"])
+def test_a_client_that_reads_nothing_of_its_answer_is_cut_off(connect, pause_s):
+    """Bytes that it sends meanwhile do not extend the time-out, however often they come."""
+
+    def send():
+        time.sleep(pause_s)
+        return client.send(b"\r\n") == 0
+
     with connect() as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
         with pytest.raises(OSError, match=r"reset|pipe"):
-            until(lambda: client.send(b"\r\n") == 0)
+            until(send, within_s=10)
+
+
+def test_a_client_that_reads_its_answer_slowly_is_not_cut_off(connect):
+    """Reading takes longer than a client may read nothing, and longer than an idle connection is kept."""
+    with connect() as client, client.makefile("rb") as answer:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
+        started_s = time.monotonic()
+        while time.monotonic() < started_s + 4:
+            answer.read(200_000)
+            time.sleep(0.2)
+        rest = answer.read()
+    assert rest.endswith(b"\r\n0\r\n\r\n")
+
+
+def test_line_ends_between_requests_do_not_keep_a_connection_open(connect):
+    """An idle connection is closed after its time-out, whatever line ends the client sends."""
+
+    def send():
+        time.sleep(0.1)
+        return client.send(b"\r\n") == 0
+
+    with connect() as client, client.makefile("rb") as answers:
+        client.sendall(GET + b"\r\n")
+        assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            until(send, within_s=10)
+
+
+def test_a_connection_is_closed_when_idle_after_a_late_body(connect):
+    """The rest of a body that arrives after the answer does not switch the idle time-out off."""
+    with connect() as client, client.makefile("rb") as answers:
+        client.sendall(b"POST /work HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\na")
+        assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+        client.sendall(b"b")
+        answers.read()
 
 
 def test_a_body_that_goes_on_after_the_answer_is_not_waited_for(connect):
-    """Whoever is refused and sends a byte now and then is cut off."""
+    """A client whose request was answered early and that sends a byte now and then is cut off."""
     with connect() as client, client.makefile("rb") as answers:
         client.sendall(b"POST /work HTTP/1.1\r\nHost: here\r\nContent-Length: 999\r\n\r\n")
         assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
@@ -91,7 +134,7 @@ LAST = b"POST /work%s HTTP/1.%d\r\nHost: here\r\nConnection: close\r\nContent-Le
 
 
 def is_answered_once(client: socket.socket, query: bytes, version: int) -> bool:
-    """Whether a client that reads when all is sent has the whole answer, and none to the request that it sent next."""
+    """Return whether a client that sends everything before it reads gets the whole answer, and no second answer."""
     try:
         client.sendall(LAST % (query, version, 8_000_000) + bytes(8_000_000) + GET + b"\r\n")
         answer = b"".join(iter(lambda: client.recv(4096), b""))
@@ -101,15 +144,15 @@ def is_answered_once(client: socket.socket, query: bytes, version: int) -> bool:
 
 
 @pytest.mark.parametrize(("query", "version"), [(b"", 1), (b"", 0), (b"?s=0.1", 1)], ids=["1.1", "1.0", "paused"])
-def test_who_sends_all_before_reading_has_the_last_answer_too(connect, query, version):
-    """Though it was given at the head, on a connection that is then closed: every time."""
+def test_a_client_that_sends_everything_before_reading_gets_the_last_answer(connect, query, version):
+    """The answer was given before the body came, on a connection that is then closed. It arrives every time."""
     for _ in range(30):
         with connect() as client:
             assert is_answered_once(client, query, version)
 
 
-def test_a_proxy_has_the_last_answer_too(tmp_path):
-    """Nginx sends `Connection: close` over a unix socket, and tells of a bad gateway where it cannot write."""
+def test_a_proxy_gets_the_last_answer(tmp_path):
+    """Nginx sends `Connection: close` over a unix socket, and answers 502 if it cannot write."""
     with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
         service.ready(0)
         for _ in range(30):
@@ -119,15 +162,15 @@ def test_a_proxy_has_the_last_answer_too(tmp_path):
                 assert is_answered_once(proxy, b"", 1)
 
 
-def test_who_is_refused_and_sends_on_has_the_refusal(connect):
+def test_a_refused_client_that_goes_on_sending_gets_the_refusal(connect):
     with connect() as client:
         client.sendall(GET + b"X-Long: " + b"x" * 8_000_000)
         assert b"head_too_large" in b"".join(iter(lambda: client.recv(4096), b""))
 
 
 @pytest.mark.parametrize(("piece", "most"), [(b"b", 10_000), (bytes(2**20), 20_000_000)], ids=["slowly", "fast"])
-def test_a_client_that_never_closes_is_not_read_for_ever(connect, piece, most):
-    """After its last answer there are bounds in time and in bytes."""
+def test_a_lingering_close_ends(connect, piece, most):
+    """After its last answer a client is read from for a limited time and a limited number of bytes."""
     n_sent = 0
 
     def send():
@@ -143,8 +186,8 @@ def test_a_client_that_never_closes_is_not_read_for_ever(connect, piece, most):
             until(send, within_s=3)
 
 
-def test_a_body_is_no_head(connect):
-    """Of a body there may be more than of a head, in one piece with it, and a second request may follow."""
+def test_a_body_does_not_count_as_a_head(connect):
+    """A body may be larger than a head may, and arrive in one piece with it; a second request may follow."""
     body = b"b" * 100_000
     request = b"POST /work HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with connect() as client, client.makefile("rb") as answers:
@@ -156,8 +199,8 @@ def test_a_body_is_no_head(connect):
             assert answers.readline() == b"\r\n"
 
 
-def test_a_later_head_is_bounded_like_the_first(connect):
-    """After a first request, and after a hundred in one piece."""
+def test_the_limit_of_a_head_holds_for_later_requests(connect):
+    """It holds after a hundred requests in one piece."""
     with connect() as client, client.makefile("rb") as answers:
         client.sendall((GET + b"\r\n") * 100)
         for _ in range(100):
@@ -169,36 +212,71 @@ def test_a_later_head_is_bounded_like_the_first(connect):
         assert answers.readline() == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 
 
-def test_a_connection_that_asks_and_asks_is_closed(connect):
-    """Requests that wait for the answers before theirs are held in memory: a hundred, and no more."""
+def test_a_connection_with_too_many_pipelined_requests_is_closed(connect):
+    """Pipelined requests are held in memory: at most a hundred."""
     with connect() as client:
         client.sendall((GET + b"\r\n") * 200)
         assert client.recv(1) == b""
 
 
 @pytest.mark.parametrize("after", [b"\0", CHUNKS + b"?"], ids=["head", "body"])
-def test_what_cannot_be_read_has_no_answer_where_another_is_due(connect, after):
-    """It would be taken for the first request's."""
+def test_a_malformed_request_gets_no_answer_while_another_is_due(connect, after):
+    """The client would take it for the answer to its first request."""
     with connect() as client:
         client.sendall(b"GET /work?s=9 HTTP/1.1\r\nHost: here\r\n\r\n" + after)
         assert client.recv(1) == b""
 
 
-def test_a_body_arrives_though_http2_is_offered(service, connect):
-    """Java's client does so with its first request."""
-    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
-    body = b"speech"
-    with connect() as client, client.makefile("rb") as answers:
-        client.sendall(b"POST /speech HTTP/1.1\r\nHost: here\r\n%sContent-Length: 6\r\n\r\n" % offer + body)
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+OFFERING = b"POST /speech HTTP/1.1\r\nHost: here\r\n%sContent-Length: 6\r\n\r\nspeech" % OFFER
+OFFERING_IN_CHUNKS = b"POST /speech HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n6\r\nspeech\r\n0\r\n\r\n" % OFFER
+
+
+def body_sizes(answers: BinaryIO, n: int) -> list[int]:
+    """Read `n` answers of /speech, and return how many bytes of a body each request had."""
+    sizes = []
+    for _ in range(n):
         assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
         while answers.readline() != b"\r\n":
             pass
-        answers.readline()  # how long the chunk is
-        assert json.loads(answers.readline())["bytes"] == len(body)
+        chunk = answers.read(int(answers.readline(), 16))
+        sizes.append(json.loads(chunk)["bytes"])
+        assert answers.readline() == b"\r\n"
+        while answers.readline() != b"\r\n":  # the last chunk
+            pass
+    return sizes
 
 
-def test_leaving_is_noticed_though_another_request_waits(service, connect):
-    """The work on the first request ends; the second has not begun."""
+@pytest.mark.parametrize("request_", [OFFERING, OFFERING_IN_CHUNKS], ids=["length", "chunks"])
+def test_an_offered_upgrade_is_ignored_wherever_the_head_is_split(connect, request_):
+    """The body is read as the body, as Java's client expects, which offers HTTP/2 with its first request."""
+    with connect() as client, client.makefile("rb") as answers:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for split in range(1, len(request_)):
+            client.sendall(request_[:split])
+            time.sleep(0.001)
+            client.sendall(request_[split:])
+            assert body_sizes(answers, 1) == [6], request_[:split]
+
+
+def test_an_upgrade_offered_byte_by_byte_is_ignored(connect):
+    with connect() as client, client.makefile("rb") as answers:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in OFFERING:
+            client.sendall(bytes([byte]))
+            time.sleep(0.001)
+        assert body_sizes(answers, 1) == [6]
+
+
+def test_an_upgrade_offered_after_another_request_is_ignored(connect):
+    """Several requests arrive in one piece, so that a head follows a body in the same read."""
+    with connect() as client, client.makefile("rb") as answers:
+        client.sendall(OFFERING * 20 + OFFERING_IN_CHUNKS * 20)
+        assert body_sizes(answers, 40) == [6] * 40
+
+
+def test_a_disconnect_is_noticed_while_another_request_waits(service, connect):
+    """The work on the first request is cancelled; the second has not begun."""
 
     def steps() -> list[str]:
         return [note.step for note in notes(service.faults) if note.request == "leaves"]

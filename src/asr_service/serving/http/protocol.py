@@ -1,47 +1,51 @@
-"""HTTP/1.1 by Uvicorn on httptools, with the bounds that those two lack on what surrounds a request."""
+"""HTTP/1.1 by Uvicorn on httptools, with the limits that those two lack on what surrounds a request."""
 
 import asyncio
-import json
-import re
-import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from enum import Enum, auto
+from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from asr_service.serving.http.refusal import MALFORMED, SLOW_HEAD, too_large_head
+from asr_service.serving.http.unread import UnreadWatch
 from asr_service.serving.limits import ServerLimits
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """What becomes of a request that never reaches the application, in the shape of the application's own errors."""
+class ConnectionState(Enum):
+    """What a connection waits for. Each state has at most one time limit, after which the connection is closed.
 
-    status: bytes
-    code: str
-    message: str
+    READ_HEAD --> READ_BODY --> RESPONDING --> IDLE
+        ^                           |           |
+        +---------------------------+-----------+   the next request begins
+    any of them --> LINGERING --> CLOSED            refused, or the last answer was given
+    """
 
-    def to_bytes(self) -> bytes:
-        error = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
-        body = json.dumps({"error": error}).encode()
-        head = b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
-        return b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n%s" % (self.status, head, len(body), body)
-
-
-_MALFORMED: Final = _Refusal(b"400 Bad Request", "malformed_request", "this is no HTTP/1.1 request")
-_UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
-_SLOW: Final = _Refusal(b"408 Request Timeout", "head_too_slow", "the request line and headers did not come in time")
+    READ_HEAD = auto()
+    """For the end of the headers (`head_s`). A new connection begins here."""
+    READ_BODY = auto()
+    """For the end of the body: the application's time-outs hold, or `head_s` once the request has been answered."""
+    RESPONDING = auto()
+    """For the application: the requests were received, and not all are answered."""
+    IDLE = auto()
+    """For another request (`keep_alive_s`): all before it were answered."""
+    LINGERING = auto()
+    """For the client to close (`lingering_close_s`): nothing more is sent, and what is received is discarded."""
+    CLOSED = auto()
 
 
 class _CycleTransport(asyncio.Transport):
-    """What a request has of its connection: as much as Uvicorn uses, with an end of our own."""
+    """The part of a connection's transport that Uvicorn uses for one request, with our own `close`."""
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+    def __init__(self, transport: asyncio.Transport, watch: UnreadWatch, close: Callable[[], None]) -> None:
         super().__init__()
         self._transport = transport
+        self._watch = watch
         self._close = close
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._watch.written(len(data))
         self._transport.write(data)
 
     def is_closing(self) -> bool:
@@ -52,163 +56,203 @@ class _CycleTransport(asyncio.Transport):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes a connection whose request line and headers are too long, too many or too slow, which sends request after
-    request without waiting for an answer, whose body goes on after the request has been answered, or whose answer is
-    not read.
+    """Uvicorn's HTTP/1.1 protocol with limits on heads, pipelined requests, ignored bodies and unread answers.
 
-    Without it one client may hold connections open for ever by sending next to nothing, or reading nothing, or fill the
-    memory with one header, with one that follows a body in chunks, or with requests.
+    Without these limits a client could keep connections open for ever by sending next to nothing or by not reading its
+    answer. It could also fill the memory with one header, with trailers after a chunked body, or with requests.
 
-    A connection that is closed while its client still sends is closed in two steps, as web servers do: a socket that is
-    closed with unread bytes in it is reset, the client's next write fails, and it (or the proxy before it, which then
-    tells of a bad gateway) may never read the answer that was sent.
+    A connection whose client may still be sending is closed in two steps (nginx calls it a lingering close). If a
+    socket is closed while it has unread bytes, the kernel resets the connection, and the client, or the proxy before
+    it, may lose the answer that was already sent.
+
+    `Upgrade` is ignored, as RFC 9110 section 7.8 allows. Java's HTTP client relies on it: it offers HTTP/2 with every
+    first request.
     """
 
-    limits: ClassVar[ServerLimits] = ServerLimits()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._n_header_bytes = 0  # since the last of a body: heads, chunks' sizes, the headers after them
-        self._in_head = True
-        self._refusal = _MALFORMED
+    def __init__(self, limits: ServerLimits, **kwargs: Any) -> None:
+        """Create the protocol of one connection; `kwargs` are those of Uvicorn's protocol."""
+        super().__init__(**kwargs)
+        self.limits = limits
+        self.state = ConnectionState.READ_HEAD
+        self._n_header_bytes = 0
+        """Bytes received since the last byte of a body: heads, chunk sizes and trailers."""
+        self._refusal = MALFORMED
+        """The answer if the parser stops."""
         self._timer: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
-        self.is_lingering = False
-        """Answered for the last time, and only read from until the client closes."""
-        self._n_lingering_bytes = 0
+        self._n_discarded_bytes = 0
+
+    # -- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._bound_the_unread(transport)
-        self._expect_head()
+        self._watch = UnreadWatch(transport, self.limits.unread_s)
+        self._enter(ConnectionState.READ_HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._watch.stop()
+        self._enter(ConnectionState.CLOSED)
         super().connection_lost(exc)
-        if self._answering is not None and self._answering is not self.cycle:  # Uvicorn tells the last request alone
-            self._answering.disconnected = True
-            self._answering.message_event.set()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answering = cycle
-        cycle.transport = _CycleTransport(self.transport, self._close)
-        super()._start_asgi_task(cycle, app)
-
-    def _bound_the_unread(self, transport: asyncio.Transport) -> None:
-        """By the kernel, since the application has long handed its answer over. A unix socket's reader is a proxy."""
-        client = transport.get_extra_info("socket")
-        if client.family != socket.AF_UNIX:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self.limits.unread_s * 1000))
+        if self._answering is not None and self._answering is not self.cycle:  # Uvicorn informs only the last request
+            _disconnect(self._answering)
 
     def shutdown(self) -> None:
-        """The server ends, and waits for no client that was answered."""
-        if self.is_lingering:
+        """Close the connection after the request that is being answered: the server is ending."""
+        if self.state is ConnectionState.LINGERING:
             self.transport.close()
         else:
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        if self.is_lingering:
-            self._discard(data)
-            return
-        while data and not self.transport.is_closing() and not self.is_lingering:
-            part = data[: self.limits.head_bytes - self._n_header_bytes]
+        """Parse `data` in parts so small that no head can exceed its limit within one of them."""
+        while data and not self.transport.is_closing():
+            if self.state is ConnectionState.LINGERING:
+                self._discard(data)
+                return
+            part = data[: self.limits.max_head_bytes - self._n_header_bytes]
             if not part:
-                self._refuse(self._too_large(f"more than {self.limits.head_bytes} bytes"))
+                self._refusal = too_large_head(
+                    f"The request line and headers exceed {self.limits.max_head_bytes} bytes."
+                )
+                self._refuse()
                 return
             self._n_header_bytes += len(part)
-            super().data_received(_without_upgrade(part) if self._in_head else part)
             data = data[len(part) :]
+            self._parse(part)
+
+    # -- the parser's callbacks
 
     def on_message_begin(self) -> None:
-        if len(self.pipeline) >= self.limits.pipelined:
-            raise ValueError("too many requests at once")  # the parser stops
+        if len(self.pipeline) >= self.limits.max_pipelined:
+            raise ValueError("too many pipelined requests")  # stops the parser
         super().on_message_begin()
-        if self._timer is None:  # a further request of this connection
-            self._expect_head()
+        if self.state is not ConnectionState.READ_HEAD:
+            self._enter(ConnectionState.READ_HEAD)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
-        if len(self.headers) > self.limits.head_lines:
-            self._refusal = self._too_large(f"more than {self.limits.head_lines} headers")
-            raise ValueError(self._refusal.message)  # the parser stops, and has the request refused
+        if len(self.headers) > self.limits.max_headers:
+            self._refusal = too_large_head(f"The request has more than {self.limits.max_headers} headers.")
+            raise ValueError(self._refusal.message)  # stops the parser
 
     def on_headers_complete(self) -> None:
-        self._stop_timer()
+        if self._offers_upgrade():
+            return  # `_without_upgrade` has the request parsed again
         super().on_headers_complete()
-        self._in_head = False
+        self._enter(ConnectionState.READ_BODY)
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
         self._n_header_bytes = 0
 
     def on_message_complete(self) -> None:
+        if self._offers_upgrade():
+            return
         super().on_message_complete()
-        self._stop_timer()
-        self._in_head, self._n_header_bytes = True, 0  # what comes next is another's
+        self._n_header_bytes = 0
+        self._enter(ConnectionState.IDLE if self.cycle.response_complete else ConnectionState.RESPONDING)
+
+    # -- the answers
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        cycle.transport = _CycleTransport(self.transport, self._watch, self._close_after_answer)
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        if self.is_lingering:  # Uvicorn would begin with what waits behind it
+        if self.state is ConnectionState.LINGERING:  # Uvicorn would start the next pipelined request
             self.server_state.total_requests += 1
             return
-        if self.cycle.response_complete and self.cycle.more_body:  # refused before it was received
-            self._set_timer(self.limits.head_s, self.transport.close)
         super().on_response_complete()
+        self._unset_keepalive_if_required()  # the state's own time limit holds
+        if not self.cycle.response_complete or self.transport.is_closing():
+            return
+        if self.state is ConnectionState.RESPONDING:
+            self._enter(ConnectionState.IDLE)
+        elif self.state is ConnectionState.READ_BODY:  # refused before it was received
+            self._set_timer(self.limits.head_s, self.transport.close)
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # Uvicorn's words, in its own shape
-        self._refuse(self._refusal)
+    def _close_after_answer(self) -> None:
+        """Close the connection after its last answer, in two steps if the client may still be sending."""
+        is_between = self.state in (ConnectionState.RESPONDING, ConnectionState.IDLE) and not self._n_header_bytes
+        if is_between and not self.pipeline:
+            self.transport.close()
+        elif self.state is not ConnectionState.LINGERING and not self.transport.is_closing():
+            self._linger()
 
-    def _too_large(self, what: str) -> _Refusal:
-        return _Refusal(
-            b"431 Request Header Fields Too Large", "head_too_large", f"the request line and headers are {what}"
-        )
+    # -- helpers
 
-    def _refuse(self, refusal: _Refusal) -> None:
-        self._stop_timer()
-        self.logger.warning("A request was refused unread: %s.", refusal.message)
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade(data[upgrade.args[0] :])
+            except httptools.HttpParserError:
+                self._refuse()
+                return
+            else:
+                return
+
+    def _offers_upgrade(self) -> bool:
+        """Return whether the parser takes what follows the head for another protocol. For CONNECT it always does."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """Return the head without `Upgrade` for a new parser, and `rest`, which this one took for another protocol."""
+        if not self._offers_upgrade():
+            return b""
+        head = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        head += [b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # like Uvicorn's own
+        return b"\r\n".join([*head, b"", rest])
+
+    def _refuse(self) -> None:
+        """Answer with the refusal, if an answer can only be taken for that of the refused request, and close."""
+        self.logger.warning("A request was refused before it was read: %s", self._refusal.message)
         if self._is_next_to_be_answered():
-            self.transport.write(refusal.to_bytes())
+            self.transport.write(self._refusal.to_bytes())
             self._linger()
         else:
             self.transport.close()
 
-    def _close(self) -> None:
-        """After a request that was its connection's last."""
-        if self._in_head and not self._n_header_bytes and not self.pipeline:  # nothing is under way
-            self.transport.close()
-        elif not self.is_lingering and not self.transport.is_closing():
-            self._linger()
+    def _is_next_to_be_answered(self) -> bool:
+        """Return whether no other answer is due before that of the request being read."""
+        if self.state is ConnectionState.READ_BODY:
+            return not self.pipeline and not self.cycle.response_started
+        return self.cycle is None or self.cycle.response_complete
 
     def _linger(self) -> None:
-        """Send no more, throw away what still comes, and close when the client does or the bounds are reached."""
-        self.is_lingering = True
-        self.pipeline.clear()  # nobody would get the answers
+        """Send nothing more, discard what is received, and close when the client does or a limit is reached."""
+        self._enter(ConnectionState.LINGERING)
+        self.pipeline.clear()
         if self.cycle is not None:
             self.cycle.body.clear()
-            if not self.cycle.response_complete:  # it gets no answer, and is told as if the client had left
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
-        self._unset_keepalive_if_required()
-        self._set_timer(self.limits.lingering_close_s, self.transport.close)
+            if not self.cycle.response_complete:
+                _disconnect(self.cycle)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.flow.resume_reading()  # it may have been more than the application had taken
+        self.flow.resume_reading()  # reading was paused if the application had not taken the body
 
     def _discard(self, data: bytes) -> None:
-        self._n_lingering_bytes += len(data)
-        if self._n_lingering_bytes > self.limits.lingering_close_bytes:
+        self._n_discarded_bytes += len(data)
+        if self._n_discarded_bytes > self.limits.lingering_close_bytes:
             self.transport.close()
 
-    def _is_next_to_be_answered(self) -> bool:
-        """Whether the request that is being read is; what is written otherwise would be taken for another's answer."""
-        if self._in_head:
-            return self.cycle is None or self.cycle.response_complete
-        return not self.pipeline and not self.cycle.response_started
+    def _enter(self, state: ConnectionState) -> None:
+        self.state = state
+        match state:
+            case ConnectionState.READ_HEAD:
+                self._set_timer(self.limits.head_s, self._on_slow_head)
+            case ConnectionState.IDLE:
+                self._set_timer(self.limits.keep_alive_s, self.transport.close)
+            case ConnectionState.LINGERING:
+                self._set_timer(self.limits.lingering_close_s, self.transport.close)
+            case _:
+                self._stop_timer()
 
-    def _expect_head(self) -> None:
-        self._set_timer(self.limits.head_s, self._give_up)
-
-    def _set_timer(self, delay_s: float, act: Any) -> None:
+    def _set_timer(self, delay_s: float, act: Callable[[], None]) -> None:
         self._stop_timer()
         self._timer = self.loop.call_later(delay_s, act)
 
@@ -217,21 +261,19 @@ class BoundedHttp(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _give_up(self) -> None:
-        """Nothing came, or not enough of it; while an earlier request is still being answered, go on waiting."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._expect_head()
-        elif self._n_header_bytes and not self.transport.is_closing():
-            self._refuse(_SLOW)
-        elif not self.transport.is_closing():
+    def _on_slow_head(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:  # the client waits for an earlier answer
+            self._enter(ConnectionState.READ_HEAD)
+        elif self._n_header_bytes:
+            self._refusal = SLOW_HEAD
+            self._refuse()
+        else:
             self.transport.close()
 
 
-def _without_upgrade(data: bytes) -> bytes:
-    """What begins with a head, or more of one, its `Upgrade` under another name.
-
-    A server may go on in HTTP/1.1, and Java's client counts on it: it offers HTTP/2 with each first request. httptools
-    would take the request's body for the other protocol.
-    """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
+def _disconnect(cycle: RequestResponseCycle) -> None:
+    """Tell the application that the client of this request has gone."""
+    cycle.disconnected = True
+    cycle.message_event.set()

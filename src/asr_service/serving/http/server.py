@@ -12,7 +12,8 @@ import uvicorn
 
 from asr_service.lifecycle import SlotState
 from asr_service.serving.endpoint import Endpoint
-from asr_service.serving.http.protocol import BoundedHttp
+from asr_service.serving.http.protocol import BoundedHttp, ConnectionState
+from asr_service.serving.limits import ServerLimits
 from asr_service.serving.plan import SlotApp
 
 _TICK_S = 0.05
@@ -34,14 +35,14 @@ class SlotServer(uvicorn.Server):
         endpoint: Endpoint,
         *,
         drain_s: float,
-        accept_grace_s: float,
+        limits: ServerLimits,
         report_state: Callable[[SlotState], None],
     ) -> None:
         super().__init__(config)
         self._app = app
         self._endpoint = endpoint
         self._drain_s = drain_s
-        self._accept_grace_s = accept_grace_s
+        self._limits = limits
         self._report_state = report_state
         self._is_open = False
         self._deadline_s = math.inf
@@ -93,7 +94,7 @@ class SlotServer(uvicorn.Server):
         log.info("draining", busy=self._app.busy, at_most_s=self._drain_s)
         self._unpublish(SlotState.DRAINING)
         self._close_idle()
-        await self._tick_until(lambda: not self._endpoint.needs_accept_grace, loop.time() + self._accept_grace_s)
+        await self._tick_until(lambda: not self._endpoint.needs_accept_grace, loop.time() + self._limits.accept_grace_s)
         self._app.begin_drain()
         await self._tick_until(lambda: not self._app.busy, self._deadline_s)
         if self._app.busy and not self.force_exit:
@@ -131,7 +132,11 @@ class SlotServer(uvicorn.Server):
         last answer ends by itself.
         """
         for connection in list(self.server_state.connections):
-            if getattr(connection, "cycle", None) is not None and not getattr(connection, "is_lingering", False):
+            if (
+                isinstance(connection, BoundedHttp)
+                and connection.cycle is not None
+                and connection.state is not ConnectionState.LINGERING
+            ):
                 connection.shutdown()
 
     def _add(self, server: asyncio.Server | None) -> None:
@@ -139,4 +144,6 @@ class SlotServer(uvicorn.Server):
             self.servers.append(server)
 
     def _make_protocol(self) -> BoundedHttp:
-        return BoundedHttp(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return BoundedHttp(
+            self._limits, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )

@@ -1,0 +1,33 @@
+"""Answers to requests that never reach the application."""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error response in the shape of the application's own errors."""
+
+    status: bytes
+    """Status code and reason phrase."""
+    code: str
+    message: str
+
+    def to_bytes(self) -> bytes:
+        """Return the whole response, which announces that the connection will be closed."""
+        error = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
+        body = json.dumps({"error": error}).encode()
+        head = b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
+        return b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n%s" % (self.status, head, len(body), body)
+
+
+MALFORMED: Final = Refusal(b"400 Bad Request", "malformed_request", "The request is not valid HTTP/1.1.")
+SLOW_HEAD: Final = Refusal(
+    b"408 Request Timeout", "head_too_slow", "The request line and headers were not received in time."
+)
+
+
+def too_large_head(reason: str) -> Refusal:
+    """Return the refusal of a request whose line and headers exceed a limit; `reason` is a sentence."""
+    return Refusal(b"431 Request Header Fields Too Large", "head_too_large", reason)
