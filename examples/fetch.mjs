@@ -1,4 +1,4 @@
-// A recording into text with fetch: node fetch.mjs RECORDING [--stream]
+// Transcribe a recording with fetch: node fetch.mjs RECORDING [--stream]
 import { readFile } from "node:fs/promises";
 
 const service = process.env.SERVICE ?? "http://127.0.0.1:8000";
@@ -16,18 +16,18 @@ async function send(fields) {
   form.append("file", new Blob([await readFile(path)]), "recording");
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   for (;;) {
-    const answer = await fetch(`${service}/transcribe`, { method: "POST", body: form, headers });
-    if (answer.ok) return answer;
-    if (answer.status !== 429 && answer.status !== 503) fail((await answer.json()).error.message);
-    await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get("retry-after") ?? 5)));
+    const response = await fetch(`${service}/transcribe`, { method: "POST", body: form, headers });
+    if (response.ok) return response;
+    if (response.status !== 429 && response.status !== 503) fail((await response.json()).error.message);
+    await new Promise((resolve) => setTimeout(resolve, 1000 * Number(response.headers.get("retry-after") ?? 5)));
   }
 }
 
-// The stream's lines, as they come: a line may arrive in several pieces, and a piece may hold several lines.
+// Yield the lines of the stream as they arrive. A chunk may hold part of a line or several lines.
 async function* lines(stream) {
   let rest = "";
-  for await (const piece of stream.pipeThrough(new TextDecoderStream())) {
-    const parts = (rest + piece).split("\n");
+  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+    const parts = (rest + chunk).split("\n");
     rest = parts.pop();
     yield* parts.map((line) => JSON.parse(line));
   }
@@ -39,11 +39,11 @@ if (option === "--stream") {
     last = line;
     if (line.type === "segment") console.log(`${line.start} ${line.end} ${line.text.trim()}`);
   }
-  if (last?.type !== "transcript") fail(last?.error?.message ?? "the answer was broken off");
+  if (last?.type !== "transcript") fail(last?.error?.message ?? "The response ended early.");
 } else {
-  const answer = await (await send({ word_timestamps: "true" })).json();
-  console.log(answer.text);
-  for (const { words } of answer.segments) {
+  const response = await (await send({ word_timestamps: "true" })).json();
+  console.log(response.text);
+  for (const { words } of response.segments) {
     for (const { word, start, end } of words) console.log(`${start} ${end} ${word.trim()}`);
   }
 }

@@ -1,4 +1,4 @@
-"""Segments as they become known, with httpx: python httpx_stream.py RECORDING."""
+"""Print segments as they become known, with httpx: python httpx_stream.py RECORDING."""
 
 import json
 import os
@@ -15,19 +15,19 @@ HEADERS = {"Authorization": f"Bearer {os.environ['ASRSERVICE_API_KEY']}"} if "AS
 
 
 def lines(recording: Path) -> Iterator[dict[str, Any]]:
-    """Each line of the answer; comes again where the service is busy."""
-    timeout = httpx.Timeout(10, read=600)  # between lines, not for the whole: a recording may last for hours
+    """Yield each line of the response. Try again if the service is busy."""
+    timeout = httpx.Timeout(10, read=600)  # between two lines; a whole recording may take hours
     with recording.open("rb") as file, httpx.Client(base_url=SERVICE, headers=HEADERS, timeout=timeout) as client:
         while True:
             file.seek(0)
             fields = {"response_format": "ndjson"}
-            with client.stream("POST", "/transcribe", files={"file": file}, data=fields) as answer:
-                if answer.status_code in {429, 503}:
-                    time.sleep(float(answer.headers.get("retry-after", 5)))
+            with client.stream("POST", "/transcribe", files={"file": file}, data=fields) as response:
+                if response.status_code in {429, 503}:
+                    time.sleep(float(response.headers.get("retry-after", 5)))
                     continue
-                if answer.is_error:
-                    sys.exit(json.loads(answer.read())["error"]["message"])
-                yield from map(json.loads, answer.iter_lines())
+                if response.is_error:
+                    sys.exit(json.loads(response.read())["error"]["message"])
+                yield from map(json.loads, response.iter_lines())
                 return
 
 
@@ -36,9 +36,9 @@ for line in lines(Path(sys.argv[1])):
     kind = line["type"]
     if kind == "segment":
         print(f"{line['start']:8.2f} {line['end']:8.2f} {line['text'].strip()}", flush=True)
-    elif kind == "error":  # the status had been sent before it failed
+    elif kind == "error":  # the status 200 was sent before the failure
         sys.exit(line["error"]["message"])
     elif kind == "transcript":
         print(f"{line['duration']:.1f} s in {line['language']}, {line['timing']['total_ms'] / 1000:.1f} s of work")
 if kind != "transcript":
-    sys.exit("the answer was broken off")
+    sys.exit("The response ended early.")

@@ -1,4 +1,4 @@
-"""OpenAI's Python SDK against this service: python openai_sdk.py RECORDING."""
+"""Transcribe a recording with OpenAI's Python SDK: python openai_sdk.py RECORDING."""
 
 import os
 import sys
@@ -8,23 +8,23 @@ from openai import APIStatusError, OpenAI
 
 client = OpenAI(
     base_url=os.environ.get("SERVICE", "http://127.0.0.1:8000") + "/v1",
-    api_key=os.environ.get("ASRSERVICE_API_KEY", "none is needed"),
+    api_key=os.environ.get("ASRSERVICE_API_KEY", "unused"),
     timeout=600,
-    max_retries=10,  # the SDK keeps to the service's Retry-After
+    max_retries=10,  # the SDK waits as long as the service's Retry-After says
 )
 recording = Path(sys.argv[1])
 
 try:
-    answer = client.audio.transcriptions.create(
+    transcript = client.audio.transcriptions.create(
         file=recording,
-        model="whisper-1",  # whichever model is loaded
+        model="whisper-1",  # this name stands for the model that the service has loaded
         response_format="verbose_json",
         timestamp_granularities=["word", "segment"],
     )
 except APIStatusError as error:
     sys.exit(error.message)
-print(f"{answer.language}, {answer.duration:.1f} s: {answer.text}")
-for word in answer.words or []:
+print(f"{transcript.language}, {transcript.duration:.1f} s: {transcript.text}")
+for word in transcript.words or []:
     print(f"{word.start:7.2f} {word.end:7.2f} {word.word}")
 
 for event in client.audio.transcriptions.create(file=recording, model="whisper-1", stream=True):

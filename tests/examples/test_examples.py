@@ -1,4 +1,4 @@
-"""examples/ run as they stand, and say what the service says."""
+"""The examples run unchanged and print what the service answers."""
 
 import os
 import re
@@ -70,16 +70,16 @@ NODE = pytest.param(["node", "fetch.mjs"], id="node", marks=NEEDS_NODE)
         pytest.param(["node", "fetch.mjs"], ["--stream"], r"^0 1 hello there$", id="node stream", marks=NEEDS_NODE),
     ],
 )
-def test_an_example_does_what_it_says(live, command, options, shows):
-    """With the service's address and a recording, and nothing to change in it."""
+def test_an_example_prints_the_transcript(live, command, options, shows):
+    """It needs only a recording and the service's address."""
     result = run(live.url, *command, RECORDING, *options)
     assert (result.returncode, result.stderr) == (0, "")
     assert re.search(shows, result.stdout, re.MULTILINE), result.stdout
 
 
 @pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK])
-def test_an_example_tells_why_it_fails(live, command, tmp_path):
-    """The service's own words, and an exit code that is not 0."""
+def test_an_example_prints_the_services_error(live, command, tmp_path):
+    """A failure ends with an exit code other than 0."""
     (tmp_path / "no.wav").write_text("this is no audio, it is a poem")
     result = run(live.url, *command, str(tmp_path / "no.wav"))
     assert result.returncode != 0
@@ -87,8 +87,8 @@ def test_an_example_tells_why_it_fails(live, command, tmp_path):
 
 
 @pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK])
-def test_an_example_comes_again_when_the_service_is_busy(command):
-    """And what it was result meanwhile is no part of what it prints."""
+def test_an_example_tries_again_when_the_service_is_busy(command):
+    """The refusals are not part of its output."""
     release = threading.Event()
     with serving(FakeModel(script=says(" hello there")), max_open_requests=1) as busy:
         busy.model.before = lambda _: release.wait(20)
@@ -106,13 +106,13 @@ def test_an_example_comes_again_when_the_service_is_busy(command):
         until(lambda: busy.metric('asr_request_failures_total{reason="overloaded"}'), what="a refusal")
         release.set()
         first.join(20)
-        printed, result = process.communicate(timeout=30)
-    assert process.returncode == 0, result
-    assert "hello there" in printed
-    assert "overloaded" not in printed
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    assert "hello there" in stdout
+    assert "overloaded" not in stdout
 
 
-def test_the_page_names_each(live):
-    """examples/README.md has a line for every example."""
+def test_the_readme_lists_every_example():
+    """examples/README.md names each file of the folder."""
     page = (EXAMPLES / "README.md").read_text()
     assert all(path.name in page for path in EXAMPLES.iterdir() if path.suffix != ".md")
