@@ -73,13 +73,14 @@ class Settings(BaseSettings):
 
     # -- the engine
     model_threads: PositiveInt | None = None
-    """Threads that run the model side by side in one slot. By default one on CUDA, and on a CPU the cores, 8 at most,
-    shared by the CPU slots. A CPU slot has one more for first words while all of them are in calls for later ones."""
+    """Threads that run the model side by side in one slot. By default one on CUDA; on a CPU the number of cores divided
+    by the CPU slots, at most 8. A CPU slot has one more thread for the first windows of requests."""
     encode_batch: PositiveInt | None = None
-    """Windows encoded at once at most. By default 8 on CUDA and 1 on a CPU, where more are slower."""
+    """Maximum encoder batch size, in windows. By default 8 on CUDA, fewer if the GPU's memory is small, and 1 on a CPU,
+    where more are slower."""
     decode_batch: PositiveInt | None = None
-    """Windows decoded at once at most. By default 16 on CUDA; on a CPU fewer the longer they are (four clips of 5 s,
-    two of 14 s, one window of 30 s), but four of one recording on one of two threads. Set, it holds for every call."""
+    """Maximum decoder batch size, in windows. By default 16 on CUDA, fewer if the GPU's memory is small. On a CPU it
+    depends on their length: four clips of 5 s, two of 14 s, or one longer window."""
     encoder_context: Literal["short", "full"] | None = None
     """`short` gives the encoder only the speech and a margin, and the whole 30 s window again where a rule is broken;
     `full` always gives it 30 s. By default `short` on a CPU, whose work it halves, and `full` on CUDA, where only

@@ -16,7 +16,7 @@ from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.pipeline.transcriber import PipelineLimits, Transcriber
 from asr_service.engine.schedule.scheduler import Scheduler
-from asr_service.engine.sizing import batch_limits, encoder_margin_s
+from asr_service.engine.sizing import batch_limits, encoder_margin_s, gpu_memory
 from asr_service.settings import Settings
 
 CPU_COALESCE_WAIT_S: Final = 0.005
@@ -46,7 +46,7 @@ def build_engine(
     on_gpu = facts.device.kind == "cuda"
     scheduler = Scheduler(
         lambda batch: run_calls(model, batch.stage, [job.payload for job in batch.jobs]),
-        batch_limits(settings, on_gpu=on_gpu),
+        batch_limits(settings, on_gpu=on_gpu, memory=gpu_memory(facts, facts.threads)),
         n_threads=facts.threads,
         on_failure=on_failure,
         probe=lambda: _encode_silence(model),

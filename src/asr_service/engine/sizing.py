@@ -1,45 +1,145 @@
-"""How much is done at once: windows in one call of the model, and threads beside it."""
+"""Choose how much is done at once: windows in one call of the model, and threads beside the model."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Final
 
+from asr_service.audio.features import FULL_CONTEXT
+from asr_service.engine.model.protocol import ModelFacts
 from asr_service.engine.model.stages import Stage
+from asr_service.engine.options import MAX_LENGTH
 from asr_service.engine.schedule.batch import BatchLimit
+from asr_service.hardware.nvml import gpu_status
+from asr_service.models.dimensions import ModelDimensions
 from asr_service.settings import Settings
 
-_MOST_HELPERS = 4
-_MOST_CPU_FRAMES = 3400
-"""With the short context's margin and least length: four windows of up to 5.8 s of speech, three of up to 8.3 s, two
-of up to 14.1 s, else one; so two clips of 11 s share a call. On the 2-core Xeon of benchmarks/results/sim-costs.json a
-window in a pair takes up to a tenth less of the decoder than one alone (of 11 s 9 %), in fours about the same; on an
-AMD processor without AMX fours did pay. More frames make longer calls, and a thread serves no clip during a call.
+_MAX_CPU_POOL_THREADS: Final = 4
+_MAX_CPU_FRAMES: Final = 3400
+"""Maximum frames of a decoder call on a CPU, by default.
+
+With the margin and the minimum length of the short context, a call holds four windows of up to 5.8 s of speech, three
+of up to 8.3 s, two of up to 14.1 s, or one longer window. So two clips of 11 s share a call. On the 2-core Xeon of
+benchmarks/results/sim-costs.json a window that shares a call with one other takes up to a tenth less decoder time than
+alone (9 % at 11 s), and about the same in a call of four. On an AMD processor without AMX, calls of four were faster.
+More frames make longer calls, and a thread serves no clip during a call (ADR 5).
 """
+_GPU_ENCODE_WINDOWS: Final = 8
+_GPU_DECODE_WINDOWS: Final = 16
+_CPU_DECODE_WINDOWS: Final = 4
+_RESERVE_BYTES: Final = 1024**3
+"""GPU memory left free beside the batches: activations and logits of the decoder, and gaps between allocations."""
+_POSITIONS: Final = FULL_CONTEXT // 2
+"""Encoder positions of a window of 30 s: 1500."""
 
 
-def batch_limits(settings: Settings, *, on_gpu: bool) -> Mapping[Stage, BatchLimit]:
-    """Windows in one call. A GPU's encoder and decoder both gain from company.
+@dataclass(frozen=True, slots=True)
+class GpuMemory:
+    """What the size of a batch on a GPU follows from."""
 
-    A CPU's encoder gains nothing. Its decoder gains 5 to 27 % (by the run) from four windows of 30 s in a call, which
-    then lasts seconds in which its thread serves no clip. So by default the frames of a CPU's decoder call are bounded.
+    free_bytes: int
+    """Free after the model is loaded."""
+    dimensions: ModelDimensions
+    compute_type: str
+    n_threads: int
+    """Calls of the model that run side by side, each with its own batch."""
+
+    def max_windows(self, window_bytes: int) -> int:
+        """Return how many windows fit into one batch; at least one."""
+        return max((self.free_bytes - _RESERVE_BYTES) // self.n_threads // window_bytes, 1)
+
+
+def gpu_memory(facts: ModelFacts, n_threads: int) -> GpuMemory | None:
+    """Read how much memory the loaded model leaves on its GPU. None for a CPU, and if it is not known."""
+    gpu = gpu_status(facts.device)
+    if gpu is None or facts.dimensions is None:
+        return None
+    return GpuMemory(gpu.memory_free_bytes, facts.dimensions, facts.compute_type, n_threads)
+
+
+def batch_limits(settings: Settings, *, on_gpu: bool, memory: GpuMemory | None = None) -> Mapping[Stage, BatchLimit]:
+    """Return how many windows one call of each stage may hold. Settings that are set are taken as they are.
+
+    A GPU encodes and decodes several windows in little more time than one. Its default batches are smaller where
+    `memory` does not hold them; None stands for unknown, and then they are halved when memory runs out.
+    A CPU encodes several windows no faster. It decodes four windows of 30 s together 5 to 27 % faster (it varied
+    from run to run), but such a call lasts seconds in which its thread serves no clip. So by default the frames of a
+    decoder call on a CPU are bounded.
     """
-    encode = BatchLimit(settings.encode_batch or (8 if on_gpu else 1))
-    decode = BatchLimit(settings.decode_batch or (16 if on_gpu else 4))
-    if not (settings.decode_batch or on_gpu):
-        decode = replace(decode, n_frames=_MOST_CPU_FRAMES)
-    return {Stage.ENCODE: encode, Stage.GENERATE: decode, Stage.ALIGN: decode}
+    if not on_gpu:
+        encode = BatchLimit(settings.encode_batch or 1)
+        decode = BatchLimit(
+            settings.decode_batch or _CPU_DECODE_WINDOWS, None if settings.decode_batch else _MAX_CPU_FRAMES
+        )
+        return {Stage.ENCODE: encode, Stage.GENERATE: decode, Stage.ALIGN: decode}
+    encode_windows, decode_windows = _GPU_ENCODE_WINDOWS, _GPU_DECODE_WINDOWS
+    if memory:
+        encode_windows = min(encode_windows, memory.max_windows(encode_bytes(memory.dimensions, memory.compute_type)))
+        window_bytes = decode_bytes(memory.dimensions, memory.compute_type, settings.beam_size)
+        decode_windows = min(decode_windows, memory.max_windows(window_bytes))
+    decode = BatchLimit(settings.decode_batch or decode_windows)
+    return {
+        Stage.ENCODE: BatchLimit(settings.encode_batch or encode_windows),
+        Stage.GENERATE: decode,
+        Stage.ALIGN: decode,
+    }
+
+
+def decode_bytes(dimensions: ModelDimensions, compute_type: str, beam_size: int) -> int:
+    """Return how much GPU memory one window of 30 s needs at most in a decoder batch.
+
+    It is the sum of three parts, as CTranslate2 4.8 allocates them (src/layers/transformer.cc and
+    src/decoding.cc in https://github.com/OpenNMT/CTranslate2):
+
+    - the encoder output: 1500 positions x d_model;
+    - the cross-attention cache: keys and values of the encoder output for each decoder layer, 2 x layers x 1500 x
+      d_model. The beams share it (`TransformerDecoder::replicate_state`);
+    - the self-attention cache: keys and values of each token for each decoder layer, 2 x layers x 448 x d_model,
+      once for each beam. On a GPU the beams exist from the first step. 448 tokens, prompt included, are the most that
+      Whisper decodes; speech of 30 s has about 100.
+
+    All have the model's float type. For large-v3 (d_model 1280, 32 layers) in float16 with a beam of 5 these are 4, 246
+    and 367 MB; 16 windows take 3.9 GB for cross-attention and up to 5.9 GB for the beams. Buffers that exist once for
+    the running layer are not counted: they are part of the reserve. Sampling makes as many
+    hypotheses as the beam has, and takes as much.
+    """
+    encoder_output = _POSITIONS * dimensions.d_model
+    cross_attention = 2 * dimensions.n_decoder_layers * _POSITIONS * dimensions.d_model
+    self_attention = 2 * dimensions.n_decoder_layers * MAX_LENGTH * dimensions.d_model
+    return (encoder_output + cross_attention + beam_size * self_attention) * _float_bytes(compute_type)
+
+
+def encode_bytes(dimensions: ModelDimensions, compute_type: str) -> int:
+    """Return how much GPU memory one window of 30 s needs at most in an encoder batch.
+
+    CTranslate2 4.8 keeps the tensors of one layer at a time. The largest are the attention scores, before and after the
+    softmax: 2 x heads x 1500 x 1500 (`dot_product_attention` in src/layers/attention.cc). Beside them are the layer's
+    input, its normalised input, queries, keys and values, before and after they are split by head, and the output:
+    9 x 1500 x d_model. For large-v3 (20 heads) in float16 these are 180 and 35 MB.
+    """
+    scores = 2 * dimensions.n_encoder_heads * _POSITIONS**2
+    activations = 9 * _POSITIONS * dimensions.d_model
+    return (scores + activations) * _float_bytes(compute_type)
 
 
 def encoder_margin_s(settings: Settings, *, on_gpu: bool) -> float | None:
-    """Quiet that the encoder gets after the speech; None where it always gets 30 s.
+    """Return the seconds of silence that follow the speech in the encoder's input; None if it always gets 30 s.
 
-    A GPU decodes sixteen windows in little more than the time of one, but only windows of one length: short contexts
-    have many lengths, and would each be decoded nearly alone.
+    A GPU decodes sixteen windows in little more time than one, but only windows of one length share a call. Short
+    contexts have many lengths, so nearly each window would be decoded alone.
     """
     context = settings.encoder_context or ("full" if on_gpu else "short")
     return settings.encoder_margin_s if context == "short" else None
 
 
-def helper_threads() -> int:
-    """Threads for voice activity and features: each holds a block's memory, and they share the cores with the model."""
-    return min(len(os.sched_getaffinity(0)), _MOST_HELPERS)
+def cpu_pool_threads() -> int:
+    """Return the number of threads for voice activity detection and features.
+
+    Each of them holds a block of audio in memory, and they share the cores with the model.
+    """
+    return min(len(os.sched_getaffinity(0)), _MAX_CPU_POOL_THREADS)
+
+
+def _float_bytes(compute_type: str) -> int:
+    """Bytes of a value that is not a quantized weight: int8_float16 computes attention in float16."""
+    return 2 if compute_type.endswith("float16") else 4

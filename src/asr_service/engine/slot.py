@@ -16,7 +16,7 @@ from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.pipeline.transcriber import Transcriber
 from asr_service.engine.schedule.admission import Admission, Load
 from asr_service.engine.schedule.scheduler import Scheduler
-from asr_service.engine.sizing import helper_threads
+from asr_service.engine.sizing import cpu_pool_threads
 from asr_service.engine.warmup import warm_up
 from asr_service.engine.watchdog import Watchdog
 from asr_service.errors import NotReady, StartupError
@@ -60,7 +60,7 @@ class SlotEngine:
         self._loading_since: float | None = None
         self._engine: Engine | None = None
         self._closed = threading.Event()
-        self._cpu_pool = ThreadPoolExecutor(helper_threads(), thread_name_prefix="cpu")
+        self._cpu_pool = ThreadPoolExecutor(cpu_pool_threads(), thread_name_prefix="cpu")
         self._decoders = DecoderPool(
             DecodeLimits(max_audio_s=settings.max_audio_s, memory_bytes=settings.decoder_memory_bytes),
             max_parallel=settings.decoders,

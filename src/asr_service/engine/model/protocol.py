@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import tokenizers
@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from asr_service.audio.features import Features
 from asr_service.hardware.devices import Device
+from asr_service.models.dimensions import ModelDimensions
+
+_CPU_PRIORITY_THREAD: Final = True
+"""False runs CPU slots without their priority thread, to measure what it is worth."""
 
 Encoding = NDArray[np.floating]
 """What the encoder makes of a window: [n_frames / 2, d_model], in host memory, so that batches can be formed anew."""
@@ -24,6 +28,8 @@ class ModelFacts:
     compute_type: str
     threads: int
     """Calls of the model side by side that there are cores for."""
+    dimensions: ModelDimensions | None = None
+    """None if they are not known."""
 
     @property
     def priority_thread(self) -> bool:
@@ -93,4 +99,4 @@ class SpeechModel(Protocol):
 
 def has_priority_thread(device: Device) -> bool:
     """A CPU's cores are shared among more calls than there are cores; a GPU takes one call after the other."""
-    return device.kind == "cpu"
+    return _CPU_PRIORITY_THREAD and device.kind == "cpu"

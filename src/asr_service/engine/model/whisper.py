@@ -19,6 +19,7 @@ from asr_service.engine.model.protocol import (
 )
 from asr_service.errors import ModelUnavailable
 from asr_service.hardware.devices import Device
+from asr_service.models.dimensions import read_dimensions
 
 
 class WhisperModel:
@@ -53,6 +54,7 @@ class WhisperModel:
             device=device,
             compute_type=self._model.compute_type,
             threads=threads,
+            dimensions=read_dimensions(folder),
         )
 
     def encode(self, windows: Sequence[Features]) -> list[Encoding]:
