@@ -1,4 +1,4 @@
-"""`asr-service transcribe` with the model in this process."""
+"""`asr-service transcribe` without a service: the model runs in this process."""
 
 import asyncio
 import math
@@ -19,29 +19,29 @@ from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript
 from asr_service.validation import check_fields
 
-_CLOSE_S: Final = 1.0
-_LAST_WORDS_S: Final = 5.0
+_CLOSE_TIMEOUT_S: Final = 1.0
+_REASON_TIMEOUT_S: Final = 5.0
 
 
 class EngineEnded(StartupError):
-    """The model's engine is no more, or did not come up."""
+    """The engine stopped, or did not start."""
 
     code = "engine_ended"
     exit_code = ENGINE_FAILURE
 
 
 class LocalRecognizer:
-    """Transcribes with an engine of this process; recordings that run side by side share its batches."""
+    """Transcribes with an engine in this process. Concurrent recordings share its batches."""
 
-    def __init__(self, service: SlotEngine, options: DecodingOptions, ended: "asyncio.Future[None]") -> None:
-        """`ended` fails as soon as the engine does."""
-        self._service = service
+    def __init__(self, engine: SlotEngine, options: DecodingOptions, ended: "asyncio.Future[None]") -> None:
+        """`ended` gets the reason as its exception when the engine stops."""
+        self._engine = engine
         self._options = options
         self._ended = ended
 
     async def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
-        # Nobody waits at the other end of a line: a large model on a slow processor may take as long as it does.
-        events = self._service.transcriber.transcribe(file, self._options, deadline=math.inf)
+        # No deadline: no client waits for a response, and a large model on a slow CPU takes long.
+        events = self._engine.transcriber.transcribe(file, self._options, deadline=math.inf)
         try:
             async with aclosing(events):
                 async for event in events:
@@ -55,44 +55,44 @@ class LocalRecognizer:
 async def local_recognizer(
     fields: Fields, settings: Settings, device: Device, load: ModelLoader = load_slot_model
 ) -> AsyncIterator[LocalRecognizer]:
-    """Load the model; `device` is the one that this process sees. `fields` are as the service takes them.
+    """Load the model on `device`, the only one that this process sees. `fields` are the form fields of a request.
 
-    Raises InvalidParameter: the model cannot do what is asked. StartupError: there is no model to be had.
+    Raises InvalidParameter: the model does not support the options.
+    Raises StartupError: the model cannot be loaded.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
-
     own_thread = threading.get_ident()
 
     def die(exit_code: int, reason: str) -> NoReturn:
-        error = _ending(exit_code, reason)
-        if threading.get_ident() == own_thread:  # in `start`, whose caller it reaches
+        error = _startup_error(exit_code, reason)
+        if threading.get_ident() == own_thread:  # called by `start`, which passes the error on
             raise error
         loop.call_soon_threadsafe(_fail, ended, error)
-        raise SystemExit(exit_code)  # of the engine's thread
+        raise SystemExit(exit_code)  # ends the engine's thread
 
-    service = SlotEngine(settings, Slot(0, device), load, die)
-    await service.start()
+    engine = SlotEngine(settings, Slot(0, device), load, die)
+    await engine.start()
     try:
         try:
-            await service.wait_until_ready()
+            await engine.wait_until_ready()
         except NotReady:
             await _raise_reason(ended)
             raise
-        options = resolve_options(check_fields(RequestOptions, dict(fields)), settings, service.loaded_model)
-        yield LocalRecognizer(service, options, ended)
+        options = resolve_options(check_fields(RequestOptions, dict(fields)), settings, engine.loaded_model)
+        yield LocalRecognizer(engine, options, ended)
     finally:
-        await asyncio.wait([asyncio.ensure_future(service.close())], timeout=_CLOSE_S)
+        await asyncio.wait([asyncio.ensure_future(engine.close())], timeout=_CLOSE_TIMEOUT_S)
 
 
-def _ending(exit_code: int, reason: str) -> StartupError:
+def _startup_error(exit_code: int, reason: str) -> StartupError:
     kinds = (ConfigurationError, ModelUnavailable)
     return next((kind for kind in kinds if kind.exit_code == exit_code), EngineEnded)(reason)
 
 
 async def _raise_reason(ended: "asyncio.Future[None]") -> None:
     """Raise why the engine ended. Its requests fail a moment before the reason is known."""
-    await asyncio.wait([ended], timeout=_LAST_WORDS_S)
+    await asyncio.wait([ended], timeout=_REASON_TIMEOUT_S)
     if ended.done():
         ended.result()
 
