@@ -153,7 +153,7 @@ def test_an_empty_pipe_is_a_failure(remote, tmp_path):
     """Most likely the program that writes into the pipe failed."""
     result = run("transcribe", "-", *remote, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "the file is empty" in result.stderr
+    assert "The file is empty" in result.stderr
 
 
 def test_transcripts_are_printed_in_the_order_of_the_arguments(tmp_path):
