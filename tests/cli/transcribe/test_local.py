@@ -75,9 +75,8 @@ def test_the_local_model_and_a_service_give_the_same_transcripts(tmp_path):
 def test_a_lost_device_ends_the_run(tmp_path):
     """No later recording can succeed, so EngineEnded is raised, with exit code 70."""
 
-    def before(call: Call) -> None:
-        if call.stage == "generate":
-            raise RuntimeError("CUDA failed with error unspecified launch failure")
+    def before(_: Call) -> None:
+        raise RuntimeError("CUDA failed with error unspecified launch failure")
 
     (tmp_path / "a.wav").write_bytes(tone())
     model = FakeModel()
