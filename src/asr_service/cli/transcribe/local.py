@@ -12,8 +12,16 @@ from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
+from asr_service.engine.schedule.execution import DeviceLostError
 from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
-from asr_service.errors import ConfigurationError, ModelUnavailable, NotReady, StartupError, Unavailable
+from asr_service.errors import (
+    ConfigurationError,
+    InferenceFailed,
+    ModelUnavailable,
+    NotReady,
+    StartupError,
+    Unavailable,
+)
 from asr_service.hardware.devices import Device, Slot
 from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript
@@ -46,8 +54,9 @@ class LocalRecognizer:
             async with aclosing(events):
                 async for event in events:
                     yield event
-        except Unavailable:
-            await _raise_reason(self._ended)
+        except (Unavailable, InferenceFailed) as error:
+            if isinstance(error, Unavailable) or isinstance(error.__cause__, DeviceLostError):
+                await _raise_reason(self._ended)
             raise
 
 
