@@ -1,16 +1,20 @@
-"""`asr-service tune` as its user runs it, and the file it writes."""
+"""`asr-service tune`: its exit codes, the values that it suggests, and the file that it writes."""
 
 from asr_service.cli.tune import _values, _write
 from asr_service.engine.schedule.batch import BatchLimit
-from asr_service.engine.tuning.choice import Measured, Sizes
-from asr_service.engine.tuning.measure import Tuning
+from asr_service.engine.tuning.choice import Measurements, Parallelism
+from asr_service.engine.tuning.measure import TuningResult
 from cli.terminal import run
 
-DEFAULT = Sizes(2, BatchLimit(1), BatchLimit(4, n_frames=3400))
+DEFAULT = Parallelism(2, BatchLimit(1), BatchLimit(4, n_frames=3400))
 
 
-def test_the_files_other_lines_stay(tmp_path):
-    """Comments, keys and order; what an earlier run wrote goes, and a file with secrets keeps its mode."""
+def values(chosen: Parallelism, gain: float) -> dict[str, int]:
+    return _values(TuningResult(DEFAULT, chosen, gain, (), Measurements(())))
+
+
+def test_other_lines_of_the_file_stay(tmp_path):
+    """Comments, keys and order stay, lines of an earlier run go, and a file with secrets keeps its mode."""
     env = tmp_path / ".env"
     env.write_text("# mine\nASR_MODEL=base\nASR_DECODE_BATCH=9\nexport ASR_API_KEYS='a:sha256:0'\n")
     env.chmod(0o600)
@@ -24,25 +28,21 @@ def test_the_files_other_lines_stay(tmp_path):
     assert env.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_measuring(tmp_path):
-    """Which takes minutes: neither a model is looked for nor anything measured."""
-    told = run("tune", "--write", str(tmp_path / "none" / ".env"), cwd=tmp_path)
-    assert (told.returncode, told.stdout) == (78, "")
-    assert "none/.env cannot be written" in told.stderr
+def test_a_file_that_cannot_be_written_fails_before_the_measurement(tmp_path):
+    """The measurement takes minutes: no model is loaded and nothing is measured."""
+    result = run("tune", "--write", str(tmp_path / "none" / ".env"), cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (78, "")
+    assert "none/.env cannot be written" in result.stderr
 
 
-def test_a_gain_within_five_percent_sets_nothing():
-    """Machines scatter as much."""
-    chosen = Sizes(2, BatchLimit(2), BatchLimit(2))
-    assert _values(Tuning(DEFAULT, chosen, 1.04, (), Measured(()))) == {}
-    assert _values(Tuning(DEFAULT, chosen, 1.06, (), Measured(()))) == {
-        "ASR_MODEL_THREADS": 2,
-        "ASR_ENCODE_BATCH": 2,
-        "ASR_DECODE_BATCH": 2,
-    }
+def test_a_gain_of_less_than_five_percent_sets_nothing():
+    """It is within the noise of the measurement."""
+    chosen = Parallelism(2, BatchLimit(2), BatchLimit(2))
+    assert values(chosen, gain=1.04) == {}
+    assert values(chosen, gain=1.06) == {"ASR_MODEL_THREADS": 2, "ASR_ENCODE_BATCH": 2, "ASR_DECODE_BATCH": 2}
 
 
-def test_a_default_that_no_number_says_is_left_unset():
-    """The default decodes fewer of long windows at once; ASR_DECODE_BATCH=4 would not."""
-    chosen = Sizes(4, BatchLimit(1), DEFAULT.decode)
-    assert _values(Tuning(DEFAULT, chosen, 1.5, (), Measured(()))) == {"ASR_MODEL_THREADS": 4, "ASR_ENCODE_BATCH": 1}
+def test_a_default_that_depends_on_the_windows_length_is_left_unset():
+    """The default decodes fewer long windows at once; ASR_DECODE_BATCH=4 would not."""
+    chosen = Parallelism(4, BatchLimit(1), DEFAULT.decode)
+    assert values(chosen, gain=1.5) == {"ASR_MODEL_THREADS": 4, "ASR_ENCODE_BATCH": 1}

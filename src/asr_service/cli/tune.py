@@ -1,4 +1,4 @@
-"""`asr-service tune`: measures threads and batches on this device, and writes what is faster than the defaults."""
+"""`asr-service tune`: measure numbers of threads and batch sizes on this device, and write those that are faster."""
 
 import os
 import time
@@ -15,8 +15,16 @@ from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.model.protocol import ModelFacts
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.batch import BatchLimit
-from asr_service.engine.tuning.choice import WORTH_WRITING, Point, Sizes
-from asr_service.engine.tuning.measure import Tuner, Tuning, default_sizes, thread_counts, works_of
+from asr_service.engine.sizing import gpu_memory
+from asr_service.engine.tuning.choice import MIN_GAIN, Measurement
+from asr_service.engine.tuning.measure import (
+    Tuner,
+    TuningResult,
+    default_parallelism,
+    default_threads,
+    thread_counts,
+    workloads_for,
+)
 from asr_service.errors import ConfigurationError, StartupError
 from asr_service.hardware.devices import Device, Slot
 from asr_service.hardware.environment import device_environment
@@ -27,31 +35,33 @@ from asr_service.logs import configure_logs
 from asr_service.settings import Settings, load_settings
 
 _NAMES: Final = ("ASR_MODEL_THREADS", "ASR_ENCODE_BATCH", "ASR_DECODE_BATCH")
-_QUIET: Final = 0.1
-"""The share of a CPU that other programs may take."""
-_TRY_AGAIN: Final = os.EX_TEMPFAIL
+_MAX_OTHER_LOAD: Final = 0.1
+"""The share of the CPU's time that other programs may take during the measurement."""
+_EXIT_BUSY: Final = os.EX_TEMPFAIL
 _MARK: Final = "# tune: "
-_HEADINGS: Final = ("stage", "window", "threads", "windows a call", "windows/s", "a call lasts")
+_HEADINGS: Final = ("stage", "window", "threads", "windows per call", "windows/s", "call time")
 _VERBS: Final = {Stage.ENCODE: "encode", Stage.GENERATE: "decode"}
 
 
 def tune_command(
     write: Annotated[
-        Path | None, typer.Option("--write", help="The file to set the values in, such as .env; its other lines stay.")
+        Path | None,
+        typer.Option("--write", help="File to write the values to, such as .env. Its other lines stay."),
     ] = None,
 ) -> None:
-    r"""Measure how many threads and windows at once are fastest on this device, with the model that the settings name.
+    r"""Measure which number of threads and which batch sizes are fastest on this device with the configured model.
 
-    Takes the first device of ASR_DEVICES. The machine should have nothing else to do: stop the service before.
-    The sound is made up and every window decoded to a fixed number of tokens: speeds to compare, not to expect.
+    Uses the first device of ASR_DEVICES. Stop the service first: nothing else should run on the machine.
+    The sound is synthetic and each window is decoded to a fixed number of tokens, so the speeds compare settings with
+    each other; they do not predict the service's speed.
 
     \b
     Examples:
       asr-service tune
       ASR_MODEL=base asr-service tune --write .env
 
-    Ends with 75 and writes nothing where other programs used the CPU, with 69 where there is no model, with 78 where
-    a setting is wrong.
+    Exit codes: 75 if other programs used the CPU (nothing is written), 69 if there is no model, 78 if a setting is
+    wrong.
     """
     configure_logs("error", "plain")
     settings = load_settings()
@@ -60,23 +70,26 @@ def tune_command(
     device = parse_devices(settings.devices)[0]
     console = Console(highlight=False, soft_wrap=True)
     began, busy_s, own_s = time.monotonic(), _busy_s(), time.process_time()
-    tuning, facts = _tune(settings, device, console)
+    result, facts = _tune(settings, device, console)
     others_s = (_busy_s() - busy_s) - (time.process_time() - own_s)
-    is_busy = device.kind == "cpu" and others_s > _QUIET * _n_cores() * (time.monotonic() - began)
-    console.print(_table(tuning))
+    is_busy = device.kind == "cpu" and others_s > _MAX_OTHER_LOAD * _n_cores() * (time.monotonic() - began)
+    console.print(_table(result))
     if is_busy:
-        console.print("other programs used this CPU meanwhile: nothing to go by; try again when they do not")
-        raise typer.Exit(_TRY_AGAIN)
-    values, told = _values(tuning), _verdict(tuning)
-    console.print(told)
-    _print_values(console, settings, tuning, values)
+        console.print(
+            "Other programs used the CPU during the measurement, so it is not reliable. Stop them, and retry."
+        )
+        raise typer.Exit(_EXIT_BUSY)
+    values, verdict = _values(result), _verdict(result)
+    console.print(verdict)
+    _print_values(console, settings, result, values)
     if write is not None:
-        _write(write, values, [f"{facts.name}, {facts.compute_type}, on {facts.device}: {told}", *_points(tuning)])
-        console.print(f"wrote {write}" if values else f"{write} has none of the three")
+        heading = f"{facts.name}, {facts.compute_type}, on {facts.device}: {verdict}"
+        _write(write, values, [heading, *map(_described, result.measurements.all)])
+        console.print(f"Wrote {write}." if values else f"Wrote {write}: it sets none of {', '.join(_NAMES)}.")
 
 
 def _busy_s() -> float:
-    """Seconds that this machine's cores have worked so far, for whomever."""
+    """Return the seconds that all cores of this machine have worked so far, for any program."""
     times = psutil.cpu_times()
     return float(times.user + getattr(times, "nice", 0.0) + times.system + getattr(times, "steal", 0.0))
 
@@ -85,108 +98,106 @@ def _n_cores() -> int:
     return psutil.cpu_count() or 1
 
 
-def _tune(settings: Settings, device: Device, console: Console) -> tuple[Tuning, ModelFacts]:
-    """Load the model as a slot does, with as many threads as will be tried. Raises StartupError."""
+def _tune(settings: Settings, device: Device, console: Console) -> tuple[TuningResult, ModelFacts]:
+    """Load the model as a slot does, with the largest number of threads to try, and measure. Raises StartupError."""
     os.environ.update(device_environment(device, discover_gpus()))
     if device.kind == "cpu":
         retain_heap()
-    default = default_sizes(settings, device)
-    threads = thread_counts(default, device, n_cpu_slots(settings.devices))
+    n_threads = default_threads(settings, device)
+    threads = thread_counts(n_threads, device, n_cpu_slots(settings.devices))
     most = settings.model_copy(update={"model_threads": max(threads)})
     try:
         model = load_slot_model(most, Slot(0, device), lambda: None)
         facts = model.facts
-        console.print(f"{facts.name}, {facts.compute_type}, on {facts.device}, beam {settings.beam_size}: measuring")
+        console.print(f"Measuring {facts.name}, {facts.compute_type}, on {facts.device}, beam {settings.beam_size}")
+        default = default_parallelism(settings, device, gpu_memory(facts, n_threads))
         with console.status("") as status:
-            works = works_of(settings, device)
-            tuner = Tuner(model, default, works, settings.beam_size, lambda point: status.update(_told(point)))
+            workloads = workloads_for(settings, device)
+            tuner = Tuner(model, default, workloads, settings.beam_size, lambda made: status.update(_described(made)))
             return tuner.tune(threads), facts
     except RuntimeError as error:
-        raise StartupError(f"{device} cannot run the model: {error}; `asr-service doctor` looks into it") from error
+        raise StartupError(
+            f"{device} cannot run the model: {error}; `asr-service doctor` looks for the cause"
+        ) from error
 
 
-def _values(tuning: Tuning) -> dict[str, int]:
-    """Give the settings to make, by name; none where the defaults are about as good.
+def _values(result: TuningResult) -> dict[str, int]:
+    """Return the settings to make, by name; none if the gain is too small.
 
-    A batch that stays the default is left to it, since the default takes fewer of long windows, which no number says.
+    ASR_DECODE_BATCH is left unset if the default was chosen and depends on the windows' length: no number says that.
     """
-    if tuning.gain < WORTH_WRITING:
+    if result.gain < MIN_GAIN:
         return {}
-    chosen, default = tuning.chosen, tuning.default
+    chosen, default = result.chosen, result.default
     values = dict(zip(_NAMES, (chosen.threads, chosen.encode.n_windows, chosen.decode.n_windows), strict=True))
     if chosen.decode == default.decode and default.decode.n_frames is not None:
         del values["ASR_DECODE_BATCH"]
     return values
 
 
-def _verdict(tuning: Tuning) -> str:
-    percent = 100 * (tuning.gain - 1)
-    if tuning.gain < WORTH_WRITING:
-        return f"the defaults are within {100 * (WORTH_WRITING - 1):.0f} %: nothing to write"
-    return f"{percent:.0f} % more windows a second than with the defaults ({_described(tuning.default)})"
-
-
-def _described(sizes: Sizes) -> str:
-    return f"threads {sizes.threads}, encode {_limit(sizes.encode)}, decode {_limit(sizes.decode)}"
+def _verdict(result: TuningResult) -> str:
+    if result.gain < MIN_GAIN:
+        return f"The defaults are within {100 * (MIN_GAIN - 1):.0f} % of the fastest values: nothing to change."
+    default = result.default
+    described = f"threads {default.threads}, encode {_limit(default.encode)}, decode {_limit(default.decode)}"
+    return f"{100 * (result.gain - 1):.0f} % more windows a second than with the defaults ({described})."
 
 
 def _limit(limit: BatchLimit) -> str:
-    fewer = "" if limit.n_frames is None else f" or {limit.n_frames / 100:g} s of windows"
-    return f"{limit.n_windows}{fewer}"
+    bound = "" if limit.n_frames is None else f", at most {limit.n_frames / 100:g} s of windows"
+    return f"{limit.n_windows}{bound}"
 
 
-def _print_values(console: Console, settings: Settings, tuning: Tuning, values: dict[str, int]) -> None:
+def _print_values(console: Console, settings: Settings, result: TuningResult, values: dict[str, int]) -> None:
     for name, value in values.items():
         console.print(f"{name}={value}")
     if values and "ASR_DECODE_BATCH" not in values:
-        console.print(f"ASR_DECODE_BATCH stays unset: {_limit(tuning.default.decode)}")
+        console.print(f"ASR_DECODE_BATCH stays unset. Its default is {_limit(result.default.decode)}.")
     set_now = (settings.model_threads, settings.encode_batch, settings.decode_batch)
     for name, now in zip(_NAMES, set_now, strict=True):
         if now is not None and name not in values:
-            console.print(f"{name}={now} is set; the default was found as good or better")
+            console.print(f"{name}={now} is set. The default is as fast or faster.")
 
 
-def _table(tuning: Tuning) -> Table:
+def _table(result: TuningResult) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in _HEADINGS:
         table.add_column(heading, no_wrap=True)
-    for point in tuning.measured.points:
-        cells = (_VERBS[point.stage], point.work.name, str(point.threads), str(point.batch))
-        table.add_row(*cells, f"{point.windows_per_s:.2f}", f"{point.call_s:.3f} s")
+    for each in result.measurements.all:
+        cells = (_VERBS[each.stage], each.workload.name, str(each.threads), str(each.batch))
+        table.add_row(*cells, f"{each.windows_per_s:.2f}", f"{each.call_s:.3f} s")
     return table
 
 
-def _points(tuning: Tuning) -> list[str]:
-    return [_told(point) for point in tuning.measured.points]
-
-
-def _told(point: Point) -> str:
-    many = f"threads {point.threads}, windows a call {point.batch}"
-    speed = f"{point.windows_per_s:.2f} windows/s, {point.call_s:.3f} s a call"
-    return f"{_VERBS[point.stage]}, {point.work.name}, {many}: {speed}"
+def _described(each: Measurement) -> str:
+    case = f"threads {each.threads}, windows per call {each.batch}"
+    return (
+        f"{_VERBS[each.stage]}, {each.workload.name}, {case}: "
+        f"{each.windows_per_s:.2f} windows/s, {each.call_s:.3f} s per call"
+    )
 
 
 def _check_writable(path: Path) -> None:
-    """Before minutes of measuring, not after them."""
+    """Fail before minutes of measuring and not after them."""
     place = path if path.exists() else path.absolute().parent
     if path.is_dir() or not os.access(place, os.W_OK):
-        raise ConfigurationError(f"{path} cannot be written: see that its folder is there, and may be written to")
+        raise ConfigurationError(f"{path} cannot be written. Check that its folder exists and is writable.")
 
 
 def _write(path: Path, values: dict[str, int], comments: list[str]) -> None:
-    """Replace what an earlier run wrote and any other value of the three; every other line stays as it is."""
+    """Replace the lines of an earlier run and all other lines that set one of the three values. Other lines stay."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     kept = [line for line in lines if not line.startswith(_MARK) and _assigned(line) not in _NAMES]
     date = datetime.now(UTC).date().isoformat()
     made = [f"{_MARK}{date}, {comments[0]}", *(f"{_MARK}{comment}" for comment in comments[1:])]
     made += [f"{name}={value}" for name, value in values.items()]
-    # In place, so that the file keeps its owner and mode: it may hold keys.
+    # Written in place, so that the file keeps its owner and mode: it may hold keys.
     try:
         path.write_text("\n".join([*kept, *made]) + "\n", encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"{path} was not written to its end: {error.strerror}; see what it holds") from error
+        raise ConfigurationError(f"{path} was not written completely: {error.strerror}. Check its content.") from error
 
 
 def _assigned(line: str) -> str:
-    """Name the variable that a line sets, or nothing."""
+    """Return the name of the variable that a line sets, or an empty string."""
     return line.strip().removeprefix("export ").partition("=")[0].strip().upper()

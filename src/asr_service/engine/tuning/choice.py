@@ -1,50 +1,52 @@
-"""How many threads and windows at once are fastest here: the choice among measured sizes. Pure: no model, no clock.
-
-`engine.tuning.measure` measures.
-"""
+"""Choose the fastest parallelism among measured ones. Pure: no model, no clock. `engine.tuning.measure` measures."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.batch import BatchLimit
 
-LONGEST_CALL_S = 1.0
-"""What one call of the model may last where a smaller one is to be had: no clip is served meanwhile."""
-WORTH_WRITING = 1.05
-"""Less gain than this is within what a machine scatters."""
-_AS_GOOD = 0.98
-"""Of sizes this near to the best the default's own are taken, else the smallest, whose calls are the shortest."""
+MAX_CALL_S: Final = 1.0
+"""Maximum duration of a call that a larger batch than the default makes: its thread serves no clip meanwhile."""
+MIN_GAIN: Final = 1.05
+"""A smaller gain is within the noise of the measurement."""
+_AS_GOOD: Final = 0.98
+"""Candidates within this factor of the fastest count as equally fast: the default is preferred, then small batches."""
+_STAGES: Final = (Stage.ENCODE, Stage.GENERATE)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A window to measure with: `n_frames` (10 ms each, padding included) for the encoder, `n_tokens` to decode."""
+class Workload:
+    """A kind of window to measure with."""
 
     name: str
     n_frames: int
+    """Length of the window with its padding, in frames of 10 ms."""
     n_tokens: int
+    """Tokens to decode."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """What is chosen: threads that run the model side by side, and what one call of each of them holds."""
+class Parallelism:
+    """Threads that call the model side by side, and how many windows each call may hold."""
 
     threads: int
     encode: BatchLimit
     decode: BatchLimit
 
-    def batch(self, stage: Stage, work: Work) -> int:
-        return (self.encode if stage is Stage.ENCODE else self.decode).max_windows(work.n_frames)
+    def batch(self, stage: Stage, workload: Workload) -> int:
+        """Return the number of windows in a full call."""
+        return (self.encode if stage is Stage.ENCODE else self.decode).max_windows(workload.n_frames)
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One measurement: `threads` calls at a time, of `batch` windows each."""
+class Measurement:
+    """The speed of `threads` calls side by side, each with `batch` windows."""
 
     stage: Stage
-    work: Work
+    workload: Workload
     threads: int
     batch: int
     windows_per_s: float
@@ -53,62 +55,69 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Points to look speeds up in; of several of one place the fastest counts, since others only ever slow it."""
+class Measurements:
+    """All measurements of a run. If a case was measured several times, the fastest counts: noise only slows it down."""
 
-    points: tuple[Point, ...]
+    all: tuple[Measurement, ...]
 
-    def at(self, stage: Stage, work: Work, threads: int, batch: int) -> Point | None:
-        place = (stage, work, threads, batch)
-        found = [point for point in self.points if (point.stage, point.work, point.threads, point.batch) == place]
-        return max(found, key=lambda point: point.windows_per_s, default=None)
+    def find(self, stage: Stage, workload: Workload, threads: int, batch: int) -> Measurement | None:
+        """Return the fastest measurement of a case, or None if it was not measured."""
+        case = (stage, workload, threads, batch)
+        found = [each for each in self.all if (each.stage, each.workload, each.threads, each.batch) == case]
+        return max(found, key=lambda each: each.windows_per_s, default=None)
 
-    def of(self, stage: Stage, work: Work, sizes: Sizes) -> Point | None:
-        return self.at(stage, work, sizes.threads, sizes.batch(stage, work))
+    def windows_per_s(self, workload: Workload, parallelism: Parallelism) -> float:
+        """Return the windows a second through both stages, which share the threads; 0 if a stage was not measured."""
+        seconds = 0.0
+        for stage in _STAGES:
+            found = self.find(stage, workload, parallelism.threads, parallelism.batch(stage, workload))
+            if found is None:
+                return 0.0
+            seconds += 1 / found.windows_per_s
+        return 1 / seconds
+
+    def gain(self, workloads: Sequence[Workload], parallelism: Parallelism, over: Parallelism) -> float:
+        """Return the speed of `parallelism` divided by that of `over`: the geometric mean over the workloads."""
+        ratios = [self.windows_per_s(each, parallelism) / self.windows_per_s(each, over) for each in workloads]
+        return math.prod(ratios) ** (1 / len(ratios))
 
 
-def windows_per_s(measured: Measured, work: Work, sizes: Sizes) -> float:
-    """Windows through both stages, which share the threads; 0 where it was not measured (the device could not)."""
-    points = [measured.of(stage, work, sizes) for stage in (Stage.ENCODE, Stage.GENERATE)]
-    if not all(points):
-        return 0.0
-    return 1 / sum(1 / point.windows_per_s for point in points if point)
+def choose(
+    measurements: Measurements,
+    workloads: Sequence[Workload],
+    candidates: Iterable[Parallelism],
+    default: Parallelism,
+) -> Parallelism:
+    """Choose the fastest candidate whose calls are short enough; among equally fast ones the most like the default.
 
-
-def gain(measured: Measured, works: Sequence[Work], sizes: Sizes, over: Sizes) -> float:
-    """How many times as fast as `over` the sizes are: the geometric mean over the kinds of work."""
-    ratios = [windows_per_s(measured, work, sizes) / windows_per_s(measured, work, over) for work in works]
-    return math.prod(ratios) ** (1 / len(ratios))
-
-
-def choose(measured: Measured, works: Sequence[Work], candidates: Iterable[Sizes], default: Sizes) -> Sizes:
-    """Take the fastest of those whose calls are short enough; of those as good the most like the default.
-
-    A batch of one is always short enough, and so is what the default does.
+    Calls that are no larger than the default's, or hold one window, are always short enough.
     """
-    fit = [sizes for sizes in candidates if _is_short(measured, works, sizes, default)]
-    gains: Mapping[Sizes, float] = {sizes: gain(measured, works, sizes, default) for sizes in [default, *fit]}
+    short = [each for each in candidates if _is_short(measurements, workloads, each, default)]
+    gains: Mapping[Parallelism, float] = {
+        each: measurements.gain(workloads, each, over=default) for each in [default, *short]
+    }
     enough = _AS_GOOD * max(gains.values())
     if gains[default] >= enough:
         return default
-    good = [sizes for sizes, gained in gains.items() if gained >= enough]
     return min(
-        good,
-        key=lambda sizes: (sizes.threads, _rank(sizes.decode, default.decode), _rank(sizes.encode, default.encode)),
+        (each for each, gained in gains.items() if gained >= enough),
+        key=lambda each: (each.threads, _rank(each.decode, default.decode), _rank(each.encode, default.encode)),
     )
 
 
 def _rank(limit: BatchLimit, default: BatchLimit) -> tuple[bool, int]:
-    """Order limits: the default first, whose rule for long and short windows no number says."""
+    """Order limits by size, but the default first: its bound on frames cannot be written as a number of windows."""
     return limit != default, limit.n_windows
 
 
-def _is_short(measured: Measured, works: Sequence[Work], sizes: Sizes, default: Sizes) -> bool:
-    for work in works:
-        for stage in (Stage.ENCODE, Stage.GENERATE):
-            batch = sizes.batch(stage, work)
-            point = measured.at(stage, work, sizes.threads, batch)
-            needless = batch > max(1, default.batch(stage, work))
-            if point is None or (needless and point.call_s > LONGEST_CALL_S):
+def _is_short(
+    measurements: Measurements, workloads: Sequence[Workload], parallelism: Parallelism, default: Parallelism
+) -> bool:
+    for workload in workloads:
+        for stage in _STAGES:
+            batch = parallelism.batch(stage, workload)
+            found = measurements.find(stage, workload, parallelism.threads, batch)
+            larger = batch > max(1, default.batch(stage, workload))
+            if found is None or (larger and found.call_s > MAX_CALL_S):
                 return False
     return True

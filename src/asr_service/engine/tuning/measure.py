@@ -1,7 +1,7 @@
-"""Measures how fast a model is by threads and windows a call, as `engine.tuning.choice` needs it to choose.
+"""Measure how fast a model is, by threads and by windows in a call, and choose among what was measured.
 
-The sound is made up, since none is at hand, and a model says little to it: so each window is decoded to a fixed number
-of tokens, about as many as speech of its length has, the end of text forbidden. Scores and words mean nothing here.
+The sound is synthetic, because no recording is at hand. A model writes little for it, so each window is decoded to a
+fixed number of tokens, about as many as speech of its length has: the end-of-text token is suppressed.
 """
 
 import os
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Barrier
+from typing import Final
 
 from asr_service.audio.features import FULL_CONTEXT, LogMel
 from asr_service.audio.synthetic import synthetic_sound
@@ -22,166 +23,191 @@ from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.schedule.batch import BatchLimit
-from asr_service.engine.sizing import batch_limits, encoder_margin_s
-from asr_service.engine.tuning.choice import LONGEST_CALL_S, Measured, Point, Sizes, Work, choose, gain
+from asr_service.engine.sizing import GpuMemory, batch_limits, encoder_margin_s
+from asr_service.engine.tuning.choice import (
+    MAX_CALL_S,
+    Measurement,
+    Measurements,
+    Parallelism,
+    Workload,
+    choose,
+)
 from asr_service.hardware.devices import Device
 from asr_service.settings import Settings
 
-_CLIP_S = 11.0
-_WINDOW_S = 30.0
-_TOKENS_PER_SECOND = 3.0
-_MOST_CPU_THREADS = 16
-_MOST_GPU_THREADS = 2
-_CPU_BATCHES = (1, 2, 4, 8)
-_GPU_BATCHES = (1, 2, 4, 8, 16, 32)
-_ROUNDS_S = 0.6
-_FEWEST_ROUNDS = 2
-_SLOW_S = 3.0
-"""A round that lasts longer is not made twice."""
-_NOT_WORTH = 0.8
-"""A batch this much slower than a smaller one ends the search for larger ones."""
+_CLIP_S: Final = 11.0
+_WINDOW_S: Final = 30.0
+_TOKENS_PER_SECOND: Final = 3.0
+_MAX_CPU_THREADS: Final = 16
+_MAX_GPU_THREADS: Final = 4
+_CPU_BATCHES: Final = (1, 2, 4, 8)
+_GPU_BATCHES: Final = (1, 2, 4, 8, 16, 32)
+_MIN_TIME_S: Final = 0.6
+_MIN_ROUNDS: Final = 2
+_SLOW_ROUND_S: Final = 3.0
+"""A round that takes longer is not repeated."""
+_MUCH_SLOWER: Final = 0.8
+"""If a batch reaches less than this share of a smaller batch's speed, larger ones are not tried."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
-    """What came of it. `gain` is the chosen sizes' speed over the default's, both measured once more in turn."""
+class TuningResult:
+    """The outcome of a run."""
 
-    default: Sizes
-    chosen: Sizes
+    default: Parallelism
+    chosen: Parallelism
     gain: float
-    works: tuple[Work, ...]
-    measured: Measured
+    """Speed of the chosen parallelism divided by the default's, both measured again in turn."""
+    workloads: tuple[Workload, ...]
+    measurements: Measurements
 
 
-def default_sizes(settings: Settings, device: Device) -> Sizes:
-    """Give what the service does by itself where none of the three settings is set."""
-    bare = settings.model_copy(update={"model_threads": None, "encode_batch": None, "decode_batch": None})
-    limits = batch_limits(bare, on_gpu=device.kind == "cuda")
-    return Sizes(model_threads(bare, device), limits[Stage.ENCODE], limits[Stage.GENERATE])
+def default_threads(settings: Settings, device: Device) -> int:
+    """Return the number of model threads that the service uses if ASR_MODEL_THREADS is not set."""
+    return model_threads(_untuned(settings), device)
 
 
-def thread_counts(default: Sizes, device: Device, n_cpu_slots: int = 1) -> tuple[int, ...]:
-    """Give the numbers of threads to try: doubled from one up, and the default's own.
+def default_parallelism(settings: Settings, device: Device, memory: GpuMemory | None = None) -> Parallelism:
+    """Return what the service uses if none of the three settings is set. `memory` is that of the GPU, if known."""
+    limits = batch_limits(_untuned(settings), on_gpu=device.kind == "cuda", memory=memory)
+    return Parallelism(default_threads(settings, device), limits[Stage.ENCODE], limits[Stage.GENERATE])
 
-    On a CPU up to its cores: those of one slot, where several are to share them.
+
+def thread_counts(default: int, device: Device, n_cpu_slots: int = 1) -> tuple[int, ...]:
+    """Return the numbers of threads to try: powers of two, the default number and, on a CPU, its number of cores.
+
+    Several CPU slots share the cores; the numbers are for one of them. A GPU is tried with 1, 2 and 4 threads.
     """
-    most = _MOST_GPU_THREADS
+    most = _MAX_GPU_THREADS
     if device.kind == "cpu":
         cores = len(os.sched_getaffinity(0)) // max(n_cpu_slots, 1)
-        most = max(default.threads, min(cores, _MOST_CPU_THREADS))
-    doubled = (2**power for power in range(most.bit_length()))
-    return tuple(sorted({*doubled, default.threads} | ({most} if device.kind == "cpu" else set())))
+        most = max(default, min(cores, _MAX_CPU_THREADS))
+    powers = (2**power for power in range(most.bit_length()))
+    return tuple(sorted({*powers, default} | ({most} if device.kind == "cpu" else set())))
 
 
-def works_of(settings: Settings, device: Device) -> tuple[Work, ...]:
-    """Give a clip of 11 s in its context and a full window."""
+def workloads_for(settings: Settings, device: Device) -> tuple[Workload, ...]:
+    """Return the workloads to measure: a clip of 11 s in its encoder context, and a full window."""
     margin_s = encoder_margin_s(settings, on_gpu=device.kind == "cuda")
     return (
-        Work("clip of 11 s", context_frames(_CLIP_S, margin_s), round(_CLIP_S * _TOKENS_PER_SECOND)),
-        Work("window of 30 s", FULL_CONTEXT, round(_WINDOW_S * _TOKENS_PER_SECOND)),
+        Workload("clip of 11 s", context_frames(_CLIP_S, margin_s), round(_CLIP_S * _TOKENS_PER_SECOND)),
+        Workload("window of 30 s", FULL_CONTEXT, round(_WINDOW_S * _TOKENS_PER_SECOND)),
     )
 
 
 class Tuner:
-    """Threads are tried first, with the default's batches; then batches, with the threads that were fastest."""
+    """Measures a model: first numbers of threads with the default batches, then batches with the best threads."""
 
     def __init__(
         self,
         model: SpeechModel,
-        default: Sizes,
-        works: Sequence[Work],
+        default: Parallelism,
+        workloads: Sequence[Workload],
         beam_size: int,
-        on_point: Callable[[Point], None] = lambda _: None,
-        rounds_s: float = _ROUNDS_S,
+        on_measurement: Callable[[Measurement], None] = lambda _: None,
+        min_time_s: float = _MIN_TIME_S,
     ) -> None:
-        """`on_point` is told of each measurement as it is made; each is repeated for `rounds_s`, twice at least."""
-        self._model, self._default, self._works = model, default, tuple(works)
+        """Prepare to measure `model`.
+
+        `on_measurement` is called with each measurement as it is made.
+        Each case is repeated for `min_time_s`, and at least twice.
+        """
+        self._model, self._default, self._workloads = model, default, tuple(workloads)
         self._options = DecodingOptions(language="en", timestamps=False, beam_size=beam_size)
         self._vocabulary = Vocabulary(model.tokenizer, multilingual=model.facts.multilingual)
-        self._on_point = on_point
-        self._rounds_s = rounds_s
+        self._on_measurement = on_measurement
+        self._min_time_s = min_time_s
         log_mel, sound = LogMel(model.facts.n_mels), synthetic_sound(_WINDOW_S)
-        self._features = {work: log_mel(sound, work.n_frames) for work in self._works}
-        self._points: list[Point] = []
+        self._features = {workload: log_mel(sound, workload.n_frames) for workload in self._workloads}
+        self._made: list[Measurement] = []
 
-    def tune(self, threads: Iterable[int]) -> Tuning:
-        """Measure and choose. RuntimeError: the device cannot even do what the default does."""
+    def tune(self, threads: Iterable[int]) -> TuningResult:
+        """Measure with each number of threads, and choose.
+
+        Raises RuntimeError: the device cannot run even the default.
+        """
         default = self._default
-        self._call(Stage.ENCODE, self._works[0], 1)()  # the first call takes memory, and is not counted
+        self._call(Stage.ENCODE, self._workloads[0], 1)()  # the first call allocates memory, and is not counted
         tried = [default, *(replace(default, threads=number) for number in threads if number != default.threads)]
-        self._measure_sizes(default)
-        for sizes in tried[1:]:
-            with suppress(RuntimeError):  # more than the device has memory for; `choose` passes over it
-                self._measure_sizes(sizes)
-        best = choose(self._measured, self._works, tried, default)
+        self._measure_all(default)
+        for parallelism in tried[1:]:
+            with suppress(RuntimeError):  # not enough memory; `choose` ignores what has no measurement
+                self._measure_all(parallelism)
+        best = choose(self._measurements, self._workloads, tried, default)
         encode, decode = (list(self._batches(stage, best)) for stage in (Stage.ENCODE, Stage.GENERATE))
-        grid = [Sizes(best.threads, one, other) for one in encode for other in decode]
-        chosen = choose(self._measured, self._works, grid, default)
+        grid = [Parallelism(best.threads, one, other) for one in encode for other in decode]
+        chosen = choose(self._measurements, self._workloads, grid, default)
         if chosen == default:
-            return Tuning(default, default, 1.0, self._works, self._measured)
-        before = len(self._points)
-        for sizes in (default, chosen, default, chosen):
-            self._measure_sizes(sizes)
-        again = Measured(tuple(self._points[before:]))
-        return Tuning(default, chosen, gain(again, self._works, chosen, default), self._works, self._measured)
+            return TuningResult(default, default, 1.0, self._workloads, self._measurements)
+        n_before = len(self._made)
+        for parallelism in (default, chosen, default, chosen):
+            self._measure_all(parallelism)
+        gain = Measurements(tuple(self._made[n_before:])).gain(self._workloads, chosen, over=default)
+        return TuningResult(default, chosen, gain, self._workloads, self._measurements)
 
     @property
-    def _measured(self) -> Measured:
-        return Measured(tuple(self._points))
+    def _measurements(self) -> Measurements:
+        return Measurements(tuple(self._made))
 
-    def _measure_sizes(self, sizes: Sizes) -> None:
-        for work in self._works:
+    def _measure_all(self, parallelism: Parallelism) -> None:
+        for workload in self._workloads:
             for stage in (Stage.ENCODE, Stage.GENERATE):
-                self._measure(stage, work, sizes.threads, sizes.batch(stage, work))
+                self._measure(stage, workload, parallelism.threads, parallelism.batch(stage, workload))
 
-    def _batches(self, stage: Stage, best: Sizes) -> Iterator[BatchLimit]:
-        """Measure ever larger batches, as far as they are of use; the default's limit is one of the candidates."""
-        by_default = best.encode if stage is Stage.ENCODE else best.decode
-        yield by_default
+    def _batches(self, stage: Stage, best: Parallelism) -> Iterator[BatchLimit]:
+        """Measure ever larger batches while they help. Yields the candidates, the default limit first."""
+        yield best.encode if stage is Stage.ENCODE else best.decode
         on_gpu = self._model.facts.device.kind == "cuda"
-        fastest = dict.fromkeys(self._works, 0.0)
+        fastest = dict.fromkeys(self._workloads, 0.0)
         for batch in _GPU_BATCHES if on_gpu else _CPU_BATCHES:
             try:
-                points = [self._point(stage, work, best.threads, batch) for work in self._works]
-            except RuntimeError:  # out of the device's memory: larger ones would be too
+                made = [self._known_or_measured(stage, each, best.threads, batch) for each in self._workloads]
+            except RuntimeError:  # not enough memory, so a larger batch would not fit either
                 return
-            if batch > 1 and all(point.windows_per_s < _NOT_WORTH * fastest[point.work] for point in points):
+            if batch > 1 and all(each.windows_per_s < _MUCH_SLOWER * fastest[each.workload] for each in made):
                 return
-            fastest = {point.work: max(point.windows_per_s, fastest[point.work]) for point in points}
+            fastest = {each.workload: max(each.windows_per_s, fastest[each.workload]) for each in made}
             yield BatchLimit(batch)
-            if max(point.call_s for point in points) > LONGEST_CALL_S:
+            if max(each.call_s for each in made) > MAX_CALL_S:
                 return
 
-    def _point(self, stage: Stage, work: Work, threads: int, batch: int) -> Point:
-        known = self._measured.at(stage, work, threads, batch)
-        return known or self._measure(stage, work, threads, batch)
+    def _known_or_measured(self, stage: Stage, workload: Workload, threads: int, batch: int) -> Measurement:
+        return self._measurements.find(stage, workload, threads, batch) or self._measure(
+            stage, workload, threads, batch
+        )
 
-    def _measure(self, stage: Stage, work: Work, threads: int, batch: int) -> Point:
-        call = self._call(stage, work, batch)
+    def _measure(self, stage: Stage, workload: Workload, threads: int, batch: int) -> Measurement:
+        call = self._call(stage, workload, batch)
         began = time.monotonic()
         rounds = [_round(call, threads)]
-        while sum(rounds) < _SLOW_S and (len(rounds) < _FEWEST_ROUNDS or time.monotonic() - began < self._rounds_s):
+        while sum(rounds) < _SLOW_ROUND_S and (
+            len(rounds) < _MIN_ROUNDS or time.monotonic() - began < self._min_time_s
+        ):
             rounds.append(_round(call, threads))
         call_s = min(rounds)
-        point = Point(stage, work, threads, batch, threads * batch / call_s, call_s)
-        self._points.append(point)
-        self._on_point(point)
-        return point
+        made = Measurement(stage, workload, threads, batch, threads * batch / call_s, call_s)
+        self._made.append(made)
+        self._on_measurement(made)
+        return made
 
-    def _call(self, stage: Stage, work: Work, batch: int) -> Callable[[], object]:
-        features = self._features[work]
+    def _call(self, stage: Stage, workload: Workload, batch: int) -> Callable[[], object]:
+        features = self._features[workload]
         if stage is Stage.ENCODE:
             return lambda: self._model.encode([features] * batch)
         (encoding,) = self._model.encode([features])
-        options = replace(self._options, max_new_tokens=work.n_tokens)
+        options = replace(self._options, max_new_tokens=workload.n_tokens)
         prompt = self._vocabulary.prompt(options, "en")
-        endless = (*self._vocabulary.suppressed, self._vocabulary.tokenizer_for("en", "transcribe").eot)
-        how = generate_options(options, prompt, 0.0, tuple(sorted(endless)))
+        suppressed = (*self._vocabulary.suppressed, self._vocabulary.tokenizer_for("en", "transcribe").eot)
+        how = generate_options(options, prompt, 0.0, tuple(sorted(suppressed)))
         return lambda: self._model.generate([encoding] * batch, [prompt.tokens] * batch, how)
 
 
+def _untuned(settings: Settings) -> Settings:
+    return settings.model_copy(update={"model_threads": None, "encode_batch": None, "decode_batch": None})
+
+
 def _round(call: Callable[[], object], threads: int) -> float:
-    """Seconds that `threads` calls side by side take, the longest of them."""
+    """Run `threads` calls side by side, and return the seconds of the longest."""
     ready = Barrier(threads)
 
     def timed() -> float:
