@@ -1,15 +1,18 @@
-"""The service under faults: Nginx, Gunicorn, two CPU slots and real weights, with clients that never cease.
+"""Inject faults into the running service: Nginx, Gunicorn, two CPU slots and real weights, under a constant load.
 
     python -m benchmarks.chaos --model base
 
-One fault after the other while clips are sent (chaos_faults.py), then a table to benchmarks/results. Exit code 1 where
-a goal is missed: no request is lost but those inside a worker that is killed, which are told so with a 502 within a
-second; a slot is ready again within 10 s of its model being loadable; no request is sent to two slots or transcribed
-twice; each has one answer. Needs Nginx; the full disks need root.
+Injects one fault after the other (`chaos.faults`) while clients send clips, and writes a table to benchmarks/results.
+The exit code is 1 if an expectation is missed:
+
+- A request is lost only if it is inside a worker that is killed. Its client receives a 502 within a second.
+- A slot is ready again within 10 s after its model can be loaded.
+- No request is sent to two slots or transcribed twice, and each has one response.
+
+Needs Nginx. The faults that fill a disk need root.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -20,43 +23,40 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks.chaos.faults import FAULTS, Fault, Scene, Skip
-from benchmarks.chaos.report import Blow, Passing, Row, judge, line, markdown, row
+from benchmarks.chaos.faults import FAULTS, Fault, NotPossible, Scene
+from benchmarks.chaos.report import Injection, Routing, Row, cells, check, markdown, row
 from benchmarks.common import arguments
 from benchmarks.common.corpus import Clip
 from benchmarks.common.machine import Watch, machine
 from benchmarks.common.material import RATE, joined, material, recordings
 from benchmarks.common.models import model_folder
-from benchmarks.common.report import RESULTS
-from benchmarks.common.sender import GOOD, LEFT, Load, Outcome, Sender
-from benchmarks.common.servers import leave_on_sigterm
-from benchmarks.common.stack import NGINX, Stack, running, until
+from benchmarks.common.report import RESULTS, save
+from benchmarks.common.sender import DISCONNECTED, GOOD, Load, Outcome, Sender
+from benchmarks.common.servers import exit_on_sigterm
+from benchmarks.common.stack import Stack, require_nginx, running, until
 
 _SETTINGS = {"ASR_UPLOAD_TIMEOUT_S": "3", "ASR_MAX_OPEN_REQUESTS": "10"}
 _MINUTE_S, _LONG_S, _LARGE_S = 50.0, 150.0, 3000.0
-_CALM_S = 6.0
+_CAPACITY_TEST_S = 6.0
 _N_CLIENTS = 3
-_THINK_S = 0.5
+_THINK_TIME_S = 0.5
 
 
 def main() -> None:
-    leave_on_sigterm()
+    exit_on_sigterm()
     args = _arguments()
-    if NGINX is None:
-        sys.exit("needs Nginx: apt-get install nginx-light")
+    require_nginx()
     began, watch = time.monotonic(), Watch.start()
     with tempfile.TemporaryDirectory(prefix="asr-chaos-") as folder:
         rows = _rows(args, Path(folder))
     about = {
         **machine(),
         "model": f"{args.model_name or args.model}, int8, two CPU slots behind Nginx",
-        "load": f"{_N_CLIENTS} clients, each with a clip and half a second of rest after the other",
-        "took": f"{time.monotonic() - began:.0f} s; others used {watch.others_cores():.1f} cores meanwhile",
+        "load": f"{_N_CLIENTS} clients that send clips with pauses of {_THINK_TIME_S:g} s",
+        "duration": f"{time.monotonic() - began:.0f} s",
+        "others' cores": f"{watch.others_cores():.1f}",
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    kept = {"about": about, "rows": [each.to_json() for each in rows]}
-    args.out.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    args.out.with_suffix(".md").write_text(markdown(about, rows), encoding="utf-8")
+    save(args.out, {"about": about, "rows": [each.to_json() for each in rows]}, markdown(about, rows))
     print(markdown(about, rows))
     sys.exit(any(not each.ok for each in rows))
 
@@ -67,7 +67,7 @@ def _rows(args: argparse.Namespace, folder: Path) -> list[Row]:
     with _scene(args, folder) as scene:
         for fault in chosen:
             rows.append(_try(fault, scene))
-            print(line(rows[-1]), flush=True)
+            print(" | ".join(cells(rows[-1])), flush=True)
     return rows
 
 
@@ -83,8 +83,7 @@ def _scene(args: argparse.Namespace, folder: Path) -> Iterator[Scene]:
         ThreadPoolExecutor(16) as pool,
     ):
         sender = Sender(stack.url, stack.trust)
-        post = partial(_post, sender, clips.short)
-        with Load(post, _N_CLIENTS) as load:
+        with Load(partial(_post, sender, clips.short), _N_CLIENTS) as load:
             yield Scene(
                 stack, load, sender, pool, clips.short.path, minute, long, large, _capacity(load),
                 n_kills=6 if args.smoke else args.kills,
@@ -96,53 +95,61 @@ def _post(sender: Sender, clip: Clip, request_id: str) -> Outcome:
 
 
 def _capacity(load: Load) -> float:
-    """Answers a second of clients that do not rest yet. Raises RuntimeError: not all are good, without any fault."""
+    """Measure the responses per second without pauses between requests.
+
+    Raises RuntimeError: when a request fails, although there is no fault.
+    """
     load.resume()
-    time.sleep(_CALM_S)
+    time.sleep(_CAPACITY_TEST_S)
     load.pause()
     if any(each.kind != GOOD for each in load.outcomes):
-        raise RuntimeError(f"without a fault: {Counter(each.kind for each in load.outcomes)}")
-    load.think_s = _THINK_S
-    lasted_s = max(each.ended_s for each in load.outcomes) - min(each.sent_s for each in load.outcomes)
-    return len(load.outcomes) / lasted_s
+        kinds = dict(Counter(each.kind for each in load.outcomes))
+        raise RuntimeError(f"Requests failed before any fault was injected: {kinds}.")
+    load.think_time_s = _THINK_TIME_S
+    duration_s = max(each.ended_s for each in load.outcomes) - min(each.sent_s for each in load.outcomes)
+    return len(load.outcomes) / duration_s
 
 
 def _try(fault: Fault, scene: Scene) -> Row:
-    """Make the fault under load, and wait until everything that was sent is answered and both slots serve."""
+    """Inject the fault under load, and wait until every request has a response and both slots are ready."""
     load, stack = scene.load, scene.stack
     before = len(load.outcomes)
     load.resume()
-    until(lambda: len(load.outcomes) >= before + _N_CLIENTS, what="the load")
+    until(lambda: len(load.outcomes) >= before + _N_CLIENTS, what="A response to every client")
     try:
-        blow = fault.inject(scene)
-    except Skip as why:
+        injection = fault.inject(scene)
+    except NotPossible as reason:
         load.pause()
-        return Row(fault.name, skipped=str(why))
+        return Row(fault.name, skipped=str(reason))
     except TimeoutError as error:
-        blow = Blow(problems=(str(error),))
-    stack.wait_until_answering()
+        injection = Injection(problems=(str(error),))
+    stack.wait_until_ready()
     after = len(load.outcomes)
-    until(lambda: len(load.outcomes) >= after + 2 * _N_CLIENTS, what="answers after the fault")
+    until(lambda: len(load.outcomes) >= after + 2 * _N_CLIENTS, what="A response after the fault")
     load.pause()
     outcomes = load.outcomes[before:]
-    problems = judge(outcomes, blow, fault.allowed, *_seen(stack, [*outcomes, *blow.own]))
-    return row(fault.name, load.n_sent - before + len(blow.own), [*outcomes, *blow.own], blow, problems)
+    everything = [*outcomes, *injection.own]
+    problems = check(outcomes, injection, fault.allowed, *_observed(stack, everything))
+    return row(fault.name, load.n_sent - before + len(injection.own), everything, injection, problems)
 
 
-def _seen(stack: Stack, outcomes: Sequence[Outcome]) -> tuple[dict[str, Passing], Counter[str]]:
-    """What Nginx and the slots say of these requests, once Nginx has written down the last."""
-    names = {each.request_id for each in outcomes if each.kind != LEFT}
-    until(lambda: names <= stack.passed_on().keys(), what="Nginx' lines")
-    passed_on = stack.passed_on()
-    passings = {name: passing_of(passed_on[name]) for name in names}
-    return passings, Counter(line.fields["request_id"] for line in stack.lines("transcribed"))
+def _observed(stack: Stack, outcomes: Sequence[Outcome]) -> tuple[dict[str, Routing], Counter[str]]:
+    """Return how Nginx routed these requests, and how often each was transcribed, when Nginx has logged all of them."""
+    names = {each.request_id for each in outcomes if each.kind != DISCONNECTED}
+    until(lambda: names <= stack.nginx_log().keys(), what="A line of every request in Nginx's log")
+    log = stack.nginx_log()
+    routings = {name: routing(log[name]) for name in names}
+    return routings, Counter(line.fields["request_id"] for line in stack.lines("transcribed"))
 
 
-def passing_of(rows: list[dict[str, str]]) -> Passing:
-    """A slot that could not be connected to has a dash for the time that it took."""
+def routing(rows: list[dict[str, str]]) -> Routing:
+    """Read the routing of a request from its lines in Nginx's log.
+
+    The connect time of a slot that refused the connection is a dash.
+    """
     tried = [pair for each in rows for pair in zip(*(each[name].split(", ") for name in _UPSTREAM), strict=True)]
     slots = [int(Path(address).stem.removeprefix("slot-")) for address, took in tried if address and took != "-"]
-    return Passing(len(rows), tuple(slots))
+    return Routing(len(rows), tuple(slots))
 
 
 _UPSTREAM = ("upstream", "upstream_connect_s")
@@ -150,11 +157,11 @@ _UPSTREAM = ("upstream", "upstream_connect_s")
 
 def _arguments() -> argparse.Namespace:
     parser = arguments.parser(__doc__)
-    parser.add_argument("--model-name", help="what the report calls it")
-    parser.add_argument("--smoke", action="store_true", help="the quicker faults, in a minute and a half")
-    parser.add_argument("--only", default="", help="faults with this in their names")
-    parser.add_argument("--kills", type=int, default=50, help="of the last fault, 2 at least")
-    parser.add_argument("--out", type=Path, help="without its suffix; by default results/chaos")
+    parser.add_argument("--model-name", help="name of the model in the report")
+    parser.add_argument("--smoke", action="store_true", help="inject only the quicker faults, for a minute and a half")
+    parser.add_argument("--only", default="", help="inject only faults with this text in their names")
+    parser.add_argument("--kills", type=int, default=50, help="number of kills of the last fault, at least 2")
+    parser.add_argument("--out", type=Path, help="output path without the suffix (default: results/chaos[-smoke])")
     args = parser.parse_args()
     args.out = args.out or RESULTS / ("chaos-smoke" if args.smoke else "chaos")
     return args

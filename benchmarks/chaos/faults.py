@@ -1,4 +1,4 @@
-"""The faults: how each is made, and what it may cost."""
+"""The faults: how each is injected, and which effects are allowed."""
 
 import os
 import select
@@ -16,30 +16,30 @@ from threading import Event
 
 import psutil
 
-from benchmarks.chaos.processes import Step, decoder_server, footprint, reached, scrape, wait_for_footprint
-from benchmarks.chaos.report import LOST, Blow, Death
+from benchmarks.chaos.processes import Step, footprint, reached, scrape, wait_for_footprint
+from benchmarks.chaos.report import LOST, Injection, WorkerExit
 from benchmarks.common.sender import BROKEN_OFF, CLOSED, GOOD, Load, Outcome, Sender
-from benchmarks.common.stack import SLOTS, Stack, until
+from benchmarks.common.stack import SLOTS, Stack, decoder_server, until
 
 NOT_READY, OVERLOADED, NO_ROOM = "503 not_ready", "503 overloaded", "503 unavailable"
 UNDECODABLE = "422 undecodable_audio"
-SCRAPE_BAR_S = 0.2
+MAX_SCRAPE_S = 0.2
 
 _OVERLOAD_S = 10.0
 _LONGEST_STOP_S = 60.0
-_AT_ONCE_S = 1.0
-_NOTICED_S = 10.0
+_DISCONNECT_AFTER_S = 1.0
+_GIVEN_UP_WITHIN_S = 10.0
 _GAUGES_S = 6.0
-"""The slots renew what they show of their queues every 2 s."""
+"""The slots refresh their queue gauges every 2 s."""
 
 
-class Skip(Exception):
-    """The fault cannot be made here. The message says why."""
+class NotPossible(Exception):
+    """The fault cannot be injected on this machine. The message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What an injection has at hand. The recordings differ in their bytes, by which a request is found."""
+    """What an injection can use. The recordings differ in size, which identifies a request (`chaos.processes`)."""
 
     stack: Stack
     load: Load
@@ -47,9 +47,9 @@ class Scene:
     pool: ThreadPoolExecutor
     clip: Path
     minute: Path
-    """About a minute of speech: a few windows, decoded at once."""
+    """About a minute of speech: a few windows, decoded to samples quickly."""
     long: Path
-    """Some minutes of speech, which are with the model for longer than a worker may be silent."""
+    """Some minutes of speech. Its transcription takes longer than the worker time-out."""
     large: Path
     """Many megabytes."""
     capacity_per_s: float
@@ -62,84 +62,84 @@ class Scene:
 @dataclass(frozen=True, slots=True)
 class Fault:
     name: str
-    inject: Callable[[Scene], Blow]
-    """Returns when its own requests are answered, which it judges itself.
+    inject: Callable[[Scene], Injection]
+    """Injects the fault, waits for the responses to its own requests, and checks them.
 
-    Raises Skip. TimeoutError: something promised did not come about.
+    Raises NotPossible. Raises TimeoutError: when an expected event does not happen.
     """
     allowed: frozenset[str] = frozenset()
-    """Kinds of answers that the load's requests may get, beside the good ones and those inside a killed worker."""
+    """Kinds of responses that the load may get, in addition to those that are always allowed (`report.check`)."""
     in_smoke: bool = False
 
 
-def killed_idle(scene: Scene) -> Blow:
-    with scene.load.silence():
+def killed_idle(scene: Scene) -> Injection:
+    with scene.load.paused():
         began = time.time()
-        death = _kill(scene.stack, 0)
-    note = f"the kernel took {(death.at_s - began) * 1000:.0f} ms to end it"
-    return Blow(_survived(scene.stack, death), note=note)
+        exited = _kill(scene.stack, 0)
+    note = f"the process ended {(exited.at_s - began) * 1000:.0f} ms after the signal"
+    return Injection(_recovered(scene.stack, exited), note=note)
 
 
-def killed_at(step: Step, scene: Scene) -> Blow:
+def killed_at(step: Step, scene: Scene) -> Injection:
     path = scene.large if step == "receiving" else scene.minute
     sent = scene.send(path)
-    place = reached(scene.stack, step, path.stat().st_size)
-    death = _kill(scene.stack, place.slot)
-    return _one(sent.result(), LOST, _survived(scene.stack, death))
+    location = reached(scene.stack, step, path.stat().st_size)
+    exited = _kill(scene.stack, location.slot)
+    return _one(sent.result(), LOST, _recovered(scene.stack, exited))
 
 
-def killed_under_a_stream(scene: Scene) -> Blow:
+def killed_during_stream(scene: Scene) -> Injection:
     begun = Event()
     sent = scene.pool.submit(scene.sender.stream, scene.minute, begun.set)
-    place = reached(scene.stack, "inferring", scene.minute.stat().st_size)
+    location = reached(scene.stack, "inferring", scene.minute.stat().st_size)
     if not begun.wait(_LONGEST_STOP_S):
-        raise TimeoutError("no line of a stream")
-    death = _kill(scene.stack, place.slot)
-    return _one(sent.result(), BROKEN_OFF, _survived(scene.stack, death))
+        raise TimeoutError("The stream had no line.")
+    exited = _kill(scene.stack, location.slot)
+    return _one(sent.result(), BROKEN_OFF, _recovered(scene.stack, exited))
 
 
-def failed_respawn(scene: Scene) -> Blow:
-    """The model is gone when the worker's successors look for it."""
+def failed_restart(scene: Scene) -> Injection:
+    """Remove the model's files, so that the next workers do not start, and restore them after two attempts."""
     stack, away = scene.stack, scene.stack.model.with_name("away")
     stack.model.rename(away)
     try:
-        death = _kill(stack, 1)
-        until(lambda: len(stack.lines("worker ended", 1, death.at_s)) > 2, 60, "two failed tries")
+        exited = _kill(stack, 1)
+        until(lambda: len(stack.lines("worker ended", 1, exited.at_s)) > 2, 60, "Two failed starts")
     finally:
         away.rename(stack.model)
-    deaths = _survived(stack, replace(death, loadable_s=time.time()))
-    return Blow(deaths, note="ready again: from the model's return, after two failed tries")
+    exits = _recovered(stack, replace(exited, loadable_s=time.time()))
+    return Injection(exits, note="recovery counts from the model's return, after two failed starts")
 
 
-def stopped(scene: Scene) -> Blow:
-    """SIGSTOP: the master ends a worker that has been silent for 30 s."""
+def stopped(scene: Scene) -> Injection:
+    """Stop a worker with SIGSTOP. The master kills it when its heartbeat has been missing for 30 s."""
     stack = scene.stack
     sent = scene.send(scene.minute)
-    place = reached(stack, "inferring", scene.minute.stat().st_size)
+    location = reached(stack, "inferring", scene.minute.stat().st_size)
     began = time.time()
-    os.kill(place.worker, signal.SIGSTOP)
+    os.kill(location.worker, signal.SIGSTOP)
     (line,) = until(
-        lambda: stack.lines("worker ended", place.slot, began), _LONGEST_STOP_S, "the end of a stopped worker"
+        lambda: stack.lines("worker ended", location.slot, began), _LONGEST_STOP_S, "The exit of a stopped worker"
     )
-    deaths = _survived(stack, Death(place.slot, line.at_s))
-    note = f"stood still for {line.at_s - began:.0f} s before the master ended it"
-    return _one(sent.result(), LOST, deaths, note)
+    exits = _recovered(stack, WorkerExit(location.slot, line.at_s))
+    note = f"the master killed it after {line.at_s - began:.0f} s"
+    return _one(sent.result(), LOST, exits, note)
 
 
-def worker_told_to_end(scene: Scene) -> Blow:
-    """SIGTERM in the middle of a request that lasts longer than a worker may be silent."""
+def worker_sigterm(scene: Scene) -> Injection:
+    """Send SIGTERM to a worker during a request that takes longer than the worker time-out."""
     sent = scene.send(scene.long)
-    place = reached(scene.stack, "decoding", scene.long.stat().st_size)
+    location = reached(scene.stack, "decoding", scene.long.stat().st_size)
     began = time.time()
-    os.kill(place.worker, signal.SIGTERM)
+    os.kill(location.worker, signal.SIGTERM)
     outcome = sent.result()
-    (line,) = until(lambda: scene.stack.lines("worker ended", place.slot, began), 60, "the worker's end")
-    deaths = _survived(scene.stack, Death(place.slot, line.at_s))
-    return _one(outcome, GOOD, deaths, f"drained for {line.at_s - began:.0f} s")
+    (line,) = until(lambda: scene.stack.lines("worker ended", location.slot, began), 60, "The worker's exit")
+    exits = _recovered(scene.stack, WorkerExit(location.slot, line.at_s))
+    return _one(outcome, GOOD, exits, f"drained for {line.at_s - began:.0f} s")
 
 
-def master_told_to_end(scene: Scene) -> Blow:
-    """Both slots load at once then; the service is ready again with the first of them."""
+def master_sigterm(scene: Scene) -> Injection:
+    """Send SIGTERM to the master and start the service again. It is ready when the first of both slots is."""
     stack = scene.stack
     sent = scene.send(scene.minute)
     reached(stack, "inferring", scene.minute.stat().st_size)
@@ -149,67 +149,67 @@ def master_told_to_end(scene: Scene) -> Blow:
     ended_s = time.time()
     left = [path.name for path in stack.run_dir.glob("slot-*")] + [f"exit code {code}"] * bool(code)
     stack.restart_service()
-    deaths = _survived(stack, *(Death(slot, ended_s) for slot in SLOTS))
-    first, second = sorted(deaths, key=lambda death: death.recovery_s)
-    note = f"drained for {ended_s - began:.0f} s, then started again; the second slot after {second.recovery_s:.1f} s"
-    blow = _one(sent.result(), GOOD, (first,), note)
-    return replace(blow, problems=(*blow.problems, *(f"left behind: {each}" for each in left)))
+    exits = _recovered(stack, *(WorkerExit(slot, ended_s) for slot in SLOTS))
+    first, second = sorted(exits, key=lambda exited: exited.recovery_s)
+    note = f"drained for {ended_s - began:.0f} s, then started again; second slot ready after {second.recovery_s:.1f} s"
+    injection = _one(sent.result(), GOOD, (first,), note)
+    return replace(injection, problems=(*injection.problems, *(f"left behind: {each}" for each in left)))
 
 
-def decoder_killed(scene: Scene) -> Blow:
-    """Its recording is told to be undecodable, once the model has done what was decoded."""
+def decoder_killed(scene: Scene) -> Injection:
+    """Kill the child that decodes a recording. Its request fails with 422 after the decoded part is transcribed."""
     sent = scene.send(scene.long)
-    place = reached(scene.stack, "decoding", scene.long.stat().st_size)
-    os.kill(place.decoder or 0, signal.SIGKILL)
+    location = reached(scene.stack, "decoding", scene.long.stat().st_size)
+    os.kill(location.decoder or 0, signal.SIGKILL)
     return _one(sent.result(), UNDECODABLE)
 
 
-def decoder_server_killed(scene: Scene) -> Blow:
-    """What it was decoding is decoded by the next one."""
+def decoder_server_killed(scene: Scene) -> Injection:
+    """Kill the fork server of the decoders. The next one decodes the recording again."""
     sent = scene.send(scene.minute)
-    place = reached(scene.stack, "decoding", scene.minute.stat().st_size)
-    os.kill(decoder_server(place.worker), signal.SIGKILL)
+    location = reached(scene.stack, "decoding", scene.minute.stat().st_size)
+    os.kill(decoder_server(location.worker), signal.SIGKILL)
     return _one(sent.result(), GOOD)
 
 
-def disk_full(scene: Scene, *, nginx: bool) -> Blow:
-    """No byte more fits where the slots (or Nginx) keep uploads; then it does again."""
+def disk_full(scene: Scene, *, nginx: bool) -> Injection:
+    """Fill the disk on which the slots (or Nginx) keep uploads, then free it."""
     with _full(scene.stack.bodies if nginx else scene.stack.spool):
         during = scene.send(scene.minute).result()
     after = scene.send(scene.minute).result()
-    return Blow(own=(during, after), problems=(*_unless(during, NO_ROOM), *_unless(after, GOOD)))
+    return Injection(own=(during, after), problems=(*_unless(during, NO_ROOM), *_unless(after, GOOD)))
 
 
-def gone_while_queued(scene: Scene) -> Blow:
-    """More recordings than the model can take up, whose clients all leave."""
-    pause = partial(time.sleep, _AT_ONCE_S)
-    leaving = [scene.pool.submit(scene.sender.leave, scene.minute, pause) for _ in range(6)]
-    outcomes = tuple(each.result() for each in leaving)
-    return Blow(own=outcomes, problems=_not_dropped(scene.stack, outcomes))
+def disconnected_while_queued(scene: Scene) -> Injection:
+    """Send more recordings than the model can start, and disconnect all their clients."""
+    pause = partial(time.sleep, _DISCONNECT_AFTER_S)
+    clients = [scene.pool.submit(scene.sender.disconnect, scene.minute, pause) for _ in range(6)]
+    outcomes = tuple(each.result() for each in clients)
+    return Injection(own=outcomes, problems=_not_dropped(scene.stack, outcomes))
 
 
-def gone_while_inferring(scene: Scene) -> Blow:
+def disconnected_during_inference(scene: Scene) -> Injection:
     at_work = partial(reached, scene.stack, "inferring", scene.minute.stat().st_size)
-    outcome = scene.sender.leave(scene.minute, at_work)
-    return Blow(own=(outcome,), problems=_not_dropped(scene.stack, (outcome,)))
+    outcome = scene.sender.disconnect(scene.minute, at_work)
+    return Injection(own=(outcome,), problems=_not_dropped(scene.stack, (outcome,)))
 
 
-def slow_upload(scene: Scene) -> Blow:
-    """One that comes in drips is taken and never holds a slot; one that stops is given up."""
-    slow = scene.pool.submit(scene.sender.drip, scene.clip, 10, 0.5)
-    stalled = scene.pool.submit(scene.sender.drip, scene.clip, 10, 0.05, 5)
+def slow_upload(scene: Scene) -> Injection:
+    """Send one upload slowly and one that stops. Neither may occupy a slot, and the second must be given up."""
+    slow = scene.pool.submit(scene.sender.send_slowly, scene.clip, 10, 0.5)
+    stalled = scene.pool.submit(scene.sender.send_slowly, scene.clip, 10, 0.05, 5)
     outcomes = slow.result(), stalled.result()
     problems = [*_unless(outcomes[0], GOOD), *_unless(outcomes[1], CLOSED)]
-    (passed,) = until(lambda: scene.stack.passed_on().get(outcomes[0].request_id), what="Nginx' line")
-    in_nginx_s = float(passed["seconds"]) - float(passed["upstream_s"] or 0)
+    (line,) = until(lambda: scene.stack.nginx_log().get(outcomes[0].request_id), what="A line in Nginx's log")
+    in_nginx_s = float(line["seconds"]) - float(line["upstream_s"] or 0)
     if in_nginx_s < 4:
-        problems.append(f"a slot was held for all but {in_nginx_s:.1f} s of a slow upload")
-    note = f"the stalled one was given up after {outcomes[1].lasted_s:.0f} s"
-    return Blow(own=outcomes, problems=tuple(problems), note=note)
+        problems.append(f"a slot was occupied for all but {in_nginx_s:.1f} s of a slow upload")
+    note = f"the stalled upload was given up after {outcomes[1].duration_s:.0f} s"
+    return Injection(own=outcomes, problems=tuple(problems), note=note)
 
 
-def twice_the_capacity(scene: Scene) -> Blow:
-    """An open loop: so many come, whatever becomes of them."""
+def twice_the_capacity(scene: Scene) -> Injection:
+    """Send an open loop at twice the capacity."""
     gaps, sent = Random(1), []
     end = time.monotonic() + _OVERLOAD_S
     with ThreadPoolExecutor(256) as pool:
@@ -218,87 +218,92 @@ def twice_the_capacity(scene: Scene) -> Blow:
             time.sleep(gaps.expovariate(2 * scene.capacity_per_s))
         own = tuple(each.result() for each in sent)
     problems = tuple(problem for each in own for problem in _unless(each, GOOD, OVERLOADED))
-    return Blow(
+    return Injection(
         own=own,
         problems=problems,
-        note=f"{2 * scene.capacity_per_s:.1f} requests/s for {_OVERLOAD_S:.0f} s beside the load",
+        note=f"{2 * scene.capacity_per_s:.1f} requests/s for {_OVERLOAD_S:.0f} s in addition to the load",
     )
 
 
-def killed_again_and_again(scene: Scene) -> Blow:
-    """One worker after the other, each once both are ready. Then nothing may be left behind, and the gauges right."""
+def killed_repeatedly(scene: Scene) -> Injection:
+    """Kill workers in turn, each when both are ready. Then test for leaked resources and wrong metrics."""
     stack = scene.stack
-    with scene.load.silence():
+    with scene.load.paused():
         before, restarts = footprint(stack), _n_restarts(stack)
-    deaths: list[Death] = []
+    exits: list[WorkerExit] = []
     for n in range(scene.n_kills):
-        deaths += _survived(stack, _kill(stack, SLOTS[n % len(SLOTS)]))
-    with scene.load.silence():
+        exits += _recovered(stack, _kill(stack, SLOTS[n % len(SLOTS)]))
+    with scene.load.paused():
         left = wait_for_footprint(stack, before)
         found = scrape(stack)
         wrong = _wrong_gauges(stack, restarts + scene.n_kills)
     problems = [f"left behind: {left}"] * bool(left) + list(wrong)
-    if found.took_s > SCRAPE_BAR_S:
+    if found.took_s > MAX_SCRAPE_S:
         problems.append(f"a scrape took {found.took_s * 1000:.0f} ms")
-    middle_s = median(death.recovery_s for death in deaths)
-    note = f"{scene.n_kills} kills, ready again after {middle_s:.1f} s in the median; "
+    median_s = median(exited.recovery_s for exited in exits)
+    note = f"{scene.n_kills} kills, median time to ready {median_s:.1f} s; "
     note += f"a scrape takes {found.took_s * 1000:.0f} ms; master {_rss_mib(stack):.0f} MiB"
-    return Blow(tuple(deaths), problems=tuple(problems), note=note)
+    return Injection(tuple(exits), problems=tuple(problems), note=note)
 
 
-def _one(outcome: Outcome, wanted: str, deaths: tuple[Death, ...] = (), note: str = "") -> Blow:
-    """Of an injection with one request of its own, which was to get that answer."""
-    return Blow(deaths, (outcome,), _unless(outcome, wanted), note)
+def _one(outcome: Outcome, wanted: str, exits: tuple[WorkerExit, ...] = (), note: str = "") -> Injection:
+    """Create the result of an injection that sent one request and expected the outcome `wanted`."""
+    return Injection(exits, (outcome,), _unless(outcome, wanted), note)
 
 
 def _unless(outcome: Outcome, *wanted: str) -> tuple[str, ...]:
-    """A problem where the answer is none of these, or does not say when to come again where that is known."""
+    """Return a problem if the outcome is not one of `wanted`, or is a 503 without Retry-After."""
     if outcome.kind not in wanted:
-        return (f"{outcome.kind} in place of {wanted[-1]}",)
+        return (f"{outcome.kind} instead of {wanted[-1]}",)
     if outcome.kind.startswith("503") and not outcome.retry_after:
         return (f"{outcome.kind} without Retry-After",)
     return ()
 
 
-def _kill(stack: Stack, slot: int) -> Death:
-    """Until the kernel has ended the last thread of a process of some size, its socket still takes connections: what
-    is sent meanwhile is inside the killed worker.
+def _kill(stack: Stack, slot: int) -> WorkerExit:
+    """Kill a worker and wait until its process has ended.
+
+    The socket of a large process accepts connections until the kernel has ended its last thread. Requests sent until
+    then count as inside the killed worker.
     """
     worker = os.pidfd_open(stack.worker(slot))
     try:
         signal.pidfd_send_signal(worker, signal.SIGKILL)
         if not select.select([worker], [], [], _LONGEST_STOP_S)[0]:
-            raise TimeoutError("a killed worker does not end")
-        return Death(slot, time.time())
+            raise TimeoutError("The killed worker did not end.")
+        return WorkerExit(slot, time.time())
     finally:
         os.close(worker)
 
 
-def _survived(stack: Stack, *deaths: Death) -> tuple[Death, ...]:
-    """Wait until each slot is ready again. Raises TimeoutError."""
-    return tuple(replace(death, ready_s=stack.became_ready_s(death.slot, death.at_s)) for death in deaths)
+def _recovered(stack: Stack, *exits: WorkerExit) -> tuple[WorkerExit, ...]:
+    """Wait until each slot is ready again. Raises TimeoutError: when one is not."""
+    return tuple(replace(exited, ready_s=stack.became_ready_s(exited.slot, exited.at_s)) for exited in exits)
 
 
 def _not_dropped(stack: Stack, outcomes: tuple[Outcome, ...]) -> tuple[str, ...]:
-    """What was worked on to its end though its client had left; each is to be given up, and said to be, soon."""
+    """Return a problem if a request was not given up within 10 s after its client had disconnected."""
     names = {each.request_id for each in outcomes}
 
     def given_up() -> set[str]:
         return {line.fields["request_id"] for line in stack.lines("request") if line.fields["status"] == 499} & names
 
     try:
-        until(lambda: given_up() == names, _NOTICED_S)
+        until(lambda: given_up() == names, _GIVEN_UP_WITHIN_S)
     except TimeoutError:
         return (f"{len(names - given_up())} of {len(names)} were not given up",)
     done = {line.fields["request_id"] for line in stack.lines("transcribed")} & names
-    return (f"{len(done)} were transcribed for nobody",) if done else ()
+    return (f"{len(done)} were transcribed although their clients had disconnected",) if done else ()
 
 
 @contextmanager
 def _full(disk: Path) -> Iterator[None]:
-    """Raises Skip: it is no disk of its own."""
+    """Fill the disk for the duration of the block.
+
+    Raises NotPossible: when the folder is not a file system of its own.
+    """
     if not disk.is_mount():
-        raise Skip("needs root: a small file system is mounted")
+        raise NotPossible("needs root, to mount a small file system")
     filler = disk / "filler"
     try:
         with filler.open("wb", buffering=0) as file, suppress(OSError):
@@ -314,10 +319,10 @@ def _n_restarts(stack: Stack) -> int:
 
 
 def _wrong_gauges(stack: Stack, n_restarts: int) -> tuple[str, ...]:
-    """What the gauges still say wrongly when they have had the time to be renewed."""
+    """Describe the metrics that are still wrong after the time in which they are refreshed."""
     with suppress(TimeoutError):
-        until(lambda: not scrape(stack).complaints(n_restarts), _GAUGES_S, every_s=0.2)
-    return scrape(stack).complaints(n_restarts)
+        until(lambda: not scrape(stack).wrong_values(n_restarts), _GAUGES_S, every_s=0.2)
+    return scrape(stack).wrong_values(n_restarts)
 
 
 def _rss_mib(stack: Stack) -> float:
@@ -325,22 +330,22 @@ def _rss_mib(stack: Stack) -> float:
 
 
 FAULTS = (
-    Fault("kill -9 of a worker that is idle", killed_idle, in_smoke=True),
+    Fault("kill -9 of an idle worker", killed_idle, in_smoke=True),
     Fault("kill -9 while receiving", partial(killed_at, "receiving")),
     Fault("kill -9 while decoding", partial(killed_at, "decoding")),
     Fault("kill -9 while inferring", partial(killed_at, "inferring"), in_smoke=True),
-    Fault("kill -9 under a stream", killed_under_a_stream),
-    Fault("failed respawn", failed_respawn),
+    Fault("kill -9 during a stream", killed_during_stream),
+    Fault("failed restart", failed_restart),
     Fault("SIGSTOP of a worker", stopped),
-    Fault("SIGTERM to a worker, mid-request", worker_told_to_end, in_smoke=True),
-    Fault("SIGTERM to the master, mid-request", master_told_to_end, frozenset({NOT_READY})),
-    Fault("a decoder's child killed", decoder_killed, in_smoke=True),
-    Fault("a decoder server killed", decoder_server_killed),
-    Fault("full disk under the slots", partial(disk_full, nginx=False), frozenset({NO_ROOM}), in_smoke=True),
-    Fault("full disk under Nginx", partial(disk_full, nginx=True), frozenset({NO_ROOM})),
-    Fault("clients gone while queued", gone_while_queued),
-    Fault("a client gone while inferring", gone_while_inferring),
+    Fault("SIGTERM to a worker during a request", worker_sigterm, in_smoke=True),
+    Fault("SIGTERM to the master during a request", master_sigterm, frozenset({NOT_READY})),
+    Fault("kill -9 of a decoder's child", decoder_killed, in_smoke=True),
+    Fault("kill -9 of a decoder's fork server", decoder_server_killed),
+    Fault("full disk for the slots' uploads", partial(disk_full, nginx=False), frozenset({NO_ROOM}), in_smoke=True),
+    Fault("full disk for Nginx's uploads", partial(disk_full, nginx=True), frozenset({NO_ROOM})),
+    Fault("clients disconnect while queued", disconnected_while_queued),
+    Fault("client disconnects during inference", disconnected_during_inference),
     Fault("slow and stalled uploads", slow_upload),
     Fault("twice the capacity", twice_the_capacity, frozenset({OVERLOADED})),
-    Fault("kill -9 again and again", killed_again_and_again, in_smoke=True),
+    Fault("repeated kill -9", killed_repeatedly, in_smoke=True),
 )

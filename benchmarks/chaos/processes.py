@@ -1,4 +1,4 @@
-"""What the processes of a running stack hold, by /proc: where a request is, and what was left behind."""
+"""Inspect the processes of a running stack through /proc: where a request is, and which resources are held."""
 
 import contextlib
 import os
@@ -18,61 +18,59 @@ from benchmarks.common.stack import SLOTS, Stack, until
 
 Step = Literal["receiving", "decoding", "inferring"]
 
-_LEAST_RECEIVED_BYTES = 1024**2
-_SCRAPES = 5
+_MIN_RECEIVED_BYTES = 1024**2
+_N_SCRAPES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a request is."""
+class RequestLocation:
+    """The processes that handle a request."""
 
     slot: int
     worker: int
-    """Its pid."""
+    """The worker's pid."""
     decoder: int | None = None
-    """The pid of the child that decodes it."""
+    """The pid of the child that decodes the recording."""
 
 
-def reached(stack: Stack, step: Step, n_bytes: int) -> Place:
-    """Wait until the request whose file has so many bytes, as no other has, is at the step. Raises TimeoutError."""
+def reached(stack: Stack, step: Step, n_bytes: int) -> RequestLocation:
+    """Wait until the request with a file of `n_bytes` is at the step. No other file may have the same size.
+
+    Raises TimeoutError: when it does not reach the step within a minute.
+    """
     look = {"receiving": _receiving, "decoding": _decoding, "inferring": _inferring}[step]
     if step == "inferring":
         reached(stack, "decoding", n_bytes)
-    return until(lambda: look(stack, n_bytes), 60, f"a request that is {step}", every_s=0.001)
+    return until(lambda: look(stack, n_bytes), 60, f"A request that is {step}", every_s=0.001)
 
 
-def decoder_server(worker: int) -> int:
-    """The pid of the worker's decoder server. Raises IndexError: it has none."""
-    return psutil.Process(worker).children()[0].pid
-
-
-def _receiving(stack: Stack, n_bytes: int) -> Place | None:
-    """A part of it is on the worker's disk."""
+def _receiving(stack: Stack, n_bytes: int) -> RequestLocation | None:
+    """Find a worker that has spooled a part of the upload."""
     for slot in SLOTS:
         worker = stack.worker(slot)
-        if any(_LEAST_RECEIVED_BYTES <= size < n_bytes for size in _file_sizes(worker)):
-            return Place(slot, worker)
+        if any(_MIN_RECEIVED_BYTES <= size < n_bytes for size in _file_sizes(worker)):
+            return RequestLocation(slot, worker)
     return None
 
 
-def _decoding(stack: Stack, n_bytes: int) -> Place | None:
-    """A decoder's child has it open."""
+def _decoding(stack: Stack, n_bytes: int) -> RequestLocation | None:
+    """Find a decoder child that has the file open."""
     for slot in SLOTS:
         worker = stack.worker(slot)
         for child in _grandchildren(worker):
             if n_bytes in _file_sizes(child):
-                return Place(slot, worker, child)
+                return RequestLocation(slot, worker, child)
     return None
 
 
-def _inferring(stack: Stack, n_bytes: int) -> Place | None:
-    """It is decoded, and the worker holds it still."""
+def _inferring(stack: Stack, n_bytes: int) -> RequestLocation | None:
+    """Find a worker that has the file open while no decoder child has."""
     if _decoding(stack, n_bytes):
         return None
     for slot in SLOTS:
         worker = stack.worker(slot)
         if n_bytes in _file_sizes(worker):
-            return Place(slot, worker)
+            return RequestLocation(slot, worker)
     return None
 
 
@@ -83,12 +81,12 @@ def _grandchildren(pid: int) -> list[int]:
 
 
 def _file_sizes(pid: int) -> set[int]:
-    """Of the files that the process has open."""
+    """Return the sizes of the files that the process has open."""
     return set(_sizes(Path(f"/proc/{pid}/fd")))
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    with contextlib.suppress(OSError):  # it has ended
+    with contextlib.suppress(OSError):  # the process has exited
         for entry in folder.iterdir():
             with contextlib.suppress(OSError):
                 yield entry.stat().st_size
@@ -96,21 +94,21 @@ def _sizes(folder: Path) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What must be the same before and after, with no request under way."""
+    """The resources that must be equal before and after, with no open request."""
 
     processes: tuple[str, ...]
-    """Commands of all processes that the service began, whoever their parent is now."""
+    """Names of all processes of the service, including orphans."""
     master_files: tuple[str, ...]
-    """Kinds of descriptors with how many there are: files, sockets, pipes."""
+    """Number of file descriptors by kind: files, sockets, pipes."""
     nginx_descriptors: int
     run_dir: tuple[str, ...]
     spooled_bytes: int
-    """On the disks for uploads, files without a name included where these are file systems of their own."""
+    """Bytes on the disks for uploads. Unnamed files count if these are file systems of their own."""
     shared_memory: tuple[str, ...]
-    """Files in /dev/shm that one of the processes has mapped or open."""
+    """Files in /dev/shm that one of the processes has mapped."""
 
     def difference(self, other: "Footprint") -> str:
-        """What is otherwise there; empty where nothing is."""
+        """Describe the differences. Empty if there are none."""
         fields = ("processes", "master_files", "nginx_descriptors", "run_dir", "spooled_bytes", "shared_memory")
         changed = [name for name in fields if getattr(self, name) != getattr(other, name)]
         return "; ".join(f"{name}: {getattr(self, name)} became {getattr(other, name)}" for name in changed)
@@ -123,13 +121,13 @@ def footprint(stack: Stack) -> Footprint:
         master_files=tuple(f"{count} {kind}" for kind, count in sorted(_descriptors(stack.service.pid).items())),
         nginx_descriptors=sum(sum(_descriptors(process.pid).values()) for process in _session(stack.nginx.pid)),
         run_dir=tuple(sorted(str(path.relative_to(stack.run_dir)) for path in stack.run_dir.rglob("*"))),
-        spooled_bytes=sum(_used_bytes(place) for place in (stack.spool, stack.bodies)),
+        spooled_bytes=sum(_used_bytes(folder) for folder in (stack.spool, stack.bodies)),
         shared_memory=tuple(sorted(_shared_memory(family))),
     )
 
 
 def wait_for_footprint(stack: Stack, before: Footprint, within_s: float = 20.0) -> str:
-    """Wait until it is as before. Returns what is still otherwise; empty where nothing is."""
+    """Wait until the footprint is as before. Returns the remaining differences, or an empty string."""
     deadline = time.monotonic() + within_s
     while (changed := before.difference(footprint(stack))) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -137,7 +135,7 @@ def wait_for_footprint(stack: Stack, before: Footprint, within_s: float = 20.0) 
 
 
 def _session(leader: int) -> list[psutil.Process]:
-    """All processes of a session: an orphan stays in it."""
+    """Return all processes of a session. Orphans stay in it."""
     return [process for process in psutil.process_iter() if _session_of(process.pid) == leader]
 
 
@@ -148,17 +146,17 @@ def _session_of(pid: int) -> int | None:
         return None
 
 
-def _used_bytes(place: Path) -> int:
-    if place.is_mount():
-        return shutil.disk_usage(place).used
-    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+def _used_bytes(folder: Path) -> int:
+    if folder.is_mount():
+        return shutil.disk_usage(folder).used
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _short(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.NoSuchProcess):
         command = process.cmdline()
         return "decoder server" if any("fork_server" in word for word in command) else "service"
-    return "ended"
+    return "exited"
 
 
 def _descriptors(pid: int) -> Counter[str]:
@@ -180,34 +178,34 @@ def _shared_memory(family: list[psutil.Process]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """/metrics with no request under way."""
+    """The metrics, read while no request was open."""
 
     samples: dict[str, float]
     took_s: float
-    """Median of a few."""
+    """Median of several scrapes."""
 
-    def complaints(self, n_restarts: int) -> tuple[str, ...]:
-        """What the gauges say wrongly of two ready slots whose workers were replaced so often."""
+    def wrong_values(self, n_restarts: int) -> tuple[str, ...]:
+        """Describe the metrics that are wrong for two ready, idle slots after `n_restarts` worker restarts."""
         wanted = {f'asr_slot_ready{{slot="{slot}"}}': 1.0 for slot in SLOTS}
-        wanted |= {f'{name}{{slot="{slot}"}}': 0.0 for name in _IDLE for slot in SLOTS}
+        wanted |= {f'{name}{{slot="{slot}"}}': 0.0 for name in _ZERO_WHEN_IDLE for slot in SLOTS}
         wrong = [
             f"{name} is {self.samples.get(name)}" for name, value in wanted.items() if self.samples.get(name) != value
         ]
         restarts = sum(value for name, value in self.samples.items() if name.startswith("asr_worker_restarts_total"))
         if restarts != n_restarts:
-            wrong.append(f"asr_worker_restarts_total is {restarts:.0f}, and {n_restarts} workers were replaced")
+            wrong.append(f"asr_worker_restarts_total is {restarts:.0f}, but {n_restarts} workers were restarted")
         n_rss = sum(name.startswith("asr_worker_rss_bytes") for name in self.samples)
         if n_rss != len(SLOTS):
             wrong.append(f"asr_worker_rss_bytes has {n_rss} series")
         return tuple(wrong)
 
 
-_IDLE = ("asr_inflight_requests", "asr_queue_depth", "asr_queue_audio_seconds")
+_ZERO_WHEN_IDLE = ("asr_inflight_requests", "asr_queue_depth", "asr_queue_audio_seconds")
 
 
 def scrape(stack: Stack) -> Scrape:
     took_s = []
-    for _ in range(_SCRAPES):
+    for _ in range(_N_SCRAPES):
         began = time.monotonic()
         text = stack.get("/metrics").text
         took_s.append(time.monotonic() - began)

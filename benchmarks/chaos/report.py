@@ -1,11 +1,12 @@
-"""What a fault may cost, and the table of what each did."""
+"""Check that a fault had only the allowed effects, and format the table of faults."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.common.sender import GOOD, LEFT, Outcome
+from benchmarks.common.report import facts, table
+from benchmarks.common.sender import DISCONNECTED, GOOD, Outcome
 
 LOST = "502 engine_stopped"
 LOST_WITHIN_S = 1.0
@@ -13,15 +14,15 @@ READY_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """A worker ended. Times are the wall clock's, in seconds."""
+class WorkerExit:
+    """The exit of a worker and the recovery of its slot. Times are seconds of the wall clock."""
 
     slot: int
     at_s: float
     loadable_s: float | None = None
-    """Since when its successor's model could be loaded, where that was not at once."""
+    """When the model could be loaded again. None if that was possible at once."""
     ready_s: float | None = None
-    """When the successor was ready; None where it never was."""
+    """When the next worker was ready. None if it never was."""
 
     @property
     def recovery_s(self) -> float:
@@ -29,39 +30,39 @@ class Death:
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
-    """What an injection did and saw."""
+class Injection:
+    """What the injection of a fault did and observed."""
 
-    deaths: tuple[Death, ...] = ()
+    exits: tuple[WorkerExit, ...] = ()
     own: tuple[Outcome, ...] = ()
-    """Of the requests that it sent beside the load."""
+    """Outcomes of the requests that the injection sent in addition to the load."""
     problems: tuple[str, ...] = ()
-    """What was promised and did not come about."""
+    """Expectations that were not met."""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Passing:
-    """How Nginx passed a request on."""
+class Routing:
+    """How Nginx routed a request."""
 
-    n_answers: int
+    n_responses: int
     slots: tuple[int, ...]
-    """That the request was sent to, in order."""
+    """Slots that the request was sent to, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A fault's line in the table."""
+    """A fault's row of the table."""
 
     fault: str
     n_sent: int = 0
-    answers: Mapping[str, int] | None = None
+    responses: Mapping[str, int] | None = None
     recovery_s: float | None = None
     slowest_s: float = 0.0
     problems: tuple[str, ...] = ()
     note: str = ""
     skipped: str = ""
-    """Why it was not tried."""
+    """Why the fault was not tried."""
 
     @property
     def ok(self) -> bool:
@@ -71,42 +72,40 @@ class Row:
         return asdict(self) | {"ok": self.ok and not self.skipped}
 
 
-def judge(
+def check(
     load: Sequence[Outcome],
-    blow: Blow,
+    injection: Injection,
     allowed: frozenset[str],
-    passings: Mapping[str, Passing],
-    transcribed: Mapping[str, int],
+    routings: Mapping[str, Routing],
+    n_transcribed: Mapping[str, int],
 ) -> tuple[str, ...]:
-    """What was not as it should be.
+    """Return the problems of a fault.
 
-    `allowed` are kinds of the load's answers, beside the good ones and those of requests inside a worker that ended.
-    `transcribed` says how often the service came to a request's transcript.
+    `allowed` are the kinds of responses that the load may get in addition to successful ones, and to LOST for requests
+    inside a worker that exited. `n_transcribed` is how often the service finished each request's transcript.
     """
-    bad = Counter(_complaint(each, blow, allowed, passings.get(each.request_id)) for each in load)
-    lost = [each for each in blow.own if each.kind == LOST]
-    bad.update(_complaint_of_lost(each, blow.deaths, passings.get(each.request_id)) for each in lost)
+    bad = Counter(_problem(each, injection, allowed, routings.get(each.request_id)) for each in load)
+    lost = [each for each in injection.own if each.kind == LOST]
+    bad.update(_problem_of_lost(each, injection.exits, routings.get(each.request_id)) for each in lost)
     del bad[""]
-    wrong = [f"{count} x {complaint}" for complaint, count in bad.items()]
-    wrong += [f"sent to {len(passing.slots)} slots: {name}" for name, passing in passings.items() if _repeated(passing)]
-    wrong += [f"answered {p.n_answers} times: {name}" for name, p in passings.items() if p.n_answers != 1]
-    wrong += [f"transcribed {n} times: {name}" for name, n in transcribed.items() if n > 1]
-    slow = max((death.recovery_s for death in blow.deaths), default=0.0)
-    if slow > READY_WITHIN_S:
-        wrong.append(f"ready again after {slow:.1f} s")
-    return (*blow.problems, *wrong)
+    problems = [f"{count} x {problem}" for problem, count in bad.items()]
+    problems += [f"sent to {len(each.slots)} slots: {name}" for name, each in routings.items() if len(each.slots) > 1]
+    problems += [
+        f"answered {each.n_responses} times: {name}" for name, each in routings.items() if each.n_responses != 1
+    ]
+    problems += [f"transcribed {n} times: {name}" for name, n in n_transcribed.items() if n > 1]
+    recovery_s = max((each.recovery_s for each in injection.exits), default=0.0)
+    if recovery_s > READY_WITHIN_S:
+        problems.append(f"ready again after {recovery_s:.1f} s")
+    return (*injection.problems, *problems)
 
 
-def _repeated(passing: Passing) -> bool:
-    return len(passing.slots) > 1
-
-
-def _complaint(outcome: Outcome, blow: Blow, allowed: frozenset[str], passing: Passing | None) -> str:
-    """What is wrong with the answer; empty where nothing is."""
+def _problem(outcome: Outcome, injection: Injection, allowed: frozenset[str], routing: Routing | None) -> str:
+    """Return what is wrong with an outcome, or an empty string."""
     if outcome.kind == GOOD:
         return ""
     if outcome.kind == LOST:
-        return _complaint_of_lost(outcome, blow.deaths, passing)
+        return _problem_of_lost(outcome, injection.exits, routing)
     if outcome.kind not in allowed:
         return outcome.kind
     if outcome.kind.startswith("503") and not outcome.retry_after:
@@ -114,50 +113,53 @@ def _complaint(outcome: Outcome, blow: Blow, allowed: frozenset[str], passing: P
     return ""
 
 
-def _complaint_of_lost(outcome: Outcome, deaths: Iterable[Death], passing: Passing | None) -> str:
-    slots = passing.slots if passing else ()
-    # The end of a worker that did not end by our hand is known from the log, a moment after it.
-    known_s = outcome.ended_s + LOST_WITHIN_S
-    inside = [death for death in deaths if death.slot in slots and outcome.sent_s <= death.at_s <= known_s]
+def _problem_of_lost(outcome: Outcome, exits: Iterable[WorkerExit], routing: Routing | None) -> str:
+    slots = routing.slots if routing else ()
+    # The log reports the exit of a worker that this program did not kill a moment after it happened.
+    latest_s = outcome.ended_s + LOST_WITHIN_S
+    inside = [each for each in exits if each.slot in slots and outcome.sent_s <= each.at_s <= latest_s]
     if not inside:
-        return f"{LOST} outside of a worker that ended"
-    late_s = min(outcome.ended_s - death.at_s for death in inside)
-    return f"{LOST} only {late_s:.1f} s after the worker's end" if late_s > LOST_WITHIN_S else ""
+        return f"{LOST} although no worker exited"
+    late_s = min(outcome.ended_s - each.at_s for each in inside)
+    return f"{LOST} {late_s:.1f} s after the worker's exit" if late_s > LOST_WITHIN_S else ""
 
 
-def row(fault: str, n_sent: int, outcomes: Sequence[Outcome], blow: Blow, problems: Sequence[str]) -> Row:
-    recoveries = [death.recovery_s for death in blow.deaths]
-    answered = [each for each in outcomes if each.kind != LEFT]
+def row(fault: str, n_sent: int, outcomes: Sequence[Outcome], injection: Injection, problems: Sequence[str]) -> Row:
+    recoveries = [each.recovery_s for each in injection.exits]
+    answered = [each for each in outcomes if each.kind != DISCONNECTED]
     return Row(
         fault,
         n_sent,
         dict(Counter(each.kind for each in outcomes).most_common()),
         round(max(recoveries), 2) if recoveries else None,
-        round(max((each.lasted_s for each in answered), default=0.0), 2),
+        round(max((each.duration_s for each in answered), default=0.0), 2),
         tuple(problems),
-        blow.note,
+        injection.note,
     )
+
+
+_HEADS = ("fault", "sent", "200", "others", "ready again, s", "slowest response, s", "ok", "remarks")
 
 
 def markdown(about: Mapping[str, str], rows: Sequence[Row]) -> str:
     tried = [each for each in rows if not each.skipped]
-    missed = [each for each in tried if not each.ok]
-    lines = ["# Faults under load", "", *(f"- {key}: {value}" for key, value in about.items()), ""]
-    lines += ["| fault | sent | 200 | others | ready again, s | slowest answer, s | ok | |", "| --- " * 8 + "|"]
-    lines += [line(each) for each in rows]
-    lines += ["", f"{len(tried)} faults tried, {len(missed)} with a goal missed.", ""]
-    return "\n".join(lines)
+    failed = [each for each in tried if not each.ok]
+    conclusion = f"{len(tried)} faults tried; {len(failed)} missed an expectation."
+    return "\n\n".join(["# Faults under load", facts(about), table(_HEADS, map(cells, rows)), conclusion]) + "\n"
 
 
-def line(row: Row) -> str:
+def cells(row: Row) -> tuple[str, ...]:
+    """Format the cells of a row."""
     if row.skipped:
-        return f"| {row.fault} | - | - | - | - | - | not tried | {row.skipped} |"
-    answers = row.answers or {}
-    others = ", ".join(f"{count} x {kind}" for kind, count in answers.items() if kind != GOOD) or "-"
-    recovery = "-" if row.recovery_s is None else f"{row.recovery_s:.1f}"
-    remarks = "; ".join([row.note, *row.problems] if row.note else row.problems)
-    verdict = "yes" if row.ok else "**no**"
+        return (row.fault, "-", "-", "-", "-", "-", "not tried", row.skipped)
+    responses = row.responses or {}
     return (
-        f"| {row.fault} | {row.n_sent} | {answers.get(GOOD, 0)} | {others} | {recovery} | {row.slowest_s:.1f} |"
-        f" {verdict} | {remarks} |"
+        row.fault,
+        str(row.n_sent),
+        str(responses.get(GOOD, 0)),
+        ", ".join(f"{count} x {kind}" for kind, count in responses.items() if kind != GOOD) or "-",
+        "-" if row.recovery_s is None else f"{row.recovery_s:.1f}",
+        f"{row.slowest_s:.1f}",
+        "yes" if row.ok else "**no**",
+        "; ".join([row.note, *row.problems] if row.note else row.problems),
     )

@@ -1,9 +1,9 @@
-"""What the service is measured against: faster-whisper behind FastAPI, as most people deploy it.
+"""The baseline: faster-whisper behind FastAPI, as most people deploy it.
 
     python -m benchmarks.common.baseline_server --model FOLDER --mode batched --port 9000
 
 One process holds one model. The endpoint is a plain `def`, so Starlette runs it in its thread pool and several requests
-are in `transcribe` at once; CTranslate2 queues their calls. README.md says why this is a fair opponent.
+are in `transcribe` at the same time. CTranslate2 queues their calls. README.md explains why this comparison is fair.
 """
 
 import argparse
@@ -13,6 +13,8 @@ from typing import Annotated, Any, BinaryIO
 import uvicorn
 from fastapi import FastAPI, Form, UploadFile
 from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+from benchmarks.common import arguments
 
 Transcribe = Callable[[BinaryIO, str | None], dict[str, Any]]
 
@@ -24,7 +26,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 def create_app(transcribe: Transcribe) -> FastAPI:
-    """Serve `transcribe` at POST /transcribe, and say at GET /health that it is loaded."""
+    """Create the application: POST /transcribe calls `transcribe`, GET /health reports that the model is loaded."""
     app = FastAPI()
 
     @app.get("/health")
@@ -32,34 +34,34 @@ def create_app(transcribe: Transcribe) -> FastAPI:
         return {"status": "ok"}
 
     @app.post("/transcribe")
-    def answer(file: UploadFile, language: Annotated[str | None, Form()] = None) -> dict[str, Any]:
+    def post_transcribe(file: UploadFile, language: Annotated[str | None, Form()] = None) -> dict[str, Any]:
         return transcribe(file.file, language)
 
     return app
 
 
 def sequential(model: WhisperModel) -> Transcribe:
-    """Window after window, with timestamps, conditioned on what came before: `WhisperModel.transcribe`."""
+    """Use `WhisperModel.transcribe`: window after window, with timestamps and the previous text as the prompt."""
 
     def transcribe(file: BinaryIO, language: str | None) -> dict[str, Any]:
         segments, info = model.transcribe(file, language=language, **_OPTIONS)
-        return _answer(segments, info.language)
+        return _body(segments, info.language)
 
     return transcribe
 
 
 def batched(model: WhisperModel, batch_size: int) -> Transcribe:
-    """The windows of one file side by side: `BatchedInferencePipeline.transcribe`."""
+    """Use `BatchedInferencePipeline.transcribe`: the windows of one file in batches."""
     pipeline = BatchedInferencePipeline(model=model)
 
     def transcribe(file: BinaryIO, language: str | None) -> dict[str, Any]:
         segments, info = pipeline.transcribe(file, language=language, batch_size=batch_size, **_OPTIONS)
-        return _answer(segments, info.language)
+        return _body(segments, info.language)
 
     return transcribe
 
 
-def _answer(segments: Iterable[Any], language: str) -> dict[str, Any]:
+def _body(segments: Iterable[Any], language: str) -> dict[str, Any]:
     rows = [{"start": segment.start, "end": segment.end, "text": segment.text} for segment in segments]
     return {"text": "".join(row["text"] for row in rows).strip(), "language": language, "segments": rows}
 
@@ -72,8 +74,8 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="a folder in CTranslate2's form, or a name")
+    parser = arguments.plain_parser(__doc__)
+    parser.add_argument("--model", required=True, help="a folder in CTranslate2 format, or a name")
     parser.add_argument("--mode", choices=("sequential", "batched"), required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--device", default="cpu")

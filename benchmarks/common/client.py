@@ -1,4 +1,4 @@
-"""Clients in numbers: closed loop (so many at a time) and open loop (so many a second, whatever becomes of them)."""
+"""Many HTTP clients at once, in a closed loop (fixed concurrency) or an open loop (fixed arrival rate)."""
 
 import asyncio
 import itertools
@@ -18,67 +18,65 @@ _TIMEOUT_S = 590.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     clip: Clip
     latency_s: float
     status: int
-    """0 where the connection broke."""
+    """0 if the connection was lost."""
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a crowd of clients saw."""
+    """All responses to one load."""
 
-    answers: tuple[Answer, ...]
+    responses: tuple[Response, ...]
     wall_s: float
 
     @property
-    def good(self) -> tuple[Answer, ...]:
-        return tuple(answer for answer in self.answers if answer.status == httpx.codes.OK)
+    def successful(self) -> tuple[Response, ...]:
+        return tuple(response for response in self.responses if response.status == httpx.codes.OK)
+
+    @property
+    def n_failed(self) -> int:
+        return len(self.responses) - len(self.successful)
 
     @property
     def requests_per_s(self) -> float:
-        return len(self.good) / self.wall_s
+        return len(self.successful) / self.wall_s
 
     @property
     def audio_s_per_s(self) -> float:
-        return sum(answer.clip.seconds for answer in self.good) / self.wall_s
+        return sum(response.clip.seconds for response in self.successful) / self.wall_s
 
     def latency_s(self, percentile: float) -> float:
-        """NaN where nothing was answered."""
-        latencies = [answer.latency_s for answer in self.good]
+        """Return a percentile of the latency of successful requests. NaN if there are none."""
+        latencies = [response.latency_s for response in self.successful]
         return float(np.percentile(latencies, percentile)) if latencies else float("nan")
 
-    @property
-    def errors(self) -> Errors:
-        """Of every clip with a reference, as often as it was sent; no answer is an answer without words."""
-        scored = [answer for answer in self.answers if answer.clip.reference]
-        return sum((score(answer) for answer in scored), Errors(0, 0))
 
-
-def score(answer: Answer) -> Errors:
-    return count_errors(answer.clip.reference, answer.text, answer.clip.language or "en")
+def score(response: Response) -> Errors:
+    return count_errors(response.clip.reference, response.text, response.clip.language or "en")
 
 
 async def closed_loop(url: str, clips: Sequence[Clip], concurrency: int, language: str | None = None) -> Run:
-    """Post the clips in order, `concurrency` at a time."""
+    """Post the clips in order with `concurrency` requests open at a time."""
     contents = _contents(clips)
     waiting = iter(clips)
-    answers: list[Answer] = []
+    responses: list[Response] = []
     async with _client(url) as client:
 
-        async def one_after_the_other() -> None:
+        async def send_in_turn() -> None:
             for clip in waiting:
-                answers.append(await post(client, clip, contents[clip], language))  # noqa: PERF401 - one iterator, shared
+                responses.append(await post(client, clip, contents[clip], language))  # noqa: PERF401 - all tasks share one iterator
 
         began = time.perf_counter()
-        await asyncio.gather(*(one_after_the_other() for _ in range(concurrency)))
-        return Run(tuple(answers), time.perf_counter() - began)
+        await asyncio.gather(*(send_in_turn() for _ in range(concurrency)))
+        return Run(tuple(responses), time.perf_counter() - began)
 
 
 async def open_loop(url: str, clips: Sequence[Clip], rate: float, duration_s: float, seed: int = 1) -> Run:
-    """Post clips at `rate` a second with exponential gaps, for `duration_s`, then wait for the last answer."""
+    """Post `rate` clips per second with exponential gaps for `duration_s`, then wait for the last response."""
     contents = _contents(clips)
     async with _client(url) as client, asyncio.TaskGroup() as group:
         began = time.perf_counter()
@@ -92,7 +90,7 @@ async def open_loop(url: str, clips: Sequence[Clip], rate: float, duration_s: fl
 
 
 def arrivals(rate: float, duration_s: float, seed: int) -> Iterable[float]:
-    """A Poisson process: seconds from the beginning, rising, under `duration_s`."""
+    """Yield the times of a Poisson process in ascending order: seconds from the start, below `duration_s`."""
     random_gaps = random.Random(seed)
     at_s = random_gaps.expovariate(rate)
     while at_s < duration_s:
@@ -100,8 +98,8 @@ def arrivals(rate: float, duration_s: float, seed: int) -> Iterable[float]:
         at_s += random_gaps.expovariate(rate)
 
 
-async def post(client: httpx.AsyncClient, clip: Clip, content: bytes, language: str | None) -> Answer:
-    """Send one clip and time it, from the first byte sent to the last received. A refusal is an answer too."""
+async def post(client: httpx.AsyncClient, clip: Clip, content: bytes, language: str | None) -> Response:
+    """Send one clip and measure the time from the first byte sent to the last byte received."""
     began = time.perf_counter()
     try:
         answer = await client.post(
@@ -110,7 +108,7 @@ async def post(client: httpx.AsyncClient, clip: Clip, content: bytes, language: 
         status, text = answer.status_code, answer.json()["text"] if answer.is_success else ""
     except httpx.TransportError:
         status, text = 0, ""
-    return Answer(clip, time.perf_counter() - began, status, text)
+    return Response(clip, time.perf_counter() - began, status, text)
 
 
 def _contents(clips: Iterable[Clip]) -> dict[Clip, bytes]:

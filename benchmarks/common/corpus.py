@@ -1,7 +1,8 @@
-"""Recordings with what is said in them: a folder with a manifest.jsonl and the files beside it, or in `files/`.
+"""Read recordings and their reference texts from a folder with a manifest.jsonl.
 
-A line of the manifest is an object with `file`, `seconds`, `language`, `reference` and, where it is not plain speech,
-`category`. Lines without a reference, and copies of another line (`duplicate_of`), are left out.
+The recordings are beside the manifest or in its subfolder `files/`. Each line of the manifest is an object with `file`,
+`seconds`, `language`, `reference` and, unless it is plain speech, `category`. Lines without a reference or a length
+and copies of another line (`duplicate_of`) are skipped.
 """
 
 import json
@@ -16,30 +17,42 @@ class Clip:
     path: Path
     seconds: float
     language: str | None
-    """None where nobody speaks."""
+    """None without speech."""
     reference: str
-    """Empty where nobody speaks."""
+    """Empty without speech."""
     category: str
 
     @property
     def set_name(self) -> str:
+        """The set in which the clip is scored, such as `en, telephony`."""
         return f"{self.language or 'no speech'}, {self.category}"
 
 
 def read_corpus(folder: Path) -> list[Clip]:
-    """Raises FileNotFoundError: there is no manifest.jsonl in the folder."""
+    """Read all clips of a folder that have a reference.
+
+    Raises FileNotFoundError: when the folder has no manifest.jsonl.
+    """
+    files = audio_folder(folder)
+    return [
+        Clip(
+            path=files / row["file"],
+            seconds=row["seconds"],
+            language=row.get("language") if row["reference"] else None,
+            reference=row["reference"],
+            category=row.get("category", "speech"),
+        )
+        for row in manifest(folder)
+        if "reference" in row and "duplicate_of" not in row and "seconds" in row
+    ]
+
+
+def manifest(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield every line of the folder's manifest.jsonl."""
     with (folder / "manifest.jsonl").open(encoding="utf-8") as lines:
-        return list(_clips(folder, map(json.loads, lines)))
+        yield from map(json.loads, lines)
 
 
-def _clips(folder: Path, rows: Iterator[dict[str, Any]]) -> Iterator[Clip]:
-    files = folder / "files" if (folder / "files").is_dir() else folder
-    for row in rows:
-        if "reference" in row and "duplicate_of" not in row and "seconds" in row:
-            yield Clip(
-                path=files / row["file"],
-                seconds=row["seconds"],
-                language=row.get("language") if row["reference"] else None,
-                reference=row["reference"],
-                category=row.get("category", "speech"),
-            )
+def audio_folder(folder: Path) -> Path:
+    """Return the folder that holds the recordings."""
+    return folder / "files" if (folder / "files").is_dir() else folder

@@ -1,4 +1,4 @@
-"""The machine under a measurement: what it is, and how much of it others took meanwhile."""
+"""Describe the machine, and measure how much of its CPU time other processes use."""
 
 import os
 import platform
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import psutil
 
-_TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+_REPORTED_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 _QUIET_CORES = 0.25
-_LOOK_S = 0.5
+_SAMPLE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Begun before a measurement, read after it."""
+    """CPU time at the start of a measurement. Create it with `start`; read it with `others_cores`."""
 
     began: float
     busy_s: float
@@ -28,27 +28,27 @@ class Watch:
         return cls(time.monotonic(), _busy_s(), _own_s())
 
     def others_cores(self) -> float:
-        """Cores that processes which are not ours, and other guests of the host, were using on average since."""
+        """Return how many cores other processes, and other guests of the host, have used on average since the start."""
         wall_s = max(time.monotonic() - self.began, 1e-3)
         return max(0.0, ((_busy_s() - self.busy_s) - (_own_s() - self.own_s)) / wall_s)
 
 
 def wait_for_quiet(patience_s: float) -> None:
-    """Return when others leave the machine alone, or when patience has run out."""
+    """Wait until other processes use less than a quarter of a core, for at most `patience_s`."""
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
         watch = Watch.start()
-        time.sleep(_LOOK_S)
+        time.sleep(_SAMPLE_S)
         if watch.others_cores() < _QUIET_CORES:
             return
 
 
 def machine() -> dict[str, str]:
-    """The machine and the versions, for the head of a report."""
+    """Describe the machine and the installed versions, for the head of a report."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": f"{os.cpu_count()} cores, {_cpu_name()}, {psutil.virtual_memory().total / 1024**3:.0f} GiB",
-        "CPU flags": " ".join(flag for flag in _TELLING_FLAGS if flag in _cpuinfo("flags").split()) or "none of note",
+        "CPU flags": " ".join(flag for flag in _REPORTED_FLAGS if flag in _cpuinfo("flags").split()) or "none of note",
         "versions": ", ".join(f"{name} {version(name)}" for name in ("faster-whisper", "ctranslate2", "asr-service")),
     }
 
@@ -56,18 +56,18 @@ def machine() -> dict[str, str]:
 def _busy_s() -> float:
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
-    return float(sum(times[:8]) - idle)  # the rest of the tuple, guests, is counted in it already
+    return float(sum(times[:8]) - idle)  # the remaining fields count guests, which the first eight include
 
 
 def _own_s() -> float:
-    """CPU seconds of this process and all under it, those that have ended and were waited for included."""
+    """Return the CPU seconds of this process and its descendants, including ended ones that were waited for."""
     this = psutil.Process()
     return sum(_cpu_s(process) for process in [this, *this.children(recursive=True)])
 
 
 def _cpu_s(process: psutil.Process) -> float:
     try:
-        return float(sum(process.cpu_times()[:4]))  # user, system, and the same of children that were waited for
+        return float(sum(process.cpu_times()[:4]))  # user and system time, and the same of children waited for
     except psutil.NoSuchProcess:
         return 0.0
 

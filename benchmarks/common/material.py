@@ -1,4 +1,4 @@
-"""Which recordings the load is made of: one clip, a mixture of languages, and long files joined of many."""
+"""Choose the recordings that a benchmark sends: single clips, clips in several languages, and long joined files."""
 
 import itertools
 import json
@@ -14,53 +14,55 @@ from numpy.typing import NDArray
 from benchmarks.common.corpus import Clip, read_corpus
 
 RATE = 16_000
-OUR_OWN = Path(__file__).parents[2] / "tests" / "data"
+TEST_DATA = Path(__file__).parents[2] / "tests" / "data"
 
 _PAUSE_S = 0.7
 _MIXED_S = (2.0, 25.0)
 _JOINED_S = (2.0, 60.0)
-_SPOKEN = {"speech", "telephony"}
+_SPEECH_CATEGORIES = {"speech", "telephony"}
 _MIXED_LANGUAGES = {"en", "fr", "es", "de", "pt", "ru", "zh", "it", "sv", "ja"}
 
 
 def recordings(folder: Path | None) -> list[Clip]:
-    """Clips of a folder with a manifest.jsonl (corpus.py), or the recordings of the project's own tests."""
+    """Read the clips of a corpus folder (`common.corpus`), or without one the recordings of the project's tests."""
     if folder is not None:
         return read_corpus(folder)
-    rows = json.loads((OUR_OWN / "manifest.json").read_text(encoding="utf-8"))
+    rows = json.loads((TEST_DATA / "manifest.json").read_text(encoding="utf-8"))
     return [
-        Clip(OUR_OWN / row["file"], row["seconds"], row["language"], row.get("text") or "", "speech") for row in rows
+        Clip(TEST_DATA / row["file"], row["seconds"], row["language"], row.get("text") or "", "speech") for row in rows
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the scenarios send."""
+    """The recordings that the scenarios send."""
 
     clip: Clip
-    """English, 11 s or nearest to it."""
+    """English, as close to 11 s as there is."""
     short: Clip
-    """English, 5 s or nearest to it."""
+    """English, as close to 5 s as there is."""
     mixed: tuple[Clip, ...]
-    """2 to 25 s, language after language."""
+    """2 to 25 s long, in alternating languages."""
     joinable: tuple[Clip, ...]
-    """English, for long files."""
+    """English, to be joined to long files."""
 
 
 def material(clips: Iterable[Clip], n_mixed: int) -> Material:
-    spoken = [clip for clip in clips if clip.reference and clip.category in _SPOKEN]
+    """Choose the material. `n_mixed` is the number of clips in alternating languages."""
+    spoken = [clip for clip in clips if clip.reference and clip.category in _SPEECH_CATEGORIES]
     english = [clip for clip in spoken if clip.language == "en" and clip.category == "speech"]
     return Material(
         clip=_nearest(english, 11.0),
         short=_nearest(english, 5.0),
-        mixed=tuple(itertools.islice(_in_turns(spoken), n_mixed)),
+        mixed=tuple(itertools.islice(_alternating_languages(spoken), n_mixed)),
         joinable=tuple(clip for clip in english if _JOINED_S[0] <= clip.seconds <= _JOINED_S[1]),
     )
 
 
 def joined(clips: Sequence[Clip], seconds: float, path: Path) -> Clip:
-    """Write a FLAC file of at least `seconds`: the clips one after the other with short pauses, from the start again
-    where they do not suffice. Its reference is theirs, joined.
+    """Join clips with pauses of 0.7 s to a FLAC file of at least `seconds`.
+
+    The clips are repeated from the first if they are too short. The reference is the joined references.
     """
     pause = np.zeros(int(_PAUSE_S * RATE), np.float32)
     decoded: dict[Clip, NDArray[np.float32]] = {}
@@ -69,7 +71,7 @@ def joined(clips: Sequence[Clip], seconds: float, path: Path) -> Clip:
         for clip in itertools.cycle(clips):
             samples = decoded.setdefault(clip, np.empty(0, np.float32))
             if not len(samples):
-                samples = decoded[clip] = np.asarray(decode_audio(str(clip.path), sampling_rate=RATE), np.float32)
+                samples = decoded[clip] = decode(clip.path)
             out.write(samples)
             out.write(pause)
             words.append(clip.reference)
@@ -79,12 +81,17 @@ def joined(clips: Sequence[Clip], seconds: float, path: Path) -> Clip:
     return Clip(path, n_samples / RATE, clips[0].language, " ".join(words), "joined")
 
 
+def decode(path: Path) -> NDArray[np.float32]:
+    """Decode a recording to 16 kHz mono samples."""
+    return np.asarray(decode_audio(str(path), sampling_rate=RATE), np.float32)
+
+
 def _nearest(clips: Iterable[Clip], seconds: float) -> Clip:
     return min(clips, key=lambda clip: (abs(clip.seconds - seconds), clip.path.name))
 
 
-def _in_turns(clips: Iterable[Clip]) -> Iterable[Clip]:
-    """One of each language, then another of each, round and round; long and short alternate within a language."""
+def _alternating_languages(clips: Iterable[Clip]) -> Iterable[Clip]:
+    """Yield one clip of each language in turn, without end. Within a language the order is random but fixed."""
     by_language: dict[str, list[Clip]] = {}
     for clip in sorted(clips, key=lambda clip: clip.path.name):
         if clip.language in _MIXED_LANGUAGES and _MIXED_S[0] <= clip.seconds <= _MIXED_S[1]:

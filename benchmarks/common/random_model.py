@@ -1,12 +1,12 @@
-"""A Whisper of true shape with random weights, in CTranslate2's form: for timing where real weights cannot be had.
+"""Write a Whisper model of real shape with random weights in CTranslate2 format, for timing without real weights.
 
-Time and memory of a Transformer do not depend on what its weights say, except through the number of tokens. So that
-each window gives as many as `max_new_tokens` allows, and the service's quality rules are content with them:
+The time and memory of a Transformer do not depend on its weights, except through the number of tokens. The weights are
+chosen so that every window yields as many tokens as `max_new_tokens` allows and passes the service's quality rules:
 
-- the end of text, all timestamps but the first, and what is more than a letter are made impossible by the output
-  layer's bias: so many tokens of whole words would be more than anyone says in a short window
-- the decoder hears its position above all else and its last normalisation is amplified: at each place another token is
-  nearly certain, so that the text neither repeats itself nor looks improbable
+- The bias of the output layer excludes the end of text, all timestamps except the first, and every token longer than
+  one letter. Whole words would exceed the speech rate that the service accepts in a short window.
+- The position embedding dominates the decoder's input, and the last normalization is amplified. Each position then has
+  another nearly certain token, so the text neither repeats itself nor has a low probability.
 """
 
 import json
@@ -28,7 +28,7 @@ _STD = 0.02
 _NEVER = -1e4
 _GAIN = 80.0
 _NEW_LANGUAGE = "<|yue|>"
-"""large-v3 has one language more than the models before it."""
+"""The language that large-v3 has and earlier models lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +36,22 @@ class Shape:
     width: int
     heads: int
     layers: int
-    """Of the encoder, and as many of the decoder."""
+    """Layers of the encoder, and of the decoder."""
     mels: int
     cantonese: bool
+    """Whether the vocabulary has `<|yue|>`, as large-v3's has."""
 
 
 LARGE_V3 = Shape(1280, 20, 32, 128, cantonese=True)
+BASE = Shape(512, 8, 6, 80, cantonese=False)
 TINY = Shape(64, 2, 2, 80, cantonese=False)
 
 
 def write_random_model(shape: Shape, tokenizer: Path, folder: Path, *, float16: bool) -> Path:
     """Write model.bin, config.json, vocabulary.json, tokenizer.json and preprocessor_config.json.
 
-    `tokenizer` is the tokenizer.json of any multilingual Whisper. Weights are kept in float16 or float32; CTranslate2
-    quantises them as it loads them.
+    `tokenizer` is the tokenizer.json of any multilingual Whisper. The weights are stored in float16 or float32.
+    CTranslate2 quantizes them when it loads them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = _tokenizer(json.loads(tokenizer.read_text(encoding="utf-8")), shape)
@@ -67,7 +69,7 @@ def write_random_model(shape: Shape, tokenizer: Path, folder: Path, *, float16: 
 
 
 class _Weights:
-    """Small random numbers, cut from one block so that a billion of them cost seconds."""
+    """Draws small random weights. They are slices of one block, so that a billion of them take seconds."""
 
     def __init__(self, shape: Shape, n_tokens: int) -> None:
         self._shape = shape
@@ -76,7 +78,7 @@ class _Weights:
         self._block = self._random.standard_normal(1 << 24, dtype=np.float32) * _STD
 
     def fill(self, spec: WhisperSpec, text: Sequence[int]) -> None:
-        """`text` are the tokens that may be written."""
+        """Set all weights. `text` are the ids of the tokens that the model may generate."""
         self._encoder(spec.encoder)
         self._decoder(spec.decoder, text)
 
@@ -92,7 +94,7 @@ class _Weights:
 
     def _decoder(self, decoder: Any, text: Sequence[int]) -> None:
         width = self._shape.width
-        # Drawn anew: rows that came again would make tokens that are equally likely.
+        # Not from the block: repeated rows would make several tokens equally likely.
         embeddings = self._random.standard_normal((self._n_tokens, width), dtype=np.float32) * np.float32(_STD)
         decoder.embeddings.weight = embeddings
         decoder.position_encodings.encodings = self._draw(_POSITIONS, width) / _STD
@@ -134,7 +136,7 @@ class _Weights:
 
 
 def _tokenizer(data: dict[str, Any], shape: Shape) -> dict[str, Any]:
-    """The tokenizer with its special tokens; for large-v3 one language more, behind the others."""
+    """Return the tokenizer of the shape: for large-v3, Cantonese is added after the other languages."""
     if not shape.cantonese:
         return data
     added = data["added_tokens"]
@@ -143,19 +145,19 @@ def _tokenizer(data: dict[str, Any], shape: Shape) -> dict[str, Any]:
     place = next(at for at, token in enumerate(added) if token["content"] == "<|translate|>")
     new = added[place] | {"content": _NEW_LANGUAGE}
     later = [token | {"id": token["id"] + 1} for token in added[place:]]
-    # The post-processor names ids that have moved, and nothing here uses it.
+    # The post-processor refers to the ids before the shift. Nothing here uses it.
     return data | {"added_tokens": [*added[:place], new, *later], "post_processor": None}
 
 
 def _letters(tokenizer: dict[str, Any]) -> list[int]:
-    """Ids of the tokens that are one letter, whatever the script."""
+    """Return the ids of the tokens that are one letter of any script."""
     decode = tokenizers.Tokenizer.from_str(json.dumps(tokenizer)).decode
     texts = ((at, decode([at])) for at in tokenizer["model"]["vocab"].values())
     return [at for at, text in texts if len(text) == 1 and text.isalpha()]
 
 
 def _vocabulary(tokenizer: dict[str, Any]) -> list[str]:
-    """All tokens by id, timestamps at the end, as CTranslate2 wants them."""
+    """Return all tokens ordered by id, with the timestamps at the end, as CTranslate2 expects them."""
     by_id = {at: token for token, at in tokenizer["model"]["vocab"].items()}
     by_id |= {token["id"]: token["content"] for token in tokenizer["added_tokens"]}
     timestamps = [f"<|{step * 0.02:.2f}|>" for step in range(_N_TIMESTAMPS)]

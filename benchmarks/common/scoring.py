@@ -1,4 +1,4 @@
-"""Word error rate, the way Whisper's paper counts it."""
+"""Word error rate, counted as in Whisper's paper: https://arxiv.org/abs/2212.04356, section 4.4."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +9,7 @@ from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
 
 WRITTEN_WITHOUT_SPACES = frozenset({"zh", "yue", "ja", "th", "lo", "my"})
-"""Counted by character. https://arxiv.org/abs/2212.04356, section 4.4."""
+"""Languages that are scored by character."""
 
 
 class Normalizer(Protocol):
@@ -18,7 +18,10 @@ class Normalizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Words put in, left out and changed, against the words there were; characters for some languages."""
+    """Number of insertions, deletions and substitutions, and of reference words.
+
+    For WRITTEN_WITHOUT_SPACES both numbers count characters.
+    """
 
     n_errors: int
     n_words: int
@@ -32,13 +35,14 @@ class Errors:
 
 
 def count_errors(reference: str, hypothesis: str, language: str) -> Errors:
-    """Compare after Whisper's own normalizer: case, punctuation, English spellings and numbers make no difference.
+    """Count the errors of a transcript after Whisper's own text normalization.
 
-    Raises ValueError: the reference has no words.
+    Case, punctuation, English spelling variants and the form of numbers make no difference.
+    Raises ValueError: when the reference has no words.
     """
     expected, got = _words(reference, language), _words(hypothesis, language)
     if not expected:
-        raise ValueError(f"a reference without words: {reference!r}")
+        raise ValueError(f"The reference {reference!r} has no words.")
     counts = jiwer.process_words(" ".join(expected), " ".join(got))
     return Errors(counts.substitutions + counts.deletions + counts.insertions, len(expected))
 

@@ -1,4 +1,4 @@
-"""Clients that each send one request over a connection of its own, and say what became of it."""
+"""Clients that send one request per connection and record its outcome."""
 
 import contextlib
 import itertools
@@ -18,40 +18,42 @@ from urllib.parse import urlsplit
 import httpx
 
 GOOD = "200"
-LEFT = "the client left"
-BROKEN_OFF = "broken off"
-CLOSED = "closed without an answer"
+DISCONNECTED = "client disconnected"
+BROKEN_OFF = "stream broken off"
+CLOSED = "closed without a response"
 
 _TIMEOUT_S = 150.0
-_REFUSED_S = 0.2
-"""A client that was refused waits so long, where a closed loop would do nothing but ask."""
+_PAUSE_AFTER_ERROR_S = 0.2
+"""Keeps a refused client from sending requests as fast as it can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The one final answer of a request. Times are the wall clock's, in seconds."""
+    """The final outcome of a request. Times are seconds of the wall clock."""
 
     request_id: str
     kind: str
-    """`200`, or the status and the error's code, or what else happened."""
+    """`200`, the status and the error code, or one of the constants above."""
     sent_s: float
     ended_s: float
     retry_after: bool = False
-    """Whether it was said when to come again."""
+    """Whether the response had a Retry-After header."""
 
     @property
-    def lasted_s(self) -> float:
+    def duration_s(self) -> float:
         return self.ended_s - self.sent_s
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
+    """Sends requests to one server over TLS."""
+
     url: str
     trust: ssl.SSLContext
 
     def post(self, path: Path, request_id: str | None = None, endpoint: str = "/transcribe", **form: str) -> Outcome:
-        """Send the file and wait for the answer."""
-        request_id = request_id or named("own")
+        """Send the file and wait for the response."""
+        request_id = request_id or new_request_id("own")
         sent_s = time.time()
         try:
             with path.open("rb") as file, self._client(_TIMEOUT_S) as client:
@@ -60,19 +62,19 @@ class Sender:
                 )
             kind, retry_after = kind_of(answer), "retry-after" in answer.headers
         except httpx.TransportError as error:
-            kind, retry_after = f"no answer: {type(error).__name__}", False
+            kind, retry_after = f"no response: {type(error).__name__}", False
         return Outcome(request_id, kind, sent_s, time.time(), retry_after)
 
     def stream(self, path: Path, on_line: Callable[[], None] = lambda: None) -> Outcome:
-        """Send the file and read its segments as they come; `on_line` is called with each."""
-        request_id, sent_s = named("stream"), time.time()
+        """Send the file and read its segments as they arrive. Calls `on_line` for each line."""
+        request_id, sent_s = new_request_id("stream"), time.time()
         data, headers = {"response_format": "ndjson"}, {"x-request-id": request_id}
         try:
             with path.open("rb") as file, self._client(_TIMEOUT_S) as client:
-                asked = client.stream(
+                request = client.stream(
                     "POST", f"{self.url}/transcribe", files={"file": file}, data=data, headers=headers
                 )
-                with asked as answer:
+                with request as answer:
                     if not answer.is_success:
                         answer.read()
                         return Outcome(request_id, kind_of(answer), sent_s, time.time())
@@ -85,26 +87,26 @@ class Sender:
             kind = BROKEN_OFF
         return Outcome(request_id, kind, sent_s, time.time())
 
-    def leave(self, path: Path, when: Callable[[], object], **form: str) -> Outcome:
+    def disconnect(self, path: Path, when: Callable[[], object], **form: str) -> Outcome:
         """Send the file, wait for `when` to return, and close the connection."""
-        request_id, sent_s = named("gone"), time.time()
+        request_id, sent_s = new_request_id("disconnected"), time.time()
         with contextlib.closing(self._connect()) as client:
             client.sendall(_request(request_id, path.read_bytes(), form))
             when()
-        return Outcome(request_id, LEFT, sent_s, time.time())
+        return Outcome(request_id, DISCONNECTED, sent_s, time.time())
 
-    def drip(self, path: Path, n_parts: int, every_s: float, stop_after: int | None = None) -> Outcome:
-        """Send the file in so many parts; where `stop_after` is given, send no more after so many and wait."""
-        request_id, sent_s = named("slow"), time.time()
+    def send_slowly(self, path: Path, n_parts: int, every_s: float, stop_after: int | None = None) -> Outcome:
+        """Send the file in `n_parts` parts. With `stop_after`, stop after that many parts and wait for a response."""
+        request_id, sent_s = new_request_id("slow"), time.time()
         data = _request(request_id, path.read_bytes(), {})
         size = -(-len(data) // n_parts)
         with contextlib.closing(self._connect()) as client:
-            with contextlib.suppress(OSError):  # it was closed meanwhile
+            with contextlib.suppress(OSError):  # the server has closed the connection
                 for part in range(n_parts)[:stop_after]:
                     client.sendall(data[part * size : (part + 1) * size])
                     time.sleep(every_s)
-            head = _first_line(client)
-        return Outcome(request_id, head or CLOSED, sent_s, time.time())
+            status = _read_status(client)
+        return Outcome(request_id, status or CLOSED, sent_s, time.time())
 
     def _client(self, timeout_s: float) -> httpx.Client:
         return httpx.Client(verify=self.trust, timeout=timeout_s)
@@ -116,32 +118,32 @@ class Sender:
 
 
 def kind_of(answer: httpx.Response) -> str:
-    """`200` only where there is a transcript."""
+    """Return the kind of a response: `200` only if it has a transcript with text."""
     try:
         body = answer.json()
     except ValueError:
-        return f"{answer.status_code} and no JSON"
+        return f"{answer.status_code} without JSON"
     if answer.is_success:
         return GOOD if body.get("text") else "200 without text"
     return f"{answer.status_code} {body['error']['code']}"
 
 
-def named(prefix: str) -> str:
+def new_request_id(prefix: str) -> str:
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
 
 
 class Load:
-    """Clients that send one request after the other, all the time that they are let."""
+    """Clients in threads that send one request after the other while the load is not paused."""
 
     def __init__(self, post: Callable[[str], Outcome], n_clients: int) -> None:
-        """`post` is given a request's id."""
+        """Create the clients. `post` sends one request with the given id and returns its outcome."""
         self._post = post
-        self._may_send, self._enough = threading.Event(), threading.Event()
+        self._may_send, self._ended = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(client,)) for client in range(n_clients)]
         self._n_sent = 0
-        self.think_s = 0.0
-        """Between an answer and a client's next request."""
+        self.think_time_s = 0.0
+        """Pause of a client between a response and its next request."""
         self.outcomes: list[Outcome] = []
 
     def __enter__(self) -> Self:
@@ -150,7 +152,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._enough.set()
+        self._ended.set()
         self._may_send.set()
         for thread in self._threads:
             thread.join()
@@ -163,17 +165,21 @@ class Load:
         self._may_send.set()
 
     def pause(self, within_s: float = 120.0) -> None:
-        """Send nothing more, and wait until all that was sent is answered. Raises TimeoutError."""
+        """Stop sending and wait until every request has an outcome.
+
+        Raises TimeoutError: when that takes longer than `within_s`.
+        """
         self._may_send.clear()
         deadline = time.monotonic() + within_s
         while len(self.outcomes) < self._n_sent:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self._n_sent - len(self.outcomes)} requests got no answer within {within_s:g} s")
+                open_requests = self._n_sent - len(self.outcomes)
+                raise TimeoutError(f"{open_requests} requests had no response within {within_s:g} s.")
             time.sleep(0.02)
 
     @contextmanager
-    def silence(self) -> Iterator[None]:
-        """Nothing is sent, and nothing is under way, within the block."""
+    def paused(self) -> Iterator[None]:
+        """Pause the load for the duration of the block."""
         self.pause()
         try:
             yield
@@ -186,13 +192,13 @@ class Load:
                 return
             outcome = self._post(f"load-{client}-{n}-{uuid.uuid4().hex[:8]}")
             self.outcomes.append(outcome)
-            self._enough.wait(self.think_s if outcome.kind == GOOD else _REFUSED_S)
+            self._ended.wait(self.think_time_s if outcome.kind == GOOD else _PAUSE_AFTER_ERROR_S)
 
     def _begin(self) -> bool:
         while True:
             self._may_send.wait()
             with self._lock:
-                if self._enough.is_set():
+                if self._ended.is_set():
                     return False
                 if self._may_send.is_set():
                     self._n_sent += 1
@@ -213,8 +219,8 @@ def _request(request_id: str, content: bytes, form: dict[str, str]) -> bytes:
     return head.encode() + body
 
 
-def _first_line(client: ssl.SSLSocket) -> str:
-    """The status that is answered; empty where the connection ends without one."""
+def _read_status(client: ssl.SSLSocket) -> str:
+    """Read until the connection ends and return the response's status. Empty without a response."""
     received = b""
     try:
         while part := client.recv(65536):

@@ -1,4 +1,4 @@
-"""The processes under load: the service and the baselines, started on free ports and stopped again."""
+"""Start and stop the servers under load: the service, and faster-whisper behind FastAPI as the baseline."""
 
 import os
 import signal
@@ -10,14 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import httpx
 
 SERVICE, SEQUENTIAL, BATCHED = "service", "sequential", "batched"
 BASELINES = (SEQUENTIAL, BATCHED)
-
-Name = Literal["service", "sequential", "batched"]
 
 _START_S = 120.0
 _STOP_S = 20.0
@@ -26,36 +23,37 @@ _REQUEST_TIMEOUT_S = 580
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One of those measured, up and answering."""
+    """A running server."""
 
     name: str
     url: str
-    """http://..., or unix:PATH"""
+    """`http://HOST:PORT` or `unix:PATH`."""
     pid: int
     log: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What all servers have in common: the model and where they may write."""
+class ServerConfig:
+    """What all servers of a benchmark have in common."""
 
     model: Path
     compute_type: str
     folder: Path
+    """For logs and sockets."""
     device: str = "cpu"
     settings: Mapping[str, str] = field(default_factory=dict)
-    """ASR_* variables that the service gets beside these."""
+    """Further ASR_* variables for the service."""
 
 
 @contextmanager
-def running(name: str, stage: Stage) -> Iterator[Server]:
-    """Start a server, wait until it takes requests, and stop it with all its children at the end.
+def running(name: str, config: ServerConfig) -> Iterator[Server]:
+    """Start a server, wait until it is ready, and stop it with its child processes at the end.
 
-    Raises RuntimeError: it did not come up.
+    Raises RuntimeError: when the server does not become ready.
     """
     port = free_port()
-    log = stage.folder / f"{name}-{port}.log"
-    process = spawn(name, stage, port, log)
+    log = config.folder / f"{name}-{port}.log"
+    process = spawn(name, config, port, log)
     server = Server(name, f"http://127.0.0.1:{port}", process.pid, log)
     try:
         wait_until_ready(server, process)
@@ -64,15 +62,18 @@ def running(name: str, stage: Stage) -> Iterator[Server]:
         stop(process)
 
 
-def spawn(name: str, stage: Stage, port: int, log: Path) -> "subprocess.Popen[bytes]":
+def spawn(name: str, config: ServerConfig, port: int, log: Path) -> "subprocess.Popen[bytes]":
     """Start a server in a process group of its own."""
-    command, settings = _service(stage, port) if name == SERVICE else (_baseline(name, stage, port), {})
+    command, settings = _service(config, port) if name == SERVICE else (_baseline(name, config, port), {})
     with log.open("wb") as out:
         return subprocess.Popen(command, env=_environment() | settings, stdout=out, stderr=out, start_new_session=True)
 
 
 def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", every_s: float = 0.02) -> None:
-    """Ask until it says that it is ready; 2 min at most. Raises RuntimeError."""
+    """Poll the server's health until it is ready, for at most 2 minutes.
+
+    Raises RuntimeError: when it does not become ready.
+    """
     path = "/health/ready" if server.name == SERVICE else "/health"
     until = time.monotonic() + _START_S
     with httpx.Client(base_url=base_url(server.url), transport=_transport(server.url), timeout=5) as client:
@@ -83,16 +84,17 @@ def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", every_s
             except httpx.TransportError:
                 pass
             time.sleep(every_s)
-    raise RuntimeError(f"{server.name} did not come up:\n{server.log.read_text(errors='replace')[-2000:]}")
+    log = server.log.read_text(errors="replace")[-2000:]
+    raise RuntimeError(f"The server {server.name!r} did not become ready. Its log ends with:\n{log}")
 
 
-def leave_on_sigterm() -> None:
-    """End a benchmark that is told to end the way Ctrl-C does: its servers would outlive it otherwise."""
+def exit_on_sigterm() -> None:
+    """Exit on SIGTERM by an exception, as on Ctrl-C, so that the servers are stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a server as an operator would, and by force where that does not end it."""
+    """Send SIGTERM, and SIGKILL to the process group if the server still runs after 20 s."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(_STOP_S)
@@ -102,7 +104,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def base_url(url: str) -> str:
-    """What stands before the path: over a unix socket, any host will do."""
+    """Return the part of a URL before the path. Over a Unix socket the host name is arbitrary."""
     return "http://slot" if url.startswith("unix:") else url
 
 
@@ -116,26 +118,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _service(stage: Stage, port: int) -> tuple[list[str], dict[str, str]]:
+def _service(config: ServerConfig, port: int) -> tuple[list[str], dict[str, str]]:
     settings = {
-        "ASR_MODEL": str(stage.model),
-        "ASR_COMPUTE_TYPE": stage.compute_type,
-        "ASR_DEVICES": stage.device,
+        "ASR_MODEL": str(config.model),
+        "ASR_COMPUTE_TYPE": config.compute_type,
+        "ASR_DEVICES": config.device,
         "ASR_PORT": str(port),
-        "ASR_SOCKET_DIR": str(stage.folder / f"slots-{port}"),
+        "ASR_SOCKET_DIR": str(config.folder / f"slots-{port}"),
         "ASR_REQUEST_TIMEOUT_S": str(_REQUEST_TIMEOUT_S),
         "ASR_LOG_LEVEL": "warning",
     }
-    return [str(Path(sys.executable).parent / "asr-service"), "serve"], settings | dict(stage.settings)
+    return [str(Path(sys.executable).parent / "asr-service"), "serve"], settings | dict(config.settings)
 
 
-def _baseline(name: str, stage: Stage, port: int) -> list[str]:
-    script = [sys.executable, "-m", "benchmarks.common.baseline_server", "--mode", name, "--port", str(port)]
-    where = ["--device", stage.device.split(":", maxsplit=1)[0], "--compute-type", stage.compute_type]
-    return [*script, "--model", str(stage.model), *where]
+def _baseline(name: str, config: ServerConfig, port: int) -> list[str]:
+    module = [sys.executable, "-m", "benchmarks.common.baseline_server", "--mode", name, "--port", str(port)]
+    where = ["--device", config.device.split(":", maxsplit=1)[0], "--compute-type", config.compute_type]
+    return [*module, "--model", str(config.model), *where]
 
 
 def _environment() -> dict[str, str]:
-    """Our own, without what is set for a service of the user's, except how it is tuned."""
+    """Return this process's environment without ASR_* variables, except those that tune the model's calls."""
     tuning = {"ASR_MODEL_THREADS", "ASR_ENCODE_BATCH", "ASR_DECODE_BATCH", "ASR_ENCODER_CONTEXT"}
     return {name: value for name, value in os.environ.items() if not name.startswith("ASR_") or name in tuning}

@@ -1,0 +1,1 @@
+"""The model and the service on an NVIDIA GPU."""

@@ -1,7 +1,9 @@
-"""The model by itself, or faster-whisper's pipeline, in a process that gives its memory back: one JSON object out.
+"""Measure the model alone, or faster-whisper's pipeline, in a process of its own. Prints one JSON object.
 
 python -m benchmarks.gpu.calls calls --model FOLDER --device cuda:0 --compute-type float16 --batches 1 2 4 8
 python -m benchmarks.gpu.calls pipeline --model FOLDER --device cuda:0 --compute-type float16 --file long.flac
+
+A separate process returns its GPU memory to the next measurement.
 """
 
 import argparse
@@ -17,13 +19,14 @@ import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 
 from asr_service.hardware.cublas import load_cublas
-from benchmarks.gpu.usage import watched
+from benchmarks.common import arguments
+from benchmarks.gpu.usage import sampled
 
 WINDOW_S = 30.0
 N_TOKENS = 90
-"""Generated for each window: what half a minute of speech comes to."""
+"""Generated tokens per window, about as many as half a minute of speech has."""
 MAX_LENGTH = 2 * N_TOKENS
-"""CTranslate2 gives half of `max_length` to new tokens."""
+"""CTranslate2 allows half of `max_length` for new tokens."""
 
 _PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>")
 
@@ -34,15 +37,15 @@ class BatchCost:
     encode_s: float
     generate_s: float
     n_tokens: float
-    """Generated for each window."""
+    """Generated tokens per window."""
     realtime: float
-    """Seconds of audio in a second."""
+    """Seconds of audio per second."""
     peak_mib: float
     failure: str | None = None
 
 
 def cost(model: ctranslate2.models.Whisper, batch: int, device: str, n_times: int) -> BatchCost:
-    """Encode and decode `batch` full windows of noise, beam 5; medians after one to warm up."""
+    """Encode and decode `batch` windows of 30 s of noise with beam 5. Returns medians after a warm-up."""
     features = np.random.default_rng(1).standard_normal((batch, model.n_mels, 3000), dtype=np.float32)
     storage = ctranslate2.StorageView.from_array(features)
     lengths: list[int] = []
@@ -52,18 +55,18 @@ def cost(model: ctranslate2.models.Whisper, batch: int, device: str, n_times: in
         lengths.extend(len(result.sequences_ids[0]) for result in results)
 
     try:
-        with watched(device) as use:
+        with sampled(device) as usage:
             encoded = model.encode(storage, to_cpu=False)
             encode_s = _median(lambda: np.array(model.encode(storage, to_cpu=True)), n_times)
             generate_s = _median(lambda: generate(encoded), n_times)
     except RuntimeError as error:
         return BatchCost(batch, 0, 0, 0, 0, 0, failure=str(error)[:200])
     realtime = batch * WINDOW_S / (encode_s + generate_s)
-    return BatchCost(batch, encode_s, generate_s, statistics.mean(lengths), realtime, use.peak_mib)
+    return BatchCost(batch, encode_s, generate_s, statistics.mean(lengths), realtime, usage.peak_mib)
 
 
 def _median(work: Callable[[], object], n_times: int) -> float:
-    """Seconds. The results are on the host when a call returns, so the device has finished."""
+    """Return the median seconds. A call returns results in host memory, so the device has finished when it returns."""
     work()
     times = []
     for _ in range(n_times):
@@ -74,19 +77,19 @@ def _median(work: Callable[[], object], n_times: int) -> float:
 
 
 def pipeline_seconds(args: argparse.Namespace) -> dict[str, float]:
-    """faster-whisper's batched pipeline on one file, as many tokens a window."""
+    """Run faster-whisper's batched pipeline on one file with the same number of tokens per window."""
     kind, _, index = args.device.partition(":")
     model = WhisperModel(args.model, device=kind, device_index=int(index or 0), compute_type=args.compute_type)
     pipeline = BatchedInferencePipeline(model=model)
     options = {"beam_size": 5, "batch_size": 16, "max_new_tokens": MAX_LENGTH - len(_PROMPT) - 1, "language": "en"}
-    with watched(args.device) as use:
+    with sampled(args.device) as usage:
         times = []
         for _ in range(2):
             began = time.perf_counter()
             segments, info = pipeline.transcribe(str(args.file), **options)
             n_segments = sum(1 for _ in segments)
             times.append(time.perf_counter() - began)
-    return {"seconds": min(times), "audio_s": info.duration, "segments": n_segments, "peak_mib": use.peak_mib}
+    return {"seconds": min(times), "audio_s": info.duration, "segments": n_segments, "peak_mib": usage.peak_mib}
 
 
 def main() -> None:
@@ -105,7 +108,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.plain_parser(__doc__)
     parser.add_argument("what", choices=("calls", "pipeline"))
     parser.add_argument("--model", required=True)
     parser.add_argument("--device", required=True)

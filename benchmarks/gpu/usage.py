@@ -1,4 +1,7 @@
-"""A device's memory and busy share while something runs on it. Without a GPU: this process tree's memory, no share."""
+"""Sample the memory and utilization of a device while something runs on it.
+
+Without a GPU the memory is that of this process and its descendants, and there is no utilization.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -13,49 +16,50 @@ _MIB = 1024**2
 
 
 @dataclass(slots=True)
-class DeviceUse:
-    """The most memory and the mean busy share over the samples taken."""
+class DeviceUsage:
+    """The peak memory and the mean utilization over the samples."""
 
     device: str
     peak_bytes: int = 0
-    shares: list[float] = field(default_factory=list)
+    utilizations: list[float] = field(default_factory=list)
 
     @property
     def peak_mib(self) -> float:
         return self.peak_bytes / _MIB
 
     @property
-    def busy_share(self) -> float | None:
-        return sum(self.shares) / len(self.shares) if self.shares else None
+    def utilization(self) -> float | None:
+        """From 0 to 1; None without a GPU."""
+        return sum(self.utilizations) / len(self.utilizations) if self.utilizations else None
 
     def sample(self) -> None:
         self.peak_bytes = max(self.peak_bytes, memory_used(self.device))
         if self.device != "cpu":
-            self.shares.append(pynvml.nvmlDeviceGetUtilizationRates(_handle(self.device)).gpu / 100)
+            self.utilizations.append(pynvml.nvmlDeviceGetUtilizationRates(_handle(self.device)).gpu / 100)
 
 
 @contextmanager
-def watched(device: str) -> Iterator[DeviceUse]:
-    """Sample ten times a second until the end."""
-    use, ended = DeviceUse(device), threading.Event()
+def sampled(device: str) -> Iterator[DeviceUsage]:
+    """Sample ten times per second until the end of the block."""
+    usage, ended = DeviceUsage(device), threading.Event()
 
-    def watch() -> None:
-        use.sample()
+    def sample_repeatedly() -> None:
+        usage.sample()
         while not ended.wait(_EVERY_S):
-            use.sample()
+            usage.sample()
 
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=sample_repeatedly)
     thread.start()
     try:
-        yield use
+        yield usage
     finally:
         ended.set()
         thread.join()
-        use.sample()
+        usage.sample()
 
 
 def memory_used(device: str) -> int:
-    """Bytes in use on the GPU by whichever process; resident bytes of this process and those under it for `cpu`."""
+    """Return the bytes in use on the GPU by all processes; for `cpu`, the resident bytes of this process tree."""
     if device != "cpu":
         return int(pynvml.nvmlDeviceGetMemoryInfo(_handle(device)).used)
     this = psutil.Process()
@@ -63,14 +67,20 @@ def memory_used(device: str) -> int:
 
 
 def device_name(device: str) -> str:
+    """Return the GPU's name, for example `NVIDIA H200`; for `cpu`, `CPU`."""
+    return "CPU" if device == "cpu" else str(pynvml.nvmlDeviceGetName(_handle(device)))
+
+
+def describe_device(device: str) -> str:
+    """Return the GPU's name, memory and driver version for a report."""
     if device == "cpu":
-        return "CPU: no GPU was seen"
-    name = pynvml.nvmlDeviceGetName(_handle(device))
+        return "CPU (no GPU was used)"
     memory = pynvml.nvmlDeviceGetMemoryInfo(_handle(device)).total / 1024**3
-    return f"{name}, {memory:.0f} GiB, driver {pynvml.nvmlSystemGetDriverVersion()}"
+    return f"{device_name(device)}, {memory:.0f} GiB, driver {pynvml.nvmlSystemGetDriverVersion()}"
 
 
 def has_gpu() -> bool:
+    """Return True if NVML shows an NVIDIA GPU. Creates no CUDA context."""
     try:
         pynvml.nvmlInit()
         return bool(pynvml.nvmlDeviceGetCount())

@@ -1,0 +1,1 @@
+"""Throughput and latency of the service, compared with faster-whisper behind FastAPI."""

@@ -1,9 +1,9 @@
-"""The service against faster-whisper behind FastAPI: throughput, latency and word error rate, side by side.
+"""Compare throughput, latency and word error rate of the service with faster-whisper behind FastAPI.
 
     python -m benchmarks.load --audio FOLDER --model base
 
-Starts the service and the baselines itself, takes them in turn on the same files, and writes JSON, a Markdown table and
-plots to benchmarks/results. Without `--audio` the recordings of the project's tests serve. README.md tells more.
+Starts the service and the baselines, measures them in turn with the same files, and writes JSON, Markdown tables and
+plots to benchmarks/results. Without `--audio` it sends the recordings of the project's tests. See README.md.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from benchmarks.common import arguments
 from benchmarks.common.machine import machine
 from benchmarks.common.material import joined, material, recordings
 from benchmarks.common.models import model_folder
-from benchmarks.common.report import RESULTS
-from benchmarks.common.servers import Stage, leave_on_sigterm, running
+from benchmarks.common.report import RESULTS, save_json
+from benchmarks.common.servers import ServerConfig, exit_on_sigterm, running
 from benchmarks.load import scenarios
-from benchmarks.load.bars import regressions
 from benchmarks.load.report import write_report
 from benchmarks.load.results import Results
 from benchmarks.load.scenarios import SMOKE, Bench, Plan
+from benchmarks.load.targets import regressions
 
 EXPECTATIONS = Path(__file__).parent / "expectations.json"
 
@@ -35,27 +35,27 @@ _SMOKE_LETTERS = "abc"
 
 
 def main() -> None:
-    leave_on_sigterm()
+    exit_on_sigterm()
     args = _arguments()
     plan = _plan(args)
     with tempfile.TemporaryDirectory(prefix="asr-bench-") as folder, _bench(args, plan, Path(folder)) as bench:
         results = Results({**machine(), **_about(args, bench)})
-        _measure(bench, results, set(args.only), lambda: _keep(results, args.out))
-    _keep(results, args.out)
+        _measure(bench, results, set(args.only), lambda: save_json(args.out, results.to_json()))
+    save_json(args.out, results.to_json())
     print(write_report(results, args.out))
     if args.smoke:
-        sys.exit(_judge(results, json.loads(EXPECTATIONS.read_text(encoding="utf-8"))))
+        sys.exit(_check(results, json.loads(EXPECTATIONS.read_text(encoding="utf-8"))))
 
 
-def _judge(results: Results, expectations: dict[str, float]) -> int:
-    """Hold the ratios to what is stored; 1 where one is worse than that."""
+def _check(results: Results, expectations: dict[str, float]) -> int:
+    """Compare the ratios with the stored expectations. Returns the exit code: 1 if one is worse."""
     worse = regressions(results, expectations)
-    print("\n".join(worse) or "as expected, or better")
+    print("\n".join(worse) or "All ratios are as expected or better.")
     return 1 if worse else 0
 
 
-def _measure(bench: Bench, results: Results, only: set[str], keep: Callable[[], None]) -> None:
-    """Run the scenarios asked for, in order of weight, keeping what is known after each."""
+def _measure(bench: Bench, results: Results, only: set[str], save_results: Callable[[], None]) -> None:
+    """Run the chosen scenarios, the most important first, and save the results after each."""
     scenarios.warm(bench)
     steps: dict[str, Callable[[], None]] = {
         "a": lambda: _one_clip(bench, results),
@@ -71,7 +71,7 @@ def _measure(bench: Bench, results: Results, only: set[str], keep: Callable[[], 
         if letter in only:
             began = time.monotonic()
             step()
-            keep()
+            save_results()
             print(f"({letter}) took {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -82,13 +82,13 @@ def _one_clip(bench: Bench, results: Results) -> None:
 
 
 def _long(bench: Bench, results: Results) -> None:
-    clip = joined(bench.material.joinable, bench.plan.long_s, bench.stage.folder / "long.flac")
+    clip = joined(bench.material.joinable, bench.plan.long_s, bench.config.folder / "long.flac")
     results.about["long file"] = f"{clip.seconds:.0f} s"
     results.rounds["long file"] = scenarios.one_file(bench, clip)
 
 
 def _short_beside_long(bench: Bench, results: Results) -> None:
-    hour = joined(bench.material.joinable, bench.plan.hour_s, bench.stage.folder / "hour.flac")
+    hour = joined(bench.material.joinable, bench.plan.hour_s, bench.config.folder / "hour.flac")
     results.numbers["short beside long"] = scenarios.short_beside_long(bench, hour)
 
 
@@ -102,16 +102,11 @@ def _offered_load(bench: Bench, results: Results) -> None:
 
 @contextmanager
 def _bench(args: argparse.Namespace, plan: Plan, folder: Path) -> Iterator[Bench]:
-    stage = Stage(model_folder(args.model), args.compute_type, folder, args.device)
+    config = ServerConfig(model_folder(args.model), args.compute_type, folder, args.device)
     clips = material(recordings(args.audio), plan.n_mixed)
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(running(name, stage)) for name in plan.contestants}
-        yield Bench(plan, stage, clips, servers, time.monotonic() + args.minutes * 60)
-
-
-def _keep(results: Results, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(results.to_json(), indent=1) + "\n", encoding="utf-8")
+        servers = {name: stack.enter_context(running(name, config)) for name in plan.servers}
+        yield Bench(plan, config, clips, servers, time.monotonic() + args.minutes * 60)
 
 
 def _plan(args: argparse.Namespace) -> Plan:
@@ -126,9 +121,10 @@ def _about(args: argparse.Namespace, bench: Bench) -> dict[str, str]:
     languages = sorted({clip.language or "" for clip in clips.mixed})
     return {
         "model": f"{args.model}, {args.compute_type}, beam 5, on {args.device}",
-        "one clip": f"{clips.clip.seconds:.1f} s, {clips.clip.path.suffix[1:]}; short clip {clips.short.seconds:.1f} s",
+        "one clip": f"{clips.clip.seconds:.1f} s, {clips.clip.path.suffix[1:]}",
+        "short clip": f"{clips.short.seconds:.1f} s",
         "mixed clips": f"{len(clips.mixed)} of {min(clip.seconds for clip in clips.mixed):.0f} to "
-        f"{max(clip.seconds for clip in clips.mixed):.0f} s, languages {' '.join(languages)}, not told",
+        f"{max(clip.seconds for clip in clips.mixed):.0f} s, languages {' '.join(languages)}, not declared",
     }
 
 
@@ -136,12 +132,16 @@ def _arguments() -> argparse.Namespace:
     parser = arguments.parser(__doc__)
     parser.add_argument("--compute-type", default="int8")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
-    parser.add_argument("--rounds", type=int, help="turns of A B C; by default what fits in ten minutes")
-    parser.add_argument("--concurrencies", type=int, nargs="+", help="of the closed loops; the highest serves for all")
-    parser.add_argument("--minutes", type=float, default=4.0, help="no further round begins after so many")
-    parser.add_argument("--smoke", action="store_true", help="two minutes, held to expectations.json")
-    parser.add_argument("--only", help=f"scenarios, of {_LETTERS}; see the code of load_scenarios.py")
-    parser.add_argument("--out", type=Path, help="without its suffix; by default results/load or results/smoke")
+    parser.add_argument("--rounds", type=int, help="rounds per scenario (default: as many as fit in ten minutes)")
+    parser.add_argument(
+        "--concurrencies", type=int, nargs="+", help="of the closed loops; other scenarios use the highest"
+    )
+    parser.add_argument("--minutes", type=float, default=4.0, help="no further round begins after this time")
+    parser.add_argument("--smoke", action="store_true", help="run for two minutes and compare with expectations.json")
+    parser.add_argument("--only", help=f"letters of the scenarios to run, of {_LETTERS}; README.md lists them")
+    parser.add_argument(
+        "--out", type=Path, help="output path without the suffix (default: benchmarks/results/load or .../smoke)"
+    )
     args = parser.parse_args()
     args.only = args.only or (_SMOKE_LETTERS if args.smoke else _LETTERS)
     args.out = args.out or RESULTS / ("smoke" if args.smoke else "load")

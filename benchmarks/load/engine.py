@@ -1,12 +1,12 @@
-"""The service's engine without HTTP, and its model calls without the engine: what the rest of the way costs.
+"""Measure the engine without HTTP, and the engine's model calls without the engine.
 
     python -m benchmarks.load.engine --model FOLDER --concurrency 16 a.flac b.flac ...
 
-Prints one JSON object: recordings a second through `Transcriber` in this process, and through the model alone when the
-very calls that the engine made are made again, back to back, on as many threads.
+Prints one JSON object: recordings per second through `Transcriber` in this process, and recordings per second when the
+recorded model calls are repeated back to back on the same number of threads. The differences are the cost of HTTP and
+of the engine.
 """
 
-import argparse
 import asyncio
 import json
 import sys
@@ -27,6 +27,8 @@ from asr_service.hardware.devices import Slot
 from asr_service.hardware.spec import parse_devices
 from asr_service.settings import Settings, load_settings
 from asr_service.transcript import Transcript
+from benchmarks.common import arguments
+from benchmarks.common.threads import run_on_threads
 
 _START_S = 300.0
 
@@ -44,7 +46,7 @@ class EngineSpeed:
 
 @dataclass
 class Recorder:
-    """Stands before a model and keeps every call, its arguments too."""
+    """Wraps a model and records every call with its arguments."""
 
     model: SpeechModel
     calls: list[ModelCall] = field(default_factory=list)
@@ -59,7 +61,7 @@ class Recorder:
 
 
 async def measure(settings: Settings, files: Sequence[Path], concurrency: int) -> EngineSpeed:
-    """Transcribe the files, `concurrency` at a time, after as many to warm up."""
+    """Transcribe the files, `concurrency` at a time, after a warm-up with as many recordings."""
     recorders: list[Recorder] = []
 
     def load(settings: Settings, slot: Slot, on_files: Callable[[], None]) -> SpeechModel:
@@ -71,9 +73,9 @@ async def measure(settings: Settings, files: Sequence[Path], concurrency: int) -
     async with asyncio.timeout(_START_S):
         await service.wait_until_ready()
     recorder = recorders[0]
-    await _crowd(service, list(islice(cycle(files), concurrency)), concurrency)
+    await _transcribe_all(service, list(islice(cycle(files), concurrency)), concurrency)
     recorder.calls.clear()
-    engine_s = await _crowd(service, files, concurrency)
+    engine_s = await _transcribe_all(service, files, concurrency)
     calls, threads = list(recorder.calls), service.loaded_model.facts.threads
     model_s = await asyncio.to_thread(replay, calls, threads)
     await service.close()
@@ -81,20 +83,14 @@ async def measure(settings: Settings, files: Sequence[Path], concurrency: int) -
 
 
 def replay(calls: Sequence[ModelCall], n_threads: int) -> float:
-    """Make the calls, in order, each by whichever thread is free. Gives the seconds."""
+    """Repeat the calls in order on `n_threads` threads, and return the elapsed seconds."""
     waiting, lock = iter(calls), threading.Lock()
 
     def work() -> None:
         while (call := _next(waiting, lock)) is not None:
             call()
 
-    threads = [threading.Thread(target=work) for _ in range(n_threads)]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return time.perf_counter() - began
+    return run_on_threads(work, n_threads)
 
 
 def _next(waiting: Iterator[ModelCall], lock: threading.Lock) -> ModelCall | None:
@@ -102,15 +98,15 @@ def _next(waiting: Iterator[ModelCall], lock: threading.Lock) -> ModelCall | Non
         return next(waiting, None)
 
 
-async def _crowd(service: SlotEngine, files: Sequence[Path], concurrency: int) -> float:
+async def _transcribe_all(service: SlotEngine, files: Sequence[Path], concurrency: int) -> float:
     waiting = iter(files)
 
-    async def one_after_the_other() -> None:
+    async def transcribe_in_turn() -> None:
         for path in waiting:
             await _transcribe(service, path)
 
     began = time.perf_counter()
-    await asyncio.gather(*(one_after_the_other() for _ in range(concurrency)))
+    await asyncio.gather(*(transcribe_in_turn() for _ in range(concurrency)))
     return time.perf_counter() - began
 
 
@@ -119,7 +115,7 @@ async def _transcribe(service: SlotEngine, path: Path) -> Transcript:
         async for event in service.transcriber.transcribe(file, DecodingOptions(beam_size=service.settings.beam_size)):
             if isinstance(event, Transcript):
                 return event
-    raise AssertionError("a transcript ends every recording")
+    raise AssertionError("The events of a recording ended without a transcript.")
 
 
 def _die(code: int, reason: str) -> Any:
@@ -128,7 +124,7 @@ def _die(code: int, reason: str) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.plain_parser(__doc__)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--model", required=True)
     parser.add_argument("--device", default="cpu")

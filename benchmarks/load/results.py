@@ -1,20 +1,20 @@
-"""What a benchmark measured, as it is kept in JSON: plain numbers by scenario, round and contestant."""
+"""The load benchmark's measurements and their JSON form: numbers by scenario, round and server."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.common.client import Answer, Run, score
+from benchmarks.common.client import Response, Run, score
 from benchmarks.common.scoring import Errors
 
 Round = dict[str, "Measure"]
-"""By contestant: what each did in one turn of the rounds."""
+"""The measurements of one round, by server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One contestant's turn. `errors` by language; None for what a scenario does not measure."""
+    """The measurements of one server in one round."""
 
     n: int
     n_unanswered: int
@@ -25,21 +25,22 @@ class Measure:
     p95_s: float
     p99_s: float
     errors: dict[str, Errors]
+    """By language."""
     others_cores: float
-    """Cores that processes which are none of ours were using, so that a disturbed round shows."""
+    """Cores that other processes used meanwhile. Shows whether the round was disturbed."""
 
     @classmethod
     def of(cls, run: Run, others_cores: float) -> "Measure":
         return cls(
-            n=len(run.answers),
-            n_unanswered=len(run.answers) - len(run.good),
+            n=len(run.responses),
+            n_unanswered=run.n_failed,
             wall_s=run.wall_s,
             requests_per_s=run.requests_per_s,
             audio_s_per_s=run.audio_s_per_s,
             p50_s=run.latency_s(50),
             p95_s=run.latency_s(95),
             p99_s=run.latency_s(99),
-            errors=by_language(run.answers),
+            errors=by_language(run.responses),
             others_cores=others_cores,
         )
 
@@ -50,9 +51,9 @@ class Results:
     rounds: dict[str, list[Round]] = field(default_factory=dict)
     """By scenario."""
     numbers: dict[str, list[dict[str, float]]] = field(default_factory=dict)
-    """By scenario whose turns are a few plain numbers."""
+    """By scenario, for scenarios whose rounds are a few plain numbers."""
     stages: dict[str, float] = field(default_factory=dict)
-    """Seconds a request in each stage of the service, at the highest closed-loop concurrency."""
+    """Seconds per request in each stage of the service, at the highest closed-loop concurrency."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,22 +66,22 @@ class Results:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Results":
         rounds = {
-            name: [{who: _measure(measure) for who, measure in each.items()} for each in rounds]
+            name: [{server: _measure(measure) for server, measure in each.items()} for each in rounds]
             for name, rounds in data["rounds"].items()
         }
         return cls(data["about"], rounds, data["numbers"], data["stages"])
 
 
-def by_language(answers: Iterable[Answer]) -> dict[str, Errors]:
-    """Count the errors of the first answer to each clip that has a reference."""
-    first: dict[str, Answer] = {}
-    for answer in answers:
-        first.setdefault(answer.clip.path.name, answer)
+def by_language(responses: Iterable[Response]) -> dict[str, Errors]:
+    """Sum the errors by language, over the first response to each clip that has a reference."""
+    first: dict[str, Response] = {}
+    for response in responses:
+        first.setdefault(response.clip.path.name, response)
     counts: dict[str, Errors] = {}
-    for answer in first.values():
-        if answer.clip.reference and answer.clip.language:
-            language = answer.clip.language
-            counts[language] = counts.get(language, Errors(0, 0)) + score(answer)
+    for response in first.values():
+        if response.clip.reference and response.clip.language:
+            language = response.clip.language
+            counts[language] = counts.get(language, Errors(0, 0)) + score(response)
     return counts
 
 
@@ -95,7 +96,9 @@ def _measure(data: Mapping[str, Any]) -> Measure:
 
 
 def _as_dict(turn: Round) -> dict[str, dict[str, Any]]:
-    return {who: {name: _plain(value) for name, value in asdict(measure).items()} for who, measure in turn.items()}
+    return {
+        server: {name: _plain(value) for name, value in asdict(measure).items()} for server, measure in turn.items()
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""What is measured: each scenario takes the contestants in turn, A B C A B C, with one of them under load at a time."""
+"""The scenarios of the load benchmark.
+
+Each scenario loads the servers in turn (A B C, B C A, ...), one server at a time.
+"""
 
 import asyncio
 import itertools
@@ -14,18 +17,18 @@ from itertools import cycle, islice
 
 import httpx
 import numpy as np
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.common.client import Run, closed_loop, open_loop
 from benchmarks.common.corpus import Clip
 from benchmarks.common.machine import Watch, wait_for_quiet
 from benchmarks.common.material import Material
+from benchmarks.common.prometheus import scrape, stage_seconds
 from benchmarks.common.servers import (
     BASELINES,
     SEQUENTIAL,
     SERVICE,
     Server,
-    Stage,
+    ServerConfig,
     free_port,
     spawn,
     stop,
@@ -38,7 +41,7 @@ _PROBE_EVERY_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is sent. Requests of a baseline are fewer: it takes several times as long for each."""
+    """How much load each scenario sends. The baselines get fewer requests because they are several times slower."""
 
     rounds: int = 2
     concurrencies: tuple[int, ...] = (8, 16)
@@ -53,8 +56,8 @@ class Plan:
     open_s: float = 12.0
     n_starts: int = 2
     patience_s: float = 3.0
-    """How long to wait for other processes to leave the machine alone, before each turn."""
-    contestants: tuple[str, ...] = (SERVICE, *BASELINES)
+    """Maximum time to wait, before each measurement, until other processes are idle."""
+    servers: tuple[str, ...] = (SERVICE, *BASELINES)
 
 
 SMOKE = Plan(
@@ -65,37 +68,42 @@ SMOKE = Plan(
     n_solo=3,
     n_mixed=10,
     patience_s=2.0,
-    contestants=(SERVICE, SEQUENTIAL),
+    servers=(SERVICE, SEQUENTIAL),
 )
-"""Two minutes on two cores: enough to see that something has broken, not to praise anything."""
+"""Takes two minutes on two cores. Shows a regression; the figures are not for publication."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
+    """The servers, what is sent to them, and when to stop."""
+
     plan: Plan
-    stage: Stage
+    config: ServerConfig
     material: Material
     servers: Mapping[str, Server]
     until: float
-    """Monotonic seconds: no further round begins after it."""
+    """Monotonic time after which no further round begins."""
 
-    def turns(self, wanted: int | None = None) -> Iterator[int]:
-        """Rounds, the first always."""
+    def rounds(self, wanted: int | None = None) -> Iterator[int]:
+        """Yield the numbers of the rounds until the time is over. The first round always runs."""
         for number in range(wanted or self.plan.rounds):
             if number and time.monotonic() > self.until:
                 return
             yield number
 
     def each(self, load: Callable[[Server], Run], number: int) -> Round:
-        """Take every contestant once, in an order that turns with the round."""
+        """Measure every server once, in an order that rotates with the round."""
         return {server.name: self.measured(server, load) for server in self.order(number)}
 
     def measured(self, server: Server, load: Callable[[Server], Run]) -> Measure:
-        """Raises RuntimeError: it answered nothing at all, which is no measurement."""
+        """Measure one server under a load.
+
+        Raises RuntimeError: when no request succeeded.
+        """
         watch = self.quiet_watch()
         run = load(server)
-        if not run.good:
-            raise RuntimeError(_silence(server, run))
+        if not run.successful:
+            raise RuntimeError(_failure(server, run))
         return Measure.of(run, watch.others_cores())
 
     def quiet_watch(self) -> Watch:
@@ -108,14 +116,17 @@ class Bench:
         return servers[shift:] + servers[:shift]
 
 
-def _silence(server: Server, run: Run) -> str:
-    statuses = sorted({answer.status for answer in run.answers})
+def _failure(server: Server, run: Run) -> str:
+    statuses = sorted({response.status for response in run.responses})
     log = server.log.read_text(errors="replace")[-2000:]
-    return f"{server.name} gives no transcript; status {statuses} (0: connection lost)\n{log}"
+    return (
+        f"The server {server.name!r} returned no transcript, only the statuses {statuses} (0 is a lost connection). "
+        f"Its log ends with:\n{log}"
+    )
 
 
 def one_clip(bench: Bench, concurrency: int) -> list[Round]:
-    """(a) One clip again and again, so many at a time."""
+    """(a) Send one clip repeatedly at a fixed concurrency."""
 
     def load(server: Server) -> Run:
         n = bench.plan.n_service if server.name == SERVICE else bench.plan.n_baseline
@@ -123,16 +134,16 @@ def one_clip(bench: Bench, concurrency: int) -> list[Round]:
         return _run(closed_loop(server.url, clips, concurrency))
 
     rounds = bench.plan.rounds if concurrency == max(bench.plan.concurrencies) else 1
-    return [bench.each(load, number) for number in bench.turns(rounds)]
+    return [bench.each(load, number) for number in bench.rounds(rounds)]
 
 
 def _scaled(n: int, concurrency: int) -> int:
-    """Fewer at low concurrency, where no queue has to fill and drain; at least one for each client."""
+    """Send fewer requests at low concurrency, where no queue has to fill and drain, but at least one per client."""
     return max(concurrency, n * (concurrency + 4) // 20)
 
 
 def solo(bench: Bench) -> list[Round]:
-    """(c) One clip at a time, the contestants changing after each: latency without company."""
+    """(c) Send a single clip to each server in turn: latency without other load."""
     clip = bench.material.clip
     return [
         bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number)
@@ -141,23 +152,23 @@ def solo(bench: Bench) -> list[Round]:
 
 
 def mixed(bench: Bench) -> list[Round]:
-    """(b) Clips of 2 to 25 s in several languages, which none of the contestants is told."""
+    """(b) Send clips of 2 to 25 s in several languages without declaring the language."""
     concurrency = max(bench.plan.concurrencies)
 
     def load(server: Server) -> Run:
         times = 2 if server.name == SERVICE else 1
         return _run(closed_loop(server.url, [*bench.material.mixed] * times, concurrency))
 
-    return [bench.each(load, number) for number in bench.turns()]
+    return [bench.each(load, number) for number in bench.rounds()]
 
 
 def one_file(bench: Bench, clip: Clip) -> list[Round]:
-    """(d) One long file alone."""
-    return [bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number) for number in bench.turns()]
+    """(d) Send one long file alone."""
+    return [bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number) for number in bench.rounds()]
 
 
 def short_beside_long(bench: Bench, hour: Clip) -> list[dict[str, float]]:
-    """(e) A short clip every few seconds while a file of an hour is worked on, against the short clip alone."""
+    """(e) Send a short clip every 3 s while a file of an hour is transcribed, and compare with the short clip alone."""
     server = bench.servers[SERVICE]
     watch = bench.quiet_watch()
     alone = _run(closed_loop(server.url, [bench.material.short] * (1 + bench.plan.n_probes // 2), 1))
@@ -170,14 +181,14 @@ def short_beside_long(bench: Bench, hour: Clip) -> list[dict[str, float]]:
             "beside_p95_s": beside.latency_s(95),
             "p50_ratio": beside.latency_s(50) / alone_p50,
             "p95_ratio": beside.latency_s(95) / alone_p50,
-            "n": float(len(beside.good)),
+            "n": float(len(beside.successful)),
             "others_cores": watch.others_cores(),
         }
     ]
 
 
 async def _probe_beside(url: str, hour: Clip, short: Clip, n_probes: int) -> Run:
-    """Stream the long file's answer, and leave it when the short clips have been measured."""
+    """Stream the long file's transcript, and disconnect when the short clips have been measured."""
     long_running = asyncio.create_task(_stream(url, hour))
     await asyncio.sleep(_PROBE_EVERY_S)
     began, runs = time.perf_counter(), []
@@ -194,7 +205,7 @@ async def _probe_beside(url: str, hour: Clip, short: Clip, n_probes: int) -> Run
 async def _stream(url: str, clip: Clip) -> None:
     with clip.path.open("rb") as file:
         async with (
-            httpx.AsyncClient(base_url=url, timeout=None) as client,  # cancelled by its owner
+            httpx.AsyncClient(base_url=url, timeout=None) as client,  # the caller cancels it
             client.stream(
                 "POST", "/transcribe", files={"file": (clip.path.name, file)}, data={"response_format": "ndjson"}
             ) as answer,
@@ -204,7 +215,7 @@ async def _stream(url: str, clip: Clip) -> None:
 
 
 def offered_load(bench: Bench, capacity_per_s: float) -> dict[str, list[Round]]:
-    """(f) Clips arriving at fractions of the capacity, whatever becomes of those before: by fraction."""
+    """(f) Send clips in an open loop at fractions of the capacity. Returns one scenario per fraction."""
     server = bench.servers[SERVICE]
     return {
         f"open {fraction:.2f}": [
@@ -215,14 +226,14 @@ def offered_load(bench: Bench, capacity_per_s: float) -> dict[str, list[Round]]:
 
 
 def _arrivals(bench: Bench, rate: float, server: Server) -> Run:
-    """The gaps are the same at every rate but for their scale, so that the rates can be compared."""
+    """Send with the same scaled gaps at every rate, so that the rates are comparable."""
     return _run(open_loop(server.url, [bench.material.clip], rate, bench.plan.open_s))
 
 
 def first_answer(bench: Bench) -> list[dict[str, float]]:
-    """(g) From nothing running to the first transcript: the service, and a script that loads and transcribes."""
+    """(g) Start the service and send a clip. Compare the time with a script that loads the model and transcribes."""
     turns = []
-    for _ in bench.turns(bench.plan.n_starts):
+    for _ in bench.rounds(bench.plan.n_starts):
         watch = bench.quiet_watch()
         service_s, bare_s = _service_start(bench), _bare_start(bench)
         ratio = service_s / bare_s
@@ -232,9 +243,9 @@ def first_answer(bench: Bench) -> list[dict[str, float]]:
 
 def _service_start(bench: Bench) -> float:
     port = free_port()
-    log = bench.stage.folder / f"start-{port}.log"
+    log = bench.config.folder / f"start-{port}.log"
     began = time.perf_counter()
-    process = spawn(SERVICE, bench.stage, port, log)
+    process = spawn(SERVICE, bench.config, port, log)
     try:
         server = Server(SERVICE, f"http://127.0.0.1:{port}", process.pid, log)
         wait_until_ready(server, process)
@@ -254,19 +265,19 @@ print(" ".join(segment.text for segment in segments))
 
 
 def _bare_start(bench: Bench) -> float:
-    stage, clip = bench.stage, bench.material.clip
+    config, clip = bench.config, bench.material.clip
     began = time.perf_counter()
-    command = [sys.executable, "-c", _BARE, str(stage.model), stage.compute_type, str(clip.path), stage.device]
+    command = [sys.executable, "-c", _BARE, str(config.model), config.compute_type, str(clip.path), config.device]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     return time.perf_counter() - began
 
 
 def beside_the_engine(bench: Bench) -> list[dict[str, float]]:
-    """(h) The service, its engine without HTTP, and its model calls without the engine, on the same clips."""
+    """(h) Compare the service, its engine without HTTP, and its model calls without the engine on the same clips."""
     concurrency = max(bench.plan.concurrencies)
     clips = [bench.material.clip] * bench.plan.n_service
     turns = []
-    for _ in bench.turns():
+    for _ in bench.rounds():
         watch = bench.quiet_watch()
         service = _run(closed_loop(bench.servers[SERVICE].url, clips, concurrency)).requests_per_s
         engine = _engine(bench, clips, concurrency)
@@ -284,11 +295,11 @@ def beside_the_engine(bench: Bench) -> list[dict[str, float]]:
 
 
 def _engine(bench: Bench, clips: Sequence[Clip], concurrency: int) -> dict[str, float]:
-    stage = bench.stage
-    where = ["--model", str(stage.model), "--device", stage.device, "--compute-type", stage.compute_type]
+    config = bench.config
+    where = ["--model", str(config.model), "--device", config.device, "--compute-type", config.compute_type]
     command = [sys.executable, "-m", "benchmarks.load.engine", *where, "--concurrency", str(concurrency)]
     files = [str(clip.path) for clip in clips]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # as the service has it for its workers
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # as in the service's workers
     done = subprocess.run(
         [*command, *files], check=True, stdout=subprocess.PIPE, text=True, timeout=300, env=environment
     )
@@ -296,44 +307,41 @@ def _engine(bench: Bench, clips: Sequence[Clip], concurrency: int) -> dict[str, 
     return found
 
 
-def stage_seconds(server: Server) -> dict[str, float]:
-    """Seconds that the service has spent in each stage so far, and the number of its requests and their seconds."""
-    text = httpx.get(f"{server.url}/metrics", timeout=10).text
-    found: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == "asr_stage_duration_seconds_sum":
-                found[sample.labels["stage"]] = sample.value
-            if sample.name.startswith("asr_request_duration_seconds_") and "le" not in sample.labels:
-                name = sample.name.rsplit("_", maxsplit=1)[-1]
-                found[f"request {name}"] = found.get(f"request {name}", 0.0) + sample.value
+def _spent_seconds(server: Server) -> dict[str, float]:
+    """Return the seconds that the service has spent in each stage, and its requests' `count` and `sum` of seconds."""
+    samples = scrape(server.url)
+    found = stage_seconds(samples)
+    for sample in samples:
+        if sample.name.startswith("asr_request_duration_seconds_") and "le" not in sample.labels:
+            name = sample.name.rsplit("_", maxsplit=1)[-1]
+            found[f"request {name}"] = found.get(f"request {name}", 0.0) + sample.value
     return found
 
 
 def stages(bench: Bench) -> dict[str, float]:
-    """Seconds a request in each stage, one clip at the highest concurrency. Stages overlap where threads do."""
+    """Measure the seconds per request in each stage, with one clip at the highest concurrency. Stages may overlap."""
     server, concurrency = bench.servers[SERVICE], max(bench.plan.concurrencies)
-    before = stage_seconds(server)
+    before = _spent_seconds(server)
     _run(closed_loop(server.url, [bench.material.clip] * bench.plan.n_service, concurrency))
-    spent = {name: value - before.get(name, 0.0) for name, value in stage_seconds(server).items()}
+    spent = {name: value - before.get(name, 0.0) for name, value in _spent_seconds(server).items()}
     n_requests = spent.pop("request count")
     return {name.removesuffix(" sum"): value / n_requests for name, value in spent.items()}
 
 
 def warm(bench: Bench) -> None:
-    """A few requests at each contestant that are not counted."""
+    """Send a few unmeasured requests to each server."""
     for server in bench.servers.values():
         _run(closed_loop(server.url, [*islice(cycle([bench.material.clip, bench.material.short]), 4)], 2))
 
 
 def capacity(rounds: Sequence[Round]) -> float:
-    """The most of any round: other processes can only lower it."""
+    """Return the highest throughput of any round. Other processes can only lower it."""
     return max(turn[SERVICE].requests_per_s for turn in rounds)
 
 
 def _merged(runs: Sequence[Run]) -> Run:
-    answers = tuple(itertools.chain.from_iterable(run.answers for run in runs))
-    return Run(answers, float(np.sum([run.wall_s for run in runs])))
+    responses = tuple(itertools.chain.from_iterable(run.responses for run in runs))
+    return Run(responses, float(np.sum([run.wall_s for run in runs])))
 
 
 def _run(work: Coroutine[object, object, Run]) -> Run:

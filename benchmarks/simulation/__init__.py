@@ -1,0 +1,1 @@
+"""The scheduler and fleets of slots in simulated time."""

@@ -44,8 +44,7 @@ from benchmarks.common.machine import Watch, machine
 from benchmarks.common.material import RATE, joined, material, recordings
 from benchmarks.common.models import model_folder
 from benchmarks.common.report import RESULTS
-from benchmarks.common.servers import SERVICE, leave_on_sigterm, running
-from benchmarks.common.servers import Stage as Servers
+from benchmarks.common.servers import SERVICE, ServerConfig, exit_on_sigterm, running
 from benchmarks.simulation.arrivals import write_recording
 from benchmarks.simulation.costs import Cost, Costs
 
@@ -174,8 +173,8 @@ def record(audio: Path | None, model: str, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="asr-sim-") as folder:
         hour = joined(clips.joinable, _LONG_S, Path(folder) / "hour.flac")
         log_settings = {"ASR_LOG_LEVEL": "info", "ASR_LOG_FORMAT": "json"}
-        stage = Servers(model_folder(model), "int8", Path(folder), settings=log_settings)
-        with running(SERVICE, stage) as server:
+        config = ServerConfig(model_folder(model), "int8", Path(folder), settings=log_settings)
+        with running(SERVICE, config) as server:
             asyncio.run(closed_loop(server.url, [clips.short] * 4, 2))
             time.sleep(1)
             skip = len(server.log.read_text().splitlines())
@@ -185,7 +184,7 @@ def record(audio: Path | None, model: str, out: Path) -> None:
 
 
 def main() -> None:
-    leave_on_sigterm()
+    exit_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["costs", "record"])
     parser.add_argument("--audio", type=Path, help="as in load.py")

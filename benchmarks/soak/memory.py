@@ -1,11 +1,11 @@
-"""Peak memory of the service for a file of ten minutes and for one of ten hours: it has to be nearly the same.
+"""Compare the peak memory of the service for a file of ten minutes and a file of ten hours.
 
     python -m benchmarks.soak.memory --audio FOLDER --model base
 
-Each file gets a service of its own. Both begin with ten minutes of joined speech, so that the fullest blocks are the
-same; the long one goes on with faint noise and a spoken clip every ten minutes. Voice activity detection leaves little
-of that, which keeps the run short: what is promised is about memory, not speed. Proportional set size (PSS), summed
-over the service's processes, counts pages that they share once.
+Each file gets a service of its own. Both files begin with ten minutes of joined speech, so that their largest blocks
+are equal. The long one continues with faint noise and a spoken clip every ten minutes. Voice activity detection removes
+most of it, which keeps the run short. The proportional set size (PSS), summed over the service's processes, counts
+shared pages once.
 """
 
 import argparse
@@ -22,17 +22,16 @@ import httpx
 import numpy as np
 import psutil
 import soundfile
-from faster_whisper.audio import decode_audio
 from numpy.typing import NDArray
 
 from benchmarks.common import arguments
 from benchmarks.common.machine import machine
-from benchmarks.common.material import RATE, joined, material, recordings
+from benchmarks.common.material import RATE, decode, joined, material, recordings
 from benchmarks.common.models import model_folder
-from benchmarks.common.report import RESULTS
-from benchmarks.common.servers import SERVICE, Stage, leave_on_sigterm, running
+from benchmarks.common.report import facts, save, table
+from benchmarks.common.servers import SERVICE, ServerConfig, exit_on_sigterm, running
 
-BAR = 1.3
+MAX_RATIO = 1.3
 
 _SPEECH_S = 600.0
 _EVERY_S = 600
@@ -43,12 +42,12 @@ _MIB = 1024**2
 
 @dataclass(slots=True)
 class Peak:
-    """The most that a process and all under it held at one moment."""
+    """The peak memory of a process and its descendants."""
 
     pid: int
     pss_bytes: int = 0
     rss_bytes: int = 0
-    """Sum of resident sets: pages that processes share are counted for each."""
+    """Sum of the resident set sizes. Shared pages count once per process."""
     n_samples: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -70,14 +69,14 @@ class Footprint:
 
 
 def tree_memory(pid: int) -> tuple[int, int]:
-    """PSS and RSS in bytes, summed over a process and its descendants."""
+    """Return PSS and RSS in bytes, summed over a process and its descendants."""
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     sizes = [_rollup(process.pid) for process in processes]
     return sum(pss for pss, _ in sizes), sum(rss for _, rss in sizes)
 
 
 def _rollup(pid: int) -> tuple[int, int]:
-    """PSS and RSS of one process in bytes; nothing of one that has ended."""
+    """Return PSS and RSS of one process in bytes. Both are 0 if it has exited."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -87,7 +86,7 @@ def _rollup(pid: int) -> tuple[int, int]:
 
 
 def write_recording(speech: NDArray[np.float32], clip: NDArray[np.float32], seconds: float, path: Path) -> None:
-    """Write speech, then faint noise with a clip every ten minutes, minute by minute, as FLAC."""
+    """Write a FLAC file: the speech, then minutes of faint noise with the clip every ten minutes."""
     noise = np.random.default_rng(1).standard_normal(60 * RATE, dtype=np.float32) * _NOISE
     with soundfile.SoundFile(path, "w", RATE, 1, format="FLAC") as out:
         out.write(speech[: int(seconds * RATE)])
@@ -99,8 +98,8 @@ def write_recording(speech: NDArray[np.float32], clip: NDArray[np.float32], seco
             out.write(block)
 
 
-def measure(stage: Stage, path: Path) -> Footprint:
-    with running(SERVICE, stage) as server:
+def measure(config: ServerConfig, path: Path) -> Footprint:
+    with running(SERVICE, config) as server:
         idle, _ = tree_memory(server.pid)
         began = time.monotonic()
         with _watched(server.pid) as peak:
@@ -129,30 +128,32 @@ def _watched(pid: int) -> Iterator[Peak]:
 
 
 def _transcribe(url: str, path: Path) -> tuple[float, int]:
-    """Stream the answer; gives its duration in seconds and its segments. Raises RuntimeError: it ended in an error."""
+    """Stream the transcript. Returns the audio's duration in seconds and the number of segments.
+
+    Raises RuntimeError: when the stream ends with an error.
+    """
     with path.open("rb") as file, httpx.Client(base_url=url, timeout=600) as client:
         data = {"response_format": "ndjson"}
         with client.stream("POST", "/transcribe", files={"file": (path.name, file)}, data=data) as answer:
             *segments, last = answer.iter_lines()
     closing = json.loads(last)
     if "duration" not in closing:
-        raise RuntimeError(f"no transcript: {last[:500]}")
+        raise RuntimeError(f"The stream ended without a transcript. Its last line: {last[:500]}")
     return closing["duration"], len(segments)
 
 
 def main() -> None:
-    leave_on_sigterm()
+    exit_on_sigterm()
     args = _arguments()
     with tempfile.TemporaryDirectory(prefix="asr-memory-") as folder:
-        stage = Stage(model_folder(args.model), args.compute_type, Path(folder))
-        found = {name: measure(stage, path) for name, path in _recordings(args, Path(folder))}
+        config = ServerConfig(model_folder(args.model), args.compute_type, Path(folder))
+        found = {name: measure(config, path) for name, path in _recordings(args, Path(folder))}
     short, long = found.values()
     ratio = long.peak_pss_mib / short.peak_pss_mib
     about = {**machine(), "model": f"{args.model}, {args.compute_type}"}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    data = {"about": about, "files": {name: asdict(each) for name, each in found.items()}, "ratio": ratio, "bar": BAR}
-    args.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    args.out.with_suffix(".md").write_text(_markdown(about, found, ratio), encoding="utf-8")
+    files = {name: asdict(each) for name, each in found.items()}
+    data = {"about": about, "files": files, "ratio": ratio, "max_ratio": MAX_RATIO}
+    save(args.out, data, _markdown(about, found, ratio))
     print(_markdown(about, found, ratio))
 
 
@@ -160,7 +161,7 @@ def _recordings(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, P
     clips = material(recordings(args.audio), 1)
     speech_file = joined(clips.joinable, _SPEECH_S, folder / "speech.flac")
     speech, _ = soundfile.read(speech_file.path, dtype="float32")
-    clip = np.asarray(decode_audio(str(clips.clip.path), sampling_rate=RATE), np.float32)
+    clip = decode(clips.clip.path)
     for hours in (_SPEECH_S / 3600, args.hours):
         path = folder / f"{hours:.2f}h.flac"
         write_recording(speech, clip, hours * 3600, path)
@@ -170,29 +171,39 @@ def _recordings(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, P
 
 def _markdown(about: dict[str, str], found: dict[str, Footprint], ratio: float) -> str:
     rows = [
-        f"| {name} | {each.audio_s:.0f} | {each.segments} | {each.wall_s:.0f} | {each.idle_pss_mib:.0f} |"
-        f" **{each.peak_pss_mib:.0f}** | {each.peak_rss_mib:.0f} |"
+        (
+            name,
+            f"{each.audio_s:.0f}",
+            str(each.segments),
+            f"{each.wall_s:.0f}",
+            f"{each.idle_pss_mib:.0f}",
+            f"**{each.peak_pss_mib:.0f}**",
+            f"{each.peak_rss_mib:.0f}",
+        )
         for name, each in found.items()
     ]
-    lines = ["# Peak memory by length of the file", "", *(f"- {key}: {value}" for key, value in about.items()), ""]
-    lines += ["| file | audio, s | segments | took, s | idle PSS, MiB | peak PSS, MiB | peak RSS sum, MiB |"]
-    lines += ["| --- | --- | --- | --- | --- | --- | --- |", *rows, ""]
-    lines += [
-        f"Ratio of the peaks (PSS): **{ratio:.2f}**; the bar is {BAR}: {'met' if ratio <= BAR else 'missed'}.",
-        "",
+    heads = ("file", "audio, s", "segments", "time, s", "idle PSS, MiB", "peak PSS, MiB", "peak RSS sum, MiB")
+    verdict = "met" if ratio <= MAX_RATIO else "missed"
+    parts = [
+        "# Peak memory by length of the file",
+        facts(about),
+        table(heads, rows),
+        f"Ratio of the peaks (PSS): **{ratio:.2f}**. The target of at most {MAX_RATIO} is {verdict}.",
+        _NOTE,
     ]
-    lines += ["All the service's processes are counted: Gunicorn's master, the worker, the decoders. Both files begin"]
-    lines += [
-        "with ten minutes of joined speech; the long one goes on with faint noise and one clip every ten minutes."
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(parts) + "\n"
+
+
+_NOTE = """\
+All processes of the service count: Gunicorn's master, the worker and the decoders. Both files begin with ten minutes of
+joined speech. The long one continues with faint noise and one clip every ten minutes."""
 
 
 def _arguments() -> argparse.Namespace:
     parser = arguments.parser(__doc__)
     parser.add_argument("--compute-type", default="int8")
-    parser.add_argument("--hours", type=float, default=10.0, help="of the long file")
-    parser.add_argument("--out", type=Path, default=RESULTS / "memory", help="without its suffix")
+    parser.add_argument("--hours", type=float, default=10.0, help="length of the long file")
+    arguments.add_out(parser, "memory")
     return parser.parse_args()
 
 

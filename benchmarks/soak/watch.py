@@ -1,4 +1,4 @@
-"""What the processes of the service hold as requests pass, and whether it grows."""
+"""Sample the memory and file descriptors of the service's processes, and compute their trend over the requests."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,37 +10,38 @@ from typing import Self
 import numpy as np
 import psutil
 
-from benchmarks.chaos.processes import decoder_server
-from benchmarks.common.stack import SLOTS, Stack
+from benchmarks.common.stack import SLOTS, Stack, decoder_server
 
-BAR_MB_PER_100 = 1.0
+MAX_MB_PER_100_REQUESTS = 1.0
 
 _MB = 1e6
 _EVERY_S = 1.0
-_KEPT_OF = 30
+_SERIES_STEP = 30
+_MIN_POINTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """By one process at one moment."""
+class Sample:
+    """What one process held at one moment."""
 
     n_requests: int
-    """Answered until then."""
+    """Requests answered until then."""
     rss_mb: float
     descriptors: int
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Of one process, after the warm-up."""
+    """How the resources of one process changed after the warm-up."""
 
     role: str
     first_mb: float
-    """Median of the first fifth of what was seen, and of the last."""
+    """Median of the first fifth of the samples."""
     last_mb: float
+    """Median of the last fifth of the samples."""
     most_mb: float
     slope_mb: float
-    """MB that each 100 requests add, by least squares."""
+    """Growth in MB per 100 requests, by least squares."""
     error_mb: float
     """Standard error of the slope."""
     first_descriptors: float
@@ -48,34 +49,34 @@ class Trend:
 
     @property
     def ok(self) -> bool:
-        return self.slope_mb < BAR_MB_PER_100
+        return self.slope_mb < MAX_MB_PER_100_REQUESTS
 
 
 def slope(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
-    """Least squares: what `ys` gain for each 1 of `xs`, and the standard error of that.
+    """Fit a line by least squares. Returns its slope and the slope's standard error.
 
-    The error takes neighbours for independent, so that it is too small where what is held comes and goes slowly.
-    Raises ValueError: fewer than three points, or all at one place.
+    The standard error assumes independent samples. It is too small where consecutive samples are correlated.
+    Raises ValueError: when there are fewer than three points, or all have the same x.
     """
     x, y = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
     spread = float(((x - x.mean()) ** 2).sum()) if len(x) else 0.0
-    if len(x) < 3 or not spread:
-        raise ValueError("a slope needs three points at different places")
+    if len(x) < _MIN_POINTS or not spread:
+        raise ValueError("A slope needs three points with different x.")
     gain = float(((x - x.mean()) * (y - y.mean())).sum()) / spread
     rest = y - y.mean() - gain * (x - x.mean())
     return gain, float(np.sqrt((rest**2).sum() / (len(x) - 2) / spread))
 
 
-def trend(role: str, held: Sequence[Held]) -> Trend:
-    """Raises ValueError: too little was seen."""
-    gain, error = slope([each.n_requests / 100 for each in held], [each.rss_mb for each in held])
-    fifth = max(1, len(held) // 5)
-    first, last = held[:fifth], held[-fifth:]
+def trend(role: str, samples: Sequence[Sample]) -> Trend:
+    """Compute the trend of one process. Raises ValueError: when there are too few samples."""
+    gain, error = slope([each.n_requests / 100 for each in samples], [each.rss_mb for each in samples])
+    fifth = max(1, len(samples) // 5)
+    first, last = samples[:fifth], samples[-fifth:]
     return Trend(
         role,
         median(each.rss_mb for each in first),
         median(each.rss_mb for each in last),
-        max(each.rss_mb for each in held),
+        max(each.rss_mb for each in samples),
         gain,
         error,
         median(each.descriptors for each in first),
@@ -84,13 +85,13 @@ def trend(role: str, held: Sequence[Held]) -> Trend:
 
 
 class Watch:
-    """Looks at each process once a second, from the beginning to the end of a `with` block."""
+    """Samples each process once per second for the duration of a `with` block."""
 
     def __init__(self, stack: Stack) -> None:
         self._pids = _roles(stack)
-        self._seen: dict[str, list[Held]] = {role: [] for role in self._pids}
+        self._samples: dict[str, list[Sample]] = {role: [] for role in self._pids}
         self._n_requests = 0
-        self._enough = threading.Event()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
@@ -98,34 +99,41 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._enough.set()
+        self._ended.set()
         self._thread.join()
 
-    def answered(self, n_requests: int) -> None:
+    def set_answered(self, n_requests: int) -> None:
+        """Set the number of requests answered so far."""
         self._n_requests = n_requests
 
     def trends(self, from_request: int) -> list[Trend]:
-        """Leaves out what was seen before so many were answered. Raises ValueError: that leaves too little."""
-        after = {role: [each for each in seen if each.n_requests >= from_request] for role, seen in self._seen.items()}
-        return [trend(role, held) for role, held in after.items()]
+        """Compute the trends over the samples taken after the first `from_request` requests.
+
+        Raises ValueError: when there are too few samples.
+        """
+        after = {
+            role: [each for each in samples if each.n_requests >= from_request]
+            for role, samples in self._samples.items()
+        }
+        return [trend(role, samples) for role, samples in after.items()]
 
     def series(self) -> dict[str, list[tuple[int, float]]]:
-        """By role: requests answered and MB held, every half minute and at the end."""
+        """Return for each process the requests answered and the MB held, every half minute and at the end."""
         return {
-            role: [(each.n_requests, round(each.rss_mb, 1)) for each in [*seen[:-1:_KEPT_OF], *seen[-1:]]]
-            for role, seen in self._seen.items()
+            role: [(each.n_requests, round(each.rss_mb, 1)) for each in [*samples[:-1:_SERIES_STEP], *samples[-1:]]]
+            for role, samples in self._samples.items()
         }
 
-    def ended(self) -> list[str]:
-        """Roles whose process is no more."""
+    def exited(self) -> list[str]:
+        """Return the roles whose process no longer exists."""
         return [role for role, pid in self._pids.items() if not psutil.pid_exists(pid)]
 
     def _run(self) -> None:
-        while not self._enough.wait(_EVERY_S):
+        while not self._ended.wait(_EVERY_S):
             for role, pid in self._pids.items():
-                held = _held(pid, self._n_requests)
-                if held is not None:
-                    self._seen[role].append(held)
+                sample = _sample(pid, self._n_requests)
+                if sample is not None:
+                    self._samples[role].append(sample)
 
 
 def _roles(stack: Stack) -> Mapping[str, int]:
@@ -137,9 +145,9 @@ def _roles(stack: Stack) -> Mapping[str, int]:
     return roles | {"Nginx": stack.nginx.pid} | {f"Nginx worker {n}": each.pid for n, each in enumerate(nginx)}
 
 
-def _held(pid: int, n_requests: int) -> Held | None:
+def _sample(pid: int, n_requests: int) -> Sample | None:
     try:
         rss = psutil.Process(pid).memory_info().rss
-        return Held(n_requests, rss / _MB, len(list(Path(f"/proc/{pid}/fd").iterdir())))
+        return Sample(n_requests, rss / _MB, len(list(Path(f"/proc/{pid}/fd").iterdir())))
     except (psutil.NoSuchProcess, OSError):
         return None

@@ -1,0 +1,1 @@
+"""Readability of the service's subtitles, compared with faster-whisper's segments."""

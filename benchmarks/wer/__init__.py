@@ -1,0 +1,1 @@
+"""Word error rates of the service, compared with faster-whisper."""

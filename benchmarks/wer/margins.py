@@ -1,11 +1,11 @@
-"""Word error rate by the margin of the encoder's short context: a service a margin, the same clips through each, in
-windows of 30 s at most.
+"""Measure the word error rate with different margins of the encoder's short context.
 
     python -m benchmarks.wer.margins --audio FOLDER --model FOLDER_OR_NAME --baseline-cache FILE
 
-Beside each: windows done again at full context, and the seconds that the model's calls took (encode and generate,
-summed by the service). The table, every clip's counts and the curve go to benchmarks/results after each margin; margins
-that are there already are kept, so that a run that was cut short goes on.
+Starts a service for each margin and sends the same clips to each, in windows of at most 30 s. Also measures how many
+windows were decoded again with the full context, and the seconds spent in the model's encode and generate calls. Writes
+the table, every clip's counts and a plot to benchmarks/results after each margin. Margins in the results of an earlier
+run are not measured again, so that an interrupted run continues.
 """
 
 import argparse
@@ -15,9 +15,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import httpx
 import matplotlib as mpl
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.common import arguments
 
@@ -28,21 +26,22 @@ from matplotlib import pyplot as plt
 from benchmarks.common.corpus import Clip, read_corpus
 from benchmarks.common.machine import Watch, machine
 from benchmarks.common.models import model_folder
-from benchmarks.common.report import RESULTS
+from benchmarks.common.prometheus import scrape, stage_seconds
+from benchmarks.common.report import facts, save, table
 from benchmarks.common.scoring import Errors
-from benchmarks.common.servers import SERVICE, Stage, leave_on_sigterm, running
+from benchmarks.common.servers import SERVICE, ServerConfig, exit_on_sigterm, running
 from benchmarks.wer.table import clip_errors, interval
-from benchmarks.wer.transcripts import BaselineOptions, baseline, service
+from benchmarks.wer.transcripts import BaselineOptions, add_corpus_options, baseline, service
 
 FULL = "full"
 BASELINE = "faster-whisper"
 
-_HEAD = ("margin", "wrong, %", "against full, 95 % interval", "done again", "encode s", "generate s", "others' cores")
+_HEADS = ("margin", "WER, %", "minus full, 95 % interval", "decoded again", "encode s", "generate s", "others' cores")
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One margin's run. The seconds are sums over the model's calls; `others_cores` is what else the machine did."""
+    """The measurements of one margin. The seconds are sums over the model's calls."""
 
     margin: str
     clips: dict[str, Errors]
@@ -50,10 +49,11 @@ class Point:
     encode_s: float
     generate_s: float
     others_cores: float
+    """Cores that other processes used meanwhile."""
 
 
 def main() -> None:
-    leave_on_sigterm()
+    exit_on_sigterm()
     args = _arguments()
     clips = read_corpus(args.audio)[: args.limit]
     folder = str(model_folder(args.model))
@@ -61,8 +61,8 @@ def main() -> None:
         clips, BaselineOptions(args.model, detect_language=False), os.cpu_count() or 1, args.baseline_cache
     )
     reference = clip_errors(clips, texts)
-    about = machine() | {"model": f"{Path(args.model).name}, int8, beam 5, language given", "clips": str(len(clips))}
-    points = _read(args.out, len(reference))
+    about = machine() | {"model": f"{Path(args.model).name}, int8, beam 5, language declared", "clips": str(len(clips))}
+    points = _read_points(args.out, len(reference))
     for margin in args.margins:
         if margin not in points:
             points[margin] = _measure(margin, clips, Path(folder), args.concurrency)
@@ -73,63 +73,56 @@ def main() -> None:
 
 def _measure(margin: str, clips: list[Clip], model: Path, concurrency: int) -> Point:
     setting = {"ASR_ENCODER_CONTEXT": FULL} if margin == FULL else {"ASR_ENCODER_MARGIN_S": margin}
-    setting["ASR_CHUNK_LENGTH_S"] = "30"  # full contexts have windows of 30 s: the margin alone is to differ
+    setting["ASR_CHUNK_LENGTH_S"] = "30"  # with a full context windows have 30 s; only the margin may differ
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(SERVICE, Stage(model, "int8", Path(folder), settings=setting)) as server,
+        running(SERVICE, ServerConfig(model, "int8", Path(folder), settings=setting)) as server,
     ):
-        before, watch = _scrape(server.url), Watch.start()
+        before, watch = _totals(server.url), Watch.start()
         texts, _ = service(clips, server.url, concurrency, detect_language=False)
-        after, others = _scrape(server.url), watch.others_cores()
+        after, others = _totals(server.url), watch.others_cores()
     redone, encode_s, generate_s = (after[key] - before.get(key, 0.0) for key in ("redone", "encode", "generate"))
-    print(f"margin {margin}: {redone:.0f} windows done again, {encode_s + generate_s:.0f} s in the model", flush=True)
+    print(
+        f"margin {margin}: {redone:.0f} windows decoded again, {encode_s + generate_s:.0f} s in the model", flush=True
+    )
     return Point(margin, clip_errors(clips, texts), round(redone), encode_s, generate_s, others)
 
 
-def _scrape(url: str) -> dict[str, float]:
-    """Windows done again at full context, and seconds in the model's calls by stage."""
-    read = {"redone": 0.0}
-    for family in text_string_to_metric_families(httpx.get(f"{url}/metrics", timeout=10).text):
-        for sample in family.samples:
-            if sample.name == "asr_stage_duration_seconds_sum":
-                read[sample.labels["stage"]] = sample.value
-            elif sample.name == "asr_fallbacks_total" and sample.labels["reason"] == "full_context":
-                read["redone"] = sample.value
-    return read
+def _totals(url: str) -> dict[str, float]:
+    """Return the number of windows decoded again with the full context, and the seconds in each stage."""
+    samples = scrape(url)
+    redone = [
+        sample.value
+        for sample in samples
+        if sample.name == "asr_fallbacks_total" and sample.labels["reason"] == "full_context"
+    ]
+    return {"redone": sum(redone)} | stage_seconds(samples)
 
 
 def _write(out: Path, about: dict[str, str], reference: dict[str, Errors], points: dict[str, Point]) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
     data = {"about": about, BASELINE: _rate(reference), "points": [asdict(points[name]) for name in _order(points)]}
-    out.with_suffix(".json").write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    out.with_suffix(".md").write_text(_markdown(about, reference, points), encoding="utf-8")
+    save(out, data, _markdown(about, reference, points))
     _plot(out.with_suffix(".png"), reference, points)
 
 
-def _read(out: Path, n_clips: int) -> dict[str, Point]:
-    """Give what an earlier run over as many clips has kept."""
+def _read_points(out: Path, n_clips: int) -> dict[str, Point]:
+    """Return the points of an earlier run with the same number of clips."""
     file = out.with_suffix(".json")
-    kept = json.loads(file.read_text(encoding="utf-8"))["points"] if file.exists() else []
-    points = [Point(**point | {"clips": {name: Errors(**e) for name, e in point["clips"].items()}}) for point in kept]
+    rows = json.loads(file.read_text(encoding="utf-8"))["points"] if file.exists() else []
+    points = [Point(**row | {"clips": {name: Errors(**e) for name, e in row["clips"].items()}}) for row in rows]
     return {point.margin: point for point in points if len(point.clips) == n_clips}
 
 
 def _markdown(about: dict[str, str], reference: dict[str, Errors], points: dict[str, Point]) -> str:
     full = points.get(FULL)
-    lines = [
-        "# Word error rate by the encoder's margin",
-        "",
-        *(f"- {key}: {value}" for key, value in about.items()),
-        "",
-    ]
-    lines += [f"- faster-whisper, full context: {_rate(reference):.2f} %", ""]
-    lines += [_row(_HEAD), _row(("---",) * len(_HEAD))]
+    rows = []
     for name in _order(points):
         point = points[name]
-        against = interval(full.clips, point.clips) if full and point is not full else ""
+        difference = interval(full.clips, point.clips) if full and point is not full else ""
         seconds = (f"{point.encode_s:.0f}", f"{point.generate_s:.0f}", f"{point.others_cores:.1f}")
-        lines.append(_row((_label(name), f"{_rate(point.clips):.2f}", against, str(point.redone), *seconds)))
-    return "\n".join(lines) + "\n"
+        rows.append((_label(name), f"{_rate(point.clips):.2f}", difference, str(point.redone), *seconds))
+    head = facts(about | {"faster-whisper, full context": f"{_rate(reference):.2f} %"})
+    return "\n\n".join(["# Word error rate by the encoder's margin", head, table(_HEADS, rows)]) + "\n"
 
 
 def _plot(path: Path, reference: dict[str, Errors], points: dict[str, Point]) -> None:
@@ -138,7 +131,7 @@ def _plot(path: Path, reference: dict[str, Errors], points: dict[str, Point]) ->
     labels = [_label(name) for name in names]
     accuracy.plot(labels, [_rate(points[name].clips) for name in names], marker="o", color="tab:green", label=SERVICE)
     accuracy.axhline(_rate(reference), color="tab:gray", linestyle="--", label=BASELINE)
-    accuracy.set(title="Words wrong, %", xlabel="margin")
+    accuracy.set(title="Word error rate, %", xlabel="margin")
     accuracy.legend()
     cost.bar(labels, [points[name].encode_s for name in names], label="encode")
     below = [points[name].encode_s for name in names]
@@ -154,24 +147,19 @@ def _order(points: dict[str, Point]) -> list[str]:
 
 
 def _label(margin: str) -> str:
-    return "30 s always" if margin == FULL else f"{margin} s"
+    return "full context" if margin == FULL else f"{margin} s"
 
 
 def _rate(clips: dict[str, Errors]) -> float:
     return 100 * sum(clips.values(), Errors(0, 0)).rate
 
 
-def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
 def _arguments() -> argparse.Namespace:
     parser = arguments.parser(__doc__, needs_audio=True)
-    parser.add_argument("--margins", nargs="+", default=["1.5", "2.5", "4", "6", FULL], help="seconds, or full")
+    parser.add_argument("--margins", nargs="+", default=["1.5", "2.5", "4", "6", FULL], help="seconds, or `full`")
     parser.add_argument("--concurrency", type=int, default=4)
-    parser.add_argument("--baseline-cache", type=Path, help="JSON in which the baseline's transcripts are kept")
-    parser.add_argument("--limit", type=int, help="only the first so many clips")
-    parser.add_argument("--out", type=Path, default=RESULTS / "margins", help="without its suffix")
+    add_corpus_options(parser)
+    arguments.add_out(parser, "margins")
     return parser.parse_args()
 
 

@@ -1,5 +1,6 @@
-"""Who is measured: the service over HTTP, and faster-whisper as most people use it."""
+"""Collect transcripts of a corpus from the service over HTTP and from faster-whisper."""
 
+import argparse
 import hashlib
 import json
 import time
@@ -16,9 +17,9 @@ from faster_whisper.tokenizer import _LANGUAGE_CODES
 from benchmarks.common.corpus import Clip
 
 Transcripts = dict[str, str | None]
-"""By file name; None where there was no answer."""
+"""By file name. None without a transcript."""
 
-_BUSY_TRIES = 20
+_MAX_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class BaselineOptions:
     beam_size: int = 5
     min_silence_duration_ms: int = 500
     speech_pad_ms: int = 400
-    """faster-whisper's own default."""
+    """Audio kept on both sides of speech. 400 is the default of faster-whisper."""
     detect_language: bool = True
     version: str = faster_whisper.__version__
 
@@ -38,34 +39,40 @@ class BaselineOptions:
 
 
 def baseline(clips: Iterable[Clip], options: BaselineOptions, cpu_threads: int, cache: Path | None) -> Transcripts:
-    """Transcribe one clip after the other with `WhisperModel.transcribe`, or take what an earlier run has kept."""
-    kept = _read(cache).get(options.key, {}) if cache else {}
-    missing = [clip for clip in clips if clip.path.name not in kept]
+    """Transcribe the clips with `WhisperModel.transcribe`. Transcripts in the cache of an earlier run are reused."""
+    done = _read(cache).get(options.key, {}) if cache else {}
+    missing = [clip for clip in clips if clip.path.name not in done]
     if missing:
         transcribe = _whisper(options, cpu_threads)
         for number, clip in enumerate(missing, start=1):
-            kept[clip.path.name] = transcribe(clip)
+            done[clip.path.name] = transcribe(clip)
             print(f"\rfaster-whisper: {number} of {len(missing)}", end="", flush=True)
             if cache:
-                _keep(cache, options, kept)
+                _save(cache, options, done)
         print()
-    return kept
+    return done
 
 
 def service(clips: list[Clip], url: str, concurrency: int, *, detect_language: bool) -> tuple[Transcripts, str]:
-    """Post every clip, `concurrency` at a time. Gives the transcripts and the name of the model that made them."""
+    """Post all clips, `concurrency` at a time. Returns the transcripts and the name of the model."""
     models: set[str] = set()
     with httpx.Client(base_url=url, timeout=600) as client, ThreadPoolExecutor(concurrency) as pool:
 
-        def ask(clip: Clip) -> str | None:
+        def transcribe(clip: Clip) -> str | None:
             answer = _post(client, clip, detect_language=detect_language)
             if answer:
                 models.add(answer["model"])
             return answer["text"] if answer else None
 
-        texts = pool.map(ask, clips)
+        texts = pool.map(transcribe, clips)
         transcripts = {clip.path.name: text for clip, text in zip(clips, texts, strict=True)}
     return transcripts, ", ".join(sorted(models))
+
+
+def add_corpus_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that the programs which transcribe a corpus have in common."""
+    parser.add_argument("--baseline-cache", type=Path, help="JSON file that keeps the baseline's transcripts")
+    parser.add_argument("--limit", type=int, help="use only the first clips, this many")
 
 
 def _whisper(options: BaselineOptions, cpu_threads: int) -> Callable[[Clip], str | None]:
@@ -84,7 +91,7 @@ def _whisper(options: BaselineOptions, cpu_threads: int) -> Callable[[Clip], str
                 },
             )
             return " ".join(segment.text.strip() for segment in segments)
-        except Exception as error:  # noqa: BLE001 - a file that it cannot read is a result too
+        except Exception as error:  # noqa: BLE001 - a failure is a result too
             print(f"\nfaster-whisper: {clip.path.name}: {error!r}")
             return None
 
@@ -92,14 +99,14 @@ def _whisper(options: BaselineOptions, cpu_threads: int) -> Callable[[Clip], str
 
 
 def _language(clip: Clip) -> str | None:
-    """Give the clip's language where Whisper knows it; else both are to guess."""
+    """Return the clip's language. None if Whisper does not know it, so that both systems detect one."""
     return clip.language if clip.language in _LANGUAGE_CODES else None
 
 
 def _post(client: httpx.Client, clip: Clip, *, detect_language: bool) -> Any:
     language = None if detect_language else _language(clip)
     content = clip.path.read_bytes()
-    for _ in range(_BUSY_TRIES):
+    for _ in range(_MAX_TRIES):
         answer = client.post(
             "/transcribe", files={"file": (clip.path.name, content)}, data={"language": language} if language else {}
         )
@@ -117,7 +124,7 @@ def _read(cache: Path) -> dict[str, Transcripts]:
     return {key: run["transcripts"] for key, run in runs.items()}
 
 
-def _keep(cache: Path, options: BaselineOptions, transcripts: Transcripts) -> None:
+def _save(cache: Path, options: BaselineOptions, transcripts: Transcripts) -> None:
     runs = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else {}
     runs[options.key] = {"options": asdict(options), "transcripts": transcripts}
     partial = cache.with_suffix(".partial")

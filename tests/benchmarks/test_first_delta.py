@@ -1,4 +1,4 @@
-"""Measuring a stream: what is the first delta, and what is no answer."""
+"""Measurement of a stream: the time of the first delta, and failed streams."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from fakes import Call
 
 
 def test_a_stream_is_timed_from_the_first_byte_sent(tmp_path):
-    """The first delta comes before the whole; together the deltas are the text."""
+    """The first delta arrives before the end of the stream. The joined deltas are the text."""
     (tmp_path / "long.wav").write_bytes(two_windows())
     with serving(vad_filter=False) as live:
         streamed = stream(live.url, tmp_path / "long.wav")
@@ -16,8 +16,8 @@ def test_a_stream_is_timed_from_the_first_byte_sent(tmp_path):
     assert (streamed.n_deltas, streamed.n_characters) == (2, len("hello hello"))
 
 
-def test_a_stream_that_fails_is_no_measurement(tmp_path):
-    """However quickly it did."""
+def test_a_failed_stream_is_not_measured(tmp_path):
+    """A stream that ends with an error raises RuntimeError."""
 
     def before(call: Call) -> None:
         if call.stage == "generate" and call.n_frames < 2000:

@@ -1,4 +1,4 @@
-"""The load's own arithmetic, and its clients against a server whose behaviour is known."""
+"""The load benchmark: its arithmetic, and its clients against a server with known behaviour."""
 
 import asyncio
 import itertools
@@ -26,21 +26,21 @@ from benchmarks.common.machine import Watch
 from benchmarks.common.material import joined, material, recordings
 from benchmarks.common.scoring import Errors
 from benchmarks.common.servers import BATCHED, SEQUENTIAL, SERVICE
-from benchmarks.load.bars import findings, regressions
 from benchmarks.load.report import markdown
 from benchmarks.load.results import Measure, Results
+from benchmarks.load.targets import findings, regressions
 
 
 @pytest.fixture
 def clips(tmp_path: Path) -> list[Clip]:
-    """Three clips; the server refuses b.wav."""
+    """Create three clips. The server refuses b.wav."""
     for name in "abc":
         (tmp_path / f"{name}.wav").write_bytes(b"RIFF")
     return [Clip(tmp_path / f"{name}.wav", 10.0, "en", "one small step", "speech") for name in "abc"]
 
 
-class Crowd:
-    """How many requests were in the server at once, at most."""
+class Concurrency:
+    """Counts the requests that are in the server at the same time."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -57,12 +57,12 @@ class Crowd:
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[str, Crowd]]:
-    crowd = Crowd()
+def server() -> Iterator[tuple[str, Concurrency]]:
+    concurrency = Concurrency()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            with crowd:
+            with concurrency:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 time.sleep(0.02)  # so that requests overlap
             refused = b'filename="b.wav"' in body
@@ -78,33 +78,35 @@ def server() -> Iterator[tuple[str, Crowd]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", crowd
+    yield f"http://127.0.0.1:{server.server_port}", concurrency
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-def test_a_closed_loop_keeps_so_many_requests_open_and_no_more(server: tuple[str, Crowd], clips: list[Clip]) -> None:
-    """Each clip is sent once; a refusal is counted as unanswered, and as a transcript without words."""
-    url, crowd = server
+def test_a_closed_loop_keeps_a_fixed_number_of_requests_open(
+    server: tuple[str, Concurrency], clips: list[Clip]
+) -> None:
+    """Each clip is sent once. A refusal counts as unanswered and as a transcript without words."""
+    url, concurrency = server
     run = asyncio.run(closed_loop(url, clips * 4, 3))
-    assert crowd.most == 3
-    assert (len(run.answers), len(run.good)) == (12, 8)
+    assert concurrency.most == 3
+    assert (len(run.responses), len(run.successful)) == (12, 8)
     measure = Measure.of(run, 0.0)
     assert measure.n_unanswered == 4
     assert measure.errors == {"en": Errors(1 + 3 + 1, 9)}
 
 
-def test_an_open_loop_waits_for_nobody(server: tuple[str, Crowd], clips: list[Clip]) -> None:
-    """Requests go out at their times whatever becomes of those before, and all are answered in the end."""
+def test_an_open_loop_does_not_wait_for_responses(server: tuple[str, Concurrency], clips: list[Clip]) -> None:
+    """Requests are sent at their times, although earlier ones are open, and the run ends when all have responses."""
     url, _ = server
     run = asyncio.run(open_loop(url, clips[:1], rate=100.0, duration_s=0.3))
-    assert len(run.good) == len(list(arrivals(100.0, 0.3, seed=1))) > 10
+    assert len(run.successful) == len(list(arrivals(100.0, 0.3, seed=1))) > 10
     assert run.latency_s(50) > 0.02
 
 
 def test_arrivals_are_a_poisson_process() -> None:
-    """As many a second as asked for, with exponential gaps: as wide as they are long, and the same for one seed."""
+    """The rate is as requested, the gaps are exponential (mean equals deviation), and a seed repeats the times."""
     times = list(arrivals(50.0, 200.0, seed=3))
     gaps = [after - before for before, after in itertools.pairwise(times)]
     mean = sum(gaps) / len(gaps)
@@ -114,8 +116,8 @@ def test_arrivals_are_a_poisson_process() -> None:
     assert times == list(arrivals(50.0, 200.0, seed=3))
 
 
-def test_long_files_are_joined_of_whole_clips(tmp_path: Path) -> None:
-    """At least as long as asked for, with all its clips' words, from recordings that every checkout has."""
+def test_a_long_file_is_joined_from_whole_clips(tmp_path: Path) -> None:
+    """It is at least as long as requested and has the words of all its clips. The recordings are those of the tests."""
     found = material(recordings(None), n_mixed=8)
     assert 4 < found.short.seconds < 8
     assert len({clip.language for clip in found.mixed}) >= 3
@@ -137,24 +139,24 @@ def results() -> Results:
     return Results({}, {"clip c16": rounds}, {"engine": [{"of_engine": 0.9}]}, {"queue": 1.0})
 
 
-def test_a_ratio_is_to_the_better_baseline_in_quiet_rounds() -> None:
-    """The disturbed round is left out, and said to be; each ratio is of two turns of one round."""
+def test_a_ratio_uses_the_better_baseline_and_undisturbed_rounds() -> None:
+    """The disturbed round is left out and counted. Each ratio compares measurements of one round."""
     clip, engine = findings(results())
     assert (clip.median, clip.least, clip.most) == (7.0, 6.0, 8.0)
     assert (clip.n_rounds, clip.n_quiet, clip.met) == (3, 2, True)
     assert (engine.median, engine.met) == (0.9, False)
 
 
-def test_what_is_worse_than_stored_is_named() -> None:
-    """Ratios and word error rates alike; what is as good as expected, or is not expected, is not named."""
+def test_ratios_worse_than_expected_are_reported() -> None:
+    """So are word error rates. Values as good as expected, and values without an expectation, are not."""
     assert regressions(results(), {"clip c16": 7.0, "clip c16 WER points": 4.0, "mixed": 9.0}) == []
     slower, wrong = regressions(results(), {"clip c16": 7.5, "clip c16 WER points": 3.0})
     assert "7.00, not 7.5" in slower
     assert "+4.00 points" in wrong
 
 
-def test_results_are_kept_as_they_were() -> None:
-    """A report can be made again from the JSON; the table has the bars, and the errors beside the speed."""
+def test_results_survive_a_round_trip_through_json() -> None:
+    """A report can be written from the JSON. It has the targets and the word error rates."""
     again = Results.from_json(json.loads(json.dumps(results().to_json())))
     assert again == results()
     table = markdown(again)
@@ -162,8 +164,7 @@ def test_results_are_kept_as_they_were() -> None:
     assert "| all | 100 | 4.00 | 0.00 | 0.00 | +4.00 |" in table
 
 
-def test_the_work_of_others_shows_and_ours_does_not() -> None:
-    """What this process burns is not counted as somebody else's."""
+def test_the_cpu_time_of_this_process_does_not_count_as_that_of_others() -> None:
     watch, until = Watch.start(), time.monotonic() + 0.5
     while time.monotonic() < until:
         sum(range(1000))
@@ -171,24 +172,24 @@ def test_the_work_of_others_shows_and_ours_does_not() -> None:
     assert watch.others_cores() < math.inf
 
 
-def test_the_baseline_answers_as_the_service_is_asked() -> None:
-    """The same form, a file and perhaps a language, so that one client serves both; several at once."""
+def test_the_baseline_accepts_the_service_s_requests() -> None:
+    """It has the same form with a file and an optional language, and handles several requests at once."""
 
     def transcribe(file: BinaryIO, language: str | None) -> dict[str, Any]:
         return {"text": f"{file.read().decode()} in {language}"}
 
-    async def ask() -> list[str]:
+    async def send() -> list[str]:
         transport = httpx.ASGITransport(create_app(transcribe))
         async with httpx.AsyncClient(transport=transport, base_url="http://baseline") as client:
             post = partial(client.post, "/transcribe", files={"file": ("a.wav", b"heard")})
             answers = await asyncio.gather(post(), post(data={"language": "fr"}))
         return [answer.json()["text"] for answer in answers]
 
-    assert asyncio.run(ask()) == ["heard in None", "heard in fr"]
+    assert asyncio.run(send()) == ["heard in None", "heard in fr"]
 
 
-def test_a_benchmark_that_is_told_to_end_leaves_no_server(tmp_path: Path) -> None:
-    """SIGTERM ends it as Ctrl-C would, its servers too, even one that is not up yet."""
+def test_a_terminated_benchmark_leaves_no_server(tmp_path: Path) -> None:
+    """SIGTERM also stops its servers, including one that is not ready yet."""
     log = tmp_path / "out"
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-c", _STARTS_A_SERVER, str(tmp_path)], stdout=out)
@@ -205,10 +206,10 @@ def test_a_benchmark_that_is_told_to_end_leaves_no_server(tmp_path: Path) -> Non
 _STARTS_A_SERVER = """
 import signal, subprocess, sys
 from pathlib import Path
-from benchmarks.common import servers as load_servers
-load_servers.leave_on_sigterm()
-load_servers._baseline = lambda *_: ["sleep", "60"]
-load_servers.wait_until_ready = lambda server, process: (print(process.pid, flush=True), signal.pause())
-with load_servers.running("sequential", load_servers.Stage(Path("nowhere"), "int8", Path(sys.argv[1]))):
+from benchmarks.common import servers
+servers.exit_on_sigterm()
+servers._baseline = lambda *_: ["sleep", "60"]
+servers.wait_until_ready = lambda server, process: (print(process.pid, flush=True), signal.pause())
+with servers.running("sequential", servers.ServerConfig(Path("nowhere"), "int8", Path(sys.argv[1]))):
     pass
 """

@@ -1,4 +1,4 @@
-"""Measuring memory: what a tree of processes holds, and the long recording."""
+"""Measurement of the memory of a process tree, and the long recording."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ _HOLDS_64_MIB = "import sys; held = bytearray(b'1' * 2**26); print('held', flush
 
 
 def test_the_memory_of_children_is_counted() -> None:
-    """A child's own pages are in the sum; pages that it shares are no more than once in PSS."""
+    """The sum includes a child's own pages. PSS counts shared pages once, so it is at most RSS."""
     before_pss, _ = tree_memory(os.getpid())
     command = [sys.executable, "-c", _HOLDS_64_MIB]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -27,8 +27,8 @@ def test_the_memory_of_children_is_counted() -> None:
     assert rss >= pss
 
 
-def test_the_long_recording_is_speech_and_then_nearly_nothing(tmp_path: Path) -> None:
-    """As long as asked for to the minute, with a clip every ten minutes after the speech."""
+def test_the_long_recording_is_speech_followed_by_faint_noise(tmp_path: Path) -> None:
+    """It has the requested length in whole minutes, and a clip every ten minutes after the speech."""
     speech, clip = np.full(90 * RATE, 0.5, np.float32), np.full(RATE, 0.25, np.float32)
     write_recording(speech, clip, 900.0, tmp_path / "long.flac")
     samples, rate = soundfile.read(tmp_path / "long.flac", dtype="float32")

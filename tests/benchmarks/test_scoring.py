@@ -1,4 +1,4 @@
-"""The yardstick itself."""
+"""Counting of word errors."""
 
 import pytest
 
@@ -14,17 +14,16 @@ from benchmarks.common.scoring import Errors, count_errors
         ("ja", "東京都、日本。", "東京 日木", Errors(2, 5)),
     ],
 )
-def test_errors_are_counted_as_whispers_paper_does(language, reference, hypothesis, expected):
-    """Spelling, case and punctuation are free; a wrong, missing or added word counts one, in Japanese a character."""
+def test_errors_are_counted_as_in_whispers_paper(language, reference, hypothesis, expected):
+    """Spelling variants, case and punctuation are ignored. Words count, and characters in Japanese."""
     assert count_errors(reference, hypothesis, language) == expected
 
 
-def test_a_set_is_scored_by_its_words():
-    """A long recording weighs more than a short one."""
+def test_a_set_is_scored_over_all_its_words():
+    """A long recording has more weight than a short one."""
     assert (Errors(1, 2) + Errors(0, 8)).rate == pytest.approx(0.1)
 
 
 def test_a_reference_without_words_is_refused():
-    """Nothing can be measured against nothing."""
-    with pytest.raises(ValueError, match="without words"):
+    with pytest.raises(ValueError, match="has no words"):
         count_errors("?!", "hello", "en")

@@ -1,4 +1,4 @@
-"""The benchmark counts every clip, asks again when the service is busy, and forgets nobody's silence."""
+"""The word error benchmark: its corpus, scores and intervals, and its client."""
 
 import json
 import threading
@@ -34,7 +34,7 @@ def clips(tmp_path: Path) -> list[Clip]:
 
 @pytest.fixture
 def busy_service() -> Iterator[str]:
-    """A service that is busy at first, and for which b.wav is no audio."""
+    """Start a server that refuses each file once with 503, and always refuses b.wav with 415."""
     refused: set[bytes] = set()
 
     class Handler(BaseHTTPRequestHandler):
@@ -68,8 +68,8 @@ def busy_service() -> Iterator[str]:
     thread.join()
 
 
-def test_the_corpus_is_what_can_be_scored(clips: list[Clip]) -> None:
-    """Lines without a reference, without a length, and copies are left out; a silent one has no language."""
+def test_the_corpus_has_only_clips_that_can_be_scored(clips: list[Clip]) -> None:
+    """Lines without a reference, lines without a length and copies are skipped. A silent clip has no language."""
     assert [(clip.path.name, clip.set_name) for clip in clips] == [
         ("a.wav", "en, speech"),
         ("b.wav", "fr, telephony"),
@@ -77,8 +77,8 @@ def test_the_corpus_is_what_can_be_scored(clips: list[Clip]) -> None:
     ]
 
 
-def test_an_unanswered_clip_counts_with_all_its_words(clips: list[Clip]) -> None:
-    """Not to answer is no way to a better score."""
+def test_an_unanswered_clip_counts_as_wrong(clips: list[Clip]) -> None:
+    """All words of an unanswered clip count as errors."""
     transcripts = {"a.wav": "One small step!", "b.wav": None, "c.wav": ""}
     whole, *sets = score(clips, {"them": transcripts, "us": transcripts | {"b.wav": "un petit pas"}})
     assert (whole.name, whole.n_clips) == (ALL, 2)
@@ -87,7 +87,7 @@ def test_an_unanswered_clip_counts_with_all_its_words(clips: list[Clip]) -> None
 
 
 def test_the_table_shows_the_difference(clips: list[Clip]) -> None:
-    """One line a set, with both rates and what lies between them; of two clips an interval would say nothing."""
+    """A row has both rates and their difference. Two clips are too few for an interval."""
     transcripts: dict[str, str | None] = {"a.wav": "one step", "b.wav": "un petit pas", "c.wav": ""}
     table = markdown(score(clips, {"them": transcripts, "us": transcripts | {"a.wav": "one small step"}}), {})
     assert "| all speech | 2 | 1.5 | 6 | 16.67 | 0.00 | -16.67 |  |" in table.splitlines()
@@ -101,23 +101,23 @@ def test_the_table_shows_the_difference(clips: list[Clip]) -> None:
         (dict.fromkeys(map("{}.wav".format, range(9)), "one step"), "+33.33 to +33.33"),
     ],
 )
-def test_a_set_of_some_clips_has_an_interval(tmp_path: Path, heard: dict[str, str | None], between: str) -> None:
-    """A difference that one clip makes is told from one that all make."""
+def test_an_interval_shows_how_many_clips_differ(tmp_path: Path, heard: dict[str, str | None], between: str) -> None:
+    """A difference in one clip has a wide interval; the same difference in all clips has a narrow one."""
     clips = [Clip(tmp_path / f"{number}.wav", 1.0, "en", "one small step", "speech") for number in range(9)]
     right: dict[str, str | None] = {clip.path.name: clip.reference for clip in clips}
     assert [row.interval for row in score(clips, {"them": right, "us": right | heard})] == [between, between]
 
 
-def test_the_interval_holds_the_difference() -> None:
-    """It is narrow where all clips differ alike, and spans none where few clips differ."""
+def test_the_interval_contains_the_difference() -> None:
+    """It is a single point if all clips differ equally, and includes 0 if few clips differ."""
     before = {str(number): Errors(1, 10) for number in range(50)}
     assert interval(before, {name: Errors(2, 10) for name in before}) == "+10.00 to +10.00"
     low, high = interval(before, before | {"0": Errors(3, 10), "1": Errors(0, 10)}).split(" to ")
     assert float(low) < 0 < float(high)
 
 
-def test_a_busy_service_is_asked_again_and_a_refusal_is_kept(clips: list[Clip], busy_service: str) -> None:
-    """503 means later; any other failure is that clip's answer."""
+def test_a_503_is_retried_and_another_error_is_final(clips: list[Clip], busy_service: str) -> None:
+    """A clip with a final error has no transcript."""
     transcripts, model = service(clips, busy_service, 2, detect_language=True)
     assert transcripts == {"a.wav": "heard a.wav", "b.wav": None, "c.wav": "heard c.wav"}
     assert model == "base"
