@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import trustme
 
 from asr_service.client import ApiKeyRejected, RecordingRefused, ServerUnusable, connect
 from asr_service.formats import FORMATS
@@ -44,7 +46,7 @@ class Scripted:
 
 
 @contextmanager
-def scripted(*answers: Answer) -> Iterator[Scripted]:
+def scripted(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -63,7 +65,10 @@ def scripted(*answers: Answer) -> Iterator[Scripted]:
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    script = Scripted(f"http://127.0.0.1:{server.server_port}", list(answers))
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    scheme = "http" if tls is None else "https"
+    script = Scripted(f"{scheme}://127.0.0.1:{server.server_port}", list(answers))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -166,3 +171,16 @@ def test_the_key_is_sent_and_the_file_name_is_not():
         transcribe(server.url, api_key="secret")
     assert server.keys == ["Bearer secret"]
     assert b'filename="recording"' in server.bodies[0]
+
+
+def test_ssl_cert_file_names_a_private_certificate_authority(tmp_path, monkeypatch):
+    """Without it, the certificate of the service is refused."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with scripted(Answer(), tls=tls) as server:
+        with pytest.raises(ServerUnusable, match="CERTIFICATE_VERIFY_FAILED"):
+            transcribe(server.url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        assert transcribe(server.url) == DONE

@@ -80,6 +80,8 @@ def transcribe_command(
     folder also has a talk.wav. A recording whose outputs are newer than it is skipped, so the same command continues a
     run that was stopped.
 
+    If a private authority signed the certificate of the --server, set SSL_CERT_FILE to the authority's certificate.
+
     \b
     Examples:
       asr-service transcribe talk.mp3
