@@ -20,7 +20,7 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
-from asr_service.hardware.cpu import cpu_flags, widen_vectors
+from asr_service.hardware.cpu import cpu_flags, enable_avx512
 from benchmarks.common import arguments
 from benchmarks.common.machine import Watch, machine, wait_for_quiet
 from benchmarks.common.models import model_folder
@@ -187,7 +187,7 @@ def _window_seconds(args: argparse.Namespace, window: Window) -> tuple[float, fl
 
 def main() -> None:
     args = _arguments()
-    widen_vectors(os.environ, cpu_flags())  # as in the service's workers
+    enable_avx512(os.environ, cpu_flags())  # as in the service's workers
     data = measure(args)
     save_json(args.out, data)
     print(json.dumps(data, indent=1))

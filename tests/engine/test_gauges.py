@@ -1,4 +1,4 @@
-"""What /metrics shows of one slot."""
+"""The gauges of one slot in /metrics."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ def job(*, waits_s: float) -> Job:
 
 @contextmanager
 def at_a_long_call() -> Iterator[Scheduler]:
-    """The only thread is in a call until the context ends."""
+    """Run a scheduler whose only thread is in a call until the context ends."""
     entered, end = threading.Event(), threading.Event()
 
     def run(_: Batch) -> list[None]:
@@ -51,8 +51,8 @@ def shown(metric: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(f"asr_{metric}", labels)
 
 
-def test_the_queue_is_seen_with_its_age():
-    """Depth, seconds of audio, and how long the first of those that wait has waited; the running call is not of it."""
+def test_the_gauges_show_the_queue_and_its_age():
+    """Depth, seconds of audio, and the longest wait. The running call does not count."""
     gauges = SlotGauges(Slot(7, Device("cpu")))
     with at_a_long_call() as scheduler:
         gauges.show(scheduler, NOW)
@@ -63,15 +63,14 @@ def test_the_queue_is_seen_with_its_age():
         assert [shown(f"queue_{of}", slot="7") for of in ("depth", "audio_seconds", "age_seconds")] == [3, 21, 7]
 
 
-def test_a_slot_without_a_model_has_an_empty_queue_and_a_size():
-    """While it loads its process is seen already."""
+def test_a_slot_that_loads_has_an_empty_queue_and_a_memory_gauge():
     SlotGauges(Slot(8, Device("cpu"))).show(None, NOW)
     assert shown("queue_age_seconds", slot="8") == 0
     assert shown("worker_rss_bytes", slot="8") == pytest.approx(psutil.Process().memory_info().rss, rel=0.2)
 
 
-def test_a_gpu_is_named_by_its_uuid(monkeypatch: pytest.MonkeyPatch):
-    """Each worker counts its own as the first. What the GPU does not tell is not made up."""
+def test_a_gpus_gauges_are_labelled_by_its_uuid(monkeypatch: pytest.MonkeyPatch):
+    """A value that the GPU does not report has no gauge."""
     fake_nvml.install(monkeypatch, [fake_nvml.FakeGpu("GPU-a", busy_percent=None)])
     SlotGauges(Slot(9, Device("cuda", 0))).show(None, NOW)
     assert shown("gpu_memory_used_bytes", gpu="GPU-a") == fake_nvml.GIB

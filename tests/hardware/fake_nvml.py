@@ -1,4 +1,4 @@
-"""NVML for a machine that has none: the few calls that the service makes, with GPUs that tests make up."""
+"""A fake NVML: the calls that the service makes, with GPUs that a test defines."""
 
 import functools
 import os
@@ -24,11 +24,11 @@ class FakeGpu:
     capability: tuple[int, int] = (8, 9)
     lost: bool = False
     instances: list["FakeGpu"] = field(default_factory=list)
-    """MIG instances, where the GPU is divided."""
+    """MIG instances, if the GPU is divided."""
 
 
 def install(monkeypatch: pytest.MonkeyPatch, gpus: list[FakeGpu], visible: str | None = None) -> None:
-    """Put `gpus` where the driver's would be, and CUDA_VISIBLE_DEVICES as given; NVML is opened anew."""
+    """Let pynvml report `gpus`, and set CUDA_VISIBLE_DEVICES to `visible`."""
     fresh = functools.cache(nvml._nvml_of_process.__wrapped__)
     monkeypatch.setattr(nvml, "_nvml_of_process", fresh)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -38,7 +38,7 @@ def install(monkeypatch: pytest.MonkeyPatch, gpus: list[FakeGpu], visible: str |
     def refuse(*_: object) -> None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
-    def of_a_living_one(gpu: FakeGpu) -> FakeGpu:
+    def unless_lost(gpu: FakeGpu) -> FakeGpu:
         if gpu.lost:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
         return gpu
@@ -50,7 +50,7 @@ def install(monkeypatch: pytest.MonkeyPatch, gpus: list[FakeGpu], visible: str |
         "nvmlInit": lambda: None,
         "nvmlShutdown": lambda: None,
         "nvmlDeviceGetCount": lambda: len(gpus),
-        "nvmlDeviceGetHandleByIndex": lambda index: of_a_living_one(gpus[index]),
+        "nvmlDeviceGetHandleByIndex": lambda index: unless_lost(gpus[index]),
         "nvmlDeviceGetMigMode": lambda gpu: [1, 1] if gpu.instances else refuse(),
         "nvmlDeviceGetMaxMigDeviceCount": lambda _: 7,
         "nvmlDeviceGetMigDeviceHandleByIndex": lambda gpu, i: gpu.instances[i] if i < len(gpu.instances) else refuse(),

@@ -1,4 +1,4 @@
-"""Slots are made of the devices that CUDA would see, without touching CUDA."""
+"""Slots are made of the devices that CUDA would see, without a call of CUDA."""
 
 import pynvml
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from asr_service.errors import ConfigurationError, DeviceUnavailable
 from asr_service.hardware.devices import Device
 from asr_service.hardware.environment import device_environment
-from asr_service.hardware.nvml import discover_gpus, driver_trouble, gpu_status
+from asr_service.hardware.nvml import discover_gpus, driver_problem, gpu_status
 from asr_service.hardware.spec import parse_devices
 from hardware import fake_nvml
 from hardware.fake_nvml import GIB, FakeGpu
@@ -30,8 +30,8 @@ def cuda(*indexes: int) -> tuple[Device, ...]:
         ("cpu,cpu", (CPU, CPU)),
     ],
 )
-def test_each_device_named_is_a_slot(monkeypatch, spec, expected):
-    """In the order named; a device named twice gets two slots; `auto` and `cuda` are every GPU."""
+def test_each_named_device_becomes_a_slot(monkeypatch, spec, expected):
+    """In the order named. A device named twice gets two slots; `auto` and `cuda` mean every GPU."""
     fake_nvml.install(monkeypatch, TWO)
     assert parse_devices(spec) == expected
 
@@ -41,15 +41,17 @@ def test_auto_without_a_gpu_is_one_cpu_slot():
 
 
 @pytest.mark.parametrize("spec", ["cuda:2", "cuda:", "cuda:-1", "cuda:x", "gpu", "cpu:0", "", "cpu,,cpu", "cuda:²"])
-def test_a_device_that_is_not_there_is_refused_with_what_is(monkeypatch, spec):
-    """The error names the part that is wrong and every device there is."""
+def test_a_missing_device_is_refused_with_the_list_of_available_ones(monkeypatch, spec):
+    """The error names the wrong part of the value and every device of the machine."""
     fake_nvml.install(monkeypatch, TWO)
-    with pytest.raises(ConfigurationError, match=r"there is cpu, cuda:0 \(NVIDIA Made-up\), cuda:1 \(NVIDIA Other\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"Available: cpu, cuda:0 \(NVIDIA Made-up\), cuda:1 \(NVIDIA Other\)\."
+    ):
         parse_devices(spec)
 
 
-def test_a_driver_that_does_not_answer_is_named(monkeypatch):
-    """It may come back, so that trying again may help; a machine without a driver has nothing to say of one."""
+def test_the_error_says_that_the_driver_does_not_answer(monkeypatch):
+    """The driver may recover, so the error allows another try. Without a driver there is no such message."""
 
     def fail_with(code: int) -> None:
         def init() -> None:
@@ -58,15 +60,17 @@ def test_a_driver_that_does_not_answer_is_named(monkeypatch):
         monkeypatch.setattr(pynvml, "nvmlInit", init)
 
     fail_with(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
-    with pytest.raises(DeviceUnavailable, match=r"there is cpu \(NVIDIA's driver does not answer: Driver Not Loaded\)"):
+    with pytest.raises(
+        DeviceUnavailable, match=r"Available: cpu \(NVIDIA's driver does not answer: Driver Not Loaded\)\."
+    ):
         parse_devices("cuda:0")
     fail_with(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-    assert driver_trouble() == ""
+    assert driver_problem() == ""
 
 
 def test_cuda_without_a_gpu_is_refused():
-    """Asked for by name, a GPU is not replaced by a CPU in silence."""
-    with pytest.raises(ConfigurationError, match=r"there is cpu;"):
+    """A GPU that is named is never replaced by the CPU."""
+    with pytest.raises(ConfigurationError, match=r"Available: cpu\."):
         parse_devices("cuda", gpus=())
 
 
@@ -83,15 +87,15 @@ def test_cuda_without_a_gpu_is_refused():
     ],
 )
 def test_only_visible_gpus_are_counted_in_their_order(monkeypatch, visible, expected):
-    """CUDA_VISIBLE_DEVICES counts as CUDA counts it: ordinals or UUIDs, up to the first that does not exist."""
+    """CUDA_VISIBLE_DEVICES is read as CUDA reads it: numbers or UUIDs, up to the first that does not exist."""
     fake_nvml.install(monkeypatch, TWO, visible)
     gpus = discover_gpus()
     assert [gpu.uuid for gpu in gpus] == expected
     assert [gpu.index for gpu in gpus] == list(range(len(expected)))
 
 
-def test_a_divided_gpu_is_its_instances(monkeypatch):
-    """CUDA cannot use a GPU in MIG mode whole; each instance has its own memory and its GPU's temperature."""
+def test_a_divided_gpu_is_replaced_by_its_instances(monkeypatch):
+    """CUDA cannot use a GPU in MIG mode as a whole. Each instance has its own memory and its GPU's temperature."""
     parts = [FakeGpu("MIG-1", total_bytes=10 * GIB, busy_percent=None), FakeGpu("MIG-2", total_bytes=10 * GIB)]
     fake_nvml.install(monkeypatch, [FakeGpu("GPU-whole", celsius=71, instances=parts)])
     first, second = discover_gpus()
@@ -100,7 +104,7 @@ def test_a_divided_gpu_is_its_instances(monkeypatch):
 
 
 def test_a_lost_gpu_does_not_hide_the_others(monkeypatch):
-    """One GPU that fell off its bus leaves seven to work with, each under its own number."""
+    """If one GPU is lost, the others keep their numbers."""
     fake_nvml.install(monkeypatch, [FakeGpu("GPU-lost", lost=True), FakeGpu("GPU-fine")])
     assert [(gpu.index, gpu.uuid) for gpu in discover_gpus()] == [(1, "GPU-fine")]
     assert parse_devices("auto") == cuda(1)
@@ -109,8 +113,8 @@ def test_a_lost_gpu_does_not_hide_the_others(monkeypatch):
         parse_devices("cuda:0")
 
 
-def test_status_is_read_live_and_what_a_gpu_does_not_tell_is_none(monkeypatch):
-    """Memory moves between two readings; a sensor that is missing is None, not a zero."""
+def test_the_status_is_read_each_time_and_a_missing_sensor_is_none(monkeypatch):
+    """Memory in use changes between two readings. A missing sensor is None, not 0."""
     gpu = FakeGpu("GPU-x", celsius=None)
     fake_nvml.install(monkeypatch, [gpu])
     before = gpu_status(Device("cuda", 0))
@@ -122,8 +126,8 @@ def test_status_is_read_live_and_what_a_gpu_does_not_tell_is_none(monkeypatch):
     assert (after.utilization_ratio, after.temperature_celsius, after.memory_free_bytes) == (0.5, None, 15 * GIB)
 
 
-def test_a_narrowed_worker_reads_its_own_gpu(monkeypatch):
-    """The slot of cuda:1, with only that GPU left visible, still reads that GPU."""
+def test_a_worker_that_sees_one_gpu_reads_that_gpu(monkeypatch):
+    """The worker of cuda:1 sees only that GPU, and reads it under the name cuda:1."""
     fake_nvml.install(monkeypatch, TWO)
     environment = device_environment(Device("cuda", 1), discover_gpus())
     assert environment == {"CUDA_VISIBLE_DEVICES": "GPU-bbbb-2", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
@@ -139,7 +143,7 @@ def test_a_cpu_worker_sees_no_gpu(monkeypatch):
 
 
 def test_status_never_raises(monkeypatch):
-    """Without a GPU, with a wrong number, or with a GPU that is lost, there is no status and no error."""
+    """Without a GPU, with a wrong number or with a lost GPU the status is None."""
     assert gpu_status(CPU) is None
     fake_nvml.install(monkeypatch, TWO)
     assert gpu_status(Device("cuda", 5)) is None
@@ -151,7 +155,7 @@ def test_status_never_raises(monkeypatch):
 
 
 def test_a_machine_without_a_driver_has_no_gpus(monkeypatch):
-    """NVML's absence is an answer, not an error."""
+    """A missing NVML is not an error."""
 
     def missing() -> None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
@@ -163,5 +167,6 @@ def test_a_machine_without_a_driver_has_no_gpus(monkeypatch):
 
 
 @pytest.mark.parametrize(("device", "text"), [(CPU, "cpu"), (Device("cuda", 3), "cuda:3")])
-def test_a_device_is_written_as_it_is_set(device, text):
+def test_a_device_is_written_and_read_as_in_asr_devices(device, text):
     assert str(device) == text
+    assert Device.named(text) == device

@@ -1,4 +1,4 @@
-"""What a process keeps of its heap, and gives back."""
+"""How much free heap memory a process keeps, and when it returns it."""
 
 import platform
 import subprocess
@@ -8,12 +8,12 @@ import pytest
 
 from asr_service.hardware.malloc import TrimSchedule
 
-ON_GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+ON_GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
 
 
 @ON_GLIBC
 def test_large_buffers_are_kept_for_the_next_call():
-    """A buffer like those of a 30 s window, taken and given back again and again, is cleared by the kernel once."""
+    """The kernel clears the pages of a repeatedly allocated buffer of a 30 s window only once."""
     program = """
 import resource, threading
 from asr_service.hardware.malloc import retain_heap
@@ -31,11 +31,11 @@ thread = threading.Thread(target=work); thread.start(); thread.join()
 
 
 @ON_GLIBC
-def test_what_is_free_between_used_memory_is_given_back():
-    """Half of 100 MB, in pieces with others in use between them."""
+def test_trimming_returns_free_memory_between_used_pieces():
+    """Half of 100 MB, in pieces that alternate with pieces in use."""
     program = """
 import psutil
-from asr_service.hardware.malloc import trim_heap, retain_heap
+from asr_service.hardware.malloc import retain_heap, trim_heap
 retain_heap()
 pieces = [bytearray(1_000_000) for _ in range(100)]
 for piece in pieces: piece[::4096] = bytes(len(piece[::4096]))
@@ -48,10 +48,10 @@ print(before - psutil.Process().memory_info().rss)
     assert int(ran.stdout) > 40_000_000
 
 
-def test_memory_is_given_back_after_work_and_now_and_then_during_it():
-    """A minute after the last, once; and every ten minutes while there is no such minute."""
+def test_the_heap_is_trimmed_after_work_and_every_ten_minutes_during_it():
+    """Once, a minute after the last work; and every ten minutes while the work continues."""
     trimming = TrimSchedule(0.0)
-    assert not any(trimming.is_due(float(now), worked_at=0.0) for now in range(0, 7200, 10))  # nothing was ever done
+    assert not any(trimming.is_due(float(now), worked_at=0.0) for now in range(0, 7200, 10))  # there was no work
     assert [now for now in range(7200, 7400, 10) if trimming.is_due(float(now), worked_at=7200.0)] == [7270]
     during = [now for now in range(7400, 9000, 10) if trimming.is_due(float(now), worked_at=now - 1.0)]
     assert during == [8010, 8630]

@@ -8,7 +8,7 @@ import httpx
 import typer
 
 from asr_service.errors import DeviceUnavailable
-from asr_service.hardware.spec import n_named_slots, parse_devices
+from asr_service.hardware.spec import count_named_slots, parse_devices
 from asr_service.serving.sockets import run_directory, socket_path
 from asr_service.settings import Settings, load_settings
 
@@ -47,7 +47,7 @@ def _slots(settings: Settings) -> Iterator[_Slot]:
     With ASR_DEVICES=auto a GPU may have failed since the start, so slots whose sockets exist are queried too.
     """
     directory = run_directory(settings)
-    n_named = n_named_slots(settings.devices)
+    n_named = count_named_slots(settings.devices)
     n_slots = _count_devices(settings.devices) if n_named is None else n_named
     sockets = {socket_path(directory, index) for index in range(n_slots)} if n_slots > 1 else set()
     if n_named is None:

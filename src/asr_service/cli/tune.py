@@ -30,7 +30,7 @@ from asr_service.hardware.devices import Device, Slot
 from asr_service.hardware.environment import device_environment
 from asr_service.hardware.malloc import retain_heap
 from asr_service.hardware.nvml import discover_gpus
-from asr_service.hardware.spec import n_cpu_slots, parse_devices
+from asr_service.hardware.spec import count_cpu_slots, parse_devices
 from asr_service.logs import configure_logs
 from asr_service.settings import Settings, load_settings
 
@@ -104,7 +104,7 @@ def _tune(settings: Settings, device: Device, console: Console) -> tuple[TuningR
     if device.kind == "cpu":
         retain_heap()
     n_threads = default_threads(settings, device)
-    threads = thread_counts(n_threads, device, n_cpu_slots(settings.devices))
+    threads = thread_counts(n_threads, device, count_cpu_slots(settings.devices))
     most = settings.model_copy(update={"model_threads": max(threads)})
     try:
         model = load_slot_model(most, Slot(0, device), lambda: None)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from asr_service.errors import ConfigurationError
-from asr_service.hardware.spec import n_named_slots, parse_devices
+from asr_service.hardware.spec import count_named_slots, parse_devices
 from asr_service.serving.limits import Timeouts
 from asr_service.serving.sockets import socket_path
 from asr_service.settings import Settings
@@ -30,7 +30,7 @@ class Site:
     def of(cls, settings: Settings) -> Self:
         """Read off the settings. Raises ConfigurationError: they name no device, or leave open where the service is."""
         # Devices that are named are counted, so that files can be made on a machine without them.
-        n_slots = n_named_slots(settings.devices) or len(parse_devices(settings.devices))
+        n_slots = count_named_slots(settings.devices) or len(parse_devices(settings.devices))
         directory = settings.socket_dir or RUN_DIRECTORY
         if n_slots == 1:
             addresses: tuple[str, ...] = (_tcp_address(settings),)

@@ -1,4 +1,4 @@
-"""What /metrics shows of one slot at a moment: its queue, its process, its GPU."""
+"""The gauges of one slot: its queue, its process, its GPU."""
 
 import psutil
 
@@ -9,7 +9,7 @@ from asr_service.hardware.nvml import Gpu, gpu_status
 
 
 class SlotGauges:
-    """One slot's gauges. Counters and histograms are moved where things happen; these are looked up now and then."""
+    """Sets one slot's gauges. Counters and histograms are updated elsewhere, when something happens."""
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
@@ -17,7 +17,7 @@ class SlotGauges:
         self._process = psutil.Process()
 
     def show(self, scheduler: Scheduler | None, now: float) -> None:
-        """Set them all; `now` is monotonic seconds."""
+        """Set all gauges. `now` is in monotonic seconds. Raises OSError: the process has no free file descriptors."""
         metrics.QUEUE_DEPTH.labels(self._label).set(scheduler.depth if scheduler else 0)
         metrics.QUEUE_AUDIO.labels(self._label).set(scheduler.queued_audio_s if scheduler else 0)
         metrics.QUEUE_AGE.labels(self._label).set(scheduler.oldest_wait_s(now) if scheduler else 0)
@@ -27,7 +27,7 @@ class SlotGauges:
 
 
 def _show_gpu(gpu: Gpu) -> None:
-    name = gpu.uuid  # each worker counts its own GPU as the first
+    name = gpu.uuid
     metrics.GPU_MEMORY_USED.labels(name).set(gpu.memory_used_bytes)
     metrics.GPU_MEMORY_TOTAL.labels(name).set(gpu.memory_total_bytes)
     if gpu.utilization_ratio is not None:

@@ -1,7 +1,7 @@
 """cuBLAS, which CTranslate2 opens by name when a model first needs it.
 
-The extra `cuda` installs it where the system's loader does not look. A library that is already open is found by its
-name all the same, so it is opened here first, by path. It needs no GPU and makes no CUDA context.
+The extra `cuda` installs it where the system's loader does not look. The loader finds a library by its name if the
+process has opened it already, so it is opened here first, by path. This needs no GPU and makes no CUDA context.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ _N_VERSION_PARTS: Final = 3
 
 
 def load_cublas() -> str | None:
-    """Open cuBLAS 12, the system's or else the extra's, for the whole process. Gives its version, None without it."""
+    """Open cuBLAS 12 for the whole process: the system's, else the extra's. Return its version; None if missing."""
     try:
         return _version(ctypes.CDLL(_LIBRARIES[-1]))
     except OSError:

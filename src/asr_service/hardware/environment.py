@@ -1,19 +1,21 @@
 """Environment variables of a process that runs a model on one device."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from asr_service.hardware.devices import Device
 from asr_service.hardware.nvml import VISIBLE, Gpu
 
-# NumPy's small products are slower on several threads, six times where the model is busy, and the threads spin on the
-# model's cores.
-_SINGLE_THREADED_BLAS = {"OPENBLAS_NUM_THREADS": "1"}
+# NumPy's small matrix products are slower on several threads: up to six times while the model is busy, because the
+# threads spin on the model's cores.
+_SINGLE_THREADED_BLAS: Final = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 def device_environment(device: Device, gpus: Sequence[Gpu]) -> dict[str, str]:
-    """Variables that let a process see this device alone, to be set before CUDA is first touched in it.
+    """Return variables that let a process see this device alone. Set them before the process first uses CUDA.
 
-    By UUID: CUDA numbers GPUs by speed unless told otherwise and NVML by bus, so that an ordinal may name another GPU.
+    They name the GPU by its UUID: CUDA numbers GPUs by speed unless told otherwise, NVML by bus, so a number may mean
+    another GPU.
     """
     if device.index is None:
         return {VISIBLE: ""}
@@ -22,5 +24,5 @@ def device_environment(device: Device, gpus: Sequence[Gpu]) -> dict[str, str]:
 
 
 def engine_environment(device: Device, gpus: Sequence[Gpu]) -> dict[str, str]:
-    """Variables for a process that runs a model on this device, to be set before NumPy and CUDA are loaded into it."""
+    """Return variables for a process that runs a model on this device. Set them before it loads NumPy or CUDA."""
     return device_environment(device, gpus) | _SINGLE_THREADED_BLAS

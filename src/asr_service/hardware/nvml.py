@@ -5,22 +5,21 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import psutil
 import pynvml
 
 from asr_service.hardware.devices import Device
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-
+VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU at one moment. `index` is the N of `cuda:N`; a MIG instance counts as a GPU."""
+    """The state of a GPU at one moment. `index` is the N of `cuda:N`; a MIG instance counts as a GPU."""
 
     index: int
     uuid: str
@@ -37,8 +36,8 @@ class Gpu:
 
 
 def discover_gpus() -> tuple[Gpu, ...]:
-    """Name the visible GPUs in CUDA's order; none where NVML is missing, and without those that do not answer."""
-    with _nvml_for_a_moment() as ready:
+    """Return the visible GPUs in CUDA's order, without those that do not answer; none if NVML is missing."""
+    with _open_nvml() as ready:
         if not ready:
             return ()
         try:
@@ -48,9 +47,9 @@ def discover_gpus() -> tuple[Gpu, ...]:
 
 
 def gpu_status(device: Device) -> Gpu | None:
-    """Read the device as it is now, in under a millisecond. None for a CPU and where NVML fails; never raises.
+    """Read the GPU's present state, in under a millisecond. None for a CPU and if NVML fails; never raises.
 
-    In a worker that was narrowed to one GPU, that one, by whichever number the worker still calls it.
+    In a process that sees one GPU only, it reads that GPU, whatever the device's number.
     """
     if device.index is None or not _nvml_of_process(os.getpid()):
         return None
@@ -63,7 +62,7 @@ def gpu_status(device: Device) -> Gpu | None:
 
 
 def driver_versions() -> tuple[str, tuple[int, int]]:
-    """Name NVIDIA's driver and the newest CUDA that it serves. Raises NVMLError: it does not answer."""
+    """Return the version of NVIDIA's driver and the newest CUDA that it supports. Raises NVMLError: no answer."""
     pynvml.nvmlInit()
     try:
         cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
@@ -72,8 +71,8 @@ def driver_versions() -> tuple[str, tuple[int, int]]:
         pynvml.nvmlShutdown()
 
 
-def driver_trouble() -> str:
-    """Say why NVIDIA's driver does not answer; nothing where it does, or where none is installed."""
+def driver_problem() -> str:
+    """Return why NVIDIA's driver does not answer; empty if it does, or if none is installed."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError_LibraryNotFound:
@@ -85,8 +84,8 @@ def driver_trouble() -> str:
 
 
 @contextmanager
-def _nvml_for_a_moment() -> Iterator[bool]:
-    """NVML open inside, closed after: the caller may fork later, and nothing of NVML should cross that."""
+def _open_nvml() -> Iterator[bool]:
+    """Open NVML and close it again: the caller may fork later, and no state of NVML should cross a fork."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -100,7 +99,7 @@ def _nvml_for_a_moment() -> Iterator[bool]:
 
 @functools.cache
 def _nvml_of_process(_pid: int) -> bool:
-    """NVML open for the process' life: opening takes tens of milliseconds, too much for each reading."""
+    """Open NVML for the life of the process: opening takes tens of milliseconds, too long for each reading."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -109,14 +108,14 @@ def _nvml_of_process(_pid: int) -> bool:
 
 
 def _visible_handles(environ: Mapping[str, str]) -> list[Any | None]:
-    """Give the visible GPUs' handles, None for one that is lost: the others keep their numbers."""
+    """Return the handles of the visible GPUs; None for a lost one, so that the others keep their numbers."""
     handles = [handle for index in range(pynvml.nvmlDeviceGetCount()) for handle in _instances(index)]
     if VISIBLE not in environ:
         return handles
     chosen: list[Any | None] = []
     for token in environ[VISIBLE].split(","):
         named = _handles_named(token.strip(), handles)
-        if not named:  # CUDA stops at the first name that it does not know, "-1" among them
+        if not named:  # CUDA stops at the first name that it does not know, such as "-1"
             break
         chosen.append(named[0])
     return chosen
@@ -131,7 +130,7 @@ def _handles_named(token: str, handles: Sequence[Any | None]) -> list[Any | None
 
 
 def _instances(index: int) -> list[Any | None]:
-    """Give the GPU itself or, where it is divided, its MIG instances: CUDA cannot use the whole then."""
+    """Return the GPU itself or, if it is divided, its MIG instances: CUDA cannot use a divided GPU as a whole."""
     gpu = _or_none(lambda: pynvml.nvmlDeviceGetHandleByIndex(index))
     if gpu is None:
         return [None]
@@ -144,15 +143,15 @@ def _instances(index: int) -> list[Any | None]:
 
 
 def _read_gpus(handles: Sequence[Any | None]) -> tuple[Gpu, ...]:
-    living = [(index, handle) for index, handle in enumerate(handles) if handle is not None]
-    gpus = (_or_none(functools.partial(_read_gpu, index, handle)) for index, handle in living)
+    alive = [(index, handle) for index, handle in enumerate(handles) if handle is not None]
+    gpus = (_or_none(functools.partial(_read_gpu, index, handle)) for index, handle in alive)
     return tuple(gpu for gpu in gpus if gpu is not None)
 
 
 def _read_gpu(index: int, handle: Any) -> Gpu:
-    # A GPU that shares the machine's memory has none of its own to tell of.
+    # A GPU that shares the machine's memory reports none of its own.
     memory = _or_none(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle)) or psutil.virtual_memory()
-    # A MIG instance has memory of its own; the rest is known of its GPU alone, and use of neither.
+    # A MIG instance reports its own memory, but only its GPU reports the temperature; neither reports utilization.
     whole = _or_none(lambda: pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)) or handle
     busy_percent = _or_none(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     temperature = _or_none(lambda: pynvml.nvmlDeviceGetTemperature(whole, pynvml.NVML_TEMPERATURE_GPU))
@@ -169,7 +168,7 @@ def _read_gpu(index: int, handle: Any) -> Gpu:
 
 
 def _or_none(read: Callable[[], T]) -> T | None:
-    """Read, or give None where this GPU does not know it."""
+    """Read a value; None if this GPU does not report it."""
     try:
         return read()
     except pynvml.NVMLError:

@@ -20,6 +20,8 @@ _BYTES_PER_WEIGHT: Final = {
     "bfloat16": 2.0,
     "float32": 4.0,
 }
+COMPUTE_TYPES: Final = tuple(_BYTES_PER_WEIGHT)
+"""Precisions that ASR_COMPUTE_TYPE may name."""
 
 # What a model takes beside its weights. Large-v3's 3.1 GB in int8_float16 were measured; its 1.55e9 weights of a byte
 # leave as much again, taken here for 0.3 GB that any model costs and the rest for what grows with the model.

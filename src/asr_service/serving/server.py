@@ -13,7 +13,7 @@ from asr_service.access import usage_directory
 from asr_service.access.keys import read_keys
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.environment import engine_environment
-from asr_service.hardware.nvml import discover_gpus, driver_trouble
+from asr_service.hardware.nvml import discover_gpus, driver_problem
 from asr_service.hardware.spec import parse_devices
 from asr_service.languages import check_language
 from asr_service.lifecycle import Die
@@ -119,7 +119,7 @@ def _warn_where_open(plan: ServePlan) -> None:
 
 def _warn_without_gpu(plan: ServePlan) -> None:
     """`auto` takes the CPU, and a smaller model with it: not in silence where there should be a GPU."""
-    if plan.settings.devices == "auto" and plan.slots[0].device.kind == "cpu" and (trouble := driver_trouble()):
+    if plan.settings.devices == "auto" and plan.slots[0].device.kind == "cpu" and (trouble := driver_problem()):
         log.warning("The CPU is used. `asr-service doctor` tells more.", reason=trouble)
 
 

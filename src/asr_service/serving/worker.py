@@ -14,7 +14,7 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from asr_service.errors import StartupError
-from asr_service.hardware.devices import Device, Slot
+from asr_service.hardware.devices import Slot
 from asr_service.serving.endpoint import Endpoint, TcpEndpoint, UnixEndpoint
 from asr_service.serving.http.server import SlotServer
 from asr_service.serving.plan import ServePlan, SlotApp
@@ -72,7 +72,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         self._endpoint: Endpoint = (
             TcpEndpoint(plan.listener) if plan.listener else UnixEndpoint(plan.socket_paths[self.slot.index])
         )
-        app = plan.app_factory(plan.settings, self._local_slot(), self.die)
+        app = plan.app_factory(plan.settings, self.slot, self.die)
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         runner.run(self._serve(app))  # and never closed: that would wait for threads
 
@@ -124,11 +124,6 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
             # Whoever may open the unix socket is the proxy; over TCP only a proxy on this machine is believed.
             forwarded_allow_ips="*" if self.plan.listener is None else "127.0.0.1,::1",
         )
-
-    def _local_slot(self) -> Slot:
-        """Of the devices this process sees one, and counts it from 0."""
-        device = self.slot.device
-        return Slot(self.slot.index, device if device.index is None else Device(device.kind, 0))
 
     def _give_reason(self, reason: str) -> None:
         self.plan.slot_status.set_reason(self.slot.index, reason)

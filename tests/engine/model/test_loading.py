@@ -1,4 +1,4 @@
-"""How a slot's model is loaded."""
+"""A slot's model is loaded from its settings."""
 
 import os
 import shutil
@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from asr_service.engine.model.loading import load_slot_model, model_threads
-from asr_service.errors import ModelUnavailable
-from asr_service.hardware.cpu import widen_vectors
+from asr_service.errors import ConfigurationError, ModelUnavailable
+from asr_service.hardware.cpu import enable_avx512
 from asr_service.hardware.devices import Device, Slot
 from asr_service.models.registry import MODELS
 from asr_service.models.resolution import ensure_model, verify_model
@@ -20,13 +20,13 @@ VNNI = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})
 
 @pytest.fixture(autouse=True)
 def _vectors_of_other_tests(monkeypatch):
-    """What loading a model sets for its process ends with the test."""
+    """Undo the environment variable that a load sets in this process."""
     monkeypatch.setenv("CT2_FORCE_CPU_ISA", "")
     monkeypatch.delenv("CT2_FORCE_CPU_ISA")
 
 
-def test_a_model_that_does_not_load_is_had_again(base_model_dir, tmp_path):
-    """Once, where its files are at fault, though neither their size nor their time shows it; and it serves then."""
+def test_a_named_model_that_does_not_load_is_fetched_once_more(base_model_dir, tmp_path):
+    """Its files are damaged although neither size nor time shows it. The new files load."""
     settings = load_settings({}, model="base", model_dir=tmp_path, offline=True, devices="cpu")
     weights = ensure_model(settings, MODELS["base"]) / "model.bin"
     stat = weights.stat()
@@ -36,34 +36,41 @@ def test_a_model_that_does_not_load_is_had_again(base_model_dir, tmp_path):
     assert ensure_model(settings, MODELS["base"]) == weights.parent
     model = load_slot_model(settings, Slot(0, Device("cpu")), lambda: None)
     assert (model.facts.name, model.facts.multilingual) == ("base", True)
-    assert model._model.num_workers == model.facts.threads + 1  # one for first words
+    assert model._model.num_workers == model.facts.threads + 1  # the priority thread
     assert verify_model(settings, MODELS["base"]) == weights.parent
 
 
-def test_wide_vectors_where_they_pay():
-    """Only on processors with VNNI, and never against the operator's word."""
+def test_avx512_is_enabled_only_on_processors_with_vnni():
+    """A value that the operator has set stays."""
     wide: dict[str, str] = {}
-    widen_vectors(wide, VNNI)
+    enable_avx512(wide, VNNI)
     assert wide == {"CT2_FORCE_CPU_ISA": "AVX512"}
     narrow: dict[str, str] = {}
-    widen_vectors(narrow, VNNI - {"avx512_vnni"})
+    enable_avx512(narrow, VNNI - {"avx512_vnni"})
     assert narrow == {}
     told = {"CT2_FORCE_CPU_ISA": "AVX2"}
-    widen_vectors(told, VNNI)
+    enable_avx512(told, VNNI)
     assert told == {"CT2_FORCE_CPU_ISA": "AVX2"}
 
 
-def test_a_folder_that_does_not_load_is_told_with_the_cause(base_model_dir, tmp_path):
-    """It cannot be fetched again, as a named model is: the reason says what is wrong with it and what to do."""
+def test_a_folder_that_does_not_load_is_an_error_with_cause_and_fix(base_model_dir, tmp_path):
+    """It cannot be downloaded again as a named model can."""
     folder = tmp_path / "tuned"
     shutil.copytree(base_model_dir, folder)
     os.truncate(folder / "model.bin", 1_000_000)
-    with pytest.raises(ModelUnavailable, match=r"tuned does not load: .+; copy it here anew, or convert it again"):
+    with pytest.raises(ModelUnavailable, match=r"tuned does not load: .+\. Copy the folder again, or convert "):
         load_slot_model(load_settings({}, model=str(folder)), Slot(0, Device("cpu")), lambda: None)
 
 
+def test_an_unsupported_precision_is_refused_before_the_model_is_looked_for(tmp_path):
+    """Otherwise gigabytes would be downloaded first."""
+    settings = load_settings({}, model="small", model_dir=tmp_path, compute_type="float16")
+    with pytest.raises(ConfigurationError, match="cpu does not support the precision float16"):
+        load_slot_model(settings, Slot(0, Device("cpu")), lambda: pytest.fail("the files were looked for"))
+
+
 def test_cpu_slots_share_the_cores():
-    """A thread a core, at least one each; a GPU has one; ASR_MODEL_THREADS has the last word."""
+    """One thread per core, at least one per slot; one on a GPU. ASR_MODEL_THREADS overrides it."""
     alone = model_threads(load_settings({}, devices="cpu"), Device("cpu"))
     assert alone >= 1
     assert model_threads(load_settings({}, devices="cpu,cpu"), Device("cpu")) == max(1, alone // 2)
@@ -72,7 +79,7 @@ def test_cpu_slots_share_the_cores():
 
 
 @pytest.mark.parametrize("devices", ["cpu,cuda:0", "cuda:1,cpu", "auto"])
-def test_a_slot_on_the_cpu_need_not_see_the_gpus_beside_it(monkeypatch, devices):
-    """It is narrowed to the CPU, and has all of its cores."""
+def test_a_cpu_slot_beside_gpu_slots_uses_all_cores(monkeypatch, devices):
+    """Its process sees no GPU, so it counts the slots by their names alone."""
     fake_nvml.install(monkeypatch, [FakeGpu("GPU-a"), FakeGpu("GPU-b")], "")
     assert model_threads(load_settings({}, devices=devices), Device("cpu")) == min(len(os.sched_getaffinity(0)), 8)

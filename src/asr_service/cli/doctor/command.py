@@ -1,4 +1,4 @@
-"""`asr-service doctor`: looks for what commonly goes wrong, and names the cure of each."""
+"""`asr-service doctor`: checks this machine and its settings, and suggests fixes."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from asr_service.cli.doctor.findings import Finding, Level
-from asr_service.cli.doctor.gpu import check_devices, check_libraries, check_memory
+from asr_service.cli.doctor.gpu import check_devices, check_memory
+from asr_service.cli.doctor.libraries import check_libraries
 from asr_service.cli.doctor.machine import (
     check_address,
     check_keys,
@@ -19,7 +20,7 @@ from asr_service.cli.doctor.machine import (
     check_spool,
 )
 from asr_service.cli.doctor.model import (
-    are_here,
+    are_on_disk,
     check_decoder,
     check_language,
     check_model_disk,
@@ -38,25 +39,25 @@ _WARNING: Final = 2
 
 def doctor_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="End with 2 where there are warnings.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out the trial run, which takes memory.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 2 if there are warnings.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip the trial run, which loads the model.")] = False,
 ) -> None:
-    r"""Look for what is wrong with this machine and its settings, and name the cure.
+    r"""Check this machine and its settings, and suggest fixes.
 
-    Python, settings, GPUs, CUDA's libraries, memory, the model's files, disks, the address, API keys, limits,
-    the decoder, and a trial run of the model. Fetches nothing.
+    Checks Python, settings, GPUs, CUDA's libraries, memory, the model's files, disks, the address, API keys, limits and
+    the decoder, and runs the model once. Downloads nothing.
 
     \b
     Examples:
       asr-service doctor
       ASR_MODEL=large-v3 ASR_DEVICES=cuda:0 asr-service doctor --json
 
-    Ends with 1 where something fails, and 0 where nothing does.
+    The exit code is 1 if a check fails, else 0.
     """
     configure_logs("error", "plain")
     console = Console(highlight=False, soft_wrap=True)
     findings: list[Finding] = []
-    for finding in _examine(quick=quick):
+    for finding in _run_checks(quick=quick):
         findings.append(finding)
         if not as_json:
             _print(console, finding)
@@ -65,18 +66,18 @@ def doctor_command(
     raise typer.Exit(_exit_code(findings, strict=strict))
 
 
-def _examine(*, quick: bool) -> Iterator[Finding]:
-    """Go from the cheap to the dear. A trial run is made only where nothing before it is broken."""
+def _run_checks(*, quick: bool) -> Iterator[Finding]:
+    """Run the checks, the cheap ones first; the trial run only if no check before it failed."""
     yield from check_python()
-    settings, found = check_settings()
-    yield from found
+    settings, setting_findings = check_settings()
+    yield from setting_findings
     gpus = discover_gpus()
-    devices, of_devices = check_devices(settings, gpus)
-    yield from of_devices
-    of_libraries = check_libraries(settings, devices, gpus)
-    yield from of_libraries
-    models, of_models = check_models(settings, devices)
-    yield from of_models
+    devices, device_findings = check_devices(settings, gpus)
+    yield from device_findings
+    library_findings = check_libraries(settings, devices, gpus)
+    yield from library_findings
+    models, model_findings = check_models(settings, devices)
+    yield from model_findings
     yield from check_memory(settings, models, devices)
     yield from check_language(settings, models)
     yield from check_model_disk(settings, models)
@@ -84,11 +85,11 @@ def _examine(*, quick: bool) -> Iterator[Finding]:
     yield from check_address(settings, devices)
     yield from check_keys(settings)
     yield from check_limits()
-    of_decoder = check_decoder(settings)
-    yield from of_decoder
-    so_far = [*found, *of_devices, *of_libraries, *of_models, *of_decoder]
-    broken = any(finding.level == "failure" for finding in so_far)
-    if not quick and not broken and are_here(settings, models.values()):
+    decoder_findings = check_decoder(settings)
+    yield from decoder_findings
+    findings = [*setting_findings, *device_findings, *library_findings, *model_findings, *decoder_findings]
+    has_failed = any(finding.level == "failure" for finding in findings)
+    if not quick and not has_failed and are_on_disk(settings, models.values()):
         yield from check_run(settings, models, gpus)
 
 
@@ -108,5 +109,5 @@ def _print(console: Console, finding: Finding) -> None:
     indent = " " * (_LEVEL_WIDTH + _CHECK_WIDTH)
     for text in more:
         console.print(Text(indent + text))
-    if finding.cure is not None:
-        console.print(Text(f"{indent}-> {finding.cure}", style="cyan"))
+    if finding.fix is not None:
+        console.print(Text(f"{indent}-> {finding.fix}", style="cyan"))

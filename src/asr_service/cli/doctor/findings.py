@@ -1,4 +1,4 @@
-"""What `doctor` finds."""
+"""The results of `doctor`'s checks."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -8,12 +8,12 @@ Level = Literal["ok", "warning", "failure"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. `cure` says what to do, where something is to be done."""
+    """The result of one check. `fix` says what to do about a warning or a failure."""
 
     check: str
     level: Level
     message: str
-    cure: str | None = None
+    fix: str | None = None
 
     def to_dict(self) -> dict[str, str | None]:
         return asdict(self)
@@ -23,12 +23,12 @@ def ok(check: str, message: str) -> Finding:
     return Finding(check, "ok", message)
 
 
-def warning(check: str, message: str, cure: str) -> Finding:
-    return Finding(check, "warning", message, cure)
+def warning(check: str, message: str, fix: str) -> Finding:
+    return Finding(check, "warning", message, fix)
 
 
-def failure(check: str, message: str, cure: str) -> Finding:
-    return Finding(check, "failure", message, cure)
+def failure(check: str, message: str, fix: str) -> Finding:
+    return Finding(check, "failure", message, fix)
 
 
 def gigabytes(n_bytes: float) -> str:

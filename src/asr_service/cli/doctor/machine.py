@@ -1,4 +1,4 @@
-"""What `doctor` asks of the machine: Python, settings, disks, the address, limits."""
+"""`doctor`'s checks of the machine: Python, settings, disks, the address, keys, limits."""
 
 import http.client
 import json
@@ -29,42 +29,42 @@ def check_python() -> list[Finding]:
 
 
 def check_settings() -> tuple[Settings, list[Finding]]:
-    """Read the settings; where they are refused, the rest of the checks go on with the defaults."""
+    """Read the settings. If they are refused, the other checks use the defaults."""
     try:
         settings = load_settings()
     except ConfigurationError as error:
         what = f"{error.param} in the environment or in .env" if error.param != ENV_FILE else "the file"
-        cure = f"correct {what}; `asr-service settings` says what each takes"
-        return Settings.model_construct(), [failure("settings", error.message, cure)]
+        fix = f"correct {what}; `asr-service settings` describes each setting"
+        return Settings.model_construct(), [failure("settings", error.message, fix)]
     n_set = len({name.upper() for name in given_names() if name.upper().startswith(PREFIX)})
-    return settings, [ok("settings", f"{n_set} set in the environment and .env, all known")]
+    return settings, [ok("settings", f"{n_set} set in the environment and .env, all valid")]
 
 
 def check_spool(settings: Settings) -> list[Finding]:
-    """Uploads wait on the temporary directory's disk while they come in and are transcribed."""
+    """Check the disk of the temporary directory, where uploads are stored until they are transcribed."""
     folder = Path(tempfile.gettempdir())
     free_bytes = shutil.disk_usage(folder).free
-    told = f"{folder} has {gigabytes(free_bytes)} for uploads"
-    cure = "set TMPDIR to a folder on a larger disk, or ASR_MAX_UPLOAD_BYTES to less"
+    message = f"{folder} has {gigabytes(free_bytes)} free for uploads"
+    fix = "set TMPDIR to a folder on a larger disk, or lower ASR_MAX_UPLOAD_BYTES"
     if free_bytes < _LITTLE_SPOOL_BYTES:
-        return [failure("upload disk", told, cure)]
+        return [failure("upload disk", message, fix)]
     if free_bytes < settings.max_upload_bytes:
         limit = gigabytes(settings.max_upload_bytes)
-        return [warning("upload disk", f"{told}, and one upload may be {limit}", cure)]
-    return [ok("upload disk", told)]
+        return [warning("upload disk", f"{message}, but one upload may have {limit}", fix)]
+    return [ok("upload disk", message)]
 
 
 def check_address(settings: Settings, devices: tuple[Device, ...]) -> list[Finding]:
-    """See that the address is free: a port with one slot, a folder for sockets with several."""
+    """Check the address: with one slot a free port, with several a folder for their sockets."""
     if len(devices) > 1:
         return _check_socket_folder(settings)
     try:
         tcp_listener(settings.host, settings.port).close()
     except ConfigurationError as error:
         if _is_ourselves(settings):
-            there = f"asr-service serves on {settings.host}:{settings.port} already"
+            there = f"asr-service already listens on {settings.host}:{settings.port}"
             return [warning("address", there, "stop it before starting another, or set ASR_PORT to another port")]
-        return [failure("address", error.message, "stop what holds it, or set ASR_PORT, ASR_HOST")]
+        return [failure("address", error.message, "stop the program that uses it, or set ASR_PORT or ASR_HOST")]
     return [ok("address", f"{settings.host}:{settings.port} is free")]
 
 
@@ -72,8 +72,14 @@ def _check_socket_folder(settings: Settings) -> list[Finding]:
     folder = run_directory(settings)
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if os.access(nearest, os.W_OK | os.X_OK):
-        return [ok("address", f"the slots' sockets go to {folder}")]
-    return [failure("address", f"{folder} cannot be written, and the slots' sockets go there", "set ASR_SOCKET_DIR")]
+        return [ok("address", f"the sockets of the slots will be in {folder}")]
+    return [
+        failure(
+            "address",
+            f"{folder} is for the sockets of the slots but cannot be written",
+            "set ASR_SOCKET_DIR to a writable folder",
+        )
+    ]
 
 
 def _is_ourselves(settings: Settings) -> bool:
@@ -89,17 +95,19 @@ def _is_ourselves(settings: Settings) -> bool:
 
 
 def check_keys(settings: Settings) -> list[Finding]:
-    """See that the keys can be read, and that a service which others reach asks for one."""
+    """Check that the API keys can be read, and that a service that others can reach has keys."""
     try:
         n_keys = len(read_keys(settings))
     except ConfigurationError as error:
         return [failure("keys", error.message, "correct ASR_API_KEYS or ASR_API_KEYS_FILE")]
     if n_keys:
-        return [ok("keys", f"{n_keys} may call")]
+        return [ok("keys", f"{n_keys} API keys")]
     if settings.host in {"127.0.0.1", "::1", "localhost"}:
-        return [ok("keys", f"none: whoever reaches {settings.host} may call")]
-    told = f"the service listens on {settings.host} without keys: whoever reaches it may call"
-    return [warning("keys", told, "`asr-service keys new NAME` makes a key; or have a proxy ask for one")]
+        return [ok("keys", f"none; every program that can reach {settings.host} may call the service")]
+    message = f"the service listens on {settings.host} without API keys: everybody who can reach it may call it"
+    return [
+        warning("keys", message, "create a key with `asr-service keys new NAME`, or let a proxy authenticate clients")
+    ]
 
 
 def check_limits() -> list[Finding]:
@@ -109,16 +117,16 @@ def check_limits() -> list[Finding]:
 def _open_files() -> Finding:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= soft < _FEW_FILES:
-        cure = f"`ulimit -n {_FEW_FILES}` or more; LimitNOFILE= in a systemd unit"
-        return warning("limits", f"a process may have {soft} files open, sockets included", cure)
+        fix = f"run `ulimit -n {_FEW_FILES}` or more; set LimitNOFILE= in a systemd unit"
+        return warning("limits", f"a process may have {soft} files open, sockets included", fix)
     return ok("limits", f"a process may have {'any number of' if soft < 0 else soft} files open")
 
 
 def _shared_memory() -> Finding:
-    folder = Path("/dev/shm")  # noqa: S108 - looked at, not written
+    folder = Path("/dev/shm")  # noqa: S108 - only its free space is read
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return warning("limits", f"{folder} cannot be written", "mount a tmpfs there; in a container, --tmpfs /dev/shm")
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < _LITTLE_SHM_BYTES:
-        return warning("limits", f"{folder} has {free_bytes // 2**20} MiB left", "in a container, --shm-size=256m")
-    return ok("limits", f"{folder} has {gigabytes(free_bytes)}")
+        return warning("limits", f"{folder} has {free_bytes // 2**20} MiB free", "in a container, --shm-size=256m")
+    return ok("limits", f"{folder} has {gigabytes(free_bytes)} free")

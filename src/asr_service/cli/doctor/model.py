@@ -1,4 +1,4 @@
-"""What `doctor` asks of the model and the decoder: their files, the language, and a trial run."""
+"""`doctor`'s checks of the model, the language and the decoder, and the trial run."""
 
 import asyncio
 import json
@@ -30,11 +30,11 @@ from asr_service.settings import Settings
 _SPEECH_S: Final = 2.0
 _GRACE_S: Final = 60.0
 _MULTILINGUAL_TOKENS: Final = 51_865
-"""Whisper's vocabularies have so many tokens or more, and those for English alone one fewer."""
+"""Multilingual Whisper vocabularies have at least so many tokens; English-only ones have one fewer."""
 
 
 def check_models(settings: Settings, devices: Sequence[Device]) -> tuple[dict[Device, Model], list[Finding]]:
-    """Say which model each device gets, and whether its files are whole; every byte is read."""
+    """Return the model of each device, with findings about its files. Every byte is read."""
     models: dict[Device, Model] = {}
     found: list[Finding] = []
     for device in dict.fromkeys(devices):
@@ -49,13 +49,13 @@ def check_models(settings: Settings, devices: Sequence[Device]) -> tuple[dict[De
     return models, [*found, *(_check_files(settings, model) for model in dict.fromkeys(models.values()))]
 
 
-def are_here(settings: Settings, models: Iterable[Model]) -> bool:
-    """Tell whether every model is on the disk, so that a trial run fetches and makes nothing."""
+def are_on_disk(settings: Settings, models: Iterable[Model]) -> bool:
+    """Return whether every model is on the disk, so that a trial run downloads nothing."""
     return all(isinstance(model, Path) or model_on_disk(settings, model) is not None for model in models)
 
 
 def check_language(settings: Settings, models: Mapping[Device, Model]) -> list[Finding]:
-    """A recording in another language than the one that is set becomes garbage, not an error."""
+    """Check ASR_LANGUAGE: a recording in another language gives a wrong text, not an error."""
     if settings.language is None or settings.language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
         return [ok("language", "detected in each recording")]
     try:
@@ -64,42 +64,42 @@ def check_language(settings: Settings, models: Mapping[Device, Model]) -> list[F
         return [failure("language", f"ASR_LANGUAGE: {error.message}", "set it to a code such as en, or unset it")]
     english = [model_name(model) for model in models.values() if not _is_multilingual(model)]
     if english and language != "en":
-        told = f"ASR_LANGUAGE={settings.language}, and {english[0]} knows English alone"
-        return [failure("language", told, "set ASR_MODEL to a multilingual model, or unset ASR_LANGUAGE")]
-    told = f"ASR_LANGUAGE={settings.language}: every recording is taken for it; where text comes out garbled, unset it"
-    return [ok("language", told)]
+        message = f"ASR_LANGUAGE={settings.language}, but {english[0]} supports only English"
+        return [failure("language", message, "set ASR_MODEL to a multilingual model, or unset ASR_LANGUAGE")]
+    message = f"ASR_LANGUAGE={settings.language} applies to every recording; unset it if texts are garbled"
+    return [ok("language", message)]
 
 
 def check_model_disk(settings: Settings, models: Mapping[Device, Model]) -> list[Finding]:
-    """See that what is still to be fetched has room."""
+    """Check that there is room for models that are still to be downloaded."""
     store = ModelStore.of(settings)
     absent = [model for model in set(models.values()) if isinstance(model, ModelSpec) and not store.candidates(model)]
     need_bytes = sum(spec.size_bytes for spec in absent)
     nearest = next(path for path in (store.own, *store.own.absolute().parents) if path.exists())
     free_bytes = shutil.disk_usage(nearest).free
-    told = f"{store.own} has {gigabytes(free_bytes)} for models"
+    message = f"{store.own} has {gigabytes(free_bytes)} free for models"
     if free_bytes < need_bytes:
-        cure = "make room, or set ASR_MODEL_DIR to a folder on a larger disk"
-        return [failure("model disk", f"{told}, and {gigabytes(need_bytes)} are to come", cure)]
-    return [ok("model disk", told)]
+        fix = "free disk space, or set ASR_MODEL_DIR to a folder on a larger disk"
+        return [failure("model disk", f"{message}, but {gigabytes(need_bytes)} must be downloaded", fix)]
+    return [ok("model disk", message)]
 
 
 def check_decoder(settings: Settings) -> list[Finding]:
-    """Decode a little FLAC in the sandboxed child."""
+    """Check that a decoder process decodes a FLAC file."""
     began = time.monotonic()
-    cure = "`pip install --force-reinstall av soundfile`; a larger ASR_DECODER_MEMORY_BYTES where memory is short"
+    fix = "`pip install --force-reinstall av soundfile`; a larger ASR_DECODER_MEMORY_BYTES if memory is short"
     try:
         n_samples = asyncio.run(_decode(settings))
     except (AsrError, OSError) as error:
-        return [failure("decoder", f"a FLAC file cannot be decoded: {error}", cure)]
+        return [failure("decoder", f"a FLAC file cannot be decoded: {error}", fix)]
     if n_samples != int(_SPEECH_S * SAMPLE_RATE):
-        return [failure("decoder", f"two seconds were decoded to {n_samples} samples", cure)]
-    return [ok("decoder", f"its child started and decoded a FLAC file in {time.monotonic() - began:.1f} s")]
+        return [failure("decoder", f"two seconds were decoded to {n_samples} samples", fix)]
+    return [ok("decoder", f"a decoder process started and decoded a FLAC file in {time.monotonic() - began:.1f} s")]
 
 
 def check_run(settings: Settings, models: Mapping[Device, Model], gpus: Sequence[Gpu]) -> list[Finding]:
-    """Load the model on each device and transcribe two seconds, in a process of its own."""
-    return [_try(settings, device, gpus) for device in models]
+    """Load the model on each device and transcribe two seconds, each in a process of its own."""
+    return [_trial_finding(settings, device, gpus) for device in models]
 
 
 def write_sound(path: Path) -> None:
@@ -117,31 +117,31 @@ def _is_small_choice(settings: Settings, device: Device, model: Model) -> bool:
 
 
 def _small_choice(device: Device) -> Finding:
-    told = f"{device} has too little memory free for large-v3, so ASR_MODEL=auto takes base there"
-    return warning("model", told, "free memory on it, or set ASR_MODEL, to large-v3-turbo for one")
+    message = f"{device} has too little memory for large-v3, so ASR_MODEL=auto selects base"
+    return warning("model", message, "set ASR_MODEL to a model between them, such as large-v3-turbo")
 
 
 def _check_files(settings: Settings, model: Model) -> Finding:
     try:
-        return ok("model", f"{model_name(model)} in {verify_model(settings, model)}, whole")
+        return ok("model", f"{model_name(model)} in {verify_model(settings, model)} is complete")
     except ModelUnavailable as error:
         if isinstance(model, Path):
-            return failure("model", error.message, "set ASR_MODEL to a whole model's folder, or to a name")
-        return _explain_absence(settings, model, error.message)
+            return failure("model", error.message, "set ASR_MODEL to a folder with a complete model, or to a name")
+        return _missing_model(settings, model, error.message)
 
 
-def _explain_absence(settings: Settings, spec: ModelSpec, why: str) -> Finding:
+def _missing_model(settings: Settings, spec: ModelSpec, why: str) -> Finding:
     fetch = f"`asr-service models fetch {spec.name}`"
     packaged = spec.name == "base" and packaged_parts() is not None
     if ModelStore.of(settings).candidates(spec):
-        return failure("model", why, f"{fetch}, which replaces what is damaged")
+        return failure("model", why, f"{fetch}, which replaces damaged files")
     if packaged:
-        return ok("model", f"{spec.name} is not made yet; the first start joins it from the installed packages")
+        return ok("model", f"{spec.name} is not on the disk; the first start joins it from the installed packages")
     if is_offline(settings):
-        cure = f"where there is a network, {fetch} into ASR_MODEL_DIR, and bring that folder here"
-        return failure("model", f"{spec.name} is not here, and fetching is off", cure)
-    told = f"{spec.name} is not here; the first start fetches {gigabytes(spec.size_bytes)} and is slow for it"
-    return warning("model", told, f"{fetch} now")
+        fix = f"on a machine with a network, run {fetch} with ASR_MODEL_DIR set, and copy that folder here"
+        return failure("model", f"{spec.name} is not on the disk, and downloads are off", fix)
+    message = f"{spec.name} is not on the disk; the first start has to download {gigabytes(spec.size_bytes)}"
+    return warning("model", message, f"run {fetch} now")
 
 
 def _is_multilingual(model: Model) -> bool:
@@ -165,14 +165,14 @@ async def _decode(settings: Settings) -> int:
         await pool.close()
 
 
-def _try(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> Finding:
-    told, trouble = _run_trial(settings, device, gpus)
-    if told is None:
-        return failure("trial run", f"{device}: {trouble}", _cure(trouble))
-    spent_s = told["transcribe_s"]
-    message = f"{device}: {told['model']} ready in {told['load_s']:.1f} s, two seconds transcribed in {spent_s:.2f} s"
+def _trial_finding(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> Finding:
+    result, error = _run_trial(settings, device, gpus)
+    if result is None:
+        return failure("trial run", f"{device}: {error}", _fix_for(error))
+    load_s, spent_s = result["load_s"], result["transcribe_s"]
+    message = f"{device}: {result['model']} ready in {load_s:.1f} s, two seconds transcribed in {spent_s:.2f} s"
     if spent_s > _SPEECH_S:
-        return warning("trial run", message, "slower than speech: set ASR_MODEL to a smaller model, or use a GPU")
+        return warning("trial run", message, "slower than real time: set ASR_MODEL to a smaller model, or use a GPU")
     return ok("trial run", message)
 
 
@@ -187,21 +187,21 @@ def _run_trial(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> tuple
     except subprocess.TimeoutExpired:
         return None, f"the model did not load and transcribe within {limit_s:.0f} s"
     if done.returncode < 0:
-        return None, f"the process was ended by signal {-done.returncode} while it loaded or transcribed"
+        return None, f"signal {-done.returncode} ended the process while it loaded the model or transcribed"
     try:
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        return None, (done.stderr.strip().splitlines() or [f"the trial ended with {done.returncode}"])[-1]
-    return (None, told["failed"]) if "failed" in told else (told, "")
+        return None, (done.stderr.strip().splitlines() or [f"the trial run ended with exit code {done.returncode}"])[-1]
+    return (None, result["error"]) if "error" in result else (result, "")
 
 
-def _cure(trouble: str) -> str:
-    """Name the cure for the failures that are known."""
-    said = trouble.lower()
-    if "memory" in said or "signal 9" in said or "alloc" in said:
+def _fix_for(error: str) -> str:
+    """Return the fix for a known error."""
+    text = error.lower()
+    if "memory" in text or "signal 9" in text or "alloc" in text:
         return "set ASR_MODEL to a smaller model, ASR_COMPUTE_TYPE to int8_float16, or ASR_DEVICES to fewer slots"
-    if "libcu" in said or "library" in said:
+    if "libcu" in text or "library" in text:
         return "`pip install 'asr-service[cuda]'`, or put the folder of libcublas.so.12 on LD_LIBRARY_PATH"
-    if "compute type" in said:
+    if "compute type" in text:
         return "unset ASR_COMPUTE_TYPE"
-    return "`asr-service models verify` checks the files; ASR_DEVICES=cpu tells whether the GPU is the cause"
+    return "run `asr-service models verify` to check the files; try ASR_DEVICES=cpu to see whether the GPU is the cause"

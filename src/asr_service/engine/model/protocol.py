@@ -1,4 +1,4 @@
-"""The speech model: what the engine asks of one, and CTranslate2's Whisper."""
+"""The protocol of a speech model, and the values that go in and out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,41 +16,48 @@ _CPU_PRIORITY_THREAD: Final = True
 """False runs CPU slots without their priority thread, to measure what it is worth."""
 
 Encoding = NDArray[np.floating]
-"""What the encoder makes of a window: [n_frames / 2, d_model], in host memory, so that batches can be formed anew."""
+"""The encoder's output for a window: [n_frames / 2, d_model], in host memory, so that each stage can form its own
+batches. float16 or float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
+    """What a model is and how it was loaded."""
+
     name: str
     n_mels: int
     multilingual: bool
     device: Device
     compute_type: str
     threads: int
-    """Calls of the model side by side that there are cores for."""
+    """Model calls that run side by side, without the priority thread."""
     dimensions: ModelDimensions | None = None
     """None if they are not known."""
 
     @property
     def priority_thread(self) -> bool:
-        """Whether it serves one call more, for first words (`engine.schedule.batch.form_priority_batch`)."""
+        """Whether one more call may run, for first windows (`engine.schedule.batch.form_priority_batch`)."""
         return has_priority_thread(self.device)
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
+    """Options of decoding that all windows of a call share."""
+
     beam_size: int
     temperature: float
-    """0 searches with a beam; above, the best of `beam_size` samples is taken."""
+    """0 means beam search; above 0, the best of `beam_size` samples is taken."""
     max_length: int
     """Tokens, prompt included."""
     suppress_tokens: tuple[int, ...]
     repetition_penalty: float = 1.0
-    """Above 1, tokens that were written before are made less likely by it."""
+    """Above 1, it lowers the probability of tokens that were generated before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
+    """The decoder's output for a window."""
+
     tokens: tuple[int, ...]
     avg_logprob: float
     no_speech_prob: float
@@ -58,14 +65,14 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Which encoder frame (20 ms) each text token is heard in: pairs of indices, both ascending."""
+    """The encoder frames (20 ms each) of the text tokens: pairs (token index, frame index), both ascending."""
 
     pairs: tuple[tuple[int, int], ...]
     token_probs: tuple[float, ...]
 
 
 class SpeechModel(Protocol):
-    """A Whisper-like model, called by `facts.threads` threads at once, and by a priority thread.
+    """A Whisper-like model. Up to `facts.threads` threads call it at once, and a priority thread if it has one.
 
     Every call may raise RuntimeError.
     """
@@ -77,15 +84,15 @@ class SpeechModel(Protocol):
     def tokenizer(self) -> tokenizers.Tokenizer: ...
 
     def encode(self, windows: Sequence[Features]) -> list[Encoding]:
-        """Encode windows of equal length."""
+        """Encode windows of equal length: each float32 [n_mels, n_frames]."""
 
     def detect_languages(self, encodings: Sequence[Encoding]) -> list[dict[str, float]]:
-        """Probabilities by language code, most likely first."""
+        """Return probabilities by language code for each window, the most likely first."""
 
     def generate(
         self, encodings: Sequence[Encoding], prompts: Sequence[Sequence[int]], options: GenerateOptions
     ) -> list[Generation]:
-        """Decode windows of equal length whose prompts have their task tokens in the same place."""
+        """Decode windows of equal length whose prompts have their task tokens at the same positions."""
 
     def align(
         self,
@@ -94,9 +101,9 @@ class SpeechModel(Protocol):
         text_tokens: Sequence[Sequence[int]],
         n_frames: Sequence[int],
     ) -> list[Alignment]:
-        """Time text tokens. `n_frames` (10 ms each) is what of each window is not padding."""
+        """Align text tokens with time. `n_frames` is how many frames (10 ms) of each window are not padding."""
 
 
 def has_priority_thread(device: Device) -> bool:
-    """A CPU's cores are shared among more calls than there are cores; a GPU takes one call after the other."""
+    """Return True for a CPU, whose cores more calls than cores can share; a GPU runs one call after the other."""
     return _CPU_PRIORITY_THREAD and device.kind == "cpu"

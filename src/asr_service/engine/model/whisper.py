@@ -23,22 +23,22 @@ from asr_service.models.dimensions import read_dimensions
 
 
 class WhisperModel:
-    """CTranslate2's Whisper."""
+    """A `SpeechModel` that runs on CTranslate2."""
 
     def __init__(self, folder: Path, *, name: str, device: Device, compute_type: str, threads: int) -> None:
-        """Load the model; seconds, and a CUDA context where `device` is one.
+        """Load the model, which takes seconds. On a GPU it makes a CUDA context.
 
-        Raises ModelUnavailable: the folder's files do not make a model. RuntimeError: the device cannot take it.
+        Raises ModelUnavailable: the files in the folder are not a usable model. RuntimeError: the device cannot hold
+        the model.
         """
         try:
             self._model = ctranslate2.models.Whisper(
                 str(folder),
                 device=device.kind,
-                # A slot sees its own GPU alone, by CUDA_VISIBLE_DEVICES.
-                device_index=0,
+                device_index=0,  # this process sees only its own GPU (`device_environment`)
                 compute_type=compute_type,
                 inter_threads=threads + has_priority_thread(device),
-                # On a CPU single-threaded calls side by side do two to four times the work of one parallel call.
+                # On a CPU, single-threaded calls side by side do two to four times the work of one parallel call.
                 intra_threads=1,
                 max_queued_batches=-1,
             )
@@ -46,7 +46,7 @@ class WhisperModel:
         except (RuntimeError, ValueError, OSError) as error:
             if _is_device_failure(str(error)):
                 raise
-            raise ModelUnavailable(f"the model in {folder} does not load: {error}") from error
+            raise ModelUnavailable(f"The model in {folder} does not load: {str(error).rstrip('.')}.") from error
         self.facts = ModelFacts(
             name=name,
             n_mels=self._model.n_mels,
@@ -58,8 +58,7 @@ class WhisperModel:
         )
 
     def encode(self, windows: Sequence[Features]) -> list[Encoding]:
-        encoded = self._model.encode(_storage(windows), to_cpu=True)
-        return list(np.array(encoded))
+        return list(to_array(self._model.encode(_storage(windows), to_cpu=True)))
 
     def detect_languages(self, encodings: Sequence[Encoding]) -> list[dict[str, float]]:
         found = self._model.detect_language(_storage(encodings))
@@ -103,15 +102,22 @@ class WhisperModel:
         return [Alignment(tuple(result.alignments), tuple(result.text_token_probs)) for result in results]
 
 
+def to_array(encoded: ctranslate2.StorageView) -> NDArray[np.floating]:
+    """Return a batch in host memory as an array: float16 or float32. NumPy has no bfloat16, which becomes float32."""
+    if encoded.dtype == ctranslate2.DataType.bfloat16:
+        encoded = encoded.to(ctranslate2.DataType.float32)
+    return np.array(encoded)
+
+
 def _storage(arrays: Sequence[NDArray[np.floating]]) -> ctranslate2.StorageView:
-    """One contiguous batch; a single array is not copied."""
+    """Stack arrays into one contiguous batch. A single array is not copied."""
     batch = arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)
     return ctranslate2.StorageView.from_array(np.ascontiguousarray(batch))
 
 
 def _generation(result: ctranslate2.models.WhisperGenerationResult) -> Generation:
     tokens = tuple(result.sequences_ids[0])
-    # CTranslate2 divides the sum by the tokens; Whisper's rules count the end of text as one more.
+    # CTranslate2 divides the sum by the number of tokens; Whisper's rules count the end of text as one more.
     return Generation(tokens, result.scores[0] * len(tokens) / (len(tokens) + 1), result.no_speech_prob)
 
 
