@@ -13,23 +13,9 @@ import pytest
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
-from asr_service.errors import (
-    NotReady,
-    StartupError,
-    Unavailable,
-    UndecodableAudio,
-)
+from asr_service.errors import NotReady, StartupError, Unavailable, UndecodableAudio
 from decoder import media
-from decoder.decoding import (
-    BLOCK,
-    child_pid,
-    decode_in,
-    fork_server_of,
-    read_all,
-    until,
-    upload,
-    with_pool,
-)
+from decoder.decoding import BLOCK, child_pid, decode_in, fork_server_of, read_all, until, upload, with_pool
 
 
 def test_a_killed_child_fails_only_its_own_request():

@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from asr_service.errors import (
-    UndecodableAudio,
-    UnsupportedAudio,
-)
+from asr_service.errors import UndecodableAudio, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode
 from decoder.media import ALAC, M4A

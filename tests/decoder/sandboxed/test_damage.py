@@ -10,9 +10,7 @@ import pytest
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecoderPool
 from asr_service.decoder.sandboxed.child import _Upload
-from asr_service.errors import (
-    RequestError,
-)
+from asr_service.errors import RequestError
 from decoder import media
 from decoder.decoding import decode, decode_in, similarity, upload, with_pool
 from decoder.media import ADTS, FLAC, FORMATS, M4A, MKV, MP3, OPUS, WMA

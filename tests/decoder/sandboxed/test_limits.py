@@ -5,10 +5,7 @@ import pytest
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
-from asr_service.errors import (
-    AudioTooLong,
-    UndecodableAudio,
-)
+from asr_service.errors import AudioTooLong, UndecodableAudio
 from decoder import media
 from decoder.decoding import decode, decode_in, read_all, upload, with_pool
 from decoder.media import FLAC, MKV, Format

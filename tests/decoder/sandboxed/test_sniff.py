@@ -1,0 +1,52 @@
+"""Signatures and headers of files."""
+
+import io
+
+import pytest
+
+from asr_service.decoder.sandboxed.sniff import describe, is_ogg_truncated, wav_header_duration_s
+from decoder import media
+
+
+@pytest.mark.parametrize(
+    ("declared_bytes", "seconds"), [(320_000, 10.0), (0, 0.0), (0xFFFF_FFFF, None), (0x7FFF_FFFF, None)]
+)
+def test_a_wav_header_declares_its_duration(declared_bytes, seconds):
+    """The placeholder of a streaming writer declares nothing."""
+    data = media.wav(media.warble(0.1), declared_bytes=declared_bytes)
+    listed = data[:12] + b"LIST\x05\x00\x00\x00title\x00" + data[12:]
+    assert wav_header_duration_s(io.BytesIO(listed)) == seconds
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"RIFF", b"RIFF\x00\x00\x00\x00WAVE", b"RIFF\x00\x00\x00\x00WAVEdata\x01\x00\x00\x00"]
+)
+def test_an_incomplete_wav_header_declares_no_duration(data):
+    """The header is truncated, or has no byte rate."""
+    assert wav_header_duration_s(io.BytesIO(data)) is None
+
+
+def test_an_ogg_file_with_an_incomplete_last_page_is_truncated():
+    """A file cut inside a page or its header is truncated; a complete file, or one cut between pages, is not."""
+    complete = media.encode(media.Format("ogg", "libopus", 48_000), media.warble(1, 48_000))
+    last_page = complete.rindex(b"OggS")
+    assert not is_ogg_truncated(io.BytesIO(complete))
+    assert is_ogg_truncated(io.BytesIO(complete[:-1]))
+    assert is_ogg_truncated(io.BytesIO(complete[: last_page + 10]))
+    assert not is_ogg_truncated(io.BytesIO(complete[:last_page]))
+
+
+@pytest.mark.parametrize(
+    ("head", "description"),
+    [
+        (b"\xef\xbb\xbf#EXTM3U\n", "playlist"),
+        (b"  <!DOCTYPE HTML>", "web page"),
+        (b'<?xml version="1.0"?><MPD/>', "XML"),
+        (b"Sehr geehrte Frau M\xc3\xbcller,", "text"),
+        (bytes(40), "zero bytes"),
+        (media.noise(400), "raw samples"),
+    ],
+)
+def test_an_unsupported_file_is_described(head, description):
+    """The description ignores a byte order mark and spaces before the signature."""
+    assert description in describe(head)
