@@ -63,14 +63,14 @@ def test_a_setting_that_does_not_exist_ends_with_78():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "message"),
     [("ASR_MODEL", "nonesuch", "there is no model 'nonesuch'"), ("ASR_LANGUAGE", "Klingon", "ASR_LANGUAGE: language")],
 )
-def test_settings_that_no_slot_could_use_end_the_start(name, value, says):
+def test_settings_that_no_slot_could_use_end_the_start(name, value, message):
     """The reason is printed once, and exit code 78 means that a restart will not help."""
     result = run("serve", ASR_PORT="0", ASR_LOG_FORMAT="plain", **{name: value})
     assert result.returncode == 78
-    assert result.stderr.startswith(f"asr-service cannot serve: {says}")
+    assert result.stderr.startswith(f"asr-service cannot serve: {message}")
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
 

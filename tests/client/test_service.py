@@ -125,7 +125,7 @@ def test_a_refused_recording_is_not_sent_again():
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("answer", "message"),
     [
         (Answer(401, b'{"error":{"message":"Send a key."}}'), "Send a key"),
         (Answer(404, b"nothing"), "404"),
@@ -133,9 +133,9 @@ def test_a_refused_recording_is_not_sent_again():
         (Answer(200, b"<html>hello</html>"), "does not answer as this service does"),
     ],
 )
-def test_a_server_that_no_recording_can_use_raises_at_once(answer, says):
+def test_a_server_that_no_recording_can_use_raises_at_once(answer, message):
     """A rejected key or a wrong address raises ServerUnusable, whose exit code is 69, after one request."""
-    with scripted(answer) as server, pytest.raises(ServerUnusable, match=says) as raised:
+    with scripted(answer) as server, pytest.raises(ServerUnusable, match=message) as raised:
         transcribe(server.url)
     assert (len(server.bodies), raised.value.exit_code) == (1, 69)
 

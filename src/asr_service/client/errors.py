@@ -13,7 +13,7 @@ from asr_service.errors import AsrError, StartupError
 
 
 class RecordingRefused(AsrError):
-    """The service did not transcribe one recording. The message is the service's own where it sent one."""
+    """The service did not transcribe one recording. The message is the service's own if it sent one."""
 
     code = "refused"
 

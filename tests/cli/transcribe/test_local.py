@@ -133,18 +133,18 @@ def test_options_that_the_model_cannot_fulfil_are_refused_before_any_work(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("env", "code", "says"),
+    ("env", "code", "message"),
     [
         ({"ASR_MODEL": "tiny", "ASR_OFFLINE": "1"}, 69, "there is no whole tiny model"),
         ({"ASR_MODELL": "base"}, 78, "did you mean ASR_MODEL?"),
     ],
 )
-def test_without_a_model_it_ends_with_the_services_exit_code(env, code, says, tmp_path):
+def test_without_a_model_it_ends_with_the_services_exit_code(env, code, message, tmp_path):
     """A missing model ends with 69 and a wrong setting with 78, and the reason is printed without a traceback."""
     (tmp_path / "a.wav").write_bytes(tone())
     result = run("transcribe", "a.wav", cwd=tmp_path, HF_HOME=str(tmp_path / "home"), **env)
     assert result.returncode == code, result.stderr
-    assert says in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -295,7 +295,7 @@ def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["a.wav", "-o", "-", "-f", "srt", "-f", "vtt"], "takes one format"),
         (["a.wav", "-o", "-", "--json"], "--json uses standard output"),
@@ -308,12 +308,12 @@ def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
         ([], "Missing argument 'FILES'"),
     ],
 )
-def test_a_wrong_command_ends_with_2(arguments, says, tmp_path):
+def test_a_wrong_command_ends_with_2(arguments, message, tmp_path):
     """It ends before a model is loaded or a service is called."""
     tones(tmp_path, "a.wav", "b/a.wav")
     result = run("transcribe", *arguments, cwd=tmp_path)
     assert result.returncode == 2
-    assert says in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.split())
 
 
 def test_a_terminal_shows_progress(tmp_path):
