@@ -1,44 +1,44 @@
-"""Every failure that a caller can meet, as a type.
+"""Every error that a caller can receive, as a type.
 
 ::
 
     AsrError
-    ├── RequestError                 the caller's to mend
-    │   ├── MalformedRequest         the form cannot be read
-    │   ├── InvalidParameter         a field's value is refused; `param` names it
-    │   ├── ModelNotFound            another model than the one that is loaded
+    ├── RequestError                 the request must change
+    │   ├── MalformedRequest         the form cannot be parsed
+    │   ├── InvalidParameter         a field has an invalid value; `param` names the field
+    │   ├── ModelNotFound            the request names a model that is not loaded
     │   ├── UploadTooLarge           more bytes than ASR_MAX_UPLOAD_BYTES
     │   ├── AudioTooLong             more seconds than ASR_MAX_AUDIO_S
-    │   ├── UploadTooSlow            the body stopped coming
-    │   ├── MissingKey               the service asks for an API key, and none came
-    │   ├── WrongKey                 a key came that is none of ours
-    │   ├── KeyLimitReached          the key uses as much as it may; try again after `retry_after_s`
-    │   │   ├── ConcurrencyLimit     as many requests are open as may be
-    │   │   └── AudioLimit           as many seconds of audio were transcribed as may be
-    │   ├── PageRefused              a page that may not call from a browser
-    │   ├── IdempotencyConflict      an Idempotency-Key came before with another request
-    │   ├── UnsupportedAudio         not audio, or not a kind that is taken
-    │   └── UndecodableAudio         audio by its looks, and nothing of it decodes
-    ├── Unavailable                  try again after `retry_after_s`
-    │   ├── Overloaded               as much work is queued as may be
-    │   ├── NotReady                 loading, draining or broken
-    │   └── EngineStopped            the engine ended under an accepted request
-    ├── DeadlineExceeded             the request outlived ASR_REQUEST_TIMEOUT_S
-    ├── ClientGone                   nobody is left to answer
-    ├── InferenceFailed              the model failed on this audio, alone and again
+    │   ├── UploadTooSlow            the body stalled or came too slowly
+    │   ├── MissingKey               the service requires an API key and the request has none
+    │   ├── WrongKey                 the API key is invalid
+    │   ├── KeyLimitReached          the API key is at a limit; retry after `retry_after_s`
+    │   │   ├── ConcurrencyLimit     the key's limit on open requests
+    │   │   └── AudioLimit           the key's limit on seconds of audio
+    │   ├── PageRefused              a browser asks for a page of another origin
+    │   ├── IdempotencyConflict      the Idempotency-Key was used with another request
+    │   ├── UnsupportedAudio         not audio, or a kind of audio that is not supported
+    │   └── UndecodableAudio         looks like audio, but nothing in it decodes
+    ├── Unavailable                  retry after `retry_after_s`
+    │   ├── Overloaded               the queue is full
+    │   ├── NotReady                 the slot is loading, draining or failed
+    │   └── EngineStopped            the engine stopped while it held the request
+    ├── DeadlineExceeded             the request took longer than ASR_REQUEST_TIMEOUT_S
+    ├── ClientGone                   the client disconnected
+    ├── InferenceFailed              the model failed on this audio, also when it ran alone
     └── StartupError                 the process cannot serve; `exit_code` says why
         ├── ConfigurationError
-        │   └── DeviceUnavailable    a GPU that is named is not there
+        │   └── DeviceUnavailable    a GPU that the settings name is not there
         └── ModelUnavailable
 
-What a failure is over HTTP (status, headers, body) is known to `api.problems` alone.
+`api.problems` maps each type to an HTTP status and headers. `error_body` is the body of every error response.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class AsrError(Exception):
-    """The root. `code` is for programs, the message for people: it says what to do."""
+    """The base class. `code` is for programs. The message is for people and says what to do."""
 
     code: ClassVar[str] = "internal_error"
 
@@ -85,9 +85,9 @@ class WrongKey(RequestError):
 
 
 class KeyLimitReached(RequestError):
-    """The caller's own limit. `retry_after_s` is at least 1."""
+    """A limit of the caller's API key is reached. `retry_after_s` is at least 1."""
 
-    code = "key_limit_reached"  # its kinds have their own
+    code = "key_limit_reached"
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
@@ -119,7 +119,7 @@ class UndecodableAudio(RequestError):
 
 
 class Unavailable(AsrError):
-    """Not the caller's fault and not for ever. `retry_after_s` is 1 to 120."""
+    """The service cannot take the request now. `retry_after_s` is 1 to 120."""
 
     code = "unavailable"
 
@@ -158,20 +158,33 @@ class StartupError(AsrError):
 
 
 class ConfigurationError(StartupError):
-    """A setting is wrong. 78 is EX_CONFIG of sysexits.h."""
+    """A setting is invalid. Exit code 78 is EX_CONFIG of sysexits.h."""
 
     code = "configuration"
     exit_code = 78
 
 
 class DeviceUnavailable(ConfigurationError):
-    """The setting may be right: a driver that is not loaded yet, or a GPU that comes back. So it may be tried again."""
+    """A device is missing. The setting may be right: a driver may load late or a GPU may return, so a retry may help."""
 
     exit_code = 69
 
 
 class ModelUnavailable(StartupError):
-    """No model could be had. 69 is EX_UNAVAILABLE of sysexits.h."""
+    """No model could be loaded. Exit code 69 is EX_UNAVAILABLE of sysexits.h."""
 
     code = "model_unavailable"
     exit_code = 69
+
+
+_SERVER_ERRORS: Final = 500
+
+
+def error_type(status: int) -> str:
+    """Return the `type` of an error body: `invalid_request_error` below status 500, else `server_error`."""
+    return "invalid_request_error" if status < _SERVER_ERRORS else "server_error"
+
+
+def error_body(status: int, message: str, code: str, param: str | None = None) -> dict[str, dict[str, str | None]]:
+    """Return the body of an error response, in the shape that OpenAI's clients parse."""
+    return {"error": {"message": message, "type": error_type(status), "param": param, "code": code}}

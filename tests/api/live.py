@@ -70,7 +70,7 @@ class Live:
 
     @property
     def admission(self) -> Admission:
-        return self.app._service.admission
+        return self.app._engine.admission
 
     def post(self, path: str = "/transcribe", *, audio: bytes | None = None, **fields: str) -> httpx.Response:
         """Send a form: a second of tone, where no other audio is given, and fields."""
@@ -96,7 +96,7 @@ class Live:
 
     def idle(self) -> bool:
         """Nothing is held for any request."""
-        return self.admission.open_requests == 0 and self.app._service.queue() == (0, 0.0)
+        return self.admission.open_requests == 0 and self.app._engine.queue() == (0, 0.0)
 
 
 def read_answer(peer: socket.socket) -> tuple[int, bytes]:

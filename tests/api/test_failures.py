@@ -312,7 +312,7 @@ def test_a_long_queue_refuses_too():
     """Seconds of audio that wait are bounded as requests are."""
     with serving(max_queued_audio_s=1) as live, saturated(live, 6):
         # Four seconds of the six: the model may be about to take two of them.
-        until(lambda: live.app._service.queue()[1] > 3, what="a queue")
+        until(lambda: live.app._engine.queue()[1] > 3, what="a queue")
         assert_error(live.post(), 503, "overloaded", None)
 
 

@@ -5,23 +5,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_service import __version__
 from asr_service.access.keys import read_keys
 from asr_service.access.usage import KeyUsage
 from asr_service.api import health
-from asr_service.api.docs.openapi import DOCUMENTED_KEYS, pages
+from asr_service.api.docs import page
+from asr_service.api.docs.openapi import DOCUMENTED_KEYS
 from asr_service.api.idempotency import IdempotencyStore
-from asr_service.api.middleware.authentication import Authentication
+from asr_service.api.middleware.authentication import KEY_CHECK, Authentication
 from asr_service.api.middleware.body_limit import BodyLimit
-from asr_service.api.middleware.cors import SafeHeaders, open_to_origins
-from asr_service.api.middleware.head import HeadAsGet
+from asr_service.api.middleware.cors import SafeHeaders, allow_origins
 from asr_service.api.middleware.request_log import RequestLog
-from asr_service.api.native import languages, transcribe
-from asr_service.api.openai import models, routes
+from asr_service.api.native import routes as native
+from asr_service.api.openai import routes as openai
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError
@@ -29,75 +30,102 @@ from asr_service.lifecycle import SlotState
 from asr_service.settings import Settings
 from asr_service.tracing import start_tracing, stop_tracing
 
+_OPENAPI = "/openapi.json"
+
+
+def _paths(*routers: APIRouter) -> frozenset[str]:
+    return frozenset(route.path for router in routers for route in router.routes if isinstance(route, Route))
+
+
+_ROUTERS_WITH_KEY = (native.router, openai.router)
+_PUBLIC_ROUTERS = (health.router, page.router)
+_PUBLIC = _paths(*_PUBLIC_ROUTERS) | {_OPENAPI}
+"""The paths that need no API key."""
+_PROBES = _paths(health.router) | {KEY_CHECK}
+"""The paths that monitors and proxies poll."""
+
 
 class SlotApplication:
-    """The ASGI application, and what the process around it needs to know."""
+    """The ASGI application of a slot, and the state that the process around it reads."""
 
-    def __init__(self, service: SlotEngine) -> None:
-        self._service = service
+    def __init__(self, engine: SlotEngine) -> None:
+        self._engine = engine
         web = web_application()
-        web.state.service = service
-        self._key_usage = web.state.key_usage = KeyUsage(service.settings.key_usage_dir)
-        self._answers = web.state.answers = IdempotencyStore(
-            window_s=service.settings.idempotency_window_s, max_bytes=service.settings.idempotency_max_bytes
+        web.state.engine = engine
+        self._key_usage = web.state.key_usage = KeyUsage(engine.settings.key_usage_dir)
+        self._idempotency = web.state.idempotency = IdempotencyStore(
+            window_s=engine.settings.idempotency_window_s, max_bytes=engine.settings.idempotency_max_bytes
         )
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"])
-        self._app = RequestLog(_behind_the_door(web, service.settings), endpoints=endpoints)
+        self._app = RequestLog(_with_middleware(web, engine.settings), endpoints=endpoints, probes=_PROBES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
 
     @property
     def ready(self) -> bool:
-        return self._service.ready
+        return self._engine.ready
 
     @property
     def draining(self) -> bool:
-        return self._service.state is SlotState.DRAINING
+        return self._engine.state is SlotState.DRAINING
 
     @property
     def busy(self) -> bool:
-        return self._service.busy
+        return self._engine.busy
 
     def begin_drain(self) -> None:
-        self._service.begin_drain()
+        self._engine.begin_drain()
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
-        start_tracing(self._service.slot.index)
-        await self._service.start()
+        start_tracing(self._engine.slot.index)
+        await self._engine.start()
         try:
             yield
         finally:
-            await self._service.close()
-            await self._answers.close()
+            await self._engine.close()
+            await self._idempotency.close()
             self._key_usage.close()
             await asyncio.to_thread(stop_tracing)
 
 
-def _behind_the_door(web: ASGIApp, settings: Settings) -> ASGIApp:
-    """From the inside out. Raises ConfigurationError."""
+class _HeadAsGet:
+    """Handles HEAD as GET, for uptime monitors and `curl -I`. The server around the application drops the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        await self._app({**scope, "method": "GET"} if is_head else scope, receive, send)
+
+
+def _with_middleware(web: ASGIApp, settings: Settings) -> ASGIApp:
+    """Wrap the application, innermost middleware first. Raises ConfigurationError: the API keys are invalid."""
     limited = BodyLimit(
-        HeadAsGet(web),
+        _HeadAsGet(web),
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
         min_bytes_per_s=settings.upload_min_bytes_per_s,
     )
-    keyed = Authentication(limited, ring=read_keys(settings), metrics_need_key=settings.metrics_need_key)
-    # Outside of the keys: a browser asks without one whether it may ask, and shows a page why it was refused.
-    return SafeHeaders(open_to_origins(keyed, settings.cors_origins))
+    public = _PUBLIC - {health.METRICS} if settings.metrics_need_key else _PUBLIC
+    authenticated = Authentication(limited, ring=read_keys(settings), public=public)
+    # CORS is outside of authentication: a browser sends its preflight without a key, and may read a refusal.
+    return SafeHeaders(allow_origins(authenticated, settings.cors_origins))
 
 
 def web_application() -> FastAPI:
-    """The addresses, without a service behind them."""
+    """Make the routes, without a slot behind them."""
     web = FastAPI(
         title="asr-service",
         version=__version__,
         description="Speech to text in 99 languages, and from them into English.",
+        openapi_url=_OPENAPI,
         docs_url=None,
         redoc_url=None,
-        # A redirect would name the host that the request claimed to be for, and lose the body.
+        # A redirect would repeat the Host header of the request, and the client would not resend the body.
         redirect_slashes=False,
         exception_handlers={
             AsrError: on_asr_error,
@@ -105,13 +133,13 @@ def web_application() -> FastAPI:
             Exception: on_crash,
         },
     )
-    for router in (transcribe.router, languages.router, routes.router, models.router):
+    for router in _ROUTERS_WITH_KEY:
         web.include_router(router, dependencies=DOCUMENTED_KEYS)
-    for router in (health.router, pages):
+    for router in _PUBLIC_ROUTERS:
         web.include_router(router)
     return web
 
 
 def openapi_schema() -> dict[str, Any]:
-    """The OpenAPI document."""
+    """Return the OpenAPI document."""
     return web_application().openapi()

@@ -57,7 +57,7 @@ Reader = Callable[[Fields, Settings, SpeechModel], TranscriptionRequest]
 async def handle_transcription(request: Request, read: Reader) -> Response:
     """Let the request in, receive it, and answer whole or line by line. Raises AsrError."""
     service: SlotEngine = request.app.state.service
-    answers: IdempotencyStore = request.app.state.answers
+    answers: IdempotencyStore = request.app.state.idempotency
     name = scope_of(request)
     async with AsyncExitStack() as stack:
         transcriber = service.transcriber
@@ -137,7 +137,7 @@ async def _shared(
     request: Request, name: IdempotencyScope, upload: Upload, begin: Callable[[], Coroutine[Any, Any, RenderedResponse]]
 ) -> Response:
     """The answer to all requests of that name. Whoever comes first begins the work, which outlives its own client."""
-    answers: IdempotencyStore = request.app.state.answers
+    answers: IdempotencyStore = request.app.state.idempotency
     digest = await asyncio.to_thread(content_digest, upload)
     written, is_replayed = await _cancel_on_disconnect(request, lambda: answers.get_or_run(name, digest, begin))
     headers = {"idempotent-replayed": "true"} if is_replayed else {}

@@ -1,4 +1,4 @@
-"""How the slot is: for load balancers, for Kubernetes, for Prometheus, for people."""
+"""The slot's health and metrics, for load balancers, Kubernetes, Prometheus and people. These paths need no key."""
 
 import asyncio
 import time
@@ -18,6 +18,8 @@ from asr_service.lifecycle import SlotState
 
 router = APIRouter(tags=["Operation"])
 
+METRICS = "/metrics"
+"""Needs a key if ASR_METRICS_NEED_KEY is set."""
 _MIB = 1024 * 1024
 
 
@@ -29,54 +31,54 @@ _MIB = 1024 * 1024
 )
 async def health(request: Request) -> Response:
     began = time.monotonic()
-    service: SlotEngine = request.app.state.service
-    gpu = await asyncio.to_thread(gpu_status, service.slot.device)
-    answer = _health(service, gpu, began)
-    return JSONResponse(answer.model_dump(), 200 if service.ready else 503)
+    engine: SlotEngine = request.app.state.engine
+    gpu = await asyncio.to_thread(gpu_status, engine.slot.device)
+    answer = _health(engine, gpu, began)
+    return JSONResponse(answer.model_dump(), 200 if engine.ready else 503)
 
 
-def _health(service: SlotEngine, gpu: Gpu | None, began: float) -> HealthAnswer:
-    windows, audio_s = service.queue()
-    facts = service.model.facts if service.model else None
+def _health(engine: SlotEngine, gpu: Gpu | None, began: float) -> HealthAnswer:
+    windows, audio_s = engine.queue()
+    facts = engine.model.facts if engine.model else None
     return HealthAnswer(
-        status="ok" if service.state is SlotState.READY else service.state.value,
-        reason=service.reason,
+        status="ok" if engine.state is SlotState.READY else engine.state.value,
+        reason=engine.reason,
         model_loaded=facts is not None,
         gpu_memory_used=f"{gpu.memory_used_bytes // _MIB} MiB" if gpu else None,
         gpu_memory_total=f"{gpu.memory_total_bytes // _MIB} MiB" if gpu else None,
         gpu_utilization=gpu.utilization_ratio if gpu else None,
         gpu_temperature_celsius=gpu.temperature_celsius if gpu else None,
-        slot=service.slot.index,
-        device=str(service.slot.device),
+        slot=engine.slot.index,
+        device=str(engine.slot.device),
         model=facts.name if facts else None,
         compute_type=facts.compute_type if facts else None,
         queue=QueueAnswer(
-            windows=windows, audio_seconds=round(audio_s, 3), open_requests=service.admission.open_requests
+            windows=windows, audio_seconds=round(audio_s, 3), open_requests=engine.admission.open_requests
         ),
-        uptime_s=round(time.monotonic() - service.started_at, 3),
+        uptime_s=round(time.monotonic() - engine.started_at, 3),
         version=__version__,
         response_time_ms=round((time.monotonic() - began) * 1000, 3),
     )
 
 
-@router.get("/health/live", summary="200 as long as the process answers", response_model=dict[str, str])
+@router.get("/health/live", summary="200 while the process responds", response_model=dict[str, str])
 async def live() -> Response:
     return JSONResponse({"status": "ok"})
 
 
 @router.get(
     "/health/ready",
-    summary="200 while requests are taken",
+    summary="200 while the slot accepts requests",
     response_model=dict[str, str],
     responses=error_responses(503),
 )
 async def ready(request: Request) -> Response:
-    service: SlotEngine = request.app.state.service
-    if not service.ready:
-        return uncounted_problem(NotReady(f"not ready: {service.reason}"))
+    engine: SlotEngine = request.app.state.engine
+    if not engine.ready:
+        return uncounted_problem(NotReady(f"Not ready: {engine.reason}"))
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/metrics", summary="Prometheus' text format", response_class=Response)
+@router.get(METRICS, summary="Metrics in Prometheus' text format", response_class=Response)
 async def prometheus() -> Response:
     return Response(await asyncio.to_thread(metrics.render), media_type=metrics.CONTENT_TYPE)

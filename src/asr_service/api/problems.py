@@ -1,4 +1,4 @@
-"""What a failure is over HTTP: the only place with status codes, and the one shape of every error body."""
+"""The HTTP status and headers of each error. No other module maps errors to status codes."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service import errors, metrics
-from asr_service.errors import AsrError, KeyLimitReached, MissingKey, Unavailable, WrongKey
+from asr_service.errors import AsrError, KeyLimitReached, MissingKey, Unavailable, WrongKey, error_body
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.KeyLimitReached: 429,
     errors.ConcurrencyLimit: 429,
     errors.AudioLimit: 429,
-    errors.ClientGone: 499,  # Nginx's number for it; nobody reads it but the log
+    errors.ClientGone: 499,  # the status that Nginx logs in this case; no client receives it
     errors.InferenceFailed: 500,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
@@ -42,44 +42,42 @@ STATUS: Mapping[type[AsrError], int] = {
 }
 
 MEANINGS: Mapping[int, str] = {
-    400: "The form cannot be read",
-    401: "No API key, where one is asked for",
-    403: "A wrong API key",
-    404: "No such address, or no such model",
-    405: "No such method here",
-    408: "The upload stopped coming",
-    409: "The Idempotency-Key came before with another request",
+    400: "The form cannot be parsed",
+    401: "The service requires an API key and the request has none",
+    403: "The API key is invalid",
+    404: "The path or the model does not exist",
+    405: "The path does not support this method",
+    408: "The upload stalled or was too slow",
+    409: "The Idempotency-Key was used with another request",
     413: "The upload is too large, or the recording too long",
-    415: "Not audio, or not a kind of audio that is taken",
-    422: "A parameter is refused, or nothing of the recording decodes",
-    429: "The key's own limit is reached: try again after Retry-After seconds",
+    415: "Not audio, or a kind of audio that is not supported",
+    422: "A parameter is invalid, or nothing in the recording decodes",
+    429: "The API key is at its limit; retry after Retry-After seconds",
     500: "The model failed on this recording",
-    503: "Saturated, loading or draining: try again after Retry-After seconds",
-    504: "The answer took longer than ASR_REQUEST_TIMEOUT_S",
+    503: "Overloaded, loading or draining; retry after Retry-After seconds",
+    504: "The request took longer than ASR_REQUEST_TIMEOUT_S",
 }
 
-
 _CHALLENGE = 'Bearer realm="asr-service"'
-_NOT_AGAIN = {"x-should-retry": "false"}
-"""What was tried as often as it helps, or for as long, or cannot change: OpenAI's clients, which take a 409 too for
-something that passes, would send the recording twice more.
-"""
+_NO_RETRY = {"x-should-retry": "false"}
+"""For errors that a retry cannot solve. By default OpenAI's clients retry them twice, 409 too, and upload again."""
 
-UNEXPECTED = "an unexpected error; the service's log has it"
+UNEXPECTED = "Unexpected error. The service's log has the details."
 
 
 def status_of(error: AsrError) -> int:
+    """Return the HTTP status of an error: that of its own type, or of the nearest base class."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def problem(error: AsrError) -> Response:
-    """Answer with the error, in the shape that OpenAI's clients know, and count it."""
+    """Count the error in the metrics and make its response."""
     metrics.FAILURES.labels(error.code).inc()
     return uncounted_problem(error)
 
 
 def uncounted_problem(error: AsrError) -> Response:
-    """The same to a probe, which wanted no transcript."""
+    """Make the response to a probe, whose failures are not counted as failed requests."""
     return _response(status_of(error), error.message, error.code, error.param, _headers(error))
 
 
@@ -92,7 +90,7 @@ def _headers(error: AsrError) -> Mapping[str, str]:
         case WrongKey():
             return {"www-authenticate": f'{_CHALLENGE}, error="invalid_token"'}
         case errors.InferenceFailed() | errors.DeadlineExceeded() | errors.IdempotencyConflict():
-            return _NOT_AGAIN
+            return _NO_RETRY
         case _:
             return {}
 
@@ -102,41 +100,34 @@ def _response(status: int, message: str, code: str, param: str | None, headers: 
     return Response(body, status, headers=dict(headers), media_type="application/json")
 
 
-def error_body(status: int, message: str, code: str, param: str | None) -> dict[str, dict[str, str | None]]:
-    """Every failure's body, whoever answers it."""
-    return {"error": {"message": message, "type": kind_of(status), "param": param, "code": code}}
-
-
-def kind_of(status: int) -> str:
-    return "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
-
-
 async def on_asr_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, AsrError)  # noqa: S101 - registered for it alone
+    """Handle AsrError for FastAPI."""
+    assert isinstance(error, AsrError)  # noqa: S101 - the handler is registered for this type only
     note_failure(error)
     return problem(error)
 
 
 def note_failure(error: AsrError) -> None:
-    """Have what is the service's own fault in the log, with its cause, under the request's id."""
+    """Log an error with status 500, and its cause. The log line has the request id."""
     if status_of(error) == 500:  # noqa: PLR2004
         log.error("request failed", error=repr(error), cause=repr(error.__cause__))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own: no such route, no such method."""
-    assert isinstance(error, HTTPException)  # noqa: S101
-    path = quote(request.url.path[:200])  # it may hold line ends and what terminals obey
+    """Handle Starlette's own errors for FastAPI: an unknown path or a wrong method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for this type only
+    headers = error.headers or {}
+    path = quote(request.url.path[:200])  # the path may contain line ends and terminal control characters
     message = {
-        404: f"there is nothing at {path}; /docs lists what there is",
-        405: f"{request.method} is not answered at {path}",
+        404: f"{path} does not exist. /docs lists all paths.",
+        405: f"Method {request.method} is not allowed for {path}; use {headers.get('Allow', 'another method')}.",
     }.get(error.status_code, str(error.detail))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
     metrics.FAILURES.labels(code).inc()
-    return _response(error.status_code, message, code, None, error.headers or {})
+    return _response(error.status_code, message, code, None, headers)
 
 
 async def on_crash(_request: Request, _error: Exception) -> Response:
-    """A defect of ours: the log has the trace (by RequestLog), the caller is told no more than that."""
+    """Handle an unexpected exception. RequestLog logs the traceback; the response gives no details."""
     metrics.FAILURES.labels("internal_error").inc()
     return _response(500, UNEXPECTED, "internal_error", None, {})

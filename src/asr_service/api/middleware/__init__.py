@@ -1,1 +1,1 @@
-"""ASGI middleware around the application."""
+"""ASGI middleware: authentication, body limits, CORS and the request log."""

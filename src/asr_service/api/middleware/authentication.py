@@ -1,5 +1,6 @@
-"""Asks for an API key before anything else of a request is looked at. Pure ASGI."""
+"""Checks the API key before any other part of a request is read. Pure ASGI."""
 
+from collections.abc import Set as AbstractSet
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -12,79 +13,79 @@ from asr_service.access.keys import Key, KeyRing
 from asr_service.api.problems import problem, status_of
 from asr_service.errors import AsrError, MalformedRequest, MissingKey, WrongKey
 
-_OPEN: Final = frozenset({"/health", "/health/live", "/health/ready", "/docs", "/openapi.json"})
-_OPEN_BELOW: Final = "/docs/"
-_METRICS: Final = "/metrics"
-_CHECK: Final = "/health/key"
-"""Answers whether the key that is shown may call, and no more: for a proxy that is about to receive an upload."""
-_HOW: Final = "send `Authorization: Bearer KEY` or `X-API-Key: KEY`"
-_NAMES_IN_QUERIES: Final = frozenset({"api_key", "apikey", "api-key", "x-api-key", "key", "token", "access_token"})
+KEY_CHECK: Final = "/health/key"
+"""Answers 204 if the request has a valid key, without doing anything else. A proxy asks it before it takes an upload."""
+_HINT: Final = "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`."
+_QUERY_NAMES: Final = frozenset({"api_key", "apikey", "api-key", "x-api-key", "key", "token", "access_token"})
+"""Query parameters in which other services take a key. This service ignores them, and says so."""
 
 
 class Authentication:
-    """Answers 401 or 403 at all addresses but the open ones. `request.state.caller` is the Key that was shown.
+    """Responds 401 or 403 to requests without a valid key, except at public paths.
 
-    With an empty ring nothing is asked for, and there is no caller.
+    Sets `request.state.caller` to the Key. With an empty ring, no key is required and there is no caller.
     """
 
-    def __init__(self, app: ASGIApp, *, ring: KeyRing, metrics_need_key: bool) -> None:
+    def __init__(self, app: ASGIApp, *, ring: KeyRing, public: AbstractSet[str]) -> None:
+        """`public` has the paths that need no key."""
         self._app = app
         self._ring = ring
-        self._open = _OPEN if metrics_need_key else _OPEN | {_METRICS}
+        self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._ring or self._is_open(scope["path"]):
+        if scope["type"] != "http" or not self._ring or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
+        is_check = scope["path"] == KEY_CHECK
         try:
             caller = self._identify(scope)
         except AsrError as error:
-            # What was only asked is not counted: the request itself will be.
-            refusal = Response(status_code=status_of(error)) if scope["path"] == _CHECK else problem(error)
+            # A refused check is not counted as a failure: the request that follows it will be.
+            refusal = Response(status_code=status_of(error)) if is_check else problem(error)
             await refusal(scope, receive, send)
             return
-        if scope["path"] == _CHECK:
+        if is_check:
             await Response(status_code=204)(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
         with structlog.contextvars.bound_contextvars(key=caller.name):
             await self._app(scope, receive, send)
 
-    def _is_open(self, path: str) -> bool:
-        return path in self._open or path.startswith(_OPEN_BELOW)
-
     def _identify(self, scope: Scope) -> Key:
-        """Raises MissingKey, WrongKey, and MalformedRequest where it is not clear which key is meant."""
-        shown = _shown(Headers(scope=scope))
-        if not shown:
-            raise MissingKey(f"this service asks for an API key: {_HOW}{_not_in_the_query(scope)}")
-        caller = self._ring.find(shown.encode("latin-1"))
+        """Return the request's key.
+
+        Raises MissingKey: there is none. Raises WrongKey: it is invalid. Raises MalformedRequest: there are several.
+        """
+        secret = _secret(Headers(scope=scope))
+        if not secret:
+            raise MissingKey(f"This service requires an API key. {_HINT}{_query_hint(scope)}")
+        caller = self._ring.find(secret.encode("latin-1"))
         if caller is None:
-            raise WrongKey("the API key is none of this service's")
+            raise WrongKey("Invalid API key.")
         return caller
 
 
 def caller_of(scope: Scope) -> Key | None:
-    """Who was let in; None where no key was asked for, or none was right."""
+    """Return the key that the request was authenticated with; None without one."""
     caller: Key | None = scope.get("state", {}).get("caller")
     return caller
 
 
-def _shown(headers: Headers) -> str:
-    """The one key that was sent, or an empty text. Another scheme than Bearer is some proxy's affair."""
+def _secret(headers: Headers) -> str:
+    """Return the one key in the headers, or an empty string. Ignores schemes other than Bearer, as of a proxy."""
     authorizations = headers.getlist("authorization")
     if len(authorizations) > 1:
-        raise MalformedRequest("there is more than one Authorization header")
-    keys = [given.strip() for given in headers.getlist("x-api-key")]
-    for given in authorizations:
-        scheme, _, credentials = given.strip().partition(" ")
+        raise MalformedRequest("There is more than one Authorization header. Send one.")
+    keys = [value.strip() for value in headers.getlist("x-api-key")]
+    for value in authorizations:
+        scheme, _, credentials = value.strip().partition(" ")
         if scheme.lower() == "bearer":
             keys.append(credentials.strip())
     if len(keys) > 1:
-        raise MalformedRequest("there is more than one API key: send one header, Authorization or X-API-Key")
+        raise MalformedRequest("There is more than one API key. Send one header, Authorization or X-API-Key.")
     return keys[0] if keys else ""
 
 
-def _not_in_the_query(scope: Scope) -> str:
+def _query_hint(scope: Scope) -> str:
     names = {name.lower() for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)}
-    return "; a key in the address is not taken, since addresses are logged" if names & _NAMES_IN_QUERIES else ""
+    return " A key in the URL is ignored, because URLs are logged." if names & _QUERY_NAMES else ""

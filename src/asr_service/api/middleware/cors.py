@@ -1,4 +1,4 @@
-"""What browsers are told: which pages may call, and that no answer is more than it says it is. Pure ASGI."""
+"""Response headers that restrict browsers, and CORS for the origins that the settings allow. Pure ASGI."""
 
 from typing import Final
 
@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from asr_service.api.problems import problem
 from asr_service.errors import PageRefused
 
-_ANSWER_HEADERS: Final = ("Idempotent-Replayed", "Retry-After", "WWW-Authenticate", "X-Request-ID", "X-Should-Retry")
-_SAFE: Final = {
-    "cache-control": "no-store",  # an answer may hold what somebody said
+_EXPOSED_HEADERS: Final = ("Idempotent-Replayed", "Retry-After", "WWW-Authenticate", "X-Request-ID", "X-Should-Retry")
+_SAFE_HEADERS: Final = {
+    "cache-control": "no-store",  # a response may contain what a person said
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
@@ -20,51 +20,51 @@ _SAFE: Final = {
 
 
 class SafeHeaders:
-    """Every answer has these headers; one that an answer sets itself stays as it is."""
+    """Adds these headers to every response. A header that a response sets itself is kept."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _SAFE.items():
+                for name, value in _SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, guarded if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def open_to_origins(app: ASGIApp, origins: str | None) -> ASGIApp:
-    """Let pages of these origins call, with commas between them; None is none.
+def allow_origins(app: ASGIApp, origins: str | None) -> ASGIApp:
+    """Let web pages of these comma-separated origins call the service; None allows no origin.
 
-    Cookies are never asked for: a caller shows its key, or none is needed.
+    Credentials such as cookies are never allowed. A page sends its API key in a header, if a key is required.
     """
     if origins is None:
         return app
-    return _Pages(
+    return _Cors(
         app,
         allow_origins=[origin.strip() for origin in origins.split(",")],
         allow_methods=("GET", "HEAD", "POST"),
-        # Any: clients of OpenAI's API send a dozen of their own (X-Stainless-...), and none has a meaning here that a
-        # page which may call at all should not have.
+        # Clients of OpenAI's API send a dozen headers of their own (X-Stainless-...). No header means anything here
+        # that an allowed page should not send, so all are allowed.
         allow_headers=("*",),
-        expose_headers=_ANSWER_HEADERS,
+        expose_headers=_EXPOSED_HEADERS,
         max_age=600,
     )
 
 
-class _Pages(CORSMiddleware):
-    """Refuses in the one shape of every error."""
+class _Cors(CORSMiddleware):
+    """Starlette's CORS middleware, with refusals in the shape of every error response."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        answer = super().preflight_response(request_headers)
-        if answer.status_code < 400:  # noqa: PLR2004
-            return answer
-        refused = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:  # noqa: PLR2004
+            return response
+        refused = bytes(response.body).decode().removeprefix("Disallowed CORS ")
         refusal = problem(
-            PageRefused(f"{refused} refused: ASR_CORS_ORIGINS names whose pages may call, with GET or POST")
+            PageRefused(f"This {refused} is not allowed. ASR_CORS_ORIGINS lists the allowed origins; methods: GET, POST.")
         )
-        refusal.headers["vary"] = answer.headers["vary"]
+        refusal.headers["vary"] = response.headers["vary"]
         return refusal

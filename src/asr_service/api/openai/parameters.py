@@ -1,4 +1,4 @@
-"""From the fields of OpenAI's audio API to the engine's terms, by way of this service's own options."""
+"""Converts the fields of OpenAI's audio API to TranscribeParameters, and from there to decoding options."""
 
 import re
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pydantic_core import from_json
 
 from asr_service.api.handler import TranscriptionRequest
+<<<<<<< HEAD
 from asr_service.api.native.parameters import once
 from asr_service.api.openai.models import require_served
 from asr_service.api.openai.schemas import ServerVad, TranscriptionForm, TranslationForm
@@ -14,26 +15,50 @@ from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
 from asr_service.errors import InvalidParameter, MalformedRequest
+=======
+from asr_service.api.native.parameters import checked, decoding_options, once
+from asr_service.api.native.schemas import TranscribeParameters
+from asr_service.api.openai.schemas import ServerVad, TranscriptionForm, TranslationForm
+from asr_service.api.upload import Fields
+from asr_service.engine.model.protocol import SpeechModel
+from asr_service.errors import InvalidParameter, MalformedRequest, ModelNotFound
+>>>>>>> 12f346c (One routes module per API; public paths follow from the routers)
 from asr_service.formats import EVENTS, OPENAI_FORMATS, WORDS_ONLY, WORDS_TOO, Format
+from asr_service.models.resolution import served_names
 from asr_service.settings import Settings
 from asr_service.validation import check_fields
+
+WHISPER_1 = "whisper-1"
+"""The name that OpenAI's clients send by default. It stands for the loaded model."""
 
 _LISTS = frozenset({"timestamp_granularities", "keywords", "languages"})
 _CHUNKING = "chunking_strategy"
 _PART_OF_CHUNKING = re.compile(rf"{_CHUNKING}\[(\w+)\]")
-_MOST_CHARACTERS = 4000
-"""Of a prompt, well over the 223 tokens that count."""
+_MAX_PROMPT_CHARS = 4000
+"""Well over the 223 tokens of a prompt that count."""
 
-_REFUSED = {
-    "include": "probabilities of tokens are not given here; verbose_json has those of segments",
-    "known_speaker_names": "speakers are not told apart here; leave it out",
-    "known_speaker_references": "speakers are not told apart here; leave it out",
+_UNSUPPORTED = {
+    "include": "The service returns no token probabilities. `verbose_json` has the probabilities of segments.",
+    "known_speaker_names": "The service does not distinguish speakers.",
+    "known_speaker_references": "The service does not distinguish speakers.",
 }
 
 
+def require_served(name: str, settings: Settings, model: SpeechModel) -> None:
+    """Check that a model is loaded under this name. Raises ModelNotFound, which lists the names: it is not."""
+    names = (*served_names(settings, model.facts.name), WHISPER_1)
+    if name not in names:
+        raise ModelNotFound(f"Model {name[:64]!r} is not available. Available: {', '.join(names)}.", param="model")
+
+
 def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
+<<<<<<< HEAD
     """Raises InvalidParameter, MalformedRequest, ModelNotFound."""
     form = check_fields(TranscriptionForm, _gathered(fields))
+=======
+    """Read the fields of /v1/audio/transcriptions. Raises InvalidParameter, MalformedRequest, ModelNotFound."""
+    form = checked(TranscriptionForm, _by_name(fields))
+>>>>>>> 12f346c (One routes module per API; public paths follow from the routers)
     require_served(form.model, settings, model)
     fmt = _format(form)
     vad = form.chunking_strategy if isinstance(form.chunking_strategy, ServerVad) else None
@@ -41,7 +66,7 @@ def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -
         initial_prompt=_end_of(form.prompt),
         temperature=form.temperature,
         language=_language(form),
-        hotwords=", ".join(form.keywords)[:_MOST_CHARACTERS] or None,
+        hotwords=", ".join(form.keywords)[:_MAX_PROMPT_CHARS] or None,
         word_timestamps=True if fmt.styled or "word" in form.timestamp_granularities else None,
         vad_filter=True if form.chunking_strategy else None,
         vad_threshold=vad.threshold if vad else None,
@@ -52,8 +77,13 @@ def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -
 
 
 def read_translation(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
+<<<<<<< HEAD
     """Raises InvalidParameter, MalformedRequest, ModelNotFound."""
     form = check_fields(TranslationForm, _gathered(fields))
+=======
+    """Read the fields of /v1/audio/translations. Raises InvalidParameter, MalformedRequest, ModelNotFound."""
+    form = checked(TranslationForm, _by_name(fields))
+>>>>>>> 12f346c (One routes module per API; public paths follow from the routers)
     require_served(form.model, settings, model)
     ours = RequestOptions(initial_prompt=_end_of(form.prompt), temperature=form.temperature)
     return TranscriptionRequest(
@@ -61,29 +91,33 @@ def read_translation(fields: Fields, settings: Settings, model: SpeechModel) -> 
     )
 
 
-def _gathered(fields: Fields) -> Mapping[str, object]:
-    """Fields by name. Clients write lists as `name[]` or `name`, time and again, and objects as `name[key]` or JSON."""
+def _by_name(fields: Fields) -> Mapping[str, object]:
+    """Return the fields by name. Clients send lists as repeated `name[]` or `name`, objects as `name[key]` or JSON."""
     plain: list[tuple[str, str]] = []
     chunking: list[tuple[str, str]] = []
     lists: dict[str, list[str]] = {}
     for name, value in fields:
         bare = name.removesuffix("[]")
-        if bare in _REFUSED and value:
-            raise InvalidParameter(f"{bare} cannot be had: {_REFUSED[bare]}", param=bare)
+        if bare in _UNSUPPORTED and value:
+            raise InvalidParameter(f"{bare!r} is not supported. {_UNSUPPORTED[bare]}", param=bare)
         if bare in _LISTS:
             lists.setdefault(bare, []).extend([value] if value else [])
         elif part := _PART_OF_CHUNKING.fullmatch(name):
             chunking.append((part[1], value))
-        elif bare not in _REFUSED:
+        elif bare not in _UNSUPPORTED:
             plain.append((name, value))
     values: dict[str, object] = {**once(plain), **lists}
     if chunking and _CHUNKING in values:
+<<<<<<< HEAD
         raise MalformedRequest(f"Field {_CHUNKING!r} is given twice.", param=_CHUNKING)
+=======
+        raise MalformedRequest(f"The field {_CHUNKING!r} is given twice. Send it once.", param=_CHUNKING)
+>>>>>>> 12f346c (One routes module per API; public paths follow from the routers)
     return {**values, _CHUNKING: {key: _typed(value) for key, value in once(chunking).items()}} if chunking else values
 
 
 def _typed(value: str) -> object:
-    """As it would be in JSON."""
+    """Parse a JSON value. Other text stays text."""
     try:
         return from_json(value)
     except ValueError:
@@ -94,11 +128,11 @@ def _format(form: TranscriptionForm) -> Format:
     verbose = form.response_format == "verbose_json"
     if form.timestamp_granularities and not verbose:
         raise InvalidParameter(
-            "timestamp_granularities needs response_format=verbose_json", param="timestamp_granularities"
+            "timestamp_granularities requires response_format=verbose_json.", param="timestamp_granularities"
         )
     if form.stream and form.response_format not in {"json", "text"}:
         raise InvalidParameter(
-            f"stream gives events of text, and no {form.response_format}: leave one of the two out", param="stream"
+            f"stream=true requires response_format=json or text, not {form.response_format}.", param="stream"
         )
     if form.stream:
         return EVENTS
@@ -109,10 +143,10 @@ def _format(form: TranscriptionForm) -> Format:
 
 def _language(form: TranscriptionForm) -> str | None:
     if form.language and form.languages:
-        raise InvalidParameter("give language or languages, not both", param="languages")
+        raise InvalidParameter("Send language or languages, not both.", param="languages")
     return form.languages[0] if form.languages else form.language
 
 
 def _end_of(prompt: str | None) -> str | None:
-    """The last of it counts, as at the hosted service; it may be all that was said before."""
-    return prompt[-_MOST_CHARACTERS:] if prompt else None
+    """Keep the end of a long prompt, as the hosted service does. A prompt may be everything that was said before."""
+    return prompt[-_MAX_PROMPT_CHARS:] if prompt else None

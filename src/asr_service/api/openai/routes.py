@@ -1,14 +1,17 @@
-"""OpenAI's audio API: its addresses, on the same way from a request to its answer as every other."""
+"""The routes of OpenAI's audio and models APIs. Requests take the same way through the service as /transcribe."""
 
+import psutil
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from asr_service.api.docs.openapi import openai_documentation
+from asr_service.api.docs.openapi import error_responses, openai_documentation
 from asr_service.api.handler import handle_transcription
-from asr_service.api.openai.parameters import read_transcription, read_translation
-from asr_service.api.openai.schemas import TranscriptionForm, TranslationForm
+from asr_service.api.openai.parameters import WHISPER_1, read_transcription, read_translation, require_served
+from asr_service.api.openai.schemas import ModelAnswer, ModelsAnswer, TranscriptionForm, TranslationForm
+from asr_service.engine.slot import SlotEngine
 from asr_service.formats import EVENTS, OPENAI_FORMATS
+from asr_service.models.resolution import served_names
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -17,7 +20,9 @@ _FORMATS = tuple(OPENAI_FORMATS.values())
 
 @router.post(
     "/v1/audio/transcriptions",
-    **openai_documentation("OpenAI's transcription", "create_transcription", TranscriptionForm, (*_FORMATS, EVENTS)),
+    **openai_documentation(
+        "Transcribe, as OpenAI does", "create_transcription", TranscriptionForm, (*_FORMATS, EVENTS)
+    ),
 )
 async def transcriptions(request: Request) -> Response:
     return await handle_transcription(request, read_transcription)
@@ -25,7 +30,44 @@ async def transcriptions(request: Request) -> Response:
 
 @router.post(
     "/v1/audio/translations",
-    **openai_documentation("OpenAI's translation into English", "create_translation", TranslationForm, _FORMATS),
+    **openai_documentation(
+        "Translate into English, as OpenAI does", "create_translation", TranslationForm, _FORMATS
+    ),
 )
 async def translations(request: Request) -> Response:
     return await handle_transcription(request, read_translation)
+
+
+@router.get(
+    "/v1/models",
+    summary="List the loaded model, as OpenAI lists models",
+    operation_id="list_models",
+    response_model=ModelsAnswer,
+    responses=error_responses(401, 403, 503),
+)
+async def list_models(request: Request) -> ModelsAnswer:
+    engine: SlotEngine = request.app.state.engine
+    names = (engine.loaded_model.facts.name, WHISPER_1)
+    return ModelsAnswer(object="list", data=[_model(name, engine) for name in names])
+
+
+@router.get(
+    "/v1/models/{model:path}",  # a repository's name has a slash
+    summary="Describe a model, by any of its names",
+    operation_id="retrieve_model",
+    response_model=ModelAnswer,
+    responses=error_responses(401, 403, 404, 503),
+    openapi_extra={"parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]},
+)
+async def retrieve_model(request: Request) -> ModelAnswer:
+    # The handler reads the parameter itself: FastAPI would document a 422, which no name can cause.
+    engine: SlotEngine = request.app.state.engine
+    name = request.path_params["model"]
+    require_served(name, engine.settings, engine.loaded_model)
+    return _model(name, engine)
+
+
+def _model(name: str, engine: SlotEngine) -> ModelAnswer:
+    repositories = [each for each in served_names(engine.settings, engine.loaded_model.facts.name) if "/" in each]
+    owner = repositories[0].split("/")[0] if repositories else "local"
+    return ModelAnswer(id=name, object="model", created=int(psutil.Process().create_time()), owned_by=owner)

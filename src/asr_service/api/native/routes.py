@@ -1,0 +1,97 @@
+"""The routes of the service's own API: /transcribe, /translate, /detect-language and /languages."""
+
+import time
+from dataclasses import replace
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from asr_service.access.usage import Meter
+from asr_service.api.docs.openapi import detection_documentation, error_responses, transcribe_documentation
+from asr_service.api.handler import TranscriptionRequest, handle_transcription, handle_upload
+from asr_service.api.native.parameters import checked, decoding_options, once, parse_parameters
+from asr_service.api.native.schemas import (
+    DetectionAnswer,
+    DetectParameters,
+    LanguageAnswer,
+    LanguagesAnswer,
+    TranscribeParameters,
+)
+from asr_service.api.native.subtitles import chosen_format
+from asr_service.api.upload import Fields, Upload
+from asr_service.engine.model.protocol import SpeechModel
+from asr_service.engine.model.vocabulary import known_languages
+from asr_service.engine.options import DecodingOptions, Task
+from asr_service.engine.pipeline.transcriber import Transcriber
+from asr_service.engine.slot import SlotEngine
+from asr_service.languages import LANGUAGES
+from asr_service.settings import Settings
+from asr_service.transcript import Detection
+
+router = APIRouter(tags=["Speech"])
+
+
+@router.post("/transcribe", **transcribe_documentation("Transcribe a recording", "transcribe"))
+async def transcribe(request: Request) -> Response:
+    return await handle_transcription(request, lambda *given: _transcription("transcribe", *given))
+
+
+@router.post("/translate", **transcribe_documentation("Translate a recording into English", "translate"))
+async def translate(request: Request) -> Response:
+    return await handle_transcription(request, lambda *given: _transcription("translate", *given))
+
+
+def _transcription(task: Task, fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
+    parameters = parse_parameters(fields)
+    return TranscriptionRequest(decoding_options(parameters, task, settings, model), chosen_format(parameters))
+
+
+@router.post(
+    "/detect-language", **detection_documentation("Detect the language of the first speech", "detect_language")
+)
+async def detect_language(request: Request) -> DetectionAnswer:
+    engine: SlotEngine = request.app.state.engine
+
+    async def detect(upload: Upload, transcriber: Transcriber, meter: Meter) -> Detection:
+        options = _detection_options(upload.fields, engine.settings, engine.loaded_model)
+        deadline = time.monotonic() + engine.settings.request_timeout_s
+        return await transcriber.detect_language(upload.file, options, deadline=deadline, on_audio=meter.charge)
+
+    return _detection(await handle_upload(request, detect), engine.loaded_model)
+
+
+def _detection_options(fields: Fields, settings: Settings, model: SpeechModel) -> DecodingOptions:
+    parameters = checked(DetectParameters, once(fields))
+    options = decoding_options(TranscribeParameters(**parameters.model_dump()), "transcribe", settings, model)
+    return replace(options, language=None, language_per_chunk=False)
+
+
+def _detection(detection: Detection, model: SpeechModel) -> DetectionAnswer:
+    code, probability = next(iter(detection.probabilities), (None, None))
+    return DetectionAnswer(
+        language=code,
+        name=LANGUAGES.get(code) if code else None,
+        probability=round(probability, 4) if probability is not None else None,
+        probabilities={each: round(share, 4) for each, share in detection.probabilities},
+        start=round(detection.start, 3) if detection.start is not None else None,
+        end=round(detection.end, 3) if detection.end is not None else None,
+        model=model.facts.name,
+    )
+
+
+@router.get(
+    "/languages",
+    summary="List Whisper's languages, and which of them the loaded model knows",
+    operation_id="list_languages",
+    response_model=LanguagesAnswer,
+    responses=error_responses(401, 403, 503),
+)
+async def list_languages(request: Request) -> LanguagesAnswer:
+    engine: SlotEngine = request.app.state.engine
+    model = engine.loaded_model
+    known = known_languages(model)
+    return LanguagesAnswer(
+        model=model.facts.name,
+        languages=[LanguageAnswer(code=code, name=name, known=code in known) for code, name in LANGUAGES.items()],
+    )
