@@ -165,7 +165,7 @@ class ConfigurationError(StartupError):
 
 
 class DeviceUnavailable(ConfigurationError):
-    """A device is missing. The setting may be right: a driver may load late or a GPU may return, so a retry may help."""
+    """A device is missing. A retry may help, because a driver may load late or a GPU may return."""
 
     exit_code = 69
 

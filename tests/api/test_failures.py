@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from api.live import ALL, Live, in_second_window, read_answer, serving, tone, two_windows
-from asr_service.api.native.schemas import ErrorAnswer
+from asr_service.api.native.schemas import ErrorResponse
 from asr_service.api.problems import STATUS, problem
 from asr_service.errors import AsrError, Overloaded
 from fakes import FakeModel, sleeping
@@ -179,7 +179,7 @@ CASES = {
 
 def assert_error(answer: httpx.Response, status: int, code: str, param: str | None) -> None:
     assert answer.status_code == status, answer.text
-    ErrorAnswer.model_validate_json(answer.content, strict=True)
+    ErrorResponse.model_validate_json(answer.content, strict=True)
     assert set(answer.json()) == {"error"}
     error = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -227,7 +227,7 @@ def test_an_empty_field_was_left_out(live):
 
 def test_a_defect_is_told_in_the_one_shape(live, monkeypatch):
     """What nobody foresaw is a 500 without details; the log has them, under the request's id, and once."""
-    monkeypatch.setattr("asr_service.api.native.transcribe.parse_parameters", lambda _: 1 / 0)
+    monkeypatch.setattr("asr_service.api.native.routes.parse_parameters", lambda _: 1 / 0)
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         answer = live.post()
     assert_error(answer, 500, "internal_error", None)

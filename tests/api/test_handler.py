@@ -50,7 +50,7 @@ def test_json_has_the_fields_it_is_documented_to_have(live):
     assert set(body) == TRANSCRIPT
     assert set(body["timing"]) == TIMING
     assert set(body["segments"][0]) == SEGMENT | {"words"}
-    assert valid(body, "TranscriptAnswer")
+    assert valid(body, "TranscriptResponse")
     assert (body["text"], body["task"], body["model"], body["duration"]) == ("hello", "transcribe", "fake", 1.0)
     assert live.post("/translate").json()["task"] == "translate"
 
@@ -113,7 +113,7 @@ def test_a_stream_that_fails_says_so_in_its_last_line(live, fault, code):
     first, last = map(json.loads, answer.text.splitlines())
     assert (answer.status_code, first["type"], last["type"]) == (200, "segment", "error")
     assert last["error"]["code"] == code
-    assert valid({"error": last["error"]}, "ErrorAnswer")
+    assert valid({"error": last["error"]}, "ErrorResponse")
     assert live.metric(failures) == had + 1
     own = [line for line in lines if line["event"] == "request failed"]
     assert [(line["cause"], line["request_id"]) for line in own] == (
@@ -151,7 +151,7 @@ def test_an_unbounded_model_number_is_null():
     with serving(FakeModel(script=says(" hello", no_speech_prob=float("nan")))) as live:
         body = live.post().json()
     assert body["segments"][0]["no_speech_prob"] is None
-    assert valid(body, "TranscriptAnswer")
+    assert valid(body, "TranscriptResponse")
 
 
 def _wait(event: threading.Event) -> None:

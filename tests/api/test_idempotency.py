@@ -245,7 +245,7 @@ async def test_work_lingers_from_the_last_that_left():
         await _turn()
         waiting.cancel()
         await _turn()
-        timers.append(answers._running[NAME].dropping)
+        timers.append(answers._running[NAME].abandonment)
     assert [timer is not None and timer.cancelled() for timer in timers] == [True, False]
     await answers.close()
 

@@ -1,4 +1,4 @@
-"""An answer in lines lets go of what its request holds, however it ends."""
+"""A streamed response closes the resources of its request, however it ends."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -10,15 +10,17 @@ from asr_service.api.streaming import StreamedResponse
 SCOPE = {"type": "http", "asgi": {"spec_version": "2.3"}}
 
 
-class Answer:
-    """A response of two lines, and what became of what it held."""
+class TwoLines:
+    """A response of two lines that records whether its resources were closed."""
 
     def __init__(self) -> None:
-        self.let_go = False
+        self.resources_closed = False
         self.lines_closed = False
-        held = AsyncExitStack()
-        held.callback(lambda: setattr(self, "let_go", True))
-        self.response = StreamedResponse(self._lines(), held=held, media_type="application/x-ndjson", patience_s=0.05)
+        resources = AsyncExitStack()
+        resources.callback(lambda: setattr(self, "resources_closed", True))
+        self.response = StreamedResponse(
+            self._lines(), resources=resources, media_type="application/x-ndjson", send_timeout_s=0.05
+        )
 
     async def _lines(self) -> AsyncGenerator[str]:
         try:
@@ -36,9 +38,9 @@ async def _disconnect() -> Any:
     return {"type": "http.disconnect"}
 
 
-def test_a_client_that_stops_reading_is_given_up():
-    """Its place is free again after the patience, though it has not left."""
-    answer = Answer()
+def test_a_client_that_stops_reading_is_disconnected():
+    """After the send timeout the resources are closed, although the client has not disconnected."""
+    two_lines = TwoLines()
     sent = []
 
     async def send(message) -> None:
@@ -46,13 +48,13 @@ def test_a_client_that_stops_reading_is_given_up():
         if message.get("body") == b"first\n":
             await _never()
 
-    asyncio.run(answer.response(SCOPE, _never, send))
+    asyncio.run(two_lines.response(SCOPE, _never, send))
     assert len(sent) == 2
-    assert (answer.let_go, answer.lines_closed) == (True, True)
+    assert (two_lines.resources_closed, two_lines.lines_closed) == (True, True)
 
 
-def test_a_client_that_left_before_the_first_line_holds_nothing():
-    """Lines that were never begun hold no more than those that were."""
-    answer = Answer()
-    asyncio.run(answer.response(SCOPE, _disconnect, _never))
-    assert answer.let_go
+def test_a_client_that_disconnects_before_the_first_line_holds_no_resources():
+    """The resources are closed although the generator of lines never started."""
+    two_lines = TwoLines()
+    asyncio.run(two_lines.response(SCOPE, _disconnect, _never))
+    assert two_lines.resources_closed

@@ -1,4 +1,4 @@
-"""From a request to its answer: the one way that every address which takes a recording goes."""
+"""Handles every request with a recording: admission, upload, transcription and response."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ from asr_service.api.idempotency import (
     scope_of,
 )
 from asr_service.api.middleware.authentication import caller_of
-from asr_service.api.problems import UNEXPECTED, kind_of, note_failure, status_of
+from asr_service.api.problems import UNEXPECTED, note_failure, status_of
 from asr_service.api.streaming import StreamedResponse
 from asr_service.api.upload import Fields, Upload, receive_upload
 from asr_service.engine.model.protocol import SpeechModel
@@ -44,56 +44,61 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """What a request wants, in the engine's terms and as it is to be written."""
+    """How to transcribe a recording, and how to write its transcript."""
 
     options: DecodingOptions
     fmt: Format
 
 
-Reader = Callable[[Fields, Settings, SpeechModel], TranscriptionRequest]
-"""Reads an address' own fields. Raises InvalidParameter or MalformedRequest."""
+FieldReader = Callable[[Fields, Settings, SpeechModel], TranscriptionRequest]
+"""Reads the fields of one API. Raises InvalidParameter or MalformedRequest."""
 
 
-async def handle_transcription(request: Request, read: Reader) -> Response:
-    """Let the request in, receive it, and answer whole or line by line. Raises AsrError."""
-    service: SlotEngine = request.app.state.service
-    answers: IdempotencyStore = request.app.state.idempotency
-    name = scope_of(request)
+async def handle_transcription(request: Request, read: FieldReader) -> Response:
+    """Admit the request, receive the upload and respond with the transcript, whole or streamed. Raises AsrError."""
+    engine: SlotEngine = request.app.state.engine
+    idempotency: IdempotencyStore = request.app.state.idempotency
+    settings, timeout_s = engine.settings, engine.settings.request_timeout_s
+    scope = scope_of(request)
     async with AsyncExitStack() as stack:
-        transcriber = service.transcriber
-        again = stack.enter_context(answers.reserve(name))
-        meter = await stack.enter_async_context(admit(request, again))
+        transcriber = engine.transcriber
+        state = stack.enter_context(idempotency.reserve(scope))
+        meter = await stack.enter_async_context(admit(request, state))
         upload = await stack.enter_async_context(receive_upload(request))
-        fmt, events = _begin(upload, read, service, transcriber, meter)
+        fmt, events = _begin(upload, read, engine, transcriber, meter)
         await stack.enter_async_context(aclosing(events))
-        settings, timeout_s = service.settings, service.settings.request_timeout_s
-        if fmt.stream is None and name is not None:
-            return await _shared(request, name, upload, lambda: _own_resources(stack.pop_all(), fmt, events, settings))
         if fmt.stream is None:
-            written = await _cancel_on_disconnect(request, lambda: _written(fmt, events, settings))
-            return Response(written.body, media_type=written.media_type)
-        if name is not None:
-            raise MalformedRequest(f"a streamed answer is not repeated: leave out {HEADER}", param=HEADER)
+            if scope is not None:
+                return await _respond_once(
+                    request, scope, upload, lambda: _own_resources(stack.pop_all(), fmt, events, settings)
+                )
+            rendered = await _cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings))
+            return Response(rendered.body, media_type=rendered.media_type)
+        if scope is not None:
+            raise MalformedRequest(f"{HEADER} is not supported for streaming responses.", param=HEADER)
         first = await _cancel_on_disconnect(request, lambda: _next(events, timeout_s))
         lines = _lines(fmt.stream, first, events, settings)
-        return StreamedResponse(lines, held=stack.pop_all(), media_type=fmt.media_type, patience_s=timeout_s)
+        return StreamedResponse(lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s)
 
 
 async def handle_upload(request: Request, work: Callable[[Upload, Transcriber, Meter], Awaitable[Result]]) -> Result:
-    """Let the request in, receive it, and do with it what gives no transcript, while its client waits.
+    """Admit the request, receive the upload and return what `work` makes of it, while the client waits.
 
     Raises AsrError.
     """
-    service: SlotEngine = request.app.state.service
+    engine: SlotEngine = request.app.state.engine
+    timeout_s = engine.settings.request_timeout_s
     async with AsyncExitStack() as stack:
-        transcriber = service.transcriber
+        transcriber = engine.transcriber
         meter = await stack.enter_async_context(admit(request))
         upload = await stack.enter_async_context(receive_upload(request))
         try:
-            async with asyncio.timeout(service.settings.request_timeout_s):
+            async with asyncio.timeout(timeout_s):
                 return await _cancel_on_disconnect(request, lambda: work(upload, transcriber, meter))
         except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within {service.settings.request_timeout_s:.0f} s") from error
+            raise DeadlineExceeded(
+                f"The request took longer than {timeout_s:.0f} s (ASR_REQUEST_TIMEOUT_S)."
+            ) from error
         except Unavailable:
             meter.refund()
             raise
@@ -101,29 +106,28 @@ async def handle_upload(request: Request, work: Callable[[Upload, Transcriber, M
 
 @asynccontextmanager
 async def admit(request: Request, state: ReplayState = ReplayState.NEW) -> AsyncIterator[Meter]:
-    """Hold a recording's place, within its key's limits and the slot's. Raises KeyLimitReached, Unavailable.
+    """Hold a permit for a recording, within the limits of its API key and of the slot.
 
-    One that comes again is not held against the work that it finds: it adds none, and where its first client has left,
-    that work still has its place.
+    Raises KeyLimitReached: the key is at a limit. Raises Unavailable: the slot is.
     """
-    service: SlotEngine = request.app.state.service
+    engine: SlotEngine = request.app.state.engine
     usage: KeyUsage = request.app.state.key_usage
     async with usage.admit(caller_of(request.scope), state) as meter:
-        with service.admission.permit(state):
+        with engine.admission.permit(state):
             yield meter
 
 
 def _begin(
-    upload: Upload, read: Reader, service: SlotEngine, transcriber: Transcriber, meter: Meter
+    upload: Upload, read: FieldReader, engine: SlotEngine, transcriber: Transcriber, meter: Meter
 ) -> tuple[Format, Events]:
-    asked = read(upload.fields, service.settings, service.loaded_model)
-    deadline = None if asked.fmt.stream else time.monotonic() + service.settings.request_timeout_s
-    events = transcriber.transcribe(upload.file, asked.options, deadline=deadline, on_audio=meter.charge)
-    return asked.fmt, _charged(events, meter)
+    wanted = read(upload.fields, engine.settings, engine.loaded_model)
+    deadline = None if wanted.fmt.stream else time.monotonic() + engine.settings.request_timeout_s
+    events = transcriber.transcribe(upload.file, wanted.options, deadline=deadline, on_audio=meter.charge)
+    return wanted.fmt, _refunded(events, meter)
 
 
-async def _charged(events: Events, meter: Meter) -> Events:
-    """The events. Where the service asks for the recording to be sent again, nothing is charged for this time."""
+async def _refunded(events: Events, meter: Meter) -> Events:
+    """Yield the events. Refund the audio if the service fails and asks the client to retry."""
     async with aclosing(events):
         try:
             async for event in events:
@@ -133,30 +137,36 @@ async def _charged(events: Events, meter: Meter) -> Events:
             raise
 
 
-async def _shared(
-    request: Request, name: IdempotencyScope, upload: Upload, begin: Callable[[], Coroutine[Any, Any, RenderedResponse]]
+async def _respond_once(
+    request: Request,
+    scope: IdempotencyScope,
+    upload: Upload,
+    work: Callable[[], Coroutine[Any, Any, RenderedResponse]],
 ) -> Response:
-    """The answer to all requests of that name. Whoever comes first begins the work, which outlives its own client."""
-    answers: IdempotencyStore = request.app.state.idempotency
+    """Respond to every request of this scope with one result. The work goes on if the client that began it leaves."""
+    idempotency: IdempotencyStore = request.app.state.idempotency
     digest = await asyncio.to_thread(content_digest, upload)
-    written, is_replayed = await _cancel_on_disconnect(request, lambda: answers.get_or_run(name, digest, begin))
+    rendered, is_replayed = await _cancel_on_disconnect(request, lambda: idempotency.get_or_run(scope, digest, work))
     headers = {"idempotent-replayed": "true"} if is_replayed else {}
-    return Response(written.body, media_type=written.media_type, headers=headers)
+    return Response(rendered.body, media_type=rendered.media_type, headers=headers)
 
 
-async def _own_resources(held: AsyncExitStack, fmt: Format, events: Events, settings: Settings) -> RenderedResponse:
-    async with held:
-        return await _written(fmt, events, settings)
+async def _own_resources(
+    resources: AsyncExitStack, fmt: Format, events: Events, settings: Settings
+) -> RenderedResponse:
+    """Finish the transcript and close the resources, which belong to the work and no longer to one request."""
+    async with resources:
+        return await _rendered(fmt, events, settings)
 
 
-async def _written(fmt: Format, events: Events, settings: Settings) -> RenderedResponse:
-    transcript = await _whole(events, settings.request_timeout_s)
-    _log_if_asked(transcript, settings)
-    # On a thread: the subtitles of ten hours take seconds to lay out.
-    return RenderedResponse(await asyncio.to_thread(_rendered, fmt, transcript), fmt.media_type)
+async def _rendered(fmt: Format, events: Events, settings: Settings) -> RenderedResponse:
+    transcript = await _final(events, settings.request_timeout_s)
+    _log_if_enabled(transcript, settings)
+    # In a thread, because the subtitles of ten hours take seconds to lay out.
+    return RenderedResponse(await asyncio.to_thread(_render, fmt, transcript), fmt.media_type)
 
 
-async def _whole(events: Events, timeout_s: float) -> Transcript:
+async def _final(events: Events, timeout_s: float) -> Transcript:
     try:
         async with asyncio.timeout(timeout_s):
             async for event in events:
@@ -164,7 +174,7 @@ async def _whole(events: Events, timeout_s: float) -> Transcript:
                     return event
     except TimeoutError as error:
         raise _too_slow(timeout_s) from error
-    raise AssertionError("a transcript ends every recording")
+    raise AssertionError("the last event is a Transcript")
 
 
 async def _next(events: Events, timeout_s: float) -> Segment | Transcript:
@@ -177,8 +187,8 @@ async def _next(events: Events, timeout_s: float) -> Segment | Transcript:
 
 def _too_slow(timeout_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"no answer within {timeout_s:.0f} s; one that streams (response_format=ndjson, or stream=true under /v1) has "
-        "no such limit on the whole"
+        f"The request took longer than {timeout_s:.0f} s (ASR_REQUEST_TIMEOUT_S). For long recordings use a streaming "
+        "response (response_format=ndjson, or stream=true under /v1), which is limited by line and not as a whole."
     )
 
 
@@ -190,7 +200,7 @@ async def _lines(
         while isinstance(event, Segment):
             yield stream.segment(event)
             event = await _next(events, settings.request_timeout_s)
-        _log_if_asked(event, settings)
+        _log_if_enabled(event, settings)
         yield stream.closing(event)
     except AsrError as error:
         note_failure(error)
@@ -201,34 +211,34 @@ async def _lines(
 
 
 def _error_event(stream: LineStream, error: AsrError) -> str:
-    """The status has been sent; the last line says what happened."""
+    """Count the error and write it as the stream's last line. The status was sent before."""
     metrics.FAILURES.labels(error.code).inc()
-    return stream.error(error.code, error.message, kind=kind_of(status_of(error)), param=error.param)
+    return stream.error(error.code, error.message, status=status_of(error), param=error.param)
 
 
-def _log_if_asked(transcript: Transcript, settings: Settings) -> None:
+def _log_if_enabled(transcript: Transcript, settings: Settings) -> None:
     if settings.log_transcripts:
         log.info("transcript", text=transcript.text, language=transcript.language, duration=transcript.duration)
 
 
-def _rendered(fmt: Format, transcript: Transcript) -> bytes:
+def _render(fmt: Format, transcript: Transcript) -> bytes:
     with stage("render"):
         return fmt.render(transcript).encode()
 
 
 async def _cancel_on_disconnect(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
-    """Do the work, and drop it as soon as the client has gone. Raises ClientGone."""
+    """Run the work, and cancel it as soon as the client disconnects. Raises ClientGone: the client disconnected."""
     working = asyncio.ensure_future(work())
-    leaving = asyncio.create_task(_gone(request))
+    disconnected = asyncio.create_task(_disconnected(request))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientGone("the client left before its answer was ready")
+            raise ClientGone("The client disconnected before the response was ready.")
         return await working
     finally:
-        await tasks.cancel([working, leaving])
+        await tasks.cancel([working, disconnected])
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from asr_service import __version__, metrics
 from asr_service.api.docs.openapi import error_responses
-from asr_service.api.native.schemas import HealthAnswer, QueueAnswer
+from asr_service.api.native.schemas import HealthResponse, QueueSchema
 from asr_service.api.problems import uncounted_problem
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import NotReady
@@ -26,8 +26,8 @@ _MIB = 1024 * 1024
 @router.get(
     "/health",
     summary="The slot's state, its GPU and its queue",
-    response_model=HealthAnswer,
-    responses={503: {"model": HealthAnswer, "description": "Not ready; `reason` says why"}},
+    response_model=HealthResponse,
+    responses={503: {"model": HealthResponse, "description": "Not ready; `reason` says why"}},
 )
 async def health(request: Request) -> Response:
     began = time.monotonic()
@@ -37,10 +37,10 @@ async def health(request: Request) -> Response:
     return JSONResponse(answer.model_dump(), 200 if engine.ready else 503)
 
 
-def _health(engine: SlotEngine, gpu: Gpu | None, began: float) -> HealthAnswer:
+def _health(engine: SlotEngine, gpu: Gpu | None, began: float) -> HealthResponse:
     windows, audio_s = engine.queue()
     facts = engine.model.facts if engine.model else None
-    return HealthAnswer(
+    return HealthResponse(
         status="ok" if engine.state is SlotState.READY else engine.state.value,
         reason=engine.reason,
         model_loaded=facts is not None,
@@ -52,7 +52,7 @@ def _health(engine: SlotEngine, gpu: Gpu | None, began: float) -> HealthAnswer:
         device=str(engine.slot.device),
         model=facts.name if facts else None,
         compute_type=facts.compute_type if facts else None,
-        queue=QueueAnswer(
+        queue=QueueSchema(
             windows=windows, audio_seconds=round(audio_s, 3), open_requests=engine.admission.open_requests
         ),
         uptime_s=round(time.monotonic() - engine.started_at, 3),

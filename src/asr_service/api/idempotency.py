@@ -1,4 +1,8 @@
-"""One answer for every request that carries the same Idempotency-Key, in one slot. Used from the event loop alone."""
+"""One response for all requests with the same Idempotency-Key, within one slot. Used from the event loop only.
+
+A scope is unknown, running or kept. It runs while its work does, with or without a client that waits. It is kept after
+the work has ended, if the outcome is final: a response, or a RequestError.
+"""
 
 import asyncio
 import hashlib
@@ -22,15 +26,16 @@ from asr_service.errors import IdempotencyConflict, MalformedRequest, RequestErr
 
 HEADER: Final = "Idempotency-Key"
 _VALUE: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_MOST_KEPT: Final = 10_000
+_MAX_KEPT: Final = 10_000
 _REFUSAL_BYTES: Final = 1024
+"""The size that a kept RequestError counts as."""
 _READ_BYTES: Final = 1024 * 1024
 _LINGER_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedResponse:
-    """An answer that is whole, and may be sent more than once."""
+    """A complete response, which can be sent more than once."""
 
     body: bytes
     media_type: str
@@ -38,11 +43,13 @@ class RenderedResponse:
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyScope:
-    """What a request is known by when it comes again: no caller meets another's answer, nor one of another address."""
+    """What identifies a repeated request. Callers never share a response, nor do two paths."""
 
     caller: str | None
+    """The name of the API key; None without one."""
     path: str
-    value: str
+    key: str
+    """The value of the Idempotency-Key header."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,13 +57,13 @@ class _Running:
     digest: bytes
     task: asyncio.Task[RenderedResponse]
     n_waiting: int = 0
-    dropping: asyncio.TimerHandle | None = None
-    """Since nobody waits any more."""
+    abandonment: asyncio.TimerHandle | None = None
+    """The timer that cancels the work. It was started when the last client left."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """An error without the frames that it was raised in, which would hold their request."""
+    """A RequestError without its traceback, whose frames would keep the request in memory."""
 
     kind: type[RequestError]
     message: str
@@ -72,24 +79,27 @@ class _Kept:
 
 
 def scope_of(request: Request) -> IdempotencyScope | None:
-    """The request's Idempotency-Key, and whose and for what it is; None without one. Raises MalformedRequest."""
-    given = request.headers.getlist(HEADER)
-    if not given:
+    """Return the scope of the request's Idempotency-Key; None without one.
+
+    Raises MalformedRequest: the header is invalid or appears twice.
+    """
+    values = request.headers.getlist(HEADER)
+    if not values:
         return None
-    if len(given) > 1 or not _VALUE.fullmatch(given[0]):
-        raise MalformedRequest(f"{HEADER} is given once, 1 to 255 visible ASCII characters", param=HEADER)
+    if len(values) > 1 or not _VALUE.fullmatch(values[0]):
+        raise MalformedRequest(f"{HEADER} must appear once and be 1 to 255 visible ASCII characters.", param=HEADER)
     caller = caller_of(request.scope)
-    return IdempotencyScope(caller.name if caller else None, request.url.path, given[0])
+    return IdempotencyScope(caller.name if caller else None, request.url.path, values[0])
 
 
 def content_digest(upload: Upload) -> bytes:
-    """Tell one request from another by its file's bytes and its fields, whatever their order. Reads the file."""
-    told = hashlib.blake2b(json.dumps(sorted(upload.fields)).encode(), digest_size=32)
+    """Hash the fields, in any order, and the bytes of the file. Reads the file."""
+    digest = hashlib.blake2b(json.dumps(sorted(upload.fields)).encode(), digest_size=32)
     descriptor, at = _descriptor(upload.file), 0
     while part := os.pread(descriptor, _READ_BYTES, at):
-        told.update(part)
+        digest.update(part)
         at += len(part)
-    return told.digest()
+    return digest.digest()
 
 
 def _descriptor(file: BinaryIO) -> int:
@@ -98,7 +108,7 @@ def _descriptor(file: BinaryIO) -> int:
 
 
 class IdempotencyStore:
-    """Those under way and those that have ended, for as long and as far as they are kept."""
+    """Runs the work of each scope once, and keeps final outcomes for a time."""
 
     def __init__(
         self,
@@ -108,7 +118,11 @@ class IdempotencyStore:
         linger_s: float = _LINGER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`linger_s` is how long work goes on that nobody waits for: a retry may be on its way."""
+        """Configure what is kept and for how long.
+
+        `window_s` and `max_bytes` limit the outcomes that are kept. `linger_s` is how long work goes on after its last
+        client has left, so that a retry finds it.
+        """
         self._window_s = window_s
         self._max_bytes = max_bytes
         self._linger_s = linger_s
@@ -118,82 +132,83 @@ class IdempotencyStore:
         self._n_bytes = 0
 
     @contextmanager
-    def reserve(self, name: IdempotencyScope | None) -> Iterator[ReplayState]:
-        """While a request of this name is let in and received, nothing is dropped that it would find."""
+    def reserve(self, scope: IdempotencyScope | None) -> Iterator[ReplayState]:
+        """Keep the scope's work running while a request for it is admitted and received. Yields the request's state."""
         self._forget_old()
-        running = None if name is None else self._running.get(name)
-        if name is None or running is None:
-            yield ReplayState.ATTACHED if name in self._kept else ReplayState.NEW
+        running = None if scope is None else self._running.get(scope)
+        if scope is None or running is None:
+            yield ReplayState.ATTACHED if scope in self._kept else ReplayState.NEW
             return
-        again = ReplayState.ATTACHED if running.n_waiting else ReplayState.ADOPTED
-        with self._awaited(name, running):
-            yield again
+        state = ReplayState.ATTACHED if running.n_waiting else ReplayState.ADOPTED
+        with self._awaited(scope, running):
+            yield state
 
     async def get_or_run(
-        self, name: IdempotencyScope, digest: bytes, begin: Callable[[], Coroutine[Any, Any, RenderedResponse]]
+        self, scope: IdempotencyScope, digest: bytes, work: Callable[[], Coroutine[Any, Any, RenderedResponse]]
     ) -> tuple[RenderedResponse, bool]:
-        """The name's answer, and whether it was another request's already. `begin` starts the work, where it is new.
+        """Return the scope's response, and whether it was the response to another request. Runs `work` if it is new.
 
-        A RequestError is an answer like any other; another failure is shared by those who wait for it, and forgotten.
-        Leaving costs the others nothing. Raises IdempotencyConflict, and what the work raises.
+        A RequestError is kept like a response. Any other error is raised in every request that waits, and not kept. A
+        client that leaves does not disturb the others. Raises IdempotencyConflict: `digest` differs from the earlier
+        request's. Raises what the work raises.
         """
         self._forget_old()
-        kept = self._kept.get(name)
+        kept = self._kept.get(scope)
         if kept is not None:
             _require_same(kept.digest, digest)
             return _replayed(kept.outcome), True
-        running = self._running.get(name)
-        joins = running is not None
+        running = self._running.get(scope)
+        is_replayed = running is not None
         if running is None:
-            running = self._begin(name, digest, begin())
+            running = self._start(scope, digest, work())
         _require_same(running.digest, digest)
-        with self._awaited(name, running):
-            return await asyncio.shield(running.task), joins
+        with self._awaited(scope, running):
+            return await asyncio.shield(running.task), is_replayed
 
     async def close(self) -> None:
-        """Drop what nobody waits for any more."""
+        """Cancel the work that still runs."""
         await tasks.cancel(running.task for running in self._running.values())
 
-    def _begin(self, name: IdempotencyScope, digest: bytes, work: Coroutine[Any, Any, RenderedResponse]) -> _Running:
+    def _start(self, scope: IdempotencyScope, digest: bytes, work: Coroutine[Any, Any, RenderedResponse]) -> _Running:
         running = _Running(digest, asyncio.create_task(work))
-        self._running[name] = running
-        running.task.add_done_callback(lambda _: self._end(name, running))
+        self._running[scope] = running
+        running.task.add_done_callback(lambda _: self._end(scope, running))
         return running
 
     @contextmanager
-    def _awaited(self, name: IdempotencyScope, running: _Running) -> Iterator[None]:
+    def _awaited(self, scope: IdempotencyScope, running: _Running) -> Iterator[None]:
         running.n_waiting += 1
-        if running.dropping is not None:
-            running.dropping.cancel()
+        if running.abandonment is not None:
+            running.abandonment.cancel()
         try:
             yield
         finally:
             running.n_waiting -= 1
             if not running.n_waiting and not running.task.done():
                 loop = asyncio.get_running_loop()
-                running.dropping = loop.call_later(self._linger_s, self._abandon, name, running)
+                running.abandonment = loop.call_later(self._linger_s, self._abandon, scope, running)
 
-    def _abandon(self, name: IdempotencyScope, running: _Running) -> None:
-        if self._running.get(name) is running:
-            del self._running[name]
+    def _abandon(self, scope: IdempotencyScope, running: _Running) -> None:
+        if self._running.get(scope) is running:
+            del self._running[scope]
             running.task.cancel()
 
-    def _end(self, name: IdempotencyScope, running: _Running) -> None:
-        if self._running.get(name) is running:
-            del self._running[name]
+    def _end(self, scope: IdempotencyScope, running: _Running) -> None:
+        if self._running.get(scope) is running:
+            del self._running[scope]
         if running.task.cancelled():
             return
         error = running.task.exception()
         if error is None:
-            answer = running.task.result()
-            self._keep(name, running.digest, answer, len(answer.body))
+            response = running.task.result()
+            self._keep(scope, running.digest, response, len(response.body))
         elif isinstance(error, RequestError):
-            self._keep(name, running.digest, _Refusal(type(error), error.message, error.param), _REFUSAL_BYTES)
+            self._keep(scope, running.digest, _Refusal(type(error), error.message, error.param), _REFUSAL_BYTES)
 
-    def _keep(self, name: IdempotencyScope, digest: bytes, outcome: RenderedResponse | _Refusal, n_bytes: int) -> None:
-        self._kept[name] = _Kept(digest, outcome, self._clock(), n_bytes)
+    def _keep(self, scope: IdempotencyScope, digest: bytes, outcome: RenderedResponse | _Refusal, n_bytes: int) -> None:
+        self._kept[scope] = _Kept(digest, outcome, self._clock(), n_bytes)
         self._n_bytes += n_bytes
-        while self._n_bytes > self._max_bytes or len(self._kept) > _MOST_KEPT:
+        while self._n_bytes > self._max_bytes or len(self._kept) > _MAX_KEPT:
             self._forget_oldest()
 
     def _forget_old(self) -> None:
@@ -209,7 +224,7 @@ class IdempotencyStore:
 def _require_same(was: bytes, digest: bytes) -> None:
     if was != digest:
         raise IdempotencyConflict(
-            f"this {HEADER} came before with another recording or other fields; use a new one for a new request",
+            f"This {HEADER} was used with another recording or other fields. Use a new one for a new request.",
             param=HEADER,
         )
 

@@ -1,4 +1,4 @@
-"""An answer that is sent line by line, and what the request holds meanwhile."""
+"""A streamed response, and the resources that the request holds meanwhile."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,27 +15,30 @@ log = structlog.get_logger(__name__)
 
 
 class StreamedResponse(StreamingResponse):
-    """Sends `lines`, then lets go of `held`, also where the client leaves, or reads nothing for `patience_s`."""
+    """Sends lines, then closes the request's resources, also if the client disconnects or stops reading."""
 
-    def __init__(self, lines: AsyncGenerator[str], *, held: AsyncExitStack, media_type: str, patience_s: float) -> None:
-        # The header keeps Nginx from gathering the lines.
+    def __init__(
+        self, lines: AsyncGenerator[str], *, resources: AsyncExitStack, media_type: str, send_timeout_s: float
+    ) -> None:
+        """A client that does not read a line within `send_timeout_s` is disconnected."""
+        # The header keeps Nginx from buffering the lines.
         super().__init__(lines, media_type=media_type, headers={"x-accel-buffering": "no"})
         self._lines = lines
-        self._held = held
-        self._patience_s = patience_s
+        self._resources = resources
+        self._send_timeout_s = send_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_soon(message: Message) -> None:
+        async def send_in_time(message: Message) -> None:
             try:
-                async with asyncio.timeout(self._patience_s):
+                async with asyncio.timeout(self._send_timeout_s):
                     await send(message)
             except TimeoutError as error:
-                raise ClientGone("the client stopped reading") from error
+                raise ClientGone("The client stopped reading.") from error
 
         try:
-            async with self._held, aclosing(self._lines):
-                await super().__call__(scope, receive, send_soon)
+            async with self._resources, aclosing(self._lines):
+                await super().__call__(scope, receive, send_in_time)
         except ClientGone as error:
-            # There is nobody to tell; returning without a last line ends the connection.
+            # No error can be sent any more. Returning without a closing line ends the connection.
             metrics.FAILURES.labels(error.code).inc()
-            log.warning("an answer was broken off", reason=error.message)
+            log.warning("a streamed response was aborted", reason=error.message)

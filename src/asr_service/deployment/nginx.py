@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from asr_service.api.problems import error_body
 from asr_service.deployment.files import RenderedFile, fill
 from asr_service.deployment.site import Site
-from asr_service.errors import ConfigurationError
+from asr_service.errors import ConfigurationError, error_body
 from asr_service.settings import Settings
 
 FILE_NAME: Final = "asr-service.conf"

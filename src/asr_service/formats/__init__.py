@@ -1,6 +1,25 @@
-"""A transcript as text that programs and people read: `FORMATS` by the name a request asks for."""
+"""Response formats: functions that write a transcript as text. `FORMATS` has them by name."""
 
-from asr_service.formats.registry import EVENTS, FORMATS, OPENAI_FORMATS, WORDS_ONLY, WORDS_TOO, Format, LineStream
+from asr_service.formats.registry import (
+    EVENTS,
+    FILE_FORMATS,
+    FORMATS,
+    OPENAI_FORMATS,
+    WORDS_AND_SEGMENTS,
+    WORDS_ONLY,
+    Format,
+    LineStream,
+)
 from asr_service.formats.subtitles.layout import SubtitleStyle
 
-__all__ = ["EVENTS", "FORMATS", "OPENAI_FORMATS", "WORDS_ONLY", "WORDS_TOO", "Format", "LineStream", "SubtitleStyle"]
+__all__ = [
+    "EVENTS",
+    "FILE_FORMATS",
+    "FORMATS",
+    "OPENAI_FORMATS",
+    "WORDS_AND_SEGMENTS",
+    "WORDS_ONLY",
+    "Format",
+    "LineStream",
+    "SubtitleStyle",
+]

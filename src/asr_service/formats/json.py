@@ -1,9 +1,30 @@
-"""JSON: one object, or one object a line while the answer is being found."""
+"""The service's own JSON: one object, or one object a line (NDJSON)."""
 
-from typing import Any
+import json
+import math
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from asr_service.formats.encoding import PROBABILITY_DIGITS, TIME_DIGITS, dumps, on_one_line, rounded
+from asr_service.errors import error_body
 from asr_service.transcript import Segment, Timing, Transcript, Word
+
+Timed = TypeVar("Timed", Segment, Word)
+
+TIME_DIGITS = 3
+PROBABILITY_DIGITS = 4
+
+# JSON allows these characters, but many readers of lines (str.splitlines among them) end a line at them.
+_LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+def dumps(fields: dict[str, Any]) -> str:
+    """Write JSON without spaces, which may contain any Unicode character."""
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def dump_line(fields: dict[str, Any]) -> str:
+    """Write JSON that no reader of lines splits, without a line end."""
+    return dumps(fields).translate(_LINE_ENDS)
 
 
 def render_json(transcript: Transcript) -> str:
@@ -21,20 +42,38 @@ def segment_line(segment: Segment) -> str:
 
 
 def closing_line(transcript: Transcript) -> str:
-    """Everything that `render_json` tells, save the segments, which went before."""
+    """Write every field of `render_json` but the segments, which were sent before."""
     return _line({"type": "transcript"} | _fields(transcript))
 
 
-def error_line(code: str, message: str, *, kind: str = "server_error", param: str | None = None) -> str:
-    """Close an answer that failed after it had begun, when its status could no longer say so.
+def error_line(code: str, message: str, *, status: int = 500, param: str | None = None) -> str:
+    """Write the last line of a stream that failed after its status was sent.
 
-    The error has the shape of every other failure's body.
+    The error has the shape of every other error body. `status` is the one that the error would have had.
     """
-    return _line(error_object(code, message, kind, param))
+    return _line(error_object(code, message, status, param))
 
 
-def error_object(code: str, message: str, kind: str, param: str | None) -> dict[str, Any]:
-    return {"type": "error", "error": {"message": message, "type": kind, "param": param, "code": code}}
+def error_object(code: str, message: str, status: int, param: str | None) -> dict[str, Any]:
+    """Return the error as an object in a stream."""
+    return {"type": "error"} | error_body(status, message, code, param)
+
+
+def with_rounded_times(transcript: Transcript) -> Transcript:
+    """Round the times of segments and words as the JSON formats do.
+
+    Subtitles made from the result are the same as subtitles made from a transcript that was received as JSON.
+    """
+    return replace(transcript, segments=tuple(map(_with_rounded_times, transcript.segments)))
+
+
+def _with_rounded_times(segment: Segment) -> Segment:
+    words = segment.words and tuple(map(_with_rounded_time, segment.words))
+    return replace(_with_rounded_time(segment), words=words)
+
+
+def _with_rounded_time(timed: Timed) -> Timed:
+    return replace(timed, start=round(timed.start, TIME_DIGITS), end=round(timed.end, TIME_DIGITS))
 
 
 def _fields(transcript: Transcript) -> dict[str, Any]:
@@ -42,9 +81,9 @@ def _fields(transcript: Transcript) -> dict[str, Any]:
         "text": transcript.text,
         "task": transcript.task,
         "language": transcript.language,
-        "language_probability": rounded(transcript.language_probability, PROBABILITY_DIGITS),
-        "duration": rounded(transcript.duration, TIME_DIGITS),
-        "duration_after_vad": rounded(transcript.duration_after_vad, TIME_DIGITS),
+        "language_probability": _rounded(transcript.language_probability, PROBABILITY_DIGITS),
+        "duration": _rounded(transcript.duration, TIME_DIGITS),
+        "duration_after_vad": _rounded(transcript.duration_after_vad, TIME_DIGITS),
         "model": transcript.model,
         "warnings": list(transcript.warnings),
         "timing": _timing(transcript.timing),
@@ -53,25 +92,25 @@ def _fields(transcript: Transcript) -> dict[str, Any]:
 
 def _timing(timing: Timing) -> dict[str, float | None]:
     return {
-        "queue_ms": rounded(timing.queue_ms, TIME_DIGITS),
-        "decode_ms": rounded(timing.decode_ms, TIME_DIGITS),
-        "vad_ms": rounded(timing.vad_ms, TIME_DIGITS),
-        "inference_ms": rounded(timing.inference_ms, TIME_DIGITS),
-        "total_ms": rounded(timing.total_ms, TIME_DIGITS),
-        "realtime_factor": rounded(timing.realtime_factor, PROBABILITY_DIGITS),
+        "queue_ms": _rounded(timing.queue_ms, TIME_DIGITS),
+        "decode_ms": _rounded(timing.decode_ms, TIME_DIGITS),
+        "vad_ms": _rounded(timing.vad_ms, TIME_DIGITS),
+        "inference_ms": _rounded(timing.inference_ms, TIME_DIGITS),
+        "total_ms": _rounded(timing.total_ms, TIME_DIGITS),
+        "realtime_factor": _rounded(timing.realtime_factor, PROBABILITY_DIGITS),
     }
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "id": segment.id,
-        "start": rounded(segment.start, TIME_DIGITS),
-        "end": rounded(segment.end, TIME_DIGITS),
+        "start": _rounded(segment.start, TIME_DIGITS),
+        "end": _rounded(segment.end, TIME_DIGITS),
         "text": segment.text,
-        "avg_logprob": rounded(segment.avg_logprob, PROBABILITY_DIGITS),
-        "no_speech_prob": rounded(segment.no_speech_prob, PROBABILITY_DIGITS),
-        "compression_ratio": rounded(segment.compression_ratio, PROBABILITY_DIGITS),
-        "temperature": rounded(segment.temperature, PROBABILITY_DIGITS),
+        "avg_logprob": _rounded(segment.avg_logprob, PROBABILITY_DIGITS),
+        "no_speech_prob": _rounded(segment.no_speech_prob, PROBABILITY_DIGITS),
+        "compression_ratio": _rounded(segment.compression_ratio, PROBABILITY_DIGITS),
+        "temperature": _rounded(segment.temperature, PROBABILITY_DIGITS),
         "language": segment.language,
     }
     if segment.words is not None:
@@ -82,11 +121,16 @@ def _segment(segment: Segment) -> dict[str, Any]:
 def _word(word: Word) -> dict[str, Any]:
     return {
         "word": word.word,
-        "start": rounded(word.start, TIME_DIGITS),
-        "end": rounded(word.end, TIME_DIGITS),
-        "probability": rounded(word.probability, PROBABILITY_DIGITS),
+        "start": _rounded(word.start, TIME_DIGITS),
+        "end": _rounded(word.end, TIME_DIGITS),
+        "probability": _rounded(word.probability, PROBABILITY_DIGITS),
     }
 
 
 def _line(fields: dict[str, Any]) -> str:
-    return on_one_line(fields) + "\n"
+    return dump_line(fields) + "\n"
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    """Round, with null for infinity and NaN: JSON has neither, and a half-precision model can return both."""
+    return round(value, digits) if value is not None and math.isfinite(value) else None

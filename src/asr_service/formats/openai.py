@@ -1,16 +1,15 @@
-"""OpenAI's forms of a transcript: https://platform.openai.com/docs/api-reference/audio."""
+"""The response formats of OpenAI's audio API: https://platform.openai.com/docs/api-reference/audio."""
 
 import math
 from typing import Any
 
-from asr_service.formats.encoding import PROBABILITY_DIGITS, TIME_DIGITS, dumps, on_one_line
-from asr_service.formats.json import error_object
+from asr_service.formats.json import PROBABILITY_DIGITS, TIME_DIGITS, dump_line, dumps, error_object
 from asr_service.transcript import Segment, Transcript, Word
 
 _FRAMES_PER_S = 100
-"""Of the log-mel spectrogram: what `seek` counts."""
+"""Frames of the log-mel spectrogram, the unit of `seek`."""
 _POSITIONS_PER_S = 50
-"""What Whisper's encoder makes of a second of speech, and what its decoder reads."""
+"""Positions that Whisper's encoder outputs for a second of audio. They count as input tokens."""
 
 
 def render_openai_json(transcript: Transcript) -> str:
@@ -18,18 +17,18 @@ def render_openai_json(transcript: Transcript) -> str:
 
 
 def render_verbose_json(transcript: Transcript) -> str:
-    """With words where the transcript has their times."""
+    """Write verbose_json with segments, and with words if the transcript has word times."""
     timed = any(segment.words is not None for segment in transcript.segments)
     return dumps(_verbose(transcript) | (_words(transcript) if timed else {}) | _segments(transcript))
 
 
 def render_verbose_json_of_words(transcript: Transcript) -> str:
-    """Without segments: what is asked for by the granularity `word` alone. Where nobody speaks there are no words."""
+    """Write verbose_json for the granularity `word`: words, without segments."""
     return dumps(_verbose(transcript) | _words(transcript))
 
 
 def render_verbose_json_with_words(transcript: Transcript) -> str:
-    """Both, as the granularities `word` and `segment` ask for."""
+    """Write verbose_json for the granularities `word` and `segment`: both."""
     return dumps(_verbose(transcript) | _words(transcript) | _segments(transcript))
 
 
@@ -38,7 +37,7 @@ def render_events(transcript: Transcript) -> str:
 
 
 def delta_event(segment: Segment) -> str:
-    """A segment's text as it follows the one before: the deltas, one after the other, are the whole text."""
+    """Write a segment's text as an event. All deltas together are the whole text."""
     text = segment.text if segment.id else segment.text.lstrip()
     return _event({"type": "transcript.text.delta", "delta": text})
 
@@ -47,18 +46,18 @@ def done_event(transcript: Transcript) -> str:
     return _event({"type": "transcript.text.done", "text": transcript.text, "usage": _tokens_used(transcript)})
 
 
-def error_event(code: str, message: str, *, kind: str = "server_error", param: str | None = None) -> str:
-    return _event(error_object(code, message, kind, param))
+def error_event(code: str, message: str, *, status: int = 500, param: str | None = None) -> str:
+    return _event(error_object(code, message, status, param))
 
 
 def _event(fields: dict[str, Any]) -> str:
-    return f"data: {on_one_line(fields)}\n\n"
+    return f"data: {dump_line(fields)}\n\n"
 
 
 def _verbose(transcript: Transcript) -> dict[str, Any]:
     return {
         "task": transcript.task,
-        # Of the text, which a translation has in English whatever was spoken.
+        # This is the language of the text: a translation is English, whatever language was spoken.
         "language": "english" if transcript.task == "translate" else transcript.language_name or "unknown",
         "duration": round(transcript.duration, TIME_DIGITS),
         "text": transcript.text,
@@ -94,7 +93,7 @@ def _word(word: Word) -> dict[str, Any]:
 
 
 def _number(value: float) -> float:
-    """The contract has no null here, and readers with strict types would lose the whole answer over one."""
+    """Round, with 0 for infinity and NaN. OpenAI's schema has no null here, so a strict client would fail on one."""
     return round(value, PROBABILITY_DIGITS) if math.isfinite(value) else 0.0
 
 
@@ -103,7 +102,7 @@ def _seconds_used(transcript: Transcript) -> dict[str, Any]:
 
 
 def _tokens_used(transcript: Transcript) -> dict[str, Any]:
-    """What the event that ends a stream counts in, in place of seconds."""
-    heard = round(transcript.duration_after_vad * _POSITIONS_PER_S)
-    given = sum(len(segment.tokens) for segment in transcript.segments)
-    return {"type": "tokens", "input_tokens": heard, "output_tokens": given, "total_tokens": heard + given}
+    """Return the usage of a stream, which OpenAI counts in tokens and not in seconds."""
+    n_input = round(transcript.duration_after_vad * _POSITIONS_PER_S)
+    n_output = sum(len(segment.tokens) for segment in transcript.segments)
+    return {"type": "tokens", "input_tokens": n_input, "output_tokens": n_output, "total_tokens": n_input + n_output}

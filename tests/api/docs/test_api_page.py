@@ -10,11 +10,11 @@ import pytest
 
 from asr_service.api.app import openapi_schema
 from asr_service.api.native.schemas import (
-    DetectionAnswer,
-    ErrorAnswer,
-    HealthAnswer,
+    DetectionResponse,
+    ErrorResponse,
+    HealthResponse,
     TranscribeParameters,
-    TranscriptAnswer,
+    TranscriptResponse,
 )
 from asr_service.api.openai.schemas import TranscriptionForm
 from asr_service.api.problems import STATUS
@@ -54,9 +54,9 @@ def test_the_sdk_runs_as_it_is_shown(live, tmp_path):
 def test_the_example_answers_look_like_answers(live):
     """The same fields as an answer has, and of the same types."""
     transcript, detection, error = EXAMPLES
-    TranscriptAnswer.model_validate(transcript, strict=True)
-    DetectionAnswer.model_validate(detection, strict=True)
-    ErrorAnswer.model_validate(error, strict=True)
+    TranscriptResponse.model_validate(transcript, strict=True)
+    DetectionResponse.model_validate(detection, strict=True)
+    ErrorResponse.model_validate(error, strict=True)
     answer = live.post(word_timestamps="true").json()
     assert _shape(transcript) == _shape(answer)
     assert live.post(langauge="en").json() == error
@@ -70,7 +70,7 @@ def test_the_example_answers_look_like_answers(live):
         sorted(FORMATS),
         sorted({kind.code for kind in STATUS} - {"client_gone", "bad_request", "key_limit_reached"}),
         sorted(map(str, set(STATUS.values()) - {499})),
-        sorted(HealthAnswer.model_fields),
+        sorted(HealthResponse.model_fields),
         sorted(openapi_schema()["paths"]),
         sorted({fmt.media_type.split(";")[0] for fmt in (*FORMATS.values(), EVENTS)}),
     ],

@@ -15,7 +15,7 @@ from asr_service.api.native.schemas import TranscribeParameters
 from asr_service.api.problems import MEANINGS, STATUS
 
 SNAPSHOT = Path(__file__).parent / "openapi.json"
-REFRESH = "python -c 'from asr_service.api.app import *; import json; print(json.dumps(openapi_schema(), indent=1))'"
+REFRESH = "python -c 'from asr_service.api.app import *; import json; print(json.dumps(openapi_schema(), indent=2))'"
 
 
 def test_the_document_is_valid_openapi():
@@ -49,7 +49,13 @@ def test_every_example_in_the_document_is_valid():
     """By the schema that it stands in; what a caller gets for a recording and for an error is shown."""
     components = openapi_schema()["components"]
     shown = {name: schema["examples"] for name, schema in components["schemas"].items() if "examples" in schema}
-    assert {"TranscriptAnswer", "OpenAIAnswer", "VerboseAnswer", "ModelsAnswer", "ErrorAnswer"} <= set(shown)
+    assert {
+        "TranscriptResponse",
+        "OpenAITranscription",
+        "OpenAIVerboseTranscription",
+        "ModelsResponse",
+        "ErrorResponse",
+    } <= set(shown)
     for name, examples in shown.items():
         validator = Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components})
         assert [error.message for example in examples for error in validator.iter_errors(example)] == []

@@ -79,11 +79,11 @@ def test_what_is_not_one_right_key_is_refused(keyed, headers, told):
     assert not re.search(f"{ALICE}|{BOB}|{STRANGER}", answer.text)
 
 
-def test_a_key_in_the_address_is_not_honoured(keyed):
-    """Addresses are logged, here and on the way: the answer says so, and with a right key beside it is refused too."""
+def test_a_key_in_the_url_is_ignored(keyed):
+    """URLs are logged, here and by proxies. The response says so. With a valid key in a header it is an unknown field."""
     refused = call(keyed, {}, params={"api_key": ALICE})
     assert_error(refused, *NONE, None)
-    assert "addresses are logged" in refused.json()["error"]["message"]
+    assert "URLs are logged" in refused.json()["error"]["message"]
     assert_error(call(keyed, BEARER, params={"api_key": ALICE}), 422, "invalid_parameter", "api_key")
 
 

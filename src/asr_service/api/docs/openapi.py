@@ -8,13 +8,13 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel
 
 from asr_service.api.native.schemas import (
-    DetectionAnswer,
+    DetectionResponse,
     DetectParameters,
-    ErrorAnswer,
+    ErrorResponse,
     TranscribeParameters,
-    TranscriptAnswer,
+    TranscriptResponse,
 )
-from asr_service.api.openai.schemas import OpenAIAnswer, VerboseAnswer
+from asr_service.api.openai.schemas import OpenAITranscription, OpenAIVerboseTranscription
 from asr_service.api.problems import MEANINGS
 from asr_service.formats import FORMATS, Format
 
@@ -22,11 +22,12 @@ DOCUMENTED_KEYS = (
     Security(HTTPBearer(auto_error=False, description="An API key, if the service requires one.")),
     Security(APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key, in another header.")),
 )
-"""Dependencies of a route that requires a key. They only document it: `api.middleware.authentication` checks the key."""
+"""Dependencies that document a required key. `api.middleware.authentication` checks the key."""
+
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Document these error statuses."""
-    return {status: {"model": ErrorAnswer, "description": MEANINGS[status]} for status in statuses}
+    return {status: {"model": ErrorResponse, "description": MEANINGS[status]} for status in statuses}
 
 
 def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
     return {
         "summary": summary,
         "operation_id": name,
-        "response_model": TranscriptAnswer | VerboseAnswer,
+        "response_model": TranscriptResponse | OpenAIVerboseTranscription,
         "responses": {
             200: _transcripts(FORMATS.values()),
             **error_responses(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503, 504),
@@ -49,7 +50,7 @@ def detection_documentation(summary: str, name: str) -> dict[str, Any]:
     return {
         "summary": summary,
         "operation_id": name,
-        "response_model": DetectionAnswer,
+        "response_model": DetectionResponse,
         "responses": error_responses(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504),
         "openapi_extra": _request_body(_fields(DetectParameters)),
     }
@@ -85,7 +86,7 @@ def openai_documentation(summary: str, name: str, form: type[BaseModel], formats
     return {
         "summary": summary,
         "operation_id": name,
-        "response_model": OpenAIAnswer | VerboseAnswer,
+        "response_model": OpenAITranscription | OpenAIVerboseTranscription,
         "responses": {
             200: _transcripts(formats),
             **error_responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
@@ -108,7 +109,11 @@ _IDEMPOTENCY = {
     "description": "A repeated request with the same key, recording and fields gets the same response. Not supported "
     "for streaming responses.",
 }
-_RECORDING = {"type": "string", "format": "binary", "description": "The recording: an audio file, or a video file with sound."}
+_RECORDING = {
+    "type": "string",
+    "format": "binary",
+    "description": "The recording: an audio file, or a video file with sound.",
+}
 
 
 def _fields(form: type[BaseModel]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from asr_service.api.problems import problem, status_of
 from asr_service.errors import AsrError, MalformedRequest, MissingKey, WrongKey
 
 KEY_CHECK: Final = "/health/key"
-"""Answers 204 if the request has a valid key, without doing anything else. A proxy asks it before it takes an upload."""
+"""Responds 204 if the request has a valid key, and does nothing else. A proxy asks it before it accepts an upload."""
 _HINT: Final = "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`."
 _QUERY_NAMES: Final = frozenset({"api_key", "apikey", "api-key", "x-api-key", "key", "token", "access_token"})
 """Query parameters in which other services take a key. This service ignores them, and says so."""

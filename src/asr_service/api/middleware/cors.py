@@ -64,7 +64,9 @@ class _Cors(CORSMiddleware):
             return response
         refused = bytes(response.body).decode().removeprefix("Disallowed CORS ")
         refusal = problem(
-            PageRefused(f"This {refused} is not allowed. ASR_CORS_ORIGINS lists the allowed origins; methods: GET, POST.")
+            PageRefused(
+                f"This {refused} is not allowed. ASR_CORS_ORIGINS lists the allowed origins; methods: GET, POST."
+            )
         )
         refusal.headers["vary"] = response.headers["vary"]
         return refusal

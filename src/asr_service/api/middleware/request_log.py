@@ -23,7 +23,7 @@ _NOT_SENT = 499
 
 
 class RequestLog:
-    """Takes X-Request-ID from the request if it is usable, returns it, and binds it to every log line of the request."""
+    """Takes X-Request-ID from the request, or makes one, and adds it to the response and to every log line."""
 
     def __init__(self, app: ASGIApp, *, endpoints: AbstractSet[str], probes: AbstractSet[str]) -> None:
         """Configure which paths are named and which are quiet.

@@ -10,24 +10,27 @@ from starlette.responses import Response
 from asr_service.access.usage import Meter
 from asr_service.api.docs.openapi import detection_documentation, error_responses, transcribe_documentation
 from asr_service.api.handler import TranscriptionRequest, handle_transcription, handle_upload
-from asr_service.api.native.parameters import checked, decoding_options, once, parse_parameters
+from asr_service.api.native.parameters import once, parse_parameters
 from asr_service.api.native.schemas import (
-    DetectionAnswer,
+    DetectionResponse,
     DetectParameters,
-    LanguageAnswer,
-    LanguagesAnswer,
-    TranscribeParameters,
+    LanguageSchema,
+    LanguagesResponse,
 )
-from asr_service.api.native.subtitles import chosen_format
+from asr_service.api.native.subtitles import chosen_format, words_wanted
 from asr_service.api.upload import Fields, Upload
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.model.vocabulary import known_languages
 from asr_service.engine.options import DecodingOptions, Task
 from asr_service.engine.pipeline.transcriber import Transcriber
+from asr_service.engine.request_options import RequestOptions
+from asr_service.engine.resolve_options import resolve_options
 from asr_service.engine.slot import SlotEngine
+from asr_service.errors import InvalidParameter
 from asr_service.languages import LANGUAGES
 from asr_service.settings import Settings
 from asr_service.transcript import Detection
+from asr_service.validation import check_fields
 
 router = APIRouter(tags=["Speech"])
 
@@ -44,13 +47,17 @@ async def translate(request: Request) -> Response:
 
 def _transcription(task: Task, fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
     parameters = parse_parameters(fields)
-    return TranscriptionRequest(decoding_options(parameters, task, settings, model), chosen_format(parameters))
+    if task == "translate" and parameters.task == "transcribe":
+        raise InvalidParameter("task=transcribe is not valid at /translate. Use /transcribe.", param="task")
+    time_words = words_wanted(parameters, parameters.task or task)
+    options = resolve_options(parameters, settings, model, default_task=task, time_words=time_words)
+    return TranscriptionRequest(options, chosen_format(parameters))
 
 
 @router.post(
     "/detect-language", **detection_documentation("Detect the language of the first speech", "detect_language")
 )
-async def detect_language(request: Request) -> DetectionAnswer:
+async def detect_language(request: Request) -> DetectionResponse:
     engine: SlotEngine = request.app.state.engine
 
     async def detect(upload: Upload, transcriber: Transcriber, meter: Meter) -> Detection:
@@ -62,14 +69,14 @@ async def detect_language(request: Request) -> DetectionAnswer:
 
 
 def _detection_options(fields: Fields, settings: Settings, model: SpeechModel) -> DecodingOptions:
-    parameters = checked(DetectParameters, once(fields))
-    options = decoding_options(TranscribeParameters(**parameters.model_dump()), "transcribe", settings, model)
+    parameters = check_fields(DetectParameters, once(fields))
+    options = resolve_options(RequestOptions(**parameters.model_dump()), settings, model)
     return replace(options, language=None, language_per_chunk=False)
 
 
-def _detection(detection: Detection, model: SpeechModel) -> DetectionAnswer:
+def _detection(detection: Detection, model: SpeechModel) -> DetectionResponse:
     code, probability = next(iter(detection.probabilities), (None, None))
-    return DetectionAnswer(
+    return DetectionResponse(
         language=code,
         name=LANGUAGES.get(code) if code else None,
         probability=round(probability, 4) if probability is not None else None,
@@ -84,14 +91,14 @@ def _detection(detection: Detection, model: SpeechModel) -> DetectionAnswer:
     "/languages",
     summary="List Whisper's languages, and which of them the loaded model knows",
     operation_id="list_languages",
-    response_model=LanguagesAnswer,
+    response_model=LanguagesResponse,
     responses=error_responses(401, 403, 503),
 )
-async def list_languages(request: Request) -> LanguagesAnswer:
+async def list_languages(request: Request) -> LanguagesResponse:
     engine: SlotEngine = request.app.state.engine
     model = engine.loaded_model
     known = known_languages(model)
-    return LanguagesAnswer(
+    return LanguagesResponse(
         model=model.facts.name,
-        languages=[LanguageAnswer(code=code, name=name, known=code in known) for code, name in LANGUAGES.items()],
+        languages=[LanguageSchema(code=code, name=name, known=code in known) for code, name in LANGUAGES.items()],
     )

@@ -1,25 +1,37 @@
-"""The wire: what a request may say, and what answers look like."""
+"""The request fields and response bodies of the service's own API."""
 
-from typing import Annotated, Literal
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import core_schema
 
 from asr_service.api.docs import examples
 from asr_service.engine.request_options import RequestOptions
+from asr_service.formats import FORMATS
 
-ResponseFormat = Literal["json", "verbose_json", "text", "srt", "vtt", "tsv", "ndjson"]
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Annotates a field that takes one of these names: a `Literal` whose values are known only at run time."""
+
+    names: Collection[str]
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> core_schema.CoreSchema:
+        return core_schema.literal_schema(list(self.names))
 
 
-class _AnswerOptions(BaseModel):
+class _FormatParameter(BaseModel):
     """The first field of TranscribeParameters, before those of RequestOptions."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    response_format: ResponseFormat = "json"
+    response_format: Annotated[str, OneOf(FORMATS)] = "json"
     """`ndjson` streams a line a segment as soon as it is known, then a closing line; `verbose_json` is OpenAI's."""
 
 
-class TranscribeParameters(RequestOptions, _AnswerOptions):
+class TranscribeParameters(RequestOptions, _FormatParameter):
     """Options of /transcribe and /translate, as form fields or in the query. What is left out is as configured."""
 
     max_line_width: Annotated[int, Field(ge=8, le=200)] | None = None
@@ -51,14 +63,14 @@ class DetectParameters(BaseModel):
     """Audio kept on both sides of a stretch of speech."""
 
 
-class WordAnswer(BaseModel):
+class WordSchema(BaseModel):
     word: str
     start: float
     end: float
     probability: float | None
 
 
-class SegmentAnswer(BaseModel):
+class SegmentSchema(BaseModel):
     id: int
     start: float
     end: float
@@ -68,10 +80,10 @@ class SegmentAnswer(BaseModel):
     compression_ratio: float | None
     temperature: float | None
     language: str
-    words: list[WordAnswer] | None = None
+    words: list[WordSchema] | None = None
 
 
-class TimingAnswer(BaseModel):
+class TimingSchema(BaseModel):
     queue_ms: float
     decode_ms: float
     vad_ms: float
@@ -80,7 +92,7 @@ class TimingAnswer(BaseModel):
     realtime_factor: float
 
 
-class TranscriptAnswer(BaseModel):
+class TranscriptResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.TRANSCRIPT))
 
     text: str
@@ -91,11 +103,11 @@ class TranscriptAnswer(BaseModel):
     duration_after_vad: float
     model: str
     warnings: list[str]
-    timing: TimingAnswer
-    segments: list[SegmentAnswer]
+    timing: TimingSchema
+    segments: list[SegmentSchema]
 
 
-class DetectionAnswer(BaseModel):
+class DetectionResponse(BaseModel):
     """All null, and no probabilities, where no speech was found."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, json_schema_extra=examples.shown(examples.DETECTION))
@@ -113,7 +125,7 @@ class DetectionAnswer(BaseModel):
     model: str
 
 
-class LanguageAnswer(BaseModel):
+class LanguageSchema(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     code: str
@@ -123,11 +135,11 @@ class LanguageAnswer(BaseModel):
     """Whether the loaded model knows it."""
 
 
-class LanguagesAnswer(BaseModel):
+class LanguagesResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.LANGUAGES))
 
     model: str
-    languages: list[LanguageAnswer]
+    languages: list[LanguageSchema]
 
 
 class ErrorDetail(BaseModel):
@@ -137,7 +149,7 @@ class ErrorDetail(BaseModel):
     code: str | None
 
 
-class ErrorAnswer(BaseModel):
+class ErrorResponse(BaseModel):
     """Every failure, at every address."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.ERROR))
@@ -145,13 +157,13 @@ class ErrorAnswer(BaseModel):
     error: ErrorDetail
 
 
-class QueueAnswer(BaseModel):
+class QueueSchema(BaseModel):
     windows: int
     audio_seconds: float
     open_requests: int
 
 
-class HealthAnswer(BaseModel):
+class HealthResponse(BaseModel):
     """200 where the slot takes requests, 503 with the same fields where it does not."""
 
     model_config = ConfigDict(protected_namespaces=())
@@ -169,6 +181,6 @@ class HealthAnswer(BaseModel):
     device: str
     model: str | None
     compute_type: str | None
-    queue: QueueAnswer
+    queue: QueueSchema
     uptime_s: float
     version: str

@@ -1,4 +1,4 @@
-"""Converts the fields of OpenAI's audio API to TranscribeParameters, and from there to decoding options."""
+"""Converts the fields of OpenAI's audio API to request options, and from there to decoding options."""
 
 import re
 from collections.abc import Mapping
@@ -6,24 +6,14 @@ from collections.abc import Mapping
 from pydantic_core import from_json
 
 from asr_service.api.handler import TranscriptionRequest
-<<<<<<< HEAD
 from asr_service.api.native.parameters import once
-from asr_service.api.openai.models import require_served
 from asr_service.api.openai.schemas import ServerVad, TranscriptionForm, TranslationForm
 from asr_service.api.upload import Fields
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
-from asr_service.errors import InvalidParameter, MalformedRequest
-=======
-from asr_service.api.native.parameters import checked, decoding_options, once
-from asr_service.api.native.schemas import TranscribeParameters
-from asr_service.api.openai.schemas import ServerVad, TranscriptionForm, TranslationForm
-from asr_service.api.upload import Fields
-from asr_service.engine.model.protocol import SpeechModel
 from asr_service.errors import InvalidParameter, MalformedRequest, ModelNotFound
->>>>>>> 12f346c (One routes module per API; public paths follow from the routers)
-from asr_service.formats import EVENTS, OPENAI_FORMATS, WORDS_ONLY, WORDS_TOO, Format
+from asr_service.formats import EVENTS, OPENAI_FORMATS, WORDS_AND_SEGMENTS, WORDS_ONLY, Format
 from asr_service.models.resolution import served_names
 from asr_service.settings import Settings
 from asr_service.validation import check_fields
@@ -52,17 +42,12 @@ def require_served(name: str, settings: Settings, model: SpeechModel) -> None:
 
 
 def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
-<<<<<<< HEAD
-    """Raises InvalidParameter, MalformedRequest, ModelNotFound."""
-    form = check_fields(TranscriptionForm, _gathered(fields))
-=======
     """Read the fields of /v1/audio/transcriptions. Raises InvalidParameter, MalformedRequest, ModelNotFound."""
-    form = checked(TranscriptionForm, _by_name(fields))
->>>>>>> 12f346c (One routes module per API; public paths follow from the routers)
+    form = check_fields(TranscriptionForm, _by_name(fields))
     require_served(form.model, settings, model)
     fmt = _format(form)
     vad = form.chunking_strategy if isinstance(form.chunking_strategy, ServerVad) else None
-    ours = RequestOptions(
+    options = RequestOptions(
         initial_prompt=_end_of(form.prompt),
         temperature=form.temperature,
         language=_language(form),
@@ -73,21 +58,16 @@ def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -
         min_silence_duration_ms=vad.silence_duration_ms if vad else None,
         speech_pad_ms=vad.prefix_padding_ms if vad else None,
     )
-    return TranscriptionRequest(resolve_options(ours, settings, model), fmt)
+    return TranscriptionRequest(resolve_options(options, settings, model), fmt)
 
 
 def read_translation(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
-<<<<<<< HEAD
-    """Raises InvalidParameter, MalformedRequest, ModelNotFound."""
-    form = check_fields(TranslationForm, _gathered(fields))
-=======
     """Read the fields of /v1/audio/translations. Raises InvalidParameter, MalformedRequest, ModelNotFound."""
-    form = checked(TranslationForm, _by_name(fields))
->>>>>>> 12f346c (One routes module per API; public paths follow from the routers)
+    form = check_fields(TranslationForm, _by_name(fields))
     require_served(form.model, settings, model)
-    ours = RequestOptions(initial_prompt=_end_of(form.prompt), temperature=form.temperature)
+    options = RequestOptions(initial_prompt=_end_of(form.prompt), temperature=form.temperature)
     return TranscriptionRequest(
-        resolve_options(ours, settings, model, default_task="translate"), OPENAI_FORMATS[form.response_format]
+        resolve_options(options, settings, model, default_task="translate"), OPENAI_FORMATS[form.response_format]
     )
 
 
@@ -108,11 +88,7 @@ def _by_name(fields: Fields) -> Mapping[str, object]:
             plain.append((name, value))
     values: dict[str, object] = {**once(plain), **lists}
     if chunking and _CHUNKING in values:
-<<<<<<< HEAD
         raise MalformedRequest(f"Field {_CHUNKING!r} is given twice.", param=_CHUNKING)
-=======
-        raise MalformedRequest(f"The field {_CHUNKING!r} is given twice. Send it once.", param=_CHUNKING)
->>>>>>> 12f346c (One routes module per API; public paths follow from the routers)
     return {**values, _CHUNKING: {key: _typed(value) for key, value in once(chunking).items()}} if chunking else values
 
 
@@ -137,7 +113,7 @@ def _format(form: TranscriptionForm) -> Format:
     if form.stream:
         return EVENTS
     if "word" in form.timestamp_granularities:
-        return WORDS_TOO if "segment" in form.timestamp_granularities else WORDS_ONLY
+        return WORDS_AND_SEGMENTS if "segment" in form.timestamp_granularities else WORDS_ONLY
     return OPENAI_FORMATS[form.response_format]
 
 

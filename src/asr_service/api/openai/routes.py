@@ -8,7 +8,7 @@ from starlette.responses import Response
 from asr_service.api.docs.openapi import error_responses, openai_documentation
 from asr_service.api.handler import handle_transcription
 from asr_service.api.openai.parameters import WHISPER_1, read_transcription, read_translation, require_served
-from asr_service.api.openai.schemas import ModelAnswer, ModelsAnswer, TranscriptionForm, TranslationForm
+from asr_service.api.openai.schemas import ModelResponse, ModelsResponse, TranscriptionForm, TranslationForm
 from asr_service.engine.slot import SlotEngine
 from asr_service.formats import EVENTS, OPENAI_FORMATS
 from asr_service.models.resolution import served_names
@@ -30,9 +30,7 @@ async def transcriptions(request: Request) -> Response:
 
 @router.post(
     "/v1/audio/translations",
-    **openai_documentation(
-        "Translate into English, as OpenAI does", "create_translation", TranslationForm, _FORMATS
-    ),
+    **openai_documentation("Translate into English, as OpenAI does", "create_translation", TranslationForm, _FORMATS),
 )
 async def translations(request: Request) -> Response:
     return await handle_transcription(request, read_translation)
@@ -42,24 +40,24 @@ async def translations(request: Request) -> Response:
     "/v1/models",
     summary="List the loaded model, as OpenAI lists models",
     operation_id="list_models",
-    response_model=ModelsAnswer,
+    response_model=ModelsResponse,
     responses=error_responses(401, 403, 503),
 )
-async def list_models(request: Request) -> ModelsAnswer:
+async def list_models(request: Request) -> ModelsResponse:
     engine: SlotEngine = request.app.state.engine
     names = (engine.loaded_model.facts.name, WHISPER_1)
-    return ModelsAnswer(object="list", data=[_model(name, engine) for name in names])
+    return ModelsResponse(object="list", data=[_model(name, engine) for name in names])
 
 
 @router.get(
     "/v1/models/{model:path}",  # a repository's name has a slash
     summary="Describe a model, by any of its names",
     operation_id="retrieve_model",
-    response_model=ModelAnswer,
+    response_model=ModelResponse,
     responses=error_responses(401, 403, 404, 503),
     openapi_extra={"parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]},
 )
-async def retrieve_model(request: Request) -> ModelAnswer:
+async def retrieve_model(request: Request) -> ModelResponse:
     # The handler reads the parameter itself: FastAPI would document a 422, which no name can cause.
     engine: SlotEngine = request.app.state.engine
     name = request.path_params["model"]
@@ -67,7 +65,7 @@ async def retrieve_model(request: Request) -> ModelAnswer:
     return _model(name, engine)
 
 
-def _model(name: str, engine: SlotEngine) -> ModelAnswer:
+def _model(name: str, engine: SlotEngine) -> ModelResponse:
     repositories = [each for each in served_names(engine.settings, engine.loaded_model.facts.name) if "/" in each]
     owner = repositories[0].split("/")[0] if repositories else "local"
-    return ModelAnswer(id=name, object="model", created=int(psutil.Process().create_time()), owned_by=owner)
+    return ModelResponse(id=name, object="model", created=int(psutil.Process().create_time()), owned_by=owner)

@@ -7,8 +7,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic_core import from_json
 
 from asr_service.api.docs import examples
+from asr_service.api.native.schemas import OneOf
+from asr_service.formats import OPENAI_FORMATS
 
-OpenAIFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 Granularity = Literal["segment", "word"]
 
 
@@ -57,7 +58,7 @@ class TranslationForm(BaseModel):
     """A name of the loaded model (`GET /v1/models` lists them), or `whisper-1`, which stands for it."""
     prompt: str | None = None
     """Text that sets spelling and style; its last 223 tokens count."""
-    response_format: OpenAIFormat = "json"
+    response_format: Annotated[str, OneOf(OPENAI_FORMATS)] = "json"
     """`verbose_json` has the segments with their times."""
     temperature: Annotated[float, Field(ge=0, le=1)] = 0
     """0 starts with beam search and samples only where that fails; above 0, samples at that temperature."""
@@ -85,7 +86,7 @@ class SecondsUsed(BaseModel):
     seconds: float
 
 
-class OpenAIAnswer(BaseModel):
+class OpenAITranscription(BaseModel):
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.OPENAI_JSON))
 
     text: str
@@ -112,7 +113,7 @@ class OpenAISegment(BaseModel):
     no_speech_prob: float
 
 
-class VerboseAnswer(BaseModel):
+class OpenAIVerboseTranscription(BaseModel):
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.VERBOSE_JSON))
 
     task: Literal["transcribe", "translate"]
@@ -125,7 +126,7 @@ class VerboseAnswer(BaseModel):
     segments: list[OpenAISegment] | None = None
 
 
-class ModelAnswer(BaseModel):
+class ModelResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.MODEL))
 
     id: str
@@ -135,8 +136,8 @@ class ModelAnswer(BaseModel):
     owned_by: str
 
 
-class ModelsAnswer(BaseModel):
+class ModelsResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.MODELS))
 
     object: Literal["list"]
-    data: list[ModelAnswer]
+    data: list[ModelResponse]

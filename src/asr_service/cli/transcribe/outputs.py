@@ -13,7 +13,7 @@ from typing import Final
 from asr_service.cli.transcribe.types import FileTask, OutputFormat
 from asr_service.errors import StartupError
 from asr_service.formats import FORMATS, SubtitleStyle
-from asr_service.formats.encoding import with_rounded_times
+from asr_service.formats.json import with_rounded_times
 from asr_service.transcript import Transcript
 
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
