@@ -62,6 +62,7 @@ def test_json_has_the_fields_it_is_documented_to_have(live):
         ("srt", "application/x-subrip; charset=utf-8", "1\n00:00:00,000 --> 00:00:01,000\nhéllo <b>\n"),
         ("vtt", "text/vtt; charset=utf-8", "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nhéllo &lt;b&gt;\n"),
         ("tsv", "text/tab-separated-values; charset=utf-8", "start\tend\ttext\n0\t1000\théllo <b>\n"),
+        ("lrc", "text/plain; charset=utf-8", "[00:00.00]héllo <b>\n"),
     ],
 )
 def test_each_text_format_has_its_media_type(live, name, media_type, body):

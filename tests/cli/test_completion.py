@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from asr_service.formats import FILE_FORMATS
 from cli.terminal import COMMAND, environment, run
 
 
@@ -12,7 +13,7 @@ from cli.terminal import COMMAND, environment, run
     [
         ("asr-service ", {"serve", "transcribe", "doctor"}),
         ("asr-service transcribe --fo", {"--format"}),
-        ("asr-service transcribe -f ", {"txt", "srt", "vtt", "tsv", "json"}),
+        ("asr-service transcribe -f ", set(FILE_FORMATS)),
         ("asr-service models ", {"list", "fetch", "verify"}),
     ],
 )

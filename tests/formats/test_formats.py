@@ -45,7 +45,7 @@ def render(name: str, transcript: Transcript) -> str:
 
 
 def test_every_format_has_its_name_and_media_type():
-    """response_format names seven formats, each with the media type that clients look for."""
+    """Each value of response_format has the media type that clients expect."""
     assert {name: fmt.media_type for name, fmt in FORMATS.items()} == {
         "json": "application/json",
         "verbose_json": "application/json",
@@ -53,18 +53,19 @@ def test_every_format_has_its_name_and_media_type():
         "srt": "application/x-subrip; charset=utf-8",
         "vtt": "text/vtt; charset=utf-8",
         "tsv": "text/tab-separated-values; charset=utf-8",
+        "lrc": "text/plain; charset=utf-8",
         "ndjson": "application/x-ndjson",
     }
     assert [name for name, fmt in FORMATS.items() if fmt.stream] == ["ndjson"]
     assert set(OPENAI_FORMATS) == {"json", "verbose_json", "text", "srt", "vtt"}
-    assert [name for name, fmt in FORMATS.items() if OPENAI_FORMATS.get(name) is not fmt] == ["json", "tsv", "ndjson"]
+    assert [name for name, fmt in FORMATS.items() if OPENAI_FORMATS.get(name) is not fmt] == ["json", "tsv", "lrc", "ndjson"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_can_be_sent_as_utf8(name):
     """Any transcript, and an empty one, renders in any format."""
     assert render(name, TRYING).encode()
-    assert render(name, EMPTY).encode() or name in {"text", "srt"}
+    assert render(name, EMPTY).encode() or name in {"text", "srt", "lrc"}
 
 
 def test_json_has_exactly_the_documented_names():
@@ -193,13 +194,33 @@ def test_tsv_reads_back():
     assert [text for _, _, text in rows] == [line.replace("\t", " ") for line in LINES]
 
 
+def test_lrc_has_a_time_and_a_text_for_each_segment():
+    """Times are rounded to hundredths of a second. Minutes go on past 99, since LRC has no hours."""
+    said = a_transcript(
+        a_segment(0.0, 1.0, " Hello there."),
+        a_segment(1.0, 2.0, "   "),
+        a_segment(59.994, 60.0, " almost a\nminute"),
+        a_segment(59.996, 61.0, " a minute"),
+        a_segment(6_061.5, 6_062.0, " 101 minutes"),
+    )
+    assert render("lrc", said) == (
+        "[00:00.00]Hello there.\n[00:59.99]almost a minute\n[01:00.00]a minute\n[101:01.50]101 minutes\n"
+    )
+
+
+def test_lrc_text_in_brackets_is_not_another_time():
+    """A space separates the time from text that begins with a bracket."""
+    assert render("lrc", a_transcript(a_segment(1.0, 2.0, " [00:09.00] music"))) == "[00:01.00] [00:09.00] music\n"
+
+
 def test_nothing_said_is_nothing_written():
     """An empty transcript is an empty text, no cues, and only the heading where a format has one."""
-    assert {name: render(name, EMPTY) for name in ("text", "srt", "vtt", "tsv")} == {
+    assert {name: render(name, EMPTY) for name in ("text", "srt", "vtt", "tsv", "lrc")} == {
         "text": "",
         "srt": "",
         "vtt": "WEBVTT\n",
         "tsv": "start\tend\ttext\n",
+        "lrc": "",
     }
 
 

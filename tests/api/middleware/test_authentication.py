@@ -80,7 +80,7 @@ def test_what_is_not_one_right_key_is_refused(keyed, headers, told):
 
 
 def test_a_key_in_the_url_is_ignored(keyed):
-    """URLs are logged, here and by proxies. The response says so. With a valid key in a header it is an unknown field."""
+    """The response says that URLs are logged. Beside a valid key in a header, it is an unknown field."""
     refused = call(keyed, {}, params={"api_key": ALICE})
     assert_error(refused, *NONE, None)
     assert "URLs are logged" in refused.json()["error"]["message"]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from asr_service.cli.transcribe.plan import OutputConflict, OutputOptions, TranscribePlan, make_plan
-from asr_service.cli.transcribe.types import OutputFormat
+from asr_service.formats import FILE_FORMATS
 
-TXT = OutputOptions((OutputFormat.TXT,))
-ALL = OutputOptions((OutputFormat.TXT,), overwrite=True)
+TXT = OutputOptions((FILE_FORMATS["txt"],))
+ALL = OutputOptions((FILE_FORMATS["txt"],), overwrite=True)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_folder_is_searched_for_recordings_at_any_depth(here):
 def test_an_output_folder_gets_the_same_tree(here):
     """It mirrors the tree below a named folder, with a file for each format. Outputs of a named file go to its top."""
     create("in/a/x.mp3", "in/b/x.mp3", "else/where/y.mp3")
-    plan = make_plan(["in", "else/where/y.mp3"], OutputOptions((OutputFormat.SRT, OutputFormat.TXT), Path("out")))
+    plan = make_plan(["in", "else/where/y.mp3"], OutputOptions((FILE_FORMATS["srt"], FILE_FORMATS["txt"]), Path("out")))
     assert outputs(plan) == {
         "in/a/x.mp3": ["out/a/x.srt", "out/a/x.txt"],
         "in/b/x.mp3": ["out/b/x.srt", "out/b/x.txt"],
@@ -69,7 +69,7 @@ def test_two_recordings_for_one_output_file_are_refused(here):
     """The plan raises OutputConflict, which names both recordings and the file."""
     create("a/x.mp3", "b/x.mp3")
     with pytest.raises(OutputConflict, match=r"a/x\.mp3 and b/x\.mp3 would both be written to out/x\.txt"):
-        make_plan(["a/x.mp3", "b/x.mp3"], OutputOptions((OutputFormat.TXT,), Path("out")))
+        make_plan(["a/x.mp3", "b/x.mp3"], OutputOptions((FILE_FORMATS["txt"],), Path("out")))
 
 
 def test_a_recording_named_twice_is_transcribed_once(here):
@@ -117,7 +117,7 @@ def test_a_name_without_a_recording_fails_alone(here, name, error):
 
 def test_a_recording_is_skipped_only_if_all_outputs_are_newer(here):
     """A missing or older output makes the recording a task again, and so does --overwrite."""
-    both = OutputOptions((OutputFormat.TXT, OutputFormat.SRT))
+    both = OutputOptions((FILE_FORMATS["txt"], FILE_FORMATS["srt"]))
     create("x.mp3", "x.txt")
     assert outputs(make_plan(["x.mp3"], both)) != {}
     create("x.srt")
@@ -130,7 +130,7 @@ def test_a_recording_is_skipped_only_if_all_outputs_are_newer(here):
 
 def test_the_output_of_standard_input_is_called_stdin(here):
     """`-` with an output folder gives stdin.vtt."""
-    assert outputs(make_plan(["-"], OutputOptions((OutputFormat.VTT,), Path("out")))) == {"-": ["out/stdin.vtt"]}
+    assert outputs(make_plan(["-"], OutputOptions((FILE_FORMATS["vtt"],), Path("out")))) == {"-": ["out/stdin.vtt"]}
 
 
 def test_a_folder_inside_another_named_folder_is_not_reported_as_empty(here):

@@ -15,12 +15,13 @@ import pytest
 
 from api.live import ALL, Live, serving, tone
 from asr_service.access.keys import KeyLimits, entry, new_secret
+from asr_service.formats import FILE_FORMATS
 from cli.terminal import begin, run
 from decoder import media
 from fakes import Call, FakeModel, says
 from waiting import until
 
-EVERY_FORMAT = [word for fmt in ("txt", "srt", "vtt", "tsv", "json") for word in ("-f", fmt)]
+EVERY_FORMAT = [word for suffix in FILE_FORMATS for word in ("-f", suffix)]
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +58,11 @@ def test_a_single_recording_is_printed(remote, tmp_path):
 def test_files_have_the_same_bytes_as_the_services_response(remote, live, tmp_path):
     """The command renders each format itself from a stream of segments."""
     tones(tmp_path, "a.wav")
-    for formats in (["-f", "srt", "-f", "vtt"], ["-f", "txt", "-f", "tsv", "-f", "json"]):
+    for formats in (["-f", "srt", "-f", "vtt"], ["-f", "txt", "-f", "tsv", "-f", "lrc", "-f", "json"]):
         result = run("transcribe", "a.wav", *formats, *remote, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-    for suffix, name in {"txt": "text", "srt": "srt", "vtt": "vtt", "tsv": "tsv", "json": "json"}.items():
-        answer = live.post(audio=tone(0.5), response_format=name).text
+    for suffix, fmt in FILE_FORMATS.items():
+        answer = live.post(audio=tone(0.5), response_format=fmt.name).text
         written = (tmp_path / f"a.{suffix}").read_text(encoding="utf-8")
         if suffix == "json":
             assert json.loads(written) | {"timing": 0} == json.loads(answer) | {"timing": 0}
@@ -207,7 +208,7 @@ def test_the_same_command_continues_a_stopped_run(interruption, tmp_path):
         until(lambda: len(live.model.calls_of("generate")) == 3)
         process.send_signal(interruption)
         _, stderr = process.communicate(timeout=15)
-        written = {f"{name}.{suffix}" for name in "ab" for suffix in ("txt", "srt", "vtt", "tsv", "json")}
+        written = {f"{name}.{suffix}" for name in "ab" for suffix in FILE_FORMATS}
         assert files_below(tmp_path / "in") == written | {"a.wav", "b.wav", "c.wav", "d.wav"}
         if interruption == signal.SIGINT:
             assert process.returncode == 130

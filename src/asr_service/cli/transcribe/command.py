@@ -12,11 +12,17 @@ import typer
 
 from asr_service.cli.transcribe.outputs import Renderer
 from asr_service.cli.transcribe.plan import OutputConflict, OutputOptions, make_plan
-from asr_service.cli.transcribe.types import API_KEY_VARIABLE, STDIN, Fields, OutputFormat
+from asr_service.cli.transcribe.types import API_KEY_VARIABLE, STDIN, Fields
 from asr_service.errors import InvalidParameter
-from asr_service.formats import SubtitleStyle
+from asr_service.formats import FILE_FORMATS, Format, SubtitleStyle
 
 _DEFAULT_CONCURRENCY: Final = 4
+
+
+def _parse_format(suffix: str) -> Format:
+    if suffix not in FILE_FORMATS:
+        raise typer.BadParameter(f"Format {suffix!r} is not available. Available: {', '.join(FILE_FORMATS)}.")
+    return FILE_FORMATS[suffix]
 
 
 def transcribe_command(
@@ -24,8 +30,15 @@ def transcribe_command(
         list[str], typer.Argument(metavar="FILES", help="Recordings, folders, glob patterns, or - for standard input.")
     ],
     formats: Annotated[
-        list[OutputFormat] | None,
-        typer.Option("--format", "-f", help="Output format. Repeat the option for several formats."),
+        list[Format] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Output format. Repeat the option for several formats.",
+            metavar="|".join(FILE_FORMATS),
+            parser=_parse_format,
+            autocompletion=lambda: list(FILE_FORMATS),
+        ),
     ] = None,
     output_dir: Annotated[
         str | None, typer.Option("--output-dir", "-o", help="Folder for the outputs; - prints them to standard output.")
@@ -127,13 +140,13 @@ def transcribe_command(
 
 
 def _output_options(
-    files: list[str], formats: list[OutputFormat] | None, output_dir: str | None, *, as_json: bool, overwrite: bool
+    files: list[str], formats: list[Format] | None, output_dir: str | None, *, as_json: bool, overwrite: bool
 ) -> OutputOptions:
     if STDIN in files and sys.stdin.isatty():
         raise typer.BadParameter(
             "- reads a recording from standard input, which is a terminal. Pipe a recording into the command."
         )
-    chosen = tuple(dict.fromkeys(formats or [OutputFormat.TXT]))
+    chosen = tuple(dict.fromkeys(formats or [FILE_FORMATS["txt"]]))
     to_stdout = output_dir == STDIN
     if output_dir is None and len(files) == 1 and not as_json:
         to_stdout = files[0] == STDIN or (formats is None and _is_file(files[0]))

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from asr_service.cli.transcribe.types import FileTask, OutputFormat
+from asr_service.cli.transcribe.types import FileTask
 from asr_service.errors import StartupError
-from asr_service.formats import FORMATS, SubtitleStyle
+from asr_service.formats import FILE_FORMATS, Format, SubtitleStyle
 from asr_service.formats.json import with_rounded_times
 from asr_service.transcript import Transcript
 
@@ -33,12 +33,12 @@ class Renderer:
     words_in_json: bool
     """False leaves word times out of JSON: they may have been requested for subtitles only."""
 
-    def render(self, fmt: OutputFormat, transcript: Transcript) -> bytes:
+    def render(self, fmt: Format, transcript: Transcript) -> bytes:
         """Return the bytes to write. They are the same for a local transcript and for one from a service."""
-        if fmt is OutputFormat.JSON and not self.words_in_json:
+        if fmt is FILE_FORMATS["json"] and not self.words_in_json:
             segments = tuple(replace(segment, words=None) for segment in transcript.segments)
             transcript = replace(transcript, segments=segments)
-        return FORMATS[fmt.response_format].in_style(self.style).render(with_rounded_times(transcript)).encode()
+        return fmt.in_style(self.style).render(with_rounded_times(transcript)).encode()
 
 
 def prepare_output_folders(task: FileTask) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_service.cli.transcribe.recordings import SUFFIXES, Recording, RecordingSearch
-from asr_service.cli.transcribe.types import FileResult, FileTask, Output, OutputFormat
+from asr_service.cli.transcribe.types import FileResult, FileTask, Output
+from asr_service.formats import Format
 
 
 class OutputConflict(Exception):
@@ -22,7 +23,7 @@ class OutputConflict(Exception):
 class OutputOptions:
     """Which formats are written, and where."""
 
-    formats: tuple[OutputFormat, ...]
+    formats: tuple[Format, ...]
     folder: Path | None = None
     """None writes beside each recording."""
     to_stdout: bool = False
@@ -30,7 +31,7 @@ class OutputOptions:
 
     @property
     def has_subtitles(self) -> bool:
-        return any(fmt.is_subtitles for fmt in self.formats)
+        return any(fmt.styled is not None for fmt in self.formats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _outputs(recording: Recording, options: OutputOptions, stems: "_Stems") -> I
         folder = _output_folder(recording, options.folder)
         keeps_suffix = recording.path is None or stems.is_shared(recording.path)
         stem = recording.relative.name if keeps_suffix else recording.relative.stem
-        yield Output(fmt, folder / f"{stem}.{fmt}")
+        yield Output(fmt, folder / f"{stem}.{fmt.suffix}")
 
 
 def _output_folder(recording: Recording, folder: Path | None) -> Path:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from asr_service.cli.transcribe.types import STDIN, FileResult, OutputFormat
+from asr_service.cli.transcribe.types import STDIN, FileResult
+from asr_service.formats import FILE_FORMATS
 
 SUFFIXES: Final = frozenset({
     ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".asf", ".au", ".avi", ".awb", ".caf", ".eac3",
@@ -26,7 +27,7 @@ SUFFIXES: Final = frozenset({
 _STDIN_STEM: Final = "stdin"
 _GLOB: Final = frozenset("*?[")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_OUTPUT_SUFFIXES: Final = frozenset(f".{fmt}" for fmt in OutputFormat)
+_OUTPUT_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in FILE_FORMATS)
 _SPOOL_BYTES: Final = 1024 * 1024
 
 

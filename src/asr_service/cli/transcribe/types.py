@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, Protocol
 
+from asr_service.formats import Format
 from asr_service.transcript import Segment, Transcript
 
 STDIN: Final = "-"
@@ -17,30 +17,11 @@ Fields = tuple[tuple[str, str], ...]
 """Options as a request's form fields."""
 
 
-class OutputFormat(StrEnum):
-    """An output format, named by its file suffix."""
-
-    TXT = "txt"
-    SRT = "srt"
-    VTT = "vtt"
-    JSON = "json"
-    TSV = "tsv"
-
-    @property
-    def response_format(self) -> str:
-        """Its name in `FORMATS` and in the service's API."""
-        return "text" if self is OutputFormat.TXT else self.value
-
-    @property
-    def is_subtitles(self) -> bool:
-        return self in {OutputFormat.SRT, OutputFormat.VTT}
-
-
 @dataclass(frozen=True, slots=True)
 class Output:
     """One format of a transcript and the file it is written to."""
 
-    fmt: OutputFormat
+    fmt: Format
     path: Path | None
     """None is standard output."""
 
