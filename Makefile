@@ -22,9 +22,10 @@ run: $(RUNTIME)
 
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile $(ARGS)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	@# The report is made after a failure too; the exit code is the first that is not zero.
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile $(ARGS); tests=$$?; \
+	$(BIN)/coverage combine --quiet; $(BIN)/coverage report; report=$$?; \
+	exit $$((tests ? tests : report))
 
 lint: $(DEV)
 	$(BIN)/ruff check

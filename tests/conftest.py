@@ -14,6 +14,7 @@ from asr_service.models.packaged import packaged_parts
 from asr_service.models.registry import MODELS
 from asr_service.models.resolution import ensure_model
 from asr_service.settings import Settings
+from programs import report_missing, require_program
 
 # Rich traces write out every variable, arrays too: seconds for each, on a busy machine too many.
 _plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -60,6 +61,13 @@ for name in ("connect", "connect_ex"):
 socket.getaddrinfo = _of_local_names(socket.getaddrinfo)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Look for the programs that a test needs before its fixtures start them."""
+    for mark in item.iter_markers("needs_program"):
+        require_program(*mark.args)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run asynchronous tests as the service runs: on asyncio."""
@@ -70,6 +78,6 @@ def anyio_backend() -> str:
 def base_model_dir(request: pytest.FixtureRequest) -> Path:
     """Give the folder of Whisper base, joined from the packages of the extra base-model; made once and kept."""
     if packaged_parts() is None:
-        pytest.skip("needs the extra base-model, which `make test` installs")
+        report_missing("The extra base-model is not installed; `make test` installs it.")
     settings = Settings(_env_file=None, model_dir=request.config.cache.mkdir("models"), offline=True)
     return ensure_model(settings, MODELS["base"])

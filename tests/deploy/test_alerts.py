@@ -1,7 +1,6 @@
 """The alert rules, on made series: each fires when it should, no earlier, and not on what is just within its bounds."""
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,7 @@ PAGES = dict(
 )
 """What the runbook has for each alert."""
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="needs promtool: Debian's package prometheus has it"
-)
+pytestmark = pytest.mark.needs_program("promtool")
 
 Series = dict[str, str]
 """A series and its values, a minute apart, in promtool's notation. Metrics go without their `asr_`."""

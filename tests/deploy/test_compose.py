@@ -11,6 +11,7 @@ import yaml
 
 from asr_service.serving.limits import Timeouts
 from asr_service.settings import load_settings
+from programs import report_missing
 
 COMPOSE = Path(__file__).parent.parent.parent / "deploy" / "compose"
 SLOT = "172.31.250.10"
@@ -30,7 +31,7 @@ def test_compose_takes_it(profile, tmp_path):
     """Compose's own reading of the file, with no engine: Docker's plugin, or Debian's docker-compose."""
     command = next((found for found in (["docker", "compose"], ["docker-compose"]) if takes_config(found)), None)
     if command is None:
-        pytest.skip("neither `docker compose` nor docker-compose is installed")
+        report_missing("Neither `docker compose` nor docker-compose is installed: apt-get install docker-compose")
     content = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
     content.pop("name")  # which docker-compose 1 does not know yet
     (tmp_path / "compose.yaml").write_text(yaml.safe_dump(content))

@@ -2,7 +2,6 @@
 
 import math
 import re
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -23,9 +22,7 @@ from serving.harness import Service, running
 from waiting import until
 
 pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("prometheus") is None, reason="needs prometheus: Debian's package of that name has it"
-    ),
+    pytest.mark.needs_program("prometheus"),
     # httpx drops the socket with which it was refused, as it is where a slot's socket is gone.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -42,7 +39,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     folder = tmp_path_factory.mktemp("watched")
     environ = {"ASR_DEVICES": "cuda:0,cuda:1", "ASR_MAX_OPEN_REQUESTS": "3"}
     with (
-        running(folder / "service", {}, launcher="deploy.launcher", **environ) as service,
+        running(folder / "service", None, launcher="deploy.launcher", **environ) as service,
         in_between(service) as target,
         scraping(target, folder / "prometheus") as prometheus,
         under_load(service),

@@ -1,7 +1,6 @@
 """systemd's units, judged by systemd's own tools. That deploy/systemd is what is rendered, tests/deployment holds."""
 
 import re
-import shutil
 import subprocess
 from configparser import RawConfigParser
 from pathlib import Path
@@ -24,9 +23,7 @@ SITES: dict[str, dict[str, Any]] = {
     "elsewhere": {"devices": "cpu,cuda:0", "model_dir": Path("/srv/models"), "metrics_dir": Path("/run/metrics")},
 }
 
-systemd_analyze = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (Debian: systemd)"
-)
+needs_systemd_analyze = pytest.mark.needs_program("systemd-analyze")
 
 
 def render(options: SystemdOptions = HERE, **settings: Any) -> tuple[RenderedFile, ...]:
@@ -55,14 +52,14 @@ def analyze(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-@systemd_analyze
+@needs_systemd_analyze
 def test_systemd_understands_every_line(folder):
     """No unknown directive, no bad value, no missing unit or program: `verify` has nothing to say."""
     told = analyze("verify", "--man=no", "--recursive-errors=one", folder=folder)
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 
 
-@systemd_analyze
+@needs_systemd_analyze
 def test_the_exposure_is_under_two(folder):
     """As `systemd-analyze security` counts, of the service and of the fetch, whatever the settings."""
     told = analyze("security", "--offline=yes", "--threshold=19", folder=folder)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -18,8 +17,8 @@ from waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECORDING = str(DATA / "en-wizard.flac")
-NEEDS_NODE = pytest.mark.skipif(shutil.which("node") is None, reason="needs node (Debian's nodejs)")
-NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+NEEDS_NODE = pytest.mark.needs_program("node")
+NEEDS_CURL = pytest.mark.needs_program("curl")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -18,10 +17,11 @@ import trustme
 
 from asr_service.deployment import NginxOptions, nginx_files
 from asr_service.settings import Settings
+from programs import find_program
 from waiting import until
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs Nginx: apt-get install nginx-light")
+NGINX = find_program("nginx")
+needs_nginx = pytest.mark.needs_program("nginx")
 
 # What Debian's own nginx.conf has around it, among it what the file must overrule.
 _MAIN = """

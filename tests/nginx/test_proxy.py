@@ -257,7 +257,7 @@ def shakes_hands(nginx: Nginx, ciphers: str, version: ssl.TLSVersion) -> bool:
         return True
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt-get install curl")
+@pytest.mark.needs_program("curl")
 def test_http_2_is_spoken(stack: Stack) -> None:
     """To a client that offers it; failures of Nginx' own have the same shape there."""
     curl = [

@@ -18,7 +18,6 @@ from waiting import until
 
 TESTS = Path(__file__).parent.parent
 QUICK: dict[str, Any] = {
-    "heartbeat_s": 2,
     "tick_s": 0.05,
     "backoff_first_s": 0.2,
     "backoff_most_s": 0.8,
