@@ -6,7 +6,6 @@ Source of the rules: https://prometheus.github.io/client_python/multiprocess/
 """
 
 import os
-from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -14,8 +13,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from asr_service import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-Stage = Literal["receive", "decode", "vad", "features", "queue", "encode", "generate", "align", "render"]
 
 _DURATIONS_S = (0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 _STAGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)

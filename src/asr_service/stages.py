@@ -1,15 +1,20 @@
-"""The stages of a request's work, each timed for /metrics and for its trace."""
+"""Time the stages of a request for /metrics and for its trace.
+
+The stages here are those outside the model. The scheduler times its queue and the calls of the model
+(`engine.model.stages`).
+"""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from asr_service import metrics, tracing
 
 
 @contextmanager
-def stage(name: metrics.Stage) -> Iterator[None]:
-    """Time what goes on inside, waiting included, whether it fails or not."""
+def stage(name: Literal["receive", "decode", "vad", "features", "render"]) -> Iterator[None]:
+    """Time the body, its waits included, whether it succeeds or raises."""
     began = time.monotonic()
     failed = None
     try:

@@ -1,10 +1,10 @@
-"""The stages of a window's work."""
+"""The stages of a window's work in the model."""
 
 from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """What the model does with a window, in this order."""
+    """A kind of model call. A window goes through them in this order; `ALIGN` only for word times."""
 
     ENCODE = "encode"
     GENERATE = "generate"

@@ -1,4 +1,4 @@
-"""Who is let in. A request past the limits costs nothing: it is told when to come again."""
+"""Admit requests, or refuse them with the time after which to retry. A refused request costs nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from asr_service.errors import Overloaded
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What waits for the model, and how long it will."""
+    """How much audio waits for the model, and how long a new request would wait."""
 
     queued_audio_s: float
     expected_wait_s: float
 
 
 class Admission:
-    """Counts open requests and looks at the queue. Used from the event loop alone."""
+    """Counts open requests and checks the queue. Used on one event loop."""
 
     def __init__(
         self,
@@ -28,7 +28,10 @@ class Admission:
         max_wait_s: float,
         on_change: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`on_change` is told the number of open requests."""
+        """Admit requests up to the limits.
+
+        `load` returns the current load. `on_change` is called with the number of open requests whenever it changes.
+        """
         self._load = load
         self._max_open_requests = max_open_requests
         self._max_queued_audio_s = max_queued_audio_s
@@ -41,7 +44,8 @@ class Admission:
         """Count a request as open while the context lasts.
 
         A request that attaches to running work adds nothing to the queue, so only the limit on open requests applies
-        to it. None applies to one that adopts the work. Raises Overloaded, with the expected wait: a limit is reached.
+        to it. No limit applies to one that adopts the work.
+        Raises Overloaded, with the expected wait: a limit is reached.
         """
         self._check(state)
         self._count(1)
@@ -61,14 +65,17 @@ class Admission:
         wait_s = load.expected_wait_s
         if self.open_requests >= self._max_open_requests:
             raise Overloaded(
-                f"{self.open_requests} requests are open, which is the limit; try again later", retry_after_s=wait_s
+                f"The service has {self.open_requests} open requests, which is its limit. Try again later.",
+                retry_after_s=wait_s,
             )
         if state is ReplayState.ATTACHED:
             return
         if load.queued_audio_s > self._max_queued_audio_s:
             raise Overloaded(
-                f"{load.queued_audio_s:.0f} s of audio wait for the model, which is over the limit; try again later",
+                f"{load.queued_audio_s:.0f} s of audio wait for the model, which is over the limit. Try again later.",
                 retry_after_s=wait_s,
             )
         if wait_s > self._max_wait_s:
-            raise Overloaded(f"the wait would be {wait_s:.0f} s; try again later", retry_after_s=wait_s)
+            raise Overloaded(
+                f"The expected wait is {wait_s:.0f} s, which is over the limit. Try again later.", retry_after_s=wait_s
+            )

@@ -1,4 +1,4 @@
-"""One request's dealings with the model: what its windows share, what they ask, and what is counted about it."""
+"""A request's handle on the scheduler: what its windows share, and how long they wait and run."""
 
 import asyncio
 import math
@@ -17,22 +17,24 @@ from asr_service.tracing import note_span
 
 @dataclass(slots=True)
 class RequestContext:
-    """Belongs to one event loop."""
+    """Submits model calls for the windows of one request. Used on one event loop."""
 
     scheduler: Scheduler
     request_id: int
+    """Identifies the request within the slot."""
     options: DecodingOptions
     next_deadline: Callable[[], float]
+    """Returns the deadline of a call that is submitted now, in monotonic seconds."""
     language: asyncio.Future[tuple[str, float]]
-    """Code and probability; resolved by the first window where the options do not name it."""
+    """Code and probability. The first window sets it if the options do not."""
     leading: Chunk | None = None
-    """The chunk that everything told of this request waits for."""
+    """The first chunk that has no text yet; its windows have priority."""
     queued_s: float = 0.0
-    """The longest that a window has waited."""
+    """The longest time that a window has waited."""
     _calls: list[tuple[float, float]] = field(default_factory=list)
 
     async def submit(self, call: Call, chunk: Chunk) -> Any:
-        """What the model answers to a call for a window: Encoded, Generation or Alignment.
+        """Run a model call for a window of `chunk`. Returns its Encoded, Generation or Alignment.
 
         Raises EngineStopped, DeadlineExceeded, InferenceFailed, Overloaded.
         """
@@ -47,20 +49,20 @@ class RequestContext:
             enqueued_at=time.monotonic(),
             is_first_window=chunk is self.leading,
         )
-        answer = await asyncio.wrap_future(self.scheduler.submit(job))
+        result = await asyncio.wrap_future(self.scheduler.submit(job))
         self.queued_s = max(self.queued_s, job.started_at - job.enqueued_at)
         self._calls.append((job.started_at, job.ended_at))
         _trace(job)
-        return answer
+        return result
 
     def set_language(self, code: str, probability: float) -> None:
-        """The first word on it counts."""
+        """Set the request's language, unless it is set already."""
         if not self.language.done():
             self.language.set_result((code, probability))
 
     @property
     def inference_s(self) -> float:
-        """Seconds in which at least one call for this request was running."""
+        """Seconds in which at least one model call of this request was running."""
         total, until = 0.0, -math.inf
         for start, end in sorted(self._calls):
             total += max(end - max(start, until), 0.0)

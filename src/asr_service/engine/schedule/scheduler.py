@@ -89,7 +89,7 @@ class Scheduler:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, reason: str = "the service is stopping") -> None:
+    def stop(self, reason: str = "The service is stopping.") -> None:
         """Take no more jobs, fail the waiting jobs with EngineStopped, and let running calls finish."""
         with self._changed:
             self._stopped = self._stopped or reason
@@ -210,7 +210,7 @@ class Scheduler:
         kept = []
         for job in self._waiting:
             if job.deadline <= now:
-                fail(job, DeadlineExceeded("the deadline passed while the recording waited for the model"))
+                fail(job, DeadlineExceeded("The deadline passed while the recording waited for the model."))
             elif not job.future.cancelled():
                 kept.append(job)
         self._waiting = kept
@@ -247,7 +247,7 @@ class Scheduler:
         log.warning("out of memory: smaller batches from here on", stage=batch.stage, limit=fewer)
 
     def _die(self, error: BaseException) -> None:
-        reason = f"the engine stopped: {error!r}"
+        reason = f"The engine stopped: {error!r}"
         log.critical("a model thread ended", error=repr(error), exc_info=error)
         with self._changed:
             first, self._failed = not self._failed, True
