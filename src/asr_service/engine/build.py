@@ -62,7 +62,7 @@ def build_engine(
         chunk_length_s=settings.chunk_length_s,
     )
     limits = PipelineLimits(
-        block_length_s=settings.block_length_s,
+        max_block_s=settings.block_length_s,
         max_inflight_windows=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
         request_timeout_s=settings.request_timeout_s,
     )

@@ -7,7 +7,7 @@ import pytest
 
 from asr_service.audio.chunking import Chunk
 from asr_service.audio.vad import SpeechSpan
-from asr_service.engine.decode.code_switching import by_language, likeliest
+from asr_service.engine.decode.code_switching import most_likely_languages, split_by_language
 
 
 def heard(*stretches: tuple[float, float]) -> list[dict[str, float]]:
@@ -29,12 +29,16 @@ def heard(*stretches: tuple[float, float]) -> list[dict[str, float]]:
 )
 def test_a_language_changes_where_it_is_sure_to(stretches, durations_s, spoken):
     """A change needs evidence: a doubtful stretch, or a short one, goes with those beside it."""
-    assert likeliest(heard(*stretches), durations_s) == spoken.split()
+    assert most_likely_languages(heard(*stretches), durations_s) == spoken.split()
 
 
 def test_a_language_that_a_stretch_knows_nothing_of_is_unlikely_there():
     """Probabilities need not name each language."""
-    assert likeliest([{"en": 0.9}, {"ja": 0.9}, {"ja": 0.8, "zh": 0.1}], [5.0, 5.0, 5.0]) == ["en", "ja", "ja"]
+    assert most_likely_languages([{"en": 0.9}, {"ja": 0.9}, {"ja": 0.8, "zh": 0.1}], [5.0, 5.0, 5.0]) == [
+        "en",
+        "ja",
+        "ja",
+    ]
 
 
 async def test_where_one_stretch_fails_the_others_end_with_it():
@@ -55,6 +59,6 @@ async def test_where_one_stretch_fails_the_others_end_with_it():
         return {}
 
     with pytest.raises(ValueError, match="the first"):
-        await by_language(chunk, detect)
+        await split_by_language(chunk, detect)
     assert len(begun) > 1
     assert len(ended) == len(begun)

@@ -14,7 +14,7 @@ import pytest
 from asr_service.audio.chunking import Chunk
 from asr_service.audio.vad import SpeechSpan
 from asr_service.engine.decode.context import context_frames
-from asr_service.engine.decode.window import _placed
+from asr_service.engine.decode.window import place_words
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.schedule.request import RequestContext
@@ -398,6 +398,20 @@ async def test_what_stands_of_a_window_is_told_before_its_rest_is_decoded():
         assert [first.text, *[event.text async for event in events]] == [" one", " two", "one two"]
 
 
+async def test_a_chunk_is_continued_a_limited_number_of_times():
+    """A model that stops after half a second each time costs 16 windows. The last one keeps its unfinished segment."""
+
+    def script(model: FakeModel, *_: object) -> Generation:
+        stopped = (model.at(0.0), *model.tokens(" a"), model.at(0.5), model.at(0.5), *model.tokens(" b"))
+        return Generation(stopped, -0.2, 0.0)
+
+    async with engine_around(FakeModel(script)) as engine:
+        transcript = await engine.transcript(engine.recording(loud(28)), ENGLISH)
+    assert len(engine.model.calls_of("generate")) == 16
+    assert [segment.text for segment in transcript.segments] == [" a"] * 16 + [" b"]
+    assert transcript.segments[-1].end == 28
+
+
 @pytest.mark.parametrize(
     "rest",
     [says(" hm", avg_logprob=-1.5, no_speech_prob=0.9), says(""), says(" to", until_s=3.0)],
@@ -436,7 +450,7 @@ async def test_words_are_timed_within_their_recording(said: str):
 def test_a_word_of_no_length_at_a_seam_does_not_end_before_it_begins():
     """Where a pause was left out, an end belongs before it and a beginning after it."""
     chunk = Chunk(np.ones(4 * RATE, np.float32), (SpeechSpan(0, 2 * RATE), SpeechSpan(10 * RATE, 12 * RATE)))
-    before, between = _placed((Word(" a", 1.0, 2.0, 0.9), Word(" b", 2.0, 2.0, 0.9)), chunk)
+    before, between = place_words((Word(" a", 1.0, 2.0, 0.9), Word(" b", 2.0, 2.0, 0.9)), chunk)
     assert (before.start, before.end) == (1.0, 2.0)
     assert between.start == between.end == 10.0
 
@@ -444,9 +458,9 @@ def test_a_word_of_no_length_at_a_seam_does_not_end_before_it_begins():
 def test_a_word_that_reaches_over_a_seam_does_not_last_through_the_pause():
     """Alignment is off by some frames; what was left out lies on one side of the word or the other."""
     chunk = Chunk(np.ones(4 * RATE, np.float32), (SpeechSpan(0, 2 * RATE), SpeechSpan(62 * RATE, 64 * RATE)))
-    late = _placed((Word(" a", 1.5, 2.02, 0.9), Word(" b", 2.02, 2.5, 0.9)), chunk)
+    late = place_words((Word(" a", 1.5, 2.02, 0.9), Word(" b", 2.02, 2.5, 0.9)), chunk)
     assert [(word.start, word.end) for word in late] == [(1.5, 2.0), (pytest.approx(62.02), 62.5)]
-    early = _placed((Word(" a", 1.5, 1.98, 0.9), Word(" b", 1.98, 2.5, 0.9)), chunk)
+    early = place_words((Word(" a", 1.5, 1.98, 0.9), Word(" b", 1.98, 2.5, 0.9)), chunk)
     assert [(word.start, word.end) for word in early] == [(1.5, 1.98), (62.0, 62.5)]
 
 
@@ -471,7 +485,7 @@ def test_a_segment_begins_and_ends_where_there_is_speech(segment, placed):
 def test_where_nothing_was_left_out_no_time_is_moved():
     """Two spans may touch: there the speech goes on."""
     chunk = Chunk(np.ones(4 * RATE, np.float32), (SpeechSpan(RATE, 3 * RATE), SpeechSpan(3 * RATE, 5 * RATE)))
-    (word,) = _placed((Word(" a", 1.9, 2.3, 0.9),), chunk)
+    (word,) = place_words((Word(" a", 1.9, 2.3, 0.9),), chunk)
     assert (word.start, word.end) == pytest.approx((2.9, 3.3))
     for segment in ((1.7, 3.0), (0.5, 2.3), (1.9, 2.1)):
         assert chunk.to_source_span(*segment, 0.4) == pytest.approx((segment[0] + 1, segment[1] + 1))

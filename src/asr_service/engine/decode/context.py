@@ -1,64 +1,69 @@
-"""How much speech a window holds, and how much sound the encoder gets for it: a margin more, where that costs no
-accuracy.
+"""How much speech a window holds, and how many frames the encoder gets for it.
 
-Why, and what guards it: docs/adr/0003-short-encoder-context.md.
+A short context holds the speech and a margin of sound after it, where that costs no accuracy. The measurements and the
+checks that guard it: docs/adr/0003-short-encoder-context.md.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT
 from asr_service.engine.options import DecodingOptions
 
-_FLOOR_S = 8.0
-_STEP_FRAMES = 64
-"""Contexts are whole steps: windows of like length share batches, and matrices whose side is a multiple of 16 are up to
-a sixth faster. Coarser steps cost the encoder more, whose time grows with the square."""
-LONGEST_SHORT = FULL_CONTEXT // 32 * 32
-"""29.76 s. The sides of the encoder's matrices are half as many positions, and the 1500 of 30 s no multiple of 16."""
+_MIN_CONTEXT_S: Final = 8.0
+_STEP_FRAMES: Final = 64
+"""Contexts are multiples of this. Then windows of similar length share batches, and the sides of the encoder's matrices
+are multiples of 16, which is up to a sixth faster. Larger steps cost more, since the encoder's time grows with the
+square of the context."""
+MAX_SHORT_CONTEXT: Final = FULL_CONTEXT // 32 * 32
+"""The longest context below the full one: 2976 frames, 29.76 s. The sides of the encoder's matrices are half as many
+positions; the 1500 of 30 s are not a multiple of 16."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkLengths:
     """The most speech in one window, in seconds."""
 
-    lone_s: float
-    """Of a recording of less than a minute that needs no other."""
-    several_s: float
-    """Of one that needs several."""
+    single_window_s: float
+    """For a recording of less than a minute that fits into one window."""
+    multi_window_s: float
+    """For a recording that needs several windows."""
 
 
-_LONGEST = ChunkLengths(30.0, 30.0)
-_SHORT = ChunkLengths(30.0, 15.0)
-"""The encoder's time grows with the square of the window, a token's with the window: of shorter ones a long recording
-takes less of both. With the margin on each, and with what cutting in pauses leaves empty, little is gained below 15 s,
-and accuracy is lost."""
-_MOST_MARGIN_S = _SHORT.several_s / 2
-"""With a longer one, shorter windows save nothing."""
+_LONG: Final = ChunkLengths(30.0, 30.0)
+_SHORT: Final = ChunkLengths(30.0, 15.0)
+"""The encoder's time grows with the square of the window, and the time of each token with the window, so short windows
+take less of both. Below 15 s little is gained, because each window has its margin and cuts at pauses leave windows
+partly empty, and accuracy is lost."""
+_MAX_MARGIN_S: Final = _SHORT.multi_window_s / 2
+"""With a longer margin, shorter windows save nothing."""
 
 
-def chunk_lengths(options: DecodingOptions, margin_s: float | None, at_most_s: float | None) -> ChunkLengths:
-    """How a request's speech is cut; `at_most_s` is the operator's bound.
+def chunk_lengths(options: DecodingOptions, margin_s: float | None, max_chunk_s: float | None) -> ChunkLengths:
+    """Return how long the chunks of a request's speech may be.
 
-    Where the language may change, windows are cut where it does: the more of the recording is looked at, the better.
+    `margin_s` is the margin of a short context, None if contexts are full. `max_chunk_s` is the operator's limit.
+    A request that detects the language of each window gets long windows, because detection needs much speech.
     """
-    if at_most_s is not None:
-        return ChunkLengths(at_most_s, at_most_s)
-    short = margin_s is not None and margin_s <= _MOST_MARGIN_S and may_be_short(options)
-    return _SHORT if short and not options.language_per_chunk else _LONGEST
+    if max_chunk_s is not None:
+        return ChunkLengths(max_chunk_s, max_chunk_s)
+    short = margin_s is not None and margin_s <= _MAX_MARGIN_S and allows_short_context(options)
+    return _SHORT if short and not options.language_per_chunk else _LONG
 
 
 def context_frames(speech_s: float, margin_s: float | None) -> int:
-    """Frames that the encoder gets for so much speech; None always gives it 30 s."""
-    if margin_s is None or speech_s * FRAMES_PER_SECOND > LONGEST_SHORT:
+    """Return how many frames the encoder gets for `speech_s` seconds of speech; without a margin always 30 s."""
+    if margin_s is None or speech_s * FRAMES_PER_SECOND > MAX_SHORT_CONTEXT:
         return FULL_CONTEXT
-    frames = max(speech_s + margin_s, _FLOOR_S) * FRAMES_PER_SECOND
-    return min(math.ceil(frames / _STEP_FRAMES) * _STEP_FRAMES, LONGEST_SHORT)
+    frames = max(speech_s + margin_s, _MIN_CONTEXT_S) * FRAMES_PER_SECOND
+    return min(math.ceil(frames / _STEP_FRAMES) * _STEP_FRAMES, MAX_SHORT_CONTEXT)
 
 
-def may_be_short(options: DecodingOptions) -> bool:
-    """Whether a short context costs this request no accuracy.
+def allows_short_context(options: DecodingOptions) -> bool:
+    """Return True if a short context costs this request no accuracy.
 
-    The guards need timestamps; word alignment and translation are worse for less than 30 s.
+    The checks that guard a short context need timestamps. Word alignment and translation are less accurate with less
+    than 30 s.
     """
     return options.timestamps and not options.word_timestamps and options.task == "transcribe"

@@ -1,126 +1,184 @@
-"""What the model made of a window in one try, and what Whisper's rules say of it. Pure functions."""
+"""The result of one attempt to decode a window, and the rules that accept or reject it. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
 
-from asr_service.engine.decode.rules import Verdict, compression_ratio, judge, repetition
+from asr_service.engine.decode.repetition import compression_ratio, repetition
 from asr_service.engine.decode.segments import TimedTokens, WindowTokens, split_at_timestamps
 from asr_service.engine.model.protocol import Generation
 from asr_service.engine.model.vocabulary import Vocabulary
 
-_SHORTEST_REST_S = 1.0
-"""Less than this, after the place where the model broke off, is not worth a window of its own."""
-_LEAST_PROGRESS_S = 0.2
-"""The rest of a window that broke off before this would be the same window again."""
-_LONGEST_REPEAT_S = 12.0
-"""A rest gets the segment before it into its window where that and the rest are no longer than this together."""
+_MAX_COMPRESSION_RATIO: Final = 2.4
+_MIN_AVG_LOGPROB: Final = -1.0
+_MAX_NO_SPEECH_PROB: Final = 0.6
+"""These three are the defaults of https://github.com/openai/whisper/blob/main/whisper/transcribe.py."""
 
-_LONGEST_OVERHANG_S = 2.0
-"""How far past the speech a last segment may end: now and then the model rounds up to a second, or two for a clip of
-0.3 s."""
-_MOST_CHARACTERS_A_SECOND = 30
-_MORE_CHARACTERS = 25
-"""Segments end too early by some tenths of a second. Of 650 windows heard right the hastiest had eight characters over
-thirty a second; two that repeated what was said before had 59 and 87 over it."""
+_MAX_CHARACTERS_PER_S: Final = 30
+_EXTRA_CHARACTERS: Final = 25
+"""A segment may have this many characters more, since segments end some tenths of a second too early. Of 650 windows
+that were transcribed correctly, the fastest had 8 characters above 30 a second. Two windows that repeated earlier text
+had 59 and 87."""
+
+_MAX_OVERRUN_S: Final = 2.0
+"""How far after the speech the last segment may end. Now and then the model rounds an end up to the next second, or by
+two seconds for a clip of 0.3 s."""
+
+_MIN_REST_S: Final = 1.0
+"""A shorter rest, after the point where the model stopped, is not decoded in a window of its own."""
+_MIN_PROGRESS_S: Final = 0.2
+"""If the model stopped before this point, the window of the rest would be the same window again."""
+_MAX_REPEATED_S: Final = 12.0
+"""The window of the rest includes the last segment before it if both together are no longer than this."""
+
+
+class FallbackReason(StrEnum):
+    """Why a window is decoded again: the rule that rejected the hypothesis.
+
+    The values are labels of the metric `asr_fallbacks_total`.
+    """
+
+    COMPRESSION_RATIO = "compression_ratio"
+    LOW_LOGPROB = "low_logprob"
+    SPEECH_RATE = "speech_rate"
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
+    """The result of one attempt, cut into segments and measured."""
+
     generation: Generation
     temperature: float
-    compression_ratio: float
-    verdict: Verdict
     window: WindowTokens
     speech_s: float
-    """Of the window, its padding left out."""
-    is_hasty: bool
-    """A segment holds more than anyone says in its time: the model repeats itself, too little to be told by zlib."""
-    is_cut: bool
-    """The model wrote as many tokens as it may, and did not end by itself."""
+    """Seconds of speech in the window, without the padding."""
+    compression_ratio: float
+    """The compression ratio of the whole text, for the answer."""
+    repetition: float
+    """The compression ratio that the rules use: of the text that begins within the speech, with one byte a letter."""
+    exceeds_speech_rate: bool
+    """True if a segment has more characters than its duration allows.
+
+    Catches repetition that is too short for the compression ratio.
+    """
+    hit_token_limit: bool
+    """True if the model wrote as many tokens as it may, so that it did not end by itself."""
 
     @property
-    def is_late(self) -> bool:
-        """The model wrote on after the speech had ended."""
+    def is_silent(self) -> bool:
+        """True if the window holds no speech by Whisper's rule: an unlikely text and a high no-speech probability."""
+        return self.generation.avg_logprob < _MIN_AVG_LOGPROB and self.generation.no_speech_prob > _MAX_NO_SPEECH_PROB
+
+    @property
+    def fallback_reason(self) -> FallbackReason | None:
+        """The first rule that rejects the hypothesis; None if it is accepted or silent."""
+        if self.is_silent:
+            return None
+        return next((reason for reason, rejects in _RULES if rejects(self)), None)
+
+    @property
+    def is_loop(self) -> bool:
+        """True if the model repeats itself without end, or faster than anybody speaks.
+
+        Text that is really spoken again and again takes its time, and ends.
+        """
+        is_repetitive = self.fallback_reason is FallbackReason.COMPRESSION_RATIO
+        return is_repetitive and (self.exceeds_speech_rate or self.hit_token_limit)
+
+    @property
+    def overruns_speech(self) -> bool:
+        """True if the model continued after the speech had ended."""
         return any(
-            segment.start >= self.speech_s or segment.end > self.speech_s + _LONGEST_OVERHANG_S
+            segment.start >= self.speech_s or segment.end > self.speech_s + _MAX_OVERRUN_S
             for segment in self.window.parts
         )
 
     @property
-    def is_loop(self) -> bool:
-        """The model went round in a circle. What is truly said again and again takes its time, and ends."""
-        return self.verdict is Verdict.REPETITIVE and (self.is_hasty or self.is_cut)
+    def needs_full_context(self) -> bool:
+        """True if the hypothesis has a fault that a full context may prevent."""
+        return self.overruns_speech or self.fallback_reason is not None
 
     @property
-    def fault(self) -> str | None:
-        """Why it is to be decoded another way, a label of `asr_fallbacks_total`; None where the rules are content."""
-        if self.verdict is Verdict.GOOD:
-            return "speech_rate" if self.is_hasty else None
-        return None if self.verdict is Verdict.SILENT else self.verdict
-
-    @property
-    def is_doubtful(self) -> bool:
-        """A longer context may mend it."""
-        return self.is_late or self.fault is not None
-
-    @property
-    def broke_off(self) -> bool:
-        """The model left a rest that is worth a window of its own."""
-        return _LEAST_PROGRESS_S <= self.window.consumed_s < self.speech_s - _SHORTEST_REST_S
+    def ended_early(self) -> bool:
+        """True if the model left a rest that is long enough for a window of its own."""
+        return _MIN_PROGRESS_S <= self.window.consumed_s < self.speech_s - _MIN_REST_S
 
 
-def judged(
+_RULES: Final[tuple[tuple[FallbackReason, Callable[[Hypothesis], bool]], ...]] = (
+    (FallbackReason.COMPRESSION_RATIO, lambda found: found.repetition > _MAX_COMPRESSION_RATIO),
+    (FallbackReason.LOW_LOGPROB, lambda found: found.generation.avg_logprob < _MIN_AVG_LOGPROB),
+    (FallbackReason.SPEECH_RATE, lambda found: found.exceeds_speech_rate),
+)
+"""The first two are Whisper's rules, in Whisper's order; the third is ours."""
+
+
+def evaluate(
     generation: Generation, temperature: float, vocabulary: Vocabulary, speech_s: float, max_output_tokens: int
 ) -> Hypothesis:
-    """Cut a generation into segments and judge it, by what begins within the speech: the rest is not kept."""
+    """Cut a generation into segments and measure it.
+
+    The rules measure only segments that begin within the `speech_s` seconds of speech, because the others are dropped.
+    """
     window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
-    spoken = [part for part in window.parts if part.start < speech_s]
-    text = vocabulary.text([token for part in spoken for token in part.tokens])
-    cut = len(generation.tokens) >= max_output_tokens
-    # A text that ends is compared by its letters. Of one that does not end, each byte counts against it.
-    repeated = max(repetition(text), compression_ratio(text)) if cut else repetition(text)
+    within_speech = [part for part in window.parts if part.start < speech_s]
+    text = vocabulary.text([token for part in within_speech for token in part.tokens])
+    hit_token_limit = len(generation.tokens) >= max_output_tokens
+    # Text that ended by itself is measured by letters only. A loop without end is measured by bytes too: where a letter
+    # takes several tokens, the token limit leaves space for few repetitions.
+    measured = max(repetition(text), compression_ratio(text)) if hit_token_limit else repetition(text)
     return Hypothesis(
         generation,
         temperature,
-        compression_ratio(vocabulary.text(generation.tokens)),
-        judge(generation, repeated),
         window,
         speech_s,
-        is_hasty=any(_is_hasty(part, vocabulary.text(part.tokens), speech_s) for part in spoken),
-        is_cut=cut,
+        compression_ratio=compression_ratio(vocabulary.text(generation.tokens)),
+        repetition=measured,
+        exceeds_speech_rate=any(_is_too_fast(part, vocabulary.text(part.tokens), speech_s) for part in within_speech),
+        hit_token_limit=hit_token_limit,
     )
 
 
-def _is_hasty(part: TimedTokens, text: str, speech_s: float) -> bool:
-    return len(text) > _MOST_CHARACTERS_A_SECOND * (min(part.end, speech_s) - part.start) + _MORE_CHARACTERS
+def _is_too_fast(part: TimedTokens, text: str, speech_s: float) -> bool:
+    return len(text) > _MAX_CHARACTERS_PER_S * (min(part.end, speech_s) - part.start) + _EXTRA_CHARACTERS
 
 
 def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
-    """The last if the rules are content with it, else the likeliest of those that do not repeat themselves."""
-    if tried[-1].fault is None:
+    """Return the last hypothesis if the rules accept it, else the most likely one that does not repeat itself.
+
+    If all repeat themselves, the most likely of all.
+    """
+    if tried[-1].fallback_reason is None:
         return tried[-1]
-    varied = [each for each in tried if each.verdict is not Verdict.REPETITIVE and not each.is_hasty]
-    return max(varied or tried, key=lambda each: each.generation.avg_logprob)
+    usable = [
+        each
+        for each in tried
+        if each.fallback_reason is not FallbackReason.COMPRESSION_RATIO and not each.exceeds_speech_rate
+    ]
+    return max(usable or tried, key=lambda each: each.generation.avg_logprob)
 
 
-def spoken_parts(best: Hypothesis, vocabulary: Vocabulary) -> list[TimedTokens]:
-    """What holds text, lasts some time and begins within the speech; the unfinished segment if it ends the window."""
-    speech_s = best.speech_s
+def speech_parts(best: Hypothesis, vocabulary: Vocabulary, *, to_the_end: bool) -> list[TimedTokens]:
+    """Return the segments that have text, last some time and begin within the speech.
+
+    `to_the_end` includes the unfinished segment, which then lasts until the window ends.
+    """
+    parts = best.window.parts if to_the_end else best.window.segments
     return [
-        replace(part, end=min(part.end, speech_s))
-        for part in (best.window.segments if best.broke_off else best.window.parts)
-        if part.start < min(part.end, speech_s) and vocabulary.text(part.tokens).strip()
+        replace(part, end=min(part.end, best.speech_s))
+        for part in parts
+        if part.start < min(part.end, best.speech_s) and vocabulary.text(part.tokens).strip()
     ]
 
 
-def kept_of(parts: Sequence[TimedTokens], best: Hypothesis) -> tuple[int, float]:
-    """Of a window that broke off: how many parts stand, and the seconds where the window of its rest begins.
+def split_kept(parts: Sequence[TimedTokens], best: Hypothesis) -> tuple[int, float]:
+    """Return how many parts of a window that ended early are kept, and the second at which the rest begins.
 
-    A few seconds by themselves are often misheard, for want of what goes before: with a short rest the last part is
-    transcribed once more.
+    A few seconds by themselves are often misheard, because their context is missing. So a short rest includes the last
+    part, which is then transcribed once more.
     """
     if len(parts) > 1:
         begins_s = parts[-1].start
-        if begins_s >= _SHORTEST_REST_S and best.speech_s - begins_s <= _LONGEST_REPEAT_S:
+        if begins_s >= _MIN_REST_S and best.speech_s - begins_s <= _MAX_REPEATED_S:
             return len(parts) - 1, begins_s
     return len(parts), best.window.consumed_s

@@ -1,20 +1,23 @@
-"""One chunk through the model: encoded once, decoded until Whisper's rules are content, timed."""
+"""Decodes one window: encodes it, decodes it with fallback, and returns its segments with their times."""
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import structlog
 
 from asr_service import metrics
 from asr_service.audio.chunking import Chunk, rest_of
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT, Features, LogMel
-from asr_service.engine.decode.context import LONGEST_SHORT, ChunkLengths, chunk_lengths, context_frames, may_be_short
-from asr_service.engine.decode.hypothesis import Hypothesis, best_of, judged, kept_of, spoken_parts
-from asr_service.engine.decode.rules import Verdict
+from asr_service.engine.decode.attempts import Attempt, Step, attempts
+from asr_service.engine.decode.context import ChunkLengths, allows_short_context, chunk_lengths, context_frames
+from asr_service.engine.decode.hypothesis import Hypothesis, best_of, evaluate, speech_parts, split_kept
 from asr_service.engine.decode.segments import TimedTokens
 from asr_service.engine.decode.words import time_words
-from asr_service.engine.model.calls import AlignCall, EncodeCall, Encoded, GenerateCall
+from asr_service.engine.model.calls import AlignCall, Call, EncodeCall, Encoded, GenerateCall
 from asr_service.engine.model.prompt import Prompt, generate_options, max_output_tokens
 from asr_service.engine.model.protocol import Alignment, Encoding, Generation
 from asr_service.engine.model.vocabulary import Vocabulary
@@ -25,16 +28,55 @@ from asr_service.stages import stage
 from asr_service.tracing import span
 from asr_service.transcript import Segment, Word
 
-_ENGLISH = "en"
-"""What a model that is not multilingual hears."""
-_PLAIN = DecodingOptions()
-_AGAINST_LOOPS = 1.2
-"""A repetition penalty that ends loops which sampling ends only when it is so hot that it mishears. What is truly said
-again and again suffers from it, so it is tried on nothing else."""
+log = structlog.get_logger(__name__)
+
+_ENGLISH: Final = "en"
+"""The language of a model that is not multilingual."""
+_DEFAULT_OPTIONS: Final = DecodingOptions()
+_MAX_CONTINUATIONS: Final = 15
+"""How often the rest of one chunk may get a window of its own. On real speech each of these windows covers several
+seconds; the limit bounds the work for audio that makes the model stop after every few tenths of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTask:
+    """A window to decode, as `WindowDecoder.prepare` makes it."""
+
+    request: RequestContext
+    chunk: Chunk
+    context_frames: int
+    """How many frames the encoder gets at first."""
+    features: Features
+    """Features of the chunk, padded to `context_frames`."""
+    language: str | None = None
+    """Language of the window. None takes the language of the request, which the first window detects if need be."""
+    is_first_window: bool = False
+    """True if the request's first segments wait for this window."""
+    previous_tokens: tuple[int, ...] = ()
+    """Text tokens of the same chunk before this window, for the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """The part of a chunk that the model left, and what the window for it needs to know."""
+
+    start_s: float
+    language: str
+    previous_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """The result of one window."""
+
+    kept: list[Segment]
+    doubtful: list[Segment] = field(default_factory=list)
+    """Segments that the window of the rest includes once more, and normally replaces."""
+    rest: _Rest | None = None
 
 
 class WindowDecoder:
-    """Chunk -> segments, each step a call of the model that the request asks for."""
+    """Turns chunks of speech into segments. Every step of it is a call of the model, submitted to the scheduler."""
 
     def __init__(
         self,
@@ -46,10 +88,11 @@ class WindowDecoder:
         margin_s: float | None,
         chunk_length_s: float | None,
     ) -> None:
-        """`cpu_pool` are the threads for work beside the model's.
+        """Create a decoder for one model.
 
-        `margin_s` is the quiet after the speech that the decoder needs to see its end; None always gives it 30 s.
-        `chunk_length_s` is the most speech in a window, where the operator has set it.
+        `cpu_pool` runs the computation of features. `margin_s` is the length of the padding after the speech, from
+        which the model sees that the speech has ended; None always pads to 30 s. `chunk_length_s` is the operator's
+        limit for the speech in a window, if there is one.
         """
         self._vocabulary = vocabulary
         self._log_mel = log_mel
@@ -59,148 +102,140 @@ class WindowDecoder:
         self._chunk_length_s = chunk_length_s
 
     def chunk_lengths(self, options: DecodingOptions) -> ChunkLengths:
-        """How the speech of a request with these options is to be cut."""
+        """Return how long the chunks of a request with these options may be."""
         return chunk_lengths(options, self._margin_s, self._chunk_length_s)
 
-    async def prepare(self, chunk: Chunk, options: DecodingOptions) -> Features:
-        """A chunk's features, as long as its context: what `decode` begins with."""
-        margin_s = self._margin_s if may_be_short(options) else None
-        return await self._features(chunk, context_frames(chunk.duration_s, margin_s))
-
-    async def decode(
+    async def prepare(
         self,
+        request: RequestContext,
         chunk: Chunk,
-        features: Features,
-        work: RequestContext,
         *,
-        first: bool,
         language: str | None = None,
-        spoken: tuple[int, ...] = (),
-        tell: Callable[[list[Segment]], None] | None = None,
-    ) -> list[Segment]:
-        """Segments of a chunk in the recording's time, their ids not yet given.
+        is_first_window: bool = False,
+        previous_tokens: tuple[int, ...] = (),
+    ) -> WindowTask:
+        """Choose the context of a chunk and compute its features."""
+        n_frames = self._context_frames(chunk, request.options)
+        features = await self._features(chunk, n_frames)
+        return WindowTask(request, chunk, n_frames, features, language, is_first_window, previous_tokens)
 
-        Those that stand while a rest is still to be decoded are given to `tell` at once, where there is one, and not
-        returned again.
+    async def decode(self, task: WindowTask) -> AsyncGenerator[list[Segment]]:
+        """Yield the segments of a window in order, each list as soon as it is final. Their ids are not set.
 
-        Without a `language` it is the request's, which the first window's own sound tells where the options do not.
-        Where the model breaks off before the end of the chunk, the rest gets a window of its own, which is told the
-        text `spoken` before it.
+        If the model stops before the end of the chunk, the rest gets a window of its own, whose prompt has the text
+        before it.
+
+        Raises EngineStopped, DeadlineExceeded, InferenceFailed, Overloaded: the scheduler or the model failed.
         """
-        begin_s = chunk.to_source_time(0)
-        with span("window", {"asr.window.begin_s": begin_s, "asr.window.speech_s": chunk.duration_s}):
-            return await self._decode(chunk, features, work, first=first, language=language, spoken=spoken, tell=tell)
+        held: list[_Decoded] = []
+        for number in range(_MAX_CONTINUATIONS + 1):
+            decoded = await self._decode_once(task, may_continue=number < _MAX_CONTINUATIONS)
+            if not held:
+                yield decoded.kept
+                decoded = replace(decoded, kept=[])
+            if held or decoded.doubtful:
+                held.append(decoded)
+            if decoded.rest is None:
+                break
+            task = await self._prepare_rest(task, decoded.rest)
+        if held:
+            yield _resolve(held)
 
-    async def languages(self, chunk: Chunk, work: RequestContext) -> dict[str, float]:
-        """Probabilities by code of what is spoken in a chunk, most likely first."""
+    async def detect_language(
+        self, request: RequestContext, chunk: Chunk, *, is_first_window: bool
+    ) -> dict[str, float]:
+        """Return the probabilities of the languages of a chunk by code, most likely first."""
         if not self._multilingual:
             return {_ENGLISH: 1.0}
-        work.leading = work.leading or chunk
-        features = await self.prepare(chunk, _PLAIN)  # nothing is decoded that would need a full context
-        encoded: Encoded = await work.submit(EncodeCall(features, detect_language=True), chunk)
+        # Detection decodes no text, so it never needs a full context.
+        n_frames = self._context_frames(chunk, _DEFAULT_OPTIONS)
+        features = await self._features(chunk, n_frames)
+        task = WindowTask(request, chunk, n_frames, features, is_first_window=is_first_window)
+        encoded: Encoded = await _submit(task, EncodeCall(features, detect_language=True))
         return encoded.languages or {}
 
-    async def _decode(
-        self,
-        chunk: Chunk,
-        features: Features,
-        work: RequestContext,
-        *,
-        first: bool,
-        language: str | None,
-        spoken: tuple[int, ...],
-        tell: Callable[[list[Segment]], None] | None,
-    ) -> list[Segment]:
-        if first:
-            work.leading = chunk
-        detect = self._multilingual and first and language is None and not work.language.done()
-        encoded: Encoded = await work.submit(EncodeCall(features, detect), chunk)
-        if language is None:
-            language = await self._language(encoded, work)
-        best, encoding = await self._decode_well(chunk, work, encoded.encoding, language, spoken)
-        if best.verdict is Verdict.SILENT:
-            return []
-        parts = spoken_parts(best, self._vocabulary)
-        segments = await self._segments(chunk, work, encoding, best, parts, language)
-        if not best.broke_off:
-            return segments
-        n_kept, rest_s = kept_of(parts, best)
-        until = chunk.to_source_time(rest_s, is_end=True)
-        standing, doubtful = [_ended_by(segment, until) for segment in segments[:n_kept]], segments[n_kept:]
-        if tell is not None:
-            tell(standing)
-            standing = []
-        said = spoken + tuple(token for part in parts[:n_kept] for token in self._vocabulary.text_tokens(part.tokens))
-        rest = await self._decode_rest(chunk, rest_s, work, language, said)
-        if doubtful and (not rest or rest[-1].end < doubtful[-1].end):
-            return standing + doubtful  # heard again, it says less than before
-        return standing + rest
+    def _context_frames(self, chunk: Chunk, options: DecodingOptions) -> int:
+        return context_frames(chunk.duration_s, self._margin_s if allows_short_context(options) else None)
 
-    async def _decode_rest(
-        self, chunk: Chunk, from_s: float, work: RequestContext, language: str, said: tuple[int, ...]
-    ) -> list[Segment]:
-        rest = rest_of(chunk, from_s)
-        if chunk is work.leading:
-            work.leading = rest
-        features = await self.prepare(rest, work.options)
-        return await self.decode(rest, features, work, first=False, language=language, spoken=said)
+    async def _prepare_rest(self, task: WindowTask, rest: _Rest) -> WindowTask:
+        return await self.prepare(
+            task.request,
+            rest_of(task.chunk, rest.start_s),
+            language=rest.language,
+            is_first_window=task.is_first_window,
+            previous_tokens=rest.previous_tokens,
+        )
 
-    async def _language(self, encoded: Encoded, work: RequestContext) -> str:
-        """The request's language, of the first window's own sound where the options do not name it."""
+    async def _decode_once(self, task: WindowTask, *, may_continue: bool) -> _Decoded:
+        window_start_s = task.chunk.to_source_time(0)
+        attributes = {"asr.window.begin_s": window_start_s, "asr.window.speech_s": task.chunk.duration_s}
+        with span("window", attributes):
+            detect = self._multilingual and task.is_first_window and task.language is None
+            detect = detect and not task.request.language.done()
+            encoded: Encoded = await _submit(task, EncodeCall(task.features, detect))
+            language = task.language or await self._request_language(encoded, task.request)
+            best, encoding = await self._decode_with_fallback(task, encoded.encoding, language)
+            if best.is_silent:
+                return _Decoded([])
+            if best.ended_early and not may_continue:
+                log.warning("a window was continued too often", window_start_s=window_start_s)
+            continues = best.ended_early and may_continue
+            parts = speech_parts(best, self._vocabulary, to_the_end=not continues)
+            segments = await self._segments(task, encoding, best, parts, language)
+        return self._split_at_rest(task, best, parts, segments, language) if continues else _Decoded(segments)
+
+    async def _request_language(self, encoded: Encoded, request: RequestContext) -> str:
+        """Return the request's language. The first window sets it if the options do not."""
         if not self._multilingual:
-            work.set_language(_ENGLISH, 1.0)
+            request.set_language(_ENGLISH, 1.0)
         elif encoded.languages:
-            work.set_language(*next(iter(encoded.languages.items())))
-        return (await asyncio.shield(work.language))[0]
+            request.set_language(*next(iter(encoded.languages.items())))
+        return (await asyncio.shield(request.language))[0]
 
-    async def _decode_well(
-        self, chunk: Chunk, work: RequestContext, encoding: Encoding, language: str, spoken: tuple[int, ...]
+    async def _decode_with_fallback(
+        self, task: WindowTask, encoding: Encoding, language: str
     ) -> tuple[Hypothesis, Encoding]:
-        """Decode until the rules are content: at full context first, out of a loop next, then hotter and hotter."""
-        first, *hotter = work.options.temperatures
-        prompt = self._vocabulary.prompt(work.options, language, spoken)
-        attempt = await self._attempt(chunk, work, encoding, prompt, first)
-        tried = [attempt]
-        if attempt.is_doubtful and 2 * encoding.shape[0] < LONGEST_SHORT:
-            metrics.FALLBACKS.labels("full_context").inc()
-            features = await self._features(chunk, FULL_CONTEXT)
-            encoding = (await work.submit(EncodeCall(features, detect_language=False), chunk)).encoding
-            attempt = await self._attempt(chunk, work, encoding, prompt, first)
-            tried.append(attempt)
-        if attempt.is_loop and hotter:
-            metrics.FALLBACKS.labels("repetition_penalty").inc()
-            tried.append(await self._attempt(chunk, work, encoding, prompt, first, _AGAINST_LOOPS))
-        while hotter and (fault := tried[-1].fault):
-            metrics.FALLBACKS.labels(fault).inc()
-            tried.append(await self._attempt(chunk, work, encoding, prompt, hotter.pop(0)))
+        """Make the attempts in their order, each only if it is needed. Return the best one and its encoding."""
+        options = task.request.options
+        prompt = self._vocabulary.prompt(options, language, task.previous_tokens)
+        tried: list[Hypothesis] = []
+        for attempt in attempts(options, task.context_frames):
+            if tried:
+                reason = attempt.reason(tried[-1])
+                if reason is None:
+                    continue
+                metrics.FALLBACKS.labels(reason).inc()
+            if attempt.step is Step.FULL_CONTEXT:
+                features = await self._features(task.chunk, FULL_CONTEXT)
+                encoding = (await _submit(task, EncodeCall(features, detect_language=False))).encoding
+            tried.append(await self._attempt(task, encoding, prompt, attempt))
         return best_of(tried), encoding
 
-    async def _attempt(
-        self,
-        chunk: Chunk,
-        work: RequestContext,
-        encoding: Encoding,
-        prompt: Prompt,
-        temperature: float,
-        repetition_penalty: float = 1.0,
-    ) -> Hypothesis:
-        options = generate_options(work.options, prompt, temperature, self._vocabulary.suppressed, repetition_penalty)
-        generation: Generation = await work.submit(GenerateCall(encoding, prompt, options), chunk)
-        return judged(generation, temperature, self._vocabulary, chunk.duration_s, max_output_tokens(options, prompt))
+    async def _attempt(self, task: WindowTask, encoding: Encoding, prompt: Prompt, attempt: Attempt) -> Hypothesis:
+        options = generate_options(
+            task.request.options, prompt, attempt.temperature, self._vocabulary.suppressed, attempt.repetition_penalty
+        )
+        generation: Generation = await _submit(task, GenerateCall(encoding, prompt, options))
+        limit = max_output_tokens(options, prompt)
+        return evaluate(generation, attempt.temperature, self._vocabulary, task.chunk.duration_s, limit)
+
+    def _split_at_rest(
+        self, task: WindowTask, best: Hypothesis, parts: list[TimedTokens], segments: list[Segment], language: str
+    ) -> _Decoded:
+        n_kept, rest_start_s = split_kept(parts, best)
+        end_s = task.chunk.to_source_time(rest_start_s, is_end=True)
+        kept = [_ended_by(segment, end_s) for segment in segments[:n_kept]]
+        tokens = (token for part in parts[:n_kept] for token in self._vocabulary.text_tokens(part.tokens))
+        return _Decoded(kept, segments[n_kept:], _Rest(rest_start_s, language, (*task.previous_tokens, *tokens)))
 
     async def _segments(
-        self,
-        chunk: Chunk,
-        work: RequestContext,
-        encoding: Encoding,
-        best: Hypothesis,
-        parts: list[TimedTokens],
-        language: str,
+        self, task: WindowTask, encoding: Encoding, best: Hypothesis, parts: list[TimedTokens], language: str
     ) -> list[Segment]:
+        options, chunk = task.request.options, task.chunk
         words: Sequence[tuple[Word, ...] | None] = [None] * len(parts)
-        if work.options.word_timestamps:
-            words = await self._words(chunk, work, encoding, parts, language)
-        quiet_s = work.options.vad.speech_pad_ms / 1000 if work.options.vad_filter else 0.0
+        if options.word_timestamps:
+            words = await self._words(task, encoding, parts, language)
+        quiet_s = options.vad.speech_pad_ms / 1000 if options.vad_filter else 0.0
         times = [
             (own[0].start, own[-1].end) if own else chunk.to_source_span(part.start, part.end, quiet_s)
             for part, own in zip(parts, words, strict=True)
@@ -224,35 +259,55 @@ class WindowDecoder:
         ]
 
     async def _words(
-        self, chunk: Chunk, work: RequestContext, encoding: Encoding, parts: list[TimedTokens], language: str
+        self, task: WindowTask, encoding: Encoding, parts: list[TimedTokens], language: str
     ) -> list[tuple[Word, ...]]:
-        task = work.options.task
-        speaker = self._vocabulary.tokenizer_for(language, task)
-        written = self._vocabulary.tokenizer_for(written_language(language, task), task)
+        task_name = task.request.options.task
+        start_sequence = self._vocabulary.tokenizer_for(language, task_name).sot_sequence
+        tokenizer = self._vocabulary.tokenizer_for(written_language(language, task_name), task_name)
         texts = [self._vocabulary.text_tokens(part.tokens) for part in parts]
         tokens = tuple(token for text in texts for token in text)
         if not tokens:
             return [() for _ in parts]
-        n_frames = min(math.ceil(chunk.duration_s * FRAMES_PER_SECOND), FULL_CONTEXT)
-        call = AlignCall(encoding, tuple(speaker.sot_sequence), tokens, n_frames)
-        alignment: Alignment = await work.submit(call, chunk)
+        n_frames = min(math.ceil(task.chunk.duration_s * FRAMES_PER_SECOND), FULL_CONTEXT)
+        alignment: Alignment = await _submit(task, AlignCall(encoding, tuple(start_sequence), tokens, n_frames))
         spans = [(part.start, part.end) for part in parts]
-        return [_placed(words, chunk) for words in time_words(alignment, texts, written, spans)]
+        return [place_words(words, task.chunk) for words in time_words(alignment, texts, tokenizer, spans)]
 
     async def _features(self, chunk: Chunk, n_frames: int) -> Features:
         loop = asyncio.get_running_loop()
-        with stage("features"):  # the wait for a thread is part of it
+        with stage("features"):  # includes the wait for a thread
             return await loop.run_in_executor(self._cpu_pool, self._log_mel, chunk.samples, n_frames)
 
 
-def _placed(words: tuple[Word, ...], chunk: Chunk) -> tuple[Word, ...]:
+async def _submit(task: WindowTask, call: Call) -> Any:
+    return await task.request.submit(call, audio_s=task.chunk.duration_s, is_first_window=task.is_first_window)
+
+
+def _resolve(decoded: Iterable[_Decoded]) -> list[Segment]:
+    """Join the results of windows, of which each is followed by the window of its rest.
+
+    The rest replaces the doubtful segments before it, unless it says less: it is empty or ends before they do.
+    """
+    segments: list[Segment] = []
+    for each in reversed(list(decoded)):
+        if each.doubtful and (not segments or segments[-1].end < each.doubtful[-1].end):
+            segments = each.doubtful
+        segments = each.kept + segments
+    return segments
+
+
+def place_words(words: tuple[Word, ...], chunk: Chunk) -> tuple[Word, ...]:
+    """Convert words from window time to the time of the recording."""
     times = (chunk.word_to_source(word.start, word.end) for word in words)
     return tuple(replace(word, start=start, end=end) for word, (start, end) in zip(words, times, strict=True))
 
 
-def _ended_by(segment: Segment, until: float) -> Segment:
-    """With none of its words in what is heard again: they were timed with the sound of the whole window."""
+def _ended_by(segment: Segment, end_s: float) -> Segment:
+    """Move all times of a segment to `end_s` at most.
+
+    Words were timed with the sound of the whole window, so that some may lie in the rest, which is decoded again.
+    """
     words = segment.words and tuple(
-        replace(word, start=min(word.start, until), end=min(word.end, until)) for word in segment.words
+        replace(word, start=min(word.start, end_s), end=min(word.end, end_s)) for word in segment.words
     )
-    return replace(segment, start=min(segment.start, until), end=min(segment.end, until), words=words)
+    return replace(segment, start=min(segment.start, end_s), end=min(segment.end, end_s), words=words)

@@ -1,9 +1,10 @@
-"""A recording's speech in chunks, read block by block: in memory is a block, not the recording."""
+"""Reads a recording block by block and cuts its speech into chunks. Only one block is in memory at a time."""
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,76 +16,81 @@ from asr_service.decoder.pool import DecodedAudio
 from asr_service.engine.decode.context import ChunkLengths
 from asr_service.stages import stage
 
-_FIRST_BLOCK_S = 60.0
-"""A short first block lets the first segments leave early; each block after it is twice as long."""
-_WITHOUT_VAD_LOOKAHEAD = SAMPLE_RATE // 2
+_FIRST_BLOCK_S: Final = 60.0
+"""The first block is short, so that the first segments are known early. Each block after it is twice as long as the one
+before, up to the limit."""
+_WITHOUT_VAD_LOOKAHEAD: Final = SAMPLE_RATE // 2
 
 
 class SpeechChunker:
-    """One recording's speech, to be read once."""
+    """Reads the speech of one recording, once."""
 
     def __init__(
         self,
         audio: DecodedAudio,
         vad: VadOptions | None,
         lengths: ChunkLengths,
-        block_length_s: float,
+        max_block_s: float,
         cpu_pool: Executor,
         on_audio: Callable[[float], None],
     ) -> None:
-        """`vad` None takes everything for speech. `block_length_s` is of the longest block. `cpu_pool` are the threads
-        that look for speech. `on_audio` is told the seconds of each block as it is decoded.
+        """Create a chunker for a recording that is being decoded.
+
+        Without `vad`, all audio counts as speech. `cpu_pool` runs voice activity detection. `on_audio` is called with
+        the seconds of each block as it is decoded.
         """
         self._audio = audio
         self._vad = vad
         self._lengths = lengths
-        self._block_length_s = block_length_s
+        self._max_block_s = max_block_s
         self._cpu_pool = cpu_pool
         self._on_audio = on_audio
         self.speech_s = 0.0
-        """In the chunks given so far."""
+        """Seconds of speech in the chunks so far."""
         self.vad_s = 0.0
-        """Wall seconds that looking for speech took so far, the wait for a thread included."""
+        """Seconds that voice activity detection took so far, with the waits for a thread."""
 
     async def chunks(self) -> AsyncGenerator[Chunk]:
-        """The speech in chunks, in order. Raises RequestError, Unavailable: the recording cannot be decoded."""
+        """Yield the chunks in order. Raises RequestError, Unavailable: the recording cannot be decoded."""
         carried = np.empty(0, np.float32)
-        start, final, length_s = 0, False, min(_FIRST_BLOCK_S, self._block_length_s)
+        start, final, length_s = 0, False, min(_FIRST_BLOCK_S, self._max_block_s)
         while not final:
-            wanted = max(int(length_s * SAMPLE_RATE) - len(carried), SAMPLE_RATE)
-            fresh = await self._read(wanted)
-            final = len(fresh) < wanted
-            block = np.concatenate([carried, fresh]) if len(carried) else fresh
-            plan = await self._planned(block, is_all=final and start == 0, final=final)
+            n_samples = max(int(length_s * SAMPLE_RATE) - len(carried), SAMPLE_RATE)
+            samples = await self._read(n_samples)
+            final = len(samples) < n_samples
+            block = np.concatenate([carried, samples]) if len(carried) else samples
+            plan = await self._plan(block, is_whole=final and start == 0, final=final)
             for spans in plan.chunks:
                 chunk = cut_chunk(block, spans, start)
                 self.speech_s += chunk.duration_s
                 yield chunk
             carried = block[plan.next_start :].copy()
             start += plan.next_start
-            length_s = min(2 * length_s, self._block_length_s)
+            length_s = min(2 * length_s, self._max_block_s)
 
     async def _read(self, n_samples: int) -> NDArray[np.float32]:
         with stage("decode"):
-            fresh = await self._audio.read(n_samples)
-        self._on_audio(len(fresh) / SAMPLE_RATE)
-        return fresh
+            samples = await self._audio.read(n_samples)
+        self._on_audio(len(samples) / SAMPLE_RATE)
+        return samples
 
-    async def _planned(self, block: NDArray[np.float32], *, is_all: bool, final: bool) -> BlockPlan:
-        began = time.monotonic()
-        with stage("vad"):  # the wait for a thread is part of it
-            plan = await asyncio.get_running_loop().run_in_executor(self._cpu_pool, self._plan, block, is_all, final)
-        self.vad_s += time.monotonic() - began
+    async def _plan(self, block: NDArray[np.float32], *, is_whole: bool, final: bool) -> BlockPlan:
+        """Find the speech of a block and plan its chunks. `is_whole` says that the block is the whole recording."""
+        started_at = time.monotonic()
+        loop = asyncio.get_running_loop()
+        with stage("vad"):  # includes the wait for a thread
+            plan = await loop.run_in_executor(self._cpu_pool, self._plan_in_thread, block, is_whole, final)
+        self.vad_s += time.monotonic() - started_at
         return plan
 
-    def _plan(self, block: NDArray[np.float32], is_all: bool, final: bool) -> BlockPlan:
+    def _plan_in_thread(self, block: NDArray[np.float32], is_whole: bool, final: bool) -> BlockPlan:
         everything = [SpeechSpan(0, len(block))] if len(block) else []
         spans = everything if self._vad is None else detect_speech(block, self._vad)
-        lone = is_all and sum(map(len, spans)) <= self._lengths.lone_s * SAMPLE_RATE
+        single = is_whole and sum(map(len, spans)) <= self._lengths.single_window_s * SAMPLE_RATE
         return plan_block(
             block,
             spans,
-            max_chunk=int((self._lengths.lone_s if lone else self._lengths.several_s) * SAMPLE_RATE),
+            max_chunk=int((self._lengths.single_window_s if single else self._lengths.multi_window_s) * SAMPLE_RATE),
             lookahead=_WITHOUT_VAD_LOOKAHEAD if self._vad is None else self._vad.lookahead,
             final=final,
         )

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from asr_service.audio.chunking import Chunk
 from asr_service.engine.model.calls import STAGES, Call
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.schedule.batch import Job
@@ -27,14 +26,15 @@ class RequestContext:
     """Returns the deadline of a call that is submitted now, in monotonic seconds."""
     language: asyncio.Future[tuple[str, float]]
     """Code and probability. The first window sets it if the options do not."""
-    leading: Chunk | None = None
-    """The first chunk that has no text yet; its windows have priority."""
     queued_s: float = 0.0
     """The longest time that a window has waited."""
     _calls: list[tuple[float, float]] = field(default_factory=list)
 
-    async def submit(self, call: Call, chunk: Chunk) -> Any:
-        """Run a model call for a window of `chunk`. Returns its Encoded, Generation or Alignment.
+    async def submit(self, call: Call, *, audio_s: float, is_first_window: bool) -> Any:
+        """Run a model call for a window. Returns its Encoded, Generation or Alignment.
+
+        `audio_s` is the seconds of speech in the window. `is_first_window` says that the request's first segments wait
+        for the call.
 
         Raises EngineStopped, DeadlineExceeded, InferenceFailed, Overloaded.
         """
@@ -43,11 +43,11 @@ class RequestContext:
             key=call.key,
             request_id=self.request_id,
             payload=call,
-            audio_s=chunk.duration_s,
+            audio_s=audio_s,
             n_frames=call.n_frames_padded,
             deadline=self.next_deadline(),
             enqueued_at=time.monotonic(),
-            is_first_window=chunk is self.leading,
+            is_first_window=is_first_window,
         )
         result = await asyncio.wrap_future(self.scheduler.submit(job))
         self.queued_s = max(self.queued_s, job.started_at - job.enqueued_at)

@@ -1,0 +1,56 @@
+"""The attempts to decode a window: a fixed list, of which each is made only if the one before it failed."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from asr_service.engine.decode.context import MAX_SHORT_CONTEXT
+from asr_service.engine.decode.hypothesis import Hypothesis
+from asr_service.engine.options import DecodingOptions
+
+_REPETITION_PENALTY: Final = 1.2
+"""Ends loops that sampling ends only at temperatures at which it mishears. Text that is really spoken again and again
+suffers from it, so it is used for loops only."""
+
+
+class Step(Enum):
+    """What an attempt changes against the one before it."""
+
+    FIRST = auto()
+    FULL_CONTEXT = auto()
+    REPETITION_PENALTY = auto()
+    TEMPERATURE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One way to decode a window."""
+
+    step: Step
+    temperature: float
+    repetition_penalty: float = 1.0
+
+    def reason(self, previous: Hypothesis) -> str | None:
+        """Return why this attempt follows `previous`, a label of `asr_fallbacks_total`; None if it is not needed."""
+        match self.step:
+            case Step.FULL_CONTEXT:
+                return "full_context" if previous.needs_full_context else None
+            case Step.REPETITION_PENALTY:
+                return "repetition_penalty" if previous.is_loop else None
+            case _:
+                return previous.fallback_reason
+
+
+def attempts(options: DecodingOptions, context_frames: int) -> list[Attempt]:
+    """List the attempts for a window that is encoded with `context_frames` first.
+
+    The order: the first temperature as it is, at full context, with a repetition penalty, then higher temperatures.
+    A request with a temperature of its own above 0 has no other temperature and no penalty.
+    """
+    first, *higher = options.temperatures
+    listed = [Attempt(Step.FIRST, first)]
+    if context_frames < MAX_SHORT_CONTEXT:
+        listed.append(Attempt(Step.FULL_CONTEXT, first))
+    if higher:
+        listed.append(Attempt(Step.REPETITION_PENALTY, first, _REPETITION_PENALTY))
+    return [*listed, *(Attempt(Step.TEMPERATURE, temperature) for temperature in higher)]
