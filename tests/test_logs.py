@@ -1,4 +1,4 @@
-"""The log of a process that is all ours."""
+"""The log of a process of this service."""
 
 import json
 import subprocess
@@ -8,22 +8,22 @@ import pytest
 
 PROGRAM = """
 import threading, warnings
-from asr_service.logs import configure_logs, log_what_nobody_catches
+from asr_service.logs import configure_logs, log_uncaught
 configure_logs("info", "json")
-log_what_nobody_catches()
+log_uncaught()
 warnings.warn("about\\nsomething", RuntimeWarning)
-thread = threading.Thread(target=lambda: 1 / 0, name="worker-bee")
+thread = threading.Thread(target=lambda: 1 / 0, name="worker-1")
 thread.start()
 thread.join()
 """
 
 
-def test_what_nobody_catches_is_a_line_of_json_each():
-    """A library's warning, and the error that ends a thread, with its trace: programs read the log line by line."""
+def test_uncaught_warnings_and_exceptions_are_json_lines():
+    """A library's warning is one line, and so is an exception that ends a thread, with its traceback."""
     done = subprocess.run([sys.executable, "-W", "default", "-c", PROGRAM], capture_output=True, text=True, check=True)
     warning, end = map(json.loads, done.stderr.splitlines())
     assert (warning["level"], "about\nsomething" in warning["event"]) == ("warning", True)
-    assert (end["level"], end["event"], end["thread"]) == ("critical", "a thread ended", "worker-bee")
+    assert (end["level"], end["event"], end["thread"]) == ("critical", "uncaught exception in a thread", "worker-1")
     assert "ZeroDivisionError" in end["exception"]
 
 
@@ -43,10 +43,10 @@ except ValueError:
 
 
 @pytest.mark.parametrize("fmt", ["json", "plain"])
-def test_a_trace_shows_where_and_no_values(fmt):
-    """The frames of a failure hold prompts and transcripts: their lines of code are written, their variables not."""
+def test_a_traceback_shows_no_values(fmt):
+    """The frames of a failure contain prompts and transcripts. The log has their lines of code, but no variables."""
     command = [sys.executable, "-c", FAILS_WITH_A_SECRET, fmt, "Rosebud"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stderr
-    assert "in fail" in told
-    assert "ValueError: broken" in told
-    assert "Rosebud" not in told
+    log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stderr
+    assert "in fail" in log
+    assert "ValueError: broken" in log
+    assert "Rosebud" not in log

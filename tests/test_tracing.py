@@ -1,4 +1,4 @@
-"""One request, one trace: which spans there are, what they tell, and that nothing of it costs those who do not ask."""
+"""The spans of a request, their attributes and their export; nothing is loaded while tracing is off."""
 
 import os
 import re
@@ -38,16 +38,16 @@ def live() -> Iterator[Live]:
 
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
-    """Every span that ends, as the SDK has it."""
-    kept = InMemorySpanExporter()
+    """Every span that has ended."""
+    exporter = InMemorySpanExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
-    tracing.use(provider)
-    yield kept
-    tracing.use(None)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing.set_provider(provider)
+    yield exporter
+    tracing.set_provider(None)
 
 
-def sent(live: Live, *, audio: bytes | None = None, headers: dict[str, str] | None = None, **fields: str) -> int:
+def send(live: Live, *, audio: bytes | None = None, headers: dict[str, str] | None = None, **fields: str) -> int:
     answer = httpx.post(
         f"{live.url}/transcribe", files={"file": audio or tone()}, data=ALL | fields, headers=headers or {}, timeout=30
     )
@@ -55,7 +55,7 @@ def sent(live: Live, *, audio: bytes | None = None, headers: dict[str, str] | No
 
 
 def finished(spans: InMemorySpanExporter) -> dict[str, list[ReadableSpan]]:
-    """Spans by name, once the request's own has ended, which is after its answer."""
+    """Return the spans by name, once the request's own span has ended. It ends after the response."""
     until(lambda: any(span.name.startswith("POST") for span in spans.get_finished_spans()), what="the request's span")
     found: dict[str, list[ReadableSpan]] = {}
     for span in spans.get_finished_spans():
@@ -63,15 +63,15 @@ def finished(spans: InMemorySpanExporter) -> dict[str, list[ReadableSpan]]:
     return found
 
 
-def lasted_ns(span: ReadableSpan) -> int:
+def duration_ns(span: ReadableSpan) -> int:
     assert span.start_time is not None
     assert span.end_time is not None
     return span.end_time - span.start_time
 
 
-def test_a_request_is_one_trace_of_its_callers(live, spans):
-    """Each stage is a span, the window around what the model does for it, all below the caller's own span."""
-    assert sent(live, headers={"traceparent": CALLER, "x-request-id": "r-7"}, word_timestamps="true") == 200
+def test_a_request_is_part_of_its_callers_trace(live, spans):
+    """Each stage is a span below the caller's span; the model's stages are below the span of their window."""
+    assert send(live, headers={"traceparent": CALLER, "x-request-id": "r-7"}, word_timestamps="true") == 200
     found = finished(spans)
     assert set(found) == {"POST /transcribe", *STAGES, "window", "inference align"}
     (root,), (window,) = found["POST /transcribe"], found["window"]
@@ -91,17 +91,17 @@ def test_a_request_is_one_trace_of_its_callers(live, spans):
     assert (found["inference encode"][0].attributes or {})["asr.batch_size"] == 1
 
 
-def test_no_span_holds_a_word_of_the_recording(live, spans):
-    """Nor of the prompt; nor of an error."""
+def test_no_span_contains_text_of_the_recording(live, spans):
+    """The spans contain no text of the prompt or of an error message either."""
     live.model.before = _fail_at_align
-    assert sent(live, initial_prompt="glockenspiel") == 200
-    assert sent(live, word_timestamps="true", initial_prompt="glockenspiel") == 500
+    assert send(live, initial_prompt="glockenspiel") == 200
+    assert send(live, word_timestamps="true", initial_prompt="glockenspiel") == 500
     until(lambda: sum(span.name.startswith("POST") for span in spans.get_finished_spans()) == 2)
     live.model.before = lambda _: None
-    told = "".join(span.to_json() for span in spans.get_finished_spans())
-    assert "xylophone" not in told
-    assert "glockenspiel" not in told
-    assert "inference_failed" in told
+    exported = "".join(span.to_json() for span in spans.get_finished_spans())
+    assert "xylophone" not in exported
+    assert "glockenspiel" not in exported
+    assert "inference_failed" in exported
 
 
 def _fail_at_align(call: Call) -> None:
@@ -109,9 +109,9 @@ def _fail_at_align(call: Call) -> None:
         raise ValueError("cannot align xylophone")
 
 
-def test_a_failed_stage_says_so(live, spans):
-    """By the code that the caller was told; the caller's own mistake is no error of the request's span."""
-    assert sent(live, audio=b"no sound at all") == 415
+def test_a_failed_stage_has_the_error_code(live, spans):
+    """It is the code in the response. A client error does not mark the request's span as failed."""
+    assert send(live, audio=b"no sound at all") == 415
     found = finished(spans)
     assert (found["decode"][0].attributes or {})["error.type"] == "unsupported_audio"
     (root,) = found["POST /transcribe"]
@@ -120,29 +120,29 @@ def test_a_failed_stage_says_so(live, spans):
 
 
 def test_probes_leave_no_traces(live, spans):
-    """They come every few seconds, and would be all that there is."""
+    """Probes arrive every few seconds and would hide the other traces."""
     for path in ("/health", "/health/ready", "/metrics"):
         live.get(path)
-    sent(live)
+    send(live)
     assert [name for name in finished(spans) if name.startswith(("GET", "POST"))] == ["POST /transcribe"]
 
 
 def test_stages_add_up_to_the_request(live, spans):
-    """One clip alone: nine tenths of its time and more is in its stages, in its trace and in the histogram alike."""
+    """For one clip alone, stages cover at least nine tenths of the request, in the trace and in the histogram."""
     live.model.before = _slowly
 
-    def accounted() -> bool:
-        """Another program may hold any one request up between two stages."""
+    def is_covered() -> bool:
+        """Send a request and compare the sums. Another program may delay any one request between two stages."""
         spans.clear()
-        had = totals(live)
-        assert sent(live) == 200
+        before = totals(live)
+        assert send(live) == 200
         found = finished(spans)
-        of_stages = sum(lasted_ns(span) for name in STAGES for span in found[name])
-        whole, counted = (new - old for new, old in zip(totals(live), had, strict=True))
-        traced = lasted_ns(found["POST /transcribe"][0])
+        of_stages = sum(duration_ns(span) for name in STAGES for span in found[name])
+        whole, counted = (new - old for new, old in zip(totals(live), before, strict=True))
+        traced = duration_ns(found["POST /transcribe"][0])
         return 0.9 * traced <= of_stages <= traced and 0.9 * whole <= counted <= whole
 
-    until(accounted, what="a request whose stages add up to it")
+    until(is_covered, what="a request whose stages add up to it")
     live.model.before = lambda _: None
 
 
@@ -152,14 +152,14 @@ def _slowly(call: Call) -> None:
 
 
 def totals(live: Live) -> tuple[float, float]:
-    """Seconds in requests, and in stages, so far."""
+    """Return the total seconds of requests and of stages so far."""
     text = live.get("/metrics").text
     stages = re.findall(r"^asr_stage_duration_seconds_sum\{.*\} (\S+)", text, re.MULTILINE)
     return live.metric('asr_request_duration_seconds_sum{endpoint="/transcribe"}'), sum(map(float, stages))
 
 
 @pytest.mark.parametrize(
-    ("environ", "asked"),
+    ("environ", "enabled"),
     [
         ({}, False),
         ({"OTEL_SERVICE_NAME": "asr"}, False),
@@ -171,14 +171,14 @@ def totals(live: Live) -> tuple[float, float]:
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}, False),
     ],
 )
-def test_the_standard_variables_turn_it_on(environ, asked):
-    """And nothing else does."""
-    assert tracing._is_asked_for(environ) is asked
+def test_only_the_standard_variables_turn_tracing_on(environ, enabled):
+    """Tracing needs an endpoint or an exporter, and must not be disabled or use another protocol."""
+    assert tracing._is_enabled(environ) is enabled
 
 
-@pytest.mark.parametrize("missing", [False, True], ids=["not asked for", "without the extra"])
-def test_who_does_not_trace_imports_nothing(missing):
-    """Nothing of the SDK (FastAPI brings the API). Asked for without the extra: a warning, and the service goes on."""
+@pytest.mark.parametrize("missing", [False, True], ids=["disabled", "without the extra"])
+def test_the_sdk_is_not_imported_without_tracing(missing):
+    """FastAPI imports the API only. If tracing is on but the extra is missing, there is a warning and no error."""
     hidden = "sys.modules.update({'opentelemetry.sdk': None, 'opentelemetry.exporter': None})" if missing else ""
     code = f"""import sys
 {hidden}
@@ -186,7 +186,7 @@ from asr_service.api import app, factory
 from asr_service import stages, tracing
 tracing.start_tracing(0)
 with tracing.request_trace("x", {{}}, {{}}) as trace, tracing.span("y", {{}}), stages.stage("decode"):
-    trace.answered(500)
+    trace.set_status(500)
 tracing.stop_tracing()
 extra = ("opentelemetry.sdk", "opentelemetry.exporter")
 print([name for name, module in sys.modules.items() if name.startswith(extra) and module])"""
@@ -198,8 +198,8 @@ print([name for name, module in sys.modules.items() if name.startswith(extra) an
     assert ("install asr-service[otel]" in done.stdout) is missing
 
 
-def test_a_collector_that_is_away_holds_nothing_up(monkeypatch):
-    """Neither a request nor, for longer than a bound, the end of a worker."""
+def test_an_unreachable_collector_does_not_block_the_shutdown(monkeypatch):
+    """`stop_tracing` returns within its limit, although the export hangs."""
     never = threading.Event()
 
     class Stuck(SimpleSpanProcessor):
@@ -209,7 +209,7 @@ def test_a_collector_that_is_away_holds_nothing_up(monkeypatch):
     monkeypatch.setattr(tracing, "_FLUSH_S", 0.1)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(Stuck(InMemorySpanExporter()))
-    tracing.use(provider)
+    tracing.set_provider(provider)
     stopping = threading.Thread(target=tracing.stop_tracing, daemon=True)
     stopping.start()
     stopping.join(10)
@@ -219,13 +219,13 @@ def test_a_collector_that_is_away_holds_nothing_up(monkeypatch):
 
 @dataclass
 class Collector:
-    """An OTLP endpoint over HTTP, and what it was sent."""
+    """An OTLP endpoint over HTTP, and the requests that it received."""
 
     url: str = ""
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
 
     def spans(self) -> list[tuple[dict[str, Any], Any]]:
-        """Each span with its resource's attributes."""
+        """Return each span with the attributes of its resource."""
         return [
             ({entry.key: entry.value.string_value or entry.value.int_value for entry in sent.resource.attributes}, span)
             for request in self.requests
@@ -249,7 +249,7 @@ def collecting() -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """The test says what it saw."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -264,8 +264,8 @@ def collecting() -> Iterator[Collector]:
         thread.join(10)
 
 
-def test_every_worker_sends_what_it_has_before_it_ends(tmp_path):
-    """Under Gunicorn, two slots: nothing is sent yet when they are told to stop, and all of it when they have ended."""
+def test_every_worker_exports_its_spans_before_it_ends(tmp_path):
+    """With Gunicorn and two slots, nothing is exported before the stop signal, and everything when they have ended."""
     with collecting() as collector:
         environ = {
             "ASR_DEVICES": "cuda:0,cuda:1",
@@ -295,7 +295,7 @@ def test_every_worker_sends_what_it_has_before_it_ends(tmp_path):
         assert of_slot[0][0]["service.instance.id"].endswith(f"/slot-{slot}")
 
 
-def test_a_malformed_header_of_a_strangers_is_no_news(live, spans, caplog):
-    """However many members it has: the SDK would warn of each."""
-    assert sent(live, headers={"baggage": "a," * 200}) == 200
+def test_a_malformed_baggage_header_is_not_logged(live, spans, caplog):
+    """The SDK would log a warning for each of its members."""
+    assert send(live, headers={"baggage": "a," * 200}) == 200
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]

@@ -1,4 +1,4 @@
-"""The languages that Whisper knows, by code and by English name.
+"""The languages of Whisper, by code and by English name.
 
 Source: https://github.com/openai/whisper/blob/main/whisper/tokenizer.py
 """
@@ -26,17 +26,17 @@ LANGUAGES = {
     "mg": "malagasy", "as": "assamese", "tt": "tatar", "haw": "hawaiian", "ln": "lingala", "ha": "hausa",
     "ba": "bashkir", "jw": "javanese", "su": "sundanese", "yue": "cantonese",
 }  # fmt: skip
-"""English names by Whisper's codes; `yue` is in large-v3's vocabulary alone."""
+"""English names by Whisper's codes. Only the vocabulary of large-v3 has `yue`."""
 
 DETECT, DETECT_EACH_WINDOW = "auto", "auto-per-chunk"
-"""What stands where a language may, to have it detected."""
+"""The values of a language option that request detection: once for the recording, or in each window."""
 
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Written without spaces between words."""
+"""Languages that are written without spaces between words."""
 
 
 def written_language(spoken: str, task: str) -> str:
-    """The code of what the text is in: a translation's is English."""
+    """Return the code of the text's language. Translations are in English."""
     return "en" if task == "translate" else spoken
 
 
@@ -50,7 +50,10 @@ _BY_NAME = {name: code for code, name in LANGUAGES.items()} | _OTHER_NAMES
 
 
 def parse_language(text: str) -> str:
-    """Give Whisper's code for a code (`pt`, `pt-BR`) or an English name (`Portuguese`). Raises InvalidParameter."""
+    """Return Whisper's code for a code (`pt`, `pt-BR`) or an English name (`Portuguese`).
+
+    Raises InvalidParameter: Whisper does not know the language.
+    """
     wanted = text.strip().lower()
     for name in (wanted, wanted.replace("_", "-").split("-")[0]):
         if name in LANGUAGES:
@@ -58,22 +61,25 @@ def parse_language(text: str) -> str:
         if name in _BY_NAME:
             return _BY_NAME[name]
     near = difflib.get_close_matches(wanted, [*_BY_NAME, *LANGUAGES], n=1)
-    hint = f"did you mean {near[0]}?" if near else "give a code such as en, an English name, or nothing to detect it"
-    raise InvalidParameter(f"language {text[:40]!r} is not one that Whisper knows: {hint}", param="language")
+    hint = f"Did you mean {near[0]!r}?" if near else "Use a code such as 'en' or an English name, or omit it."
+    raise InvalidParameter(f"Language {text[:40]!r} is not supported. {hint}", param="language")
 
 
 def chosen_language(text: str) -> str | None:
-    """Give the code of a language that was asked for; None where it is to be detected. Raises InvalidParameter."""
+    """Return the code of a requested language, or None if it must be detected.
+
+    Raises InvalidParameter: Whisper does not know the language.
+    """
     return None if text.strip().lower() in {DETECT, DETECT_EACH_WINDOW} else parse_language(text)
 
 
 def detects_each_window(text: str) -> bool:
-    """Return whether the language is to be detected in each window, and not once for the recording."""
+    """Return whether the language is detected in each window instead of once for the recording."""
     return text.strip().lower() == DETECT_EACH_WINDOW
 
 
 def check_language(language: str | None) -> None:
-    """Refuse an ASR_LANGUAGE that every request would be refused for. Raises ConfigurationError."""
+    """Check ASR_LANGUAGE at start. Raises ConfigurationError: Whisper does not know the language."""
     try:
         chosen_language(language or DETECT)
     except InvalidParameter as error:

@@ -1,6 +1,6 @@
-"""One log for everything: structlog's events and the libraries' records, as JSON lines or for a terminal.
+"""Configures one log for structlog's events and the records of libraries, as JSON lines or as plain text.
 
-`request_id` is bound where a request enters (`structlog.contextvars`) and stands in every line about it.
+The API binds `request_id` with `structlog.contextvars`, so that every line about a request has it.
 """
 
 import logging
@@ -15,24 +15,24 @@ Format = Literal["auto", "json", "plain"]
 
 
 def is_plain(fmt: Format) -> bool:
-    """Whether lines are written for people, rather than as JSON."""
+    """Return whether lines are plain text instead of JSON. `auto` means plain text on a terminal."""
     return sys.stderr.isatty() if fmt == "auto" else fmt == "plain"
 
 
-def log_what_nobody_catches() -> None:
-    """Have warnings, and what ends a thread, in the log as lines like all others. For a process that is all ours."""
+def log_uncaught() -> None:
+    """Log warnings, and exceptions that end a thread, like all other events. For processes of this service only."""
     logging.captureWarnings(True)
 
-    def note(args: threading.ExceptHookArgs) -> None:
+    def log_exception(args: threading.ExceptHookArgs) -> None:
         name = args.thread.name if args.thread else None
         failure = (args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
-        structlog.get_logger(__name__).critical("a thread ended", thread=name, exc_info=failure)
+        structlog.get_logger(__name__).critical("uncaught exception in a thread", thread=name, exc_info=failure)
 
-    threading.excepthook = note
+    threading.excepthook = log_exception
 
 
 def configure_logs(level: str = "info", fmt: Format = "auto") -> None:
-    """Send every line to standard error. Call once a process, before the first line."""
+    """Send every line to standard error. Call it once per process, before the first line."""
     plain = is_plain(fmt)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -42,7 +42,7 @@ def configure_logs(level: str = "info", fmt: Format = "auto") -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     rendering: list[Processor] = (
-        # Plain traces: rich ones show local variables, and those hold prompts and transcripts.
+        # Plain tracebacks: rich ones show local variables, which contain prompts and transcripts.
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if plain
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]

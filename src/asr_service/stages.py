@@ -20,9 +20,9 @@ def stage(name: Literal["receive", "decode", "vad", "features", "render"]) -> It
     try:
         yield
     except BaseException as error:
-        failed = tracing.failure_of(error)
+        failed = tracing.error_code(error)
         raise
     finally:
         ended = time.monotonic()
         metrics.STAGE_DURATION.labels(name).observe(ended - began)
-        tracing.note_span(name, began, ended, failed=failed)
+        tracing.record_span(name, began, ended, failed=failed)

@@ -1,4 +1,4 @@
-"""Tasks that nobody wants any more."""
+"""Cancels asyncio tasks and waits for them to finish."""
 
 import asyncio
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from typing import Any
 
 
 async def cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancel them and wait until each has ended, whichever way: what they hold is given back by then."""
-    ending = list(tasks)
-    for task in ending:
+    """Cancel the tasks and wait until all have ended and released their resources. Their errors are ignored."""
+    cancelled = list(tasks)
+    for task in cancelled:
         task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
+    await asyncio.gather(*cancelled, return_exceptions=True)

@@ -1,6 +1,6 @@
-"""Traces by OpenTelemetry, where its own variables ask for them. Else nothing happens and its SDK is not imported.
+"""OpenTelemetry traces. They are off, and the SDK is not imported, unless the standard variables turn them on.
 
-A request is one trace, its stages are spans of it. Attributes hold ids, sizes and times, never a word of a recording.
+A request is one trace, and its stages are spans. Attributes hold ids, sizes and times, but never text of a recording.
 The variables: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
@@ -31,64 +31,70 @@ _provider: "TracerProvider | None" = None
 
 
 def start_tracing(slot: int) -> None:
-    """Begin in this process, where the variables ask for it. Call in a worker: the sender's thread survives no fork."""
-    if not _is_asked_for(os.environ):
+    """Start tracing in this process if the variables turn it on.
+
+    Call it in a worker, after the fork: the exporter's thread does not survive one.
+    """
+    if not _is_enabled(os.environ):
         return
     try:
-        use(_otlp_provider(slot))
+        set_provider(_otlp_provider(slot))
     except ImportError:
-        log.warning("traces are asked for by OTEL_* and cannot be made: install asr-service[otel]")
+        log.warning("OTEL_* variables turn tracing on, but OpenTelemetry is missing: install asr-service[otel]")
     else:
-        log.info("tracing")
+        log.info("tracing started")
 
 
 def stop_tracing() -> None:
-    """Send what is not yet sent, and end. Blocks, 5 s at most: a collector that is away must not hold up a drain."""
+    """Export the remaining spans and stop tracing.
+
+    Blocks for at most 5 s, so that an unreachable collector does not delay a drain.
+    """
     if _provider is not None:
-        # In a thread, since the exporter tries again for 10 s whatever time it is given.
+        # In a thread, because the exporter retries for 10 s and ignores a shorter timeout.
         flushing = threading.Thread(target=_provider.force_flush, name="flush-traces", daemon=True)
         flushing.start()
         flushing.join(_FLUSH_S)
-        use(None)
+        set_provider(None)
 
 
-def use(provider: "TracerProvider | None") -> None:
-    """Make spans with `provider` from here on, or none.
+def set_provider(provider: "TracerProvider | None") -> None:
+    """Create spans with `provider` from now on, or none.
 
-    It is not made the process' global one, which FastAPI would fill with spans of its own.
+    It does not become the global provider of the process, because FastAPI would add its own spans to that one.
     """
-    global _provider  # noqa: PLW0603  # a process traces or does not
+    global _provider  # noqa: PLW0603  # tracing is on or off for the whole process
     _provider = provider
-    # It warns of each member of a malformed header, a hundred and more a request, whoever sends it.
+    # This logger warns about each member of a malformed header: a client could cause over a hundred lines per request.
     logging.getLogger("opentelemetry.baggage").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTrace:
-    """The span of a whole request, or nothing in its place."""
+    """The span of a whole request. Does nothing if tracing is off."""
 
     _span: "Span | None" = None
 
     @property
     def trace_id(self) -> str | None:
-        """As it stands in `traceparent`."""
+        """The trace id in the form of the `traceparent` header. None if tracing is off."""
         return None if self._span is None else f"{self._span.get_span_context().trace_id:032x}"
 
-    def answered(self, status: int) -> None:
+    def set_status(self, status: int) -> None:
         if self._span is None:
             return
         self._span.set_attribute("http.response.status_code", status)
-        if status >= 500:  # noqa: PLR2004  # the server's fault, by the semantic conventions
+        if status >= 500:  # noqa: PLR2004  # only these are errors by the semantic conventions
             _mark_failed(self._span, str(status))
 
 
 @contextmanager
 def request_trace(name: str, headers: Mapping[str, str], attributes: Attributes) -> Iterator[RequestTrace]:
-    """A request from here to the context's end; `traceparent` among `headers` makes it part of its caller's trace."""
+    """Trace a request until the context ends. A `traceparent` header makes it part of the caller's trace."""
     if _provider is None:
         yield RequestTrace()
         return
-    from opentelemetry.propagate import extract  # noqa: PLC0415  # an extra
+    from opentelemetry.propagate import extract  # noqa: PLC0415  # an optional dependency
     from opentelemetry.trace import SpanKind  # noqa: PLC0415
 
     with _open(name, attributes, context=extract(headers), kind=SpanKind.SERVER) as opened:
@@ -97,7 +103,7 @@ def request_trace(name: str, headers: Mapping[str, str], attributes: Attributes)
 
 @contextmanager
 def span(name: str, attributes: Attributes) -> Iterator[None]:
-    """A part of what goes on around it, in which others may be. Not to be held across a generator's `yield`."""
+    """Record a span inside the current one. Do not keep it open across a generator's `yield`."""
     if _provider is None:
         yield
         return
@@ -105,38 +111,38 @@ def span(name: str, attributes: Attributes) -> Iterator[None]:
         yield
 
 
-def note_span(
-    name: str, began_s: float, ended_s: float, attributes: Attributes | None = None, *, failed: str | None = None
+def record_span(
+    name: str, start_s: float, end_s: float, attributes: Attributes | None = None, *, failed: str | None = None
 ) -> None:
-    """What has happened between two moments of `time.monotonic()`. `failed` is an error's code, where it did."""
+    """Record a span that has ended. The times are those of `time.monotonic()`. `failed` is the code of its error."""
     if _provider is None:
         return
     epoch_s = time.time() - time.monotonic()
-    done = _tracer().start_span(name, attributes=attributes, start_time=int((began_s + epoch_s) * 1e9))
+    recorded = _tracer().start_span(name, attributes=attributes, start_time=int((start_s + epoch_s) * 1e9))
     if failed is not None:
-        _mark_failed(done, failed)
-    done.end(int((ended_s + epoch_s) * 1e9))
+        _mark_failed(recorded, failed)
+    recorded.end(int((end_s + epoch_s) * 1e9))
 
 
-def failure_of(error: BaseException) -> str:
-    """A word for an error: its code, else its type. Its message may say what was said."""
+def error_code(error: BaseException) -> str:
+    """Return an error's code, or else its type. Its message is not used, because it may contain text of a recording."""
     return str(getattr(error, "code", type(error).__name__))
 
 
 def _tracer() -> "Tracer":
-    assert _provider is not None  # noqa: S101  # asked before
+    assert _provider is not None  # noqa: S101  # the callers check it
     return _provider.get_tracer("asr_service", __version__)
 
 
 @contextmanager
 def _open(name: str, attributes: Attributes, **more: Any) -> "Iterator[Span]":
-    # The SDK would write an exception's message and stack into the span.
-    silent: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
-    with _tracer().start_as_current_span(name, attributes=attributes, **silent, **more) as opened:
+    # Otherwise the SDK adds an exception's message and stack to the span.
+    without_exception: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
+    with _tracer().start_as_current_span(name, attributes=attributes, **without_exception, **more) as opened:
         try:
             yield opened
         except BaseException as error:
-            _mark_failed(opened, failure_of(error))
+            _mark_failed(opened, error_code(error))
             raise
 
 
@@ -147,26 +153,26 @@ def _mark_failed(span: "Span", code: str) -> None:
     span.set_status(StatusCode.ERROR)
 
 
-def _is_asked_for(environ: Mapping[str, str]) -> bool:
+def _is_enabled(environ: Mapping[str, str]) -> bool:
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     named = any(environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not (exporter or named):
         return False
     protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
     if exporter not in {"", "otlp", "none"} or protocol not in {None, "", "http/protobuf"}:
-        log.warning("traces can be sent as OTLP over http/protobuf alone", exporter=exporter, protocol=protocol)
+        log.warning("traces can only be exported as OTLP over http/protobuf", exporter=exporter, protocol=protocol)
         return False
     return exporter != "none"
 
 
 def _otlp_provider(slot: int) -> "TracerProvider":
-    """Sends in batches, by a thread of its own. The SDK and the exporter read the rest of the variables themselves."""
+    """Return a provider that exports in batches on its own thread. The SDK reads the other variables itself."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    ours = Resource(
+    defaults = Resource(
         {
             "service.name": "asr-service",
             "service.version": __version__,
@@ -174,7 +180,7 @@ def _otlp_provider(slot: int) -> "TracerProvider":
             "asr.slot": slot,
         }
     )
-    given = OTELResourceDetector().detect()  # what the operator set stands
-    provider = TracerProvider(resource=Resource.create().merge(ours).merge(given), shutdown_on_exit=False)
+    configured = OTELResourceDetector().detect()  # the operator's attributes take precedence
+    provider = TracerProvider(resource=Resource.create().merge(defaults).merge(configured), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider

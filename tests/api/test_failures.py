@@ -209,7 +209,7 @@ def test_every_failure_there_is_has_a_status():
     [
         ({"langauge": "en"}, "Unknown field 'langauge'. Did you mean language?"),
         ({"zzz": "1"}, "Unknown field 'zzz'. Known fields: response_format, language, "),
-        ({"language": "portugese"}, "did you mean portuguese?"),
+        ({"language": "portugese"}, "Did you mean 'portuguese'?"),
         ({"beam_size": "11"}, "beam_size=11 is not valid: expected a whole number from 1 to 10."),
     ],
 )

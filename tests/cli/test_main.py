@@ -64,7 +64,7 @@ def test_a_setting_that_does_not_exist_ends_with_78():
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
-    [("ASR_MODEL", "nonesuch", "there is no model 'nonesuch'"), ("ASR_LANGUAGE", "Klingon", "ASR_LANGUAGE: language")],
+    [("ASR_MODEL", "nonesuch", "there is no model 'nonesuch'"), ("ASR_LANGUAGE", "Klingon", "ASR_LANGUAGE: Language")],
 )
 def test_settings_that_no_slot_could_use_end_the_start(name, value, message):
     """The reason is printed once, and exit code 78 means that a restart will not help."""

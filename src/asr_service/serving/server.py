@@ -17,7 +17,7 @@ from asr_service.hardware.nvml import discover_gpus, driver_problem
 from asr_service.hardware.spec import parse_devices
 from asr_service.languages import check_language
 from asr_service.lifecycle import Die
-from asr_service.logs import configure_logs, log_what_nobody_catches
+from asr_service.logs import configure_logs, log_uncaught
 from asr_service.models.registry import check_model
 from asr_service.serving.limits import ServerLimits, Timeouts
 from asr_service.serving.logger import name_process
@@ -58,7 +58,7 @@ def serve(
     where the service cannot start: a setting is wrong, the address is taken, no slot has a model.
     """
     configure_logs(settings.log_level, settings.log_format)
-    log_what_nobody_catches()
+    log_uncaught()
     faulthandler.enable()  # systemd's watchdog ends a master that hangs by SIGABRT, which then shows where it hung
     name_process(pid=os.getpid())
     with ExitStack() as held:

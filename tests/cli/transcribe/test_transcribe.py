@@ -301,7 +301,7 @@ def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
         (["a.wav", "-o", "-", "-f", "srt", "-f", "vtt"], "takes one format"),
         (["a.wav", "-o", "-", "--json"], "--json uses standard output"),
         (["a.wav", "--beam-size", "11"], "beam_size=11 is not valid: expected a whole number from 1 to 10."),
-        (["a.wav", "--language", "Portugese"], "did you mean portuguese?"),
+        (["a.wav", "--language", "Portugese"], "Did you mean 'portuguese'?"),
         (["a.wav", "--server", "localhost:8000"], "is not an address"),
         (["a.wav", "--server", "http://x:y"], "is not an address"),
         (["a.wav", "--server", "http://x", "--model", "base"], "--model and --device"),

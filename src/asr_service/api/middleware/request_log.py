@@ -58,7 +58,7 @@ class RequestLog:
                 # The response was sent, or can no longer be. The server outside does not know the request id.
                 log.exception("unexpected error")
             finally:
-                trace.answered(status)
+                trace.set_status(status)
                 self._record(scope, status, time.monotonic() - began)
 
     @contextmanager

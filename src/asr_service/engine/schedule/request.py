@@ -11,7 +11,7 @@ from asr_service.engine.model.calls import STAGES, Call
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.schedule.batch import Job
 from asr_service.engine.schedule.scheduler import Scheduler
-from asr_service.tracing import note_span
+from asr_service.tracing import record_span
 
 
 @dataclass(slots=True)
@@ -71,6 +71,6 @@ class RequestContext:
 
 
 def _trace(job: Job) -> None:
-    note_span("queue", job.enqueued_at, job.started_at)
+    record_span("queue", job.enqueued_at, job.started_at)
     attributes = {"asr.batch_size": job.n_together, "asr.n_frames": job.n_frames}
-    note_span(f"inference {job.stage}", job.started_at, job.ended_at, attributes)
+    record_span(f"inference {job.stage}", job.started_at, job.ended_at, attributes)
