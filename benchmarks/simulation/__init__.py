@@ -1,1 +1,1 @@
-"""The scheduler and fleets of slots in simulated time."""
+"""Simulate the scheduler and fleets of slots, in simulated time."""

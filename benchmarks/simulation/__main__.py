@@ -1,9 +1,9 @@
-"""The queue's rule, and fleets of slots, in simulated time: who waits how long, and what another rule would change.
+"""Simulate the queue's rule and fleets of slots: the latencies, and what another rule would change.
 
-    python -m benchmarks.simulation            # three minutes, writes results/scheduler-sim.json and .md
+    python -m benchmarks.simulation    # five minutes, writes results/scheduler-sim.json and .md
 
-Decisions are made by the service's own `engine.schedule.batch.form_batch`; what calls cost is in results/sim-costs.json
-(sim_measure.py); for a GPU it is assumed, and every such table says so. README.md tells more.
+The service's own `engine.schedule.batch.form_batch` forms the batches. The durations of model calls are in
+results/sim-costs.json (measure.py). For a GPU they are assumed, and every table says so. See benchmarks/README.md.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.simulation.arrivals import Arrival, clips_and_files, read_record
 from benchmarks.simulation.costs import Costs, assumed_gpu
 from benchmarks.simulation.fleet import Autoscaler, FleetResult, FleetSim, latencies, percentile
 from benchmarks.simulation.report import Row, Table, markdown
-from benchmarks.simulation.slot import Answer, Policy, present
+from benchmarks.simulation.slot import Outcome, Policy, service_rule
 
 _HOUR_S = 3600.0
 _RUSH_S = (300.0, 900.0)
@@ -29,41 +29,41 @@ _MEMO_S = 90.0
 
 
 def first_come(_arrival: Arrival, _served_audio_s: float) -> float:
-    """Windows in the order in which they were queued."""
+    """Give no penalty: windows run in the order in which they were queued."""
     return 0.0
 
 
-def round_robin(_arrival: Arrival, served_audio_s: float) -> float:
-    """Whoever has had least goes first, however long another has waited."""
+def least_audio_first(_arrival: Arrival, served_audio_s: float) -> float:
+    """Run the request with the least decoded audio first, however long another one has waited."""
     return served_audio_s * 1e6
 
 
 def clips_first(arrival: Arrival, _served_audio_s: float) -> float:
-    """Strictly: long files when no clip waits. It is told beforehand which is which, as the service is not."""
+    """Run long files only when no clip waits. The rule knows the length beforehand, and the service does not."""
     return 1e9 if arrival.bulk else 0.0
 
 
-def stand_back(most_s: float, audio_a_second: float = 6.0) -> Policy:
-    """The present rule with other numbers."""
-    return lambda _, served_audio_s: min(served_audio_s / audio_a_second, most_s)
+def penalty_up_to(max_s: float, audio_s_per_s: float = 6.0) -> Policy:
+    """Return the service's rule with other numbers."""
+    return lambda _, served_audio_s: min(served_audio_s / audio_s_per_s, max_s)
 
 
 POLICIES: Mapping[str, Policy] = {
-    f"the present rule (stands back up to {MAX_FAIRNESS_PENALTY_S:.0f} s)": present,
+    f"the service's rule (penalty up to {MAX_FAIRNESS_PENALTY_S:.0f} s)": service_rule,
     "first come, first served": first_come,
-    "round robin by audio served": round_robin,
+    "least decoded audio first": least_audio_first,
     "clips strictly first": clips_first,
-    "up to 5 s": stand_back(5.0),
-    "up to 10 s": stand_back(10.0),
-    "up to 20 s": stand_back(20.0),
-    "up to 60 s": stand_back(60.0),
-    "up to 30 s, sooner": stand_back(30.0, 1.0),
+    "penalty up to 5 s": penalty_up_to(5.0),
+    "penalty up to 10 s": penalty_up_to(10.0),
+    "penalty up to 20 s": penalty_up_to(20.0),
+    "penalty up to 60 s": penalty_up_to(60.0),
+    "penalty up to 30 s, six times as fast": penalty_up_to(30.0, 1.0),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What one slot is offered."""
+    """The load of one slot."""
 
     clips_per_s: float
     files_per_hour: float
@@ -71,11 +71,11 @@ class Rates:
 
 
 def capacity_per_s(costs: Costs) -> float:
-    """Clips a second that one slot answers where there are always more."""
+    """Return the clips a second that one slot answers if there are always more."""
     for_s = 120.0
     load = clips_and_files(400.0 if costs.on_gpu else 40.0, 0.0001, for_s, seed=5)
     result = FleetSim(costs, n_pods=1).run([each for each in load if not each.bulk])
-    answered = [each for each in result.answers if not each.refused]
+    answered = [each for each in result.outcomes if not each.refused]
     return len(answered) / max(each.ended_s for each in answered)
 
 
@@ -85,16 +85,16 @@ def compare_policies(costs: Costs, rates: Rates, policies: Mapping[str, Policy])
 
 
 def _mixed(rates: Rates) -> list[Arrival]:
-    """Clips and long files, and between them a recording of a minute and a half once a minute."""
+    """Make clips, long files, and a recording of 90 s once a minute."""
     load = clips_and_files(rates.clips_per_s, rates.files_per_hour, rates.duration_s, seed=3)
     memos = [Arrival(at_s, _MEMO_S) for at_s in arrivals(1 / 60, rates.duration_s, seed=8)]
     return sorted([*load, *memos], key=lambda arrival: arrival.at_s)
 
 
 def _row(name: str, result: FleetResult, **more: float) -> Row:
-    clips, files = latencies(result.answers, bulk=False), latencies(result.answers, bulk=True)
-    memos = sorted(each.latency_s for each in result.answers if each.arrival.audio_s == _MEMO_S and not each.refused)
-    answered = [each for each in result.answers if not each.refused]
+    clips, files = latencies(result.outcomes, bulk=False), latencies(result.outcomes, bulk=True)
+    memos = sorted(each.latency_s for each in result.outcomes if each.arrival.audio_s == _MEMO_S and not each.refused)
+    answered = [each for each in result.outcomes if not each.refused]
     ended_s = max(each.ended_s for each in answered)
     numbers = {
         "clips p50 s": percentile(clips, 50),
@@ -102,11 +102,11 @@ def _row(name: str, result: FleetResult, **more: float) -> Row:
         "p99 s": percentile(clips, 99),
         "90 s: p95 s": percentile(memos, 95),
         "files p50 s": percentile(files, 50),
-        "most s": percentile(files, 100),
+        "files max s": percentile(files, 100),
         "longest wait of a window s": max(each.longest_wait_s for each in answered),
         "audio s/s": sum(each.arrival.audio_s for each in answered) / ended_s,
-        "refused %": 100 * (1 - len(answered) / len(result.answers)),
-        "calls a thread, %": 100 * result.busy_share,
+        "refused %": 100 * (1 - len(answered) / len(result.outcomes)),
+        "model threads busy, %": 100 * result.busy_share,
     }
     return Row(name, numbers | more)
 
@@ -115,12 +115,12 @@ def _row(name: str, result: FleetResult, **more: float) -> Row:
 
 
 def validation(costs: Costs, recording: Path) -> Table:
-    """The recorded arrivals again, in simulated time, beside what the service took."""
+    """Simulate the recorded arrivals, and compare with the latencies of the service."""
     kept = read_recording(recording)
-    answers = FleetSim(costs, n_pods=1, policy=stand_back(kept.max_penalty_s)).run(kept.arrivals).answers
+    outcomes = FleetSim(costs, n_pods=1, policy=penalty_up_to(kept.max_penalty_s)).run(kept.arrivals).outcomes
     (file,) = [each for each in kept.arrivals if each.bulk]
     rows = []
-    for name, phase in _phases(answers, file):
+    for name, phase in _phases(outcomes, file):
         real = sorted(each.arrival.took_s or 0.0 for each in phase)
         simulated = sorted(each.latency_s for each in phase)
         for share in (50, 95):
@@ -130,33 +130,33 @@ def validation(costs: Costs, recording: Path) -> Table:
                     f"{name}, p{share}", {"n": len(phase), "service s": took, "simulated s": said, "ratio": said / took}
                 )
             )
-    note = f"Recorded on: {kept.source}; recordings stood back up to {kept.max_penalty_s:.0f} s."
-    return Table("The simulator against the service", note, tuple(rows))
+    note = f"Recorded on: {kept.source}; fairness penalty up to {kept.max_penalty_s:.0f} s."
+    return Table("The simulator compared with the service", note, tuple(rows))
 
 
-def _phases(answers: Sequence[Answer], file: Arrival) -> Iterable[tuple[str, list[Answer]]]:
+def _phases(outcomes: Sequence[Outcome], file: Arrival) -> Iterable[tuple[str, list[Outcome]]]:
     end_s = file.at_s + (file.took_s or 0.0)
-    clips = [each for each in answers if not each.arrival.bulk]
+    clips = [each for each in outcomes if not each.arrival.bulk]
     yield "clips alone", [each for each in clips if each.arrival.at_s < file.at_s]
-    yield "clips beside the file", [each for each in clips if file.at_s <= each.arrival.at_s < end_s - 3]
-    yield "the file", [each for each in answers if each.arrival.bulk]
-    yield "clips at random", [each for each in clips if each.arrival.at_s >= end_s]
+    yield "clips during the file", [each for each in clips if file.at_s <= each.arrival.at_s < end_s - 3]
+    yield "the file", [each for each in outcomes if each.arrival.bulk]
+    yield "clips at random times", [each for each in clips if each.arrival.at_s >= end_s]
 
 
 def policy_tables(costs: Costs, name: str, hours: float) -> Iterable[Table]:
     capacity = capacity_per_s(costs)
     files = 12.0 * (1.0 if not costs.on_gpu else 4.0)
-    for share, label in ((0.35, "moderate"), (0.6, "heavy"), (0.8, "more than can be done")):
+    for share, label in ((0.35, "moderate"), (0.6, "heavy"), (0.8, "too high")):
         rates = Rates(share * capacity, files, hours * _HOUR_S)
         note = (
-            f"{name}: {rates.clips_per_s:.2f} clips a second ({100 * share:.0f} % of what it can do of them alone) and "
+            f"{name}: {rates.clips_per_s:.2f} clips a second ({100 * share:.0f} % of its capacity for clips) and "
             f"{files:.0f} files of an hour each hour, a recording of 90 s a minute, for {hours:g} h. {costs.source}."
         )
-        yield Table(f"Rules of the queue, {label} load", note, tuple(compare_policies(costs, rates, POLICIES)))
+        yield Table(f"Queue rules, {label} load", note, tuple(compare_policies(costs, rates, POLICIES)))
 
 
 def starvation(costs: Costs) -> Table:
-    """One long file among ever more clips."""
+    """Simulate one long file among more and more clips."""
     capacity = capacity_per_s(costs)
     rows = []
     chosen = {name: POLICIES[name] for name in list(POLICIES)[:4]}
@@ -166,12 +166,12 @@ def starvation(costs: Costs) -> Table:
         for name, policy in chosen.items():
             result = FleetSim(costs, n_pods=1, policy=policy).run(load)
             rows.append(_row(f"clips at {100 * share:.0f} %: {name}", result))
-    note = f"A file of 10 min among clips at shares of what one slot can do of them, 20 min. {costs.source}."
+    note = f"A file of 10 min among clips at shares of one slot's capacity for clips, 20 min. {costs.source}."
     return Table("Does the long file starve?", note, tuple(rows))
 
 
 def context_table(costs: Costs) -> Table:
-    """Finer steps of the encoder's context save the encoder's time and split the decoder's batches."""
+    """Compare steps of the encoder context: finer ones save encoder time, and split decoder batches."""
     load = [each for each in clips_and_files(200.0 if costs.on_gpu else 10.0, 0.0001, 120.0, seed=6) if not each.bulk]
     calm = [each for each in clips_and_files(4.0 if costs.on_gpu else 1.0, 0.0001, 300.0, seed=6) if not each.bulk]
     rows = []
@@ -184,16 +184,18 @@ def context_table(costs: Costs) -> Table:
         (3000, "30 s"),
     ):
         result = FleetSim(costs, n_pods=1, step_frames=step).run(load)
-        answered = [each for each in result.answers if not each.refused]
-        solo = latencies(FleetSim(costs, n_pods=1, step_frames=step).run(calm).answers, bulk=False)
+        answered = [each for each in result.outcomes if not each.refused]
+        solo = latencies(FleetSim(costs, n_pods=1, step_frames=step).run(calm).outcomes, bulk=False)
         numbers = {
-            "clips/s at most": len(answered) / max(each.ended_s for each in answered),
+            "max clips/s": len(answered) / max(each.ended_s for each in answered),
             "at low load: p50 s": percentile(solo, 50),
             "p95 s": percentile(solo, 95),
         }
         rows.append(Row(f"steps of {name}", numbers))
-    note = f"Clips of 2 to 29 s, more than can be done; then {'4' if costs.on_gpu else '1'} a second. {costs.source}."
-    return Table("Steps of the encoder's context", note, tuple(rows))
+    note = (
+        f"Clips of 2 to 29 s, more than the slot can do; then {'4' if costs.on_gpu else '1'} a second. {costs.source}."
+    )
+    return Table("Steps of the encoder context", note, tuple(rows))
 
 
 def fleet_table(costs: Costs, share: float) -> Table:
@@ -205,12 +207,12 @@ def fleet_table(costs: Costs, share: float) -> Table:
         for balance in ("least connections", "round robin", "random") if n > 1 else ("least connections",):
             result = FleetSim(costs, n_pods=n, balance=balance).run([each for each in load if not each.bulk])
             rows.append(_row(f"{n} pods, {balance}", result))
-    note = f"Clips at {100 * share:.0f} % of {capacity:.1f} a second a pod. {costs.source}."
-    return Table("From one to a hundred: the same load a pod", note, tuple(rows))
+    note = f"Clips at {100 * share:.0f} % of {capacity:.1f} a second for each pod. {costs.source}."
+    return Table("From 1 to 100 pods, with the same load for each pod", note, tuple(rows))
 
 
 def autoscaling_table(costs: Costs) -> Table:
-    """A tenfold rush for 10 min, beginning at once, and one long file: how bad, for how long, at what price."""
+    """Simulate a sudden tenfold load for 10 min and one long file: how many clips are late, and how many pods run."""
     capacity = capacity_per_s(costs)
     load = waves(1.2 * capacity, 12 * capacity, 2100.0, seed=4, from_s=_RUSH_S[0], until_s=_RUSH_S[1])
     load = sorted([*load, Arrival(30.0, 4 * _HOUR_S)], key=lambda each: each.at_s)
@@ -218,32 +220,32 @@ def autoscaling_table(costs: Costs) -> Table:
 
     def add(name: str, scaler: Autoscaler | None, n_pods: int = 2) -> None:
         result = FleetSim(costs, n_pods=n_pods, autoscaler=scaler).run(load)
-        calm = [each for each in result.answers if each.arrival.at_s < _RUSH_S[0]]
-        rush = [each for each in result.answers if _RUSH_S[0] <= each.arrival.at_s < _RUSH_S[1]]
+        calm = [each for each in result.outcomes if each.arrival.at_s < _RUSH_S[0]]
+        rush = [each for each in result.outcomes if _RUSH_S[0] <= each.arrival.at_s < _RUSH_S[1]]
         late = sum(each.refused or each.latency_s > 10 for each in rush)
         bad_until_s = max(
             (each.arrival.at_s for each in rush if each.refused or each.latency_s > 10), default=_RUSH_S[0]
         )
         numbers = {
-            "refused % of the rush": 100 * sum(each.refused for each in rush) / len(rush),
+            "refused in the rush, %": 100 * sum(each.refused for each in rush) / len(rush),
             "refused or over 10 s, %": 100 * late / len(rush),
-            "until, s after it began": bad_until_s - _RUSH_S[0],
-            "clips p95 s": percentile(latencies(result.answers, bulk=False), 95),
-            "before it p95 s": percentile(latencies(calm, bulk=False), 95),
-            "most pods": float(result.most_pods),
+            "last such, s after its start": bad_until_s - _RUSH_S[0],
+            "clips p95 s": percentile(latencies(result.outcomes, bulk=False), 95),
+            "p95 before it s": percentile(latencies(calm, bulk=False), 95),
+            "max pods": float(result.max_pods),
             "pod hours": result.pod_hours,
             "audio lost s": result.lost_audio_s,
         }
         rows.append(Row(name, numbers))
 
-    add("16 pods always", None, 16)
+    add("16 pods, no autoscaler", None, 16)
     base = Autoscaler("queue", 3.0, 2, 100, start_s=20.0)
     add("queue, target 3, ready in 20 s", base)
     for target in (1.0, 5.0, 10.0):
         add(f"queue, target {target:.0f}, ready in 20 s", replace(base, target=target))
     add("queue, target 3, ready in 60 s", replace(base, start_s=60.0))
     add("queue, target 3, ready in 180 s", replace(base, start_s=180.0))
-    add("queue, at least 6 pods, ready in 60 s", replace(base, least=6, start_s=60.0), 6)
+    add("queue, at least 6 pods, ready in 60 s", replace(base, min_pods=6, start_s=60.0), 6)
     for target in (3.0, 5.0):
         add(
             f"queue capped at {2 * target:.0f} a pod, target {target:.0f}",
@@ -252,22 +254,22 @@ def autoscaling_table(costs: Costs) -> Table:
     for target in (8.0, 16.0):
         add(f"open requests, target {target:.0f}", replace(base, signal="open requests", target=target))
     note = (
-        f"Clips at 1.2 pods' capacity, ten times as many from 5 to 15 min; one file of four hours from the beginning; "
-        f"35 min, 100 pods at most. A new pod is ready after 20 s (the model's load; assumed), 60 or 180 s (a node, an "
+        f"Clips at 1.2 pods' capacity, ten times as many from 5 to 15 min; one file of four hours from the start; "
+        f"35 min, 100 pods at most. A new pod is ready after 20 s (loads the model; assumed), 60 or 180 s (a node, an "
         f"image). {costs.source}."
     )
-    return Table("Autoscaling through a rush", note, tuple(rows))
+    return Table("Autoscaling under a sudden load", note, tuple(rows))
 
 
 def lone_file_table(costs: Costs) -> Table:
-    """One file uses one slot: how many an autoscaler starts for it."""
+    """Simulate one file, which uses one slot: how many pods does an autoscaler start for it?"""
     rows = []
     for signal in ("queue", "capped queue", "open requests"):
         for target in (1.0, 3.0, 5.0):
             scaler = Autoscaler(signal, target, 2, 100, start_s=20.0)
             result = FleetSim(costs, n_pods=2, autoscaler=scaler).run([Arrival(1.0, 24 * _HOUR_S), Arrival(600.0, 5.0)])
-            rows.append(Row(f"{signal}, target {target:.0f}", {"most pods": float(result.most_pods)}))
-    return Table("One file of a day, and nobody else", f"{costs.source}.", tuple(rows))
+            rows.append(Row(f"{signal}, target {target:.0f}", {"max pods": float(result.max_pods)}))
+    return Table("One file of a day, and no other load", f"{costs.source}.", tuple(rows))
 
 
 def tables(costs: Costs, recording: Path, *, quick: bool) -> Iterable[Table]:

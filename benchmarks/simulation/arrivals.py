@@ -1,4 +1,4 @@
-"""Who comes when, with how much audio: recorded from the service's own log, or made."""
+"""Arrivals of requests: recorded from the service's own log, or random."""
 
 import json
 import random
@@ -12,16 +12,16 @@ from asr_service.engine.schedule.batch import MAX_FAIRNESS_PENALTY_S
 from benchmarks.common.client import arrivals
 
 _BULK_S = 120.0
-"""Past this a recording is bulk, to the reports and to the policies that are told beforehand."""
+"""Longer recordings count as bulk in reports, and in rules that know the length beforehand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     at_s: float
     audio_s: float
-    """Of speech: what voice activity detection leaves."""
+    """Seconds of speech that voice activity detection leaves."""
     took_s: float | None = None
-    """What the real service took, where it was recorded."""
+    """The latency of the real service; None if the arrival is not recorded."""
 
     @property
     def bulk(self) -> bool:
@@ -31,7 +31,7 @@ class Arrival:
 def clips_and_files(
     clips_per_s: float, files_per_hour: float, duration_s: float, seed: int, file_s: float = 3600.0
 ) -> list[Arrival]:
-    """Two Poisson processes: clips of 2 to 29 s, most of them short, and long files."""
+    """Make two Poisson processes: clips of 2 to 29 s, most of them short, and long files."""
     lengths = random.Random(seed)
     clips = [
         Arrival(at_s, min(max(lengths.lognormvariate(2.1, 0.6), 2.0), 29.0))
@@ -44,7 +44,7 @@ def clips_and_files(
 def waves(
     low_per_s: float, high_per_s: float, duration_s: float, seed: int, *, from_s: float, until_s: float
 ) -> list[Arrival]:
-    """Clips at a low rate, and between two moments at a high one."""
+    """Make clips at a low rate, and at a high rate from `from_s` to `until_s`."""
     quiet = [each for each in clips_and_files(low_per_s, 0.001, duration_s, seed) if not from_s <= each.at_s < until_s]
     rush = [
         Arrival(each.at_s + from_s, each.audio_s)
@@ -54,10 +54,10 @@ def waves(
 
 
 def recorded(lines: Iterable[str]) -> list[Arrival]:
-    """The arrivals of a log in JSON: of each request that gave a transcript, when it came and how long it took.
+    """Read the arrivals and latencies of all requests with a transcript from a log in JSON.
 
-    A `request` line is written at the end and says how long it lasted; the `transcribed` line of the same request says
-    how much speech there was. Other lines, and requests that gave nothing, do not count.
+    The `request` line is written at the end of a request and has its duration. The `transcribed` line of the same
+    request has the seconds of speech. Other lines are ignored.
     """
     speech_s: dict[str, float] = {}
     found: list[Arrival] = []
@@ -89,7 +89,7 @@ def write_recording(lines: Iterable[str], source: str, path: Path) -> None:
 class Recording:
     source: str
     max_penalty_s: float
-    """Of the rule under which it was recorded."""
+    """The maximum fairness penalty of the service that was recorded."""
     arrivals: tuple[Arrival, ...]
 
 
@@ -99,5 +99,5 @@ def read_recording(path: Path) -> Recording:
 
 
 def audio_of(load: Sequence[Arrival]) -> float:
-    """Seconds of speech in all."""
+    """Return the seconds of speech of all arrivals."""
     return sum(arrival.audio_s for arrival in load)

@@ -1,4 +1,4 @@
-"""What the model's calls cost, as measured once or as assumed: the simulator's only knowledge of a machine."""
+"""The durations of model calls, measured or assumed: all that the simulator knows about a machine."""
 
 import json
 from bisect import bisect_left
@@ -15,7 +15,7 @@ from asr_service.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds of one call with `n_windows` windows of `n_frames` (10 ms each)."""
+    """The duration of one call with `n_windows` windows of `n_frames` (10 ms each)."""
 
     stage: Stage
     n_frames: int
@@ -25,41 +25,41 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """One slot's machine."""
+    """The machine of one slot."""
 
     source: str
-    """Where the figures are from: measured on what, or assumed."""
+    """Where the figures are from: the machine on which they were measured, or assumed."""
     on_gpu: bool
     threads: int
-    """Calls of the model side by side."""
+    """Number of model calls side by side."""
     cores: int
-    """What calls of the model (on a CPU) and the work before them share."""
+    """Cores that the model calls (on a CPU) share with audio decoding and features."""
     calls: tuple[Cost, ...]
-    """Of a call that has the machine to itself."""
+    """Calls that have the machine to themselves."""
     crowding: float
-    """How much longer a call takes while every thread makes one."""
+    """How much longer a call takes while every thread runs one."""
     spread: tuple[float, ...]
-    """How much longer or shorter single windows take to decode than the mean of their length."""
+    """Decoding times of single windows divided by the mean of their length."""
     before_fixed_s: float
-    """Processor seconds of a request before its first window: received, decoder started."""
+    """Core seconds of a request before its first window: receiving it and starting the decoder."""
     before_per_audio_s: float
-    """And for each second of audio: decoded, searched for speech, made into features."""
+    """Core seconds for each second of audio: decoding, voice activity detection, features."""
     hop_s: float
-    """From a call's end until the window's next job is queued."""
+    """Seconds from a call's end until the window's next job is queued."""
     coalesce_wait_s: float
     redone: float
-    """Share of short windows that are done again at full context."""
+    """Share of short windows that are decoded again at full context."""
     load_s: float
-    """From a process's start to ready, the model's files on the disk."""
+    """Seconds from a process's start until it is ready, with the model's files on the disk."""
     priority_thread: bool = True
-    """Whether a CPU slot has a further thread for first words, as the service has."""
+    """True if a CPU slot has a priority thread, as the service has."""
 
     def limits(self) -> Mapping[Stage, BatchLimit]:
-        """What the service itself would put in one call."""
+        """Return the batch limits of the service itself."""
         return batch_limits(Settings(_env_file=None), on_gpu=self.on_gpu)
 
     def seconds(self, stage: Stage, n_frames: int, n_windows: int) -> float:
-        """Interpolate in the table, by length and by number; outside of it, go on in a straight line."""
+        """Return the duration of a call: linear inter- and extrapolation by length and by number of windows."""
         by_number: dict[int, list[tuple[float, float]]] = {}
         for cost in self.calls:
             if cost.stage is stage:
@@ -84,7 +84,7 @@ class Costs:
 
 
 def _line(points: list[tuple[float, float]], x: float) -> float:
-    """The value at x on the lines through the points, which rise in x; one point is a constant."""
+    """Return the value at x on the lines through the points, sorted by x. A single point is a constant."""
     if len(points) == 1:
         return points[0][1]
     at = min(max(bisect_left([point[0] for point in points], x), 1), len(points) - 1)
@@ -93,7 +93,7 @@ def _line(points: list[tuple[float, float]], x: float) -> float:
 
 
 def assumed_gpu() -> Costs:
-    """Whisper large-v3 on one large GPU: assumed, not measured, in the proportions that published figures have."""
+    """Return assumed costs of Whisper large-v3 on one large GPU, in the proportions of published figures."""
     encode = [Cost(Stage.ENCODE, 3000, n, 0.006 + 0.009 * n) for n in (1, 8)]
     short = [Cost(Stage.ENCODE, 1000, n, 0.004 + 0.003 * n) for n in (1, 8)]
     generate = [

@@ -1,4 +1,4 @@
-"""Simulated time: what happens next, and processors that share their time among those who compute."""
+"""Simulated time: a queue of events, and processor cores that share their time among computations."""
 
 import heapq
 import itertools
@@ -10,7 +10,7 @@ _NOTHING_LEFT_S = 1e-9
 
 
 class Events:
-    """What is due, in order of time; at one moment, in the order in which it was planned."""
+    """Events in order of time. Events of the same time happen in the order in which they were planned."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -24,17 +24,17 @@ class Events:
         self.at(self.now_s + seconds, act)
 
     def run(self, until_s: float = float("inf")) -> None:
-        """Let everything happen that is due by then."""
+        """Run all events up to `until_s`."""
         while self._due and self._due[0][0] <= until_s:
             self.now_s, _, act = heapq.heappop(self._due)
             act()
 
 
 class Cores:
-    """So many processors. Where more work is at hand than there are, each piece goes slower by as much."""
+    """Processor cores. If there are more computations than cores, all of them slow down alike."""
 
     def __init__(self, events: Events, n_cores: int, crowding: float = 1.0) -> None:
-        """`crowding`: how much longer work takes while all cores are busy, for the memory that they share."""
+        """`crowding` is how much longer a computation takes while all cores are busy, because they share the memory."""
         self._events = events
         self._n_cores = n_cores
         self._crowding = crowding
@@ -45,7 +45,7 @@ class Cores:
         self._plan = 0
 
     def start(self, work_s: float, then: Act) -> None:
-        """Compute for `work_s` seconds of one processor that is alone, then go on with `then`."""
+        """Start a computation that takes `work_s` seconds on an idle machine, and call `then` when it ends."""
         self._advance()
         name = next(self._names)
         self._left_s[name], self._then[name] = work_s, then
@@ -71,7 +71,7 @@ class Cores:
             self._events.after(wait_s, lambda: self._finish(plan))
 
     def _finish(self, plan: int) -> None:
-        """End what is done, unless something has begun since and the plan is another."""
+        """End the finished computations, unless the plan has changed since."""
         if plan != self._plan:
             return
         self._advance()

@@ -1,4 +1,4 @@
-"""Many slots behind a balancer, as many as an autoscaler wants, in simulated time."""
+"""Simulate many slots behind a load balancer, with an autoscaler."""
 
 import math
 import random
@@ -11,28 +11,30 @@ from asr_service.serving.limits import Timeouts
 from benchmarks.simulation.arrivals import Arrival
 from benchmarks.simulation.costs import Costs
 from benchmarks.simulation.events import Events
-from benchmarks.simulation.slot import STEP_FRAMES, Answer, Policy, SlotSim, present
+from benchmarks.simulation.slot import STEP_FRAMES, Outcome, Policy, SlotSim, service_rule
 
 Balance = Literal["least connections", "round robin", "random"]
 Signal = Literal["queue", "capped queue", "open requests"]
 
 _TICK_S = 15.0
-"""Of Prometheus' scrapes and of the autoscaler, which therefore sees what was a tick ago."""
+"""Interval of Prometheus' scrapes and of the autoscaler, which therefore sees the value of the last interval."""
 _DRAIN_S = Timeouts.for_request(300).drain_s
 
 
 @dataclass(frozen=True, slots=True)
 class Autoscaler:
-    """An HPA with the behaviour of deploy/kubernetes: up at once, doubling or by four; down by a tenth a minute, after
-    what was wanted has been less for `down_after_s`.
+    """A HorizontalPodAutoscaler with the behaviour of deploy/kubernetes.
+
+    It scales up at once, to twice as many pods or by four. It scales down by a tenth a minute, after fewer pods were
+    wanted for `down_after_s`.
     """
 
     signal: Signal
     target: float
-    least: int
-    most: int
+    min_pods: int
+    max_pods: int
     start_s: float
-    """From wanted to ready: a node, the image, the model."""
+    """From the decision until the pod is ready: a node, the image, the model."""
     down_after_s: float = 600.0
 
 
@@ -45,16 +47,16 @@ class _Pod:
 
 @dataclass(slots=True)
 class FleetResult:
-    answers: list[Answer] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
     pod_hours: float = 0.0
-    most_pods: int = 0
+    max_pods: int = 0
     busy_share: float = 0.0
     lost_audio_s: float = 0.0
-    """Of requests that had not ended when a pod's drain was over."""
+    """Seconds of audio of the requests that were still open when the drain of their pod ended."""
 
 
 class FleetSim:
-    """Slots of one kind. `run` once."""
+    """Simulates a fleet of slots of one kind. `run` can be called once."""
 
     def __init__(
         self,
@@ -63,19 +65,19 @@ class FleetSim:
         n_pods: int,
         balance: Balance = "least connections",
         autoscaler: Autoscaler | None = None,
-        policy: Policy = present,
+        policy: Policy = service_rule,
         seed: int = 1,
         step_frames: int = STEP_FRAMES,
     ) -> None:
         self._events = Events()
         self._costs, self._balance, self._autoscaler, self._policy = costs, balance, autoscaler, policy
         self._step_frames = step_frames
-        self._chance = random.Random(seed)
+        self._random = random.Random(seed)
         self._turn = 0
         self._pods: list[_Pod] = []
-        self._seen: deque[float] = deque([0.0], maxlen=2)
+        self._signals: deque[float] = deque([0.0], maxlen=2)
         self._wanted: deque[tuple[float, int]] = deque()
-        self._since_down_s = -math.inf
+        self._last_down_s = -math.inf
         self._counted_s = 0.0
         self.result = FleetResult()
         for _ in range(n_pods):
@@ -103,7 +105,7 @@ class FleetSim:
 
     def _choose(self, pods: Sequence[_Pod]) -> _Pod:
         if self._balance == "random":
-            return self._chance.choice(pods)
+            return self._random.choice(pods)
         self._turn += 1
         if self._balance == "round robin":
             return pods[self._turn % len(pods)]
@@ -119,13 +121,13 @@ class FleetSim:
             self._events,
             self._costs,
             self._policy,
-            self.result.answers.append,
+            self.result.outcomes.append,
             seed=len(self._pods),
             step_frames=self._step_frames,
         )
         pod = _Pod(slot)
         self._pods.append(pod)
-        self.result.most_pods = max(self.result.most_pods, self._n_pods)
+        self.result.max_pods = max(self.result.max_pods, self._n_pods)
 
         def become_ready() -> None:
             pod.ready = True
@@ -136,7 +138,7 @@ class FleetSim:
             become_ready()
 
     def _stop_pod(self) -> None:
-        """Drain the one with least to do."""
+        """Drain the pod with the fewest open requests."""
         self._count_pods()
         ready = [pod for pod in self._pods if pod.ready and not pod.gone]
         pod = min(ready, key=lambda each: each.slot.open_requests)
@@ -152,15 +154,15 @@ class FleetSim:
         return sum(not pod.gone for pod in self._pods)
 
     def _count_pods(self) -> None:
-        """Add what has passed since the number last changed."""
+        """Add the pod hours since the number of pods last changed."""
         self.result.pod_hours += self._n_pods * (self._events.now_s - self._counted_s) / 3600
         self._counted_s = self._events.now_s
 
     def _tick(self) -> None:
         scaler = self._autoscaler
         assert scaler is not None
-        self._seen.append(self._signal(scaler))
-        wanted = wanted_pods(self._seen[0], scaler)
+        self._signals.append(self._signal(scaler))
+        wanted = wanted_pods(self._signals[0], scaler)
         now_s, n = self._events.now_s, self._n_pods
         self._wanted.append((now_s, wanted))
         while self._wanted[0][0] < now_s - scaler.down_after_s:
@@ -169,10 +171,10 @@ class FleetSim:
             for _ in range(min(wanted, max(2 * n, n + 4)) - n):
                 self._start_pod(scaler.start_s)
             return
-        lately = max(each for _, each in self._wanted)
-        if lately < n and now_s - self._since_down_s >= 60 and now_s >= scaler.down_after_s:
-            self._since_down_s = now_s
-            for _ in range(min(n - lately, max(1, n // 10))):
+        recently = max(each for _, each in self._wanted)
+        if recently < n and now_s - self._last_down_s >= 60 and now_s >= scaler.down_after_s:
+            self._last_down_s = now_s
+            for _ in range(min(n - recently, max(1, n // 10))):
                 self._stop_pod()
 
     def _signal(self, scaler: Autoscaler) -> float:
@@ -182,22 +184,22 @@ class FleetSim:
 def _pod_signal(slot: SlotSim, scaler: Autoscaler) -> float:
     if scaler.signal == "open requests":
         return slot.open_requests
-    # One long file keeps its slot's queue full and can use no other's: capped, it counts for less.
+    # One long recording keeps the queue of its slot full and cannot use other slots. The cap bounds its weight.
     return min(slot.depth, 2 * scaler.target) if scaler.signal == "capped queue" else slot.depth
 
 
 def wanted_pods(total: float, scaler: Autoscaler) -> int:
-    """An HPA's: the total over the target a pod, within its bounds."""
-    return min(max(math.ceil(total / scaler.target), scaler.least), scaler.most)
+    """Return the number of pods that an HPA wants: total / target, rounded up, within its bounds."""
+    return min(max(math.ceil(total / scaler.target), scaler.min_pods), scaler.max_pods)
 
 
-def latencies(answers: Iterable[Answer], *, bulk: bool) -> list[float]:
-    """Seconds of what was answered, sorted."""
-    return sorted(each.latency_s for each in answers if each.arrival.bulk is bulk and not each.refused)
+def latencies(outcomes: Iterable[Outcome], *, bulk: bool) -> list[float]:
+    """Return the latencies of the answered requests in seconds, sorted."""
+    return sorted(each.latency_s for each in outcomes if each.arrival.bulk is bulk and not each.refused)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Of sorted values, the one that so many in a hundred are at or under; NaN of none."""
+    """Return a percentile of sorted values by the nearest rank; NaN if there are none."""
     if not values:
         return math.nan
     return values[min(max(math.ceil(share / 100 * len(values)) - 1, 0), len(values) - 1)]

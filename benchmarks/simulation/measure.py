@@ -1,12 +1,12 @@
-"""Measures what the simulator must know of a machine: the model's calls by length and number of windows.
+"""Measure what the simulator needs to know about a machine: model calls by length and number of windows.
 
     python -m benchmarks.simulation.measure costs --audio FOLDER     # a minute on a quiet machine
     python -m benchmarks.simulation.measure record --audio FOLDER    # two minutes
 
 Writes results/sim-costs.json and results/sim-recorded.json.
 
-`costs` calls the real model with windows of real speech, alone and on every thread at once. `record` plays three loads
-to the real service and keeps its log's arrivals and latencies: what the simulator is checked against.
+`costs` calls the real model with windows of real speech, first alone and then on all threads at once. `record` sends
+three loads to the real service and keeps the arrivals and latencies of its log, which the simulator is compared with.
 """
 
 import argparse
@@ -65,7 +65,7 @@ class _Bench:
     margin_s: float
 
     def window(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features at the context that the service gives so much speech."""
+        """Compute features at the context that the service uses for speech of this length."""
         return self.log_mel(samples, context_frames(len(samples) / RATE, self.margin_s))
 
     def generate(self, encodings: Sequence[Encoding]) -> None:
@@ -115,7 +115,7 @@ def measure_costs(audio: Path | None, model: str) -> Costs:
 def _works(
     bench: _Bench, windows: Sequence[NDArray[np.float32]], encodings: Sequence[Encoding]
 ) -> Iterator[tuple[Stage, int, list[Callable[[], object]]]]:
-    """Each stage at each size, with every window once."""
+    """Yield each stage with each batch size, and its calls: every window once."""
     yield Stage.ENCODE, 1, [partial(bench.model.encode, [each]) for each in windows]
     for n in _BATCHES:
         groups = [[encodings[(at + k) % len(encodings)] for k in range(n)] for at in range(0, len(encodings), n)]
@@ -129,7 +129,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _side_by_side(works: Sequence[Callable[[], object]], n_threads: int) -> list[float]:
-    """Seconds of each piece of work while as many threads are at some of it."""
+    """Run the calls on `n_threads` threads at once, and return the seconds of each call."""
     seconds: list[float] = []
 
     def run() -> None:
@@ -156,7 +156,7 @@ def _cut(speech: NDArray[np.float32], seconds: float) -> Iterator[NDArray[np.flo
 
 
 async def _play(url: str, clips: Sequence[Clip], short: Clip, hour: Clip) -> None:
-    """Short clips alone; short clips beside a long file, until that is done; clips of all lengths at random."""
+    """Send short clips alone, then short clips during a long file, then clips of all lengths at random times."""
     await closed_loop(url, [short] * 8, 1)
     long_running = asyncio.create_task(closed_loop(url, [hour], 1))
     while not long_running.done():

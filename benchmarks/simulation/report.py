@@ -1,4 +1,4 @@
-"""The simulator's tables, for people and for programs."""
+"""The simulator's tables, in Markdown and in JSON."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,18 @@ from typing import Any
 class Row:
     name: str
     numbers: Mapping[str, float]
-    """NaN where there is nothing to say."""
+    """NaN where a number does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     title: str
     note: str
-    """Under which load, on which machine, measured or assumed."""
+    """The load and the machine, and whether its costs are measured or assumed."""
     rows: tuple[Row, ...]
 
     def to_json(self) -> dict[str, Any]:
-        rows = [{"name": row.name} | {k: _kept(v) for k, v in row.numbers.items()} for row in self.rows]
+        rows = [{"name": row.name} | {k: _rounded(v) for k, v in row.numbers.items()} for row in self.rows]
         return asdict(self) | {"rows": rows}
 
 
@@ -30,7 +30,7 @@ def markdown(tables: Sequence[Table]) -> str:
     for table in tables:
         names = list(table.rows[0].numbers)
         lines = [_line(["", *names]), _line(["---"] * (len(names) + 1))]
-        lines += [_line([row.name, *(_said(row.numbers[name]) for name in names)]) for row in table.rows]
+        lines += [_line([row.name, *(_formatted(row.numbers[name]) for name in names)]) for row in table.rows]
         parts += [f"## {table.title}\n", f"{table.note}\n", "\n".join(lines) + "\n"]
     return "\n".join(parts)
 
@@ -39,11 +39,11 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _said(value: float) -> str:
+def _formatted(value: float) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.2f}"
 
 
-def _kept(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 4)
