@@ -1,4 +1,4 @@
-"""The house keeps its own rules: what is locked, what is shipped, what is licensed."""
+"""The repository's own files: locks, recordings and their licences, documents."""
 
 import json
 import re
@@ -24,7 +24,7 @@ AUDIO = {path.name for path in DATA.iterdir()} - {"manifest.json", "SOURCES.md"}
 
 
 @pytest.mark.parametrize(
-    ("lock", "wanted"),
+    ("lock", "dependencies"),
     [
         ("requirements.lock", RUNTIME + BUILD),
         ("requirements-dev.lock", DEV + BUILD),
@@ -32,17 +32,17 @@ AUDIO = {path.name for path in DATA.iterdir()} - {"manifest.json", "SOURCES.md"}
         ("requirements-cuda.lock", RUNTIME + EXTRAS["cuda"]),
     ],
 )
-def test_the_lock_has_what_the_project_asks_for(lock, wanted):
-    """Each dependency is pinned to a version in its range; `make lock` follows a change of pyproject.toml."""
+def test_each_lock_pins_every_dependency(lock, dependencies):
+    """Each dependency is pinned to a version in its range. `make lock` updates the locks."""
     pinned = pins(lock)
-    for requirement in map(Requirement, wanted):
+    for requirement in map(Requirement, dependencies):
         versions = pinned.get(canonicalize_name(requirement.name), [])
         assert any(requirement.specifier.contains(version) for version in versions), f"{requirement}: run `make lock`"
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_the_lock_names_no_registry_and_hashes_everything(lock):
-    """A lock serves whichever index its user has, and nothing is installed that is not the file that was locked."""
+def test_each_lock_has_hashes_and_no_registry(lock):
+    """A lock works with any package index, and pip installs only the locked files."""
     text = (ROOT / lock).read_text()
     assert not re.search(r"://|^-|^\s*--(?!hash=sha256:)", text, re.MULTILINE)
     blocks = re.split(r"^(?=\w)", text, flags=re.MULTILINE)[1:]
@@ -50,22 +50,22 @@ def test_the_lock_names_no_registry_and_hashes_everything(lock):
 
 
 @pytest.mark.parametrize("lock", LOCKS[1:])
-def test_the_locks_agree(lock):
-    """What is tested is what is served."""
-    others = pins(lock)
-    assert {name: others.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
+def test_the_locks_have_the_same_versions(lock):
+    """The versions under test are those of the service."""
+    versions = pins(lock)
+    assert {name: versions.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
 
 
-def test_every_recording_has_its_words_and_its_source():
-    """No recording without a row in the manifest and a source with a licence; all of them under 2.5 MB."""
+def test_every_recording_has_a_text_and_a_source():
+    """Each recording has a row in the manifest and a source with a licence. Together they have less than 2.5 MB."""
     rows = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))
     sources = re.findall(r"^\| (\S+\.\w+) \|", (DATA / "SOURCES.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert {row["file"] for row in rows} == AUDIO == set(sources)
     assert sum((DATA / name).stat().st_size for name in AUDIO) < 2_500_000
 
 
-def test_the_recordings_cover_what_is_promised():
-    """At least three languages, a long recording, an English version of a foreign one, and sound without speech."""
+def test_the_recordings_cover_every_kind_of_input():
+    """They have three languages, a long recording, an English translation, and audio without speech."""
     assert len({recording.language for recording in RECORDINGS.values() if recording.language}) >= 3
     assert max(recording.seconds for recording in SPEECH.values()) > 30
     assert any(recording.english for recording in SPEECH.values())
@@ -74,6 +74,7 @@ def test_the_recordings_cover_what_is_promised():
 
 
 def pins(lock: str) -> dict[str, list[str]]:
+    """Return the locked versions of each package."""
     found: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / lock).read_text(), re.MULTILINE):
         found.setdefault(canonicalize_name(name), []).append(version)
@@ -88,8 +89,8 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_between_pages_lead_somewhere(page):
-    """To a file that is there, and to a heading that it has."""
+def test_links_between_pages_are_valid(page):
+    """Each link leads to an existing file, and to a heading in it."""
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
         name, _, anchor = link.partition("#")
         target = (page.parent / name) if name else page
@@ -99,8 +100,8 @@ def test_links_between_pages_lead_somewhere(page):
             assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, link
 
 
-def test_the_readme_lists_a_thing_once():
-    """And the commands that it shows are those of the Makefile and of the command line."""
+def test_the_readme_lists_each_page_once_and_only_existing_commands():
+    """Its commands are targets of the Makefile or commands of `asr-service`."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| \[[^]]+\]\(([^)]+)\)", text, re.MULTILINE)
     listed = [link.removesuffix("/README.md").rstrip("/") for link in listed]
