@@ -3,7 +3,7 @@
     python -m benchmarks.simulation    # five minutes, writes results/scheduler-sim.json and .md
 
 The service's own `engine.schedule.batch.form_batch` forms the batches. The durations of model calls are in
-results/sim-costs.json (measure.py). For a GPU they are assumed, and every table says so. See benchmarks/README.md.
+results/sim-costs.json (measure.py). For a GPU they are assumed, as noted in every table. See benchmarks/README.md.
 """
 
 import argparse

@@ -124,7 +124,7 @@ def _tune(settings: Settings, device: Device, console: Console) -> tuple[TuningR
 def _values(result: TuningResult) -> dict[str, int]:
     """Return the settings to make, by name; none if the gain is too small.
 
-    ASR_DECODE_BATCH is left unset if the default was chosen and depends on the windows' length: no number says that.
+    ASR_DECODE_BATCH is left unset if the chosen default depends on the windows' length: no number has that effect.
     """
     if result.gain < MIN_GAIN:
         return {}

@@ -1,4 +1,4 @@
-"""Choose how much is done at once: windows in one call of the model, and threads beside the model."""
+"""Choose how much is done at once: windows in one call of the model, and CPU threads outside the model."""
 
 import os
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _GPU_ENCODE_WINDOWS: Final = 8
 _GPU_DECODE_WINDOWS: Final = 16
 _CPU_DECODE_WINDOWS: Final = 4
 _RESERVE_BYTES: Final = 1024**3
-"""GPU memory left free beside the batches: activations and logits of the decoder, and gaps between allocations."""
+"""GPU memory that batches leave free: activations and logits of the decoder, and gaps between allocations."""
 _POSITIONS: Final = FULL_CONTEXT // 2
 """Encoder positions of a window of 30 s: 1500."""
 

@@ -64,7 +64,7 @@ def test_long_windows_get_smaller_batches():
 
 
 class TestThePriorityBatch:
-    """First windows that run on a thread of their own, beside the ordinary threads."""
+    """First windows that run on a thread of their own, in addition to the ordinary threads."""
 
     later = Batch(Stage.GENERATE, (job(),))
     clip = replace(job(key="clip", request_id=1, at=2.0), is_first_window=True)

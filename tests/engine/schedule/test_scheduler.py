@@ -131,7 +131,7 @@ class TestThePriorityThread:
             assert gate.batches == [["running"]]
 
     def test_it_takes_a_first_window_that_waits_when_the_ordinary_threads_become_busy(self, looks):
-        """An ordinary thread takes a window of a long recording; the clip that waits behind it runs beside it."""
+        """An ordinary thread takes a window of a recording, and the priority thread the clip that waits behind it."""
         first, second = Gate(), Gate()
 
         def run(batch: Batch) -> list[Any]:
@@ -342,7 +342,7 @@ class TestACudaError:
         assert reported == []
 
     def test_other_errors_make_no_trial_call(self):
-        """Neither a bad window nor a full memory says anything about the device."""
+        """A bad window or a full memory is no sign of a lost device."""
         errors: list[Exception] = [RuntimeError("CUDA failed with error out of memory"), ValueError("cuda"), OSError()]
 
         def run(_: Batch) -> list[Any]:

@@ -96,7 +96,7 @@ def form_priority_batch(
     penalties_s: Mapping[int, float],
     n_threads: int,
 ) -> Batch | None:
-    """Choose first windows for the priority thread, which runs beside the `n_threads` ordinary threads.
+    """Choose first windows for the priority thread, which runs in addition to the `n_threads` ordinary threads.
 
     A call of the model cannot be interrupted, but the kernel shares a CPU's cores among all running calls.
     Returns None if an ordinary thread is free, because it takes the job itself. Returns None also while any running
