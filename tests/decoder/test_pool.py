@@ -57,7 +57,7 @@ def test_a_slow_reader_does_not_trigger_the_timeout():
             async with pool.decode(file) as audio:
                 first = await audio.read(100)
                 before_s = audio.decode_s
-                await asyncio.sleep(1.0)  # twice the timeout: nobody reads in this time
+                await asyncio.sleep(1.0)  # twice the timeout, without a waiting reader
                 cpu_s = sum(psutil.Process(child_pid(audio)).cpu_times()[:2])
                 rest = await audio.read(120 * SAMPLE_RATE)
                 assert before_s < 0.9

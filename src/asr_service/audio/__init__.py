@@ -1,4 +1,4 @@
-"""Audio as the model takes it: voice activity, chunks and features of decoded samples."""
+"""Voice activity detection, chunks and features of decoded audio."""
 
 from typing import Final
 

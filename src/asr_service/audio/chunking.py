@@ -16,7 +16,7 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.vad import SpeechSpan
 
 _FRAME = SAMPLE_RATE // 100
-_PAUSE_FRAMES = 15  # 150 ms: longer than a stop inside a word, shorter than the pause between two words
+_PAUSE_FRAMES = 15  # 150 ms: a pause between two words is longer than a stop inside a word
 _EARLIEST_CUT = 0.6  # as a fraction of the chunk; an earlier cut would leave much of the window empty
 # As a fraction of the part. Parts may be short, and the pause between two languages may be anywhere.
 _EARLIEST_PART_CUT = 0.25
@@ -99,8 +99,8 @@ def plan_block(
     """Pack a block's spans into chunks of at most `max_chunk` samples.
 
     `final`: the recording ends with this block. Otherwise the next block gets what it may still extend: a span that
-    ends less than `lookahead` samples before the block's end, and a last chunk with room for more. The next block
-    always begins later than this one.
+    ends less than `lookahead` samples before the block's end, and a last chunk that begins in the block's second half.
+    The next block always begins later than this one.
     """
     pieces = [piece for span in spans for piece in split_at_pauses(samples, span, max_chunk)]
     if final:

@@ -66,19 +66,19 @@ def test_an_impossible_seek_returns_a_negative_errno(offset):
 
 def test_flipped_bits_give_audio_or_a_request_error():
     """Random damage has no other result, and the pool decodes the next file."""
-    wholes = [media.encode(fmt, media.warble(1, fmt.rate)) for fmt in (FLAC, MP3, OPUS, M4A, MKV, WMA, ADTS)]
+    recordings = [media.encode(fmt, media.warble(1, fmt.rate)) for fmt in (FLAC, MP3, OPUS, M4A, MKV, WMA, ADTS)]
     rng = np.random.default_rng(7)
 
-    async def one(pool: DecoderPool, data: bytes) -> None:
+    async def try_to_decode(pool: DecoderPool, data: bytes) -> None:
         with contextlib.suppress(RequestError):
             await decode_in(pool, data)
 
     async def use(pool: DecoderPool) -> Any:
-        for whole in wholes * 4:
-            flipped = bytearray(whole)
-            for at in rng.integers(0, len(whole), 1 + len(whole) // 200):
+        for recording in recordings * 4:
+            flipped = bytearray(recording)
+            for at in rng.integers(0, len(recording), 1 + len(recording) // 200):
                 flipped[at] ^= 1 << int(rng.integers(8))
-            await one(pool, bytes(flipped))
-        return await decode_in(pool, wholes[0])
+            await try_to_decode(pool, bytes(flipped))
+        return await decode_in(pool, recordings[0])
 
     assert len(with_pool(use)[0]) == SAMPLE_RATE

@@ -15,10 +15,12 @@ MKV_CLUSTER = b"\x1f\x43\xb6\x75"
 
 def test_a_recording_longer_than_the_limit_is_refused():
     """An hour of silence in 0.7 MB is refused, with or without a duration in its header."""
-    whole = media.encode(FLAC, np.zeros(3600 * SAMPLE_RATE, np.int16))
-    assert len(whole) < 1_000_000
-    without_length = whole[:21] + bytes([whole[21] & 0xF0]) + bytes(4) + whole[26:]  # STREAMINFO's total samples
-    for data in (whole, without_length):
+    recording = media.encode(FLAC, np.zeros(3600 * SAMPLE_RATE, np.int16))
+    assert len(recording) < 1_000_000
+    without_duration = (
+        recording[:21] + bytes([recording[21] & 0xF0]) + bytes(4) + recording[26:]
+    )  # STREAMINFO's total samples
+    for data in (recording, without_duration):
         with pytest.raises(AudioTooLong, match="limit of 60 s"):
             decode(data, DecodeLimits(max_audio_s=60))
 
@@ -31,7 +33,7 @@ def test_decoded_bytes_are_counted_in_the_files_own_format():
 
 
 def test_processor_time_is_limited():
-    """A file that takes more processor time than its size allows fails alone."""
+    """A file that needs more processor time than its size allows is undecodable."""
     limits = DecodeLimits(max_audio_s=10**6, min_cpu_s=1, cpu_s_per_mib=0)
 
     async def use(pool: DecoderPool) -> None:
@@ -67,10 +69,10 @@ def test_the_lowest_sample_rate_is_decoded():
 
 @pytest.mark.parametrize("bomb", ["a rate of 2 GHz", "a packet of 184 MB"])
 def test_memory_is_limited(bomb):
-    """A file that needs more memory than a child has fails alone, and the next file is decoded."""
-    whole = media.encode(MKV, media.warble(1, 48_000))
+    """A file that needs more memory than a child may use is undecodable, and the next file is decoded."""
+    recording = media.encode(MKV, media.warble(1, 48_000))
     packet = b"\xe7\x81\x00" + b"\xa3\x1b\x00\x00\x00" + b"\x81\x00\x00\x80"
-    matroska = whole[: whole.index(MKV_CLUSTER)] + MKV_CLUSTER + b"\x01" + b"\xff" * 7 + packet
+    matroska = recording[: recording.index(MKV_CLUSTER)] + MKV_CLUSTER + b"\x01" + b"\xff" * 7 + packet
     data, size = (matroska, 200 * 2**20) if "packet" in bomb else (media.wav(media.warble(1), 2**31 - 1), 20_000)
 
     async def use(pool: DecoderPool) -> int:
@@ -79,7 +81,7 @@ def test_memory_is_limited(bomb):
             async with pool.decode(file) as audio:
                 with pytest.raises(UndecodableAudio, match="memory" if "rate" in bomb else "nothing of it"):
                     await read_all(audio)
-        return len((await decode_in(pool, whole))[0])
+        return len((await decode_in(pool, recording))[0])
 
     limits = DecodeLimits(max_audio_s=3600, memory_bytes=200 * 2**20)
     assert with_pool(use, limits) == pytest.approx(SAMPLE_RATE, abs=2_000)
