@@ -1,4 +1,4 @@
-"""A model hub on this machine: the requests that huggingface_hub makes for a file, and the faults that a line has."""
+"""A model hub on this machine. It answers the requests of huggingface_hub, and can simulate faults."""
 
 import hashlib
 import threading
@@ -13,25 +13,25 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class FakeHub:
-    """`files` by name, for every repository. Each fault is used up by one GET of model.bin."""
+    """Serves `files` by name in every repository. Each fault applies to one GET of model.bin."""
 
     files: dict[str, bytes]
     commit: str = COMMIT
     cut_after: list[int] = field(default_factory=list)
-    """Bytes of the answer after which the line breaks."""
-    spoil: list[bool] = field(default_factory=list)
-    """Send a byte that is not the file's."""
+    """Bytes of the response after which the connection breaks."""
+    corrupt: list[bool] = field(default_factory=list)
+    """Whether to change a byte of the file."""
     answers: list[int] = field(default_factory=list)
-    """Statuses to answer with in place of the file, for any file and method."""
-    wait_for_company_s: float = 0.0
-    """How long the first GET of model.bin waits for a second, before it is answered."""
+    """Status codes to answer instead of the file, for any file and method."""
+    wait_for_second_get_s: float = 0.0
+    """How long the first GET of model.bin waits for a second one before the response."""
     url: str = ""
     gets: list[tuple[str, str | None]] = field(default_factory=list)
-    """File and Range of every GET."""
-    company: threading.Event = field(default_factory=threading.Event)
+    """File name and Range of every GET."""
+    second_get: threading.Event = field(default_factory=threading.Event)
 
     def etag(self, name: str) -> str:
-        """The sha256 of a large file, git's sum of a small one, as the hub has it."""
+        """Return the sha256 of a large file, or git's sum of a small one, as the hub does."""
         content = self.files[name]
         if name == "model.bin":
             return hashlib.sha256(content).hexdigest()
@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def log_message(self, *args: Any) -> None:
-        """Tests have no use for an access log."""
+        """Write no access log."""
 
     def _answer(self, *, with_body: bool) -> None:
         name = self.path.rsplit("/", 1)[-1]
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.hub.files[name][start:]
         if with_body:
             self.hub.gets.append((name, wanted))
-            body = self._at_fault(name, body)
+            body = self._with_faults(name, body)
         self.send_response(206 if wanted else 200)
         self._file_headers(name, len(self.hub.files[name]) - start)
         if with_body:
@@ -83,12 +83,12 @@ class _Handler(BaseHTTPRequestHandler):
             if len(body) < len(self.hub.files[name]) - start:
                 self.close_connection = True
 
-    def _at_fault(self, name: str, body: bytes) -> bytes:
-        if name == "model.bin" and self.hub.wait_for_company_s:
+    def _with_faults(self, name: str, body: bytes) -> bytes:
+        if name == "model.bin" and self.hub.wait_for_second_get_s:
             if [got for got, _ in self.hub.gets].count(name) > 1:
-                self.hub.company.set()
-            self.hub.company.wait(self.hub.wait_for_company_s)
-        if name == "model.bin" and self.hub.spoil and self.hub.spoil.pop(0):
+                self.hub.second_get.set()
+            self.hub.second_get.wait(self.hub.wait_for_second_get_s)
+        if name == "model.bin" and self.hub.corrupt and self.hub.corrupt.pop(0):
             body = bytes([body[0] ^ 1]) + body[1:]
         if name == "model.bin" and self.hub.cut_after:
             body = body[: self.hub.cut_after.pop(0)]

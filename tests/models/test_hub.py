@@ -1,4 +1,4 @@
-"""A model comes from the hub whole, over lines that break, and once however many ask for it."""
+"""A model is downloaded completely over unstable connections, and once for several processes."""
 
 import hashlib
 import os
@@ -63,7 +63,7 @@ def weights_ranges(hub: FakeHub) -> list[str | None]:
 
 
 def test_a_model_is_fetched_once_and_then_found(hub, settings):
-    """The first start fetches every file into the cache's own layout; the next asks the hub for nothing."""
+    """The first start downloads every file into the cache's own layout. The next start sends no request to the hub."""
     folder = fetch(settings)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
     assert folder == settings.model_dir / "models--somebody--little" / "snapshots" / COMMIT
@@ -73,7 +73,7 @@ def test_a_model_is_fetched_once_and_then_found(hub, settings):
 
 
 def test_progress_counts_up_to_the_whole_file(hub, settings):
-    """Whoever watches is told the bytes there are of each file, and the bytes there will be."""
+    """The report gets the bytes on the disk and the total bytes of each file."""
     seen: list[tuple[str, int, int]] = []
     ensure_model(settings, SPEC, lambda *report: seen.append(report))
     of_weights = [(done, total) for name, done, total in seen if name == "model.bin"]
@@ -81,8 +81,8 @@ def test_progress_counts_up_to_the_whole_file(hub, settings):
     assert of_weights[-1] == (len(WEIGHTS), len(WEIGHTS))
 
 
-def test_a_broken_line_costs_only_what_was_not_there_yet(hub, settings):
-    """A fetch that breaks is taken up where it broke, more than three times if each brings something."""
+def test_a_broken_download_continues_where_it_stopped(hub, settings):
+    """More than three times, if each try makes progress."""
     hub.cut_after = [1_000_000, 500_000, 500_000, 500_000]
     folder = fetch(settings)
     assert (folder / "model.bin").read_bytes() == WEIGHTS
@@ -90,8 +90,8 @@ def test_a_broken_line_costs_only_what_was_not_there_yet(hub, settings):
     assert weights_ranges(hub) == starts
 
 
-def test_a_fetch_goes_on_in_another_process_life(hub, settings):
-    """What a killed process had fetched is kept: the next one asks for the rest alone."""
+def test_a_download_continues_in_another_process(hub, settings):
+    """What a killed process has downloaded is kept, and the next process requests only the rest."""
     hub.cut_after = [2_000_000, 0, 0]
     with pytest.raises(ModelUnavailable):
         fetch(settings)
@@ -100,8 +100,8 @@ def test_a_fetch_goes_on_in_another_process_life(hub, settings):
     assert weights_ranges(hub) == ["bytes=2000000-"]
 
 
-def test_three_tries_then_one_clear_error(hub, settings):
-    """A hub that fails is tried three times; the error says so, and what else to do."""
+def test_a_failing_hub_is_an_error_after_three_tries(hub, settings):
+    """The error gives the number of tries and the status."""
     hub.answers = [503] * 50
     with pytest.raises(ModelUnavailable) as failure:
         fetch(settings)
@@ -111,38 +111,37 @@ def test_three_tries_then_one_clear_error(hub, settings):
     assert failure.value.exit_code == 69
 
 
-def test_two_failures_are_got_over(hub, settings):
-    """The third try is a try too."""
+def test_a_download_succeeds_after_two_failures(hub, settings):
     hub.answers = [503, 500]
     assert (fetch(settings) / "model.bin").read_bytes() == WEIGHTS
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_what_the_hub_denies_is_not_asked_again(hub, settings, status):
-    """No token, no permission, no such file: trying again would not help."""
+def test_a_denied_file_is_requested_only_once(hub, settings, status):
+    """Without a token, a permission or such a file another try would not help."""
     hub.answers = [status] * 9
     with pytest.raises(ModelUnavailable, match=str(status)):
         fetch(settings)
     assert len(hub.answers) == 8
 
 
-def test_a_file_spoilt_on_its_way_is_fetched_again(hub, settings):
-    """The sum is taken of what came, not of what was promised."""
-    hub.spoil = [True]
+def test_a_file_that_arrives_corrupt_is_downloaded_again(hub, settings):
+    """The sum is computed from the received bytes."""
+    hub.corrupt = [True]
     assert (fetch(settings) / "model.bin").read_bytes() == WEIGHTS
     assert weights_ranges(hub) == [None, None]
 
 
-def test_a_hub_with_another_file_is_refused_before_it_is_fetched(hub, settings):
-    """A file whose sum is not the registry's is not this model; gigabytes of it are not asked for."""
+def test_a_hub_with_another_file_is_refused_before_the_download(hub, settings):
+    """The hub's sum is not the registry's, so no byte is requested."""
     with pytest.raises(ModelUnavailable, match="has the sha256"):
         fetch(settings, replace(SPEC, sha256="f" * 64))
     assert weights_ranges(hub) == []
 
 
-def test_a_file_that_is_always_spoilt_never_becomes_the_model(hub, settings):
-    """Three spoilt copies are an error, and no folder passes for the model."""
-    hub.spoil = [True] * 3
+def test_a_file_that_is_always_corrupt_never_becomes_the_model(hub, settings):
+    """Three corrupt copies are an error, and the model stays incomplete."""
+    hub.corrupt = [True] * 3
     with pytest.raises(ModelUnavailable, match="has the sum"):
         fetch(settings)
     with pytest.raises(ModelUnavailable, match=r"model\.bin is missing"):
@@ -150,8 +149,8 @@ def test_a_file_that_is_always_spoilt_never_becomes_the_model(hub, settings):
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "tokenizer"])
-def test_a_damaged_model_is_fetched_again_at_start(hub, settings, damage):
-    """Partial, corrupt or incomplete files on the disk are replaced, and no others."""
+def test_damaged_files_are_downloaded_again(hub, settings, damage):
+    """Only missing, incomplete or corrupt files are replaced."""
     folder = fetch(settings)
     hub.gets.clear()
     weights = (folder / "model.bin").resolve()
@@ -170,22 +169,22 @@ def test_a_damaged_model_is_fetched_again_at_start(hub, settings, damage):
     assert [name for name, _ in hub.gets] == ["tokenizer.json" if damage == "tokenizer" else "model.bin"]
 
 
-def test_a_model_that_does_not_load_is_fetched_again_only_if_its_files_are_at_fault(hub, settings):
-    """A second fetch of whole files would change nothing, so it is an error; damaged ones are replaced."""
+def test_a_model_that_does_not_load_is_downloaded_again_only_if_files_are_damaged(hub, settings):
+    """If all files are complete, another download would not help: that is an error."""
     folder = fetch(settings)
-    with pytest.raises(ModelUnavailable, match="are whole"):
+    with pytest.raises(ModelUnavailable, match="are complete"):
         refetch_model(settings, SPEC)
     weights = (folder / "model.bin").resolve()
     stat = weights.stat()
     weights.write_bytes(WEIGHTS[:-1] + b"?")
     os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert fetch(settings) == folder  # neither size nor time tells
+    assert fetch(settings) == folder  # neither size nor time shows the damage
     refetch_model(settings, SPEC, lambda *_: None)
     assert (folder / "model.bin").read_bytes() == WEIGHTS
 
 
-def test_offline_says_what_was_tried_and_what_to_do(hub, tmp_path):
-    """Without a hub there is one error: each place looked at, why not, and three ways out."""
+def test_the_error_offline_says_what_was_tried_and_what_to_do(hub, tmp_path):
+    """It names each place, why it was not used, and three fixes."""
     settings = Settings(model_dir=tmp_path, offline=True)
     with pytest.raises(ModelUnavailable) as failure:
         fetch(settings)
@@ -200,17 +199,16 @@ def test_offline_says_what_was_tried_and_what_to_do(hub, tmp_path):
     assert hub.gets == []
 
 
-def test_a_full_disk_is_named_before_it_fills(hub, settings, monkeypatch):
-    """A file that would not fit is not begun."""
+def test_a_file_larger_than_the_free_disk_space_is_not_downloaded(hub, settings, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(ModelUnavailable, match="GB left"):
+    with pytest.raises(ModelUnavailable, match="GB free"):
         fetch(settings)
     assert weights_ranges(hub) == []
 
 
-def test_the_hubs_cache_of_another_tool_serves(hub, settings):
-    """A commit that somebody else fetched serves where its files are the model's, by sum."""
+def test_the_same_file_in_another_commit_of_the_cache_is_used(hub, settings):
+    """Another program may have downloaded another commit. Its file is compared by sum."""
     folder = fetch(settings)
     elsewhere = folder.with_name("f" * 40)
     folder.rename(elsewhere)
@@ -219,14 +217,14 @@ def test_the_hubs_cache_of_another_tool_serves(hub, settings):
     assert hub.gets == []
 
 
-def test_processes_that_ask_together_fetch_once(tmp_path):
-    """Four slots that start on an empty cache make one download between them."""
+def test_several_processes_download_a_model_only_once(tmp_path):
+    """Four slots that start with an empty cache make one download."""
     program = (
         "import sys; from test_hub import SPEC, Settings, ensure_model;"
         "print('ready', flush=True); sys.stdin.readline();"
         "print(ensure_model(Settings(model_dir=sys.argv[1]), SPEC))"
     )
-    with FakeHub(dict(FILES), wait_for_company_s=1.0).serving() as hub:
+    with FakeHub(dict(FILES), wait_for_second_get_s=1.0).serving() as hub:
         paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {"HF_ENDPOINT": hub.url, "PYTHONPATH": os.pathsep.join(paths).rstrip(os.pathsep)}
         slots = [start([sys.executable, "-c", program, str(tmp_path)], environment) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""ASR_MODEL becomes a model: a name, a folder, or what the device has room for."""
+"""ASR_MODEL becomes a model: a name, a folder, or what the memory of the device allows."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,9 @@ import pytest
 
 from asr_service.errors import ConfigurationError, ModelUnavailable
 from asr_service.hardware.devices import Device
+from asr_service.hardware.nvml import discover_gpus
 from asr_service.models import packaged
+from asr_service.models.auto import slot_models
 from asr_service.models.registry import GIB, MODELS, spec_named
 from asr_service.models.resolution import ensure_model, model_name, resolve_model, verify_model
 from asr_service.models.store import ModelStore
@@ -22,14 +24,14 @@ BASE = MODELS["base"]
 
 
 def test_the_registry_agrees_with_faster_whisper():
-    """Every name of ours that faster-whisper knows is the same repository, so that their caches serve each other."""
+    """Each name means the same repository as in faster-whisper, so that both can share a cache."""
     theirs = faster_whisper.utils._MODELS
     for name in [*MODELS, "large", "turbo"]:
         assert theirs[name] == spec_named(name).repository, name
 
 
 def test_every_registered_model_is_pinned():
-    """A name means one commit and one file, by its sum; no two names share one."""
+    """A name means one commit and one sum of model.bin. No two names share a sum."""
     for spec in MODELS.values():
         assert len(spec.revision) == 40, spec.name
         assert len(spec.sha256 or "") == 64, spec.name
@@ -38,36 +40,56 @@ def test_every_registered_model_is_pinned():
 
 
 @pytest.mark.parametrize(
-    ("free_gib", "compute_type", "expected"),
-    [(24, "auto", "large-v3"), (4, "auto", "large-v3"), (3.5, "auto", "base"), (4, "float32", "base")],
+    ("total_gib", "compute_type", "n_slots", "expected"),
+    [
+        (24, "auto", 1, "large-v3"),
+        (6, "auto", 1, "large-v3"),
+        (4, "auto", 1, "base"),
+        (6, "float32", 1, "base"),
+        (6, "auto", 2, "base"),
+        (12, "auto", 2, "large-v3"),
+    ],
 )
-def test_auto_takes_large_v3_where_it_has_room(monkeypatch, free_gib, compute_type, expected):
-    """Room is free memory now, against the need in the precision that is set, and a gibibyte for batches."""
-    gpu = FakeGpu("GPU-a", total_bytes=48 * GIB, used_bytes=48 * GIB - int(free_gib * GIB))
-    fake_nvml.install(monkeypatch, [gpu])
-    assert resolve_model(Settings(compute_type=compute_type), GPU) == MODELS[expected]
+def test_auto_means_large_v3_if_the_gpu_is_large_enough(monkeypatch, total_gib, compute_type, n_slots, expected):
+    """The total memory counts, for each slot of the GPU, in the precision that is set. A full GPU changes nothing."""
+    total_bytes = int(total_gib * GIB)
+    fake_nvml.install(monkeypatch, [FakeGpu("GPU-a", total_bytes=total_bytes, used_bytes=total_bytes - 1)])
+    settings = Settings(compute_type=compute_type)
+    assert resolve_model(settings, GPU, n_slots) == MODELS[expected]
+    assert slot_models(settings, [GPU] * n_slots, discover_gpus()) == (expected,) * n_slots
 
 
-def test_auto_on_a_cpu_is_base():
+def test_each_slot_has_the_model_that_its_own_device_allows(monkeypatch):
+    """A name that is set applies to every slot."""
+    fake_nvml.install(monkeypatch, [FakeGpu("GPU-a", total_bytes=24 * GIB), FakeGpu("GPU-b", total_bytes=4 * GIB)])
+    devices = [GPU, Device("cuda", 1), CPU]
+    assert slot_models(Settings(), devices, discover_gpus()) == ("large-v3", "base", "base")
+    assert slot_models(Settings(model="small"), devices, discover_gpus()) == ("small",) * 3
+
+
+def test_auto_means_base_on_a_cpu():
     assert resolve_model(Settings(), CPU) == BASE
 
 
-def test_large_v3_needs_what_was_measured():
-    """3.1 GB in int8_float16; the other precisions are estimates and grow with the width of a weight."""
+def test_large_v3_needs_the_published_memory():
+    """3.1 GB in int8_float16. The other precisions are estimates that grow with the width of a weight."""
     large = MODELS["large-v3"]
     assert large.memory_need_bytes("int8_float16") == 3_100_000_000
-    assert large.memory_is_measured("int8_float16")
+    assert large.memory_is_published("int8_float16")
     needs = [large.memory_need_bytes(kind) for kind in ("int8_float16", "float16", "float32")]
     assert needs == sorted(set(needs))
 
 
-def test_a_name_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(ConfigurationError, match=r"large-v4.*there is tiny, .*large-v3"):
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(
+        ConfigurationError,
+        match=r"'large-v4' is not available \(did you mean 'large.*'\?\)\. Available: tiny, .*large-v3",
+    ):
         resolve_model(Settings(model="large-v4"), CPU)
 
 
-def test_a_folder_is_taken_as_it_is(base_model_dir):
-    """A fine-tuned model is a path; it goes by its folder's name and is never fetched."""
+def test_a_folder_is_used_as_it_is(base_model_dir):
+    """A fine-tuned model has its folder's name, and is never downloaded."""
     settings = Settings(model=str(base_model_dir), offline=True)
     model = resolve_model(settings, CPU)
     assert model == base_model_dir
@@ -76,8 +98,8 @@ def test_a_folder_is_taken_as_it_is(base_model_dir):
 
 
 @pytest.mark.parametrize("name", ["model.bin", "config.json", "tokenizer.json", "vocabulary.txt"])
-def test_a_folder_that_lacks_a_file_is_refused_by_that_name(base_model_dir, tmp_path, name):
-    """What is missing is said, and how to make a whole one."""
+def test_a_folder_without_a_needed_file_is_refused(base_model_dir, tmp_path, name):
+    """The error names the file, and the command that converts a model."""
     for path in base_model_dir.iterdir():
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / name).unlink()
@@ -85,23 +107,23 @@ def test_a_folder_that_lacks_a_file_is_refused_by_that_name(base_model_dir, tmp_
         resolve_model(Settings(model=str(tmp_path)), CPU)
 
 
-def test_a_folder_that_cannot_be_looked_at_is_no_crash(tmp_path):
-    """As where its name is too long, or a folder above it is closed to this user."""
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path):
+    """For example because its name is too long."""
     for name in ("a" * 300, "b/" * 3000):
-        with pytest.raises(ModelUnavailable, match="no such folder"):
+        with pytest.raises(ModelUnavailable, match="the folder does not exist"):
             resolve_model(Settings(model=str(tmp_path / name)), CPU)
-    with pytest.raises(ConfigurationError, match="there is no model"):
+    with pytest.raises(ConfigurationError, match="is not available"):
         resolve_model(Settings(model="a" * 300), CPU)
     assert not ModelStore(tmp_path / ("c" * 300), tmp_path / ("c" * 300)).candidates(BASE)
 
 
-def test_a_folder_that_is_not_there_is_said_so(tmp_path):
-    with pytest.raises(ModelUnavailable, match="no such folder"):
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(ModelUnavailable, match="the folder does not exist"):
         resolve_model(Settings(model=str(tmp_path / "none")), CPU)
 
 
 def test_base_is_joined_from_its_packages_without_a_hub(base_model_dir, tmp_path):
-    """The extra base-model makes Systran's base to the byte, offline, in a plain folder; later starts only look."""
+    """The extra base-model makes the same bytes as Systran's base, in a plain folder. Later starts only check it."""
     settings = Settings(model="base", model_dir=tmp_path, offline=True)
     folder = ensure_model(settings, BASE)
     assert folder == tmp_path / "base"
@@ -112,42 +134,43 @@ def test_base_is_joined_from_its_packages_without_a_hub(base_model_dir, tmp_path
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".base")] == []
 
 
-def test_a_damaged_base_is_joined_again(base_model_dir, tmp_path):
-    """A model cut short by a full disk or a crash is replaced at the next start."""
+def test_an_incomplete_base_is_joined_again(base_model_dir, tmp_path):
+    """A model that a full disk or a crash left incomplete is replaced at the next start."""
     settings = Settings(model="base", model_dir=tmp_path, offline=True)
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "model.bin").write_bytes(b"half")
     assert ensure_model(settings, BASE) == verify_model(settings, BASE) == tmp_path / "base"
 
 
-def test_packages_that_are_damaged_make_no_model(base_model_dir, tmp_path, monkeypatch):
-    """Halves that do not make base are refused by their sum, and nothing is left behind."""
+@pytest.mark.parametrize("name", ["model.bin.part1", "tokenizer.json", "config.json", "vocabulary.txt"])
+def test_damaged_packages_make_no_model(base_model_dir, tmp_path, monkeypatch, name):
+    """Each file is checked by its sum, and no part of a model stays on the disk."""
     parts = packaged.packaged_parts()
     assert parts is not None
-    spoilt = tmp_path / "data"
-    shutil.copytree(parts[0], spoilt)
-    (spoilt / "model.bin.part1").write_bytes(b"x")
-    monkeypatch.setattr(packaged, "_data_folder", lambda name: spoilt if name.endswith("1") else parts[1])
+    damaged = tmp_path / "data"
+    shutil.copytree(parts[0], damaged)
+    (damaged / name).write_bytes(b"{}")
+    monkeypatch.setattr(packaged, "_data_folder", lambda name: damaged if name.endswith("1") else parts[1])
     settings = Settings(model="base", model_dir=tmp_path / "models", offline=True)
-    with pytest.raises(ModelUnavailable, match="are not base: reinstall"):
+    with pytest.raises(ModelUnavailable, match=r"has the sha256 .* instead of .*; reinstall the extra base-model"):
         ensure_model(settings, BASE)
     assert not list((tmp_path / "models").glob("*base*"))
 
 
-def test_a_read_only_volume_serves(base_model_dir, tmp_path):
-    """A model on a volume that cannot be written is found, and no lock or note is wanted of it."""
+def test_a_read_only_volume_can_hold_the_model(base_model_dir, tmp_path):
+    """Neither a lock nor a note is written."""
     folder = tmp_path / "base"
     folder.mkdir()
     for path in base_model_dir.iterdir():
         shutil.copyfile(path, folder / path.name)
-    (tmp_path / ".verified").touch()  # where the notes would go: nobody, root included, can make a folder of it
+    (tmp_path / ".verified").touch()  # instead of the folder for notes: not even root can create that then
     settings = Settings(model="base", model_dir=tmp_path, offline=True)
     assert ensure_model(settings, BASE) == folder
     assert sorted(path.name for path in tmp_path.iterdir()) == [".verified", "base"]
 
 
-def test_the_hubs_cache_is_the_default_place():
-    """HF_HOME is where models are, unless ASR_MODEL_DIR says otherwise."""
+def test_the_hubs_cache_is_used_by_default():
+    """Models are in HF_HOME unless ASR_MODEL_DIR is set."""
     from huggingface_hub import constants
 
     from asr_service.models.store import ModelStore

@@ -173,7 +173,8 @@ class SlotEngine:
                 return
             self.state, self.reason = state, reason
             metrics.SLOT_READY.labels(str(self.slot.index)).set(state is SlotState.READY)
-        log.info("state", state=state, reason=reason, slot=self.slot.index)
+        if state is not SlotState.FAILED:  # the worker ends, and its end is logged with the reason
+            log.info("slot state changed", state=state, reason=reason, slot=self.slot.index)
 
     def _bring_up(self) -> None:
         """Load the model and warm it up, in a thread."""

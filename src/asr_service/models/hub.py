@@ -1,7 +1,7 @@
-"""Fetching a model from the hub, into the hub's own cache layout.
+"""Downloads a model from the hub into the hub's own cache layout.
 
-huggingface_hub finds the files and lays out the cache. The bytes are fetched here: an interrupted `hf_hub_download`
-starts again from nothing (https://github.com/huggingface/huggingface_hub/pull/4228), and large-v3 is three gigabytes.
+huggingface_hub finds the files and lays out the cache. The bytes are downloaded here: an interrupted `hf_hub_download`
+starts again from the beginning (https://github.com/huggingface/huggingface_hub/pull/4228), and large-v3 has 3 GB.
 """
 
 import errno
@@ -34,12 +34,12 @@ _GIT_SHA1: Final = re.compile(r"[0-9a-f]{40}")
 _FINAL_STATUSES: Final = {401, 403, 404}
 
 
-class _Refused(FetchFailed):
-    """No further try would help."""
+class _NotRetryable(FetchFailed):
+    """Another try would not help."""
 
 
 def fetch_from_hub(store: ModelStore, spec: ModelSpec, progress: Report) -> Path:
-    """Fetch what the cache lacks of a model, and give its folder. Raises FetchFailed."""
+    """Download the files that the cache lacks. Return the model's folder. Raises FetchFailed."""
     for name in spec.files:
         if not (store.snapshot(spec) / name).exists():
             _fetch_with_tries(store, spec, name, progress)
@@ -51,16 +51,16 @@ def _fetch_with_tries(store: ModelStore, spec: ModelSpec, name: str, progress: R
     while True:
         try:
             return _fetch_file(store, spec, name, progress)
-        except _Refused:
+        except _NotRetryable:
             raise
         except Exception as error:
             if _is_final(error):
-                raise FetchFailed(f"{_address(spec, name)}: {_in_words(error)}") from error
-            # A line that breaks now and then still brings the file: what was gained wins the tries back.
-            there = _partial_bytes(store, spec)
-            failed, best = (1, there) if there > best else (failed + 1, best)
+                raise FetchFailed(f"{_address(spec, name)}: {_first_line(error)}") from error
+            # An unstable connection still completes the file: after progress the tries count from one again.
+            now = _partial_bytes(store, spec)
+            failed, best = (1, now) if now > best else (failed + 1, best)
             if failed == TRIES:
-                raise FetchFailed(f"{_address(spec, name)}: {_in_words(error)}, {TRIES} tries") from error
+                raise FetchFailed(f"{_address(spec, name)}: {_first_line(error)} ({TRIES} tries)") from error
         time.sleep(_BACK_OFF_S * 2 ** (failed - 1))
 
 
@@ -68,21 +68,21 @@ def _fetch_file(store: ModelStore, spec: ModelSpec, name: str, progress: Report)
     metadata = get_hf_file_metadata(hf_hub_url(spec.repository, name, revision=spec.revision))
     etag = metadata.etag or ""
     if not _SAFE_ETAG.fullmatch(etag):
-        raise _Refused(f"{_address(spec, name)}: this is not a model hub, its ETag is {etag!r}")
+        raise _NotRetryable(f"{_address(spec, name)} is not served by a model hub: its ETag is {etag!r}")
     wanted = spec.sha256 if name == "model.bin" else None
     if wanted is not None and _SHA256.fullmatch(etag) and etag != wanted:
-        raise _Refused(f"{_address(spec, name)} has the sha256 {etag}, and {spec.name}'s is {wanted}")
+        raise _NotRetryable(f"{_address(spec, name)} has the sha256 {etag} instead of {wanted}")
     blob = store.repository(spec) / "blobs" / etag
     if not blob.exists():
         _fetch_blob(metadata, blob, name, progress)
         _check_sum(blob, wanted or etag)
         _partial(blob).rename(blob)
-    # The file is there under its sum; this makes the links that every reader of the cache knows.
+    # The blob is on the disk; this makes the links in the cache that other readers use.
     hf_hub_download(spec.repository, name, revision=spec.revision, cache_dir=store.hub)
 
 
 def _fetch_blob(metadata: HfFileMetadata, blob: Path, name: str, progress: Report) -> None:
-    """Bring the partial file beside `blob` to its full size, from where it ends."""
+    """Download the rest of `blob` into the partial file beside it."""
     blob.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(blob)
     have = partial.stat().st_size if partial.exists() else 0
@@ -99,20 +99,20 @@ def _fetch_blob(metadata: HfFileMetadata, blob: Path, name: str, progress: Repor
         retry_on_status_codes=(),
     ) as response:
         hf_raise_for_status(response)
-        have = have if response.status_code == 206 else 0  # noqa: PLR2004 - 200 brings the whole file
+        have = have if response.status_code == 206 else 0  # noqa: PLR2004 - 200 means the whole file
         with partial.open("ab" if have else "wb") as file:
-            for chunk in response.iter_bytes():  # as they come: a size here would hold back the last before a break
+            for chunk in response.iter_bytes():  # without a chunk size, which would buffer bytes before an interruption
                 file.write(chunk)
                 have += len(chunk)
                 progress(name, have, metadata.size or have)
     if metadata.size is not None and have != metadata.size:
-        raise OSError(f"{have} of {metadata.size} bytes came")
+        raise OSError(f"received {have} of {metadata.size} bytes")
 
 
 def _check_sum(blob: Path, expected: str) -> None:
-    """Compare the partial file's sum with the one it should have, and drop it where they differ.
+    """Compare the sum of the partial file with the expected one, and delete the file if they differ.
 
-    The hub's ETag is the sha256 of a large file, and git's own sum of a small one.
+    The hub's ETag is the sha256 of a large file, and git's sum of a small one.
     """
     partial = _partial(blob)
     if _SHA256.fullmatch(expected):
@@ -126,17 +126,17 @@ def _check_sum(blob: Path, expected: str) -> None:
             digest.update(chunk)
     if digest.hexdigest() != expected:
         partial.unlink()
-        raise OSError(f"what came has the sum {digest.hexdigest()}, not {expected}")
+        raise OSError(f"the received file has the sum {digest.hexdigest()} instead of {expected}")
 
 
 def _check_space(folder: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes:
-        raise _Refused(f"{needed_bytes / 1e9:.1f} GB are to come and {folder} has {free_bytes / 1e9:.1f} GB left")
+        raise _NotRetryable(f"{folder} has {free_bytes / 1e9:.1f} GB free, but {needed_bytes / 1e9:.1f} GB are needed")
 
 
 def _headers(location: str) -> dict[str, str]:
-    """Give the headers for a file's own address: the token goes to the hub alone, never to where it redirects."""
+    """Return the headers for a file's final address. The token goes only to the hub, never to a redirect's target."""
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}
     if urlsplit(location).netloc != urlsplit(constants.ENDPOINT).netloc:
         headers.pop("authorization", None)
@@ -161,6 +161,6 @@ def _address(spec: ModelSpec, name: str) -> str:
     return hf_hub_url(spec.repository, name, revision=spec.revision)
 
 
-def _in_words(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

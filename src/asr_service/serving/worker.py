@@ -72,7 +72,8 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         self._endpoint: Endpoint = (
             TcpEndpoint(plan.listener) if plan.listener else UnixEndpoint(plan.socket_paths[self.slot.index])
         )
-        app = plan.app_factory(plan.settings, self.slot, self.die)
+        settings = plan.settings.model_copy(update={"model": plan.models[self.slot.index]})
+        app = plan.app_factory(settings, self.slot, self.die)
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         runner.run(self._serve(app))  # and never closed: that would wait for threads
 
@@ -82,7 +83,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         try:
             self._give_reason(reason)
             self._endpoint.unpublish()
-            log.critical("The worker ends itself.", exit_code=exit_code, reason=reason)
+            log.critical("The worker ends itself.", exit_code=exit_code)
         finally:
             _end_process(exit_code)
 

@@ -135,7 +135,7 @@ def test_options_that_the_model_cannot_fulfil_are_refused_before_any_work(tmp_pa
 @pytest.mark.parametrize(
     ("env", "code", "message"),
     [
-        ({"ASR_MODEL": "tiny", "ASR_OFFLINE": "1"}, 69, "there is no whole tiny model"),
+        ({"ASR_MODEL": "tiny", "ASR_OFFLINE": "1"}, 69, "The model 'tiny' is missing or incomplete."),
         ({"ASR_MODELL": "base"}, 78, "did you mean ASR_MODEL?"),
     ],
 )

@@ -13,8 +13,9 @@ from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Device
 from asr_service.hardware.nvml import Gpu, driver_versions, gpu_status
 from asr_service.hardware.spec import parse_devices
+from asr_service.models.auto import resolved_compute_type
 from asr_service.models.registry import ModelSpec
-from asr_service.models.resolution import Model, model_name, resolved_compute_type
+from asr_service.models.resolution import Model, model_name
 from asr_service.settings import Settings
 
 _PCI: Final = Path("/sys/bus/pci/devices")

@@ -12,7 +12,7 @@ from asr_service.engine.model.support import DeviceSupport, find_problem
 from asr_service.hardware.devices import Device
 from asr_service.hardware.environment import device_environment
 from asr_service.hardware.nvml import Gpu
-from asr_service.models.resolution import resolved_compute_type
+from asr_service.models.auto import resolved_compute_type
 from asr_service.settings import Settings
 
 _TIMEOUT_S: Final = 60.0

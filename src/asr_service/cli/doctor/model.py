@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -37,9 +38,9 @@ def check_models(settings: Settings, devices: Sequence[Device]) -> tuple[dict[De
     """Return the model of each device, with findings about its files. Every byte is read."""
     models: dict[Device, Model] = {}
     found: list[Finding] = []
-    for device in dict.fromkeys(devices):
+    for device, n_slots in Counter(devices).items():
         try:
-            models[device] = resolve_model(settings, device)
+            models[device] = resolve_model(settings, device, n_slots)
         except StartupError as error:
             found.append(failure("model", error.message, "set ASR_MODEL to a name of `asr-service models list`"))
             models[device] = MODELS["base"]

@@ -3,12 +3,14 @@
 import asyncio
 import math
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import BinaryIO, Final, NoReturn
 
+from asr_service.cli.download import download_progress
 from asr_service.cli.transcribe.types import Fields
 from asr_service.engine.model.loading import load_slot_model
+from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
@@ -62,7 +64,7 @@ class LocalRecognizer:
 
 @asynccontextmanager
 async def local_recognizer(
-    fields: Fields, settings: Settings, device: Device, load: ModelLoader = load_slot_model
+    fields: Fields, settings: Settings, device: Device, load: ModelLoader | None = None
 ) -> AsyncIterator[LocalRecognizer]:
     """Load the model on `device`, the only one that this process sees. `fields` are the form fields of a request.
 
@@ -80,7 +82,7 @@ async def local_recognizer(
         loop.call_soon_threadsafe(_fail, ended, error)
         raise SystemExit(exit_code)  # ends the engine's thread
 
-    engine = SlotEngine(settings, Slot(0, device), load, die)
+    engine = SlotEngine(settings, Slot(0, device), load or _load_and_show_download, die)
     await engine.start()
     try:
         try:
@@ -92,6 +94,11 @@ async def local_recognizer(
         yield LocalRecognizer(engine, options, ended)
     finally:
         await asyncio.wait([asyncio.ensure_future(engine.close())], timeout=_CLOSE_TIMEOUT_S)
+
+
+def _load_and_show_download(settings: Settings, slot: Slot, on_files: Callable[[], None]) -> SpeechModel:
+    with download_progress() as report:
+        return load_slot_model(settings, slot, on_files, report)
 
 
 def _startup_error(exit_code: int, reason: str) -> StartupError:

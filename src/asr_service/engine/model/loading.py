@@ -14,7 +14,9 @@ from asr_service.errors import ModelUnavailable
 from asr_service.hardware.cpu import cpu_flags, enable_avx512
 from asr_service.hardware.devices import Device, Slot
 from asr_service.hardware.spec import count_cpu_slots
-from asr_service.models.resolution import ensure_model, model_name, refetch_model, resolve_model, resolved_compute_type
+from asr_service.models.auto import resolved_compute_type
+from asr_service.models.progress import Report
+from asr_service.models.resolution import ensure_model, model_name, refetch_model, resolve_model
 from asr_service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -23,11 +25,13 @@ _MAX_CPU_THREADS: Final = 8
 """More threads share too little memory bandwidth to be worth their buffers."""
 
 
-def load_slot_model(settings: Settings, slot: Slot, on_files: Callable[[], None]) -> WhisperModel:
+def load_slot_model(
+    settings: Settings, slot: Slot, on_files: Callable[[], None], progress: Report | None = None
+) -> WhisperModel:
     """Check the device, find or download the model that the settings name, and load it.
 
     If the files of a named model do not load, they are downloaded once more. `on_files` is called when the files are on
-    the disk, which may take as long as a slow download.
+    the disk, which may take as long as a slow download. `progress` shows a download; it logs by default.
     Raises ConfigurationError: the device does not support the precision, or cuBLAS is missing. DeviceUnavailable:
     CTranslate2 cannot use the GPU. ModelUnavailable: there are no usable files. RuntimeError: the device cannot hold
     the model.
@@ -44,7 +48,7 @@ def load_slot_model(settings: Settings, slot: Slot, on_files: Callable[[], None]
         compute_type=compute_type,
         threads=model_threads(settings, slot.device),
     )
-    folder = ensure_model(settings, model)
+    folder = ensure_model(settings, model, progress)
     on_files()
     try:
         return load(folder)
@@ -52,7 +56,7 @@ def load_slot_model(settings: Settings, slot: Slot, on_files: Callable[[], None]
         if isinstance(model, Path):
             raise ModelUnavailable(f"{error.message} Copy the folder again, or convert the model again.") from error
         log.warning("the model does not load", error=error.message)
-        return load(refetch_model(settings, model))
+        return load(refetch_model(settings, model, progress))
 
 
 def model_threads(settings: Settings, device: Device) -> int:
