@@ -9,11 +9,10 @@ import typer
 
 from asr_service.errors import DeviceUnavailable
 from asr_service.hardware.spec import count_named_slots, parse_devices
-from asr_service.serving.sockets import run_directory, socket_path
+from asr_service.serving.sockets import host_and_port, local_host, run_directory, socket_path
 from asr_service.settings import Settings, load_settings
 
 _TIMEOUT_S: Final = 3.0
-_LOOPBACKS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the reverse of binding to them
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,7 @@ def _slots(settings: Settings) -> Iterator[_Slot]:
     if n_named is None:
         sockets |= set(directory.glob("slot-*.sock"))
     if n_slots <= 1:
-        host = _LOOPBACKS.get(settings.host, settings.host)
-        url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+        url = f"http://{host_and_port(local_host(settings.host), settings.port)}"
         yield _Slot(url, None, url)
     for path in map(str, sorted(sockets, key=lambda path: (len(path.name), path.name))):
         yield _Slot(path, path, "http://slot")

@@ -7,13 +7,11 @@ from typing import Final, Self
 from asr_service.errors import ConfigurationError
 from asr_service.hardware.spec import count_named_slots, parse_devices
 from asr_service.serving.limits import Timeouts
-from asr_service.serving.sockets import socket_path
+from asr_service.serving.sockets import host_and_port, local_host, socket_path
 from asr_service.settings import Settings
 
 RUN_DIRECTORY: Final = Path("/run/asr-service")
 """Where sockets are, unless ASR_SOCKET_DIR says otherwise: what systemd's RuntimeDirectory=asr-service makes."""
-
-_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens on all is called on its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +40,4 @@ class Site:
 def _tcp_address(settings: Settings) -> str:
     if settings.port == 0:
         raise ConfigurationError("ASR_PORT=0 takes a free port, which no file can name; set a port", param="ASR_PORT")
-    host = _ANY_ADDRESS.get(settings.host, settings.host)
-    return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+    return host_and_port(local_host(settings.host), settings.port)

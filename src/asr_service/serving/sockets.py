@@ -19,6 +19,7 @@ BACKLOG = 2048
 _LONGEST_ADDRESS = 107  # bytes of sockaddr_un's path, less the end of the string
 _MOST_SLOTS = 999
 _MODE = 0o660  # the proxy reaches it through its group
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the reverse of binding to them
 
 
 def tcp_listener(host: str, port: int) -> socket.socket:
@@ -42,7 +43,17 @@ def tcp_listener(host: str, port: int) -> socket.socket:
 
 def url_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{host_and_port(host, port)}"
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Return `host:port`, with an IPv6 address in brackets, as URLs and Nginx write it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def local_host(host: str) -> str:
+    """Return the address at which this machine reaches a listener on `host`: not a wildcard."""
+    return _LOOPBACKS.get(host, host)
 
 
 def is_loopback(listener: socket.socket) -> bool:

@@ -29,7 +29,7 @@ from fakes import Call, FakeModel
 from hardware import fake_nvml
 from speech import RECORDINGS
 
-FIELDS = (("vad_filter", "false"), ("word_timestamps", "true"))
+FIELDS = {"vad_filter": "false", "word_timestamps": "true"}
 
 
 async def transcripts(recognizer: Recognizer, files: Sequence[Path]) -> list[Transcript]:
@@ -119,7 +119,7 @@ def test_the_process_sees_only_the_device_of_the_option(monkeypatch):
     monkeypatch.setattr(local, "local_recognizer", recognizer)
 
     async def work() -> None:
-        async with _recognizer(Backend(None, None, "base", "cuda:1"), ()):
+        async with _recognizer(Backend(None, None, "base", "cuda:1"), {}):
             pass
 
     asyncio.run(work())
@@ -129,7 +129,7 @@ def test_the_process_sees_only_the_device_of_the_option(monkeypatch):
 def test_options_that_the_model_cannot_fulfil_are_refused_before_any_work(tmp_path):
     """An English-only model refuses to translate."""
     with pytest.raises(InvalidParameter, match="knows only English"):
-        asyncio.run(transcribe_locally(FakeModel().english_only(), [], (("task", "translate"),)))
+        asyncio.run(transcribe_locally(FakeModel().english_only(), [], {"task": "translate"}))
 
 
 @pytest.mark.parametrize(

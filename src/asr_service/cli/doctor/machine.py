@@ -15,7 +15,7 @@ from asr_service.access.keys import read_keys
 from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, warning
 from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Device
-from asr_service.serving.sockets import run_directory, tcp_listener
+from asr_service.serving.sockets import local_host, run_directory, tcp_listener
 from asr_service.settings import ENV_FILE, PREFIX, Settings, given_names, load_settings
 
 _FEW_FILES: Final = 1024
@@ -83,8 +83,7 @@ def _check_socket_folder(settings: Settings) -> list[Finding]:
 
 
 def _is_ourselves(settings: Settings) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - the reverse of it
-    connection = http.client.HTTPConnection(host, settings.port, timeout=_ASK_TIMEOUT_S)
+    connection = http.client.HTTPConnection(local_host(settings.host), settings.port, timeout=_ASK_TIMEOUT_S)
     try:
         connection.request("GET", "/health")
         return "model_loaded" in json.loads(connection.getresponse().read())

@@ -164,8 +164,8 @@ def _is_file(name: str) -> bool:
 
 def _fields(**options: object) -> Fields:
     """Turn the options into form fields, and check them as the service does."""
-    fields = tuple((name, _form_value(value)) for name, value in options.items() if value is not None)
-    _check(dict(fields))
+    fields = {name: _form_value(value) for name, value in options.items() if value is not None}
+    _check(fields)
     return fields
 
 

@@ -90,7 +90,7 @@ async def local_recognizer(
         except NotReady:
             await _raise_reason(ended)
             raise
-        options = resolve_options(check_fields(RequestOptions, dict(fields)), settings, engine.loaded_model)
+        options = resolve_options(check_fields(RequestOptions, fields), settings, engine.loaded_model)
         yield LocalRecognizer(engine, options, ended)
     finally:
         await asyncio.wait([asyncio.ensure_future(engine.close())], timeout=_CLOSE_TIMEOUT_S)

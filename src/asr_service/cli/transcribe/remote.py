@@ -15,7 +15,7 @@ class RemoteRecognizer:
     def __init__(self, client: ServiceClient, fields: Fields, *, rejected: str) -> None:
         """`rejected` is what to tell the user if the service rejects the API key."""
         self._client = client
-        self._fields = dict(fields)
+        self._fields = fields
         self._rejected = rejected
 
     async def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:

@@ -1,6 +1,6 @@
 """Types that the modules of `asr-service transcribe` exchange."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, Protocol
@@ -13,7 +13,7 @@ STDIN: Final = "-"
 API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
 """Not ASR_*: the service refuses an ASR_ variable that is not one of its settings."""
 
-Fields = tuple[tuple[str, str], ...]
+Fields = Mapping[str, str]
 """Options as a request's form fields."""
 
 
