@@ -79,5 +79,5 @@ def base_model_dir(request: pytest.FixtureRequest) -> Path:
     """Give the folder of Whisper base, joined from the packages of the extra base-model; made once and kept."""
     if packaged_parts() is None:
         report_missing("The extra base-model is not installed; `make test` installs it.")
-    settings = Settings(_env_file=None, model_dir=request.config.cache.mkdir("models"), offline=True)
+    settings = Settings(model_dir=request.config.cache.mkdir("models"), offline=True)
     return ensure_model(settings, MODELS["base"])

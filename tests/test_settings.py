@@ -1,4 +1,4 @@
-"""Settings are read once, and a name that means nothing is not passed over."""
+"""Settings are read once from the environment and `.env`; unknown names and invalid values are errors."""
 
 from pathlib import Path
 
@@ -8,33 +8,49 @@ from asr_service.errors import ConfigurationError
 from asr_service.settings import load_settings
 
 
-def test_a_name_that_does_not_exist_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyPatch):
-    """In the environment."""
-    monkeypatch.setenv("ASR_BEAM_SISE", "3")
-    with pytest.raises(ConfigurationError, match="did you mean ASR_BEAM_SIZE") as refused:
-        load_settings()
-    assert refused.value.param == "ASR_BEAM_SISE"
-
-
-def test_so_is_one_in_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Which is read as well, and whose other variables are nobody's business."""
+def test_the_environment_overrides_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Arguments override both; an empty variable counts as unset."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_text("ASR_PORT=9000\nOTHER=1\n")
-    assert load_settings().port == 9000
+    (tmp_path / ".env").write_text("ASR_PORT=9000\nASR_HOST=::1\nASR_BEAM_SIZE=2\nOTHER=1\n")
+    monkeypatch.setenv("ASR_HOST", "127.0.0.2")
+    monkeypatch.setenv("ASR_LANGUAGE", "")
+    settings = load_settings(None, beam_size=3)
+    assert (settings.port, settings.host, settings.beam_size, settings.language) == (9000, "127.0.0.2", 3, None)
+
+
+def test_given_variables_replace_the_environment_and_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Tests that pass their own variables do not depend on those of the machine."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("ASR_PORT=9000\n")
+    monkeypatch.setenv("ASR_BEAM_SIZE", "3")
+    settings = load_settings({"asr_max_wait_s": "7"})
+    assert (settings.port, settings.beam_size, settings.max_wait_s) == (8000, 5, 7)
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ASR_BEAM_SISE", "3")
+    with pytest.raises(
+        ConfigurationError, match=r"There is no setting ASR_BEAM_SISE\. Did you mean ASR_BEAM_SIZE\?"
+    ) as e:
+        load_settings()
+    assert e.value.param == "ASR_BEAM_SISE"
+
+
+def test_an_unknown_variable_in_the_env_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("ASR_MODLE=small\n")
-    with pytest.raises(ConfigurationError, match="did you mean ASR_MODEL"):
+    with pytest.raises(ConfigurationError, match="Did you mean ASR_MODEL"):
         load_settings()
 
 
-def test_a_name_that_is_like_no_other_is_refused_without_a_guess(monkeypatch: pytest.MonkeyPatch):
-    """Where to look is better than a name that shares nothing but the prefix."""
+def test_an_unknown_variable_without_a_near_name_gets_no_guess(monkeypatch: pytest.MonkeyPatch):
+    """The message says where all settings are listed."""
     monkeypatch.setenv("ASR_GPU", "0")
-    with pytest.raises(ConfigurationError, match=r"no setting ASR_GPU; `asr-service settings` lists"):
+    with pytest.raises(ConfigurationError, match=r"no setting ASR_GPU\. `asr-service settings` lists"):
         load_settings()
 
 
-def test_an_env_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """In whatever encoding it is."""
+def test_an_env_file_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_bytes(b"ASR_INITIAL_PROMPT=caf\xe9\n")
     with pytest.raises(ConfigurationError, match=r"\.env .* not UTF-8"):
@@ -50,8 +66,7 @@ def test_an_env_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatc
         ("ASR_COMPUTE_TYPE", "int3"),
     ],
 )
-def test_a_value_that_is_refused_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
-    """With the variable's own name and what was given."""
+def test_an_invalid_value_is_refused_with_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=f"^{name}={value} is not valid: expected "):
         load_settings()

@@ -56,7 +56,7 @@ class Costs:
 
     def limits(self) -> Mapping[Stage, BatchLimit]:
         """Return the batch limits of the service itself."""
-        return batch_limits(Settings(_env_file=None), on_gpu=self.on_gpu)
+        return batch_limits(Settings(), on_gpu=self.on_gpu)
 
     def seconds(self, stage: Stage, n_frames: int, n_windows: int) -> float:
         """Return the duration of a call: linear inter- and extrapolation by length and by number of windows."""

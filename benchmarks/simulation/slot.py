@@ -112,7 +112,7 @@ class SlotSim:
         self._requests: dict[int, _Request] = {}
         self._request_ids = itertools.count()
         self._throughput = ThroughputEstimator()
-        settings = Settings(_env_file=None)
+        settings = Settings()
         self._max_in_flight = 2 * max(self._limits[Stage.GENERATE].n_windows, costs.threads)
         self._admission = Admission(
             self._load,

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from asr_service.errors import ConfigurationError
 from asr_service.validation import describe_error
@@ -31,18 +30,10 @@ def _check_origins(given: str) -> str:
     return given
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Read once at start from ASR_* variables (and a `.env` file), and never changed after."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=ENV_FILE,
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
     # -- the address
     host: str = "127.0.0.1"
@@ -176,32 +167,42 @@ class Settings(BaseSettings):
     start."""
 
 
-def given_names(environ: Mapping[str, str] | None = None) -> set[str]:
-    """Names of all variables, settings or not, in `environ` (by default the process') and in `.env`.
+def given_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that begin with ASR_, by upper-case name.
 
-    Raises ConfigurationError: that file cannot be read.
+    They come from `environ` alone, or by default from the process's environment and, below it, `.env`.
+
+    Raises ConfigurationError: when `.env` cannot be read.
     """
-    try:
-        return {*(os.environ if environ is None else environ), *dotenv_values(ENV_FILE)}
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigurationError(f"{ENV_FILE} in the working folder cannot be read: {why}", param=ENV_FILE) from error
+    if environ is None:
+        environ = {name: value or "" for name, value in _dotenv().items()} | dict(os.environ)
+    return {name.upper(): value for name, value in environ.items() if name.upper().startswith(PREFIX)}
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Read the settings, refusing names that do not exist, in `environ` (by default the process') and in `.env`.
+    """Read the settings from `given_variables(environ)`; `overrides`, by field, take precedence. Empty ones are unset.
 
-    Raises ConfigurationError: a variable is unknown (with the nearest name) or its value is refused.
+    Raises ConfigurationError: when a variable is unknown (the message has the nearest name) or its value is invalid.
     """
-    known = [name.upper() for name in Settings.model_fields]
-    for name in sorted(given_names(environ)):
-        bare = name.upper().removeprefix(PREFIX)
-        if bare != name.upper() and bare not in known:
-            near = difflib.get_close_matches(bare, known, n=1, cutoff=0.7)
-            hint = f"; did you mean {PREFIX}{near[0]}?" if near else "; `asr-service settings` lists them all"
-            raise ConfigurationError(f"there is no setting {name}{hint}", param=name)
+    fields = {PREFIX + field.upper(): field for field in Settings.model_fields}
+    variables = given_variables(environ)
+    for name in sorted(variables.keys() - fields.keys()):
+        near = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1, cutoff=0.7)
+        hint = f"Did you mean {PREFIX}{near[0].upper()}?" if near else "`asr-service settings` lists all settings."
+        raise ConfigurationError(f"There is no setting {name}. {hint}", param=name)
+    values = {fields[name]: value for name, value in variables.items() if value}
     try:
-        return Settings(**overrides)
+        return Settings(**(values | overrides))
     except ValidationError as error:
         name = PREFIX + str(error.errors()[0]["loc"][0]).upper()
         raise ConfigurationError(describe_error(Settings, error, name=name), param=name) from error
+
+
+def _dotenv() -> dict[str, str | None]:
+    try:
+        return dotenv_values(ENV_FILE)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(
+            f"{ENV_FILE} in the working directory cannot be read: {reason}.", param=ENV_FILE
+        ) from error

@@ -59,7 +59,7 @@ def test_a_setting_that_does_not_exist_ends_with_78():
     """The message is one line and suggests the nearest name."""
     result = run("models", "list", ASR_MODELL="base")
     assert result.returncode == 78
-    assert result.stderr == "asr-service: there is no setting ASR_MODELL; did you mean ASR_MODEL?\n"
+    assert result.stderr == "asr-service: There is no setting ASR_MODELL. Did you mean ASR_MODEL?\n"
 
 
 @pytest.mark.parametrize(

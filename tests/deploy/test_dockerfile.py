@@ -45,7 +45,7 @@ def test_its_extras_and_its_settings_exist():
     }
     assert fields.keys() <= Settings.model_fields.keys()
     fields["model"] = "auto"
-    Settings(_env_file=None, **fields)
+    Settings(**fields)
 
 
 def test_nobody_is_root_and_the_health_check_is_a_command():

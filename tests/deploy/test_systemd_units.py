@@ -27,7 +27,7 @@ needs_systemd_analyze = pytest.mark.needs_program("systemd-analyze")
 
 
 def render(options: SystemdOptions = HERE, **settings: Any) -> tuple[RenderedFile, ...]:
-    return systemd_files(Settings(_env_file=None, **settings), options)
+    return systemd_files(Settings(**settings), options)
 
 
 def unit(name: str = "asr-service.service", **settings: Any) -> RawConfigParser:

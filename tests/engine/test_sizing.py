@@ -24,7 +24,7 @@ def gpu_limits(
 ) -> tuple[int, int]:
     """Windows in an encoder batch and in a decoder batch."""
     memory = GpuMemory(int(free_gib * GIB), dimensions, "int8_float16", n_threads)
-    limits = batch_limits(Settings(_env_file=None, **settings), on_gpu=True, memory=memory)
+    limits = batch_limits(Settings(**settings), on_gpu=True, memory=memory)
     assert limits[Stage.ALIGN] == limits[Stage.GENERATE]
     return limits[Stage.ENCODE].n_windows, limits[Stage.GENERATE].n_windows
 
@@ -35,16 +35,16 @@ def gpu_limits(
 )
 def test_a_gpu_uses_the_full_context_by_default_and_a_cpu_the_short_one(given, on_cpu_s, on_gpu_s):
     """On a GPU only windows of one length share a call; on a CPU the short context saves work."""
-    settings = Settings(_env_file=None, **given)
+    settings = Settings(**given)
     assert encoder_margin_s(settings, on_gpu=False) == on_cpu_s
     assert encoder_margin_s(settings, on_gpu=True) == on_gpu_s
 
 
 def test_two_clips_of_11_s_share_a_decoder_call_on_a_cpu_and_two_windows_of_15_s_do_not():
     """The frames of a call are bounded by default; a setting replaces the bound."""
-    decode = batch_limits(Settings(_env_file=None), on_gpu=False)[Stage.GENERATE]
+    decode = batch_limits(Settings(), on_gpu=False)[Stage.GENERATE]
     assert [decode.max_windows(n_frames) for n_frames in (832, 1088, 1408, 1792, 3000)] == [4, 3, 2, 1, 1]
-    assert batch_limits(Settings(_env_file=None, decode_batch=3), on_gpu=False)[Stage.GENERATE] == BatchLimit(3)
+    assert batch_limits(Settings(decode_batch=3), on_gpu=False)[Stage.GENERATE] == BatchLimit(3)
 
 
 def test_sixteen_windows_of_large_v3_need_3_9_gb_for_cross_attention_and_5_9_gb_for_five_beams():
@@ -88,7 +88,7 @@ def test_batch_sizes_that_are_set_are_not_lowered():
 
 def test_an_unknown_amount_of_memory_leaves_the_defaults():
     """They are halved if memory runs out."""
-    limits = batch_limits(Settings(_env_file=None), on_gpu=True)
+    limits = batch_limits(Settings(), on_gpu=True)
     assert [limits[stage].n_windows for stage in Stage] == [8, 16, 16]
 
 
@@ -107,7 +107,7 @@ class TestTheMemoryOfAGpu:
         """The batch limits follow from it."""
         memory = sizing.gpu_memory(self.facts, n_threads=1)
         assert memory == GpuMemory(5 * GIB, LARGE_V3, "int8_float16", 1)
-        assert batch_limits(Settings(_env_file=None), on_gpu=True, memory=memory)[Stage.GENERATE] == BatchLimit(6)
+        assert batch_limits(Settings(), on_gpu=True, memory=memory)[Stage.GENERATE] == BatchLimit(6)
 
     def test_it_is_unknown_on_a_cpu_and_for_a_model_of_unknown_dimensions(self):
         """Then the default limits hold."""

@@ -31,4 +31,4 @@ def test_the_uncommented_example_is_the_defaults(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text(re.sub(r"^# (?=ASR_)", "", settings_env(), flags=re.MULTILINE))
     monkeypatch.chdir(tmp_path)
     assert len(dotenv_values(tmp_path / ".env")) == len(Settings.model_fields)
-    assert Settings() == Settings(_env_file=None)
+    assert Settings() == Settings()

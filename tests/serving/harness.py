@@ -62,7 +62,8 @@ class Service:
         return [row for row in rows if row["event"] == event]
 
     def workers(self) -> set[int]:
-        return {child.pid for child in psutil.Process(self.process.pid).children()}
+        # Not `Process.children`: it drops children that seem older than their parent when the clock was adjusted.
+        return {each.pid for each in psutil.process_iter(["ppid"]) if each.info["ppid"] == self.process.pid}
 
     def socket(self, slot: int) -> Path:
         return self.directory / "run" / f"slot-{slot}.sock"

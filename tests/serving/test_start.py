@@ -121,11 +121,11 @@ def test_another_users_directory_is_not_taken(tmp_path):
 
 
 def test_the_directory_is_systemds_then_the_sessions_then_the_temporary_one(tmp_path):
-    settings = Settings(_env_file=None)
+    settings = Settings()
     assert str(run_directory(settings, {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/x"})) == "/run/a"
     assert str(run_directory(settings, {"XDG_RUNTIME_DIR": "/x"})) == "/x/asr-service"
     assert run_directory(settings, {}).name == f"asr-service-{os.geteuid()}"
-    assert run_directory(Settings(_env_file=None, socket_dir=tmp_path), {}) == tmp_path
+    assert run_directory(Settings(socket_dir=tmp_path), {}) == tmp_path
 
 
 def test_a_service_none_of_whose_slots_can_start_ends_with_the_reason(tmp_path):

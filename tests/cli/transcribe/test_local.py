@@ -136,7 +136,7 @@ def test_options_that_the_model_cannot_fulfil_are_refused_before_any_work(tmp_pa
     ("env", "code", "message"),
     [
         ({"ASR_MODEL": "tiny", "ASR_OFFLINE": "1"}, 69, "The model 'tiny' is missing or incomplete."),
-        ({"ASR_MODELL": "base"}, 78, "did you mean ASR_MODEL?"),
+        ({"ASR_MODELL": "base"}, 78, "Did you mean ASR_MODEL?"),
     ],
 )
 def test_without_a_model_it_ends_with_the_services_exit_code(env, code, message, tmp_path):

@@ -118,7 +118,7 @@ def test_a_gpu_is_tried_with_1_2_and_4_threads():
 
 def test_the_default_on_a_gpu_is_what_fits_into_its_memory():
     """A default that does not fit could not be measured."""
-    settings = Settings(_env_file=None, model_threads=3, decode_batch=99)
+    settings = Settings(model_threads=3, decode_batch=99)
     assert default_parallelism(settings, GPU) == parallelism(1, 8, 16)
     memory = GpuMemory(4 * 1024**3, ModelDimensions(1280, 32, 20), "float16", 1)
     assert default_parallelism(settings, GPU, memory) == parallelism(1, 8, 5)

@@ -16,7 +16,7 @@ from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, war
 from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Device
 from asr_service.serving.sockets import local_host, run_directory, tcp_listener
-from asr_service.settings import ENV_FILE, PREFIX, Settings, given_names, load_settings
+from asr_service.settings import ENV_FILE, Settings, given_variables, load_settings
 
 _FEW_FILES: Final = 1024
 _LITTLE_SHM_BYTES: Final = 32 * 1024**2
@@ -36,7 +36,7 @@ def check_settings() -> tuple[Settings, list[Finding]]:
         what = f"{error.param} in the environment or in .env" if error.param != ENV_FILE else "the file"
         fix = f"correct {what}; `asr-service settings` describes each setting"
         return Settings.model_construct(), [failure("settings", error.message, fix)]
-    n_set = len({name.upper() for name in given_names() if name.upper().startswith(PREFIX)})
+    n_set = len(given_variables())
     return settings, [ok("settings", f"{n_set} set in the environment and .env, all valid")]
 
 
