@@ -28,14 +28,14 @@ def test_no_number_goes_down():
     lines.advance(A, 70.0)
     lines.advance(A, 10.0)
     lines.advance(B, 5.0)
-    assert [line[-1] for line in shown(lines)] == ["0:01:15", "0:01:10", "0:00:05"]
+    assert [line[-3] for line in shown(lines)] == ["0:01:15", "0:01:10", "0:00:05"]
     lines.finish(A, FileResult("a.wav", "failed", error="broken"))
     lines.finish(B, FileResult("b.wav", "done", audio_s=8.0))
-    assert shown(lines) == [["2", "of", "2", "recordings", "100", "%", "0:01:18"]]
+    assert shown(lines) == [["2", "of", "2", "recordings", "100", "%", "0:01:18", "of", "audio"]]
 
 
 def test_a_single_recording_has_one_line():
     """The count of recordings is shown only if there are several."""
     lines = ProgressLines(1, Console(file=io.StringIO()))
     lines.start(A)
-    assert shown(lines) == [["a.wav", "0:00:00"]]
+    assert shown(lines) == [["a.wav", "0:00:00", "of", "audio"]]

@@ -90,8 +90,8 @@ def transcribe_command(
 
     The text of a single recording is printed. With several recordings, a folder or --format, files are written: next to
     the recordings, or below --output-dir in the same folder tree. talk.mp3 becomes talk.txt, or talk.mp3.txt if the
-    folder also has a talk.wav. A recording whose outputs are newer than it is skipped, so the same command continues a
-    run that was stopped.
+    folder also has a talk.wav. If the outputs of a recording are newer than the recording, it is skipped. The same
+    command therefore continues a run that was stopped.
 
     If a private authority signed the certificate of the --server, set SSL_CERT_FILE to the authority's certificate.
 

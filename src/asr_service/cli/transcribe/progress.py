@@ -127,7 +127,8 @@ class _Percentage(ProgressColumn):
 
 class _AudioDone(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(str(timedelta(seconds=int(task.fields["audio_s"]))), style="progress.elapsed")
+        done = timedelta(seconds=int(task.fields["audio_s"]))
+        return Text(f"{done} of audio", style="progress.elapsed")
 
 
 class _Speed(ProgressColumn):
