@@ -1,37 +1,43 @@
-"""How a window is decoded: the options, the prompt, and the rules that send it round again."""
+"""The options that windows are decoded with."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from asr_service.audio.vad import VadOptions
 
 Task = Literal["transcribe", "translate"]
 
-MAX_LENGTH = 448
-"""Tokens that Whisper's decoder takes, prompt included."""
-_FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+MAX_LENGTH: Final = 448
+"""Tokens that Whisper's decoder can hold, prompt included."""
+_FALLBACK_TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
-    """What a request asks for, checked against the model."""
+    """The options of one request, complete and checked against the model."""
 
     task: Task = "transcribe"
     language: str | None = None
-    """A code; None detects it from the first speech."""
+    """Whisper's code of the language spoken; None detects it from the first window."""
     language_per_chunk: bool = False
-    """Detect the language of each window anew."""
+    """Detect the language in every window, and split windows where it changes."""
     beam_size: int = 5
+    """Beam width, from 1 to 10. With a temperature above 0, the number of samples of which the best is taken."""
     temperature: float = 0.0
-    """0 starts with beam search and falls back to sampling, hotter each time; above 0, this temperature alone."""
+    """0 starts with beam search and falls back to sampling at higher temperatures. Above 0, only this temperature is
+    used."""
     initial_prompt: str | None = None
     hotwords: str | None = None
     max_new_tokens: int = MAX_LENGTH
+    """Maximum tokens generated per window."""
     timestamps: bool = True
+    """Generate segment timestamps. Without them a window is one segment."""
     word_timestamps: bool = False
     vad_filter: bool = True
+    """Leave out parts of the recording without speech."""
     vad: VadOptions = field(default_factory=VadOptions)
 
     @property
     def temperatures(self) -> tuple[float, ...]:
+        """The temperatures to try, in this order."""
         return _FALLBACK_TEMPERATURES if self.temperature == 0 else (self.temperature,)

@@ -61,7 +61,7 @@ def test_a_long_prompt_leaves_half_of_the_decoder_to_the_answer():
 
 def test_of_what_was_said_before_the_last_counts():
     """It comes after the caller's own prompt, as far as there is room."""
-    prompt = VOCABULARY.prompt(DecodingOptions(initial_prompt="ab"), "en", spoken=[5] * 300 + [6])
+    prompt = VOCABULARY.prompt(DecodingOptions(initial_prompt="ab"), "en", previous_tokens=[5] * 300 + [6])
     assert prompt.tokens[: 1 + len(text(" ab"))] == (*named("startofprev"), *text(" ab"))
     assert prompt.tokens[prompt.sot_index - 1] == 6
     assert prompt.sot_index == 224

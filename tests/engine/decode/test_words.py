@@ -1,12 +1,12 @@
 """Words of a window: what is one, and what only looks like one."""
 
-from asr_service.engine.decode.words import TimedWord, _merge_punctuation
+from asr_service.engine.decode.words import TimedWord, merge_punctuation
 from asr_service.transcript import Word
 
 
 def merged(*texts: str) -> list[str]:
     words = [TimedWord(Word(text, at, at + 1, 0.9), 1) for at, text in enumerate(texts)]
-    return [timed.word.word for timed in _merge_punctuation(words)]
+    return [timed.word.word for timed in merge_punctuation(words)]
 
 
 def test_marks_are_no_words():

@@ -1,12 +1,13 @@
-"""Times for words, from the alignment of a window's text tokens with its sound. Pure functions.
+"""Times of words, from the alignment of a window's text tokens with its sound. Pure functions.
 
-The corrections for words that alignment draws out over a pause are those of
-https://github.com/SYSTRAN/faster-whisper (transcribe.py, add_word_timestamps).
+Alignment stretches words over pauses. The corrections are those of https://github.com/SYSTRAN/faster-whisper
+(transcribe.py, add_word_timestamps). All times are seconds from the start of the window.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from typing import Final
 
 import numpy as np
 from faster_whisper.tokenizer import Tokenizer
@@ -14,16 +15,20 @@ from faster_whisper.tokenizer import Tokenizer
 from asr_service.engine.model.protocol import Alignment
 from asr_service.transcript import Word
 
-_FRAME_S = 0.02
-_OPENING = frozenset("\"'“¿([{-")
-_CLOSING = frozenset("\"'.。,，!！?？:：”)]}、")
-_SENTENCE_ENDS = frozenset(".。!！?？")
-_LONGEST_MEDIAN_S = 0.7
+_FRAME_S: Final = 0.02
+"""Length of one encoder frame."""
+_OPENING: Final = frozenset("\"'“¿([{-")
+_CLOSING: Final = frozenset("\"'.。,，!！?？:：”)]}、")
+_SENTENCE_ENDS: Final = frozenset(".。!！?？")
+_MAX_MEDIAN_S: Final = 0.7
+"""Upper limit for the usual duration of a word, for windows in which many words are stretched."""
+
+_NO_MARK: Final = Word("", 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TimedWord:
-    """A word in window time, and how many tokens it was spoken with."""
+    """A word, and how many tokens it consists of."""
 
     word: Word
     n_tokens: int
@@ -32,31 +37,31 @@ class TimedWord:
 def time_words(
     alignment: Alignment,
     segments: Sequence[Sequence[int]],
-    speaker: Tokenizer,
-    durations: Sequence[tuple[float, float]],
+    tokenizer: Tokenizer,
+    spans: Sequence[tuple[float, float]],
 ) -> list[tuple[Word, ...]]:
-    """Words of each segment, in seconds from the window's start.
+    """Return the words of each segment.
 
-    `segments` holds each segment's text tokens (as they were aligned, one after the other), `durations` its start and
-    end. Each word belongs to the segment that its first token stands in.
+    `segments` holds the text tokens of each segment, in the order in which they were aligned. `spans` holds the start
+    and the end of each segment. A word belongs to the segment that contains its first token.
     """
     tokens = [token for segment in segments for token in segment]
-    words = _merge_punctuation(_tighten(_raw_words(alignment, tokens, speaker)))
+    words = merge_punctuation(_shorten_at_sentence_ends(_raw_words(alignment, tokens, tokenizer)))
     ends = list(accumulate(len(segment) for segment in segments))
     grouped: list[list[Word]] = [[] for _ in segments]
     at = 0
     for word in words:
         grouped[next((i for i, end in enumerate(ends) if at < end), len(ends) - 1)].append(word.word)
         at += word.n_tokens
-    return [_within(tuple(group), *span) for group, span in zip(grouped, durations, strict=True)]
+    return [_fit_to_segment(tuple(group), *span) for group, span in zip(grouped, spans, strict=True)]
 
 
-def _raw_words(alignment: Alignment, tokens: list[int], speaker: Tokenizer) -> list[TimedWord]:
-    texts, token_groups = speaker.split_to_word_tokens([*tokens, speaker.eot])
+def _raw_words(alignment: Alignment, tokens: list[int], tokenizer: Tokenizer) -> list[TimedWord]:
+    texts, token_groups = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
     if len(token_groups) <= 1 or not alignment.pairs:
         return []
     text_at, frame_at = np.array(alignment.pairs).T
-    onsets = frame_at[np.diff(text_at, prepend=-1) > 0] * _FRAME_S  # where each token is first heard
+    onsets = frame_at[np.diff(text_at, prepend=-1) > 0] * _FRAME_S  # the first frame of each token
     edges = [0, *accumulate(len(group) for group in token_groups[:-1])]
     last = len(onsets) - 1
     return [
@@ -73,10 +78,10 @@ def _raw_words(alignment: Alignment, tokens: list[int], speaker: Tokenizer) -> l
     ]
 
 
-def _tighten(words: list[TimedWord]) -> list[TimedWord]:
-    """Shorten what lasts over twice the usual beside the end of a sentence: it holds the pause."""
+def _shorten_at_sentence_ends(words: list[TimedWord]) -> list[TimedWord]:
+    """Shorten words next to the end of a sentence that last over twice the usual: they include the pause."""
     longest = 2 * _median_duration([timed.word for timed in words])
-    tight = words[:1]
+    shortened = words[:1]
     for before, timed in pairwise(words):
         word = timed.word
         if word.end - word.start > longest > 0:
@@ -84,14 +89,14 @@ def _tighten(words: list[TimedWord]) -> list[TimedWord]:
                 word = replace(word, end=word.start + longest)
             elif before.word.word in _SENTENCE_ENDS:
                 word = replace(word, start=word.end - longest)
-        tight.append(TimedWord(word, timed.n_tokens))
-    return tight
+        shortened.append(TimedWord(word, timed.n_tokens))
+    return shortened
 
 
-def _merge_punctuation(words: list[TimedWord]) -> list[TimedWord]:
-    """Opening marks join the word after them, closing marks the word before."""
+def merge_punctuation(words: list[TimedWord]) -> list[TimedWord]:
+    """Join opening marks to the word after them, and closing marks to the word before them."""
     merged: list[TimedWord] = []
-    opening = TimedWord(Word("", 0, 0, 0), 0)
+    opening = TimedWord(_NO_MARK, 0)
     for timed in words:
         mark = timed.word.word.strip()
         if timed.word.word.startswith(" ") and (not mark or mark in _OPENING):  # a space may be a token of its own
@@ -100,7 +105,7 @@ def _merge_punctuation(words: list[TimedWord]) -> list[TimedWord]:
             merged[-1] = _extended(merged[-1], timed)
         else:
             merged.append(_joined(opening, timed) if opening.n_tokens else timed)
-            opening = TimedWord(Word("", 0, 0, 0), 0)
+            opening = TimedWord(_NO_MARK, 0)
     if opening.n_tokens and merged and not opening.word.word.strip():
         return [*merged[:-1], _extended(merged[-1], opening)]
     return [*merged, opening] if opening.n_tokens else merged
@@ -116,8 +121,8 @@ def _extended(timed: TimedWord, mark: TimedWord) -> TimedWord:
     return TimedWord(replace(word, word=word.word + mark.word.word), timed.n_tokens + mark.n_tokens)
 
 
-def _within(words: tuple[Word, ...], start: float, end: float) -> tuple[Word, ...]:
-    """Take the model's own segment times where the first or last word is stretched over the pause beside it."""
+def _fit_to_segment(words: tuple[Word, ...], start: float, end: float) -> tuple[Word, ...]:
+    """Use the segment's own times if the first or the last word is stretched over the pause next to it."""
     if not words:
         return words
     usual = _median_duration(words)
@@ -133,4 +138,4 @@ def _within(words: tuple[Word, ...], start: float, end: float) -> tuple[Word, ..
 
 def _median_duration(words: Sequence[Word]) -> float:
     lasting = [word.end - word.start for word in words if word.end > word.start]
-    return min(_LONGEST_MEDIAN_S, float(np.median(lasting))) if lasting else 0.0
+    return min(_MAX_MEDIAN_S, float(np.median(lasting))) if lasting else 0.0

@@ -1,8 +1,8 @@
-"""What a job asks of the model, stage by stage, and the call that answers a batch of them."""
+"""Calls of the model, one class for each stage, and the function that runs a batch of them."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from asr_service.audio.features import Features
 from asr_service.engine.model.prompt import Prompt
@@ -12,65 +12,85 @@ from asr_service.engine.model.stages import Stage
 
 @dataclass(frozen=True, slots=True)
 class EncodeCall:
+    """Encodes a window, and detects its language on request. The result is `Encoded`."""
+
     features: Features
     detect_language: bool
 
     @property
     def key(self) -> Hashable:
+        """Calls of one key can share a batch: windows of one length."""
         return self.features.shape
 
     @property
     def n_frames_padded(self) -> int:
-        """The window's length, padding included, in frames of 10 ms."""
+        """Length of the window with its padding, in frames of 10 ms."""
         return int(self.features.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
+    """The result of an EncodeCall."""
+
     encoding: Encoding
     languages: dict[str, float] | None
-    """Probabilities by code, most likely first, where they were asked for."""
+    """Probabilities by language code, most likely first; None if they were not requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateCall:
+    """Decodes a window into tokens. The result is `Generation`."""
+
     encoding: Encoding
     prompt: Prompt
     options: GenerateOptions
 
     @property
     def key(self) -> Hashable:
-        """Languages and tasks may differ within a batch; the options, the window and the prompt's shape may not."""
+        """Calls of one key can share a batch: their languages and tasks may differ, everything else may not."""
         return self.encoding.shape, self.prompt.shape, self.options
 
     @property
     def n_frames_padded(self) -> int:
+        """Length of the window with its padding, in frames of 10 ms."""
         return 2 * int(self.encoding.shape[0])
 
 
 @dataclass(frozen=True, slots=True)
 class AlignCall:
+    """Finds the times of text tokens in a window. The result is `Alignment`."""
+
     encoding: Encoding
     start_sequence: tuple[int, ...]
     text_tokens: tuple[int, ...]
     n_frames: int
+    """Length of the window without its padding, in frames of 10 ms."""
 
     @property
     def key(self) -> Hashable:
+        """Calls of one key can share a batch: windows of one length, in one language and task."""
         return self.encoding.shape, self.start_sequence
 
     @property
     def n_frames_padded(self) -> int:
+        """Length of the window with its padding, in frames of 10 ms."""
         return 2 * int(self.encoding.shape[0])
 
 
 Call = EncodeCall | GenerateCall | AlignCall
 
-STAGES: dict[type, Stage] = {EncodeCall: Stage.ENCODE, GenerateCall: Stage.GENERATE, AlignCall: Stage.ALIGN}
+STAGES: Final[dict[type, Stage]] = {
+    EncodeCall: Stage.ENCODE,
+    GenerateCall: Stage.GENERATE,
+    AlignCall: Stage.ALIGN,
+}
 
 
 def run_calls(model: SpeechModel, stage: Stage, calls: Sequence[Any]) -> Sequence[Any]:
-    """Answer calls of one stage and key together: Encoded, Generation or Alignment for each, in order."""
+    """Run calls of one stage and one key in one batch. Return Encoded, Generation or Alignment for each, in order.
+
+    Raises RuntimeError: the model failed.
+    """
     if stage is Stage.ENCODE:
         return _encode(model, calls)
     if stage is Stage.GENERATE:
@@ -80,8 +100,8 @@ def run_calls(model: SpeechModel, stage: Stage, calls: Sequence[Any]) -> Sequenc
 
 def _encode(model: SpeechModel, calls: Sequence[EncodeCall]) -> list[Encoded]:
     encodings = model.encode([call.features for call in calls])
-    asking = [encoding for call, encoding in zip(calls, encodings, strict=True) if call.detect_language]
-    languages = iter(model.detect_languages(asking) if asking else [])
+    detecting = [encoding for call, encoding in zip(calls, encodings, strict=True) if call.detect_language]
+    languages = iter(model.detect_languages(detecting) if detecting else [])
     return [
         Encoded(encoding, next(languages) if call.detect_language else None)
         for call, encoding in zip(calls, encodings, strict=True)

@@ -1,4 +1,4 @@
-"""The tokens that decoding begins with, and how many may follow."""
+"""The tokens that decoding begins with, and how many tokens may follow them."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -9,13 +9,15 @@ from asr_service.engine.options import MAX_LENGTH, DecodingOptions
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
+    """The tokens that the decoder begins with."""
+
     tokens: tuple[int, ...]
     sot_index: int
-    """Where `<|startoftranscript|>` stands."""
+    """Index of `<|startoftranscript|>` in `tokens`."""
 
     @property
     def shape(self) -> Hashable:
-        """Prompts of one shape may share a batch: https://github.com/OpenNMT/CTranslate2 takes no others."""
+        """A key that prompts in one batch must share, as https://github.com/OpenNMT/CTranslate2 requires."""
         return self.sot_index, len(self.tokens)
 
 
@@ -26,17 +28,24 @@ def generate_options(
     suppressed: tuple[int, ...],
     repetition_penalty: float = 1.0,
 ) -> GenerateOptions:
-    # See max_output_tokens.
-    wanted = max(2 * options.max_new_tokens, len(prompt.tokens) + options.max_new_tokens)
+    """Return the model's options for one attempt.
+
+    The maximum length is chosen so that `max_output_tokens` is `options.max_new_tokens`, as far as the decoder can hold
+    so many tokens.
+    """
+    max_length = max(2 * options.max_new_tokens, len(prompt.tokens) + options.max_new_tokens)
     return GenerateOptions(
         beam_size=options.beam_size,
         temperature=temperature,
-        max_length=min(MAX_LENGTH, wanted),
+        max_length=min(MAX_LENGTH, max_length),
         suppress_tokens=suppressed,
         repetition_penalty=repetition_penalty,
     )
 
 
 def max_output_tokens(options: GenerateOptions, prompt: Prompt) -> int:
-    """CTranslate2 gives no more than half of max_length, and no more than the prompt leaves of it."""
+    """Return how many tokens CTranslate2 generates at most.
+
+    That is half of the maximum length, or what the prompt leaves of it if that is less.
+    """
     return min(options.max_length // 2, options.max_length - len(prompt.tokens))

@@ -1,10 +1,10 @@
-"""The stages of a window's work in the model."""
+"""The stages of a window."""
 
 from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """A kind of model call. A window goes through them in this order; `ALIGN` only for word times."""
+    """What the model does with a window, in this order."""
 
     ENCODE = "encode"
     GENERATE = "generate"

@@ -1,7 +1,8 @@
-"""A model's tokens, and the prompts made of them."""
+"""The tokens of a model, and the prompts made of them."""
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Final
 
 import tokenizers
 from faster_whisper.tokenizer import Tokenizer
@@ -11,70 +12,82 @@ from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import MAX_LENGTH, DecodingOptions, Task
 from asr_service.languages import LANGUAGES
 
-_MAX_PROMPT = MAX_LENGTH // 2 - 1
+_MAX_PROMPT_TOKENS: Final = MAX_LENGTH // 2 - 1
 
 
 class Vocabulary:
-    """A model's tokens, and the prompts made of them."""
+    """Converts between text and the tokens of one model."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, *, multilingual: bool) -> None:
+        """Create a vocabulary on the tokenizer of a model."""
         self._tokenizer = tokenizer
         self._multilingual = multilingual
-        self._speakers: dict[tuple[str, Task], Tokenizer] = {}
+        self._tokenizers: dict[tuple[str, Task], Tokenizer] = {}
 
     def tokenizer_for(self, language: str, task: Task) -> Tokenizer:
-        """faster-whisper's view of the tokenizer for one language and task."""
-        if (language, task) not in self._speakers:
-            self._speakers[language, task] = Tokenizer(self._tokenizer, self._multilingual, task, language)
-        return self._speakers[language, task]
+        """Return faster-whisper's tokenizer for a language and a task."""
+        if (language, task) not in self._tokenizers:
+            self._tokenizers[language, task] = Tokenizer(self._tokenizer, self._multilingual, task, language)
+        return self._tokenizers[language, task]
+
+    @property
+    def _any_tokenizer(self) -> Tokenizer:
+        """A tokenizer for what does not depend on language and task."""
+        return self.tokenizer_for("en", "transcribe")
 
     @cached_property
     def timestamp_begin(self) -> int:
-        return int(self.tokenizer_for("en", "transcribe").timestamp_begin)
+        """The first timestamp token, `<|0.00|>`. All tokens from it on are timestamps."""
+        return int(self._any_tokenizer.timestamp_begin)
 
     @cached_property
     def suppressed(self) -> tuple[int, ...]:
-        """Tokens that are no speech: brackets, notes, speaker marks, and the tokens of the protocol itself."""
-        any_speaker = self.tokenizer_for("en", "transcribe")
-        protocol = (
-            any_speaker.transcribe,
-            any_speaker.translate,
-            any_speaker.sot,
-            any_speaker.sot_prev,
-            any_speaker.sot_lm,
-            any_speaker.no_speech,
+        """Tokens that decoding never writes: brackets, notes and speaker marks, and most control tokens."""
+        tokenizer = self._any_tokenizer
+        control = (
+            tokenizer.transcribe,
+            tokenizer.translate,
+            tokenizer.sot,
+            tokenizer.sot_prev,
+            tokenizer.sot_lm,
+            tokenizer.no_speech,
         )
-        return tuple(sorted({*any_speaker.non_speech_tokens, *(token for token in protocol if token is not None)}))
+        return tuple(sorted({*tokenizer.non_speech_tokens, *(token for token in control if token is not None)}))
 
     def text(self, tokens: Sequence[int]) -> str:
-        return str(self.tokenizer_for("en", "transcribe").decode(list(tokens)))
+        """Return the text of tokens; control and timestamp tokens have none."""
+        return str(self._any_tokenizer.decode(list(tokens)))
 
     def text_tokens(self, tokens: Sequence[int]) -> list[int]:
-        """The tokens that are text."""
-        eot = self.tokenizer_for("en", "transcribe").eot
+        """Return the tokens without control and timestamp tokens."""
+        eot = self._any_tokenizer.eot
         return [token for token in tokens if token < eot]
 
-    def prompt(self, options: DecodingOptions, language: str, spoken: Sequence[int] = ()) -> "Prompt":
-        """The tokens that the decoder begins with: what came before, then language and task.
+    def prompt(self, options: DecodingOptions, language: str, previous_tokens: Sequence[int] = ()) -> Prompt:
+        """Return the tokens that the decoder begins with: text before the window, then language and task.
 
-        `spoken` are text tokens said just before the window; of too many, the last count.
+        `previous_tokens` are text tokens spoken just before the window. The text before the window consists of the
+        hotwords, the initial prompt and these, and is limited to 223 tokens: of the initial prompt and of the previous
+        tokens, the last ones are used.
         """
-        speaker = self.tokenizer_for(language, options.task)
-        # Of the text of users, text alone: what looks like a token of the protocol would be one.
-        expected, said = (
-            self.text_tokens(speaker.encode(" " + text.strip())) if text and text.strip() else []
-            for text in (options.hotwords, options.initial_prompt)
+        tokenizer = self.tokenizer_for(language, options.task)
+        hotword_tokens, prompt_tokens = (
+            self._encode(tokenizer, text) for text in (options.hotwords, options.initial_prompt)
         )
-        before = expected[:_MAX_PROMPT]
-        # A prompt may be all that was said so far: its end is nearest to what comes.
-        before += said[max(0, len(said) + len(before) - _MAX_PROMPT) :]
-        before += list(spoken)[len(before) - _MAX_PROMPT :] if len(before) < _MAX_PROMPT else []
-        start = [*speaker.sot_sequence, *([] if options.timestamps else [speaker.no_timestamps])]
-        return Prompt(tuple([speaker.sot_prev, *before, *start] if before else start), len(before) + bool(before))
+        before = hotword_tokens[:_MAX_PROMPT_TOKENS]
+        # A prompt may be the whole text so far. Its end is closest to the window.
+        before += prompt_tokens[max(0, len(prompt_tokens) + len(before) - _MAX_PROMPT_TOKENS) :]
+        before += list(previous_tokens)[len(before) - _MAX_PROMPT_TOKENS :] if len(before) < _MAX_PROMPT_TOKENS else []
+        start = [*tokenizer.sot_sequence, *([] if options.timestamps else [tokenizer.no_timestamps])]
+        return Prompt(tuple([tokenizer.sot_prev, *before, *start] if before else start), len(before) + bool(before))
+
+    def _encode(self, tokenizer: Tokenizer, text: str | None) -> list[int]:
+        """Encode a user's text. Only text tokens are kept, because text may imitate control tokens."""
+        return self.text_tokens(tokenizer.encode(" " + text.strip())) if text and text.strip() else []
 
 
 def known_languages(model: SpeechModel) -> frozenset[str]:
-    """Codes of what a model can write; English alone, for one that is not multilingual."""
+    """Return the codes of the languages that a model can write; only English if it is not multilingual."""
     if not model.facts.multilingual:
         return frozenset({"en"})
     return frozenset(code for code in LANGUAGES if model.tokenizer.token_to_id(f"<|{code}|>") is not None)
