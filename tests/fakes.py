@@ -41,7 +41,7 @@ class Call:
 Script = Callable[["FakeModel", Encoding, Sequence[int], GenerateOptions], Generation]
 
 
-def says(text: str, *, until_s: float = 1.0, avg_logprob: float = -0.2, no_speech_prob: float = 0.01) -> Script:
+def writing(text: str, *, until_s: float = 1.0, avg_logprob: float = -0.2, no_speech_prob: float = 0.01) -> Script:
     """One segment from 0 to `until_s`."""
 
     def script(model: "FakeModel", *_: object) -> Generation:
@@ -55,10 +55,10 @@ def says(text: str, *, until_s: float = 1.0, avg_logprob: float = -0.2, no_speec
 class FakeModel:
     """`script` answers each window; `before` runs ahead of each call and may sleep, block or raise."""
 
-    script: Script = field(default_factory=lambda: says(" hello"))
+    script: Script = field(default_factory=lambda: writing(" hello"))
     before: Callable[[Call], object] = lambda _: None
     language: str = "en"
-    hears: Callable[[Encoding], str] | None = None
+    detects: Callable[[Encoding], str] | None = None
     """Tells the language by what was encoded, where it is not always the same."""
     facts: ModelFacts = field(default_factory=lambda: ModelFacts("fake", 80, True, Device("cpu"), "int8", 2))
     tokenizer: tokenizers.Tokenizer = field(default_factory=fake_tokenizer)
@@ -83,7 +83,7 @@ class FakeModel:
 
     def detect_languages(self, encodings: Sequence[Encoding]) -> list[dict[str, float]]:
         self._note(Call("detect", len(encodings), 2 * len(encodings[0])))
-        return [{self.hears(encoding) if self.hears else self.language: 0.9, "la": 0.1} for encoding in encodings]
+        return [{self.detects(encoding) if self.detects else self.language: 0.9, "la": 0.1} for encoding in encodings]
 
     def generate(
         self, encodings: Sequence[Encoding], prompts: Sequence[Sequence[int]], options: GenerateOptions

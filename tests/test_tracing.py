@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from api.live import ALL, Live, serving, tone
 from asr_service import tracing
-from fakes import Call, FakeModel, says
+from fakes import Call, FakeModel, writing
 from serving.harness import running
 from waiting import until
 
@@ -32,7 +32,7 @@ STAGES = ["receive", "decode", "vad", "features", "queue", "inference encode", "
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    with serving(FakeModel(says(" xylophone"))) as live:
+    with serving(FakeModel(writing(" xylophone"))) as live:
         yield live
 
 

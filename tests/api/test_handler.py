@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from api.live import ALL, in_second_window, serving, tone, two_windows
 from asr_service.api.app import openapi_schema
 from asr_service.errors import Overloaded
-from fakes import Call, FakeModel, says
+from fakes import Call, FakeModel, writing
 
 SCHEMA = openapi_schema()
 
@@ -67,7 +67,7 @@ def test_json_has_the_fields_it_is_documented_to_have(live):
 )
 def test_each_text_format_has_its_media_type(live, name, media_type, body):
     """UTF-8 throughout."""
-    live.model.script = says(" héllo <b>")
+    live.model.script = writing(" héllo <b>")
     answer = live.post(response_format=name)
     assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
     assert answer.content.decode() == body
@@ -149,7 +149,7 @@ def test_a_damaged_recording_gives_what_decodes_and_a_warning(live):
 
 def test_an_unbounded_model_number_is_null():
     """Half precision can give infinities; JSON cannot."""
-    with serving(FakeModel(script=says(" hello", no_speech_prob=float("nan")))) as live:
+    with serving(FakeModel(script=writing(" hello", no_speech_prob=float("nan")))) as live:
         body = live.post().json()
     assert body["segments"][0]["no_speech_prob"] is None
     assert valid(body, "TranscriptResponse")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
-from fakes import FakeModel, says, sleeping
+from fakes import FakeModel, sleeping, writing
 
 DOUBTFUL_BEAM, POISONOUS_BEAM = 2, 3
 """Beam sizes by which a request asks for an unlikely text, and for a failure of the model."""
@@ -17,4 +17,4 @@ def _script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options
     if options.beam_size == POISONOUS_BEAM:
         raise ValueError("asked to fail")
     doubtful = options.beam_size == DOUBTFUL_BEAM and options.temperature == 0
-    return says(" hello", avg_logprob=-3.0 if doubtful else -0.2)(model, encoding, prompt, options)
+    return writing(" hello", avg_logprob=-3.0 if doubtful else -0.2)(model, encoding, prompt, options)

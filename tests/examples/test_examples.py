@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from api.live import Live, serving
-from fakes import FakeModel, says
+from fakes import FakeModel, writing
 from speech import DATA
 from waiting import until
 
@@ -23,7 +23,7 @@ NEEDS_CURL = pytest.mark.needs_program("curl")
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    with serving(FakeModel(script=says(" hello there"))) as live:
+    with serving(FakeModel(script=writing(" hello there"))) as live:
         yield live
 
 
@@ -89,7 +89,7 @@ def test_an_example_prints_the_services_error(live, command, tmp_path):
 def test_an_example_tries_again_when_the_service_is_busy(command):
     """The refusals are not part of its output."""
     release = threading.Event()
-    with serving(FakeModel(script=says(" hello there")), max_open_requests=1) as busy:
+    with serving(FakeModel(script=writing(" hello there")), max_open_requests=1) as busy:
         busy.model.before = lambda _: release.wait(20)
         first = threading.Thread(target=busy.post)
         first.start()

@@ -11,7 +11,7 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.vad import VadOptions, detect_speech
 from asr_service.engine.model.protocol import GenerateOptions
 from asr_service.languages import LANGUAGES
-from fakes import FakeModel, fake_tokenizer, says
+from fakes import FakeModel, fake_tokenizer, writing
 from speech import RECORDINGS
 
 
@@ -133,7 +133,7 @@ LONG = " he began a confused complaint against the wizard, who had vanished behi
 
 def test_subtitles_are_laid_out_as_asked_for(live):
     """Widths, lines and times are the request's own; without them a line has 42 characters and a cue two."""
-    live.model.script = says(LONG, until_s=9.0)
+    live.model.script = writing(LONG, until_s=9.0)
     usual = cues_of(live.post(audio=tone(9), response_format="srt"))
     assert [len(cue) for cue in usual] == [2, 2]
     assert all(len(line) <= 42 for cue in usual for line in cue)

@@ -25,7 +25,7 @@ from asr_service.access.keys import entry, new_secret
 from asr_service.errors import Overloaded
 from asr_service.models.resolution import served_names
 from asr_service.settings import load_settings
-from fakes import Call, says, sleeping
+from fakes import Call, sleeping, writing
 from waiting import until
 
 # The SDK's translations are marked so, since the hosted service will stop offering them.
@@ -111,7 +111,7 @@ def test_json_is_the_default_and_has_the_text(named):
 @pytest.mark.parametrize(("name", "media_type", "text"), RAW)
 def test_text_and_subtitles_come_raw(named, where, name, media_type, text):
     """No JSON string, no HTML, and WebVTT with its header: as `str` from the SDK, with the media type of what it is."""
-    named.model.script = says(" héllo <b>")
+    named.model.script = writing(" héllo <b>")
     resource = getattr(sdk(named).audio, where)
     asked = {"model": "whisper-1", "file": recording(), "response_format": name}
     assert resource.create(**asked) == text
@@ -246,7 +246,7 @@ def test_deltas_come_while_later_audio_is_still_being_transcribed(named):
     """The first is read before the second window may be decoded; together they are the text that the last event has."""
     may_go_on = threading.Event()
     named.model.before = lambda call: may_go_on.wait(20) if in_second_window(call) else None
-    named.model.script = says(" one,\u2028two")
+    named.model.script = writing(" one,\u2028two")
     with transcribe(named, audio=two_windows(), stream=True) as events:
         first = next(events)
         assert not may_go_on.is_set()

@@ -18,7 +18,7 @@ from asr_service.access.keys import KeyLimits, entry, new_secret
 from asr_service.formats import FILE_FORMATS
 from cli.terminal import begin, run
 from decoder import media
-from fakes import Call, FakeModel, says
+from fakes import Call, FakeModel, writing
 from waiting import until
 
 EVERY_FORMAT = [word for suffix in FILE_FORMATS for word in ("-f", suffix)]
@@ -26,7 +26,7 @@ EVERY_FORMAT = [word for suffix in FILE_FORMATS for word in ("-f", suffix)]
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    with serving(FakeModel(script=says(" hello"))) as live:
+    with serving(FakeModel(script=writing(" hello"))) as live:
         yield live
 
 
@@ -73,7 +73,7 @@ def test_files_have_the_same_bytes_as_the_services_response(remote, live, tmp_pa
 def test_subtitle_options_reach_the_layout(tmp_path):
     """Subtitles use word times and the given width without --word-timestamps. JSON then has no word times."""
     tones(tmp_path, "a.wav")
-    model = FakeModel(script=says(" hello there my old and dear friend"))
+    model = FakeModel(script=writing(" hello there my old and dear friend"))
     with serving(model) as live:
         result = run(
             "transcribe", "a.wav", "-f", "srt", "-f", "vtt", "-f", "json", "--max-line-width", "12",
@@ -165,7 +165,7 @@ def test_transcripts_are_printed_in_the_order_of_the_arguments(tmp_path):
         if call.stage == "generate" and call.n_frames > 1500:
             assert rest_done.wait(20)
 
-    model = FakeModel(script=says(" hello"))
+    model = FakeModel(script=writing(" hello"))
     (tmp_path / "long.wav").write_bytes(tone(20))
     tones(tmp_path, "b.wav")
     with serving(model) as live:

@@ -22,7 +22,7 @@ from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
 from asr_service.transcript import Segment, Transcript, Word
 from engines import RATE, engine_around, loud, until
-from fakes import Call, FakeModel, Script, says
+from fakes import Call, FakeModel, Script, writing
 
 EVERYTHING = DecodingOptions(vad_filter=False)
 ENGLISH = DecodingOptions(vad_filter=False, language="en")
@@ -30,7 +30,7 @@ ENGLISH = DecodingOptions(vad_filter=False, language="en")
 
 async def test_a_long_recording_comes_out_whole_and_in_order():
     """150 s in windows of at most 30 s: segments are numbered, in order, and reach from the start to the end."""
-    async with engine_around(FakeModel(says(" and", until_s=20.0))) as engine:
+    async with engine_around(FakeModel(writing(" and", until_s=20.0))) as engine:
         transcript = await engine.transcript(engine.recording(loud(150)), EVERYTHING)
     assert transcript.duration == 150
     assert transcript.duration_after_vad == 150
@@ -49,7 +49,7 @@ async def test_a_long_recording_comes_out_whole_and_in_order():
 async def test_a_space_that_the_model_left_out_between_windows_is_put_in(language, task, text):
     """Where the language that is written has one: two windows' words do not run together."""
     options = replace(EVERYTHING, language=language, task=task)
-    async with engine_around(FakeModel(says("hello"))) as engine:
+    async with engine_around(FakeModel(writing("hello"))) as engine:
         transcript = await engine.transcript(engine.recording(loud(40)), options)
     assert transcript.text == text
 
@@ -78,13 +78,13 @@ async def test_the_language_is_detected_once_and_holds_for_the_request():
 async def test_a_window_is_cut_where_its_language_changes():
     """With a language a stretch, no window holds two; each part is decoded in its own, and its times are right."""
 
-    def hears(encoding: Encoding) -> str:
+    def detects(encoding: Encoding) -> str:
         """French is noise, English a tone, which leaves most of a spectrum dark."""
         return "fr" if encoding.max() > 0.5 else "en"
 
     tone = (0.3 * np.sin(np.arange(8 * RATE) / 10)).astype(np.float32)
     pause = np.zeros(RATE // 2, np.float32)
-    model = FakeModel(says(" hello", until_s=2.0), hears=hears)
+    model = FakeModel(writing(" hello", until_s=2.0), detects=detects)
     sound = np.concatenate([tone, pause, loud(8), pause, tone])
     options = replace(EVERYTHING, language_per_chunk=True)
     async with engine_around(model) as engine:
@@ -96,7 +96,7 @@ async def test_a_window_is_cut_where_its_language_changes():
 
 async def test_one_language_throughout_is_decoded_in_whole_windows():
     """Stretches are for telling the language alone: where it does not change, nothing is cut."""
-    model = FakeModel(says(" hello", until_s=2.0))
+    model = FakeModel(writing(" hello", until_s=2.0))
     async with engine_around(model) as engine:
         transcript = await engine.transcript(engine.recording(loud(60)), replace(EVERYTHING, language_per_chunk=True))
     assert len(model.calls_of("generate")) == len(transcript.segments) == 3
@@ -205,8 +205,8 @@ async def test_doubtful_windows_are_sampled_hotter_and_alone():
         if encoding[10, 0] < 0.4:  # the window with the tone, quiet in most bands
             n_tries += 1
             if options.temperature < 0.4:
-                return says(" la" * 60, until_s=20.0)(model, encoding, prompt, options)
-        return says(" fine", until_s=5.0)(model, encoding, prompt, options)
+                return writing(" la" * 60, until_s=20.0)(model, encoding, prompt, options)
+        return writing(" fine", until_s=5.0)(model, encoding, prompt, options)
 
     tone = 0.3 * np.sin(np.arange(20 * 16_000) / 16_000 * 2 * np.pi * 440)
     samples = np.concatenate([loud(25), np.zeros(8_000), tone])
@@ -226,7 +226,7 @@ async def test_a_loop_is_decoded_once_more_with_a_penalty_on_what_repeats(n_time
 
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         if options.repetition_penalty > 1:
-            return says(" fine", until_s=20.0)(model, encoding, prompt, options)
+            return writing(" fine", until_s=20.0)(model, encoding, prompt, options)
         right, loop = (model.at(0.0), *model.tokens(" yes"), model.at(4.0)), model.tokens(" la" * n_times)
         return Generation((*right, model.at(4.0), *loop, *([model.at(until_s)] if until_s else [])), -0.2, 0.0)
 
@@ -249,8 +249,8 @@ async def test_what_nobody_can_have_said_gives_way_to_what_is_unlikely():
     """Of tries that all fail a rule, the one with far too many words is not the answer, however sure the model is."""
 
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
-        hasty = says(" pack my box with five dozen liquor jugs how vexingly", until_s=0.2, avg_logprob=-0.2)
-        unlikely = says(" perhaps", until_s=5.0, avg_logprob=-1.1)
+        hasty = writing(" pack my box with five dozen liquor jugs how vexingly", until_s=0.2, avg_logprob=-0.2)
+        unlikely = writing(" perhaps", until_s=5.0, avg_logprob=-1.1)
         return (unlikely if options.temperature else hasty)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
@@ -285,7 +285,7 @@ async def test_a_loop_after_the_speech_is_dropped_too():
 
 async def test_what_is_said_again_and_again_is_not_penalised():
     """It repeats itself, but at the pace of speech: a penalty would make words of it that were not said."""
-    menu = FakeModel(says(" la" * 60, until_s=20.0))
+    menu = FakeModel(writing(" la" * 60, until_s=20.0))
     async with engine_around(menu) as engine:
         await engine.transcript(engine.recording(loud(20)), ENGLISH)
     assert {call.options.repetition_penalty for call in menu.calls_of("generate") if call.options} == {1.0}
@@ -294,7 +294,7 @@ async def test_what_is_said_again_and_again_is_not_penalised():
 @pytest.mark.parametrize("said", [" no", " la" * 80], ids=["unlikely", "loop"])
 async def test_a_temperature_asked_for_is_the_only_one(said: str):
     """Above 0 there is no fallback."""
-    async with engine_around(FakeModel(says(said, avg_logprob=-3.0))) as engine:
+    async with engine_around(FakeModel(writing(said, avg_logprob=-3.0))) as engine:
         options = DecodingOptions(vad_filter=False, language="en", temperature=0.3)
         transcript = await engine.transcript(engine.recording(loud(5)), options)
     assert [call.options.temperature for call in engine.model.calls_of("generate") if call.options] == [0.3]
@@ -307,8 +307,8 @@ async def test_where_every_temperature_fails_the_likeliest_is_taken():
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         likely = -1.2 if options.temperature == 0.6 else -2.0
         if options.temperature == 0.2:
-            return says(" la" * 50, until_s=5.0, avg_logprob=-0.1)(model, encoding, prompt, options)
-        return says(f" t{options.temperature}", avg_logprob=likely)(model, encoding, prompt, options)
+            return writing(" la" * 50, until_s=5.0, avg_logprob=-0.1)(model, encoding, prompt, options)
+        return writing(f" t{options.temperature}", avg_logprob=likely)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
         transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
@@ -317,7 +317,7 @@ async def test_where_every_temperature_fails_the_likeliest_is_taken():
 
 async def test_a_window_without_speech_says_nothing():
     """Improbable text over what sounds like no speech is left out."""
-    async with engine_around(FakeModel(says(" thank you", avg_logprob=-1.5, no_speech_prob=0.9))) as engine:
+    async with engine_around(FakeModel(writing(" thank you", avg_logprob=-1.5, no_speech_prob=0.9))) as engine:
         transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
     assert transcript.segments == ()
     assert len(engine.model.calls_of("generate")) == 1
@@ -331,7 +331,7 @@ async def test_a_window_may_break_off_in_its_first_second(begun: str):
         if len(engine.model.calls_of("generate")) == 1:
             cut = (model.at(0.9), model.at(0.9))
             return Generation((model.at(0.0), *model.tokens(" a"), *cut, *model.tokens(begun)), -0.2, 0.0)
-        return says(" rest", until_s=5.0)(model, encoding, prompt, options)
+        return writing(" rest", until_s=5.0)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
         transcript = await engine.transcript(engine.recording(loud(25)), ENGLISH)
@@ -345,7 +345,7 @@ async def test_what_the_model_left_of_a_window_gets_a_window_of_its_own():
         if len(engine.model.calls_of("generate")) == 1:
             tokens = (model.at(0.0), *model.tokens(" one"), model.at(4.0), model.at(4.0), *model.tokens(" tw"))
             return Generation(tokens, -0.2, 0.0)
-        return says(" two", until_s=5.0)(model, encoding, prompt, options)
+        return writing(" two", until_s=5.0)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
         transcript = await engine.transcript(engine.recording(loud(10)), ENGLISH)
@@ -367,7 +367,7 @@ async def test_a_short_rest_is_heard_with_the_segment_before_it(last_begins_s: f
             one, two = model.tokens(" one"), model.tokens(" too")
             tokens = (model.at(0.0), *one, cut, cut, *two, model.at(14.0), model.at(14.0), *model.tokens(" thr"))
             return Generation(tokens, -0.2, 0.0)
-        return says(" two three", until_s=5.0)(model, encoding, prompt, options)
+        return writing(" two three", until_s=5.0)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
         transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
@@ -389,7 +389,7 @@ async def test_what_stands_of_a_window_is_told_before_its_rest_is_decoded():
             tokens = (model.at(0.0), *model.tokens(" one"), model.at(4.0), model.at(4.0), *model.tokens(" tw"))
             return Generation(tokens, -0.2, 0.0)
         assert gate.wait(10)
-        return says(" two", until_s=5.0)(model, encoding, prompt, options)
+        return writing(" two", until_s=5.0)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
         events = engine.transcriber.transcribe(engine.recording(loud(10)), ENGLISH)
@@ -414,7 +414,7 @@ async def test_a_chunk_is_continued_a_limited_number_of_times():
 
 @pytest.mark.parametrize(
     "rest",
-    [says(" hm", avg_logprob=-1.5, no_speech_prob=0.9), says(""), says(" to", until_s=3.0)],
+    [writing(" hm", avg_logprob=-1.5, no_speech_prob=0.9), writing(""), writing(" to", until_s=3.0)],
     ids=["silent", "empty", "shorter"],
 )
 async def test_what_was_heard_once_is_not_lost_when_it_is_heard_again(rest: Script):
@@ -435,7 +435,7 @@ async def test_what_was_heard_once_is_not_lost_when_it_is_heard_again(rest: Scri
 @pytest.mark.parametrize("said", [" one two, three", "one two, three"], ids=["spaced", "without its first space"])
 async def test_words_are_timed_within_their_recording(said: str):
     """In order, each within its segment, together the segment's text."""
-    async with engine_around(FakeModel(says(said, until_s=9.0))) as engine:
+    async with engine_around(FakeModel(writing(said, until_s=9.0))) as engine:
         options = DecodingOptions(vad_filter=False, language="en", word_timestamps=True)
         transcript = await engine.transcript(engine.recording(loud(10)), options)
     (segment,) = transcript.segments
@@ -497,7 +497,7 @@ async def test_words_end_before_what_is_heard_again():
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         if len(engine.model.calls_of("generate")) == 1:
             return Generation((model.at(0.0), *model.tokens(" one two"), model.at(2.0), model.at(2.0)), -0.2, 0.0)
-        return says(" three", until_s=10.0)(model, encoding, prompt, options)
+        return writing(" three", until_s=10.0)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
         options = DecodingOptions(vad_filter=False, language="en", word_timestamps=True)
@@ -542,7 +542,7 @@ class TestShortContext:
 
         def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
             if len(encoding) == 1500:
-                return says(" la" * 60, until_s=5.0)(model, encoding, *others)
+                return writing(" la" * 60, until_s=5.0)(model, encoding, *others)
             right = (model.at(0.0), *model.tokens(" yes it is"), model.at(5.0))
             return Generation((*right, model.at(5.2), *model.tokens(" thank you"), model.at(6.0)), -0.2, 0.0)
 
@@ -551,13 +551,13 @@ class TestShortContext:
         assert transcript.text == "yes it is"
 
     @pytest.mark.parametrize(
-        "doubtful", [says(" la" * 60), says(" hm", avg_logprob=-1.5)], ids=["repetitive", "unlikely"]
+        "doubtful", [writing(" la" * 60), writing(" hm", avg_logprob=-1.5)], ids=["repetitive", "unlikely"]
     )
     async def test_a_doubtful_window_is_encoded_in_full(self, doubtful):
         """And decoded again at temperature 0 before any sampling."""
 
         def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
-            return (doubtful if len(encoding) < 1500 else says(" yes"))(model, encoding, prompt, options)
+            return (doubtful if len(encoding) < 1500 else writing(" yes"))(model, encoding, prompt, options)
 
         async with engine_around(FakeModel(script), margin_s=6.0) as engine:
             transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
@@ -568,7 +568,7 @@ class TestShortContext:
         """A long window's context cannot grow by anything that matters: it is decoded hotter at once."""
 
         def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
-            said = says(" la" * 60, until_s=25.0) if options.temperature == 0 else says(" fine")
+            said = writing(" la" * 60, until_s=25.0) if options.temperature == 0 else writing(" fine")
             return said(model, encoding, prompt, options)
 
         async with engine_around(FakeModel(script), margin_s=6.0) as engine:
@@ -681,7 +681,7 @@ async def test_a_window_that_always_fails_fails_its_request_alone():
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         if model.tokens(" poison")[1] in prompt:
             raise ValueError("cannot")
-        return says(" fine")(model, encoding, prompt, options)
+        return writing(" fine")(model, encoding, prompt, options)
 
     poison = DecodingOptions(vad_filter=False, language="en", hotwords="poison")
     neighbour = DecodingOptions(vad_filter=False, language="en", hotwords="medium")
