@@ -1,4 +1,4 @@
-"""A slot's application, made while its model loads."""
+"""Creates the application of a slot while its model loads."""
 
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings, slot: Slot, die: Die, *, load: ModelLoader = load_slot_model) -> "SlotApplication":
-    """Make a slot's application. Until its model has loaded, requests are answered 503."""
-    service = SlotEngine(settings, slot, load, die)
-    service.begin_to_load()
-    # The web framework takes as long to import as a small model to load, and they take a core each.
+    """Create the application of a slot and begin to load its model. Until it is loaded, requests get a 503.
+
+    Raises ConfigurationError: a setting is wrong.
+    """
+    engine = SlotEngine(settings, slot, load, die)
+    engine.begin_to_load()
+    # Importing the web framework takes as long as loading a small model; both run in parallel on a core each.
     from asr_service.api.app import SlotApplication  # noqa: PLC0415
 
-    return SlotApplication(service)
+    return SlotApplication(engine)
