@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from api.live import serving, tone
 from asr_service.cli.transcribe import local
+from asr_service.cli.transcribe.backend import Backend, open_recognizer
 from asr_service.cli.transcribe.local import EngineEnded, local_recognizer
 from asr_service.cli.transcribe.outputs import Renderer
 from asr_service.cli.transcribe.remote import remote_recognizer
-from asr_service.cli.transcribe.run import Backend, _recognizer
 from asr_service.cli.transcribe.types import Recognizer
 from asr_service.errors import InvalidParameter
 from asr_service.formats import FILE_FORMATS, SubtitleStyle
@@ -119,7 +119,7 @@ def test_the_process_sees_only_the_device_of_the_option(monkeypatch):
     monkeypatch.setattr(local, "local_recognizer", recognizer)
 
     async def work() -> None:
-        async with _recognizer(Backend(None, None, "base", "cuda:1"), {}):
+        async with open_recognizer(Backend(None, None, "base", "cuda:1"), {}):
             pass
 
     asyncio.run(work())

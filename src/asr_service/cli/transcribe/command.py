@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from asr_service.cli.transcribe.backend import Backend
 from asr_service.cli.transcribe.outputs import Renderer
 from asr_service.cli.transcribe.plan import OutputConflict, OutputOptions, make_plan
 from asr_service.cli.transcribe.types import API_KEY_VARIABLE, STDIN, Fields
@@ -132,7 +133,7 @@ def transcribe_command(
         plan = make_plan(files, outputs)
     except OutputConflict as error:
         raise typer.BadParameter(str(error)) from None
-    from asr_service.cli.transcribe.run import Backend, TranscribeRun, run_and_exit  # noqa: PLC0415 - slow to import
+    from asr_service.cli.transcribe.run import TranscribeRun, run_and_exit  # noqa: PLC0415 - slow to import
 
     backend = Backend(server, api_key, model, device)
     renderer = Renderer(style, word_timestamps)

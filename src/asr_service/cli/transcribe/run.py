@@ -4,35 +4,24 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from rich.console import Console
 
+from asr_service.cli.transcribe.backend import Backend, open_recognizer
 from asr_service.cli.transcribe.outputs import Renderer
 from asr_service.cli.transcribe.plan import TranscribePlan
 from asr_service.cli.transcribe.progress import NoProgress, ProgressDisplay, ProgressLines
 from asr_service.cli.transcribe.report import Report
-from asr_service.cli.transcribe.types import Fields, Recognizer
+from asr_service.cli.transcribe.types import Fields
 from asr_service.cli.transcribe.workers import transcribe_files
 from asr_service.errors import InvalidParameter, StartupError
 
 _SOME_FAILED: Final = 1
 _USAGE: Final = 2
 _INTERRUPTED: Final = 130
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """The service, or the model of this process, that transcribes."""
-
-    server: str | None
-    """None loads `model` on `device` in this process; if they are None, the settings name them."""
-    api_key: str | None
-    model: str | None
-    device: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,38 +73,11 @@ def _exit_code(runner: asyncio.Runner, run: TranscribeRun, report: Report, conso
 async def _transcribe(run: TranscribeRun, report: Report, console: Console) -> None:
     tasks = run.plan.tasks
     async with AsyncExitStack() as stack:
-        recognizer = await stack.enter_async_context(_recognizer(run.backend, run.fields))
+        recognizer = await stack.enter_async_context(open_recognizer(run.backend, run.fields))
         progress: ProgressDisplay = NoProgress()
         if console.is_terminal and not (run.as_json and sys.stdout.isatty()):
             progress = stack.enter_context(ProgressLines(len(tasks), console))
         await transcribe_files(tasks, recognizer, run.renderer, progress, report.add, n_concurrent=run.n_concurrent)
-
-
-@asynccontextmanager
-async def _recognizer(backend: Backend, fields: Fields) -> AsyncIterator[Recognizer]:
-    """Import only what the backend needs, because both imports are slow."""
-    if backend.server is not None:
-        from asr_service.cli.transcribe.remote import remote_recognizer  # noqa: PLC0415
-
-        async with remote_recognizer(backend.server, backend.api_key, fields) as remote:
-            yield remote
-        return
-    from asr_service.hardware.environment import engine_environment  # noqa: PLC0415
-    from asr_service.hardware.nvml import discover_gpus  # noqa: PLC0415
-    from asr_service.hardware.spec import parse_devices  # noqa: PLC0415
-    from asr_service.logs import configure_logs  # noqa: PLC0415
-    from asr_service.settings import load_settings  # noqa: PLC0415
-
-    given = {"model": backend.model, "devices": backend.device}
-    settings = load_settings(None, **{name: value for name, value in given.items() if value is not None})
-    configure_logs("error", "plain")  # the report has the errors of single recordings
-    gpus = discover_gpus()
-    device = parse_devices(settings.devices, gpus)[0]
-    os.environ.update(engine_environment(device, gpus))  # before the libraries that read it are imported
-    from asr_service.cli.transcribe.local import local_recognizer  # noqa: PLC0415
-
-    async with local_recognizer(fields, settings, device) as local:
-        yield local
 
 
 def _needs_summary(run: TranscribeRun) -> bool:
