@@ -1,1 +1,1 @@
-"""The HTTP door, and the only room that knows the web framework."""
+"""The HTTP API. No other package imports the web framework."""

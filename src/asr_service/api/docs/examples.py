@@ -1,4 +1,4 @@
-"""One answer of each kind, as the OpenAPI document shows it."""
+"""The example responses of the OpenAPI document."""
 
 from typing import Any, Final
 
@@ -14,8 +14,8 @@ _SCORES: Final[dict[str, Any]] = {
 _USAGE: Final[JsonDict] = {"type": "duration", "seconds": 4.905}
 
 
-def shown(example: JsonDict) -> JsonDict:
-    """What a model's configuration has for its example."""
+def example_of(example: JsonDict) -> JsonDict:
+    """Return the model configuration that shows an example."""
     return {"examples": [example]}
 
 

@@ -10,14 +10,13 @@ from starlette.responses import Response
 from asr_service.access.usage import Meter
 from asr_service.api.docs.openapi import detection_documentation, error_responses, transcribe_documentation
 from asr_service.api.handler import TranscriptionRequest, handle_transcription, handle_upload
-from asr_service.api.native.parameters import once, parse_parameters
+from asr_service.api.native.parameters import chosen_format, needs_word_times, once, parse_parameters
 from asr_service.api.native.schemas import (
     DetectionResponse,
     DetectParameters,
     LanguageSchema,
     LanguagesResponse,
 )
-from asr_service.api.native.subtitles import chosen_format, words_wanted
 from asr_service.api.upload import Fields, Upload
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.model.vocabulary import known_languages
@@ -49,7 +48,7 @@ def _transcription(task: Task, fields: Fields, settings: Settings, model: Speech
     parameters = parse_parameters(fields)
     if task == "translate" and parameters.task == "transcribe":
         raise InvalidParameter("task=transcribe is not valid at /translate. Use /transcribe.", param="task")
-    time_words = words_wanted(parameters, parameters.task or task)
+    time_words = needs_word_times(parameters, parameters.task or task)
     options = resolve_options(parameters, settings, model, default_task=task, time_words=time_words)
     return TranscriptionRequest(options, chosen_format(parameters))
 

@@ -28,39 +28,39 @@ class _FormatParameter(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     response_format: Annotated[str, OneOf(FORMATS)] = "json"
-    """`ndjson` streams a line a segment as soon as it is known, then a closing line; `verbose_json` is OpenAI's."""
+    """Format of the response. `verbose_json` is OpenAI's. `ndjson` streams a line a segment, then a closing line."""
 
 
 class TranscribeParameters(RequestOptions, _FormatParameter):
-    """Options of /transcribe and /translate, as form fields or in the query. What is left out is as configured."""
+    """Options of /transcribe and /translate, as form fields or in the query. Settings have the defaults."""
 
     max_line_width: Annotated[int, Field(ge=8, le=200)] | None = None
-    """`srt` and `vtt`: most characters on a line, full-width ones counting twice; by default 42."""
+    """`srt` and `vtt`: maximum characters on a line, default 42. Full-width characters count twice."""
     max_line_count: Annotated[int, Field(ge=1, le=5)] | None = None
-    """`srt` and `vtt`: most lines in a cue; by default 2."""
+    """`srt` and `vtt`: maximum lines in a cue, default 2."""
     min_cue_s: Annotated[float, Field(ge=0, le=10)] | None = None
-    """`srt` and `vtt`: seconds that a cue is shown at least, where the next leaves room; by default 1."""
+    """`srt` and `vtt`: minimum seconds that a cue is shown if the next cue leaves time, default 1."""
     max_cue_s: Annotated[float, Field(ge=1, le=60)] | None = None
-    """`srt` and `vtt`: seconds that a cue is shown at most; by default 7."""
+    """`srt` and `vtt`: maximum seconds that a cue is shown, default 7."""
     max_chars_per_second: Annotated[float, Field(ge=1, le=100)] | None = None
-    """`srt` and `vtt`: how fast is read; a cue stays so long, where the next leaves room; by default 20."""
+    """`srt` and `vtt`: reading speed, default 20. A cue stays long enough to be read if the next cue leaves time."""
     highlight_words: bool | None = None
-    """`vtt`: give each word its time within the cue, for players that mark what has been said."""
+    """`vtt`: give each word its time within the cue, for players that highlight the spoken words."""
 
 
 class DetectParameters(BaseModel):
-    """Options of /detect-language, as form fields or in the query. What is left out is as configured."""
+    """Options of /detect-language, as form fields or in the query. Settings have the defaults."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     vad_filter: bool | None = None
-    """Pass over what holds no speech."""
+    """Skip audio without speech."""
     vad_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Speech probability above which a moment is speech."""
+    """Probability above which audio counts as speech."""
     min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    """Silence that ends a stretch of speech."""
+    """Minimum silence that ends a span of speech."""
     speech_pad_ms: Annotated[int, Field(ge=0, le=5000)] | None = None
-    """Audio kept on both sides of a stretch of speech."""
+    """Audio that is kept on both sides of a span of speech."""
 
 
 class WordSchema(BaseModel):
@@ -93,7 +93,7 @@ class TimingSchema(BaseModel):
 
 
 class TranscriptResponse(BaseModel):
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.TRANSCRIPT))
+    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.TRANSCRIPT))
 
     text: str
     task: Literal["transcribe", "translate"]
@@ -108,19 +108,19 @@ class TranscriptResponse(BaseModel):
 
 
 class DetectionResponse(BaseModel):
-    """All null, and no probabilities, where no speech was found."""
+    """The detected language. If there is no speech, every field is null and `probabilities` is empty."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, json_schema_extra=examples.shown(examples.DETECTION))
+    model_config = ConfigDict(use_attribute_docstrings=True, json_schema_extra=examples.example_of(examples.DETECTION))
 
     language: str | None
-    """The likeliest language's code."""
+    """Code of the most likely language."""
     name: str | None
-    """Its English name."""
+    """English name of the language."""
     probability: float | None
     probabilities: dict[str, float]
-    """Of each language that the model knows, by code, the likeliest first."""
+    """Probability of each language that the model knows, by code, the most likely first."""
     start: float | None
-    """Seconds into the recording: where the window begins that the language was told by."""
+    """Start of the window that the language was detected in, in seconds from the start of the recording."""
     end: float | None
     model: str
 
@@ -136,7 +136,7 @@ class LanguageSchema(BaseModel):
 
 
 class LanguagesResponse(BaseModel):
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.LANGUAGES))
+    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.LANGUAGES))
 
     model: str
     languages: list[LanguageSchema]
@@ -150,9 +150,9 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """Every failure, at every address."""
+    """The body of every error response, at every path."""
 
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.ERROR))
+    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.ERROR))
 
     error: ErrorDetail
 
@@ -164,7 +164,7 @@ class QueueSchema(BaseModel):
 
 
 class HealthResponse(BaseModel):
-    """200 where the slot takes requests, 503 with the same fields where it does not."""
+    """The state of the slot: status 200 if it accepts requests, 503 with the same fields if it does not."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -172,7 +172,7 @@ class HealthResponse(BaseModel):
     reason: str | None
     model_loaded: bool
     gpu_memory_used: str | None
-    """Such as `9783 MiB`; null without a GPU."""
+    """Such as `9783 MiB`. Null without a GPU."""
     gpu_memory_total: str | None
     gpu_utilization: float | None
     gpu_temperature_celsius: float | None

@@ -1,1 +1,1 @@
-"""OpenAI's audio API."""
+"""An implementation of OpenAI's audio API."""

@@ -1,4 +1,4 @@
-"""The wire at OpenAI's addresses: https://github.com/openai/openai-openapi, and what its Python SDK sends."""
+"""The request fields and response bodies of OpenAI's APIs: https://github.com/openai/openai-openapi."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -14,21 +14,21 @@ Granularity = Literal["segment", "word"]
 
 
 class ServerVad(BaseModel):
-    """Voice activity as the caller wants it; what is left out is as the contract has it."""
+    """Options of voice activity detection. The defaults are OpenAI's."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
     type: Literal["server_vad"]
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Speech probability above which a moment is speech."""
+    """Probability above which audio counts as speech."""
     prefix_padding_ms: Annotated[int, Field(ge=0, le=5000)] = 300
-    """Audio kept before speech, and here after it too."""
+    """Audio that is kept before speech. This service also keeps it after speech."""
     silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] = 200
-    """Silence that ends a stretch of speech."""
+    """Minimum silence that ends a span of speech."""
 
 
 def _decoded(value: object) -> object:
-    """A form field holds the object as JSON. Raises ValueError."""
+    """Parse an object, which a form field has as JSON. Raises ValueError: the JSON is invalid."""
     if not (isinstance(value, str) and value.lstrip().startswith("{")):
         return value
     try:
@@ -50,35 +50,35 @@ Chunking = Annotated[
 
 
 class TranslationForm(BaseModel):
-    """Fields of /v1/audio/translations beside `file`."""
+    """Fields of /v1/audio/translations besides `file`."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    """A name of the loaded model (`GET /v1/models` lists them), or `whisper-1`, which stands for it."""
+    """A name of the loaded model, as `GET /v1/models` lists it, or `whisper-1`, which stands for the loaded model."""
     prompt: str | None = None
-    """Text that sets spelling and style; its last 223 tokens count."""
+    """Text that shows the spelling and style to use. Its last 223 tokens count."""
     response_format: Annotated[str, OneOf(OPENAI_FORMATS)] = "json"
-    """`verbose_json` has the segments with their times."""
+    """Format of the response. `verbose_json` has segments with times."""
     temperature: Annotated[float, Field(ge=0, le=1)] = 0
-    """0 starts with beam search and samples only where that fails; above 0, samples at that temperature."""
+    """0 starts with beam search and samples only if that fails. Above 0, it samples at that temperature."""
 
 
 class TranscriptionForm(TranslationForm):
-    """Fields of /v1/audio/transcriptions beside `file`."""
+    """Fields of /v1/audio/transcriptions besides `file`."""
 
     language: Annotated[str, Field(max_length=40)] | None = None
-    """Language of the speech: a code or an English name; left out, it is as configured, or detected."""
+    """Language of the speech: a code or an English name. The default is ASR_LANGUAGE, else it is detected."""
     languages: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=1)] = []
-    """One language, as in `language`: several to choose from are refused."""
+    """A list of one language, as in `language`. Several languages are refused."""
     keywords: Annotated[list[str], Field(max_length=100)] = []
-    """Words to expect: names, terms."""
+    """Names and terms that are likely to occur."""
     timestamp_granularities: Annotated[list[Granularity], Field(max_length=2)] = []
-    """What verbose_json times: segments unless it says otherwise. Refused with other formats."""
+    """What `verbose_json` times, by default segments. Refused with other formats."""
     stream: bool = False
-    """Server-sent events, a delta of the text for each segment as soon as it is known; with `json` and `text`."""
+    """Respond with server-sent events: the text of each segment as soon as it is known. For `json` and `text` only."""
     chunking_strategy: Chunking | None = None
-    """`auto` leaves out what holds no speech, as configured; an object says from where on it is speech."""
+    """`auto` skips audio without speech, with the configured options. An object sets the options."""
 
 
 class SecondsUsed(BaseModel):
@@ -87,7 +87,7 @@ class SecondsUsed(BaseModel):
 
 
 class OpenAITranscription(BaseModel):
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.OPENAI_JSON))
+    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.OPENAI_JSON))
 
     text: str
     usage: SecondsUsed
@@ -102,7 +102,7 @@ class OpenAIWord(BaseModel):
 class OpenAISegment(BaseModel):
     id: int
     seek: int
-    """Where the window began that it was decoded in, in hundredths of a second."""
+    """Start of the window that the segment was decoded in, in hundredths of a second."""
     start: float
     end: float
     text: str
@@ -114,11 +114,11 @@ class OpenAISegment(BaseModel):
 
 
 class OpenAIVerboseTranscription(BaseModel):
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.VERBOSE_JSON))
+    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.VERBOSE_JSON))
 
     task: Literal["transcribe", "translate"]
     language: str
-    """The text's language by its English name in lower case; `unknown` where nothing was said to tell it by."""
+    """English name of the text's language, in lower case. `unknown` if there is no speech."""
     duration: float
     text: str
     usage: SecondsUsed
@@ -127,17 +127,17 @@ class OpenAIVerboseTranscription(BaseModel):
 
 
 class ModelResponse(BaseModel):
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.MODEL))
+    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.MODEL))
 
     id: str
     object: Literal["model"]
     created: int
-    """When this slot's process began, in seconds since 1970."""
+    """Start time of this slot's process, in seconds since 1970."""
     owned_by: str
 
 
 class ModelsResponse(BaseModel):
-    model_config = ConfigDict(json_schema_extra=examples.shown(examples.MODELS))
+    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.MODELS))
 
     object: Literal["list"]
     data: list[ModelResponse]
