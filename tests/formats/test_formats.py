@@ -1,4 +1,4 @@
-"""Every format on transcripts that are easy to break it with, read back by another's parser where there is one."""
+"""Each format with difficult transcripts, read back by an independent parser where there is one."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def a_transcript(*segments: Segment, **changes) -> Transcript:
     return replace(whole, **changes)
 
 
-TRYING = a_transcript(
+DIFFICULT = a_transcript(
     a_segment(0.0, 1.0, " Hello there."),
     a_segment(1.0, 1.5, "   "),
     a_segment(3599.9996, 3601.25, " past\n\nthe\thour\r\n"),
@@ -64,13 +64,13 @@ def test_every_format_has_its_name_and_media_type():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_can_be_sent_as_utf8(name):
-    """Any transcript, and an empty one, renders in any format."""
-    assert render(name, TRYING).encode()
+    """A difficult transcript and an empty one can be written in every format."""
+    assert render(name, DIFFICULT).encode()
     assert render(name, EMPTY).encode() or name in {"text", "srt", "lrc"}
 
 
 def test_json_has_exactly_the_documented_names():
-    """The JSON answer holds the documented names and no other; times have 3 decimals, probabilities 4."""
+    """JSON has the documented fields and no others. Times have 3 decimals, probabilities have 4."""
     spoken = a_transcript(a_segment(0.1234567, 1.0, " Hello there."), warnings=("half of it was lost",))
     assert json.loads(render("json", spoken)) == {
         "text": "Hello there.",
@@ -105,22 +105,22 @@ def test_json_has_exactly_the_documented_names():
     }
 
 
-def test_json_has_words_only_when_they_were_asked_for():
-    """`words` is there where words were timed, an empty list where a timed segment has none, and absent otherwise."""
+def test_json_has_words_only_if_they_were_timed():
+    """A segment whose words were timed has `words`, even if there are none. Other segments have no `words`."""
     timed = a_transcript(a_segment(0, 1, "Hello there.", words=WORDS), a_segment(1, 2, "?", words=()))
     hello, none = json.loads(render("json", timed))["segments"]
     assert hello["words"][0] == {"word": " Hello", "start": 0.123, "end": 0.4, "probability": 0.9877}
     assert none["words"] == []
 
 
-def test_json_of_an_empty_recording_is_whole():
-    """Nothing said is an answer: empty text and lists, no language."""
+def test_json_of_an_empty_recording_has_every_field():
+    """Without speech, the text and the lists are empty and the language is null."""
     empty = json.loads(render("json", EMPTY))
     assert (empty["text"], empty["segments"], empty["warnings"], empty["language"]) == ("", [], [], None)
 
 
-def test_json_is_valid_whatever_the_model_scored():
-    """A score that is no number is null: JSON has neither NaN nor infinity."""
+def test_json_has_null_for_nan_and_infinity():
+    """NaN and infinity become null, because JSON has neither."""
 
     def refuse(constant):
         raise AssertionError(constant)
@@ -131,16 +131,16 @@ def test_json_is_valid_whatever_the_model_scored():
 
 
 def test_ndjson_is_a_line_a_segment_and_a_closing_line():
-    """Each line is an object by itself, even for readers that end lines at U+2028; together they are the JSON."""
-    *segments, closing = map(json.loads, render("ndjson", TRYING).splitlines())
-    whole = json.loads(render("json", TRYING))
+    """Each line is one object, also for readers that end lines at U+2028. Together the lines have the fields of JSON."""
+    *segments, closing = map(json.loads, render("ndjson", DIFFICULT).splitlines())
+    whole = json.loads(render("json", DIFFICULT))
     assert [segment.pop("type") for segment in segments] == ["segment"] * 5
     assert closing.pop("type") == "transcript"
     assert closing | {"segments": segments} == whole
 
 
-def test_ndjson_tells_a_late_failure_in_its_last_line():
-    """A failure after the first segment is a line of its own type, its error in the shape of every error body."""
+def test_ndjson_reports_a_late_failure_in_its_last_line():
+    """The line has the type `error`, and its error has the shape of every error body."""
     stream = FORMATS["ndjson"].stream
     assert stream is not None
     line = stream.error("deadline_exceeded", "too late\nby far")
@@ -153,8 +153,8 @@ def test_ndjson_tells_a_late_failure_in_its_last_line():
 
 
 def test_srt_reads_back():
-    """An independent parser finds every spoken segment, its time to the millisecond and its text."""
-    text = render("srt", TRYING)
+    """An independent parser finds each segment with its text and its time to the millisecond."""
+    text = render("srt", DIFFICULT)
     subtitles = list(pysubs2.SSAFile.from_string(text, format_="srt", keep_html_tags=True))
     assert [cue.start for cue in subtitles] == [start for start, _ in TIMES_MS]
     assert [cue.text.replace("\\N", " ") for cue in subtitles] == [
@@ -163,15 +163,15 @@ def test_srt_reads_back():
     assert [block.split("\n")[0] for block in text.split("\n\n")] == ["1", "2", "3", "4"]
 
 
-def test_srt_has_an_arrow_only_between_times():
-    """An arrow that was said cannot be taken for a cue's times."""
-    assert [line.count("-->") for line in render("srt", TRYING).split("\n")].count(1) == len(TIMES_MS)
-    assert render("srt", TRYING).count("-->") == len(TIMES_MS)
+def test_srt_has_arrows_only_between_times():
+    """An arrow in the text cannot be mistaken for the times of a cue."""
+    assert [line.count("-->") for line in render("srt", DIFFICULT).split("\n")].count(1) == len(TIMES_MS)
+    assert render("srt", DIFFICULT).count("-->") == len(TIMES_MS)
 
 
 def test_vtt_reads_back():
-    """An independent parser finds the header, every spoken segment, its times and its text, none taken for markup."""
-    text = render("vtt", TRYING)
+    """An independent parser finds the header and each segment with time and text. No text is read as markup."""
+    text = render("vtt", DIFFICULT)
     assert text.startswith("WEBVTT\n\n")
     captions = webvtt.from_string(text).captions
     assert [clock_ms(cue.start) for cue in captions] == [start for start, _ in TIMES_MS]
@@ -181,15 +181,15 @@ def test_vtt_reads_back():
 
 
 @pytest.mark.parametrize(("name", "point"), [("srt", ","), ("vtt", ".")])
-def test_hours_go_on_past_the_hundredth(name, point):
-    """A very long recording's times take a third digit for the hours, and never begin again."""
+def test_times_of_a_hundred_hours_have_three_digits(name, point):
+    """Hours do not wrap around in a very long recording."""
     times = f"100:00:00{point}500 --> 100:00:01{point}000"
     assert times in render(name, a_transcript(a_segment(360_000.5, 360_001.0, "late"))).splitlines()
 
 
 def test_tsv_reads_back():
-    """A line a spoken segment: start and end in milliseconds, and text without tabs or line ends."""
-    head, *rows = csv.reader(io.StringIO(render("tsv", TRYING)), delimiter="\t", quoting=csv.QUOTE_NONE)
+    """A row has start and end in milliseconds, and a text without tabs and line ends."""
+    head, *rows = csv.reader(io.StringIO(render("tsv", DIFFICULT)), delimiter="\t", quoting=csv.QUOTE_NONE)
     assert head == ["start", "end", "text"]
     assert [(int(start), int(end)) for start, end, _ in rows] == TIMES_MS
     assert [text for _, _, text in rows] == [line.replace("\t", " ") for line in LINES]
@@ -214,8 +214,8 @@ def test_lrc_text_in_brackets_is_not_another_time():
     assert render("lrc", a_transcript(a_segment(1.0, 2.0, " [00:09.00] music"))) == "[00:01.00] [00:09.00] music\n"
 
 
-def test_nothing_said_is_nothing_written():
-    """An empty transcript is an empty text, no cues, and only the heading where a format has one."""
+def test_an_empty_transcript_has_no_text_and_no_cues():
+    """Only the header is written, in the formats that have one."""
     assert {name: render(name, EMPTY) for name in ("text", "srt", "vtt", "tsv", "lrc")} == {
         "text": "",
         "srt": "",
@@ -225,8 +225,8 @@ def test_nothing_said_is_nothing_written():
     }
 
 
-def test_text_is_the_text_and_a_newline():
-    """Text alone is what was said, ready for a terminal."""
+def test_text_ends_with_one_newline():
+    """The text has no spaces around it."""
     assert render("text", a_transcript(a_segment(0, 1, " Hello there. "))) == "Hello there.\n"
 
 
@@ -239,18 +239,18 @@ def unescaped(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
-def test_verbose_json_has_numbers_where_the_contract_has_them():
-    """A score that is no number is 0 there: a reader with strict types would lose the whole answer over a null."""
+def test_verbose_json_has_0_for_nan_and_infinity():
+    """NaN and infinity become 0, because OpenAI's schema has no null there and a strict client would fail."""
     scored = a_transcript(a_segment(0, 1, " Hello.", avg_logprob=float("-inf"), no_speech_prob=float("nan")))
     (segment,) = json.loads(render("verbose_json", scored))["segments"]
     assert (segment["avg_logprob"], segment["no_speech_prob"], segment["compression_ratio"]) == (0.0, 0.0, 1.5)
 
 
-def test_events_read_whole_are_the_events_of_the_stream():
-    """An event is one `data:` line, whatever was said, and a blank one; the deltas add up to the text."""
-    said = replace(TRYING, segments=tuple(replace(each, id=at) for at, each in enumerate(TRYING.segments)))
+def test_events_add_up_to_the_text():
+    """Each event is one `data:` line and a blank line, whatever the text. The deltas add up to the text."""
+    said = replace(DIFFICULT, segments=tuple(replace(each, id=at) for at, each in enumerate(DIFFICULT.segments)))
     events = EVENTS.render(said).split("\n\n")
     assert events.pop() == ""
     assert all(event.startswith("data: ") and len(event.splitlines()) == 1 for event in events)
     *deltas, done = (json.loads(event.removeprefix("data: ")) for event in events)
-    assert "".join(delta["delta"] for delta in deltas) == done["text"] == TRYING.text
+    assert "".join(delta["delta"] for delta in deltas) == done["text"] == DIFFICULT.text

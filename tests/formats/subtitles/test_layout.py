@@ -1,4 +1,4 @@
-"""Subtitles are laid out so that people can read them, whatever was said, and nothing of it is lost."""
+"""The layout of subtitles keeps every word and its limits, and breaks at good places."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from asr_service.formats.subtitles.layout import Cue, lay_out
 from asr_service.formats.subtitles.pieces import Piece, columns
 from asr_service.transcript import Segment, Timing, Transcript, Word
 
-SAME_EACH_TIME = settings(derandomize=True, database=None, deadline=None)
+DETERMINISTIC = settings(derandomize=True, database=None, deadline=None)
 PLAIN = SubtitleStyle()
 WORDS = [
     "the",
@@ -47,7 +47,7 @@ def transcript(*segments: Segment, task: str = "transcribe") -> Transcript:
 
 
 def spoken(text: str, *, start: float = 0.0, a_word_s: float = 0.3, language: str = "en") -> Segment:
-    """Words one after the other; `_` is a second of pause."""
+    """Return a segment with these words one after the other. `_` is a pause of a second."""
     words, at = [], start
     for word in text.split():
         if word == "_":
@@ -68,7 +68,7 @@ def texts(cues: Sequence[Cue]) -> list[str]:
 
 @st.composite
 def transcripts(draw: st.DrawFn) -> Transcript:
-    """Fast and slow, with words timed or not, in one script or another, in times that now and then go back."""
+    """Fast and slow speech, with and without word times, in several scripts, with times that sometimes go back."""
     segments, at = [], 0.0
     for _ in range(draw(st.integers(0, 5))):
         unspaced = draw(st.booleans())
@@ -95,10 +95,10 @@ styles = st.builds(
 )
 
 
-@settings(SAME_EACH_TIME, max_examples=150)
+@settings(DETERMINISTIC, max_examples=150)
 @given(transcripts(), styles)
-def test_whatever_was_said_is_laid_out_within_the_bounds(said, style):
-    """All words in order, no line too long but a word that is, no cue over another, too long, or needlessly short."""
+def test_cues_have_every_word_and_keep_the_limits(said, style):
+    """Only a single word may be wider than a line. Cues do not overlap, and none is too long or too short."""
     cues = lay_out(said, style)
     assert "".join("".join(cue.texts) for cue in cues).replace(" ", "") == said.text.replace(" ", "")
     for cue in cues:
@@ -115,10 +115,10 @@ def test_whatever_was_said_is_laid_out_within_the_bounds(said, style):
         assert cue.end_ms - cue.start_ms >= min(style.min_cue_s * 1000, room_ms) - 2
 
 
-@settings(SAME_EACH_TIME, max_examples=60)
+@settings(DETERMINISTIC, max_examples=60)
 @given(transcripts(), styles)
 def test_other_parsers_read_what_is_written(said, style):
-    """SubRip by pysubs2 and WebVTT by webvtt-py: every cue, its times and its text, tags for words or none."""
+    """pysubs2 reads SubRip and webvtt-py reads WebVTT: every cue with its times, its text and its tags."""
     cues = lay_out(said, style)
     srt = pysubs2.SSAFile.from_string(FORMATS["srt"].in_style(style).render(said), format_="srt") if cues else []
     assert [(cue.start, cue.end, cue.plaintext) for cue in srt] == [
@@ -136,7 +136,7 @@ def test_other_parsers_read_what_is_written(said, style):
 
 
 def test_cues_end_with_sentences_and_lines_with_phrases():
-    """Before a conjunction or a preposition, after punctuation, never after an article; two lines of like length."""
+    """Breaks come after punctuation or before a conjunction or preposition, never after an article."""
     said = spoken(
         "These men and women assumed great risk in the service to all humanity. In an age when spaceflight has come to "
         "seem almost routine, it is easy to overlook the dangers of travel by rocket and the difficulties of "
@@ -151,13 +151,13 @@ def test_cues_end_with_sentences_and_lines_with_phrases():
 
 
 @pytest.mark.parametrize("word", ["քնեցի։", "ነበር።", "សួស្តី។", "သည်။", "है।", "۔ہے۔", "見た。」"])
-def test_sentences_end_in_other_scripts_too(word):
-    """Armenian, Ethiopic, Khmer and Burmese have full stops of their own, as Hindi, Urdu and Japanese do."""
+def test_sentences_end_in_other_scripts(word):
+    """Armenian, Ethiopic, Khmer, Burmese, Hindi, Urdu and Japanese have their own full stops."""
     assert ends_sentence(Piece(word, True, 0, 1))
 
 
-def test_a_cue_stays_to_be_read_where_the_next_leaves_room():
-    """A second at least, 20 characters a second, then a gap; never past the next, and no flicker between two."""
+def test_a_cue_stays_long_enough_to_be_read():
+    """It stays at least a second and one second per 20 characters, with a gap before the next cue and no flicker."""
     (yes, _) = cues_of(spoken("Yes."), spoken("So.", start=9))
     assert (yes.start_ms, yes.end_ms) == (0, 1000)
     sentence = "Nobody who has been there once wants to go back again."
@@ -168,13 +168,13 @@ def test_a_cue_stays_to_be_read_where_the_next_leaves_room():
 
 
 def test_no_cue_spans_a_long_pause():
-    """What is said before a pause is gone while nothing is said."""
+    """The text before a long pause is not shown during the pause."""
     assert texts(cues_of(spoken("and then _ _ nothing"))) == ["and then", "nothing"]
     assert texts(cues_of(spoken("and then _ nothing"))) == ["and then nothing"]
 
 
-def test_no_word_is_left_by_itself():
-    """Neither as a cue nor as a line, while a better place is there."""
+def test_no_cue_or_line_has_a_single_word():
+    """This holds while there is a better place to break."""
     said = spoken(
         "he had never before in all his life seen anything like the thing that now stood at his door waiting patiently"
     )
@@ -182,8 +182,8 @@ def test_no_word_is_left_by_itself():
     assert len(cues_of(said)) > 1
 
 
-def test_marks_stay_with_their_words():
-    """French sets a space before its marks; no line begins with one, nor ends with what opens a quotation."""
+def test_punctuation_stays_with_its_word():
+    """French has a space before marks. No line begins with a mark or ends with an opening quotation mark."""
     style = SubtitleStyle(max_line_width=12, max_line_count=2)
     said = spoken("Vous êtes là ? « Mais oui ! » dit Chloé", language="fr")
     for cue in cues_of(said, style=style):
@@ -193,7 +193,7 @@ def test_marks_stay_with_their_words():
 
 @pytest.mark.parametrize("timed", [True, False])
 def test_japanese_breaks_between_phrases(timed):
-    """Not within a word though nothing stands between words, whether the model's tokens were timed or not."""
+    """No line breaks within a phrase, with or without word times."""
     text = "今日は友達と新しいレストランで美味しいスパゲッティを食べました"
     tokens = [(token, at * 0.3, at * 0.3 + 0.3) for at, token in enumerate(re.findall("..?", text))] if timed else []
     said = segment(text, 0, 5, *tokens, language="ja")
@@ -202,37 +202,37 @@ def test_japanese_breaks_between_phrases(timed):
     assert all(columns(line) <= 42 for line in cue.texts)
 
 
-def test_thai_and_burmese_keep_their_signs():
-    """A vowel, a tone mark or a stop never begins a line."""
+def test_thai_and_burmese_lines_never_begin_with_a_sign():
+    """Vowels after a consonant, tone marks and stops stay with the text before them."""
     style = SubtitleStyle(max_line_width=8, max_line_count=3)
     for language, text in (("th", "วันนี้อากาศดีมากฉันอยากไปเดินเล่นที่สวนสาธารณะ"), ("my", "မြန်မာနိုင်ငံသည်။အရှေ့တောင်။အာရှတွင်။ရှိသည်။")):
         for cue in cues_of(segment(text, 0, 9, language=language), style=style):
             assert not any(columns(line[0]) == 0 or line[0] in "ะาำ။" for line in cue.texts)
 
 
-def test_right_to_left_text_is_left_as_it_is():
-    """No marks are put in and nothing is turned round: players do that."""
+def test_right_to_left_text_is_unchanged():
+    """No direction marks are added and no text is reversed. Players do that."""
     text = "لو كنا نقتصد في أحلامنا أو كنا نستلهم الواقع في خلق هذه الأحلام"
     (cue,) = cues_of(spoken(text, language="ar"))
     assert " ".join(cue.texts) == text
     assert len(cue.lines) == 2
 
 
-def test_a_translation_is_broken_as_english():
-    """Whatever was spoken, what is written is English."""
+def test_a_translation_breaks_as_english():
+    """The text of a translation is English, whatever language was spoken."""
     german = segment(" it is easy to overlook the dangers of the journey", 0, 4, language="de")
     (cue,) = lay_out(transcript(german, task="translate"), PLAIN)
     assert cue.texts == ("it is easy to overlook", "the dangers of the journey")
 
 
-def test_words_that_are_not_the_text_are_not_trusted():
-    """Where alignment has lost a word, the text stands all the same."""
+def test_word_times_that_do_not_match_the_text_are_ignored():
+    """The text is complete although alignment lost a word."""
     said = segment(" one two three", 0, 3, (" one", 0, 1), (" three", 2, 3))
     assert texts(cues_of(said)) == ["one two three"]
 
 
-def test_webvtt_times_each_word_where_that_is_wanted():
-    """As https://www.w3.org/TR/webvtt1/#webvtt-timestamp-object has it: a tag before each word but the first."""
+def test_webvtt_highlights_words():
+    """Each word but the first has a time tag: https://www.w3.org/TR/webvtt1/#webvtt-timestamp-object."""
     vtt = FORMATS["vtt"].in_style(SubtitleStyle(highlight_words=True))
     assert vtt.render(transcript(spoken("He left & vanished."))) == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.200\nHe <00:00:00.300>left <00:00:00.600>&amp; <00:00:00.900>vanished.\n"

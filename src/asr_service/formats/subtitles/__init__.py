@@ -1,1 +1,1 @@
-"""Subtitles: cue layout, SubRip and WebVTT."""
+"""Subtitles in SubRip and WebVTT, and the layout of their cues."""

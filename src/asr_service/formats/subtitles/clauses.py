@@ -1,7 +1,7 @@
-"""How well a text bears being broken at each place between its pieces. Pure functions.
+"""The cost of a break between two pieces. Pure functions.
 
-After the practice of subtitle editors (https://www.bbc.co.uk/accessibility/forproducts/guides/subtitles/#Line-breaks):
-after punctuation, before conjunctions and prepositions, never after an article; in pauses rather than in speech.
+Follows the practice of subtitle editors (https://www.bbc.co.uk/accessibility/forproducts/guides/subtitles/#Line-breaks):
+break after punctuation, before conjunctions and prepositions, never after an article, and rather at a pause.
 """
 
 import re
@@ -13,24 +13,24 @@ from asr_service.formats.subtitles.pieces import Piece, unspaced
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
-    """Small words of a language, in lower case."""
+class _FunctionWords:
+    """Function words of a language, in lower case."""
 
     conjunctions: frozenset[str]
     prepositions: frozenset[str]
     articles: frozenset[str]
-    """And what else clings to the word after it."""
+    """Articles, and other words that belong to the next word."""
 
     def __contains__(self, word: str) -> bool:
         return word in self.conjunctions or word in self.prepositions or word in self.articles
 
 
-def _words(conjunctions: str, prepositions: str, articles: str) -> _Words:
-    return _Words(frozenset(conjunctions.split()), frozenset(prepositions.split()), frozenset(articles.split()))
+def _words(conjunctions: str, prepositions: str, articles: str) -> _FunctionWords:
+    return _FunctionWords(frozenset(conjunctions.split()), frozenset(prepositions.split()), frozenset(articles.split()))
 
 
 _NONE = _words("", "", "")
-_SMALL_WORDS = {
+_BY_LANGUAGE = {
     "en": _words(
         "and but or nor because although though while when where which who whose if that so than unless until since as",
         "of in on at by for with from to into about over under after before between through without against during",
@@ -83,42 +83,46 @@ _SENTENCE_END = re.compile(r"[.!?…。！？｡؟۔।॥։።፧။។།][\"'
 _CLAUSE_END = re.compile(r"[,;:，；：、،؛—–՝፣፤၊][\"'”’»)\]」』）]*$")
 _NO_SENTENCE_END = re.compile(r"(?i)^(\w\.)+$|^(mr|mrs|ms|dr|prof|st|no|vs|etc|bzw|nr|sr|sra|т|г)\.$|^\W*\.{3}$")
 
-SENTENCE, CLAUSE, CONJUNCTION, PREPOSITION, ANYWHERE, CLINGING = 0.0, 2.0, 4.0, 6.0, 10.0, 15.0
+SENTENCE, CLAUSE, CONJUNCTION, PREPOSITION, ANYWHERE, AFTER_ARTICLE = 0.0, 2.0, 4.0, 6.0, 10.0, 15.0
+"""The cost of a break after a sentence or clause, before a conjunction or preposition, elsewhere, after an article."""
 _NAME = 3.0
+"""Added within a name: between two capitalised words."""
 _SEGMENT = -1.0
-_PAUSE_A_SECOND = -8.0
-_LONGEST_PAUSE_S = 0.75
+"""Added between two segments."""
+_PER_PAUSE_SECOND = -8.0
+_MAX_PAUSE_S = 0.75
 
 
 def ends_sentence(piece: Piece) -> bool:
+    """Return True if the piece ends with a full stop or the like, and not with an abbreviation."""
     return bool(_SENTENCE_END.search(piece.text)) and not _NO_SENTENCE_END.search(piece.text)
 
 
 def break_costs(pieces: Sequence[Piece], language: str) -> list[float]:
-    """What it costs to break after each piece but the last: 0 after a sentence, the more the closer the two belong."""
-    small = _SMALL_WORDS.get(language, _NONE)
-    return [_cost(before, after, small) for before, after in pairwise(pieces)]
+    """Return the cost of a break after each piece but the last. It is 0 after a sentence."""
+    function_words = _BY_LANGUAGE.get(language, _NONE)
+    return [_cost(before, after, function_words) for before, after in pairwise(pieces)]
 
 
-def _cost(before: Piece, after: Piece, small: _Words) -> float:
+def _cost(before: Piece, after: Piece, function_words: _FunctionWords) -> float:
     if ends_sentence(before):
         return SENTENCE
-    pause_s = min(max(after.start - before.end, 0.0), _LONGEST_PAUSE_S)
-    eased = _PAUSE_A_SECOND * pause_s + _SEGMENT * after.opens_segment
-    return max(_by_text(before, after, small) + eased, SENTENCE)
+    pause_s = min(max(after.start - before.end, 0.0), _MAX_PAUSE_S)
+    bonus = _PER_PAUSE_SECOND * pause_s + _SEGMENT * after.opens_segment
+    return max(_by_text(before, after, function_words) + bonus, SENTENCE)
 
 
-def _by_text(before: Piece, after: Piece, small: _Words) -> float:
+def _by_text(before: Piece, after: Piece, function_words: _FunctionWords) -> float:
     if _CLAUSE_END.search(before.text):
         return CLAUSE
     if unspaced(before.text[-1]) or unspaced(after.text[0]):
         return CLAUSE if after.spaced else PREPOSITION  # Thai and Chinese put a space between clauses
     first, last = after.text.lower(), before.text.lower().strip("\"'“”«»¿¡([")
-    if last in small:
-        return CLINGING
-    if first in small.conjunctions:
+    if last in function_words:
+        return AFTER_ARTICLE
+    if first in function_words.conjunctions:
         return CONJUNCTION
-    if first in small.prepositions:
+    if first in function_words.prepositions:
         return PREPOSITION
     named = before.text[0].isupper() and after.text[0].isupper()
     return ANYWHERE + _NAME * named

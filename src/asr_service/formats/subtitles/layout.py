@@ -1,7 +1,7 @@
-"""Subtitles as an editor would lay them out: what is said, divided into cues that can be read in their time.
+"""Divides a transcript into cues, as a subtitle editor would. Pure functions.
 
-`lay_out` looks for the division into cues that costs least in all (as TeX does with lines): cues end where sentences
-and clauses do, are neither too short nor too fast to read, and none is a word by itself. Pure functions.
+`lay_out` finds the division with the lowest total cost, as TeX does for lines. Cues end with sentences and clauses, are
+neither too short nor too fast to read, and no cue has a single word.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,28 +9,35 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 
 from asr_service.formats.subtitles.clauses import break_costs, ends_sentence
-from asr_service.formats.subtitles.line_breaks import Fill, break_lines
+from asr_service.formats.subtitles.line_breaks import LineCounter, break_lines
 from asr_service.formats.subtitles.pieces import Piece, pieces_of
+from asr_service.languages import written_language
 from asr_service.transcript import Transcript
 
 _GAP_S = 0.08
-"""Two frames of film: what tells the eye that the text has changed."""
+"""The gap between cues, two frames of film. It shows that the text has changed."""
 _CHAIN_S = 0.5
-"""A shorter gap than this flickers: the cue stays until the next."""
+"""A shorter gap than this flickers, so the cue stays until the next one."""
 _PAUSE_S = 1.5
-"""No cue spans a longer pause."""
+"""The longest pause within a cue."""
 
 _CUE = 4.0
+"""The cost of each cue."""
 _TOO_SHORT = 12.0
+"""The cost of a cue with no time at all; less for a cue that is shorter than the minimum."""
 _TOO_FAST = 6.0
+"""The cost of a cue at twice the reading speed."""
 _ORPHAN = 5.0
+"""The cost of a cue with one word that is not a sentence."""
 _INNER_SENTENCE = 1.0
-_INNER_PAUSE_A_SECOND = 4.0
+"""The cost of a sentence end within a cue."""
+_INNER_PAUSE_PER_S = 4.0
+"""The cost of a second of pause within a cue."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubtitleStyle:
-    """What readers can take. Widths are in columns: a full-width character has two."""
+    """Limits for readers. Widths are in columns; a full-width character has two."""
 
     max_line_width: int = 42
     max_line_count: int = 2
@@ -38,14 +45,16 @@ class SubtitleStyle:
     max_cue_s: float = 7.0
     max_chars_per_second: float = 20.0
     highlight_words: bool = False
-    """Give each word its time within the cue, where the format can."""
+    """Give each word its time within the cue. Only WebVTT can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
+    """Lines of text with a start and an end time."""
+
     start_ms: int
     end_ms: int
-    """After `start_ms`, and not after the next cue's."""
+    """After `start_ms`, and not after the start of the next cue."""
     lines: tuple[tuple[Piece, ...], ...]
 
     @property
@@ -58,7 +67,7 @@ def joined(line: Sequence[Piece]) -> str:
 
 
 def lay_out(transcript: Transcript, style: SubtitleStyle) -> list[Cue]:
-    """Every word of the transcript in cues, in order, none over another."""
+    """Return the cues of the whole transcript, in order. No two overlap."""
     cues: list[tuple[Piece, ...]] = []
     lines: list[tuple[tuple[Piece, ...], ...]] = []
     for language, pieces in _runs(transcript):
@@ -72,10 +81,10 @@ def lay_out(transcript: Transcript, style: SubtitleStyle) -> list[Cue]:
 
 
 def _runs(transcript: Transcript) -> Iterator[tuple[str, list[Piece]]]:
-    """Pieces between pauses that no cue spans, and the language they are written in."""
+    """Yield the pieces between long pauses, after the language of their text."""
     start_s = 0.0
     for language, segments in groupby(transcript.segments, key=lambda segment: segment.language):
-        written = "en" if transcript.task == "translate" else language
+        written = written_language(language, transcript.task)
         run: list[Piece] = []
         for piece in pieces_of(segments, start_s):
             if run and piece.start - run[-1].end > _PAUSE_S:
@@ -88,19 +97,19 @@ def _runs(transcript: Transcript) -> Iterator[tuple[str, list[Piece]]]:
 
 
 def _divide(pieces: Sequence[Piece], costs: Sequence[float], style: SubtitleStyle) -> list[tuple[int, int]]:
-    """The cues of a run, each from its first piece up to, not including, its end."""
+    """Divide a run into cues. Returns the index of each cue's first piece and the index after its last."""
     widths = [piece.width for piece in pieces]
     inner = [0.0, *accumulate(_inner_cost(at, pieces) for at in range(len(pieces)))]
     best: list[tuple[float, int]] = [(0.0, 0)] + [(float("inf"), 0)] * len(pieces)
     for start, first in enumerate(pieces):
-        fill, width = Fill(style.max_line_width), 0
+        counter, width = LineCounter(style.max_line_width), 0
         for end in range(start + 1, len(pieces) + 1):
             last = pieces[end - 1]
             width += widths[end - 1] + last.spaced
-            n_lines = fill.add(last, widths[end - 1])
+            n_lines = counter.add(last, widths[end - 1])
             if end - start > 1 and (n_lines > style.max_line_count or last.end - first.start > style.max_cue_s):
                 break
-            shown_s = _room(pieces, start, end, style)
+            shown_s = _available_s(pieces, start, end, style)
             total = (
                 best[start][0]
                 + _CUE
@@ -123,21 +132,21 @@ def _trace(best: Sequence[tuple[float, int]]) -> list[tuple[int, int]]:
 
 
 def _inner_cost(at: int, pieces: Sequence[Piece]) -> float:
-    """What it costs that a cue goes on after this piece."""
+    """Return the cost of a cue that continues after this piece."""
     if at + 1 == len(pieces):
         return 0.0
     pause_s = max(pieces[at + 1].start - pieces[at].end, 0.0)
-    return _INNER_SENTENCE * ends_sentence(pieces[at]) + _INNER_PAUSE_A_SECOND * pause_s
+    return _INNER_SENTENCE * ends_sentence(pieces[at]) + _INNER_PAUSE_PER_S * pause_s
 
 
 def _is_orphan(pieces: Sequence[Piece], at: int) -> bool:
-    """A word by itself, and no sentence by itself."""
+    """Return True if this single piece is not a sentence of its own."""
     begins = at == 0 or ends_sentence(pieces[at - 1])
     return not (begins and (at + 1 == len(pieces) or ends_sentence(pieces[at])))
 
 
-def _room(pieces: Sequence[Piece], start: int, end: int, style: SubtitleStyle) -> float:
-    """Seconds that a cue can be shown for."""
+def _available_s(pieces: Sequence[Piece], start: int, end: int, style: SubtitleStyle) -> float:
+    """Return the seconds that a cue can be shown."""
     until = pieces[end].start - _GAP_S if end < len(pieces) else pieces[end - 1].end + style.min_cue_s
     return min(until - pieces[start].start, style.max_cue_s)
 
@@ -149,7 +158,7 @@ def _reading_cost(width: int, shown_s: float, style: SubtitleStyle) -> float:
 
 
 def _times(cues: Sequence[tuple[Piece, ...]], style: SubtitleStyle, until_s: float) -> list[tuple[int, int]]:
-    """Start and end of each cue in milliseconds: as long as it is spoken and takes to read, where the room is there."""
+    """Return the start and end of each cue, in ms. A cue lasts as long as it is spoken and read, if there is room."""
     times: list[tuple[int, int]] = []
     earliest_ms = 0
     for at, cue in enumerate(cues):

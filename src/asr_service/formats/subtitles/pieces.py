@@ -1,7 +1,7 @@
-"""Segments as pieces of text that stay together when lines are broken, each with its time. Pure functions.
+"""Splits segments into pieces: parts of text that a line break never splits, each with its time. Pure functions.
 
-A piece is a word, or a phrase where a script writes no spaces (phrases.py). What may not begin or end a line
-(https://www.w3.org/TR/jlreq/#line_breaking, UAX #14) belongs to its neighbour.
+A piece is a word, or a phrase in a script without spaces (phrases.py). A character that may not begin or end a line
+(https://www.w3.org/TR/jlreq/#line_breaking, UAX #14) is part of the neighbouring piece.
 """
 
 import re
@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from asr_service.formats.subtitles.phrases import phrase_starts
 from asr_service.transcript import Segment
 
-_BREAKING_SPACE = re.compile(r"[^\S\u00a0\u2007\u202f]+")  # no-break spaces hold French's marks to their words
+_BREAKING_SPACE = re.compile(r"[^\S\u00a0\u2007\u202f]+")  # no-break spaces tie French marks to their words
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
@@ -22,29 +22,29 @@ _FULL_WIDTH_MARKS = frozenset("、。，．：；？！…・「」『』（）�
 _NEVER_FIRST = frozenset(
     "、。，．：；？！…‥・ー～）〕］｝〉》」』】’”゛゜ゝゞ々ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ％"
     ".,:;?!)]}%»؟،؛।"
-    "\u0e30\u0e32\u0e33\u0e45\u0e46\u0eb0\u0eb2\u0eb3\u0f0b\u0f0d"  # Thai and Lao vowels that follow, Tibetan marks
+    "\u0e30\u0e32\u0e33\u0e45\u0e46\u0eb0\u0eb2\u0eb3\u0f0b\u0f0d"  # later Thai and Lao vowels, Tibetan marks
     "\u104a\u104b\u17d4\u17d5"  # Burmese and Khmer stops
 )
 _NEVER_LAST = frozenset(
     "（〔［｛〈《「『【‘“([{«¿¡"
-    "\u0e40\u0e41\u0e42\u0e43\u0e44\u0ec0\u0ec1\u0ec2\u0ec3\u0ec4"  # Thai and Lao vowels that lead
+    "\u0e40\u0e41\u0e42\u0e43\u0e44\u0ec0\u0ec1\u0ec2\u0ec3\u0ec4"  # Thai and Lao vowels that come first
     "\u1039\u17d2"  # Burmese and Khmer signs that stack the next letter
 )
 _WIDE = frozenset("WF")
 _WIDTHLESS = frozenset({"Mn", "Me", "Cf"})
 
-_PATIENCE_S, _SLOWEST_S_A_COLUMN = 0.5, 0.3
-"""Speech that seems slower than this holds a pause at its end."""
+_MAX_S_BASE, _MAX_S_PER_COLUMN = 0.5, 0.3
+"""The longest time that a text takes to speak. If its time is longer, the rest is a pause after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`start` and `end` are seconds; pieces in a row never begin before those before them."""
+    """A part of the text that stays on one line. No piece starts before the one before it. Times are in seconds."""
 
     text: str
-    """Without spaces around it, never empty."""
+    """Never empty, and without spaces around it."""
     spaced: bool
-    """A space stands before it, where it does not begin a line."""
+    """True if a space separates the piece from the one before it on the same line."""
     start: float
     end: float
     opens_segment: bool = False
@@ -56,25 +56,26 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A piece, or a part of one where it is not `free` to stand apart from what is before it."""
+    """A piece, or a later part of one."""
 
     piece: Piece
     free: bool
+    """True if a line may break before it though no space is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A segment's text without its spaces, and the offsets in it that spaces stand before, or where it may be parted
-    without one.
-    """
+    """A segment's text without spaces. Offsets are into `letters`."""
 
     letters: str
     spaced: frozenset[int]
+    """The offsets that had a space before them."""
     free: frozenset[int]
+    """The offsets where a line may break without a space."""
 
 
 def columns(text: str) -> int:
-    """How wide a text is: full-width characters count twice, accents and marks not at all."""
+    """Return the width of a text: full-width characters count 2, combining marks 0, all others 1."""
     if text.isascii():
         return len(text)
     return sum(
@@ -84,12 +85,12 @@ def columns(text: str) -> int:
 
 
 def unspaced(char: str) -> bool:
-    """Whether the character is of a script written without spaces."""
+    """Return True if the character belongs to a script without spaces."""
     return _UNSPACED.match(char) is not None
 
 
 def pieces_of(segments: Iterable[Segment], earliest_s: float = 0.0) -> list[Piece]:
-    """All that the segments say, in order; nothing begins before `earliest_s`."""
+    """Return the pieces of the segments, in order. None starts before `earliest_s`."""
     pieces: list[Piece] = []
     for segment in segments:
         for at, run in enumerate(_timed(segment)):
@@ -99,7 +100,7 @@ def pieces_of(segments: Iterable[Segment], earliest_s: float = 0.0) -> list[Piec
                 start = max(piece.start, earliest_s)
                 pieces.append(Piece(piece.text, False, start, max(piece.end, start), opens_segment=True))
             elif not at:
-                pieces.append(_opening(piece, before))
+                pieces.append(replace(_after(before, piece), opens_segment=True))
             elif _holds(before, run):
                 joint = " " if piece.spaced else ""
                 pieces[-1] = replace(before, text=before.text + joint + piece.text, end=max(before.end, piece.end))
@@ -109,7 +110,7 @@ def pieces_of(segments: Iterable[Segment], earliest_s: float = 0.0) -> list[Piec
 
 
 def _timed(segment: Segment) -> Iterator[_Run]:
-    """By the words' own times where they are the text's words, else by each run's share of the text."""
+    """Yield the text as runs, timed by its words if they match the text, else in proportion to the text."""
     text, words = _text(segment), segment.words or ()
     if _BREAKING_SPACE.sub("", "".join(word.word for word in words)) != text.letters:
         yield from _shared(text, 0, len(text.letters), segment.start, segment.end)
@@ -129,11 +130,11 @@ def _text(segment: Segment) -> _Text:
 
 
 def _shared(text: _Text, first: int, last: int, start: float, end: float) -> Iterator[_Run]:
-    """Runs of the letters from `first` up to, not including, `last`, each with its share of the time."""
+    """Yield runs of `letters[first:last]`, and divide the time between them in proportion to their width."""
     cuts = [first, *(at for at in range(first + 1, last) if at in text.spaced or at in text.free), last]
     widths = [columns(text.letters[since:until]) + (since in text.spaced) for since, until in pairwise(cuts)]
     whole = max(sum(widths), 1)
-    lasting = min(max(end - start, 0.0), _PATIENCE_S + _SLOWEST_S_A_COLUMN * whole)
+    lasting = min(max(end - start, 0.0), _MAX_S_BASE + _MAX_S_PER_COLUMN * whole)
     times = [start + lasting * passed / whole for passed in accumulate(widths, initial=0)]
     for (since, until), (from_s, to_s) in zip(pairwise(cuts), pairwise(times), strict=True):
         if until > since:
@@ -142,30 +143,24 @@ def _shared(text: _Text, first: int, last: int, start: float, end: float) -> Ite
 
 
 def _may_part(before: str, after: str) -> bool:
-    """Whether a line may end between two characters with no space between them."""
+    """Return True if a line may break between two characters that have no space between them."""
     if before in _NEVER_LAST or after in _NEVER_FIRST or unicodedata.category(after) in {"Mn", "Mc", "Me", "Cf"}:
         return False
     if before.isdecimal() or after.isdecimal():
-        return False  # a number stays with its unit
+        return False  # keep a number with its unit
     sides = before + after
     return any(unspaced(char) or char in _FULL_WIDTH_MARKS for char in sides)
 
 
 def _holds(before: Piece, run: _Run) -> bool:
-    """Whether nothing may part the two."""
-    if run.piece.spaced:  # marks that stand apart, as French has them
+    """Return True if no line may break between the two."""
+    if run.piece.spaced:  # marks with a space around them, as in French
         return _only(run.piece.text, _NEVER_FIRST) or _only(before.text, _NEVER_LAST)
     return not run.free
 
 
 def _only(text: str, marks: frozenset[str]) -> bool:
     return all(char in marks for char in text)
-
-
-def _opening(piece: Piece, before: Piece) -> Piece:
-    """A segment's first piece. Whisper writes a word's space before it, but now and then not at a window's start."""
-    apart = piece.spaced or not (unspaced(before.text[-1]) or before.text[-1] in _FULL_WIDTH_MARKS)
-    return replace(_after(before, piece), spaced=apart, opens_segment=True)
 
 
 def _after(before: Piece, piece: Piece) -> Piece:

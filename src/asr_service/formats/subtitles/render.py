@@ -1,4 +1,4 @@
-"""Subtitles: SubRip and WebVTT (https://www.w3.org/TR/webvtt1/)."""
+"""Writes cues as SubRip or WebVTT (https://www.w3.org/TR/webvtt1/)."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from asr_service.formats.subtitles.layout import Cue, SubtitleStyle, joined, lay
 from asr_service.formats.subtitles.pieces import Piece
 from asr_service.transcript import Transcript
 
-# SubRip has no escape for the arrow between a cue's times, and some readers look for it on every line.
+# SubRip cannot escape the arrow that separates the times of a cue, and some readers look for it on every line.
 _ARROW = re.compile(r"-{2,}>")
 _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -36,7 +36,7 @@ def _plain(cue: Cue) -> list[str]:
 
 
 def _highlighted(cue: Cue) -> list[str]:
-    """Each word after a tag with its time: players style what has been said (`::cue(:past)`) and what has not."""
+    """Return the lines with a time tag before each word. Players style spoken words by `::cue(:past)`."""
     stamps = _stamps(cue)
     return ["".join(_tagged(piece, next(stamps), first=not at) for at, piece in enumerate(line)) for line in cue.lines]
 
@@ -46,7 +46,7 @@ def _tagged(piece: Piece, stamp: str, *, first: bool) -> str:
 
 
 def _stamps(cue: Cue) -> Iterator[str]:
-    """A tag for each piece; none where it would not be later than the one before it, and within the cue, as it must."""
+    """Yield a time tag for each piece, or an empty text. WebVTT requires increasing times within the cue."""
     latest_ms = cue.start_ms
     for line in cue.lines:
         for piece in line:
@@ -59,6 +59,6 @@ def _stamps(cue: Cue) -> Iterator[str]:
 
 
 def _clock(time_ms: int, point: str) -> str:
-    """Hours in two digits, or more past the hundredth hour."""
+    """Format a time. Hours have two digits, and three from the hundredth hour on."""
     minutes, ms = divmod(time_ms, 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{ms // 1000:02}{point}{ms % 1000:03}"
