@@ -34,25 +34,25 @@ def _named() -> Iterator[Live]:
 
 @pytest.fixture
 def live(_shared: Live) -> Iterator[Live]:
-    """Serves with the default settings."""
+    """A server with the default settings."""
     yield from _fresh(_shared)
 
 
 @pytest.fixture
 def tight(_tight: Live) -> Iterator[Live]:
-    """Serves within narrow bounds: 200 kB, 4 s of audio, 0.4 s for an upload's next part, 1 s a request."""
+    """A server with low limits: 200 kB, 4 s of audio, 0.4 s for the next part of an upload, 1 s per request."""
     yield from _fresh(_tight)
 
 
 @pytest.fixture
 def named(_named: Live) -> Iterator[Live]:
-    """Serves what passes for large-v3-turbo, and hears speech in everything."""
+    """A server with a model named large-v3-turbo, without voice activity detection."""
     yield from _fresh(_named)
 
 
 def _fresh(live: Live) -> Iterator[Live]:
-    told = FakeModel()
-    live.model.script, live.model.before = told.script, told.before
+    default = FakeModel()
+    live.model.script, live.model.before = default.script, default.before
     live.model.calls.clear()
     yield live
-    until(live.idle, what="letting go of everything held")
+    until(live.idle, what="the release of every resource")

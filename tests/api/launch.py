@@ -1,6 +1,6 @@
-"""A service in a process of its own, so that its log can be read: `python -m api.launch FORMAT [SETTING=VALUE...]`.
+"""Run a service in its own process, so that tests can read its log: `python -m api.launch FORMAT [SETTING=VALUE...]`.
 
-It takes a free port and prints it.
+It listens on a free port and prints the port.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The real application on a real socket, with a model that does as it is told."""
+"""Serves the real application on a real socket, with a fake model."""
 
 import contextlib
 import io
@@ -25,17 +25,17 @@ from waiting import until
 
 
 def tone(seconds: float = 1.0, *, rate: int = 16_000) -> bytes:
-    """A WAV file. It is no speech: send it with vad_filter=false."""
+    """Return a WAV file with a tone. It has no speech, so send it with vad_filter=false."""
     return wav(_sine(seconds, rate), rate)
 
 
 def two_windows() -> bytes:
-    """A tone, a pause and a shorter tone, too long together for one window."""
+    """Return a WAV file of two windows: a tone, a pause and a shorter tone."""
     return wav(_sine(25, 16_000) + bytes(32_000) + _sine(8, 16_000))
 
 
 def in_second_window(call: Call) -> bool:
-    """Whether the model was called for the shorter of the two: either may come first."""
+    """Return True if the model was called for the shorter window. Either may come first."""
     return call.stage == "generate" and call.n_frames < 2000
 
 
@@ -56,11 +56,11 @@ def wav(pcm: bytes, rate: int = 16_000) -> bytes:
 
 CPU = Device("cpu")
 ALL = {"vad_filter": "false"}
-"""Options that have a tone transcribed."""
+"""Options with which a tone is transcribed."""
 
 
 class Live:
-    """One slot that serves."""
+    """A running slot."""
 
     def __init__(self, app: SlotApplication, model: FakeModel, port: int) -> None:
         self.app = app
@@ -73,7 +73,7 @@ class Live:
         return self.app._engine.admission
 
     def post(self, path: str = "/transcribe", *, audio: bytes | None = None, **fields: str) -> httpx.Response:
-        """Send a form: a second of tone, where no other audio is given, and fields."""
+        """Send a form with the audio, by default a second of tone, and the fields."""
         file = ("speech.wav", tone() if audio is None else audio, "audio/wav")
         return httpx.post(f"{self.url}{path}", files={"file": file}, data=ALL | fields, timeout=30)
 
@@ -81,7 +81,7 @@ class Live:
         return httpx.get(f"{self.url}{path}", timeout=30)
 
     def metric(self, sample: str) -> float:
-        """A sample's value; 0 where there is none yet."""
+        """Return the value of a sample; 0 if there is none yet."""
         found = re.search(rf"^{re.escape(sample)} (\S+)$", self.get("/metrics").text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
@@ -89,13 +89,13 @@ class Live:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def raw(self, request: bytes) -> tuple[int, bytes]:
-        """Send these bytes and read one answer: its status and body."""
+        """Send these bytes, and return the status and body of one response."""
         with self.connect() as peer:
             peer.sendall(request)
             return read_answer(peer)
 
     def idle(self) -> bool:
-        """Nothing is held for any request."""
+        """Return True if no request holds a resource."""
         return self.admission.open_requests == 0 and self.app._engine.queue() == (0, 0.0)
 
 
@@ -115,9 +115,9 @@ def serving(
     device: Device = CPU,
     **settings: Any,
 ) -> Iterator[Live]:
-    """Serve in a thread, until the context ends. `ready` waits for the model.
+    """Serve in a thread until the context ends. `ready` waits for the model.
 
-    Windows are of 30 s, as on a GPU, unless `settings` say otherwise.
+    Windows have 30 s, as on a GPU, unless `settings` sets another length.
     """
     model = model or FakeModel()
     app = create_app(

@@ -1,4 +1,4 @@
-"""What a transcript looks like on the wire, whole and line by line."""
+"""Responses with a transcript, whole and streamed."""
 
 import json
 import threading
@@ -42,8 +42,8 @@ def valid(value: object, component: str) -> bool:
     return True
 
 
-def test_json_has_the_fields_it_is_documented_to_have(live):
-    """No more and no fewer, of the types that OpenAPI gives."""
+def test_json_has_the_documented_fields(live):
+    """It has no other fields, and their types are those of the OpenAPI document."""
     answer = live.post(word_timestamps="true")
     body = answer.json()
     assert answer.headers["content-type"] == "application/json"
@@ -66,15 +66,15 @@ def test_json_has_the_fields_it_is_documented_to_have(live):
     ],
 )
 def test_each_text_format_has_its_media_type(live, name, media_type, body):
-    """UTF-8 throughout."""
+    """The body is UTF-8."""
     live.model.script = writing(" héllo <b>")
     answer = live.post(response_format=name)
     assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
     assert answer.content.decode() == body
 
 
-def test_lines_come_while_later_audio_is_still_being_transcribed(live):
-    """The first line is read before the second window may be decoded; a closing line ends the answer."""
+def test_lines_arrive_while_later_audio_is_transcribed(live):
+    """The client reads the first line before the second window is decoded. A closing line ends the stream."""
     may_go_on = threading.Event()
     live.model.before = lambda call: _wait(may_go_on) if in_second_window(call) else None
     asked, audio = {**ALL, "response_format": "ndjson"}, {"file": two_windows()}
@@ -99,8 +99,8 @@ def test_lines_come_while_later_audio_is_still_being_transcribed(live):
         (Overloaded("no memory"), "overloaded"),
     ],
 )
-def test_a_stream_that_fails_says_so_in_its_last_line(live, fault, code):
-    """The status was sent long before; the line has the shape of every other failure."""
+def test_a_failed_stream_ends_with_an_error_line(live, fault, code):
+    """The status was sent before. The line has the shape of every error."""
 
     def before(call: Call) -> None:
         if in_second_window(call):
@@ -122,16 +122,16 @@ def test_a_stream_that_fails_says_so_in_its_last_line(live, fault, code):
     )
 
 
-def test_a_stream_with_nothing_said_is_a_closing_line(live):
-    """Silence is an empty transcript, in lines too."""
+def test_a_stream_without_speech_is_a_closing_line(live):
+    """Silence has an empty transcript and no segment lines."""
     (line,) = live.post(vad_filter="true", response_format="ndjson").text.splitlines()
     assert (json.loads(line)["type"], json.loads(line)["text"]) == ("transcript", "")
 
 
-def test_a_recording_that_ends_too_late_closes_its_stream_with_the_reason():
-    """What only the end of a recording can tell comes as the error line, and blames the request."""
+def test_a_stream_of_a_recording_that_is_too_long_ends_with_an_error_line():
+    """The length was unknown at the start. The error has the type of a client error."""
     audio = bytearray(tone(130, rate=8000))
-    audio[40:44] = b"\xff" * 4  # a writer that could not seek back to its header
+    audio[40:44] = b"\xff" * 4  # an unknown length, as of a writer that could not seek back
     with serving(max_audio_s=100, block_length_s=60) as live:
         answer = live.post(audio=bytes(audio), response_format="ndjson")
     lines = [json.loads(line) for line in answer.text.splitlines()]
@@ -139,16 +139,16 @@ def test_a_recording_that_ends_too_late_closes_its_stream_with_the_reason():
     assert (lines[-1]["error"]["code"], lines[-1]["error"]["type"]) == ("audio_too_long", "invalid_request_error")
 
 
-def test_a_damaged_recording_gives_what_decodes_and_a_warning(live):
-    """Half a WAV file is half a transcript, and says what is missing."""
+def test_a_damaged_recording_has_a_partial_transcript_and_a_warning(live):
+    """Half of a WAV file gives half of the transcript, and a warning says what is missing."""
     body = live.post(audio=tone(4)[:-64_000]).json()
     assert body["duration"] == pytest.approx(2, abs=0.05)
     assert TypeAdapter(list[str]).validate_python(body["warnings"], strict=True)
     assert body["warnings"]
 
 
-def test_an_unbounded_model_number_is_null():
-    """Half precision can give infinities; JSON cannot."""
+def test_nan_from_the_model_is_null():
+    """A half-precision model can return NaN, which JSON does not have."""
     with serving(FakeModel(script=writing(" hello", no_speech_prob=float("nan")))) as live:
         body = live.post().json()
     assert body["segments"][0]["no_speech_prob"] is None

@@ -1,4 +1,4 @@
-"""A request that comes again: one inference, one answer."""
+"""Requests with the same Idempotency-Key share one inference and one response."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ ALICE, BOB = new_secret(), new_secret()
 
 
 def call(live: Live, key: str, audio: bytes | None = None, path: str = "/transcribe", **fields: str) -> httpx.Response:
-    """Send a form: a second of tone, where no other audio is given, and fields."""
+    """Send a form with the audio, by default a second of tone, and the fields."""
     sent = {"files": {"file": tone() if audio is None else audio}, "headers": {"idempotency-key": key}}
     data = fields if path.startswith("/v1") else ALL | fields
     return httpx.post(f"{live.url}{path}", data=data, timeout=30, **sent)  # type: ignore[arg-type]
@@ -29,21 +29,23 @@ def call(live: Live, key: str, audio: bytes | None = None, path: str = "/transcr
 
 @pytest.fixture
 def held(live):
-    """The model waits until the event is set."""
+    """Make the model wait until the event is set."""
     release = threading.Event()
     live.model.before = lambda _: release.wait(20)
     yield release
     release.set()
 
 
-def together(n: int, send: Callable[[], httpx.Response]) -> tuple[ThreadPoolExecutor, list[Future[httpx.Response]]]:
+def send_concurrently(
+    n: int, send: Callable[[], httpx.Response]
+) -> tuple[ThreadPoolExecutor, list[Future[httpx.Response]]]:
     pool = ThreadPoolExecutor(n)
     return pool, [pool.submit(send) for _ in range(n)]
 
 
-def test_requests_that_come_together_are_answered_by_one_inference(live, held):
-    """Fifty at once: the model is called once, all get the same bytes, and 49 are told that they joined."""
-    pool, answers = together(50, lambda: call(live, "fifty"))
+def test_concurrent_requests_share_one_inference(live, held):
+    """Fifty requests call the model once and get the same bytes. 49 responses have Idempotent-Replayed."""
+    pool, answers = send_concurrently(50, lambda: call(live, "fifty"))
     until(lambda: live.admission.open_requests == 50 and live.model.calls, what="the requests")
     held.set()
     with pool:
@@ -63,8 +65,8 @@ def test_requests_that_come_together_are_answered_by_one_inference(live, held):
         ({"audio": b"no audio"}, 415),
     ],
 )
-def test_what_has_ended_is_answered_again(live, given, status):
-    """Transcripts and refusals, with their status, body and media type, and without the model."""
+def test_a_repeated_request_gets_the_same_response(live, given, status):
+    """Transcripts and refusals are repeated with status, body and media type, without the model."""
     first, again = (call(live, f"again {given}".encode().hex(), **given) for _ in range(2))
     assert first.status_code == again.status_code == status, first.text
     assert first.content == again.content
@@ -72,8 +74,8 @@ def test_what_has_ended_is_answered_again(live, given, status):
     assert len(live.model.calls_of("generate")) <= 1
 
 
-def test_the_form_does_not_matter_and_the_content_does(live):
-    """Other boundaries, other orders and a raw body are the same request; another byte or field is a conflict."""
+def test_requests_are_compared_by_content_and_not_by_encoding(live):
+    """Another boundary, another order or a raw body is the same request. Another byte or field is a conflict."""
     assert call(live, "form", beam_size="2", task="transcribe").status_code == 200
     same = httpx.post(
         f"{live.url}/transcribe",
@@ -90,9 +92,9 @@ def test_the_form_does_not_matter_and_the_content_does(live):
     assert len(live.model.calls_of("generate")) == 1
 
 
-def test_a_conflict_is_seen_while_the_first_is_still_running(live, held):
-    """And the first is none the worse for it."""
-    pool, (first,) = together(1, lambda: call(live, "early"))
+def test_a_conflict_is_detected_while_the_first_request_runs(live, held):
+    """The first request is not affected."""
+    pool, (first,) = send_concurrently(1, lambda: call(live, "early"))
     until(lambda: live.model.calls, what="the first request")
     assert call(live, "early", audio=tone(2)).status_code == 409
     held.set()
@@ -100,8 +102,8 @@ def test_a_conflict_is_seen_while_the_first_is_still_running(live, held):
         assert first.result().status_code == 200
 
 
-def test_the_first_client_may_leave(live, held):
-    """The one that joined gets the answer, from the one inference."""
+def test_the_work_goes_on_if_the_first_client_disconnects(live, held):
+    """The second client gets the response, from the only inference."""
     gone = live.connect()
     body = wav(bytes(32_000))
     head = (
@@ -109,12 +111,13 @@ def test_the_first_client_may_leave(live, held):
     )
     gone.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     until(lambda: live.model.calls, what="the first request")
-    pool, (joined,) = together(1, lambda: call(live, "left", audio=body))
+    pool, (joined,) = send_concurrently(1, lambda: call(live, "left", audio=body))
     until(lambda: live.admission.open_requests == 2, what="the second")
     refused = live.metric('asr_requests_total{code="499",endpoint="/transcribe"}')
     gone.close()
     until(
-        lambda: live.metric('asr_requests_total{code="499",endpoint="/transcribe"}') == refused + 1, what="its leaving"
+        lambda: live.metric('asr_requests_total{code="499",endpoint="/transcribe"}') == refused + 1,
+        what="the disconnect",
     )
     held.set()
     with pool:
@@ -123,8 +126,8 @@ def test_the_first_client_may_leave(live, held):
     assert len(live.model.calls_of("generate")) == 1
 
 
-def test_what_may_go_well_the_next_time_is_tried_again(live):
-    """A 503 and a 500 are nobody's answer for good."""
+def test_server_errors_are_not_kept(live):
+    """After a 503 or a 500, the next request does the work again."""
 
     def overloaded(_):
         raise Overloaded("no memory")
@@ -134,8 +137,8 @@ def test_what_may_go_well_the_next_time_is_tried_again(live):
         assert call(live, "retried").status_code == status
 
 
-def test_a_key_is_its_callers_and_its_addresses(tmp_path):
-    """Another API key, or another address, under the same Idempotency-Key is another request."""
+def test_the_scope_of_a_key_is_its_caller_and_its_path(tmp_path):
+    """The same Idempotency-Key with another API key or path is another request."""
     with serving(api_keys=f"{entry('alice', ALICE)},{entry('bob', BOB)}") as live:
 
         def send(secret: str, path: str, audio: bytes) -> httpx.Response:
@@ -149,15 +152,15 @@ def test_a_key_is_its_callers_and_its_addresses(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a" * 256, "a" * 10_000, "ä", "a\tb"])
-def test_a_key_that_is_none_is_refused(live, key):
-    """Empty, long, or not plain visible ASCII."""
+def test_an_invalid_key_is_refused(live, key):
+    """A key must not be empty, too long, or contain other characters than visible ASCII."""
     headers = {b"idempotency-key": key.encode(), b"content-type": b"audio/wav"}
     answer = httpx.post(f"{live.url}/transcribe", content=tone(), headers=headers)
     assert_error(answer, 400, "malformed_request", "Idempotency-Key")
 
 
-def test_two_keys_and_streams_are_refused(live):
-    """It is not clear which is meant, and a stream is not repeated."""
+def test_two_keys_or_a_stream_are_refused(live):
+    """Two keys are ambiguous, and streaming responses are not stored."""
     two = [("idempotency-key", "a"), ("idempotency-key", "b"), ("content-type", "audio/wav")]
     answer = httpx.post(f"{live.url}/transcribe", content=tone(), headers=two)
     assert_error(answer, 400, "malformed_request", "Idempotency-Key")
@@ -165,25 +168,25 @@ def test_two_keys_and_streams_are_refused(live):
     assert not live.model.calls
 
 
-# -- the book of answers itself, where no clock has to be waited for
+# -- The store itself, without waiting for real time
 
-NAME = IdempotencyScope(None, "/transcribe", "k")
+SCOPE = IdempotencyScope(None, "/transcribe", "k")
 
 
 class Work:
-    """Work that ends when it is told to."""
+    """Work that ends when `may_end` is set."""
 
     def __init__(self, outcome: RenderedResponse | Exception = RenderedResponse(b"text", "text/plain")) -> None:  # noqa: B008
         self.outcome = outcome
-        self.n_begun = self.n_dropped = 0
+        self.n_started = self.n_cancelled = 0
         self.may_end = asyncio.Event()
 
     async def __call__(self) -> RenderedResponse:
-        self.n_begun += 1
+        self.n_started += 1
         try:
             await self.may_end.wait()
         except asyncio.CancelledError:
-            self.n_dropped += 1
+            self.n_cancelled += 1
             raise
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -197,57 +200,57 @@ class Clock:
         return self.now_s
 
 
-async def test_work_that_nobody_waits_for_is_dropped_in_the_end():
-    """While it lingers a retry joins it; once it is dropped, a retry begins it anew."""
-    answers, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=0.05), Work()
-    first = asyncio.create_task(answers.get_or_run(NAME, b"d", work))
-    await _turn()
+async def test_abandoned_work_is_cancelled_after_a_time():
+    """Before that, a retry attaches to it. After that, a retry starts the work again."""
+    store, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=0.05), Work()
+    first = asyncio.create_task(store.get_or_run(SCOPE, b"d", work))
+    await _settle()
     first.cancel()
-    await _turn()
-    joined = asyncio.create_task(answers.get_or_run(NAME, b"d", work))
-    await asyncio.sleep(0.1)  # past its lingering: somebody waits again
-    assert (work.n_begun, work.n_dropped) == (1, 0)
+    await _settle()
+    joined = asyncio.create_task(store.get_or_run(SCOPE, b"d", work))
+    await asyncio.sleep(0.1)  # longer than it lingers, but a client waits again
+    assert (work.n_started, work.n_cancelled) == (1, 0)
     joined.cancel()
     async with asyncio.timeout(10):
-        while not work.n_dropped:  # noqa: ASYNC110 - it is dropped by a timer
+        while not work.n_cancelled:  # noqa: ASYNC110 - a timer cancels it
             await asyncio.sleep(0.005)
     work.may_end.set()
-    assert await answers.get_or_run(NAME, b"d", work) == (RenderedResponse(b"text", "text/plain"), False)
-    assert work.n_begun == 2
+    assert await store.get_or_run(SCOPE, b"d", work) == (RenderedResponse(b"text", "text/plain"), False)
+    assert work.n_started == 2
 
 
-async def test_work_is_not_dropped_while_a_retry_is_being_sent():
-    """However long its upload takes; the retry knows that nobody else waits."""
-    answers, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=0.02), Work()
-    first = asyncio.create_task(answers.get_or_run(NAME, b"d", work))
-    await _turn()
-    with answers.reserve(NAME) as again:
+async def test_work_is_not_cancelled_while_a_retry_is_uploading():
+    """The upload may take any time. The retry's state says whether another client waits."""
+    store, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=0.02), Work()
+    first = asyncio.create_task(store.get_or_run(SCOPE, b"d", work))
+    await _settle()
+    with store.reserve(SCOPE) as again:
         assert again is ReplayState.ATTACHED
     first.cancel()
-    await _turn()
-    with answers.reserve(NAME) as again, answers.reserve(NAME) as third:
+    await _settle()
+    with store.reserve(SCOPE) as again, store.reserve(SCOPE) as third:
         assert (again, third) == (ReplayState.ADOPTED, ReplayState.ATTACHED)
         await asyncio.sleep(0.1)
-        assert work.n_dropped == 0
+        assert work.n_cancelled == 0
     async with asyncio.timeout(10):
-        while not work.n_dropped:  # noqa: ASYNC110 - it is dropped by a timer
+        while not work.n_cancelled:  # noqa: ASYNC110 - a timer cancels it
             await asyncio.sleep(0.005)
-    with answers.reserve(NAME) as again:
+    with store.reserve(SCOPE) as again:
         assert again is ReplayState.NEW
 
 
-async def test_work_lingers_from_the_last_that_left():
-    """Whoever joined and left too puts off its end by the whole of its time."""
-    answers, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=60), Work()
+async def test_work_lingers_after_the_last_client_leaves():
+    """A client that attached and left restarts the timer."""
+    store, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=60), Work()
     timers = []
     for _ in range(2):
-        waiting = asyncio.create_task(answers.get_or_run(NAME, b"d", work))
-        await _turn()
+        waiting = asyncio.create_task(store.get_or_run(SCOPE, b"d", work))
+        await _settle()
         waiting.cancel()
-        await _turn()
-        timers.append(answers._running[NAME].abandonment)
+        await _settle()
+        timers.append(store._running[SCOPE].abandonment)
     assert [timer is not None and timer.cancelled() for timer in timers] == [True, False]
-    await answers.close()
+    await store.close()
 
 
 @pytest.mark.parametrize(
@@ -261,44 +264,44 @@ async def test_work_lingers_from_the_last_that_left():
         (RuntimeError("defect"), False),
     ],
 )
-async def test_an_outcome_is_shared_and_kept_only_where_it_is_for_good(outcome, is_kept):
-    """All who wait get it; for those who come later it is there, or the work is done again."""
-    answers, work = IdempotencyStore(window_s=9, max_bytes=9999), Work(outcome)
-    waiting = [asyncio.create_task(answers.get_or_run(NAME, b"d", work)) for _ in range(3)]
-    await _turn()
+async def test_every_outcome_is_shared_and_final_ones_are_kept(outcome, is_kept):
+    """All waiting requests get it. A later request gets a final outcome, or does the work again."""
+    store, work = IdempotencyStore(window_s=9, max_bytes=9999), Work(outcome)
+    waiting = [asyncio.create_task(store.get_or_run(SCOPE, b"d", work)) for _ in range(3)]
+    await _settle()
     work.may_end.set()
     got = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(each) for each in got] == [tuple if isinstance(outcome, RenderedResponse) else type(outcome)] * 3
-    (later,) = await asyncio.gather(answers.get_or_run(NAME, b"d", work), return_exceptions=True)
-    assert work.n_begun == (1 if is_kept else 2)
+    (later,) = await asyncio.gather(store.get_or_run(SCOPE, b"d", work), return_exceptions=True)
+    assert work.n_started == (1 if is_kept else 2)
     assert type(later) is type(got[0])
     if is_kept:
         with pytest.raises(IdempotencyConflict):
-            await answers.get_or_run(NAME, b"other", work)
+            await store.get_or_run(SCOPE, b"other", work)
 
 
-async def test_answers_are_kept_for_a_time_and_within_their_room():
-    """The window ends, and the oldest go where there are too many bytes; one larger than all is not kept."""
+async def test_responses_are_kept_within_the_limits_of_time_and_size():
+    """The oldest are removed when there are too many bytes. One over the whole limit is not kept."""
     clock = Clock()
-    answers = IdempotencyStore(window_s=10, max_bytes=10, clock=clock)
+    store = IdempotencyStore(window_s=10, max_bytes=10, clock=clock)
 
-    async def begun(value: str, body: str) -> bool:
+    async def runs(value: str, body: str) -> bool:
         work = Work(RenderedResponse(body.encode(), "text/plain"))
         work.may_end.set()
-        await answers.get_or_run(IdempotencyScope(None, "/", value), b"d", work)
-        await _turn()
-        return bool(work.n_begun)
+        await store.get_or_run(IdempotencyScope(None, "/", value), b"d", work)
+        await _settle()
+        return bool(work.n_started)
 
-    assert [await begun("a", "1234"), await begun("b", "éé"), await begun("a", "1234")] == [True, True, False]
-    assert [await begun("c", "123"), await begun("b", "éé"), await begun("a", "1234")] == [True, False, True]
-    assert [await begun("large", "1" * 11), await begun("large", "1" * 11)] == [True, True]
-    assert await begun("d", "1")
+    assert [await runs("a", "1234"), await runs("b", "éé"), await runs("a", "1234")] == [True, True, False]
+    assert [await runs("c", "123"), await runs("b", "éé"), await runs("a", "1234")] == [True, False, True]
+    assert [await runs("large", "1" * 11), await runs("large", "1" * 11)] == [True, True]
+    assert await runs("d", "1")
     clock.now_s += 10
-    assert await begun("d", "1")
-    assert answers._n_bytes == 1
+    assert await runs("d", "1")
+    assert store._n_bytes == 1
 
 
-async def _turn() -> None:
-    """Let what is ready run."""
+async def _settle() -> None:
+    """Run the tasks that are ready."""
     for _ in range(5):
         await asyncio.sleep(0)

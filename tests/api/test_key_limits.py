@@ -1,4 +1,4 @@
-"""Each key has its own limits, and one that is past them costs the others nothing."""
+"""The limits of API keys. A key over its limit does not affect the others."""
 
 import threading
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def call(live: Live, secret: str, audio: bytes = tone(), path: str = "/transcrib
 
 @contextmanager
 def under_way(live: Live, *secrets: str) -> Iterator[list[httpx.Response]]:
-    """Requests that are with the model until the context ends."""
+    """Keep requests in the model until the context ends."""
     release, answers = threading.Event(), list[httpx.Response]()
     live.model.before = lambda _: release.wait(20)
     threads = [threading.Thread(target=lambda s=s: answers.append(call(live, s))) for s in secrets]
@@ -54,29 +54,29 @@ def under_way(live: Live, *secrets: str) -> Iterator[list[httpx.Response]]:
             thread.join(20)
 
 
-def test_a_key_has_so_many_requests_open_and_no_more(limited):
-    """The third gets 429 and when to come again; another key is served; one that ended makes room."""
+def test_a_key_cannot_exceed_its_limit_of_open_requests(limited):
+    """The third request gets a 429 with Retry-After. Other keys are served. A finished request frees its lease."""
     with under_way(limited, FEW, FEW) as answers:
         refused = call(limited, FEW)
         assert_error(refused, 429, "concurrency_limit_reached", None)
         assert refused.headers["retry-after"] == "2"
         assert "'few' has 2 requests open" in refused.json()["error"]["message"]
-        assert call(limited, FREE, b"let in, and no audio").status_code == 415
+        assert call(limited, FREE, b"admitted, and not audio").status_code == 415
     assert [answer.status_code for answer in answers] == [200, 200]
     assert call(limited, FEW).status_code == 200
     assert limited.metric('asr_key_limited_total{key="few",limit="requests"}') >= 1
 
 
 @pytest.mark.parametrize("failure", [{"beam_size": "x"}, {"response_format": "ndjson"}, {"audio": b"none"}])
-def test_a_place_is_let_go_however_the_request_ends(limited, failure):
-    """Refused, streamed, undecodable: as many as follow are let in."""
+def test_a_lease_is_returned_however_the_request_ends(limited, failure):
+    """After a refused, streamed or undecodable request, the next one is admitted."""
     given = {"audio": tone(), **failure}
     for _ in range(3):
         assert call(limited, FEW, **given).status_code in {200, 415, 422}
 
 
-def test_a_key_has_so_many_seconds_of_audio_and_no_more(limited):
-    """A recording that was let in is heard to its end; the next waits for what it took too much."""
+def test_a_key_cannot_exceed_its_limit_of_audio(limited):
+    """An admitted recording is transcribed to its end. Its overdraft delays the next request."""
     before = limited.metric('asr_key_audio_seconds_total{key="little"}')
     assert call(limited, LITTLE, tone(2)).status_code == 200
     assert call(limited, LITTLE, tone(9)).json()["duration"] == 9
@@ -90,16 +90,16 @@ def test_a_key_has_so_many_seconds_of_audio_and_no_more(limited):
 
 
 @pytest.mark.parametrize("path", ["/transcribe", "/translate", "/detect-language", "/v1/audio/transcriptions"])
-def test_every_address_that_hears_a_recording_counts_it(limited, path):
-    """Towards its key, whatever is asked of it."""
+def test_every_path_with_a_recording_charges_its_audio(limited, path):
+    """Transcription, translation and language detection all charge the key."""
     fields = {"model": "whisper-1"} if path.startswith("/v1") else {}
     had = limited.metric('asr_key_audio_seconds_total{key="free"}')
     assert call(limited, FREE, tone(2), path, **fields).status_code == 200
     assert limited.metric('asr_key_audio_seconds_total{key="free"}') == had + 2
 
 
-def test_what_is_refused_costs_nothing_and_what_the_service_broke_is_given_back(limited):
-    """A wrong option, bytes that are no audio, and a 503 half way; a 500 is paid, for the work was done."""
+def test_refused_requests_are_free_and_a_503_is_refunded(limited):
+    """An invalid option and bytes that are not audio cost nothing. A 500 is charged, because the work was done."""
 
     def fail(_):
         raise Overloaded("no memory")
@@ -116,8 +116,8 @@ def test_what_is_refused_costs_nothing_and_what_the_service_broke_is_given_back(
 
 
 @pytest.mark.parametrize("limited", [{"max_open_requests": 1}, {}], indirect=True)
-def test_a_retry_is_not_held_against_the_work_that_it_finds(limited):
-    """The client was cut off, its work has taken more than the key has left, and has the one place that there is."""
+def test_a_retry_that_adopts_running_work_is_always_admitted(limited):
+    """The first client disconnected. Its work has used up the key's audio and holds the only lease and permit."""
     release, body = threading.Event(), tone(9)
     limited.model.calls.clear()
     limited.model.before = lambda _: release.wait(20)
@@ -130,7 +130,7 @@ def test_a_retry_is_not_held_against_the_work_that_it_finds(limited):
     with limited.connect() as first:
         first.sendall("\r\n".join([*head, "", ""]).encode() + body)
         until(lambda: limited.model.calls, what="the first request")
-    until(lambda: limited.metric(left) > had, what="its leaving")
+    until(lambda: limited.metric(left) > had, what="the disconnect")
 
     def again(name: str) -> httpx.Response:
         headers = {"x-api-key": BOTH, "idempotency-key": name}
@@ -148,8 +148,8 @@ def test_a_retry_is_not_held_against_the_work_that_it_finds(limited):
     assert len(limited.model.calls_of("generate")) == 1
 
 
-def test_limits_that_cannot_be_kept_let_nobody_past(limited, tmp_path):
-    """A directory that has gone is the service's trouble: 503, and keys without limits are served."""
+def test_a_key_with_limits_is_refused_if_they_cannot_be_enforced(limited, tmp_path):
+    """If the usage directory is gone, keys with limits get a 503 and keys without are served."""
     for file in tmp_path.iterdir():
         file.unlink()
     tmp_path.rmdir()

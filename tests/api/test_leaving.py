@@ -1,4 +1,4 @@
-"""A client that leaves costs nothing more: nothing is inferred, and nothing is held."""
+"""A client that disconnects ends its request: no more inference, and no resource stays in use."""
 
 import contextlib
 import socket
@@ -24,7 +24,7 @@ def send(live: Live, audio: bytes, *, query: str = "", announced: int | None = N
 
 
 def spooled() -> list[str]:
-    """Deleted files that this process still holds open: what uploads are kept in."""
+    """Return the deleted files that this process has open. Uploads are stored in such files."""
     links = []
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -34,7 +34,7 @@ def spooled() -> list[str]:
 
 @pytest.fixture
 def held():
-    """A server whose model waits for `release`, one window at a time."""
+    """Serve with a model that waits for `release` and takes one window at a time."""
     release = threading.Event()
     model = FakeModel()
     model.facts = replace(model.facts, threads=1)
@@ -49,8 +49,8 @@ def _wait(event: threading.Event) -> None:
     assert event.wait(20)
 
 
-def test_leaving_while_uploading_is_noticed(live):
-    """The permit and the spooled part are let go, and the model hears nothing of it."""
+def test_disconnecting_during_the_upload_ends_the_request(live):
+    """The permit and the file are released, and the model is not called."""
     had = live.metric('asr_requests_total{code="499",endpoint="/transcribe"}')
     before = len(spooled())
     peer = send(live, tone(1), announced=10**6)
@@ -63,9 +63,10 @@ def test_leaving_while_uploading_is_noticed(live):
 
 
 @pytest.mark.parametrize("query", ["", "&response_format=ndjson"])
-def test_leaving_while_the_model_works_ends_the_work(held, query):
-    """What is in the model is finished, since it cannot be stopped: a window, and one beside it where the thread for
-    first words has taken the first. Of the other eight none is decoded.
+def test_disconnecting_during_inference_ends_the_work(held, query):
+    """A call of the model cannot be stopped: one window, or two if the priority thread took the first.
+
+    None of the other eight windows is decoded.
     """
     live, release = held
     before = len(spooled())
@@ -82,8 +83,8 @@ def test_leaving_while_the_model_works_ends_the_work(held, query):
     assert len(spooled()) == before
 
 
-def test_leaving_while_queued_costs_nothing(held):
-    """A request that waits behind another is dropped before the model sees it."""
+def test_disconnecting_while_queued_costs_no_inference(held):
+    """A queued request is removed before the model is called for it."""
     live, release = held
     before = len(spooled())
     first = send(live, tone(1), query="&language=en")
@@ -92,7 +93,7 @@ def test_leaving_while_queued_costs_nothing(held):
     until(lambda: live.admission.open_requests == 6, what="the queue")
     for peer in queued:
         peer.close()
-    until(lambda: live.admission.open_requests == 1, what="the end of those who left")
+    until(lambda: live.admission.open_requests == 1, what="the end of the queued requests")
     release.set()
     assert read_answer(first)[0] == 200
     first.close()
@@ -100,8 +101,8 @@ def test_leaving_while_queued_costs_nothing(held):
     assert len(spooled()) == before
 
 
-def test_leaving_in_the_middle_of_a_stream_ends_the_work(held):
-    """After the first line the client goes; of the many windows that follow, none is decoded any more."""
+def test_disconnecting_during_a_stream_ends_the_work(held):
+    """The client disconnects after the first line. None of the many later windows is decoded."""
     live, release = held
     before = len(spooled())
     live.model.before = lambda _: _wait(release) if len(live.model.calls_of("generate")) > 2 else None

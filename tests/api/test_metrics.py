@@ -1,4 +1,4 @@
-"""What /metrics counts of requests."""
+"""The metrics of requests."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from api.live import Live, tone
 STAGES = ["receive", "decode", "vad", "features", "queue", "encode", "generate", "align", "render"]
 
 
-def test_a_request_moves_its_counters(live):
-    """Requests by address and status, their time, the seconds of audio, and each stage of the work."""
+def test_a_request_increases_its_counters(live):
+    """Requests by path and status, their duration, the seconds of audio, and each stage are counted."""
     counted = [
         'asr_requests_total{code="200",endpoint="/transcribe"}',
         'asr_request_duration_seconds_count{endpoint="/transcribe"}',
@@ -22,15 +22,15 @@ def test_a_request_moves_its_counters(live):
 
 
 def test_a_failure_is_counted_by_its_reason(live):
-    """Under the code that the caller was told."""
+    """The label is the code of the error response."""
     sample = 'asr_request_failures_total{reason="invalid_parameter"}'
     had = live.metric(sample)
     live.post(beam_size="x")
     assert live.metric(sample) == had + 1
 
 
-def test_no_caller_makes_labels(live: Live):
-    """Whatever is not an address of ours is `other`, and shows nowhere."""
+def test_no_caller_can_create_labels(live: Live):
+    """An unknown path has the label `other`, and appears nowhere."""
     sample = 'asr_requests_total{code="404",endpoint="other"}'
     had = live.metric(sample)
     for path in ("/made-up", "/transcribe/x", "/health/../made-up"):
@@ -39,6 +39,6 @@ def test_no_caller_makes_labels(live: Live):
     assert "made-up" not in live.get("/metrics").text
 
 
-def test_prometheus_is_told_its_format(live):
-    """The text exposition format, by its media type."""
+def test_metrics_have_the_media_type_of_prometheus(live):
+    """The media type names the text exposition format."""
     assert live.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -131,7 +131,7 @@ def test_json_has_null_for_nan_and_infinity():
 
 
 def test_ndjson_is_a_line_a_segment_and_a_closing_line():
-    """Each line is one object, also for readers that end lines at U+2028. Together the lines have the fields of JSON."""
+    """Each line is one object, also for readers that end lines at U+2028. All lines together are the JSON."""
     *segments, closing = map(json.loads, render("ndjson", DIFFICULT).splitlines())
     whole = json.loads(render("json", DIFFICULT))
     assert [segment.pop("type") for segment in segments] == ["segment"] * 5
@@ -170,7 +170,7 @@ def test_srt_has_arrows_only_between_times():
 
 
 def test_vtt_reads_back():
-    """An independent parser finds the header and each segment with time and text. No text is read as markup."""
+    """An independent parser finds the header and each segment with time and text, without markup."""
     text = render("vtt", DIFFICULT)
     assert text.startswith("WEBVTT\n\n")
     captions = webvtt.from_string(text).captions

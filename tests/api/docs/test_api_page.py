@@ -1,4 +1,4 @@
-"""docs/api.md is true: its commands run, its examples look like answers, its tables name what there is."""
+"""Tests docs/api.md: its commands run, its examples match responses, its tables are complete."""
 
 import json
 import re
@@ -28,8 +28,8 @@ EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, 
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_runs_as_it_stands(live, tmp_path, command):
-    """With a recording of that name; only the port is another."""
+def test_a_command_runs_as_shown(live, tmp_path, command):
+    """Only the port is changed, and a recording of that name is there."""
     (tmp_path / "speech.flac").write_bytes((DATA / "en-wizard.flac").read_bytes())
     assert "http://127.0.0.1:8000/" in command
     ran = subprocess.run(
@@ -42,8 +42,8 @@ def test_a_command_runs_as_it_stands(live, tmp_path, command):
     assert re.search(rb'hello|"status":"ok"|"id":"whisper-1"|"name":"english"', ran.stdout)
 
 
-def test_the_sdk_runs_as_it_is_shown(live, tmp_path):
-    """With a recording of that name; only the port is another."""
+def test_the_sdk_example_runs_as_shown(live, tmp_path):
+    """Only the port is changed, and a recording of that name is there."""
     (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "speech.flac").write_bytes((DATA / "en-wizard.flac").read_bytes())
     shown = program.replace("http://127.0.0.1:8000", live.url)
@@ -51,8 +51,8 @@ def test_the_sdk_runs_as_it_is_shown(live, tmp_path):
     assert (ran.stdout, ran.stderr) == (b"hello\n", b"")
 
 
-def test_the_example_answers_look_like_answers(live):
-    """The same fields as an answer has, and of the same types."""
+def test_the_example_responses_match_real_ones(live):
+    """They have the same fields, of the same types."""
     transcript, detection, error = EXAMPLES
     TranscriptResponse.model_validate(transcript, strict=True)
     DetectionResponse.model_validate(detection, strict=True)
@@ -76,20 +76,20 @@ def test_the_example_answers_look_like_answers(live):
     ],
     ids=["options", "OpenAI's fields", "formats", "codes", "statuses", "health", "addresses", "media types"],
 )
-def test_the_page_names_all_there_is(names):
-    """Options, formats, failures, the fields of /health, addresses."""
+def test_the_page_names_every_option_code_and_field(names):
+    """It also names every format, status, path and media type."""
     assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", PAGE)] == []
 
 
-def test_the_settings_it_names_exist_with_those_defaults():
-    """`ASR_X (value)` is the value that X has."""
+def test_the_settings_on_the_page_exist_and_have_those_defaults():
+    """`ASR_X` (value) shows the default of X."""
     fields = Settings.model_fields
     for name, shown in re.findall(r"`ASR_(\w+)`(?: \(([^)]*)\))?", PAGE):
         assert name.lower() in fields
         if shown:
             spelled = {"2 GiB": 2 * 1024**3, "24 h": 24 * 3600}
-            told = spelled[shown] if shown in spelled else json.loads(shown)
-            assert told == fields[name.lower()].default, name
+            stated = spelled[shown] if shown in spelled else json.loads(shown)
+            assert stated == fields[name.lower()].default, name
 
 
 def _shape(value: object) -> object:

@@ -1,4 +1,4 @@
-"""OpenAPI and the page that shows it."""
+"""The OpenAPI document, and the page that shows it."""
 
 import json
 import re
@@ -19,21 +19,21 @@ REFRESH = "python -c 'from asr_service.api.app import *; import json; print(json
 
 
 def test_the_document_is_valid_openapi():
-    """By a validator that is not ours."""
+    """An independent validator accepts it."""
     validate(openapi_schema())
 
 
-def test_the_document_is_what_it_was():
-    """A change of the API is seen in a diff before it is seen by callers."""
-    said = openapi_schema()
-    said["info"]["version"] = was_version = "any"
-    was = json.loads(SNAPSHOT.read_text())
-    was["info"]["version"] = was_version
-    assert said == was, f"the API has changed; if that is meant, run:\n{REFRESH} > {SNAPSHOT}"
+def test_the_document_equals_its_snapshot():
+    """A change of the API shows in a diff before callers see it."""
+    current = openapi_schema()
+    current["info"]["version"] = version = "any"
+    snapshot = json.loads(SNAPSHOT.read_text())
+    snapshot["info"]["version"] = version
+    assert current == snapshot, f"The API has changed. If that is intended, run:\n{REFRESH} > {SNAPSHOT}"
 
 
-def test_the_document_names_every_option_and_every_failure():
-    """Options as form fields and in the query, and each status that a request can end with."""
+def test_the_document_has_every_option_and_every_status():
+    """Options are form fields and query parameters. Each status of a request is documented."""
     assert set(STATUS.values()) - {499} <= set(MEANINGS)
     for path in ("/transcribe", "/translate"):
         post = openapi_schema()["paths"][path]["post"]
@@ -46,7 +46,7 @@ def test_the_document_names_every_option_and_every_failure():
 
 
 def test_every_example_in_the_document_is_valid():
-    """By the schema that it stands in; what a caller gets for a recording and for an error is shown."""
+    """Each matches the schema that contains it. There are examples of transcripts and of errors."""
     components = openapi_schema()["components"]
     shown = {name: schema["examples"] for name, schema in components["schemas"].items() if "examples" in schema}
     assert {
@@ -62,13 +62,13 @@ def test_every_example_in_the_document_is_valid():
 
 
 def test_the_page_can_show_the_document(live):
-    """Its script knows the version of OpenAPI that the document is of; Swagger UI 4 would show an error alone."""
+    """Its script supports the OpenAPI version of the document. Swagger UI 4 would show only an error."""
     assert openapi_schema()["openapi"].startswith("3.1.")
     assert "isOAS31" in live.get("/docs/swagger-ui-bundle.js").text
 
 
 def test_the_page_needs_no_other_host(live):
-    """Everything it refers to is served from here and loads, and it asks no validator on the internet."""
+    """All of its assets load from this service, and it asks no public validator."""
     page = live.get("/docs")
     assert page.status_code == 200
     referred = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page.text)
@@ -84,14 +84,14 @@ def test_the_page_needs_no_other_host(live):
 @pytest.mark.parametrize(
     "path", ["/docs/../../../../etc/passwd", "/docs/%2e%2e/%2e%2e/etc/passwd", "/docs/package.json"]
 )
-def test_the_page_serves_its_own_files_alone(live, path):
-    """No path leads out of the three assets."""
+def test_the_page_serves_only_its_own_files(live, path):
+    """No path leads to another file."""
     assert live.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("wanted", ["x", "bytes=999999999-", "bytes=0-9"])
-def test_the_pages_files_come_whole(live, wanted):
-    """An answer to a range has a shape of its own when it fails."""
+def test_range_headers_are_ignored(live, wanted):
+    """An error response to a range would have another shape than our errors."""
     whole = live.get("/docs/favicon.png").content
     answer = httpx.get(f"{live.url}/docs/favicon.png", headers={"range": wanted})
     assert (answer.status_code, answer.content) == (200, whole)

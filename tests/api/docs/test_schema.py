@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI document, right ones and wrong ones: no answer is outside of what it says."""
+"""Valid and invalid requests, generated from the OpenAPI document. Every response must match the document."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,26 +26,26 @@ SOUND = tone(0.1)
 AUDIO = st.sampled_from([SOUND, SOUND, SOUND, tone(0.2, rate=44_100), SOUND[:60], b""]).map(Binary)
 schemathesis.openapi.format("binary", AUDIO)
 for media_type in ("audio/*", "application/octet-stream"):
-    schemathesis.openapi.media_type(media_type, AUDIO)  # type: ignore[arg-type]  # what it takes is what it documents
+    schemathesis.openapi.media_type(media_type, AUDIO)  # type: ignore[arg-type]  # the documented use, which its types do not allow
 
 SPELLINGS = ["true", "false", "1", "0", "on", "off", "yes", "no", "y", "n", "t", "f", "True", "False"]
-"""A form has no truth values, but text."""
+"""How a form writes booleans."""
 
 LIKELY = {
     "model": ["whisper-1", "large-v3-turbo", "turbo", "gpt-4o-transcribe"],
     "language": ["en", "Portuguese", "auto", "Klingon"],
 }
-"""What any text would hardly ever be; the last is refused."""
+"""Values that random text would never be. The last of each is refused."""
 
 
 def document() -> dict[str, Any]:
-    """The document, with values as they are sent, and names that exist where it takes any text.
+    """Return the document with values as a form sends them, and with names that exist instead of any text.
 
-    Options that may stand in the form and in the query, though not in both, stand in the form at /translate and in
-    the query elsewhere.
+    An option may be in the form or in the query, but not in both. They are in the form at /translate, and in the query
+    elsewhere.
     """
-    said: dict[str, Any] = openapi_schema()
-    for path, operation in ((path, each) for path, item in said["paths"].items() for each in item.values()):
+    changed: dict[str, Any] = openapi_schema()
+    for path, operation in ((path, each) for path, item in changed["paths"].items() for each in item.values()):
         form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
         if path == "/translate":
             del operation["parameters"]
@@ -55,14 +55,14 @@ def document() -> dict[str, Any]:
         in_query = {parameter["name"]: parameter["schema"] for parameter in parameters}
         for name, field in (form.get("properties", {}) | in_query).items():
             _narrow(name, field)
-    return said
+    return changed
 
 
 def _narrow(name: str, field: dict[str, Any]) -> None:
     if field.get("type") == "boolean":
         field |= {"type": "string", "enum": SPELLINGS}
     if name == "keywords":
-        field |= {"type": "string", "items": {}}  # any text is a list of one
+        field |= {"type": "string", "items": {}}  # any text is a list of one item
     if name == "languages":
         field["items"] = {"enum": LIKELY["language"]}
     if name in LIKELY:
@@ -70,7 +70,7 @@ def _narrow(name: str, field: dict[str, Any]) -> None:
 
 
 def refuses_what_breaks_its_rules(context: CheckContext, answer: Response, case: Any) -> bool | None:
-    """But for empty text: such a field counts as left out."""
+    """Check that invalid data is refused, unless a field is empty: such a field counts as left out."""
     sent = [*(case.body.values() if isinstance(case.body, dict) else ()), *(case.query or {}).values()]
     return None if "" in sent else negative_data_rejection(context, answer, case)
 
@@ -86,7 +86,7 @@ schema.config.generation.modes = [GenerationMode.POSITIVE, GenerationMode.NEGATI
 
 @pytest.fixture
 def answered(request: pytest.FixtureRequest) -> Iterator[Counter[int]]:
-    """Statuses. An address that takes recordings has to have transcribed some, or little was tried."""
+    """Count the statuses. A path that takes recordings must have transcribed some, or little was tested."""
     statuses: Counter[int] = Counter()
     yield statuses
     if any(word in request.node.name for word in ("transcri", "translat")):
@@ -102,7 +102,7 @@ def answered(request: pytest.FixtureRequest) -> Iterator[Counter[int]]:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_as_documented(named, answered, case: Any):
-    """No 5xx, no status, type or field that the document does not have; what breaks its rules is refused."""
+def test_every_response_is_as_documented(named, answered, case: Any):
+    """There is no 5xx and no undocumented status, type or field. Invalid requests are refused."""
     answer = case.call_and_validate(base_url=named.url, checks=CHECKS)
     answered[answer.status_code] += 1

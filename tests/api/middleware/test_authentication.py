@@ -1,4 +1,4 @@
-"""Who is let in, what the others are told, and that a key shows nowhere."""
+"""Which requests are authenticated, how others are refused, and that no key appears anywhere."""
 
 import json
 import re
@@ -38,8 +38,8 @@ def call(live: Live, headers: Any, path: str = "/transcribe", **more: Any) -> ht
         {"x-api-key": ALICE, "authorization": "Basic Zm9vOmJhcg=="},
     ],
 )
-def test_a_key_opens(keyed, headers):
-    """In either header; the scheme in any case; a proxy's own credentials beside it do no harm."""
+def test_a_valid_key_is_accepted(keyed, headers):
+    """Either header works, the scheme is case-insensitive, and a proxy's own credentials are ignored."""
     assert call(keyed, headers).json()["text"] == "hello"
 
 
@@ -47,7 +47,7 @@ NONE, WRONG, UNCLEAR = (401, "missing_api_key"), (403, "invalid_api_key"), (400,
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "expected"),
     [
         ({}, NONE),
         ({"authorization": ""}, NONE),
@@ -68,13 +68,13 @@ NONE, WRONG, UNCLEAR = (401, "missing_api_key"), (403, "invalid_api_key"), (400,
         ([("x-api-key", STRANGER), ("authorization", f"Bearer {ALICE}")], UNCLEAR),
     ],
 )
-def test_what_is_not_one_right_key_is_refused(keyed, headers, told):
-    """401 without a key, 403 with a wrong one, 400 where two leave open which is meant; each with the challenge."""
+def test_a_missing_invalid_or_ambiguous_key_is_refused(keyed, headers, expected):
+    """No key is a 401 and an invalid key is a 403, both with a challenge. Two keys are a 400."""
     answer = call(keyed, headers)
-    status, code = told
+    status, code = expected
     assert_error(answer, status, code, None)
     assert answer.headers.get("www-authenticate", "").startswith(
-        'Bearer realm="asr-service"' if told != UNCLEAR else ""
+        'Bearer realm="asr-service"' if expected != UNCLEAR else ""
     )
     assert not re.search(f"{ALICE}|{BOB}|{STRANGER}", answer.text)
 
@@ -87,8 +87,8 @@ def test_a_key_in_the_url_is_ignored(keyed):
     assert_error(call(keyed, BEARER, params={"api_key": ALICE}), 422, "invalid_parameter", "api_key")
 
 
-def test_nothing_of_the_body_is_read_before_the_key(keyed):
-    """Whoever announces a body and sends none of it is answered at once, though the slot is full."""
+def test_the_key_is_checked_before_the_body_is_read(keyed):
+    """A client that sent only its headers gets the 401, even if the slot is full."""
     keyed.admission._max_open_requests = 0
     try:
         assert_error(announcing(99_999)(keyed), *NONE, None)
@@ -96,8 +96,8 @@ def test_nothing_of_the_body_is_read_before_the_key(keyed):
         keyed.admission._max_open_requests = 64
 
 
-def test_what_tells_of_the_service_is_open_and_the_rest_is_not(keyed):
-    """Probes, documentation and metrics ask for nothing; unknown addresses tell a stranger nothing."""
+def test_only_probes_documentation_and_metrics_are_public(keyed):
+    """Without a key, an unknown path gets the same 401 as a known one."""
     for path in ("/health", "/health/live", "/health/ready", "/docs", "/docs/swagger-ui.css", "/openapi.json"):
         assert keyed.get(path).status_code == 200
     assert keyed.get("/metrics").status_code == 200
@@ -105,15 +105,15 @@ def test_what_tells_of_the_service_is_open_and_the_rest_is_not(keyed):
         assert httpx.post(f"{keyed.url}{path}").status_code == (405 if path == "/docs" else 401)
 
 
-def test_metrics_ask_for_a_key_where_it_is_set():
-    """For scrapers that have one."""
+def test_metrics_require_a_key_if_the_setting_says_so():
+    """A scraper with a key is accepted."""
     with serving(api_keys=ENTRIES, metrics_need_key=True) as live:
         assert live.get("/metrics").status_code == 401
         assert httpx.get(f"{live.url}/metrics", headers=BEARER).status_code == 200
 
 
-def test_who_sent_one_request_did_not_send_the_next_of_its_connection(keyed):
-    """Two in one go: the log has the first caller's name beside the first alone."""
+def test_a_key_does_not_carry_over_to_the_next_request_of_a_connection(keyed):
+    """Of two pipelined requests, only the log line of the first has the caller's name."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         with keyed.connect() as peer:
             first = f"GET /languages HTTP/1.1\r\nHost: a\r\nX-API-Key: {ALICE}\r\n\r\n"
@@ -121,17 +121,17 @@ def test_who_sent_one_request_did_not_send_the_next_of_its_connection(keyed):
             while peer.recv(65536):
                 pass
         until(lambda: sum(line["event"] == "request" for line in lines) == 2)
-    told = [(line["status"], line.get("key")) for line in lines if line["event"] == "request"]
-    assert told == [(200, "alice"), (401, None)]
+    logged = [(line["status"], line.get("key")) for line in lines if line["event"] == "request"]
+    assert logged == [(200, "alice"), (401, None)]
 
 
-def test_without_keys_nothing_is_asked_for(live):
-    """Nor is what a client sends of its own accord looked at."""
+def test_a_service_without_keys_ignores_credentials(live):
+    """Any credentials are accepted."""
     assert call(live, {"authorization": "Bearer whatever"}).status_code == 200
 
 
-def test_the_name_is_in_the_log_and_in_metrics_and_the_key_nowhere(tmp_path):
-    """Each line of the request has the name; a stranger's key makes no label."""
+def test_logs_and_metrics_have_the_name_of_the_key_and_never_the_key(tmp_path):
+    """Each log line of the request has the name. An invalid key creates no label."""
     with logging_service(tmp_path, "json", f"api_keys={ENTRIES}", "log_transcripts=true") as service:
         live = Live(None, None, int(service.url.rsplit(":", 1)[1]))  # type: ignore[arg-type]
         call(live, BEARER)

@@ -1,4 +1,4 @@
-"""What browsers are told of an answer, and which pages may call."""
+"""CORS, the headers that restrict browsers, and hostile file names."""
 
 import httpx
 import pytest
@@ -20,7 +20,7 @@ def opened():
 
 
 ASKED = "authorization,content-type,idempotency-key,x-api-key,x-stainless-lang,x-stainless-retry-count"
-"""Ours, and some of what OpenAI's client for browsers sends of its own accord."""
+"""Headers of this API, and some that OpenAI's client sends from a browser."""
 
 
 def preflight(live, origin: str, method: str = "POST"):
@@ -28,8 +28,8 @@ def preflight(live, origin: str, method: str = "POST"):
     return httpx.options(f"{live.url}/transcribe", headers={"origin": origin, **asked})
 
 
-def test_a_page_of_a_named_origin_may_call(opened):
-    """Its preflight passes without a key, its answers and refusals can be read, and no cookie is asked for."""
+def test_a_page_of_an_allowed_origin_may_call(opened):
+    """The preflight needs no key, the page can read responses and errors, and cookies are not allowed."""
     allowed = preflight(opened, APP)
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, APP)
     assert allowed.headers["access-control-allow-headers"] == ASKED
@@ -44,8 +44,8 @@ def test_a_page_of_a_named_origin_may_call(opened):
 
 
 @pytest.mark.parametrize("origin", [OTHER, "null", APP + ".evil.example", APP.replace("https", "http"), APP + ":444"])
-def test_a_page_of_another_origin_may_not(opened, origin):
-    """Nor one whose name begins alike, nor one without an origin. It is told in the one shape of every error."""
+def test_a_page_of_another_origin_may_not_call(opened, origin):
+    """An origin with the same prefix or without a name is refused too. The refusal has the shape of every error."""
     refused = preflight(opened, origin)
     assert_error(refused, 403, "page_refused", None)
     assert "origin" in refused.headers["vary"].lower()
@@ -54,20 +54,20 @@ def test_a_page_of_another_origin_may_not(opened, origin):
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_page_may_not_use_a_method_that_nothing_answers(opened):
-    """Nor DELETE where it may GET and POST."""
+def test_a_page_may_not_use_another_method(opened):
+    """DELETE is refused in the preflight."""
     assert_error(preflight(opened, APP, "DELETE"), 403, "page_refused", None)
 
 
-def test_no_page_may_call_unless_it_is_set(live):
-    """Closed by default."""
+def test_no_page_may_call_by_default(live):
+    """Without ASR_CORS_ORIGINS, a preflight is a 405."""
     assert preflight(live, APP).status_code == 405
     assert not [name for name in live.get("/health").headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics", "/nowhere", "/docs", "/openapi.json", "/transcribe"])
-def test_every_answer_has_the_safe_headers(live, path):
-    """Failures too. What was said is kept by no cache; the documentation's own policy lets its one script run."""
+def test_every_response_has_the_safe_headers(live, path):
+    """Errors have them too. Only the policy of the documentation page allows a script."""
     answer = live.post() if path == "/transcribe" else live.get(path)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
@@ -93,8 +93,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_files_name_goes_nowhere(live, name, tmp_path, monkeypatch):
-    """Neither into a path nor a header nor an answer nor a line of the log, with or without a failure."""
+def test_a_file_name_appears_nowhere(live, name, tmp_path, monkeypatch):
+    """No path, header, body or log line has it, whether the request fails or not."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for audio, fields in ((tone(0.1), ALL), (b"no audio", ALL), (tone(0.1), {"beam_size": "x"})):
         head = b'--xx\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n' % name.encode()
@@ -108,7 +108,7 @@ def test_a_files_name_goes_nowhere(live, name, tmp_path, monkeypatch):
                 content=head + audio + rest + b"\r\n--xx--\r\n",
                 headers={"content-type": "multipart/form-data; boundary=xx"},
             )
-            until(lambda: lines, what="the line of the request, which comes after its answer")
+            until(lambda: lines, what="the log line of the request, which follows its response")
         assert answer.status_code in {200, 400, 415, 422}
         shown = answer.text + repr(answer.headers.raw) + repr(lines)
         for trace in ("etc", "Windows", "Cookie", "forged", "red", "b.wav", "jndi", "☃", "aaaa"):

@@ -1,4 +1,4 @@
-"""Each request has an id in its answer and in its lines of the log, which hold nothing that was said or sent."""
+"""Request ids and log lines, which never contain speech, prompts or file names."""
 
 import json
 import os
@@ -65,8 +65,8 @@ def service(tmp_path_factory):
         yield service
 
 
-def test_a_given_id_is_in_the_answer_and_in_every_line_of_its_request(service):
-    """A failing request's lines too."""
+def test_a_given_id_is_in_the_response_and_in_every_log_line(service):
+    """This holds for a failed request too."""
     assert service.post(request_id="from-the-proxy:1").headers["x-request-id"] == "from-the-proxy:1"
     assert service.post("?nonsense=1", request_id="from-the-proxy:2").headers["x-request-id"] == "from-the-proxy:2"
     until(lambda: "from-the-proxy:2" in service.text(), what="the line")
@@ -78,22 +78,22 @@ def test_a_given_id_is_in_the_answer_and_in_every_line_of_its_request(service):
 
 
 @pytest.mark.parametrize("bad", ["a b", "a" * 129, "<script>", "ä".encode().decode("latin-1"), '"'])
-def test_an_unusable_id_is_replaced(service, bad):
-    """What a client sends as its id cannot forge a line of the log."""
+def test_an_invalid_id_is_replaced(service, bad):
+    """A client cannot forge a log line through its id."""
     answer = httpx.get(f"{service.url}/health/live", headers={b"x-request-id": bad.encode("latin-1")})
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
 
 
-def test_ids_are_given_to_all_and_differ(service):
-    """To failures and unknown addresses too."""
+def test_every_response_has_an_id_of_its_own(service):
+    """Errors and unknown paths have one too."""
     answers = [
         httpx.get(f"{service.url}{path}") for path in ("/health", "/nowhere", "/transcribe", "/metrics", "/docs")
     ]
     assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
 
 
-def test_the_log_holds_nothing_that_was_said_or_sent(service):
-    """No word of the transcript, of the prompts or of the file's name, in any line, whatever becomes of the request."""
+def test_the_log_has_no_speech_prompts_or_file_names(service):
+    """No line has a word of the transcript, the prompts or the file name, whether the request fails or not."""
     assert "xylophone" in service.post(request_id="private").json()["text"]
     service.post(response_format="ndjson")
     service.post(language="Rosebud")
@@ -104,8 +104,8 @@ def test_the_log_holds_nothing_that_was_said_or_sent(service):
 
 
 @pytest.mark.parametrize("response_format", ["json", "ndjson"])
-def test_a_transcript_has_a_line_with_what_it_cost(service, response_format):
-    """Under the request's id: its audio and speech, its wait, its time with the model. Arrivals are read from these."""
+def test_each_transcript_has_a_log_line_with_its_durations(service, response_format):
+    """The line has the seconds of audio, speech, queue and inference. benchmarks/simulation reads arrivals from it."""
     request_id = f"cost-{response_format}"
     service.post(request_id=request_id, response_format=response_format)
     (line,) = [each for each in service.lines() if each["event"] == "transcribed" and each["request_id"] == request_id]
@@ -116,8 +116,8 @@ def test_a_transcript_has_a_line_with_what_it_cost(service, response_format):
 
 
 @pytest.mark.parametrize("response_format", ["json", "ndjson"])
-def test_transcripts_are_logged_where_it_is_asked_for(tmp_path, response_format):
-    """With ASR_LOG_TRANSCRIPTS, and under the request's id."""
+def test_transcripts_are_logged_if_the_setting_says_so(tmp_path, response_format):
+    """ASR_LOG_TRANSCRIPTS adds a log line with the text and the request id."""
     with logging_service(tmp_path, "json", "log_transcripts=true") as service:
         service.post(request_id="heard", response_format=response_format)
         until(lambda: "xylophone" in service.text(), what="the line")
@@ -126,8 +126,8 @@ def test_transcripts_are_logged_where_it_is_asked_for(tmp_path, response_format)
 
 
 @pytest.mark.parametrize("fmt", ["json", "plain"])
-def test_a_path_cannot_forge_a_line(tmp_path, fmt):
-    """Line ends and terminal controls in an address stay one harmless line."""
+def test_a_path_cannot_forge_a_log_line(tmp_path, fmt):
+    """Line ends and terminal control characters in a path are escaped."""
     with logging_service(tmp_path, fmt) as service:
         until(lambda: "Application startup complete" in service.text(), what="the last line of the start")
         until(lambda: "model loaded" in service.text(), what="the model's line")

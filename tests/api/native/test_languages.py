@@ -1,4 +1,4 @@
-"""Languages: what there is, what is taken for one, and which one a recording is in."""
+"""The list of languages, their names, and language detection."""
 
 import threading
 
@@ -14,13 +14,13 @@ NAMES = {name.title(): code for code, name in LANGUAGES.items()}
 OTHER_NAMES = {"Mandarin": "zh", "Farsi": "fa", "pt-BR": "pt", "zh_Hant": "zh", "iw": "he"}
 
 
-def test_whisper_knows_a_hundred_languages():
-    """99, and Cantonese in large-v3."""
+def test_there_are_a_hundred_languages():
+    """Whisper knows 99 languages, and large-v3 also knows Cantonese."""
     assert len(LANGUAGES) == len(NAMES) == 100
 
 
-def test_every_language_is_taken_by_code_and_by_name(live: Live):
-    """Whatever its case, and by some names that are not Whisper's; what the answer names is the code."""
+def test_every_language_is_accepted_by_code_and_by_name(live: Live):
+    """Case does not matter, and some other names work. The response has the code."""
     with httpx.Client(base_url=live.url) as client:
         for given, code in [*NAMES.items(), *OTHER_NAMES.items(), *((code, code) for code in LANGUAGES)]:
             options = {"language": given, "vad_filter": "false"}
@@ -30,8 +30,8 @@ def test_every_language_is_taken_by_code_and_by_name(live: Live):
             assert (answer.status_code, answer.json()["language"]) == (200, code), given
 
 
-def test_languages_are_listed_with_what_the_model_knows(live):
-    """By code and English name."""
+def test_languages_are_listed_with_those_that_the_model_knows(live):
+    """The list has the code, the English name and whether the model knows it."""
     answer = live.get("/languages").json()
     assert answer["model"] == "fake"
     assert {row["code"]: row["name"] for row in answer["languages"]} == LANGUAGES
@@ -41,8 +41,8 @@ def test_languages_are_listed_with_what_the_model_knows(live):
     assert [row["code"] for row in rows if not row["known"]] == ["yue"]
 
 
-def test_the_language_is_told_without_a_transcript(live):
-    """With the probabilities of the rest and where it was heard; nothing is decoded into text."""
+def test_the_language_is_detected_without_a_transcript(live):
+    """The response has all probabilities and the window. No text is generated."""
     live.model.language = "pt"
     answer = live.post("/detect-language", audio=tone(2))
     live.model.language = "en"
@@ -59,15 +59,15 @@ def test_the_language_is_told_without_a_transcript(live):
     assert [call.stage for call in live.model.calls] == ["encode", "detect"]
 
 
-def test_where_nobody_speaks_there_is_no_language(live):
-    """Null, and no probabilities: the first guess at silence would be as good as any."""
+def test_silence_has_no_language(live):
+    """Every field is null and there are no probabilities, because any language would be a guess."""
     answer = live.post("/detect-language", vad_filter="true").json()
     assert {answer[name] for name in ("language", "name", "probability", "start", "end")} == {None}
     assert (answer["probabilities"], live.model.calls) == ({}, [])
 
 
-def test_an_english_only_model_knows_english_alone():
-    """It hears English wherever somebody speaks, without being asked."""
+def test_an_english_only_model_always_detects_english():
+    """Speech is English, without a call of the model. Silence has no language."""
     with serving(FakeModel().english_only()) as english:
         english.model.calls.clear()
         answer = english.post("/detect-language").json()
@@ -88,22 +88,22 @@ def test_an_english_only_model_knows_english_alone():
     ],
     ids=["language", "threshold", "text", "empty"],
 )
-def test_what_cannot_be_heard_is_refused_as_elsewhere(live, fields, audio, status, code):
-    """The same door, the same shape; a recording of no length is one without speech."""
+def test_language_detection_refuses_what_transcription_refuses(live, fields, audio, status, code):
+    """The errors have the same shape. A recording of no length has no speech."""
     answer = live.post("/detect-language", audio=audio, **fields)
     assert answer.status_code == status
     assert answer.json().get("error", {}).get("code") == code
 
 
-def test_a_language_has_the_deadline_of_every_answer():
-    """A model that is too slow is a 504, as elsewhere."""
+def test_language_detection_has_the_deadline_of_every_request():
+    """A model that is too slow is a 504."""
     with serving(request_timeout_s=0.3) as live:
         live.model.before = sleeping(1.0, "detect")
         assert_error(live.post("/detect-language"), 504, "deadline_exceeded", None)
 
 
-def test_a_service_without_a_model_yet_says_so():
-    """503 while it loads, at both addresses."""
+def test_a_loading_service_responds_503():
+    """This holds for both paths while the model loads."""
     may_load = threading.Event()
     try:
         with serving(load=lambda *_: _after(may_load), ready=False) as live:

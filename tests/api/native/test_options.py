@@ -1,4 +1,4 @@
-"""What a request asks for reaches the model; what it does not ask for is as configured."""
+"""Options of a request reach the model. Options that are left out are as configured."""
 
 from typing import Any
 
@@ -22,14 +22,14 @@ def generate_options(live: Live) -> GenerateOptions:
 
 
 def prompt(live: Live) -> str:
-    """The last window's prompt, special tokens written out."""
+    """Return the prompt of the last window, with special tokens as text."""
     tokens = live.model.calls_of("generate")[-1].prompts[-1]
     return live.model.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
 
 @pytest.mark.parametrize("field", ["file", "audio"])
-def test_a_form_brings_the_recording_in_file_or_audio(live, field):
-    """Both names are taken, whatever the file is called and whatever type it claims to have."""
+def test_a_form_has_the_recording_in_file_or_audio(live, field):
+    """The name and the declared type of the file do not matter."""
     name = 'a "b"\r\n../../etc/пароль\x00;.html'
     answer = httpx.post(f"{live.url}/transcribe", files={field: (name, tone(), "text/html")}, data=ALL)
     assert (answer.status_code, answer.json()["text"]) == (200, "hello")
@@ -37,22 +37,22 @@ def test_a_form_brings_the_recording_in_file_or_audio(live, field):
 
 @pytest.mark.parametrize("media_type", ["audio/wav", "audio/x-nonsense; a=b", "application/octet-stream", "video/mp4"])
 def test_a_body_may_be_the_recording_itself(live, media_type):
-    """Raw audio needs no form; its options stand in the query."""
+    """Raw audio needs no form. Its options are in the query."""
     answer = httpx.post(
         f"{live.url}/transcribe?vad_filter=false&language=de", content=tone(), headers={"content-type": media_type}
     )
     assert (answer.status_code, answer.json()["language"]) == (200, "de")
 
 
-def test_a_chunked_body_is_taken(live):
-    """A body need not announce its length."""
+def test_a_chunked_body_is_accepted(live):
+    """A body does not need a Content-Length."""
     parts = (tone()[at : at + 5000] for at in range(0, len(tone()), 5000))
     answer = httpx.post(f"{live.url}/transcribe", params=ALL, content=parts, headers={"content-type": "audio/wav"})
     assert (answer.status_code, answer.json()["duration"]) == (200, 1.0)
 
 
-def test_options_may_stand_in_form_and_query(live):
-    """A form's options and the query's add up."""
+def test_options_may_be_in_the_form_and_in_the_query(live):
+    """The options of both are used."""
     answer = live.post("/transcribe?language=fr&beam_size=2", max_new_tokens="7")
     assert answer.json()["language"] == "fr"
     assert generate_options(live).beam_size == 2
@@ -69,7 +69,7 @@ def test_options_may_stand_in_form_and_query(live):
     ],
 )
 def test_numbers_reach_the_model(live, asked, wanted):
-    """beam_size, temperature and max_new_tokens (beyond the prompt) are the model's own."""
+    """These are beam_size, temperature and max_new_tokens, which is added to the length of the prompt."""
     assert live.post(**asked).status_code == 200
     options = generate_options(live)
     assert {name: getattr(options, name) for name in wanted} == wanted
@@ -95,7 +95,7 @@ def test_numbers_reach_the_model(live, asked, wanted):
     ],
 )
 def test_language_task_and_prompts_reach_the_model(live, path, asked, wanted):
-    """They are the tokens that the decoder begins with."""
+    """They are the tokens that the decoder starts with."""
     assert live.post(path, **asked).status_code == 200
     assert prompt(live) == wanted
     assert not live.model.calls_of("detect")
@@ -105,24 +105,24 @@ def test_language_task_and_prompts_reach_the_model(live, path, asked, wanted):
     ("language", "n_least", "n_most"),
     [("", 1, 1), ("auto", 1, 1), ("auto-per-chunk", 7, 40), ("AUTO-Per-Chunk", 7, 40)],
 )
-def test_the_language_is_detected_once_or_in_each_stretch(live, language, n_least, n_most):
-    """Two windows of one recording: `auto` asks of the first alone, the other of each 6 s at most."""
+def test_the_language_is_detected_once_or_in_each_span(live, language, n_least, n_most):
+    """`auto` detects it in the first of two windows. `auto-per-chunk` detects it at least every 6 s."""
     answer = live.post(audio=tone(40), language=language)
     assert answer.json()["language"] == "en"
     assert n_least <= sum(call.n_windows for call in live.model.calls_of("detect")) <= n_most
     assert sum(call.n_windows for call in live.model.calls_of("generate")) == 2
 
 
-def test_voice_activity_is_asked_for_and_left_out(live):
-    """With the filter, a tone holds no speech and costs the model nothing."""
+def test_voice_activity_detection_can_be_turned_on(live):
+    """With the filter a tone has no speech, and the model is not called."""
     empty = live.post(vad_filter="true").json()
     assert (empty["text"], empty["segments"], empty["duration"], empty["duration_after_vad"]) == ("", [], 1.0, 0.0)
     assert not live.model.calls
     assert live.post(vad_filter="true", vad_threshold="0", min_silence_duration_ms="0").json()["text"] == "hello"
 
 
-def test_words_are_timed_where_they_are_asked_for(live):
-    """`words` is in each segment with word_timestamps, and nowhere without."""
+def test_words_are_timed_on_request(live):
+    """Segments have `words` with word_timestamps, and not without."""
     words = live.post(word_timestamps="true").json()["segments"][0]["words"]
     assert [set(word) for word in words] == [{"word", "start", "end", "probability"}]
     assert "words" not in live.post().json()["segments"][0]
@@ -131,8 +131,8 @@ def test_words_are_timed_where_they_are_asked_for(live):
 LONG = " he began a confused complaint against the wizard, who had vanished behind the curtain on the left"
 
 
-def test_subtitles_are_laid_out_as_asked_for(live):
-    """Widths, lines and times are the request's own; without them a line has 42 characters and a cue two."""
+def test_subtitles_have_the_requested_layout(live):
+    """The request sets widths, lines and times. By default a line has 42 characters and a cue has two lines."""
     live.model.script = writing(LONG, until_s=9.0)
     usual = cues_of(live.post(audio=tone(9), response_format="srt"))
     assert [len(cue) for cue in usual] == [2, 2]
@@ -153,8 +153,8 @@ def test_subtitles_are_laid_out_as_asked_for(live):
         ("/translate", {"highlight_words": "true"}, 1),
     ],
 )
-def test_subtitles_are_cut_by_the_words_times(live, path, asked, n_aligned):
-    """Words are timed for them unasked, but where that is declined, or where the words are a translation's."""
+def test_subtitles_are_cut_by_word_times(live, path, asked, n_aligned):
+    """Words are timed by default, unless the request says no or the text is a translation."""
     assert live.post(path, response_format="vtt", **asked).text.endswith("\nhello\n")
     assert len(live.model.calls_of("align")) == n_aligned
 
@@ -170,12 +170,12 @@ def test_subtitles_are_cut_by_the_words_times(live, path, asked, n_aligned):
         (
             {"response_format": "vtt", "highlight_words": "1", "word_timestamps": "0"},
             "highlight_words",
-            "needs word_timestamps",
+            "requires word_timestamps",
         ),
     ],
 )
-def test_a_layout_that_cannot_be_is_refused(live, asked, param, said):
-    """Options of subtitles for another format, out of bounds or against each other: 422, and nothing is ignored."""
+def test_an_impossible_layout_is_refused(live, asked, param, said):
+    """Subtitle options for another format, out of range or in conflict are a 422. None is ignored."""
     answer = live.post(**asked)
     assert answer.status_code == 422
     assert answer.json()["error"]["param"] == param
@@ -185,29 +185,29 @@ def test_a_layout_that_cannot_be_is_refused(live, asked, param, said):
 WIZARD = RECORDINGS["en-wizard"].path
 
 
-def heard_s(vad: VadOptions) -> float:
-    """Seconds of speech in that recording."""
+def speech_s(vad: VadOptions) -> float:
+    """Return the seconds of speech in that recording."""
     return sum(map(len, detect_speech(decode_audio(str(WIZARD)), vad))) / SAMPLE_RATE
 
 
 @pytest.mark.parametrize("vad", [VadOptions(0.5, 500, 0), VadOptions(0.5, 100, 0), VadOptions(0.9, 500, 0)], ids=str)
-def test_voice_activity_is_heard_as_it_is_asked_for(live, vad):
-    """Threshold, shortest silence and padding: each leaves out another part of the same recording."""
+def test_the_options_of_voice_activity_detection_reach_it(live, vad):
+    """Each combination of threshold, silence and padding skips other parts of the same recording."""
     asked = {"vad_threshold": vad.threshold, "speech_pad_ms": vad.speech_pad_ms}
     asked |= {"min_silence_duration_ms": vad.min_silence_duration_ms, "vad_filter": True}
     answer = live.post(audio=WIZARD.read_bytes(), **{name: str(value) for name, value in asked.items()}).json()
-    assert answer["duration_after_vad"] == pytest.approx(heard_s(vad), abs=0.01)
+    assert answer["duration_after_vad"] == pytest.approx(speech_s(vad), abs=0.01)
 
 
-def test_voice_activity_is_as_configured_where_nothing_is_asked_for():
-    """ASR_VAD_THRESHOLD and ASR_MIN_SILENCE_DURATION_MS."""
+def test_voice_activity_detection_is_as_configured_by_default():
+    """ASR_VAD_THRESHOLD and ASR_MIN_SILENCE_DURATION_MS set the defaults."""
     with serving(vad_threshold=0.9, min_silence_duration_ms=100) as live:
         answer = live.post(audio=WIZARD.read_bytes(), vad_filter="true", speech_pad_ms="0").json()
-    assert answer["duration_after_vad"] == pytest.approx(heard_s(VadOptions(0.9, 100, 0)), abs=0.01)
+    assert answer["duration_after_vad"] == pytest.approx(speech_s(VadOptions(0.9, 100, 0)), abs=0.01)
 
 
 def cues_of(answer: httpx.Response) -> list[list[str]]:
-    """Lines of each cue."""
+    """Return the lines of each cue."""
     blocks = answer.text.strip().split("\n\n")
     return [
         [line for line in block.split("\n") if "-->" not in line and not line.isdigit()]
@@ -216,8 +216,8 @@ def cues_of(answer: httpx.Response) -> list[list[str]]:
     ]
 
 
-def test_what_is_not_asked_for_is_as_configured():
-    """Settings give every default, and a request's own options go before them."""
+def test_the_settings_have_the_defaults():
+    """The options of a request override them."""
     configured: dict[str, Any] = {
         "language": "Swedish",
         "beam_size": 2,
@@ -246,16 +246,16 @@ def test_what_is_not_asked_for_is_as_configured():
         ("/transcribe", {"language": "French"}, "language", "knows only English. Leave out language=fr."),
     ],
 )
-def test_an_english_only_model_says_so(english, path, asked, param, said):
-    """Translation and other languages are a 422 that names the reason."""
+def test_an_english_only_model_refuses_translation_and_other_languages(english, path, asked, param, said):
+    """The response is a 422 that names the reason."""
     answer = english.post(path, **asked)
     assert answer.status_code == 422
     assert (answer.json()["error"]["param"], said in answer.json()["error"]["message"]) == (param, True)
 
 
 @pytest.mark.parametrize("language", ["", "auto", "en", "English"])
-def test_an_english_only_model_takes_english(english, language):
-    """No language token is in its prompt, and nothing is detected."""
+def test_an_english_only_model_accepts_english(english, language):
+    """Its prompt has no language token, and no language is detected."""
     assert english.post(language=language).json()["language"] == "en"
     assert prompt(english) == "<|startoftranscript|>"
 
@@ -266,8 +266,8 @@ def english():
         yield live
 
 
-def test_a_language_that_the_model_lacks_is_refused():
-    """Cantonese is in large-v3's vocabulary alone."""
+def test_a_language_that_the_model_does_not_know_is_refused():
+    """Only large-v3 knows Cantonese."""
     model = FakeModel(tokenizer=fake_tokenizer([code for code in LANGUAGES if code != "yue"]))
     with serving(model) as live:
         error = live.post(language="Cantonese")

@@ -1,4 +1,4 @@
-"""OpenAI's own Python SDK, as its users run it, against this service: what it asks for it gets, in its own types."""
+"""OpenAI's Python SDK against this service. Responses have the SDK's own types."""
 
 import io
 import json
@@ -28,7 +28,7 @@ from asr_service.settings import load_settings
 from fakes import Call, sleeping, writing
 from waiting import until
 
-# The SDK's translations are marked so, since the hosted service will stop offering them.
+# The SDK marks translations as deprecated, because the hosted service will remove them.
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 
 SEGMENT = {
@@ -52,7 +52,7 @@ def _closed() -> Iterator[None]:
 
 
 def sdk(live: Live, **options: Any) -> OpenAI:
-    """A client until the test's end, which asks once unless told otherwise."""
+    """Return a client without retries by default. It is closed at the end of the test."""
     client = OpenAI(base_url=f"{live.url}/v1", **{"api_key": "any", "max_retries": 0, **options})
     _clients.append(client)
     return client
@@ -71,14 +71,14 @@ def translate(live: Live, **asked: Any) -> Any:
 
 
 def body(live: Live, where: str = "transcriptions", **asked: Any) -> dict[str, Any]:
-    """The answer's JSON as it is on the wire."""
+    """Return the JSON of the response as it was sent."""
     resource = getattr(sdk(live).audio, where).with_raw_response
     answer: dict[str, Any] = json.loads(resource.create(model="whisper-1", file=recording(), **asked).content)
     return answer
 
 
 def fits(value: object, kind: Any) -> None:
-    """Of the SDK's type, without any coercion, which the SDK itself does not check."""
+    """Check that the value has the SDK's type without coercion. The SDK itself does not check this."""
     TypeAdapter(kind).validate_python(value, strict=True)
 
 
@@ -92,11 +92,11 @@ def prompt(live: Live) -> str:
     return live.model.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
 
-# -- formats
+# -- Formats
 
 
-def test_json_is_the_default_and_has_the_text(named):
-    """Others answer in another format where none is asked for."""
+def test_json_is_the_default_format(named):
+    """It has the text and the usage, with and without response_format=json."""
     for asked in ({}, {"response_format": "json"}):
         answer = body(named, **asked)
         assert set(answer) == {"text", "usage"}
@@ -109,8 +109,8 @@ def test_json_is_the_default_and_has_the_text(named):
 
 @pytest.mark.parametrize("where", ["transcriptions", "translations"])
 @pytest.mark.parametrize(("name", "media_type", "text"), RAW)
-def test_text_and_subtitles_come_raw(named, where, name, media_type, text):
-    """No JSON string, no HTML, and WebVTT with its header: as `str` from the SDK, with the media type of what it is."""
+def test_text_and_subtitles_are_not_json(named, where, name, media_type, text):
+    """The SDK returns the text as it is, and the media type is that of the format."""
     named.model.script = writing(" héllo <b>")
     resource = getattr(sdk(named).audio, where)
     asked = {"model": "whisper-1", "file": recording(), "response_format": name}
@@ -118,8 +118,8 @@ def test_text_and_subtitles_come_raw(named, where, name, media_type, text):
     assert resource.with_raw_response.create(**asked).headers["content-type"] == f"{media_type}; charset=utf-8"
 
 
-def test_verbose_json_has_the_contracts_fields(named):
-    """`language` is an English name, `duration` a number, and each segment has every field, in the SDK's types."""
+def test_verbose_json_has_the_fields_of_the_sdk(named):
+    """`language` is an English name, `duration` is a number, and each segment has every field."""
     answer = body(named, response_format="verbose_json", language="pt")
     assert set(answer) == {"task", "language", "duration", "text", "usage", "segments"}
     fits(answer, TranscriptionVerbose)
@@ -129,15 +129,15 @@ def test_verbose_json_has_the_contracts_fields(named):
     assert isinstance(transcribe(named, response_format="verbose_json"), TranscriptionVerbose)
 
 
-def test_a_segments_seek_is_where_its_window_begins(named):
-    """In hundredths of a second, as Whisper counts."""
+def test_seek_is_the_start_of_the_window(named):
+    """It is in hundredths of a second, as in Whisper."""
     segments = transcribe(named, audio=two_windows(), response_format="verbose_json").segments
     assert segments[0].seek == 0
     assert 2500 <= segments[1].seek <= 2600
 
 
-def test_a_translations_verbose_json_is_english(named, monkeypatch):
-    """Whatever was spoken, the text is English, and so says `language`."""
+def test_verbose_json_of_a_translation_is_english(named, monkeypatch):
+    """`language` is the language of the text, whatever language was spoken."""
     monkeypatch.setattr(named.model, "language", "pt")
     answer = body(named, "translations", response_format="verbose_json")
     fits(answer, TranslationVerbose)
@@ -145,8 +145,8 @@ def test_a_translations_verbose_json_is_english(named, monkeypatch):
     assert prompt(named).endswith("<|pt|><|translate|>")
 
 
-def test_verbose_json_is_offered_at_transcribe_too(named):
-    """The same format, by this service's own option for words."""
+def test_transcribe_has_verbose_json_too(named):
+    """word_timestamps adds the words."""
     answer = named.post(response_format="verbose_json", word_timestamps="true").json()
     assert set(answer) == {"task", "language", "duration", "text", "usage", "segments", "words"}
 
@@ -160,8 +160,8 @@ def test_verbose_json_is_offered_at_transcribe_too(named):
         (["word", "segment"], {"words", "segments"}),
     ],
 )
-def test_granularities_say_what_is_timed(named, granularities, parts):
-    """Words stand at the top level, without the spaces around them; what was asked for is there where nobody speaks."""
+def test_granularities_select_words_and_segments(named, granularities, parts):
+    """Words are at the top level, without spaces. Without speech the requested lists are empty."""
     answer = body(named, response_format="verbose_json", timestamp_granularities=granularities)
     assert set(answer) & {"words", "segments"} == parts
     fits(answer, TranscriptionVerbose)
@@ -173,15 +173,15 @@ def test_granularities_say_what_is_timed(named, granularities, parts):
 
 
 def test_a_list_may_be_written_without_brackets(named):
-    """`timestamp_granularities` and `timestamp_granularities[]` are one field, given as often as need be."""
+    """`timestamp_granularities` and `timestamp_granularities[]` are the same field."""
     fields = {"model": "whisper-1", "response_format": "verbose_json"}
     lists = {"timestamp_granularities": ["word"], "timestamp_granularities[]": ["segment"]}
     answer = httpx.post(f"{named.url}/v1/audio/transcriptions", files={"file": tone()}, data=fields | lists)
     assert {"words", "segments"} <= set(answer.json())
 
 
-def test_silence_is_an_answer_with_no_text(named):
-    """200 in every format, and in a stream."""
+def test_silence_has_an_empty_text(named):
+    """The status is 200 in every format and in a stream."""
     quiet: dict[str, Any] = {"chunking_strategy": "auto"}
     assert transcribe(named, **quiet).text == ""
     verbose = transcribe(named, **quiet, response_format="verbose_json")
@@ -193,7 +193,7 @@ def test_silence_is_an_answer_with_no_text(named):
     assert (done.type, done.text) == ("transcript.text.done", "")
 
 
-# -- what is asked for reaches the model
+# -- Options
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_silence_is_an_answer_with_no_text(named):
     ],
 )
 def test_language_prompt_and_keywords_reach_the_model(named, asked, wanted):
-    """Of a long prompt, such as all that was said before, the end counts."""
+    """The end of a long prompt is used."""
     transcribe(named, **asked)
     assert prompt(named).endswith(wanted)
 
 
 def test_temperature_reaches_the_model(named):
-    """0 is where fallback begins; another is taken as it is."""
+    """0 and other values are passed on."""
     for temperature in (0.0, 0.7):
         transcribe(named, temperature=temperature)
         options = named.model.calls_of("generate")[-1].options
@@ -232,18 +232,18 @@ def test_temperature_reaches_the_model(named):
     ],
     ids=["fields with keys", "JSON"],
 )
-def test_voice_activity_is_as_the_caller_wants_it(named, given):
-    """Without `chunking_strategy` as configured; `auto` hears no speech in a tone, and a threshold of 0 does."""
+def test_chunking_strategy_sets_voice_activity_detection(named, given):
+    """`auto` finds no speech in a tone. A threshold of 0 finds speech. Without the field it is as configured."""
     assert transcribe(named).text == "hello"
     assert transcribe(named, chunking_strategy="auto").text == ""
     assert transcribe(named, chunking_strategy=given).text == "hello"
 
 
-# -- streams
+# -- Streams
 
 
-def test_deltas_come_while_later_audio_is_still_being_transcribed(named):
-    """The first is read before the second window may be decoded; together they are the text that the last event has."""
+def test_deltas_arrive_while_later_audio_is_transcribed(named):
+    """The client reads the first before the second window is decoded. Together they are the text of the last event."""
     may_go_on = threading.Event()
     named.model.before = lambda call: may_go_on.wait(20) if in_second_window(call) else None
     named.model.script = writing(" one,\u2028two")
@@ -266,8 +266,8 @@ def test_deltas_come_while_later_audio_is_still_being_transcribed(named):
 @pytest.mark.parametrize(
     ("fault", "code"), [(RuntimeError("broken"), "inference_failed"), (Overloaded("no memory"), "overloaded")]
 )
-def test_a_stream_that_fails_raises(named, fault, code):
-    """After a delta the status can say nothing any more; the SDK raises by the event."""
+def test_a_failed_stream_raises_in_the_sdk(named, fault, code):
+    """The status was sent with the first delta. The SDK raises because of the error event."""
 
     def before(call: Call) -> None:
         if in_second_window(call):
@@ -283,8 +283,8 @@ def test_a_stream_that_fails_raises(named, fault, code):
 
 
 @pytest.mark.anyio
-async def test_the_asynchronous_sdk_streams_too(named):
-    """And answers whole."""
+async def test_the_asynchronous_sdk_works(named):
+    """It gets whole responses and streams."""
     async with AsyncOpenAI(base_url=f"{named.url}/v1", api_key="any", max_retries=0) as client:
         create = client.audio.transcriptions.create
         whole = await create(model="whisper-1", file=recording())
@@ -294,35 +294,35 @@ async def test_the_asynchronous_sdk_streams_too(named):
     assert events == ["transcript.text.delta", "transcript.text.done"]
 
 
-# -- models
+# -- Models
 
 
 @pytest.mark.parametrize(
     "name", ["whisper-1", "large-v3-turbo", "turbo", "mobiuslabsgmbh/faster-whisper-large-v3-turbo"]
 )
-def test_the_loaded_model_goes_by_its_names(named, name):
-    """Its own, its repository's, the short one, and the one that OpenAI's clients send."""
+def test_the_loaded_model_has_several_names(named, name):
+    """They are its own, that of its repository, a short one, and the default of OpenAI's clients."""
     assert transcribe(named, model=name).text == "hello"
     described = sdk(named).models.retrieve(name)
     assert (described.id, described.object, described.owned_by) == (name, "model", "mobiuslabsgmbh")
 
 
-def test_the_models_are_listed(named):
-    """The loaded one and `whisper-1`, in the SDK's types."""
+def test_the_list_of_models_has_the_loaded_one_and_whisper_1(named):
+    """Both have the SDK's types."""
     models = list(sdk(named).models.list())
     assert [model.id for model in models] == ["large-v3-turbo", "whisper-1"]
     for model in models:
         fits(model.to_dict(), Model)
 
 
-def test_a_folder_has_its_name_alone():
-    """One that happens to be called as a named model is not thereby that repository."""
+def test_a_model_from_a_folder_has_only_the_name_of_the_folder():
+    """A folder with the name of a known model does not have the name of its repository."""
     assert served_names(load_settings({}, model="/models/base"), "base") == ("base",)
     assert served_names(load_settings({}, model="base"), "base") == ("base", "Systran/faster-whisper-base")
 
 
-def test_another_model_is_not_found(named):
-    """404 in the contract's shape, wherever it is asked for; the message lists what is loaded."""
+def test_an_unknown_model_is_a_404(named):
+    """The message lists the available names. This holds for every path that takes a model."""
     for ask in (
         lambda: transcribe(named, model="gpt-4o-transcribe"),
         lambda: translate(named, model="gpt-4o-transcribe"),
@@ -337,36 +337,36 @@ def test_another_model_is_not_found(named):
     assert not named.model.calls
 
 
-# -- failures
+# -- Failures
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
-    "a format that there is not": ({"response_format": "diarized_json"}, "response_format"),
+    "unknown format": ({"response_format": "diarized_json"}, "response_format"),
     "granularities without verbose_json": ({"timestamp_granularities": ["word"]}, "timestamp_granularities"),
-    "a granularity that there is not": (
+    "unknown granularity": (
         {"response_format": "verbose_json", "timestamp_granularities": ["phrase"]}, "timestamp_granularities",
     ),
     "a stream of subtitles": ({"response_format": "srt", "stream": True}, "stream"),
-    "too hot": ({"temperature": 1.1}, "temperature"),
+    "temperature above 1": ({"temperature": 1.1}, "temperature"),
     "not a language": ({"language": "Klingon"}, "language"),
     "several languages": ({"languages": ["en", "pt"]}, "languages"),
     "language and languages": ({"language": "en", "languages": ["pt"]}, "languages"),
-    "probabilities of tokens": ({"include": ["logprobs"]}, "include"),
+    "token probabilities": ({"include": ["logprobs"]}, "include"),
     "speakers": ({"known_speaker_names": ["agent"]}, "known_speaker_names"),
-    "speakers' voices": ({"known_speaker_references": ["data:audio/wav;base64,"]}, "known_speaker_references"),
-    "another strategy": ({"chunking_strategy": "manual"}, "chunking_strategy"),
+    "voices of speakers": ({"known_speaker_references": ["data:audio/wav;base64,"]}, "known_speaker_references"),
+    "unknown strategy": ({"chunking_strategy": "manual"}, "chunking_strategy"),
     "a strategy without a type": ({"chunking_strategy": {"threshold": 0.5}}, "chunking_strategy"),
     "a strategy with an unknown key": (
         {"chunking_strategy": {"type": "server_vad", "eagerness": 1}}, "chunking_strategy",
     ),
-    "a strategy that is no JSON": ({"chunking_strategy": "{" * 9999}, "chunking_strategy"),
-    "a field that there is not": ({"extra_body": {"langauge": "en"}}, "langauge"),
+    "a strategy that is not JSON": ({"chunking_strategy": "{" * 9999}, "chunking_strategy"),
+    "unknown field": ({"extra_body": {"langauge": "en"}}, "langauge"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_what_cannot_be_had_is_refused_by_name(named, case):
-    """422, and never ignored in silence."""
+def test_an_unsupported_option_is_refused_by_name(named, case):
+    """The response is a 422. No option is ignored."""
     asked, param = REFUSALS[case]
     with pytest.raises(openai.UnprocessableEntityError) as raised:
         transcribe(named, **asked)
@@ -374,8 +374,8 @@ def test_what_cannot_be_had_is_refused_by_name(named, case):
     assert not named.model.calls
 
 
-def test_a_model_must_be_named(named):
-    """As the contract has it: 400."""
+def test_the_model_is_required(named):
+    """A request without a model is a 400."""
     with pytest.raises(openai.BadRequestError) as raised:
         transcribe(named, model="")
     assert (raised.value.code, raised.value.param) == ("malformed_request", "model")
@@ -388,8 +388,8 @@ def test_a_model_must_be_named(named):
         ({"chunking_strategy": "auto", "chunking_strategy[type]": "server_vad"}, "chunking_strategy"),
     ],
 )
-def test_what_is_given_twice_is_refused(named, twice, param):
-    """A field that is no list; a strategy as JSON and as fields with keys."""
+def test_a_field_that_is_given_twice_is_refused(named, twice, param):
+    """This includes a strategy that is given as JSON and as fields with keys."""
     form = {"model": "whisper-1", **twice}
     answer = httpx.post(f"{named.url}/v1/audio/transcriptions", files={"file": tone()}, data=form)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
@@ -403,7 +403,7 @@ def _broken(live: Live) -> None:
 
 
 FAILURES: dict[str, tuple[type[openai.APIStatusError], int, str, dict[str, Any], Any]] = {
-    "no such format of audio": (openai.APIStatusError, 415, "unsupported_audio", {"audio": b"text"}, None),
+    "not audio": (openai.APIStatusError, 415, "unsupported_audio", {"audio": b"text"}, None),
     "too many bytes": (openai.APIStatusError, 413, "upload_too_large", {"audio": bytes(200_001)}, None),
     "too many seconds": (openai.APIStatusError, 413, "audio_too_long", {"audio": tone(5)}, None),
     "a damaged file": (
@@ -418,8 +418,8 @@ FAILURES: dict[str, tuple[type[openai.APIStatusError], int, str, dict[str, Any],
 
 
 @pytest.mark.parametrize("case", FAILURES)
-def test_each_failure_is_the_sdks_own_error(tight, case):
-    """With all four keys; and none of these, which would fail again, is asked for again."""
+def test_each_failure_raises_the_matching_error_of_the_sdk(tight, case):
+    """The error has all four keys. The SDK does not retry, because these requests would fail again."""
     kind, status, code, asked, arrange = FAILURES[case]
     if arrange:
         arrange(tight)
@@ -437,8 +437,8 @@ def _requests(status: int) -> str:
     return f'asr_requests_total{{code="{status}",endpoint="/v1/audio/transcriptions"}}'
 
 
-def test_keys_are_asked_for_in_the_sdks_terms():
-    """`api_key` is the key; with a wrong one and without one the SDK raises what it should."""
+def test_api_keys_work_with_the_sdk():
+    """A valid `api_key` is accepted. For an invalid or missing one, the SDK raises an error."""
     secret = new_secret()
     with serving(vad_filter=False, api_keys=entry("alice", secret)) as live:
         ask: dict[str, Any] = {"model": "whisper-1", "file": recording()}
@@ -452,8 +452,8 @@ def test_keys_are_asked_for_in_the_sdks_terms():
         assert_all_keys(unknown.value)
 
 
-def test_a_keys_limits_are_told_in_the_sdks_terms(tmp_path):
-    """429 with Retry-After: by itself the SDK would wait so long and ask again."""
+def test_a_key_over_its_limit_raises_rate_limit_error_in_the_sdk(tmp_path):
+    """The 429 has Retry-After, so the SDK would wait and retry by default."""
     secret = new_secret()
     release = threading.Event()
     with serving(
@@ -475,7 +475,7 @@ def test_a_keys_limits_are_told_in_the_sdks_terms(tmp_path):
 
 @pytest.fixture
 def held() -> Iterator[tuple[Live, threading.Event]]:
-    """One place, and a model that waits for `release`."""
+    """A server for one open request, with a model that waits for `release`."""
     release = threading.Event()
     with serving(vad_filter=False, max_open_requests=1) as live:
         live.model.calls.clear()
@@ -484,8 +484,8 @@ def held() -> Iterator[tuple[Live, threading.Event]]:
         release.set()
 
 
-def test_a_saturated_service_is_asked_again(held):
-    """By itself the SDK waits as long as Retry-After says, and gets its answer."""
+def test_the_sdk_retries_a_503(held):
+    """By default the SDK waits for Retry-After, and then gets its response."""
     live, release = held
     first = threading.Thread(target=transcribe, args=[live])
     first.start()
@@ -509,8 +509,8 @@ def test_a_saturated_service_is_asked_again(held):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_time_out_ends_the_work(held, stream):
-    """Nothing is left in the queue, and the place is free; a client that asks again does not pile up work."""
+def test_a_timeout_of_the_sdk_ends_the_work(held, stream):
+    """The queue is empty and the permit is free, so retries do not pile up work."""
     live, release = held
     client = sdk(live, timeout=0.5)
     with pytest.raises(openai.APITimeoutError):
