@@ -100,6 +100,16 @@ def test_a_setting_that_cannot_be_followed_is_named(tmp_path, name, value, says)
         assert says in service.text()
 
 
+@pytest.mark.parametrize("option", ["--port=9000", "--host=127.0.0.1"])
+def test_an_address_is_refused_with_several_slots(tmp_path, option):
+    """They listen on unix sockets, so the option would have no effect."""
+    command = [sys.executable, "-c", "from asr_service.cli import main; main()", "serve", "--devices=cpu,cpu", option]
+    environ = os.environ | {"ASR_SOCKET_DIR": str(tmp_path), "ASR_LOG_FORMAT": "plain"}
+    result = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 78
+    assert "--host and --port are for one slot, and ASR_DEVICES=cpu,cpu makes 2" in result.stderr
+
+
 def test_two_services_do_not_share_a_directory(tmp_path):
     """Neither takes the other's sockets away; the second says why it cannot start."""
     with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:

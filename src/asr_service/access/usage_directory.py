@@ -4,10 +4,11 @@ import fcntl
 import os
 from pathlib import Path
 
-from asr_service.errors import ConfigurationError
-
 _LEASE = "lease"
 _BUCKET = "bucket"
+
+USAGE_FILES = (f"*.{_LEASE}", f"*.{_BUCKET}")
+"""Patterns of the files in the directory."""
 
 
 def bucket_file(directory: Path, key_name: str) -> Path:
@@ -35,46 +36,3 @@ def acquire_lease(directory: Path, key_name: str, max_leases: int) -> int | None
         else:
             return descriptor
     return None
-
-
-def prepare(directory: Path) -> int:
-    """Create the directory, lock it for this service and delete the files of an earlier one.
-
-    Returns the lock's descriptor. The workers inherit it, and closing every copy releases the lock. Raises
-    ConfigurationError: the directory cannot be used, or another service uses it.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = _lock(directory)
-        clear(directory)
-        (directory / ".write-probe").touch()
-        (directory / ".write-probe").unlink()
-    except BlockingIOError:
-        raise ConfigurationError(
-            f"ASR_KEY_USAGE_DIR={directory} is in use by another asr-service, or by workers that are finishing their "
-            "last requests. Wait for it to end, or set another directory.",
-            param="ASR_KEY_USAGE_DIR",
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(
-            f"ASR_KEY_USAGE_DIR={directory} cannot be used: {error.strerror}. Set a directory that can be written.",
-            param="ASR_KEY_USAGE_DIR",
-        ) from error
-    return lock
-
-
-def clear(directory: Path) -> None:
-    """Delete the usage files, and no other files. Raises OSError."""
-    for kind in (_LEASE, _BUCKET):
-        for file in directory.glob(f"*.{kind}"):
-            file.unlink(missing_ok=True)
-
-
-def _lock(directory: Path) -> int:
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise
-    return lock

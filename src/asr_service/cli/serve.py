@@ -40,7 +40,7 @@ def serve_command(
     try:
         settings = load_settings(None, **{name: value for name, value in given.items() if value is not None})
         log_format = settings.log_format
-        code = serve(settings, on_ready=_print_usage)
+        code = serve(settings, needs_tcp=host is not None or port is not None, on_ready=_print_usage)
     except StartupError as error:
         _report_failure(error, log_format)
         raise typer.Exit(error.exit_code) from None

@@ -1,16 +1,15 @@
-"""Starts the service: decides the slots, takes the address, and hands both to Gunicorn."""
+"""Starts the service: choose the slots, take the address, run Gunicorn's master."""
 
-import contextlib
 import faulthandler
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import structlog
 
-from asr_service.access import usage_directory
 from asr_service.access.keys import read_keys
+from asr_service.access.usage_directory import USAGE_FILES
+from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.environment import engine_environment
 from asr_service.hardware.nvml import discover_gpus, driver_problem
@@ -22,7 +21,8 @@ from asr_service.models.auto import slot_models
 from asr_service.models.registry import check_model
 from asr_service.serving.limits import ServerLimits, Timeouts
 from asr_service.serving.logger import name_process
-from asr_service.serving.metrics_files import share_metrics
+from asr_service.serving.metrics_files import METRICS_FILES, share_metrics
+from asr_service.serving.owned_directory import owned_directory
 from asr_service.serving.plan import AppFactory, ServePlan, SlotApp
 from asr_service.serving.slots.status import SharedSlotStatus
 from asr_service.serving.sockets import (
@@ -40,7 +40,10 @@ log = structlog.get_logger(__name__)
 
 
 def create_default_app(settings: Settings, slot: Slot, die: Die) -> SlotApp:
-    """Make the service's own application. Imported here, in the worker, so that the master stays small and single."""
+    """Create the service's own application.
+
+    The import is here so that only workers load the engine: the master stays small and has one thread.
+    """
     from asr_service.api.factory import create_app  # noqa: PLC0415
 
     return create_app(settings, slot, die)
@@ -50,34 +53,39 @@ def serve(
     settings: Settings,
     *,
     app_factory: AppFactory = create_default_app,
+    needs_tcp: bool = False,
     limits: ServerLimits = ServerLimits(),  # noqa: B008  # frozen
     on_ready: Callable[[ServePlan], None] = lambda _plan: None,
 ) -> int:
-    """Serve until SIGTERM, SIGINT or SIGQUIT; SIGHUP reloads slot after slot. Once a process.
+    """Serve until SIGTERM, SIGINT or SIGQUIT, and return the exit code of the process. SIGHUP reloads slot after slot.
 
-    `on_ready` is called in the master when the first slot is ready. Returns the process' exit code. Raises StartupError
-    where the service cannot start: a setting is wrong, the address is taken, no slot has a model.
+    A process can call this once. `needs_tcp` says that the operator chose a TCP address, which several slots do not
+    use. `on_ready` is called in the master when the first slot is ready.
+
+    Raises StartupError: when a setting is invalid, the address is in use, or no slot can load its model.
     """
     configure_logs(settings.log_level, settings.log_format)
     log_uncaught()
-    faulthandler.enable()  # systemd's watchdog ends a master that hangs by SIGABRT, which then shows where it hung
+    faulthandler.enable()  # systemd's watchdog sends SIGABRT to a master that hangs: its stack is then printed
     name_process(pid=os.getpid())
     with ExitStack() as held:
-        plan = _make_plan(settings, app_factory, limits, held)
-        # It imports the metrics, whose files `_make_plan` has just laid out.
+        plan = _make_plan(settings, app_factory, limits, needs_tcp=needs_tcp, held=held)
+        # Imported here: it imports the metrics, whose directory `_make_plan` has just set.
         from asr_service.serving.application import run_master  # noqa: PLC0415
 
         log.info("starting", slots=[str(slot.device) for slot in plan.slots], addresses=plan.addresses)
-        _warn_where_open(plan)
+        _warn_if_open(plan)
         _warn_without_gpu(plan)
         code = run_master(plan, notifier=Notifier(), on_ready=on_ready)
         log.info("stopped", exit_code=code)
         return code
 
 
-def _make_plan(settings: Settings, app_factory: AppFactory, limits: ServerLimits, held: ExitStack) -> ServePlan:
-    """Take what only one service may have; `held` gives it back."""
-    # A mistake in these is told here, once, and not by every worker.
+def _make_plan(
+    settings: Settings, app_factory: AppFactory, limits: ServerLimits, *, needs_tcp: bool, held: ExitStack
+) -> ServePlan:
+    """Choose the slots and take the address and the directories; closing `held` releases them."""
+    # Checked here, so that a mistake is reported once and not by every worker.
     check_model(settings.model)
     check_language(settings.language)
     read_keys(settings)
@@ -91,12 +99,23 @@ def _make_plan(settings: Settings, app_factory: AppFactory, limits: ServerLimits
         metrics_dir = directory / f"metrics-{listener.getsockname()[1]}"
         usage_dir = directory / f"keys-{listener.getsockname()[1]}"
     else:
+        if needs_tcp:
+            raise ConfigurationError(
+                f"--host and --port are for one slot, and ASR_DEVICES={settings.devices} makes {len(slots)}, which "
+                f"listen on unix sockets in {directory}. Leave them out, or choose one device.",
+                param="ASR_DEVICES",
+            )
         held.callback(os.close, claim_directory(directory))
         metrics_dir = directory / "metrics"
         usage_dir = directory / "keys"
-    _hold_metrics(settings.metrics_dir or metrics_dir, held)
+    metrics_dir = settings.metrics_dir or metrics_dir
     usage_dir = settings.key_usage_dir or usage_dir
-    _hold_usage(usage_dir, held)
+    for path, setting, patterns, mode in (
+        (metrics_dir, "ASR_METRICS_DIR", METRICS_FILES, 0o750),
+        (usage_dir, "ASR_KEY_USAGE_DIR", USAGE_FILES, 0o700),
+    ):
+        held.enter_context(owned_directory(path, setting=setting, patterns=patterns, mode=mode))
+    share_metrics(metrics_dir)
     return ServePlan(
         settings=settings.model_copy(update={"key_usage_dir": usage_dir}),
         slots=slots,
@@ -111,41 +130,16 @@ def _make_plan(settings: Settings, app_factory: AppFactory, limits: ServerLimits
     )
 
 
-def _warn_where_open(plan: ServePlan) -> None:
+def _warn_if_open(plan: ServePlan) -> None:
     if plan.listener is not None and not is_loopback(plan.listener) and not read_keys(plan.settings):
         log.warning(
-            "No API keys are set: whoever reaches this address may use the service. `asr-service keys new` makes one.",
+            "No API keys are set: everyone who can reach this address can use the service. "
+            "`asr-service keys new NAME` creates a key.",
             address=url_of(plan.listener),
         )
 
 
 def _warn_without_gpu(plan: ServePlan) -> None:
-    """`auto` takes the CPU, and a smaller model with it: not in silence where there should be a GPU."""
-    if plan.settings.devices == "auto" and plan.slots[0].device.kind == "cpu" and (trouble := driver_problem()):
-        log.warning("The CPU is used. `asr-service doctor` tells more.", reason=trouble)
-
-
-def _hold_metrics(directory: Path, held: ExitStack) -> None:
-    lock = share_metrics(directory)
-    held.callback(_leave_metrics, directory, lock)
-
-
-def _hold_usage(directory: Path, held: ExitStack) -> None:
-    """What keys use is kept by the workers, and shared by no two services."""
-    lock = usage_directory.prepare(directory)
-    held.callback(_leave_usage, directory, lock)
-
-
-def _leave_usage(directory: Path, lock: int) -> None:
-    with contextlib.suppress(OSError):  # a worker may still be ending
-        usage_directory.clear(directory)
-        directory.rmdir()
-    os.close(lock)
-
-
-def _leave_metrics(directory: Path, lock: int) -> None:
-    for file in directory.glob("*.db"):
-        file.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not ours alone
-        directory.rmdir()
-    os.close(lock)
+    """Warn if ASR_DEVICES=auto uses the CPU, and so a smaller model, on a machine that has an NVIDIA GPU."""
+    if plan.settings.devices == "auto" and plan.slots[0].device.kind == "cpu" and (problem := driver_problem()):
+        log.warning("The CPU is used. `asr-service doctor` has details.", reason=problem)
