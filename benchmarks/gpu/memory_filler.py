@@ -2,33 +2,33 @@
 
     python -m benchmarks.gpu.memory_filler cuda:0 2000
 
-Allocates until only about 2000 MiB are free, prints a line, and keeps the memory until standard input is closed.
+Allocates memory until at most 2000 MiB are free, prints a line, and keeps the memory until standard input is closed. It
+calls the CUDA driver, because allocation alone takes no time; CTranslate2 would copy data to the GPU.
 """
 
+import ctypes
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import ctranslate2
-import numpy as np
-import pynvml
+from benchmarks.gpu.usage import memory_free
 
-_PIECE_BYTES = 64 * 2**20
+_PIECE_SIZES = (2**30, 64 * 2**20, 8 * 2**20)
 
 
 @contextmanager
 def filled(device: str, free_mib: int) -> Iterator[None]:
     """Hold all memory of the GPU except `free_mib` for the duration of the block.
 
-    Raises RuntimeError: when the filler fails.
+    Raises RuntimeError: when the process that allocates the memory fails.
     """
     command = [sys.executable, "-m", "benchmarks.gpu.memory_filler", device, str(free_mib)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             if not process.stdout.readline():
-                raise RuntimeError(f"The process that fills the memory of {device} failed. Its error is above.")
+                raise RuntimeError(f"The process that fills the memory of {device} failed. See its error message.")
             yield
         finally:
             process.kill()
@@ -36,13 +36,32 @@ def filled(device: str, free_mib: int) -> Iterator[None]:
 
 def main() -> None:
     device, free_mib = sys.argv[1], int(sys.argv[2])
-    pynvml.nvmlInit()
-    handle = pynvml.nvmlDeviceGetHandleByIndex(int(device.rpartition(":")[2] or 0))
-    held, piece = [], np.zeros(_PIECE_BYTES // 4, np.float32)
-    while pynvml.nvmlDeviceGetMemoryInfo(handle).free > free_mib * 2**20 + _PIECE_BYTES:
-        held.append(ctranslate2.StorageView.from_array(piece).to_device(ctranslate2.Device.cuda))
-    print(f"{len(held)} pieces of 64 MiB", flush=True)
+    driver = ctypes.CDLL("libcuda.so.1")
+    _use_device(driver, int(device.rpartition(":")[2] or 0))
+    n_bytes = 0
+    for size in _PIECE_SIZES:
+        while memory_free(device) > free_mib * 2**20 + size and _allocate(driver, size):
+            n_bytes += size
+    print(f"{n_bytes / 2**20:.0f} MiB allocated", flush=True)
     sys.stdin.read()
+
+
+def _use_device(driver: ctypes.CDLL, index: int) -> None:
+    """Make the device's primary context current. Raises RuntimeError: when the driver refuses."""
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    for name, code in (
+        ("cuInit", driver.cuInit(0)),
+        ("cuDeviceGet", driver.cuDeviceGet(ctypes.byref(device), index)),
+        ("cuDevicePrimaryCtxRetain", driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)),
+        ("cuCtxSetCurrent", driver.cuCtxSetCurrent(context)),
+    ):
+        if code:
+            raise RuntimeError(f"{name} failed with error {code}.")
+
+
+def _allocate(driver: ctypes.CDLL, size: int) -> bool:
+    """Allocate memory that is never freed. Returns False if there is not enough."""
+    return int(driver.cuMemAlloc_v2(ctypes.byref(ctypes.c_uint64()), ctypes.c_size_t(size))) == 0
 
 
 if __name__ == "__main__":

@@ -66,6 +66,11 @@ def memory_used(device: str) -> int:
     return sum(_rss(process) for process in [this, *this.children(recursive=True)])
 
 
+def memory_free(device: str) -> int:
+    """Return the free bytes of a GPU."""
+    return int(pynvml.nvmlDeviceGetMemoryInfo(_handle(device)).free)
+
+
 def device_name(device: str) -> str:
     """Return the GPU's name, for example `NVIDIA H200`; for `cpu`, `CPU`."""
     return "CPU" if device == "cpu" else str(pynvml.nvmlDeviceGetName(_handle(device)))
