@@ -1,8 +1,8 @@
-"""Every metric, its help and its buckets.
+"""All metrics, with their help texts and buckets.
 
-Under Gunicorn the worker processes share them through files (PROMETHEUS_MULTIPROC_DIR, set before this module is
-imported), so: no Info, no custom collectors, and `live*` gauges, whose files go with their process.
-Source of the rules: https://prometheus.github.io/client_python/multiprocess/
+Worker processes share them through files (PROMETHEUS_MULTIPROC_DIR, set before this module is imported). Therefore Info
+and custom collectors cannot be used, and gauges need a `live*` mode, so that a gauge is dropped when its process ends.
+https://prometheus.github.io/client_python/multiprocess/
 """
 
 import os
@@ -18,66 +18,75 @@ _DURATIONS_S = (0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 _STAGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 REQUESTS = Counter("asr_requests_total", "Requests answered.", ["endpoint", "code"])
-FAILURES = Counter("asr_request_failures_total", "Requests that gave no transcript.", ["reason"])
+FAILURES = Counter("asr_request_failures_total", "Requests without a transcript, by reason.", ["reason"])
 REQUEST_DURATION = Histogram(
-    "asr_request_duration_seconds", "From first byte in to last byte out.", ["endpoint"], buckets=_DURATIONS_S
+    "asr_request_duration_seconds",
+    "Time from the first byte received to the last byte sent.",
+    ["endpoint"],
+    buckets=_DURATIONS_S,
 )
-STAGE_DURATION = Histogram("asr_stage_duration_seconds", "Time in one stage of the work.", ["stage"], buckets=_STAGES_S)
+STAGE_DURATION = Histogram(
+    "asr_stage_duration_seconds", "Time of one stage of a request.", ["stage"], buckets=_STAGES_S
+)
 QUEUE_DEPTH = Gauge("asr_queue_depth", "Windows waiting for the model.", ["slot"], multiprocess_mode="livesum")
 QUEUE_AUDIO = Gauge(
     "asr_queue_audio_seconds", "Seconds of audio waiting for the model.", ["slot"], multiprocess_mode="livesum"
 )
 QUEUE_AGE = Gauge(
     "asr_queue_age_seconds",
-    "How long the window that came first of those that wait has waited.",
+    "Waiting time of the oldest waiting window.",
     ["slot"],
     multiprocess_mode="livemax",
 )
-INFLIGHT = Gauge("asr_inflight_requests", "Requests being worked on.", ["slot"], multiprocess_mode="livesum")
-SLOT_READY = Gauge("asr_slot_ready", "1 while the slot takes requests.", ["slot"], multiprocess_mode="livemax")
-KEY_REQUESTS = Counter("asr_key_requests_total", "Requests answered, by the API key's name.", ["key", "code"])
-KEY_AUDIO_SECONDS = Counter("asr_key_audio_seconds_total", "Seconds of audio taken in, by the API key's name.", ["key"])
+INFLIGHT = Gauge("asr_inflight_requests", "Requests in progress.", ["slot"], multiprocess_mode="livesum")
+SLOT_READY = Gauge("asr_slot_ready", "1 if the slot accepts requests, else 0.", ["slot"], multiprocess_mode="livemax")
+KEY_REQUESTS = Counter("asr_key_requests_total", "Requests answered, by the name of the API key.", ["key", "code"])
+KEY_AUDIO_SECONDS = Counter(
+    "asr_key_audio_seconds_total", "Seconds of audio received, by the name of the API key.", ["key"]
+)
 KEY_LIMITED = Counter(
-    "asr_key_limited_total", "Requests refused for a limit of their API key: requests, audio.", ["key", "limit"]
+    "asr_key_limited_total", "Requests refused because of a limit of the API key (requests or audio).", ["key", "limit"]
 )
 BATCH_SIZE = Histogram(
-    "asr_batch_size", "Windows in one call of the model.", ["stage"], buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+    "asr_batch_size", "Windows in one model call.", ["stage"], buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 )
 AUDIO_SECONDS = Counter("asr_audio_seconds_total", "Seconds of audio transcribed.")
 REALTIME_FACTOR = Histogram(
     "asr_realtime_factor",
-    "Time a request took over its recording's duration.",
+    "Duration of a request divided by the duration of its recording.",
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10),
 )
-FALLBACKS = Counter("asr_fallbacks_total", "Windows decoded again.", ["reason"])
+FALLBACKS = Counter("asr_fallbacks_total", "Windows decoded again, by reason.", ["reason"])
 GPU_MEMORY_USED = Gauge(
-    "asr_gpu_memory_used_bytes", "GPU memory in use, by whichever process.", ["gpu"], multiprocess_mode="livemax"
+    "asr_gpu_memory_used_bytes", "GPU memory in use by all processes.", ["gpu"], multiprocess_mode="livemax"
 )
-GPU_MEMORY_TOTAL = Gauge("asr_gpu_memory_total_bytes", "GPU memory there is.", ["gpu"], multiprocess_mode="livemax")
+GPU_MEMORY_TOTAL = Gauge("asr_gpu_memory_total_bytes", "Total GPU memory.", ["gpu"], multiprocess_mode="livemax")
 GPU_UTILIZATION = Gauge(
-    "asr_gpu_utilization_ratio", "Share of time the GPU was busy.", ["gpu"], multiprocess_mode="livemax"
+    "asr_gpu_utilization_ratio", "Fraction of time in which the GPU was busy.", ["gpu"], multiprocess_mode="livemax"
 )
 GPU_TEMPERATURE = Gauge("asr_gpu_temperature_celsius", "Temperature of the GPU.", ["gpu"], multiprocess_mode="livemax")
-MODEL_LOAD = Gauge("asr_model_load_seconds", "Time to load and warm the model.", ["slot"], multiprocess_mode="livemax")
-WORKER_RESTARTS = Counter("asr_worker_restarts_total", "Workers started in place of one that ended.", ["slot"])
+MODEL_LOAD = Gauge(
+    "asr_model_load_seconds", "Time to load and warm up the model.", ["slot"], multiprocess_mode="livemax"
+)
+WORKER_RESTARTS = Counter("asr_worker_restarts_total", "Workers that replaced one that had ended.", ["slot"])
 WORKER_RSS = Gauge(
     "asr_worker_rss_bytes", "Resident memory of the worker process.", ["slot"], multiprocess_mode="livesum"
 )
 BUILD_INFO = Gauge(
     "asr_build_info",
-    "1, with what runs as labels.",
+    "1; the labels describe what runs.",
     ["version", "model", "compute_type", "device"],
     multiprocess_mode="livemax",
 )
 
 
 def build_info(model: str, compute_type: str, device: str) -> None:
-    """Say what runs here."""
+    """Publish the version, model, precision and device as labels of `asr_build_info`."""
     BUILD_INFO.labels(__version__, model, compute_type, device).set(1)
 
 
 def render() -> bytes:
-    """All metrics of all live workers in Prometheus' text format."""
+    """Return the metrics of all live workers in Prometheus's text format."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Every setting there is. `.env.example` and docs/settings.md are made from this file."""
+"""All settings. `make docs` writes `.env.example` and docs/settings.md from this file."""
 
 import difflib
 import os
@@ -31,146 +31,148 @@ def _check_origins(given: str) -> str:
 
 
 class Settings(BaseModel):
-    """Read once at start from ASR_* variables (and a `.env` file), and never changed after."""
+    """The settings of a service, read once at start by `load_settings`. Each field is the variable ASR_FIELD."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
     # -- the address
     host: str = "127.0.0.1"
-    """Address to listen on, with one slot. `0.0.0.0` opens the service to the network."""
+    """Address to listen on, for one slot. `0.0.0.0` makes the service reachable from the network."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    """TCP port to listen on, with one slot; 0 takes a free one and logs it."""
+    """TCP port to listen on, for one slot. `0` takes a free port and logs it."""
     socket_dir: Path | None = None
-    """Where the unix sockets of several slots are made (`slot-0.sock`, ...) and metrics are shared; by default
-    $RUNTIME_DIRECTORY, else `asr-service` under $XDG_RUNTIME_DIR, else `asr-service-UID` in the temporary directory."""
+    """Directory of the unix sockets of several slots (`slot-0.sock`, ...) and of shared files. By default
+    $RUNTIME_DIRECTORY, else `asr-service` in $XDG_RUNTIME_DIR, else `asr-service-UID` in the temporary directory."""
 
     # -- the model
     model: str = "auto"
-    """A name of `asr-service models list`, or a folder in CTranslate2's form. `auto` is large-v3 where a CUDA
-    device has room for it, else base."""
+    """A name that `asr-service models list` shows, or a directory with a model in CTranslate2's format. `auto` is
+    large-v3 if the memory of the CUDA device is large enough, else base."""
     compute_type: Literal[
         "auto", "int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32"
     ] = "auto"
-    """Precision of the weights and sums. `auto` is int8_float16 on CUDA and int8 on a CPU."""
+    """Precision of weights and computation. `auto` is int8_float16 on CUDA and int8 on a CPU."""
     devices: str = "auto"
-    """One slot (worker process) a device: `cpu`, `cuda:0,cuda:1`; a device named twice gets two slots. `auto` is
-    every CUDA device, else one CPU slot."""
+    """Devices, with one slot (worker process) for each: `cpu`, `cuda:0,cuda:1`. A device that is named twice gets two
+    slots. `auto` means every CUDA device or, without one, one slot on the CPU."""
     model_dir: Path | None = None
-    """Where models are kept; by default the hub's own cache (HF_HOME)."""
+    """Directory of downloaded models. By default the cache of the Hugging Face hub (HF_HOME)."""
     offline: bool = False
-    """Never fetch a model; use what is on the disk. HF_HUB_OFFLINE=1 does the same."""
+    """Never download a model; use only those on the disk. HF_HUB_OFFLINE=1 has the same effect."""
     model_load_timeout_s: PositiveSeconds = 300
-    """A slot whose model has not loaded by then gives up and is started again."""
+    """Maximum time to load the model. A slot that takes longer is restarted."""
 
     # -- the engine
     model_threads: PositiveInt | None = None
-    """Threads that run the model side by side in one slot. By default one on CUDA; on a CPU the number of cores divided
-    by the CPU slots, at most 8. A CPU slot has one more thread for the first windows of requests."""
+    """Threads of one slot that run the model in parallel. By default 1 on CUDA; on a CPU the number of cores divided by
+    the CPU slots, at most 8. A CPU slot has one more thread for the first windows of requests."""
     encode_batch: PositiveInt | None = None
     """Maximum encoder batch size, in windows. By default 8 on CUDA, fewer if the GPU's memory is small, and 1 on a CPU,
-    where more are slower."""
+    where larger batches are slower."""
     decode_batch: PositiveInt | None = None
     """Maximum decoder batch size, in windows. By default 16 on CUDA, fewer if the GPU's memory is small. On a CPU it
     depends on their length: four clips of 5 s, two of 14 s, or one longer window."""
     encoder_context: Literal["short", "full"] | None = None
-    """`short` gives the encoder only the speech and a margin, and the whole 30 s window again where a rule is broken;
-    `full` always gives it 30 s. By default `short` on a CPU, whose work it halves, and `full` on CUDA, where only
-    windows of one length can share a call."""
+    """Length of the encoder's input. `short`: the speech and a margin, with a retry at the full 30 s if the result
+    fails a quality check. `full`: always 30 s. By default `short` on a CPU, where it halves the work, and `full` on
+    CUDA, where a batch needs windows of one length."""
     encoder_margin_s: Annotated[float, Field(ge=0, le=30)] = 2.5
-    """Quiet after the speech that a short context has, so that the decoder sees where the speech ends. Less is faster;
-    docs/performance.md has the error rates measured."""
+    """Seconds of audio after the speech in a short context, so that the decoder sees the end of the speech. Smaller is
+    faster; docs/performance.md has the measured error rates."""
     chunk_length_s: Annotated[float, Field(ge=5, le=30)] | None = None
-    """Most speech that one window holds. By default 30 s; but where contexts are short, recordings of more than a
-    minute, or with more speech than that, are cut into windows of 15 s at most, which take a quarter less time."""
+    """Maximum speech in one window, in seconds. By default 30. With short contexts, recordings of more than a minute,
+    or with more than 30 s of speech, are cut into windows of at most 15 s, which takes a quarter less time."""
     block_length_s: Annotated[float, Field(ge=60, le=600)] = 300
-    """Most decoded audio that a request holds in memory at a time."""
+    """Maximum decoded audio of one request in memory, in seconds."""
 
-    # -- what a request gets where it does not say
+    # -- defaults of requests
     language: str | None = None
-    """Language of the speech, a code or an English name; by default detected in each recording."""
+    """Language of the speech, as a code or an English name. By default it is detected in each recording."""
     beam_size: Annotated[int, Field(ge=1, le=10)] = 5
-    """Hypotheses followed at once."""
+    """Beam width."""
     initial_prompt: str | None = None
-    """Text that sets spelling and style, as if it had been said before each window."""
+    """Text that sets spelling and style. The model sees it before each window, as if it were the preceding
+    transcript."""
     max_new_tokens: Annotated[int, Field(ge=1, le=448)] = 448
-    """Most tokens that one window may give."""
+    """Maximum tokens generated per window."""
     timestamps: bool = True
-    """Let the model time its segments. Off, a window is one segment."""
+    """Generate segment timestamps. Without them, each window is one segment."""
     word_timestamps: bool = False
-    """Time each word."""
+    """Add start and end times to each word."""
     vad_filter: bool = True
-    """Leave out what holds no speech."""
+    """Skip audio without speech (voice activity detection)."""
     vad_threshold: Fraction = 0.5
-    """Speech probability above which a moment is speech."""
+    """Minimum speech probability for audio to count as speech."""
     min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] = 500
-    """Silence that ends a stretch of speech."""
+    """Minimum silence that ends a span of speech."""
 
-    # -- who may call
+    # -- access
     api_keys: SecretStr | None = None
-    """Keys that callers must show, as entries `NAME:sha256:HASH` with commas between them; `asr-service keys new NAME`
-    makes them. Without keys, here or in the file, the service is open to all who reach it."""
+    """API keys, as entries `NAME:sha256:HASH` separated by commas; `asr-service keys new NAME` creates one. Without
+    keys, here or in ASR_API_KEYS_FILE, everyone who can reach the service can use it."""
     api_keys_file: Path | None = None
-    """A file of further entries, one a line; `#` begins a comment. Read again on SIGHUP."""
+    """File with more entries, one per line; `#` begins a comment. SIGHUP reads it again."""
     metrics_need_key: bool = False
-    """Ask for a key at /metrics too. /health, /docs and /openapi.json are open in any case."""
+    """Require an API key at /metrics too. /health, /docs and /openapi.json never need one."""
     key_concurrent_requests: PositiveInt | None = None
-    """Requests that one key may have open at a time, in all slots of this machine; past it the answer is 429.
-    `concurrent_requests=` in a key's entry sets another number, or `none`."""
+    """Maximum open requests of one API key, in all slots of this machine together; more get a 429. A key's entry can
+    set another number with `concurrent_requests=`, or `none`."""
     key_audio_s_per_minute: PositiveSeconds | None = None
-    """Seconds of audio that one key may have transcribed a minute, in all slots of this machine; past it the answer is
-    429. `audio_s_per_minute=` in a key's entry sets another number, or `none`."""
+    """Maximum seconds of audio per minute that one API key can send, to all slots of this machine together; more gets a
+    429. A key's entry can set another number with `audio_s_per_minute=`, or `none`."""
     key_usage_dir: Path | None = None
-    """Where the slots keep together what each key uses, best on tmpfs; by default a directory beside the sockets.
-    Emptied at start."""
+    """Directory in which the slots share the usage of each API key, best on tmpfs. By default it is beside the sockets.
+    Its usage files are deleted at start."""
     cors_origins: Annotated[str, AfterValidator(_check_origins)] | None = None
-    """Web pages that may call from a browser: origins such as `https://app.example.com`, with commas between them, or
-    `*` for all. By default none."""
+    """Origins of web pages that may call the service from a browser, such as `https://app.example.com`, separated by
+    commas, or `*` for all. By default none."""
 
     idempotency_window_s: PositiveSeconds = 600
-    """How long an answer is kept for requests that come again with the same Idempotency-Key."""
+    """How long an answer is kept for retries with the same Idempotency-Key."""
     idempotency_max_bytes: PositiveInt = 64 * 1024**2
-    """Most bytes of answers that a slot keeps for such requests; past it the oldest go."""
+    """Maximum size of all answers that a slot keeps for retries. The oldest are dropped first."""
 
-    # -- bounds
+    # -- limits
     max_upload_bytes: PositiveInt = 2 * 1024**3
-    """Largest upload; past it the answer is 413."""
+    """Maximum size of an upload; larger ones get a 413."""
     max_audio_s: PositiveSeconds = 24 * 3600
-    """Longest recording; past it the answer is 413."""
+    """Maximum length of a recording; longer ones get a 413."""
     upload_timeout_s: PositiveSeconds = 30
-    """An upload that brings nothing for so long is given up."""
+    """Maximum time without data during an upload; then it gets a 408."""
     upload_min_bytes_per_s: PositiveInt = 1000
-    """An upload that has lasted ASR_UPLOAD_TIMEOUT_S and came more slowly than this, on the whole, is given up."""
+    """Minimum average speed of an upload that has taken longer than ASR_UPLOAD_TIMEOUT_S; slower ones get a 408."""
     request_timeout_s: PositiveSeconds = 300
-    """A buffered answer's deadline, and a streamed answer's longest pause. The time-outs of Gunicorn, Nginx and
-    systemd are derived from it."""
+    """Deadline of a buffered answer, and maximum time between two parts of a streamed one. The time-outs of Gunicorn,
+    Nginx and systemd are derived from it."""
     max_open_requests: PositiveInt = 64
-    """Requests in one slot, uploads included; past it the answer is 503."""
+    """Maximum open requests in one slot, uploads included; more get a 503."""
     max_queued_audio_s: PositiveSeconds = 7200
-    """Seconds of speech that may wait for the model in one slot before new requests get 503. A single recording may be
-    longer: only what is decoded and waiting counts."""
+    """Maximum seconds of speech that wait for the model in one slot; above it, new requests get a 503. One recording
+    can be longer: only decoded and waiting audio counts."""
     max_wait_s: PositiveSeconds = 120
-    """Expected wait, from the speed measured, past which new requests get 503."""
+    """Maximum expected wait, estimated from the measured speed; above it, new requests get a 503."""
     decoders: PositiveInt | None = None
-    """Files decoded side by side in a slot; the rest wait their turn. By default as many as there are cores."""
+    """Maximum files that a slot decodes in parallel; the others wait. By default the number of cores."""
     decoder_memory_bytes: PositiveInt = 1024**3
-    """Address space of a decoder process."""
+    """Maximum address space of one decoder process."""
 
-    # -- what is seen
+    # -- logs and metrics
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe line logged."""
+    """Minimum level of log lines."""
     log_format: Literal["auto", "json", "plain"] = "auto"
     """`auto` is plain on a terminal and JSON elsewhere."""
     log_transcripts: bool = False
-    """Log what was said. Off, no line holds a word of any recording."""
+    """Log transcripts. Without it, no log line contains a word of any recording."""
     metrics_dir: Path | None = None
-    """Where worker processes share their metrics, best on tmpfs; by default a directory beside the sockets. Wiped at
-    start."""
+    """Directory in which the worker processes share their metrics, best on tmpfs. By default it is beside the sockets.
+    Its metrics files are deleted at start."""
 
 
 def given_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables that begin with ASR_, by upper-case name.
 
-    They come from `environ` alone, or by default from the process's environment and, below it, `.env`.
+    They come from `environ` alone. By default they come from the process's environment and from `.env`; the
+    environment takes precedence.
 
     Raises ConfigurationError: when `.env` cannot be read.
     """
@@ -180,7 +182,9 @@ def given_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Read the settings from `given_variables(environ)`; `overrides`, by field, take precedence. Empty ones are unset.
+    """Read the settings from `given_variables(environ)`. An empty variable counts as unset.
+
+    `overrides` are values by field name, and take precedence.
 
     Raises ConfigurationError: when a variable is unknown (the message has the nearest name) or its value is invalid.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from asr_service.settings import Settings
+from asr_service.settings import Settings, load_settings
 from scripts.settings_reference import settings_env, settings_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -31,4 +31,4 @@ def test_the_uncommented_example_is_the_defaults(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text(re.sub(r"^# (?=ASR_)", "", settings_env(), flags=re.MULTILINE))
     monkeypatch.chdir(tmp_path)
     assert len(dotenv_values(tmp_path / ".env")) == len(Settings.model_fields)
-    assert Settings() == Settings()
+    assert load_settings() == Settings()
