@@ -41,7 +41,7 @@ format: $(DEV)
 docs: $(DEV)
 	$(BIN)/python -m scripts.generate_docs
 
-# Loads the service and faster-whisper behind FastAPI in turn, ten minutes on two cores; benchmarks/README.md tells more.
+# Compare the service with faster-whisper behind FastAPI: ten minutes on two cores. See benchmarks/README.md.
 # make bench BENCH_AUDIO=folder-with-a-manifest ARGS=--smoke
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks.load $(ARGS)

@@ -126,7 +126,7 @@ def _failure(server: Server, run: Run) -> str:
 
 
 def one_clip(bench: Bench, concurrency: int) -> list[Round]:
-    """(a) Send one clip repeatedly at a fixed concurrency."""
+    """Run scenario a: send one clip repeatedly at a fixed concurrency."""
 
     def load(server: Server) -> Run:
         n = bench.plan.n_service if server.name == SERVICE else bench.plan.n_baseline
@@ -143,7 +143,7 @@ def _scaled(n: int, concurrency: int) -> int:
 
 
 def solo(bench: Bench) -> list[Round]:
-    """(c) Send a single clip to each server in turn: latency without other load."""
+    """Run scenario c: send a single clip to each server in turn, which shows the latency without other load."""
     clip = bench.material.clip
     return [
         bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number)
@@ -152,7 +152,7 @@ def solo(bench: Bench) -> list[Round]:
 
 
 def mixed(bench: Bench) -> list[Round]:
-    """(b) Send clips of 2 to 25 s in several languages without declaring the language."""
+    """Run scenario b: send clips of 2 to 25 s in several languages without declaring the language."""
     concurrency = max(bench.plan.concurrencies)
 
     def load(server: Server) -> Run:
@@ -163,12 +163,12 @@ def mixed(bench: Bench) -> list[Round]:
 
 
 def one_file(bench: Bench, clip: Clip) -> list[Round]:
-    """(d) Send one long file alone."""
+    """Run scenario d: send one long file alone."""
     return [bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number) for number in bench.rounds()]
 
 
 def short_beside_long(bench: Bench, hour: Clip) -> list[dict[str, float]]:
-    """(e) Send a short clip every 3 s while a file of an hour is transcribed, and compare with the short clip alone."""
+    """Run scenario e: send a short clip every 3 s while a file of an hour is transcribed, and the short clip alone."""
     server = bench.servers[SERVICE]
     watch = bench.quiet_watch()
     alone = _run(closed_loop(server.url, [bench.material.short] * (1 + bench.plan.n_probes // 2), 1))
@@ -215,7 +215,7 @@ async def _stream(url: str, clip: Clip) -> None:
 
 
 def offered_load(bench: Bench, capacity_per_s: float) -> dict[str, list[Round]]:
-    """(f) Send clips in an open loop at fractions of the capacity. Returns one scenario per fraction."""
+    """Run scenario f: send clips in an open loop at fractions of the capacity. Each fraction has a name of its own."""
     server = bench.servers[SERVICE]
     return {
         f"open {fraction:.2f}": [
@@ -231,7 +231,7 @@ def _arrivals(bench: Bench, rate: float, server: Server) -> Run:
 
 
 def first_answer(bench: Bench) -> list[dict[str, float]]:
-    """(g) Start the service and send a clip. Compare the time with a script that loads the model and transcribes."""
+    """Run scenario g: start the service and send a clip, and run a script that loads the model and transcribes."""
     turns = []
     for _ in bench.rounds(bench.plan.n_starts):
         watch = bench.quiet_watch()
@@ -273,7 +273,7 @@ def _bare_start(bench: Bench) -> float:
 
 
 def beside_the_engine(bench: Bench) -> list[dict[str, float]]:
-    """(h) Compare the service, its engine without HTTP, and its model calls without the engine on the same clips."""
+    """Run scenario h: the service, its engine without HTTP, and the engine's model calls alone, on the same clips."""
     concurrency = max(bench.plan.concurrencies)
     clips = [bench.material.clip] * bench.plan.n_service
     turns = []

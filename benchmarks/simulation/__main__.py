@@ -262,7 +262,7 @@ def autoscaling_table(costs: Costs) -> Table:
 
 
 def lone_file_table(costs: Costs) -> Table:
-    """Simulate one file, which uses one slot: how many pods does an autoscaler start for it?"""
+    """Simulate one file, which uses one slot, and count the pods that an autoscaler starts for it."""
     rows = []
     for signal in ("queue", "capped queue", "open requests"):
         for target in (1.0, 3.0, 5.0):

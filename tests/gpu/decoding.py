@@ -9,7 +9,7 @@ from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.model.whisper import WhisperModel
 from asr_service.engine.options import DecodingOptions
 
-_OPTIONS = DecodingOptions(language="en", max_new_tokens=60)
+_OPTIONS = DecodingOptions(language="en", max_new_tokens=30)
 
 
 def prompt_and_options(model: WhisperModel) -> tuple[Prompt, GenerateOptions]:
