@@ -37,8 +37,8 @@ def body(content: bytes, content_type: str = "audio/wav", query: str = "?vad_fil
     return form(content, content_type=content_type, path="/transcribe" + query)
 
 
-def options(**asked: str):
-    return lambda live: live.post(**asked)
+def options(**fields: str):
+    return lambda live: live.post(**fields)
 
 
 def request(method: str, path: str):

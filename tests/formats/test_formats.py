@@ -197,14 +197,14 @@ def test_tsv_reads_back():
 
 def test_lrc_has_a_time_and_a_text_for_each_segment():
     """Times are rounded to hundredths of a second. Minutes go on past 99, since LRC has no hours."""
-    said = a_transcript(
+    transcript = a_transcript(
         a_segment(0.0, 1.0, " Hello there."),
         a_segment(1.0, 2.0, "   "),
         a_segment(59.994, 60.0, " almost a\nminute"),
         a_segment(59.996, 61.0, " a minute"),
         a_segment(6_061.5, 6_062.0, " 101 minutes"),
     )
-    assert render("lrc", said) == (
+    assert render("lrc", transcript) == (
         "[00:00.00]Hello there.\n[00:59.99]almost a minute\n[01:00.00]a minute\n[101:01.50]101 minutes\n"
     )
 
@@ -248,8 +248,8 @@ def test_verbose_json_has_0_for_nan_and_infinity():
 
 def test_events_add_up_to_the_text():
     """Each event is one `data:` line and a blank line, whatever the text. The deltas add up to the text."""
-    said = replace(DIFFICULT, segments=tuple(replace(each, id=at) for at, each in enumerate(DIFFICULT.segments)))
-    events = EVENTS.render(said).split("\n\n")
+    transcript = replace(DIFFICULT, segments=tuple(replace(each, id=at) for at, each in enumerate(DIFFICULT.segments)))
+    events = EVENTS.render(transcript).split("\n\n")
     assert events.pop() == ""
     assert all(event.startswith("data: ") and len(event.splitlines()) == 1 for event in events)
     *deltas, done = (json.loads(event.removeprefix("data: ")) for event in events)

@@ -35,10 +35,10 @@ from asr_service.formats import Format, LineStream
 from asr_service.settings import Settings
 from asr_service.stages import stage
 from asr_service.transcript import Segment, Transcript
+from asr_service.transcript.events import Events, final_transcript
 
 log = structlog.get_logger(__name__)
 
-Events = AsyncGenerator[Segment | Transcript]
 Result = TypeVar("Result")
 
 
@@ -169,12 +169,9 @@ async def _rendered(fmt: Format, events: Events, settings: Settings) -> Rendered
 async def _final(events: Events, timeout_s: float) -> Transcript:
     try:
         async with asyncio.timeout(timeout_s):
-            async for event in events:
-                if isinstance(event, Transcript):
-                    return event
+            return await final_transcript(events)
     except TimeoutError as error:
         raise _too_slow(timeout_s) from error
-    raise AssertionError("the last event is a Transcript")
 
 
 async def _next(events: Events, timeout_s: float) -> Segment | Transcript:

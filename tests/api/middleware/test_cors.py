@@ -19,20 +19,20 @@ def opened():
         yield live
 
 
-ASKED = "authorization,content-type,idempotency-key,x-api-key,x-stainless-lang,x-stainless-retry-count"
+REQUESTED_HEADERS = "authorization,content-type,idempotency-key,x-api-key,x-stainless-lang,x-stainless-retry-count"
 """Headers of this API, and some that OpenAI's client sends from a browser."""
 
 
 def preflight(live, origin: str, method: str = "POST"):
-    asked = {"access-control-request-method": method, "access-control-request-headers": ASKED}
-    return httpx.options(f"{live.url}/transcribe", headers={"origin": origin, **asked})
+    headers = {"access-control-request-method": method, "access-control-request-headers": REQUESTED_HEADERS}
+    return httpx.options(f"{live.url}/transcribe", headers={"origin": origin, **headers})
 
 
 def test_a_page_of_an_allowed_origin_may_call(opened):
     """The preflight needs no key, the page can read responses and errors, and cookies are not allowed."""
     allowed = preflight(opened, APP)
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, APP)
-    assert allowed.headers["access-control-allow-headers"] == ASKED
+    assert allowed.headers["access-control-allow-headers"] == REQUESTED_HEADERS
     for headers, status in (({"authorization": f"Bearer {SECRET}"}, 200), ({}, 401)):
         answer = httpx.post(
             f"{opened.url}/transcribe", files={"file": tone()}, data=ALL, headers={"origin": APP, **headers}

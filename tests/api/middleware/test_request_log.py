@@ -119,10 +119,10 @@ def test_each_transcript_has_a_log_line_with_its_durations(service, response_for
 def test_transcripts_are_logged_if_the_setting_says_so(tmp_path, response_format):
     """ASR_LOG_TRANSCRIPTS adds a log line with the text and the request id."""
     with logging_service(tmp_path, "json", "log_transcripts=true") as service:
-        service.post(request_id="heard", response_format=response_format)
+        service.post(request_id="with-text", response_format=response_format)
         until(lambda: "xylophone" in service.text(), what="the line")
         (line,) = [line for line in service.lines() if line["event"] == "transcript"]
-    assert (line["text"], line["request_id"]) == ("the secret word is xylophone", "heard")
+    assert (line["text"], line["request_id"]) == ("the secret word is xylophone", "with-text")
 
 
 @pytest.mark.parametrize("fmt", ["json", "plain"])

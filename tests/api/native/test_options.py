@@ -59,7 +59,7 @@ def test_options_may_be_in_the_form_and_in_the_query(live):
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"),
+    ("fields", "wanted"),
     [
         ({}, {"beam_size": 5, "temperature": 0.0, "max_length": 448}),
         ({"beam_size": "10"}, {"beam_size": 10}),
@@ -68,15 +68,15 @@ def test_options_may_be_in_the_form_and_in_the_query(live):
         ({"max_new_tokens": "20", "language": "en", "timestamps": "off"}, {"max_length": 2 * 20}),
     ],
 )
-def test_numbers_reach_the_model(live, asked, wanted):
+def test_numbers_reach_the_model(live, fields, wanted):
     """These are beam_size, temperature and max_new_tokens, which is added to the length of the prompt."""
-    assert live.post(**asked).status_code == 200
+    assert live.post(**fields).status_code == 200
     options = generate_options(live)
     assert {name: getattr(options, name) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "wanted"),
+    ("path", "fields", "wanted"),
     [
         ("/transcribe", {"language": "pt"}, "<|startoftranscript|><|pt|><|transcribe|>"),
         ("/transcribe", {"language": "Portuguese"}, "<|startoftranscript|><|pt|><|transcribe|>"),
@@ -94,9 +94,9 @@ def test_numbers_reach_the_model(live, asked, wanted):
         ),
     ],
 )
-def test_language_task_and_prompts_reach_the_model(live, path, asked, wanted):
+def test_language_task_and_prompts_reach_the_model(live, path, fields, wanted):
     """They are the tokens that the decoder starts with."""
-    assert live.post(path, **asked).status_code == 200
+    assert live.post(path, **fields).status_code == 200
     assert prompt(live) == wanted
     assert not live.model.calls_of("detect")
 
@@ -137,15 +137,15 @@ def test_subtitles_have_the_requested_layout(live):
     usual = cues_of(live.post(audio=tone(9), response_format="srt"))
     assert [len(cue) for cue in usual] == [2, 2]
     assert all(len(line) <= 42 for cue in usual for line in cue)
-    asked = {"max_line_width": "20", "max_line_count": "3", "min_cue_s": "0.5", "max_cue_s": "6"}
-    narrow = cues_of(live.post(audio=tone(9), response_format="vtt", **asked))
+    fields = {"max_line_width": "20", "max_line_count": "3", "min_cue_s": "0.5", "max_cue_s": "6"}
+    narrow = cues_of(live.post(audio=tone(9), response_format="vtt", **fields))
     assert max(len(cue) for cue in narrow) == 3
     assert all(len(line) <= 20 for cue in narrow for line in cue)
     assert "<00:00:0" in live.post(audio=tone(9), response_format="vtt", highlight_words="true").text
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "n_aligned"),
+    ("path", "fields", "n_aligned"),
     [
         ("/transcribe", {}, 1),
         ("/transcribe", {"word_timestamps": "false"}, 0),
@@ -153,14 +153,14 @@ def test_subtitles_have_the_requested_layout(live):
         ("/translate", {"highlight_words": "true"}, 1),
     ],
 )
-def test_subtitles_are_cut_by_word_times(live, path, asked, n_aligned):
+def test_subtitles_are_cut_by_word_times(live, path, fields, n_aligned):
     """Words are timed by default, unless the request says no or the text is a translation."""
-    assert live.post(path, response_format="vtt", **asked).text.endswith("\nhello\n")
+    assert live.post(path, response_format="vtt", **fields).text.endswith("\nhello\n")
     assert len(live.model.calls_of("align")) == n_aligned
 
 
 @pytest.mark.parametrize(
-    ("asked", "param", "said"),
+    ("fields", "param", "expected"),
     [
         ({"max_line_width": "42"}, "max_line_width", "response_format=srt or vtt"),
         ({"response_format": "srt", "max_line_width": "7"}, "max_line_width", "expected a whole number from 8 to 200"),
@@ -174,12 +174,12 @@ def test_subtitles_are_cut_by_word_times(live, path, asked, n_aligned):
         ),
     ],
 )
-def test_an_impossible_layout_is_refused(live, asked, param, said):
+def test_an_impossible_layout_is_refused(live, fields, param, expected):
     """Subtitle options for another format, out of range or in conflict are a 422. None is ignored."""
-    answer = live.post(**asked)
+    answer = live.post(**fields)
     assert answer.status_code == 422
     assert answer.json()["error"]["param"] == param
-    assert said in answer.json()["error"]["message"]
+    assert expected in answer.json()["error"]["message"]
 
 
 WIZARD = RECORDINGS["en-wizard"].path
@@ -193,9 +193,9 @@ def speech_s(vad: VadOptions) -> float:
 @pytest.mark.parametrize("vad", [VadOptions(0.5, 500, 0), VadOptions(0.5, 100, 0), VadOptions(0.9, 500, 0)], ids=str)
 def test_the_options_of_voice_activity_detection_reach_it(live, vad):
     """Each combination of threshold, silence and padding skips other parts of the same recording."""
-    asked = {"vad_threshold": vad.threshold, "speech_pad_ms": vad.speech_pad_ms}
-    asked |= {"min_silence_duration_ms": vad.min_silence_duration_ms, "vad_filter": True}
-    answer = live.post(audio=WIZARD.read_bytes(), **{name: str(value) for name, value in asked.items()}).json()
+    fields = {"vad_threshold": vad.threshold, "speech_pad_ms": vad.speech_pad_ms}
+    fields |= {"min_silence_duration_ms": vad.min_silence_duration_ms, "vad_filter": True}
+    answer = live.post(audio=WIZARD.read_bytes(), **{name: str(value) for name, value in fields.items()}).json()
     assert answer["duration_after_vad"] == pytest.approx(speech_s(vad), abs=0.01)
 
 
@@ -233,24 +233,24 @@ def test_the_settings_have_the_defaults():
         assert answer["segments"][0]["words"]
         assert prompt(live) == "<|startofprev|> Hej<|startoftranscript|><|sv|><|transcribe|><|notimestamps|>"
         assert (generate_options(live).beam_size, generate_options(live).max_length) == (2, 2 * 30)
-        asked = live.post(language="auto", beam_size="1", timestamps="true", word_timestamps="false").json()
-        assert (asked["language"], generate_options(live).beam_size) == ("en", 1)
-        assert "words" not in asked["segments"][0]
+        overridden = live.post(language="auto", beam_size="1", timestamps="true", word_timestamps="false").json()
+        assert (overridden["language"], generate_options(live).beam_size) == ("en", 1)
+        assert "words" not in overridden["segments"][0]
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "param", "said"),
+    ("path", "fields", "param", "expected"),
     [
         ("/translate", {}, "task", "knows only English and cannot translate"),
         ("/transcribe", {"task": "translate"}, "task", "knows only English and cannot translate"),
         ("/transcribe", {"language": "French"}, "language", "knows only English. Leave out language=fr."),
     ],
 )
-def test_an_english_only_model_refuses_translation_and_other_languages(english, path, asked, param, said):
+def test_an_english_only_model_refuses_translation_and_other_languages(english, path, fields, param, expected):
     """The response is a 422 that names the reason."""
-    answer = english.post(path, **asked)
+    answer = english.post(path, **fields)
     assert answer.status_code == 422
-    assert (answer.json()["error"]["param"], said in answer.json()["error"]["message"]) == (param, True)
+    assert (answer.json()["error"]["param"], expected in answer.json()["error"]["message"]) == (param, True)
 
 
 @pytest.mark.parametrize("language", ["", "auto", "en", "English"])

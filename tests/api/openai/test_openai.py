@@ -62,18 +62,18 @@ def recording(audio: bytes | None = None) -> tuple[str, bytes]:
     return ("speech.wav", tone() if audio is None else audio)
 
 
-def transcribe(live: Live, *, audio: bytes | None = None, **asked: Any) -> Any:
-    return sdk(live).audio.transcriptions.create(**{"model": "whisper-1", "file": recording(audio), **asked})
+def transcribe(live: Live, *, audio: bytes | None = None, **fields: Any) -> Any:
+    return sdk(live).audio.transcriptions.create(**{"model": "whisper-1", "file": recording(audio), **fields})
 
 
-def translate(live: Live, **asked: Any) -> Any:
-    return sdk(live).audio.translations.create(**{"model": "whisper-1", "file": recording(), **asked})
+def translate(live: Live, **fields: Any) -> Any:
+    return sdk(live).audio.translations.create(**{"model": "whisper-1", "file": recording(), **fields})
 
 
-def body(live: Live, where: str = "transcriptions", **asked: Any) -> dict[str, Any]:
+def body(live: Live, where: str = "transcriptions", **fields: Any) -> dict[str, Any]:
     """Return the JSON of the response as it was sent."""
     resource = getattr(sdk(live).audio, where).with_raw_response
-    answer: dict[str, Any] = json.loads(resource.create(model="whisper-1", file=recording(), **asked).content)
+    answer: dict[str, Any] = json.loads(resource.create(model="whisper-1", file=recording(), **fields).content)
     return answer
 
 
@@ -97,8 +97,8 @@ def prompt(live: Live) -> str:
 
 def test_json_is_the_default_format(named):
     """It has the text and the usage, with and without response_format=json."""
-    for asked in ({}, {"response_format": "json"}):
-        answer = body(named, **asked)
+    for fields in ({}, {"response_format": "json"}):
+        answer = body(named, **fields)
         assert set(answer) == {"text", "usage"}
         fits(answer, Transcription)
     assert transcribe(named).text == "hello"
@@ -113,9 +113,9 @@ def test_text_and_subtitles_are_not_json(named, where, name, media_type, text):
     """The SDK returns the text as it is, and the media type is that of the format."""
     named.model.script = writing(" héllo <b>")
     resource = getattr(sdk(named).audio, where)
-    asked = {"model": "whisper-1", "file": recording(), "response_format": name}
-    assert resource.create(**asked) == text
-    assert resource.with_raw_response.create(**asked).headers["content-type"] == f"{media_type}; charset=utf-8"
+    fields = {"model": "whisper-1", "file": recording(), "response_format": name}
+    assert resource.create(**fields) == text
+    assert resource.with_raw_response.create(**fields).headers["content-type"] == f"{media_type}; charset=utf-8"
 
 
 def test_verbose_json_has_the_fields_of_the_sdk(named):
@@ -197,7 +197,7 @@ def test_silence_has_an_empty_text(named):
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"),
+    ("fields", "wanted"),
     [
         ({"language": "pt"}, "<|startoftranscript|><|pt|><|transcribe|>"),
         ({"language": "Portuguese"}, "<|startoftranscript|><|pt|><|transcribe|>"),
@@ -209,9 +209,9 @@ def test_silence_has_an_empty_text(named):
         ({"prompt": "a" * 9000 + " to the end"}, "a to the end<|startoftranscript|><|en|><|transcribe|>"),
     ],
 )
-def test_language_prompt_and_keywords_reach_the_model(named, asked, wanted):
+def test_language_prompt_and_keywords_reach_the_model(named, fields, wanted):
     """The end of a long prompt is used."""
-    transcribe(named, **asked)
+    transcribe(named, **fields)
     assert prompt(named).endswith(wanted)
 
 
@@ -367,9 +367,9 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_an_unsupported_option_is_refused_by_name(named, case):
     """The response is a 422. No option is ignored."""
-    asked, param = REFUSALS[case]
+    fields, param = REFUSALS[case]
     with pytest.raises(openai.UnprocessableEntityError) as raised:
-        transcribe(named, **asked)
+        transcribe(named, **fields)
     assert (raised.value.code, raised.value.param) == ("invalid_parameter", param)
     assert not named.model.calls
 
@@ -420,14 +420,14 @@ FAILURES: dict[str, tuple[type[openai.APIStatusError], int, str, dict[str, Any],
 @pytest.mark.parametrize("case", FAILURES)
 def test_each_failure_raises_the_matching_error_of_the_sdk(tight, case):
     """The error has all four keys. The SDK does not retry, because these requests would fail again."""
-    kind, status, code, asked, arrange = FAILURES[case]
+    kind, status, code, fields, arrange = FAILURES[case]
     if arrange:
         arrange(tight)
     had = tight.metric(_requests(status))
     create: Any = sdk(tight, max_retries=2).audio.transcriptions.create
     everything = {"type": "server_vad", "threshold": 0}
     with pytest.raises(kind) as raised:
-        create(model="whisper-1", file=recording(asked.get("audio")), chunking_strategy=everything)
+        create(model="whisper-1", file=recording(fields.get("audio")), chunking_strategy=everything)
     assert (raised.value.status_code, raised.value.code) == (status, code)
     assert_all_keys(raised.value)
     assert tight.metric(_requests(status)) == had + 1

@@ -72,10 +72,10 @@ def transcripts(draw: st.DrawFn) -> Transcript:
     segments, at = [], 0.0
     for _ in range(draw(st.integers(0, 5))):
         unspaced = draw(st.booleans())
-        said = draw(st.lists(st.sampled_from(UNSPACED if unspaced else WORDS), max_size=40))
+        drawn = draw(st.lists(st.sampled_from(UNSPACED if unspaced else WORDS), max_size=40))
         language = draw(st.sampled_from(["ja", "zh", "th", "my"] if unspaced else ["en", "fr", "xx"]))
         words, begin = [], at
-        for word in said:
+        for word in drawn:
             lasting = draw(st.sampled_from([0.0, 0.02, 0.2, 0.4, 3.0, 30.0]))
             words.append((word if unspaced else f" {word}", at, at + lasting))
             at = max(at + lasting + draw(st.sampled_from([-0.1, 0.0, 0.0, 0.3, 2.5])), 0.0)
@@ -97,10 +97,10 @@ styles = st.builds(
 
 @settings(DETERMINISTIC, max_examples=150)
 @given(transcripts(), styles)
-def test_cues_have_every_word_and_keep_the_limits(said, style):
+def test_cues_have_every_word_and_keep_the_limits(source, style):
     """Only a single word may be wider than a line. Cues do not overlap, and none is too long or too short."""
-    cues = lay_out(said, style)
-    assert "".join("".join(cue.texts) for cue in cues).replace(" ", "") == said.text.replace(" ", "")
+    cues = lay_out(source, style)
+    assert "".join("".join(cue.texts) for cue in cues).replace(" ", "") == source.text.replace(" ", "")
     for cue in cues:
         assert 1 <= len(cue.lines) <= style.max_line_count
         assert all(
@@ -117,14 +117,14 @@ def test_cues_have_every_word_and_keep_the_limits(said, style):
 
 @settings(DETERMINISTIC, max_examples=60)
 @given(transcripts(), styles)
-def test_other_parsers_read_what_is_written(said, style):
+def test_other_parsers_read_what_is_written(source, style):
     """pysubs2 reads SubRip and webvtt-py reads WebVTT: every cue with its times, its text and its tags."""
-    cues = lay_out(said, style)
-    srt = pysubs2.SSAFile.from_string(FORMATS["srt"].in_style(style).render(said), format_="srt") if cues else []
+    cues = lay_out(source, style)
+    srt = pysubs2.SSAFile.from_string(FORMATS["srt"].in_style(style).render(source), format_="srt") if cues else []
     assert [(cue.start, cue.end, cue.plaintext) for cue in srt] == [
         (cue.start_ms, cue.end_ms, "\n".join(cue.texts)) for cue in cues
     ]
-    vtt = webvtt.from_string(FORMATS["vtt"].in_style(style).render(said)).captions
+    vtt = webvtt.from_string(FORMATS["vtt"].in_style(style).render(source)).captions
     assert [(cue.text, cue.start_in_seconds) for cue in vtt] == [
         ("\n".join(cue.texts), cue.start_ms // 1000) for cue in cues
     ]
@@ -137,12 +137,12 @@ def test_other_parsers_read_what_is_written(said, style):
 
 def test_cues_end_with_sentences_and_lines_with_phrases():
     """Breaks come after punctuation or before a conjunction or preposition, never after an article."""
-    said = spoken(
+    source = spoken(
         "These men and women assumed great risk in the service to all humanity. In an age when spaceflight has come to "
         "seem almost routine, it is easy to overlook the dangers of travel by rocket and the difficulties of "
         "navigating the fierce outer atmosphere of the Earth."
     )
-    assert texts(cues_of(said)) == [
+    assert texts(cues_of(source)) == [
         "These men and women assumed great risk|in the service to all humanity.",
         "In an age when spaceflight has come|to seem almost routine,",
         "it is easy to overlook the dangers|of travel by rocket",
@@ -175,18 +175,18 @@ def test_no_cue_spans_a_long_pause():
 
 def test_no_cue_or_line_has_a_single_word():
     """This holds while there is a better place to break."""
-    said = spoken(
+    source = spoken(
         "he had never before in all his life seen anything like the thing that now stood at his door waiting patiently"
     )
-    assert all(len(text.split()) > 1 for cue in cues_of(said) for text in cue.texts)
-    assert len(cues_of(said)) > 1
+    assert all(len(text.split()) > 1 for cue in cues_of(source) for text in cue.texts)
+    assert len(cues_of(source)) > 1
 
 
 def test_punctuation_stays_with_its_word():
     """French has a space before marks. No line begins with a mark or ends with an opening quotation mark."""
     style = SubtitleStyle(max_line_width=12, max_line_count=2)
-    said = spoken("Vous êtes là ? « Mais oui ! » dit Chloé", language="fr")
-    for cue in cues_of(said, style=style):
+    source = spoken("Vous êtes là ? « Mais oui ! » dit Chloé", language="fr")
+    for cue in cues_of(source, style=style):
         assert not any(text[0] in "?!»" or text[-1] == "«" for text in cue.texts)
     assert cues_of(segment(" Ça va\u00a0? Oui.", 0, 1, language="fr"))[0].texts == ("Ça va\u00a0? Oui.",)
 
@@ -196,8 +196,8 @@ def test_japanese_breaks_between_phrases(timed):
     """No line breaks within a phrase, with or without word times."""
     text = "今日は友達と新しいレストランで美味しいスパゲッティを食べました"
     tokens = [(token, at * 0.3, at * 0.3 + 0.3) for at, token in enumerate(re.findall("..?", text))] if timed else []
-    said = segment(text, 0, 5, *tokens, language="ja")
-    (cue,) = cues_of(said)
+    source = segment(text, 0, 5, *tokens, language="ja")
+    (cue,) = cues_of(source)
     assert cue.texts == ("今日は友達と新しいレストランで", "美味しいスパゲッティを食べました")
     assert all(columns(line) <= 42 for line in cue.texts)
 
@@ -227,8 +227,8 @@ def test_a_translation_breaks_as_english():
 
 def test_word_times_that_do_not_match_the_text_are_ignored():
     """The text is complete although alignment lost a word."""
-    said = segment(" one two three", 0, 3, (" one", 0, 1), (" three", 2, 3))
-    assert texts(cues_of(said)) == ["one two three"]
+    source = segment(" one two three", 0, 3, (" one", 0, 1), (" three", 2, 3))
+    assert texts(cues_of(source)) == ["one two three"]
 
 
 def test_webvtt_highlights_words():

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import aclosing
 from typing import BinaryIO
 
 from asr_service import tasks as asyncio_tasks
@@ -12,7 +11,8 @@ from asr_service.cli.transcribe.progress import ProgressDisplay
 from asr_service.cli.transcribe.recordings import open_recording
 from asr_service.cli.transcribe.types import FileResult, FileTask, Recognizer
 from asr_service.errors import AsrError, StartupError
-from asr_service.transcript import Segment, Transcript
+from asr_service.transcript import Transcript
+from asr_service.transcript.events import final_transcript
 
 
 async def transcribe_files(
@@ -86,13 +86,8 @@ class _Worker:
         )
 
     async def _transcript(self, task: FileTask, file: BinaryIO) -> Transcript:
-        async with aclosing(self._recognizer.transcribe(file)) as events:
-            async for event in events:
-                if isinstance(event, Segment):
-                    self._progress.advance(task, event.end)
-                else:
-                    return event
-        raise AssertionError("a recognizer's last event is a Transcript")
+        events = self._recognizer.transcribe(file)
+        return await final_transcript(events, lambda segment: self._progress.advance(task, segment.end))
 
     def _write(self, task: FileTask, transcript: Transcript | None) -> None:
         if not task.output_paths:
