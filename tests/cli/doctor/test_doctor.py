@@ -270,7 +270,7 @@ def test_the_models_of_all_slots_are_compared_with_the_memory(monkeypatch, total
 
 def test_auto_that_selects_base_on_a_gpu_is_a_warning(monkeypatch, tmp_path):
     """It says why the model is not large-v3."""
-    fake_nvml.install(monkeypatch, [FakeGpu("GPU-a", total_bytes=8 * GIB, used_bytes=7 * GIB)])
+    fake_nvml.install(monkeypatch, [FakeGpu("GPU-a", total_bytes=4 * GIB)])
     _, found = check_models(Settings(model_dir=tmp_path), [GPU])
     assert any("too little memory for large-v3" in finding.message for finding in found)
 
