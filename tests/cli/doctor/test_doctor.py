@@ -260,12 +260,23 @@ def test_an_unsupported_precision_on_the_cpu_is_found_in_the_real_library():
     ("total_gib", "used_gib", "n_slots", "level"),
     [(8, 1, 1, "ok"), (8, 1, 2, "ok"), (8, 6, 1, "warning"), (8, 1, 3, "failure"), (2, 0, 1, "failure")],
 )
-def test_the_models_of_all_slots_are_compared_with_the_memory(monkeypatch, total_gib, used_gib, n_slots, level):
+def test_the_models_of_all_slots_are_compared_with_the_memory(
+    monkeypatch, tmp_path, total_gib, used_gib, n_slots, level
+):
     """More than the device has is a failure; more than is free now is a warning."""
     fake_nvml.install(monkeypatch, [FakeGpu("GPU-a", total_bytes=total_gib * GIB, used_bytes=used_gib * GIB)])
-    (finding,) = check_memory(Settings(), {GPU: MODELS["large-v3"]}, [GPU] * n_slots)
+    (finding,) = check_memory(Settings(model_dir=tmp_path), {GPU: MODELS["large-v3"]}, [GPU] * n_slots)
     assert finding.level == level
     assert "3.1 GB" in finding.message or n_slots > 1
+
+
+@pytest.mark.parametrize(("used_gib", "n_slots", "n_windows"), [(1, 1, 16), (22.3, 1, 6), (21, 2, 2)])
+def test_the_batch_size_that_the_free_memory_allows_is_shown(monkeypatch, base_model_dir, used_gib, n_slots, n_windows):
+    """As the slot will choose it after the model is loaded."""
+    fake_nvml.install(monkeypatch, [FakeGpu("GPU-a", total_bytes=24 * GIB, used_bytes=int(used_gib * GIB))])
+    memory, batches = check_memory(Settings(), {GPU: base_model_dir}, [GPU] * n_slots)
+    assert (memory.level, batches.check, batches.level) == ("ok", "batches", "ok")
+    assert f"up to {n_windows} windows" in batches.message
 
 
 def test_auto_that_selects_base_on_a_gpu_is_a_warning(monkeypatch, tmp_path):

@@ -9,13 +9,17 @@ import psutil
 import pynvml
 
 from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, warning
+from asr_service.engine.model.loading import model_threads
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.sizing import GpuMemory, batch_limits
 from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Device
 from asr_service.hardware.nvml import Gpu, driver_versions, gpu_status
 from asr_service.hardware.spec import parse_devices
 from asr_service.models.auto import resolved_compute_type
+from asr_service.models.dimensions import read_dimensions
 from asr_service.models.registry import ModelSpec
-from asr_service.models.resolution import Model, model_name
+from asr_service.models.resolution import Model, model_name, model_on_disk
 from asr_service.settings import Settings
 
 _PCI: Final = Path("/sys/bus/pci/devices")
@@ -43,7 +47,7 @@ def check_devices(settings: Settings, gpus: Sequence[Gpu]) -> tuple[tuple[Device
 
 
 def check_memory(settings: Settings, models: Mapping[Device, Model], devices: Sequence[Device]) -> list[Finding]:
-    """Check that the models of all slots of a device fit in its memory together."""
+    """Check that the models of all slots of a device fit in its memory together, and how large batches can be then."""
     found: list[Finding] = []
     for device, n_slots in Counter(devices).items():
         need_bytes = n_slots * memory_need_bytes(models[device], resolved_compute_type(settings, device))
@@ -51,9 +55,21 @@ def check_memory(settings: Settings, models: Mapping[Device, Model], devices: Se
         gpu = gpu_status(device)
         if gpu is not None:
             found.append(_compare(what, need_bytes, gpu.memory_free_bytes, gpu.memory_total_bytes))
+            found += _check_batches(settings, device, models[device], (gpu.memory_free_bytes - need_bytes) // n_slots)
         elif device.kind == "cpu":
             found.append(_compare(what, need_bytes, _free_memory_bytes(), psutil.virtual_memory().total))
     return found
+
+
+def _check_batches(settings: Settings, device: Device, model: Model, free_bytes: int) -> list[Finding]:
+    """Return how many windows a decoder call holds with this free memory; nothing if the model is not on the disk."""
+    folder = model if isinstance(model, Path) else model_on_disk(settings, model)
+    dimensions = read_dimensions(folder) if folder else None
+    if dimensions is None or free_bytes < 0:
+        return []
+    compute_type, n_threads = resolved_compute_type(settings, device), model_threads(settings, device)
+    limits = batch_limits(settings, on_gpu=True, memory=GpuMemory(free_bytes, dimensions, compute_type, n_threads))
+    return [ok("batches", f"{device} decodes up to {limits[Stage.GENERATE].n_windows} windows in one call")]
 
 
 def memory_need_bytes(model: Model, compute_type: str) -> int:
