@@ -1,4 +1,4 @@
-"""Words of a window: what is one, and what only looks like one."""
+"""How marks and spaces are joined to words."""
 
 from asr_service.engine.decode.words import TimedWord, merge_punctuation
 from asr_service.transcript import Word
@@ -9,11 +9,11 @@ def merged(*texts: str) -> list[str]:
     return [timed.word.word for timed in merge_punctuation(words)]
 
 
-def test_marks_are_no_words():
-    """Opening ones join the word after them, closing ones the word before."""
+def test_marks_are_joined_to_words():
+    """Opening marks are joined to the word after them, closing marks to the word before them."""
     assert merged(" (", "yes", ")", " no", ".") == [" (yes)", " no."]
 
 
-def test_a_space_that_is_a_token_of_its_own_is_no_word():
-    """As between sentences of a language without spaces."""
+def test_a_space_that_is_a_token_of_its_own_is_not_a_word():
+    """Such tokens occur between sentences of languages without spaces."""
     assert merged("今日", " ", "は", " ") == ["今日", " は "]

@@ -1,4 +1,4 @@
-"""Which windows may share a call of the model."""
+"""Which windows can share a call of the model."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -19,8 +19,8 @@ def encoding(n_frames: int) -> np.ndarray:
     return np.zeros((n_frames // 2, 4), np.float32)
 
 
-def generate_key(*, language: str = "en", n_frames: int = 1024, **asked: Any) -> Hashable:
-    options = DecodingOptions(**asked)
+def generate_key(*, language: str = "en", n_frames: int = 1024, **fields: Any) -> Hashable:
+    options = DecodingOptions(**fields)
     prompt = VOCABULARY.prompt(options, language)
     return GenerateCall(encoding(n_frames), prompt, generate_options(options, prompt, options.temperature, ())).key
 
@@ -31,14 +31,14 @@ def align_key(*, language: str = "en", n_frames: int = 1024, text: tuple[int, ..
 
 
 def test_windows_of_one_length_are_encoded_together():
-    """Whether their language is asked for or not."""
+    """Windows whose language is detected are encoded together with others."""
     keys = {EncodeCall(np.zeros((80, n), np.float32), detect).key for n in (1024, 1088) for detect in (False, True)}
     assert len(keys) == 2
 
 
 @pytest.mark.parametrize("other", [{"language": "fr"}, {"task": "translate"}, {"initial_prompt": None}])
 def test_languages_and_tasks_are_decoded_together(other):
-    """They are tokens of the prompt, one for one."""
+    """Each of them is one token of the prompt, whatever its value."""
     assert generate_key(**other) == generate_key()
 
 
@@ -54,13 +54,13 @@ def test_languages_and_tasks_are_decoded_together(other):
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_what_a_call_has_one_of_is_decoded_apart(other):
-    """Options, the window's length, where the prompt's parts stand: else a request would get its neighbour's."""
+def test_different_options_lengths_and_prompts_are_decoded_separately(other):
+    """A call has only one value of each, so a request would get the value of another."""
     assert generate_key(**other) != generate_key()
 
 
-def test_words_are_timed_together_in_one_language():
-    """The call has one start for all its windows; their texts are their own."""
+def test_windows_of_one_language_are_aligned_together():
+    """The call has one start sequence for all windows. Each window has its own text."""
     assert align_key(text=(1, 2, 3)) == align_key()
     assert align_key(language="fr") != align_key()
     assert align_key(n_frames=1088) != align_key()

@@ -1,0 +1,189 @@
+"""Short contexts: the encoder gets the speech and a margin, and rejected windows are decoded again at full context."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from asr_service.engine.decode.context import context_frames
+from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
+from asr_service.engine.options import DecodingOptions
+from engines import engine_around, loud
+from fakes import FakeModel, writing
+
+ENGLISH = DecodingOptions(vad_filter=False, language="en")
+
+
+async def test_a_short_clip_has_a_short_context():
+    """5 s of speech and a margin of 6 s need 11 s of context, rounded up to a step."""
+    async with engine_around(FakeModel(), margin_s=6.0) as engine:
+        await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
+
+
+@pytest.mark.parametrize(
+    ("speech_s", "n_frames"), [(0.1, 832), (2.0, 832), (11.0, 1728), (25.0, 2976), (29.7, 2976), (29.8, 3000)]
+)
+def test_a_context_has_a_minimum_steps_and_a_maximum(speech_s, n_frames):
+    """At least 8 s, in steps of 0.64 s, up to 29.76 s. Longer speech gets 30 s."""
+    assert context_frames(speech_s, 6.0) == n_frames
+    assert context_frames(speech_s, None) == 3000
+
+
+async def test_an_unfinished_segment_after_the_speech_needs_the_full_context():
+    """The segment starts at its own timestamp, and not at the end of the segment before it."""
+
+    def script(model: FakeModel, encoding: Encoding, *_: object) -> Generation:
+        right = (model.at(0.0), *model.tokens(" yes"), model.at(4.6))
+        late = (model.at(6.0), *model.tokens(" thank you"))
+        return Generation((*right, *(late if len(encoding) < 1500 else ())), -0.2, 0.0)
+
+    async with engine_around(FakeModel(script), margin_s=2.5) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [832, 3000]
+    assert transcript.text == "yes"
+
+
+async def test_a_loop_at_full_context_loses_against_the_short_context():
+    """The text of the short context was right up to the end of the speech."""
+
+    def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
+        if len(encoding) == 1500:
+            return writing(" la" * 60, until_s=5.0)(model, encoding, *others)
+        right = (model.at(0.0), *model.tokens(" yes it is"), model.at(5.0))
+        return Generation((*right, model.at(5.2), *model.tokens(" thank you"), model.at(6.0)), -0.2, 0.0)
+
+    async with engine_around(FakeModel(script), margin_s=2.5) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert transcript.text == "yes it is"
+
+
+@pytest.mark.parametrize(
+    "rejected", [writing(" la" * 60), writing(" hm", avg_logprob=-1.5)], ids=["repetitive", "improbable"]
+)
+async def test_a_rejected_window_is_encoded_again_at_full_context(rejected):
+    """It is decoded there at temperature 0, before any sampling."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        return (rejected if len(encoding) < 1500 else writing(" yes"))(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
+    assert (transcript.text, transcript.segments[0].temperature) == ("yes", 0.0)
+
+
+async def test_a_context_of_nearly_30_s_is_not_encoded_again():
+    """A full context would add too little. Sampling follows at once."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        chosen = writing(" la" * 60, until_s=25.0) if options.temperature == 0 else writing(" fine")
+        return chosen(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+        await engine.transcript(engine.recording(loud(25)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [2976]
+    assert [call.options.temperature for call in engine.model.calls_of("generate") if call.options] == [0.0, 0.2]
+
+
+async def test_a_segment_after_the_speech_needs_the_full_context():
+    """A segment that starts in the padding is dropped, and the window is decoded again."""
+
+    def script(model: FakeModel, encoding: Encoding, *_: object) -> Generation:
+        late = (model.at(7.0), *model.tokens(" and"), model.at(9.0)) if len(encoding) < 1500 else ()
+        return Generation((model.at(0.0), *model.tokens(" yes"), model.at(5.0), *late), -0.2, 0.0)
+
+    async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
+    assert transcript.text == "yes"
+
+
+@pytest.mark.parametrize(
+    ("text", "end_s"),
+    [(" and once more the very same words that were said before them," * 2, 5.0), (" yes, it is", 7.5)],
+    ids=["too fast", "too late"],
+)
+async def test_an_impossible_segment_needs_the_full_context(text, end_s):
+    """It has more characters than its duration allows, or ends long after the speech."""
+
+    def script(model: FakeModel, encoding: Encoding, *_: object) -> Generation:
+        in_full = len(encoding) == 1500
+        tokens = model.tokens(" yes" if in_full else text)
+        begin_s, until_s = (0.0, 5.0) if in_full else (3.0, end_s)
+        return Generation((model.at(begin_s), *tokens, model.at(until_s)), -0.2, 0.0)
+
+    async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
+    assert transcript.text == "yes"
+
+
+@pytest.mark.parametrize(
+    ("end_s", "text"),
+    [(5.0, " and some fifty characters in a second, as one may."), (6.9, " yes, it is")],
+    ids=["fast", "rounded up"],
+)
+async def test_fast_speech_and_a_rounded_end_are_accepted(end_s, text):
+    """Limits have a tolerance for both."""
+
+    def script(model: FakeModel, *_: object) -> Generation:
+        return Generation((model.at(4.0), *model.tokens(text), model.at(end_s)), -0.2, 0.0)
+
+    async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+        await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
+
+
+async def test_the_configured_chunk_length_limits_all_windows():
+    """It limits recordings that would fit into one window, and full contexts."""
+    async with engine_around(FakeModel(), chunk_s=10) as engine:
+        transcript = await engine.transcript(engine.recording(loud(28)), ENGLISH)
+    starts = [segment.window_start for segment in transcript.segments]
+    assert len(starts) >= 3
+    assert all(after - before <= 10 for before, after in pairwise([*starts, 28]))
+
+
+async def test_a_recording_that_fits_into_one_window_is_not_split():
+    """28 s of speech are encoded once."""
+    async with engine_around(FakeModel(), margin_s=2.5) as engine:
+        await engine.transcript(engine.recording(loud(28)), ENGLISH)
+    assert len(engine.model.calls_of("encode")) == 1
+
+
+@pytest.mark.parametrize("length_s", [66, 140])
+async def test_a_long_recording_has_windows_of_15_s(length_s):
+    """All its windows are short, also those of the last block, which would fit into one window."""
+    async with engine_around(FakeModel(), margin_s=2.5) as engine:
+        transcript = await engine.transcript(engine.recording(loud(length_s)), ENGLISH)
+    starts = [segment.window_start for segment in transcript.segments]
+    assert starts[0] == 0
+    assert all(7 < after - before <= 15 for before, after in pairwise(starts))
+    assert length_s - starts[-1] <= 15
+    assert max(call.n_frames for call in engine.model.calls_of("encode")) <= 1792
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"word_timestamps": True}, {"task": "translate"}, {"timestamps": False}, {"language_per_chunk": True}, {}],
+    ids=["words", "translation", "no timestamps", "languages", "a full context"],
+)
+async def test_full_contexts_have_long_windows(options):
+    """Each costs 30 s, so a recording has as few as possible. Detection per chunk has long windows too."""
+    async with engine_around(FakeModel(), margin_s=2.5 if options else None) as engine:
+        await engine.transcript(engine.recording(loud(58)), replace(ENGLISH, **options))
+    assert len(engine.model.calls_of("generate")) <= 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"word_timestamps": True}, {"task": "translate"}, {"timestamps": False}],
+    ids=["words", "translation", "no timestamps"],
+)
+async def test_options_that_need_the_full_context_get_it(options):
+    """Alignment and translation are less accurate with less. Without timestamps the checks do not work."""
+    async with engine_around(FakeModel(), margin_s=6.0) as engine:
+        await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, **options))
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [3000]
