@@ -280,6 +280,12 @@ def test_head_is_get_without_a_body(live, path):
     assert head.content == b""
 
 
+def test_a_raw_upload_with_an_invalid_option_is_refused_before_its_body(live):
+    """All fields are in the query, so the 422 arrives though the client sent only its headers."""
+    status, content = live.raw(HEAD.format(99_999).replace("/transcribe", "/transcribe?beam_size=0").encode())
+    assert_error(httpx.Response(status, content=content), 422, "invalid_parameter", "beam_size")
+
+
 # -- Unavailable
 
 

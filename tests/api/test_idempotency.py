@@ -168,6 +168,16 @@ def test_two_keys_or_a_stream_are_refused(live):
     assert not live.model.calls
 
 
+def test_a_raw_upload_of_a_stream_is_refused_before_its_body(live):
+    """All fields are in the query, so the 400 arrives though the client sent only its headers."""
+    head = [
+        "POST /transcribe?response_format=ndjson HTTP/1.1", "Host: a", "Content-Type: audio/wav",
+        "Content-Length: 99999", "Idempotency-Key: early",
+    ]  # fmt: skip
+    status, content = live.raw("\r\n".join([*head, "", ""]).encode())
+    assert (status, b"Idempotency-Key is not supported" in content) == (400, True)
+
+
 # -- The store itself, without waiting for real time
 
 SCOPE = IdempotencyScope(None, "/transcribe", "k")

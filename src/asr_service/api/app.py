@@ -37,6 +37,7 @@ def _paths(*routers: APIRouter) -> frozenset[str]:
     return frozenset(route.path for router in routers for route in router.routes if isinstance(route, Route))
 
 
+# A router decides for all of its routes whether they need an API key. The exception is health.METRICS, by a setting.
 _ROUTERS_WITH_KEY = (native.router, openai.router)
 _PUBLIC_ROUTERS = (health.router, page.router)
 _PUBLIC = _paths(*_PUBLIC_ROUTERS) | {_OPENAPI}

@@ -25,7 +25,7 @@ from asr_service.api.idempotency import (
 from asr_service.api.middleware.authentication import caller_of
 from asr_service.api.problems import UNEXPECTED, note_failure, status_of
 from asr_service.api.streaming import StreamedResponse
-from asr_service.api.upload import Fields, Upload, receive_upload
+from asr_service.api.upload import Fields, Upload, early_fields, receive_upload
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.transcriber import Transcriber
@@ -64,8 +64,11 @@ async def handle_transcription(request: Request, read: FieldReader) -> Response:
         transcriber = engine.transcriber
         state = stack.enter_context(idempotency.reserve(scope))
         meter = await stack.enter_async_context(admit(request, state))
+        if (fields := early_fields(request)) is not None:
+            _read(fields, read, engine, scope)  # refuse an invalid request before its upload
         upload = await stack.enter_async_context(receive_upload(request))
-        fmt, events = _begin(upload, read, engine, transcriber, meter)
+        wanted = _read(upload.fields, read, engine, scope)
+        fmt, events = wanted.fmt, _begin(upload, wanted, engine, transcriber, meter)
         await stack.enter_async_context(aclosing(events))
         if fmt.stream is None:
             if scope is not None:
@@ -74,8 +77,6 @@ async def handle_transcription(request: Request, read: FieldReader) -> Response:
                 )
             rendered = await _cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings))
             return Response(rendered.body, media_type=rendered.media_type)
-        if scope is not None:
-            raise MalformedRequest(f"{HEADER} is not supported for streaming responses.", param=HEADER)
         first = await _cancel_on_disconnect(request, lambda: _next(events, timeout_s))
         lines = _lines(fmt.stream, first, events, settings)
         return StreamedResponse(lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s)
@@ -117,13 +118,21 @@ async def admit(request: Request, state: ReplayState = ReplayState.NEW) -> Async
             yield meter
 
 
+def _read(
+    fields: Fields, read: FieldReader, engine: SlotEngine, scope: IdempotencyScope | None
+) -> TranscriptionRequest:
+    wanted = read(fields, engine.settings, engine.loaded_model)
+    if wanted.fmt.stream is not None and scope is not None:
+        raise MalformedRequest(f"{HEADER} is not supported for streaming responses.", param=HEADER)
+    return wanted
+
+
 def _begin(
-    upload: Upload, read: FieldReader, engine: SlotEngine, transcriber: Transcriber, meter: Meter
-) -> tuple[Format, Events]:
-    wanted = read(upload.fields, engine.settings, engine.loaded_model)
+    upload: Upload, wanted: TranscriptionRequest, engine: SlotEngine, transcriber: Transcriber, meter: Meter
+) -> Events:
     deadline = None if wanted.fmt.stream else time.monotonic() + engine.settings.request_timeout_s
     events = transcriber.transcribe(upload.file, wanted.options, deadline=deadline, on_audio=meter.charge)
-    return wanted.fmt, _refunded(events, meter)
+    return _refunded(events, meter)
 
 
 async def _refunded(events: Events, meter: Meter) -> Events:

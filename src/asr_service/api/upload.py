@@ -41,6 +41,11 @@ class Upload:
     """The fields of the query, then those of the form. A name may occur more than once."""
 
 
+def early_fields(request: Request) -> Fields | None:
+    """Return the fields if all are known before the body arrives; None for a form, which has more."""
+    return tuple(request.query_params.multi_items()) if _content_type(request).startswith(_RAW_TYPES) else None
+
+
 @asynccontextmanager
 async def receive_upload(request: Request) -> AsyncIterator[Upload]:
     """Receive the whole body: a form with one file, or the recording itself. The context's end deletes the file.
@@ -48,7 +53,7 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
     Raises MalformedRequest, UnsupportedAudio, UploadTooLarge, UploadTooSlow and ClientGone. Raises Unavailable: the
     file cannot be written, such as to a full disk.
     """
-    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    content_type = _content_type(request)
     query = request.query_params.multi_items()
     try:
         if content_type == "multipart/form-data":
@@ -65,6 +70,10 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
             raise UnsupportedAudio(_unsupported(content_type))
     except ClientDisconnect as error:
         raise ClientGone("The client disconnected during the upload.") from error
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
 @contextmanager

@@ -83,14 +83,16 @@ _SENTENCE_END = re.compile(r"[.!?…。！？｡؟۔।॥։።፧။។།][\"'
 _CLAUSE_END = re.compile(r"[,;:，；：、،؛—–՝፣፤၊][\"'”’»)\]」』）]*$")
 _NO_SENTENCE_END = re.compile(r"(?i)^(\w\.)+$|^(mr|mrs|ms|dr|prof|st|no|vs|etc|bzw|nr|sr|sra|т|г)\.$|^\W*\.{3}$")
 
-SENTENCE, CLAUSE, CONJUNCTION, PREPOSITION, ANYWHERE, AFTER_ARTICLE = 0.0, 2.0, 4.0, 6.0, 10.0, 15.0
-"""The cost of a break after a sentence or clause, before a conjunction or preposition, elsewhere, after an article."""
+SENTENCE, CLAUSE, CONJUNCTION, PREPOSITION, ANYWHERE, AFTER_FUNCTION_WORD = 0.0, 2.0, 4.0, 6.0, 10.0, 15.0
+"""The cost of a break at each of these places. ANYWHERE is between two words that are not function words."""
 _NAME = 3.0
 """Added within a name: between two capitalised words."""
 _SEGMENT = -1.0
 """Added between two segments."""
 _PER_PAUSE_SECOND = -8.0
+"""Added for each second of pause between the pieces."""
 _MAX_PAUSE_S = 0.75
+"""A longer pause counts as this long."""
 
 
 def ends_sentence(piece: Piece) -> bool:
@@ -119,7 +121,7 @@ def _by_text(before: Piece, after: Piece, function_words: _FunctionWords) -> flo
         return CLAUSE if after.spaced else PREPOSITION  # Thai and Chinese put a space between clauses
     first, last = after.text.lower(), before.text.lower().strip("\"'“”«»¿¡([")
     if last in function_words:
-        return AFTER_ARTICLE
+        return AFTER_FUNCTION_WORD
     if first in function_words.conjunctions:
         return CONJUNCTION
     if first in function_words.prepositions:
