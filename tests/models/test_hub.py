@@ -188,14 +188,14 @@ def test_the_error_offline_says_what_was_tried_and_what_to_do(hub, tmp_path):
     settings = Settings(model_dir=tmp_path, offline=True)
     with pytest.raises(ModelUnavailable) as failure:
         fetch(settings)
-    for said in (
+    for expected in (
         str(tmp_path / "little"),
         "models--somebody--little",
         "ASR_OFFLINE",
         "models fetch little",
         "ASR_MODEL",
     ):
-        assert said in failure.value.message
+        assert expected in failure.value.message
     assert hub.gets == []
 
 

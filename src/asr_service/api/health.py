@@ -12,7 +12,6 @@ from asr_service.api.docs.openapi import error_responses
 from asr_service.api.native.schemas import HealthResponse, QueueSchema
 from asr_service.api.problems import uncounted_problem
 from asr_service.engine.slot import SlotEngine
-from asr_service.errors import NotReady
 from asr_service.hardware.nvml import Gpu, gpu_status
 from asr_service.lifecycle import SlotState
 
@@ -75,7 +74,7 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     engine: SlotEngine = request.app.state.engine
     if not engine.ready:
-        return uncounted_problem(NotReady(f"Not ready: {engine.reason}"))
+        return uncounted_problem(engine.not_ready())
     return JSONResponse({"status": "ok"})
 
 

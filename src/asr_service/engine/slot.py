@@ -90,7 +90,7 @@ class SlotEngine:
         try:
             await self._decoders.start()
         except StartupError as error:
-            self._end_worker(error.exit_code, f"{error.message}; `asr-service doctor` suggests a fix")
+            self._end_worker(error.exit_code, f"{error.message.rstrip('.')}. Run `asr-service doctor` to find a fix.")
             raise
         if not self._load_begun:
             self.begin_to_load()
@@ -146,15 +146,20 @@ class SlotEngine:
     def transcriber(self) -> Transcriber:
         """Raises NotReady."""
         if not self.ready or self._engine is None:
-            raise NotReady(f"not ready: {self.reason}", retry_after_s=5 if self.state is SlotState.LOADING else 10)
+            raise self.not_ready()
         return self._engine.transcriber
 
     @property
     def loaded_model(self) -> SpeechModel:
         """Raises NotReady."""
         if self._engine is None:
-            raise NotReady(f"not ready: {self.reason}")
+            raise self.not_ready()
         return self._engine.model
+
+    def not_ready(self) -> NotReady:
+        """Return the error for a request that this slot cannot take now."""
+        retry_after_s = 5 if self.state is SlotState.LOADING else 10
+        return NotReady(f"The slot is not ready: {(self.reason or '').rstrip('.')}.", retry_after_s=retry_after_s)
 
     def queue(self) -> tuple[int, float]:
         """Return how many windows wait for the model, and their seconds of audio."""
@@ -190,8 +195,8 @@ class SlotEngine:
         except Exception as error:
             if self._closed.is_set():
                 return
-            log.exception("the model did not come up")
-            self.fail(f"the model did not come up: {error}")
+            log.exception("the engine did not start")
+            self.fail(f"The engine did not start: {error}")
         else:
             self._report(model, time.monotonic() - began)
             self._enter(SlotState.READY, None, after={SlotState.LOADING})

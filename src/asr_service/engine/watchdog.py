@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 _INTERVAL_S: Final = 2.0
 _GRACE_S: Final = 30.0
-"""A model call that runs this much longer than a whole request may take is taken to hang."""
+"""A model call hangs if it runs this much longer than a request may take."""
 
 
 class Watched(Protocol):

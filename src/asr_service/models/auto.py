@@ -12,9 +12,9 @@ from asr_service.settings import Settings
 _LARGE: Final = "large-v3"
 _SMALL: Final = "base"
 _HEADROOM_BYTES: Final = 2 * GIB
-"""GPU memory that large-v3 needs beside its published need: the reserve of 1 GiB that `engine.sizing` leaves free, and
-batches of at least one window, which takes 0.6 GB in float16 with a beam width of 5 (`engine.sizing.decode_bytes`).
-Larger batches are used where there is more memory."""
+"""GPU memory that large-v3 needs in addition to its published need: the reserve of 1 GiB that `engine.sizing` keeps
+free, and batches of at least one window, which takes 0.6 GB in float16 with a beam width of 5
+(`engine.sizing.decode_bytes`). With more memory the batches are larger."""
 
 
 def resolved_compute_type(settings: Settings, device: Device) -> str:

@@ -28,8 +28,8 @@ _PUBLISHED_NEED_BYTES: Final = {("large-v3", "int8_float16"): int(3.1e9)}
 """Published by others and not measured by this project: faster-whisper's README of 2023 gives 3091 MB for
 large-v2, which has as many parameters, in int8 with a beam width of 5 on a Tesla V100S."""
 
-# Estimates of what a model needs beside its weights. They split the rest of the published figure, 3.1 GB less 1.55e9
-# weights of one byte, into 0.3 GB that any model needs and a part that grows with the model.
+# Estimates of what a model needs in addition to its weights. They split the rest of the published figure, 3.1 GB less
+# 1.55e9 weights of one byte, into 0.3 GB that any model needs and a part that grows with the model.
 _FIXED_BYTES: Final = int(0.3e9)
 _WORKING_BYTES_PER_PARAMETER: Final = 0.8
 

@@ -44,11 +44,11 @@ def doctor(
     )
 
 
-def worst_findings(told: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+def worst_findings(result: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
     """Return the findings by check; of several, the worst."""
     worst: dict[str, dict[str, Any]] = {}
     order = ["ok", "warning", "failure"]
-    for finding in json.loads(told.stdout):
+    for finding in json.loads(result.stdout):
         if order.index(finding["level"]) >= order.index(worst.get(finding["check"], finding)["level"]):
             worst[finding["check"]] = finding
     return worst
@@ -62,12 +62,12 @@ def levels(found: list[Finding]) -> dict[str, str]:
 def test_a_sound_machine_has_no_failures(base_model_dir, tmp_path):
     """The trial run loads the model and transcribes. There is one aligned line per finding, and the exit code is 0."""
     (tmp_path / ".env").write_text("ASR_PORT=0\n")
-    told = doctor(cwd=tmp_path, environment={"ASR_MODEL": str(base_model_dir), "ASR_DEVICES": "cpu"})
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "3 set in the environment and .env, all valid" in told.stdout
-    lines = [line for line in told.stdout.splitlines() if not line.startswith(" ")]
+    result = doctor(cwd=tmp_path, environment={"ASR_MODEL": str(base_model_dir), "ASR_DEVICES": "cpu"})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 set in the environment and .env, all valid" in result.stdout
+    lines = [line for line in result.stdout.splitlines() if not line.startswith(" ")]
     assert {line[:9].strip() for line in lines} <= {"ok", "warning"}
-    assert "two seconds transcribed in" in told.stdout
+    assert "two seconds transcribed in" in result.stdout
 
 
 def test_several_faults_are_found_in_one_run_each_with_a_fix(base_model_dir, tmp_path):
@@ -77,7 +77,7 @@ def test_several_faults_are_found_in_one_run_each_with_a_fix(base_model_dir, tmp
     for path in base_model_dir.iterdir():
         (model / path.name).write_bytes(path.read_bytes())
     with (model / "model.bin").open("r+b") as file:
-        file.write(b"spoilt")
+        file.write(b"damage")
     with socket.create_server(("127.0.0.1", 0)) as holder:
         environment = {
             "ASR_PORT": str(holder.getsockname()[1]),
@@ -86,9 +86,9 @@ def test_several_faults_are_found_in_one_run_each_with_a_fix(base_model_dir, tmp
             "ASR_MAX_UPLOAD_BYTES": str(10**18),
             "ASR_DEVICES": "cpu",
         }
-        told = doctor("--json", cwd=tmp_path, n_files=512, environment=environment)
-    found = worst_findings(told)
-    assert told.returncode == 1
+        result = doctor("--json", cwd=tmp_path, n_files=512, environment=environment)
+    found = worst_findings(result)
+    assert result.returncode == 1
     assert {name: found[name]["level"] for name in found if found[name]["level"] != "ok"} == {
         "model": "failure",
         "upload disk": "warning",
@@ -105,9 +105,9 @@ def test_several_faults_are_found_in_one_run_each_with_a_fix(base_model_dir, tmp
 def test_refused_settings_and_a_missing_model_are_found(tmp_path):
     """A refused value is a failure, and the other checks still run. `--strict` turns a warning into exit code 2."""
     refused = {"ASR_BEAM_SIZE": "99", "HF_HOME": str(tmp_path)}
-    told = doctor("--json", "--quick", cwd=tmp_path, environment=refused)
-    found = worst_findings(told)
-    assert (told.returncode, found["settings"]["level"]) == (1, "failure")
+    result = doctor("--json", "--quick", cwd=tmp_path, environment=refused)
+    found = worst_findings(result)
+    assert (result.returncode, found["settings"]["level"]) == (1, "failure")
     assert "ASR_BEAM_SIZE" in found["settings"]["message"]
     assert found["decoder"]["level"] == "ok"
     absent = {"ASR_MODEL": "small", "HF_HOME": str(tmp_path), "ASR_PORT": "0"}

@@ -31,7 +31,7 @@ def test_a_named_model_that_does_not_load_is_fetched_once_more(base_model_dir, t
     weights = ensure_model(settings, MODELS["base"]) / "model.bin"
     stat = weights.stat()
     with weights.open("r+b") as file:
-        file.write(b"spoilt")
+        file.write(b"damage")
     os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert ensure_model(settings, MODELS["base"]) == weights.parent
     model = load_slot_model(settings, Slot(0, Device("cpu")), lambda: None)
@@ -48,9 +48,9 @@ def test_avx512_is_enabled_only_on_processors_with_vnni():
     narrow: dict[str, str] = {}
     enable_avx512(narrow, VNNI - {"avx512_vnni"})
     assert narrow == {}
-    told = {"CT2_FORCE_CPU_ISA": "AVX2"}
-    enable_avx512(told, VNNI)
-    assert told == {"CT2_FORCE_CPU_ISA": "AVX2"}
+    chosen = {"CT2_FORCE_CPU_ISA": "AVX2"}
+    enable_avx512(chosen, VNNI)
+    assert chosen == {"CT2_FORCE_CPU_ISA": "AVX2"}
 
 
 def test_a_folder_that_does_not_load_is_an_error_with_cause_and_fix(base_model_dir, tmp_path):

@@ -99,7 +99,7 @@ def _free_memory_bytes() -> int:
     free_bytes = psutil.virtual_memory().available
     try:
         return min(free_bytes, int(_CGROUP_LIMIT.read_text()) - int(_CGROUP_USED.read_text()))
-    except (OSError, ValueError):  # without a limit the file says "max"
+    except (OSError, ValueError):  # without a limit the file contains "max"
         return free_bytes
 
 
