@@ -20,7 +20,7 @@ class StreamedResponse(StreamingResponse):
     def __init__(
         self, lines: AsyncGenerator[str], *, resources: AsyncExitStack, media_type: str, send_timeout_s: float
     ) -> None:
-        """A client that does not read a line within `send_timeout_s` is disconnected."""
+        """Disconnect a client that does not read a line within `send_timeout_s`."""
         # The header keeps Nginx from buffering the lines.
         super().__init__(lines, media_type=media_type, headers={"x-accel-buffering": "no"})
         self._lines = lines

@@ -44,7 +44,7 @@ class LocalRecognizer:
     """Transcribes with an engine in this process. Concurrent recordings share its batches."""
 
     def __init__(self, engine: SlotEngine, options: DecodingOptions, ended: "asyncio.Future[None]") -> None:
-        """`ended` gets the reason as its exception when the engine stops."""
+        """Set up with `ended`, which gets the reason as its exception when the engine stops."""
         self._engine = engine
         self._options = options
         self._ended = ended

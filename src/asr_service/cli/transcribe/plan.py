@@ -113,7 +113,7 @@ def _check_conflicts(tasks: Iterable[FileTask]) -> None:
 
 
 def _is_up_to_date(task: FileTask) -> bool:
-    """True if every output is newer than the recording, as `make` decides it."""
+    """Return True if every output is newer than the recording, as `make` decides it."""
     if task.source is None or len(task.output_paths) < len(task.outputs):
         return False
     try:
@@ -128,7 +128,7 @@ def _is_up_to_date(task: FileTask) -> bool:
 
 
 def _is_stdout(output: os.stat_result) -> bool:
-    """True for a file that the shell has just created: `asr-service transcribe talk.mp3 -f srt > talk.srt`."""
+    """Return True for a file that the shell has just created: `asr-service transcribe talk.mp3 -f srt > talk.srt`."""
     try:
         return os.path.samestat(output, os.fstat(1))
     except OSError:  # standard output is closed

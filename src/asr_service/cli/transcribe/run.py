@@ -81,7 +81,7 @@ async def _transcribe(run: TranscribeRun, report: Report, console: Console) -> N
 
 
 def _needs_summary(run: TranscribeRun) -> bool:
-    """False if the only result is one printed transcript."""
+    """Return False if the only result is one printed transcript."""
     prints_one = len(run.plan.tasks) == 1 and not run.plan.tasks[0].output_paths
     return not prints_one or bool(run.plan.known_results)
 
