@@ -32,7 +32,7 @@ def test_an_unsupported_precision_ends_the_service_with_one_message(tmp_path, lo
     code, log = serve(tmp_path, ASR_COMPUTE_TYPE="float16", ASR_MODEL="base", ASR_LOG_FORMAT=log_format)
     assert code == 78
     assert time.monotonic() - began < 30  # 3 s on an idle machine of two cores
-    (line,) = [line for line in log.splitlines() if "does not support the precision float16" in line]
+    (line,) = [line for line in log.splitlines() if "Precision float16 is not supported" in line]
     assert line == log.splitlines()[-1]
     assert "Set ASR_COMPUTE_TYPE to one of: int8, int8_float32, float32." in line
 

@@ -73,7 +73,9 @@ def serve(
         # Imported here: it imports the metrics, whose directory `_make_plan` has just set.
         from asr_service.serving.application import run_master  # noqa: PLC0415
 
-        log.info("starting", slots=[str(slot.device) for slot in plan.slots], addresses=plan.addresses)
+        log.info(
+            "starting", slots=[str(slot.device) for slot in plan.slots], models=plan.models, addresses=plan.addresses
+        )
         _warn_if_open(plan)
         _warn_without_gpu(plan)
         code = run_master(plan, notifier=Notifier(), on_ready=on_ready)

@@ -144,6 +144,7 @@ def test_without_a_model_it_ends_with_the_services_exit_code(env, code, message,
     (tmp_path / "a.wav").write_bytes(tone())
     result = run("transcribe", "a.wav", cwd=tmp_path, HF_HOME=str(tmp_path / "home"), **env)
     assert result.returncode == code, result.stderr
+    assert "\\n" not in result.stderr
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 

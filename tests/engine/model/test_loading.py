@@ -65,7 +65,7 @@ def test_a_folder_that_does_not_load_is_an_error_with_cause_and_fix(base_model_d
 def test_an_unsupported_precision_is_refused_before_the_model_is_looked_for(tmp_path):
     """Otherwise gigabytes would be downloaded first."""
     settings = load_settings({}, model="small", model_dir=tmp_path, compute_type="float16")
-    with pytest.raises(ConfigurationError, match="cpu does not support the precision float16"):
+    with pytest.raises(ConfigurationError, match="Precision float16 is not supported on cpu"):
         load_slot_model(settings, Slot(0, Device("cpu")), lambda: pytest.fail("the files were looked for"))
 
 

@@ -28,7 +28,7 @@ def test_a_cpu_supports_int8_and_float32_here():
 
 def test_a_precision_that_a_cpu_lacks_is_refused_with_those_it_has():
     """One sentence names the device and the precision, the next one the values that work. Exit code 78."""
-    with pytest.raises(ConfigurationError, match="cpu does not support the precision float16") as refused:
+    with pytest.raises(ConfigurationError, match="Precision float16 is not supported on cpu") as refused:
         check_support(CPU, "float16")
     assert refused.value.exit_code == 78
     assert "Set ASR_COMPUTE_TYPE to one of: int8, int8_float32, float32." in refused.value.message
@@ -37,8 +37,8 @@ def test_a_precision_that_a_cpu_lacks_is_refused_with_those_it_has():
 def test_a_precision_that_an_old_gpu_lacks_is_refused_with_its_compute_capability():
     found = problem(GPU, "int8_float16", OLD_GPU)
     assert found.subject == "precision"
-    assert "cuda:0 does not support the precision int8_float16" in found.message
-    assert "needs compute capability 7.0; it has 6.1" in found.message
+    assert "Precision int8_float16 is not supported on cuda:0" in found.message
+    assert "needs compute capability 7.0, and the GPU has 6.1" in found.message
     assert found.fix == "Set ASR_COMPUTE_TYPE to one of: int8, int8_float32, float32."
     assert find_problem(GPU, "int8_float32", OLD_GPU) is None
 

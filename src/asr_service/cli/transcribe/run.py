@@ -65,7 +65,8 @@ def _exit_code(runner: asyncio.Runner, run: TranscribeRun, report: Report, conso
         report.print_line(f"asr-service transcribe: {error.message}")
         return _USAGE
     except StartupError as error:
-        report.print_line(f"asr-service transcribe: {error.message}")
+        for line in f"asr-service transcribe: {error.message}".splitlines():
+            report.print_line(line)
         return error.exit_code
     return _SOME_FAILED if report.any_failed else 0
 

@@ -87,7 +87,7 @@ def find_problem(device: Device, compute_type: str, support: DeviceSupport) -> S
     if compute_type not in support.compute_types:
         return SupportProblem(
             "precision",
-            f"{device} does not support the precision {compute_type}{_capability_hint(compute_type, support)}.",
+            f"Precision {compute_type} is not supported on {device}{_capability_hint(compute_type, support)}.",
             f"Set ASR_COMPUTE_TYPE to one of: {', '.join(support.compute_types)}.",
             ConfigurationError,
         )
@@ -109,7 +109,7 @@ def _capability_hint(compute_type: str, support: DeviceSupport) -> str:
     needed = _NEEDED_CAPABILITY.get(compute_type)
     if support.capability is None or needed is None or support.capability >= needed:
         return ""
-    return f", which needs compute capability {_dotted(needed)}; it has {_dotted(support.capability)}"
+    return f": it needs compute capability {_dotted(needed)}, and the GPU has {_dotted(support.capability)}"
 
 
 def _dotted(version: tuple[int, int]) -> str:
