@@ -1,4 +1,4 @@
-"""An engine around a fake model, with real decoder children."""
+"""An engine with a fake model and real decoder processes, for tests."""
 
 import asyncio
 import io
@@ -29,7 +29,7 @@ RATE = 16_000
 
 
 def wav(samples: np.ndarray) -> bytes:
-    """A WAV file of float samples at 16 kHz."""
+    """Return a WAV file of float samples at 16 kHz."""
     data = io.BytesIO()
     with wave.open(data, "wb") as out:
         out.setparams((1, 2, RATE, 0, "NONE", ""))
@@ -38,13 +38,13 @@ def wav(samples: np.ndarray) -> bytes:
 
 
 def loud(seconds: float) -> np.ndarray:
-    """Noise: to be transcribed with vad_filter off."""
+    """Return noise. Voice activity detection finds no speech in it, so transcribe it with vad_filter off."""
     return np.random.default_rng(1).uniform(-0.5, 0.5, int(seconds * RATE)).astype(np.float32)
 
 
 @dataclass
 class Engine:
-    """A transcriber, and what is under it."""
+    """A transcriber with its scheduler and its model."""
 
     transcriber: Transcriber
     scheduler: Scheduler
@@ -55,7 +55,7 @@ class Engine:
         return self.file(wav(samples))
 
     def file(self, data: bytes) -> BinaryIO:
-        """On disk, open at its beginning, gone with the engine."""
+        """Return an open file on disk with this content. It is removed with the engine."""
         file = self.files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         file.write(data)
         file.flush()
@@ -106,7 +106,7 @@ async def engine_around(
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait until it does; 10 s at most."""
+    """Wait until the condition holds. Raises TimeoutError: it does not within 10 s."""
     async with asyncio.timeout(10):
         while not holds():  # noqa: ASYNC110 - threads cannot set an asyncio event
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""A model that speaks what it is told to, at the pace and with the faults it is told to."""
+"""A fake model that writes what a script says, and can be made slow or faulty."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from asr_service.languages import LANGUAGES
 
 
 def fake_tokenizer(languages: Sequence[str] = tuple(LANGUAGES)) -> tokenizers.Tokenizer:
-    """Whisper's special tokens over an alphabet of bytes: a letter a token."""
+    """Return a tokenizer with Whisper's special tokens and one token for each byte of text."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = tokenizers.Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -29,7 +29,7 @@ def fake_tokenizer(languages: Sequence[str] = tuple(LANGUAGES)) -> tokenizers.To
 
 @dataclass(frozen=True)
 class Call:
-    """A call that the model got: its stage, and how many windows of how many frames."""
+    """One call of the model: its stage, the number of windows, and the frames of each."""
 
     stage: str
     n_windows: int
@@ -42,7 +42,7 @@ Script = Callable[["FakeModel", Encoding, Sequence[int], GenerateOptions], Gener
 
 
 def writing(text: str, *, until_s: float = 1.0, avg_logprob: float = -0.2, no_speech_prob: float = 0.01) -> Script:
-    """One segment from 0 to `until_s`."""
+    """Return a script that writes one segment, from 0 to `until_s`."""
 
     def script(model: "FakeModel", *_: object) -> Generation:
         tokens = (model.at(0.0), *model.tokens(text), model.at(until_s))
@@ -53,13 +53,13 @@ def writing(text: str, *, until_s: float = 1.0, avg_logprob: float = -0.2, no_sp
 
 @dataclass
 class FakeModel:
-    """`script` answers each window; `before` runs ahead of each call and may sleep, block or raise."""
+    """Decodes each window with `script`. Runs `before` before each call, which may sleep, block or raise."""
 
     script: Script = field(default_factory=lambda: writing(" hello"))
     before: Callable[[Call], object] = lambda _: None
     language: str = "en"
     detects: Callable[[Encoding], str] | None = None
-    """Tells the language by what was encoded, where it is not always the same."""
+    """Returns the language of an encoding; None detects `language` always."""
     facts: ModelFacts = field(default_factory=lambda: ModelFacts("fake", 80, True, Device("cpu"), "int8", 2))
     tokenizer: tokenizers.Tokenizer = field(default_factory=fake_tokenizer)
     calls: list[Call] = field(default_factory=list)
@@ -110,20 +110,20 @@ class FakeModel:
 
 
 def _encoding(window: Features) -> Encoding:
-    """Loudness by frame: what scripts can tell windows apart by."""
+    """Return the loudness of each frame, by which a script can distinguish windows."""
     loudness: Encoding = window[:, ::2].mean(axis=0)[:, np.newaxis]
     return loudness
 
 
 def _even(n_tokens: int, n_frames: int) -> Alignment:
-    """Tokens spread evenly over the window, the end of text last."""
+    """Return an alignment that spreads the tokens evenly over the window, the end of text last."""
     steps = n_frames // 2
     pairs = tuple((min(step * (n_tokens + 1) // steps, n_tokens), step) for step in range(steps))
     return Alignment(pairs, (0.9,) * n_tokens)
 
 
 def sleeping(seconds: float, stage: str = "generate") -> Callable[[Call], None]:
-    """Make a stage last."""
+    """Return a function for `FakeModel.before` that makes a stage take this long."""
 
     def before(call: Call) -> None:
         if call.stage == stage:

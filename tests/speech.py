@@ -1,4 +1,4 @@
-"""The recordings that the tests transcribe, with what is said in them, and how far a transcript may be from it."""
+"""The recordings that tests transcribe, and the texts spoken in them."""
 
 import json
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ DATA = Path(__file__).parent / "data"
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One file of tests/data; tests/data/SOURCES.md says whose it is."""
+    """One file of tests/data. Its source is in tests/data/SOURCES.md."""
 
     name: str
     path: Path
     seconds: float
     language: str | None
-    """None where nobody speaks."""
+    """None if nobody speaks."""
     text: str
-    """What is said, by its source; empty where nobody speaks."""
+    """The text spoken, from the source; empty if nobody speaks."""
     base_wer: float
-    """What faster-whisper 1.2.1 makes of it with the base model in int8, beam 5, VAD: a yardstick for ours."""
+    """Word error rate of faster-whisper 1.2.1 with the base model in int8, beam width 5 and VAD, for comparison."""
     english: str | None = None
-    """The same in English, by its source, where it has one."""
+    """The English translation from the source, if there is one."""
     base_english_wer: float | None = None
 
     def wer(self, hypothesis: str) -> float:
@@ -32,7 +32,7 @@ class Recording:
 
 
 def word_error_rate(reference: str, hypothesis: str, language: str) -> float:
-    """Errors a word, 0 for none, after Whisper's normalizer; by character for languages written without spaces."""
+    """Return the errors per word after Whisper's normalizer, or per character for languages without spaces."""
     return count_errors(reference, hypothesis, language).rate
 
 
@@ -46,7 +46,7 @@ def _recording(file: str, **fields) -> Recording:
 
 
 RECORDINGS = _recordings()
-"""By name, such as `en-sonnet`."""
+"""All recordings by name, such as `en-sonnet`."""
 
 SPEECH = {name: recording for name, recording in RECORDINGS.items() if recording.language}
 WORDLESS = {name: recording for name, recording in RECORDINGS.items() if not recording.language}

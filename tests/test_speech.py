@@ -1,4 +1,4 @@
-"""Real speech through the real service: Gunicorn, decoder children, Whisper base. What goes in comes out as text."""
+"""Real speech, transcribed by the real service: Gunicorn, decoder processes, Whisper base."""
 
 import json
 import os
@@ -25,18 +25,18 @@ from speech import RECORDINGS, SPEECH, WORDLESS, Recording, word_error_rate
 
 pytestmark = pytest.mark.speech
 
-COMPANY = (
+MIXED = (
     "en-wizard", "en-telemarketers", "es-surprise", "es-telemarketers",
     "fr-operators", "it-voicemail", "ru-operators", "sv-grandchildren",
 )  # fmt: skip
 
 SLACK = 0.06
-"""How far a word error rate may be from faster-whisper's own: another cut of the windows moves a word."""
+"""How much higher than faster-whisper's own a word error rate may be: other windows change a word here and there."""
 
 
 @pytest.fixture(scope="module")
 def url(base_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run `asr-service serve`, as an operator does."""
+    """Run `asr-service serve` as an operator does, and return its URL."""
     folder = tmp_path_factory.mktemp("serve")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -66,11 +66,11 @@ def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
     raise AssertionError("the service did not become ready")
 
 
-def ask(url: str, recording: Recording, path: str = "/transcribe", **fields: str) -> dict[str, Any]:
-    return ask_for(url, recording.path.read_bytes(), path, **fields)
+def transcribe(url: str, recording: Recording, path: str = "/transcribe", **fields: str) -> dict[str, Any]:
+    return transcribe_bytes(url, recording.path.read_bytes(), path, **fields)
 
 
-def ask_for(url: str, audio: bytes, path: str = "/transcribe", **fields: str) -> dict[str, Any]:
+def transcribe_bytes(url: str, audio: bytes, path: str = "/transcribe", **fields: str) -> dict[str, Any]:
     answer = httpx.post(url + path, files={"file": audio}, data=fields, timeout=110)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -78,10 +78,10 @@ def ask_for(url: str, audio: bytes, path: str = "/transcribe", **fields: str) ->
 
 
 @pytest.mark.parametrize("name", SPEECH)
-def test_speech_becomes_its_text(url: str, name: str) -> None:
-    """In seven languages and as many containers, the language not told: as right as faster-whisper's transcript."""
+def test_speech_is_transcribed(url: str, name: str) -> None:
+    """In seven languages and as many containers, with detected language, and as accurately as by faster-whisper."""
     recording = SPEECH[name]
-    answer = ask(url, recording)
+    answer = transcribe(url, recording)
     assert answer["language"] == recording.language
     assert recording.wer(answer["text"]) <= recording.base_wer + SLACK + 1 / len(recording.text.split())
     assert answer["duration"] == pytest.approx(recording.seconds, abs=0.1)
@@ -89,10 +89,10 @@ def test_speech_becomes_its_text(url: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, recording in SPEECH.items() if recording.english])
-def test_speech_becomes_english(url: str, name: str) -> None:
-    """/translate writes English whatever was spoken."""
+def test_speech_is_translated_into_english(url: str, name: str) -> None:
+    """/translate writes English, whatever language is spoken."""
     recording = SPEECH[name]
-    answer = ask(url, recording, "/translate")
+    answer = transcribe(url, recording, "/translate")
     assert answer["task"] == "translate"
     assert recording.english is not None
     assert recording.base_english_wer is not None
@@ -100,16 +100,16 @@ def test_speech_becomes_english(url: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WORDLESS)
-def test_sounds_without_words_become_no_text(url: str, name: str) -> None:
-    """Music and animals: an empty transcript, and no invented thanks for watching."""
-    answer = ask(url, WORDLESS[name])
+def test_sounds_without_words_have_no_text(url: str, name: str) -> None:
+    """Music and animals give an empty transcript, without invented text."""
+    answer = transcribe(url, WORDLESS[name])
     assert (answer["text"], answer["segments"]) == ("", [])
 
 
-def test_words_are_where_they_are_spoken(url: str) -> None:
-    """Each word has its time, in order, within its segment; together they are the text."""
+def test_words_have_the_times_at_which_they_are_spoken(url: str) -> None:
+    """Words are ordered and lie within the recording. Together they are the text."""
     recording = RECORDINGS["en-wizard"]
-    answer = ask(url, recording, word_timestamps="true")
+    answer = transcribe(url, recording, word_timestamps="true")
     words = [word for segment in answer["segments"] for word in segment["words"]]
     assert "".join(word["word"] for word in words).strip() == answer["text"]
     times = [time for word in words for time in (word["start"], word["end"])]
@@ -118,15 +118,15 @@ def test_words_are_where_they_are_spoken(url: str) -> None:
     assert all(word["end"] - word["start"] < 1.5 for word in words)
 
 
-def test_company_changes_no_answer(url: str) -> None:
-    """Eight at once, of several languages and lengths, share the model's calls; each gets what it gets alone.
+def test_parallel_requests_do_not_change_transcripts(url: str) -> None:
+    """Eight requests of several languages and lengths share calls of the model, and get the text they get alone.
 
-    But for what was sampled, which is another draw each time.
+    Sampled text is left out, since sampling is random.
     """
-    recordings = [RECORDINGS[name] for name in COMPANY]
-    alone = [ask(url, recording) for recording in recordings]
+    recordings = [RECORDINGS[name] for name in MIXED]
+    alone = [transcribe(url, recording) for recording in recordings]
     with ThreadPoolExecutor(len(recordings)) as pool:
-        together = list(pool.map(lambda recording: ask(url, recording), recordings))
+        together = list(pool.map(lambda recording: transcribe(url, recording), recordings))
     pairs = [
         (recording.language or "", one["text"], other["text"])
         for recording, one, other in zip(recordings, alone, together, strict=True)
@@ -136,24 +136,24 @@ def test_company_changes_no_answer(url: str) -> None:
     assert all(word_error_rate(one, other, language) <= SLACK for language, one, other in pairs), pairs
 
 
-def test_a_recording_cut_short_gives_what_there_is(url: str) -> None:
-    """With a warning that says how much was lost."""
+def test_a_truncated_recording_is_transcribed_with_a_warning(url: str) -> None:
+    """The part that exists is transcribed. A warning says that the recording ends early."""
     recording = RECORDINGS["en-wizard"]
     whole = recording.path.read_bytes()
-    answer = ask_for(url, whole[: len(whole) * 2 // 3])
+    answer = transcribe_bytes(url, whole[: len(whole) * 2 // 3])
     assert answer["text"].lower().startswith("he began a confused complaint")
     assert any("ends early" in warning for warning in answer["warnings"]), answer["warnings"]
 
 
 def test_a_prompt_sets_the_spelling(url: str) -> None:
-    """Hotwords and initial_prompt reach the model: the name is spelt as in the prompt."""
+    """The initial prompt reaches the model: the name is spelt as in the prompt."""
     recording = RECORDINGS["en-congratulations"]
-    answer = ask(url, recording, initial_prompt="ASTERISK is what it is called. ASTERISK PBX.")
+    answer = transcribe(url, recording, initial_prompt="ASTERISK is what it is called. ASTERISK PBX.")
     assert "ASTERISK" in answer["text"]
 
 
-def test_lines_come_as_the_segments_are_known(url: str) -> None:
-    """As ndjson the same segments come one by one, and a closing line with the whole text."""
+def test_ndjson_streams_the_segments(url: str) -> None:
+    """A line for each segment, then a line with the whole text."""
     recording = RECORDINGS["en-sonnet"]
     with httpx.stream(
         "POST",
@@ -170,13 +170,13 @@ def test_lines_come_as_the_segments_are_known(url: str) -> None:
 
 @pytest.fixture
 def audio(url: str) -> Iterator[Audio]:
-    """OpenAI's own client."""
+    """Return the audio API of OpenAI's own client."""
     with OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
         yield client.audio
 
 
 def test_openais_client_gets_text_words_and_segments(audio: Audio) -> None:
-    """verbose_json of real speech: the words are the text, in order, within their segments' times."""
+    """With verbose_json the words are the text, in order, within the times of the segments."""
     recording = RECORDINGS["en-wizard"]
     answer = audio.transcriptions.create(
         model="base",
@@ -194,8 +194,8 @@ def test_openais_client_gets_text_words_and_segments(audio: Audio) -> None:
     assert answer.segments[0].start <= answer.words[0].start < answer.words[-1].end <= answer.segments[-1].end
 
 
-def test_openais_client_streams_what_it_gets_whole(audio: Audio) -> None:
-    """The deltas of a recording longer than a window are its text; silence has none, and ends as it must."""
+def test_openais_client_streams_the_text(audio: Audio) -> None:
+    """The deltas together are the text. A recording without speech has no deltas, only the final event."""
     recording = RECORDINGS["en-sonnet"]
     *deltas, done = audio.transcriptions.create(model="whisper-1", file=recording.path, stream=True)
     assert done.type == "transcript.text.done"
@@ -207,9 +207,9 @@ def test_openais_client_streams_what_it_gets_whole(audio: Audio) -> None:
     assert silence.text == ""
 
 
-@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # as the hosted service's
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # the SDK deprecates it, like the hosted service
 def test_openais_client_translates(audio: Audio) -> None:
-    """Into English, and says so."""
+    """The text is English, and so is the language of the answer."""
     recording = RECORDINGS["es-telemarketers"]
     answer = audio.translations.create(model="base", file=recording.path, response_format="verbose_json")
     assert recording.english
@@ -219,9 +219,9 @@ def test_openais_client_translates(audio: Audio) -> None:
 
 
 @pytest.mark.parametrize("name", ["en-wizard", "fr-operators", "it-voicemail", "ja-campsite", "ru-voicemail"])
-def test_the_language_is_told_by_its_sound(url: str, name: str) -> None:
-    """Without a transcript: the likeliest of all that the model knows, whose probabilities add up to one."""
-    answer = ask(url, RECORDINGS[name], "/detect-language")
+def test_the_language_is_detected(url: str, name: str) -> None:
+    """/detect-language gives the probabilities of all languages of the model. They add up to one."""
+    answer = transcribe(url, RECORDINGS[name], "/detect-language")
     assert answer["language"] == RECORDINGS[name].language
     assert len(answer["probabilities"]) == 99
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=0.01)
@@ -229,28 +229,28 @@ def test_the_language_is_told_by_its_sound(url: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WORDLESS)
-def test_sounds_without_words_are_in_no_language(url: str, name: str) -> None:
-    """Music and animals are not Nynorsk."""
-    assert ask(url, WORDLESS[name], "/detect-language")["language"] is None
+def test_sounds_without_words_have_no_language(url: str, name: str) -> None:
+    """No language is detected in music and animals."""
+    assert transcribe(url, WORDLESS[name], "/detect-language")["language"] is None
 
 
-def test_several_languages_in_one_recording_are_told_apart(url: str) -> None:
-    """English, French and Russian one after the other: each is written in its own, and about as right as by itself."""
+def test_several_languages_in_one_recording_are_separated(url: str) -> None:
+    """English, French and Russian follow each other. Each is written in its language, about as accurately as alone."""
     parts = [RECORDINGS[name] for name in ("en-telemarketers", "fr-operators", "ru-operators")]
     pause = np.zeros(RATE, np.float32)
     samples = [sound for part in parts for sound in (decode_audio(str(part.path)), pause)]
-    answer = ask_for(url, wav(np.concatenate(samples)), language="auto-per-chunk")
-    said = {
+    answer = transcribe_bytes(url, wav(np.concatenate(samples)), language="auto-per-chunk")
+    texts = {
         language: " ".join(segment["text"] for segment in group)
         for language, group in groupby(answer["segments"], key=lambda segment: segment["language"])
     }
-    assert list(said) == ["en", "fr", "ru"]
+    assert list(texts) == ["en", "fr", "ru"]
     for part in parts:
-        assert part.wer(said[part.language or ""]) <= part.base_wer + 2 * SLACK
+        assert part.wer(texts[part.language or ""]) <= part.base_wer + 2 * SLACK
 
 
-def test_speech_becomes_subtitles(url: str) -> None:
-    """Two lines of 42 characters and 1 to 7 s at most, all that is said, in time."""
+def test_speech_is_written_as_subtitles(url: str) -> None:
+    """Cues have at most two lines of 42 characters, last 1 to 7 s, do not overlap, and hold the whole text."""
     recording = RECORDINGS["en-congratulations"]
     answer = httpx.post(
         f"{url}/transcribe", files={"file": recording.path.read_bytes()}, data={"response_format": "srt"}, timeout=110
