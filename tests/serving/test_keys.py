@@ -78,7 +78,7 @@ def test_a_reload_reads_the_keys_again_and_a_mistake_stops_it(keyed):
     before = keyed.service.workers()
     keyed.keys.write_text("a-plain-key-of-more-than-thirty-two-letters")
     keyed.service.signal(signal.SIGHUP)
-    until(lambda: keyed.service.lines("There is no reload: the API keys are wrong."), what="the refusal")
+    until(lambda: keyed.service.lines("Reload refused: the API keys are invalid."), what="the refusal")
     keyed.keys.write_text(f"{ONE_AT_A_TIME}\n{entry('new', NEW)}\n")
     assert keyed.service.workers() == before
     assert [keyed.status(slot, OLD) for slot in (0, 1)] == [200, 200]

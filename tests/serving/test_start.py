@@ -77,7 +77,7 @@ def test_a_port_that_is_taken_is_named_with_its_holder_and_the_cure(tmp_path):
             assert service.ended(5) == 78
             said = service.text()
     assert len(said.splitlines()) == 1
-    assert f"port {port}" in said
+    assert f"Port {port}" in said
     assert f"pid {os.getpid()}" in said
     assert "ASR_PORT" in said
 
@@ -169,7 +169,7 @@ def test_a_slot_that_cannot_boot_waits_and_the_others_serve(tmp_path, fault, tex
         service.ready(0)
         until(lambda: len(service.lines("worker ended")) >= 3)
         ends = service.lines("worker ended")
-        assert [line["again_in_s"] for line in ends[:3]] == [0.2, 0.4, 0.8]
+        assert [line["retry_in_s"] for line in ends[:3]] == [0.2, 0.4, 0.8]
         assert all(text.partition(":")[2] in line["reason"] and line["slot"] == 1 for line in ends)
         assert service.answers(0)
         (tmp_path / "faults" / f"{fault}.1").unlink()
@@ -183,7 +183,7 @@ def test_the_command_says_why_it_cannot_serve(tmp_path):
         code, said = serve_in_vain(tmp_path, ASR_PORT=port)
         line = json.loads(said)
         assert (code, line["event"], line["level"]) == (78, "asr-service cannot serve", "critical")
-        assert re.fullmatch(rf"port {port} .* ASR_PORT .*", line["reason"])
+        assert re.fullmatch(rf"Port {port} .* ASR_PORT .*", line["reason"])
         _, said = serve_in_vain(tmp_path, ASR_PORT=port, ASR_LOG_FORMAT="plain")
         assert said == f"asr-service cannot serve: {line['reason']}\n"
 

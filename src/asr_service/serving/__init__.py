@@ -1,4 +1,4 @@
-"""The processes: Gunicorn's master, one Uvicorn worker a slot, and how they start, drain and are replaced."""
+"""The processes: Gunicorn's master and one Uvicorn worker for each slot; how they start, drain and are replaced."""
 
 from asr_service.lifecycle import Die
 from asr_service.serving.limits import ServerLimits, Timeouts

@@ -1,4 +1,4 @@
-"""Gunicorn's settings, all in code: no configuration file, no command line, no environment."""
+"""Gunicorn's settings. All are set here; no configuration file, command line or environment is read."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from asr_service.serving.plan import ServePlan
 from asr_service.serving.systemd import Notifier
 from asr_service.serving.worker import SlotWorker
 
-_HEARTBEATS_IN = "/dev/shm"  # noqa: S108  # memory: a slow disk must not hold up a heartbeat; the files are unlinked
+_HEARTBEATS_IN = "/dev/shm"  # noqa: S108  # in memory: a slow disk must not delay a heartbeat; the files are unlinked
 
 
 class GunicornApplication(BaseApplication):  # type: ignore[misc]  # Gunicorn has no types
@@ -27,13 +27,13 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]  # Gunicorn ha
             self.cfg.set(name, value)
 
     def load(self) -> None:
-        """The worker makes its application itself."""
+        """Load nothing: each worker creates its application itself."""
 
 
 def run_master(plan: ServePlan, *, notifier: Notifier, on_ready: Callable[[ServePlan], None]) -> int:
-    """Serve until told to stop. Returns the master's exit code.
+    """Serve until a signal stops the service, and return the master's exit code.
 
-    Raises StartupError: no slot was ever ready, and more tries would hardly help.
+    Raises StartupError: when no slot was ever ready, and a retry would not help.
     """
     arbiter = SlotArbiter(GunicornApplication(plan), notifier=notifier, on_ready=on_ready)
     try:
@@ -48,7 +48,7 @@ def run_master(plan: ServePlan, *, notifier: Notifier, on_ready: Callable[[Serve
 
 def _gunicorn_settings(plan: ServePlan) -> dict[str, Any]:
     return {
-        "bind": [],  # the arbiter is handed its listener; slots with sockets of their own make them themselves
+        "bind": [],  # the arbiter gets its listener from the plan; workers with unix sockets create them
         "workers": len(plan.slots),
         "worker_class": SlotWorker,
         "worker_tmp_dir": _HEARTBEATS_IN if os.access(_HEARTBEATS_IN, os.W_OK) else None,

@@ -1,4 +1,4 @@
-"""Gunicorn's master, with a book of slots in place of a number of workers."""
+"""Gunicorn's master, which supervises slots in place of a number of workers."""
 
 import os
 import signal
@@ -27,9 +27,9 @@ log = structlog.get_logger(__name__)
 
 
 class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
-    """Keeps one worker in every slot. A worker that fails, at boot or later, costs its own slot and nothing else.
+    """Keeps one worker in every slot. A worker that fails, at start or later, affects no other slot.
 
-    After `run`, `failure` is why no slot could ever start, if that is what ended it.
+    After `run`, `failure` is the reason why no slot could start, or None if that did not end the service.
     """
 
     def __init__(self, app: Any, *, notifier: Notifier, on_ready: Callable[[ServePlan], None]) -> None:
@@ -57,7 +57,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
             graceful_s=timeouts.graceful_s,
             load_s=self._load_limit_s,
         )
-        for slot in self.plan.slots:  # so that a slot without a worker is seen as 0, not as nothing
+        for slot in self.plan.slots:  # so that a slot without a worker has the value 0
             SLOT_READY.labels(str(slot.index)).set(0)
             WORKER_RESTARTS.labels(str(slot.index)).inc(0)
 
@@ -68,7 +68,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         return signals
 
     def manage_workers(self) -> None:
-        """Fill the slots that are due, go on with a reload, and say how things are."""
+        """Start workers in slots that are due, continue a reload, and report the state."""
         now_s = self._clock()
         self._stop_if_startup_failed()
         while self._supervisor.next_due(now_s) is not None:
@@ -77,8 +77,10 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         self._report(now_s)
 
     def spawn_worker(self) -> int:
-        """Until a new process has signal handlers of its own it has the master's, which would keep a SIGTERM to
-        themselves: it waits. The worker lets it in.
+        """Fork a worker with ending signals blocked.
+
+        A new process has the master's signal handlers, which would swallow a SIGTERM. The worker unblocks the signals
+        when it has its own handlers.
         """
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
         try:
@@ -88,7 +90,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         return pid
 
     def reap_workers(self) -> None:
-        """Take leave of the workers that have ended. Gunicorn's own would stop the service if one ended with 3 or 4."""
+        """Handle workers that have ended. Gunicorn's own form would stop the service after exit codes 3 and 4."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -98,13 +100,13 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
                 return
             worker = self.WORKERS.pop(pid, None)
             if worker is not None:
-                self._take_leave(worker, os.waitstatus_to_exitcode(status))
+                self._on_worker_exit(worker, os.waitstatus_to_exitcode(status))
 
     def stop(self, graceful: bool = True) -> None:
         if not self._is_stopping:
             self._is_stopping = True
             self._notifier.send("STOPPING=1")
-            self._notifier.status("finishing what was accepted" if graceful else "stopping")
+            self._notifier.status("finishing accepted requests" if graceful else "stopping")
             log.info("stopping", graceful=graceful, workers=len(self.WORKERS))
         super().stop(graceful)
 
@@ -112,34 +114,35 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
 
     def handle_hup(self) -> None:
         try:
-            read_keys(self.plan.settings)  # else no worker would come up again
+            read_keys(self.plan.settings)  # with invalid keys no new worker could start
         except ConfigurationError as error:
-            log.error("There is no reload: the API keys are wrong.", reason=error.message)  # noqa: TRY400
+            log.error("Reload refused: the API keys are invalid.", reason=error.message)  # noqa: TRY400
             return
         self._reload.begin()
 
     def handle_ttin(self) -> None:
-        log.warning("SIGTTIN is ignored: there is one worker a slot; set ASR_DEVICES and start again.")
+        log.warning("SIGTTIN is ignored: each slot has one worker. Change ASR_DEVICES and restart the service.")
 
     def handle_ttou(self) -> None:
-        log.warning("SIGTTOU is ignored: there is one worker a slot; set ASR_DEVICES and start again.")
+        log.warning("SIGTTOU is ignored: each slot has one worker. Change ASR_DEVICES and restart the service.")
 
     def handle_usr2(self) -> None:
-        log.warning("SIGUSR2 is ignored: a second master would put two models on each device; SIGHUP reloads.")
+        log.warning("SIGUSR2 is ignored: a second master would load a second model on each device. SIGHUP reloads.")
 
     # -- hooks of Gunicorn's spawn_worker, set in the application's configuration
 
     def before_fork(self, worker: SlotWorker) -> None:
+        """Give the worker its slot."""
         slot = self._supervisor.next_due(self._clock())
         if slot is None:
-            raise RuntimeError("a worker is spawned and no slot is free")
+            raise RuntimeError("a worker was spawned while no slot was free")
         worker.slot = slot
         self.plan.slot_status.begin(slot.index)
         if self._supervisor.take(slot.index, self._clock()):
             WORKER_RESTARTS.labels(str(slot.index)).inc()
 
     def after_fork(self, worker: SlotWorker) -> None:
-        """In the new process."""
+        """Prepare the new process for its slot."""
         os.environ.update(self.plan.environments[worker.slot.index])
         become_slot(worker.slot.index)
         name_process(slot=worker.slot.index, pid=os.getpid())
@@ -166,13 +169,13 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
             if slot is None:
                 raise
             wait_s = self._supervisor.release(slot.index, self._clock(), exit_code=1, was_ready=False)
-            log.exception("No worker could be started.", slot=slot.index, again_in_s=wait_s)
+            log.exception("The worker could not be started.", slot=slot.index, retry_in_s=wait_s)
         else:
             worker = self.WORKERS[pid]
             self._supervisor.started(worker.slot.index, pid)
 
-    def _take_leave(self, worker: SlotWorker, exit_code: int) -> None:
-        """`exit_code` is negative for a signal."""
+    def _on_worker_exit(self, worker: SlotWorker, exit_code: int) -> None:
+        """Free the slot. A negative `exit_code` is a signal."""
         worker.tmp.close()
         index, slot_status = worker.slot.index, self.plan.slot_status
         was_ready, reason = slot_status.was_ready(index), slot_status.reason(index)
@@ -184,8 +187,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         if self._is_stopping or exit_code == 0:
             log.info("worker ended", slot=index, worker=worker.pid, exit_code=exit_code)
         elif self._supervisor.startup_failed() is None:
-            how, reason = _describe(exit_code), " ".join(reason.split())  # on one line
-            log.error("worker ended", slot=index, worker=worker.pid, how=how, reason=reason, again_in_s=wait_s)
+            how, reason = _describe(exit_code), " ".join(reason.split())  # one line
+            log.error("worker ended", slot=index, worker=worker.pid, how=how, reason=reason, retry_in_s=wait_s)
         else:  # the service ends, and its last message has the reason
             log.error("worker ended", slot=index, worker=worker.pid, how=_describe(exit_code))
 
@@ -193,7 +196,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         index = self._supervisor.startup_failed()
         if index is not None:
             self.failure = STARTUP_FAILURES[self._supervisor.exit_code(index)](self._supervisor.reason(index))
-            raise HaltServer(None, self.failure.exit_code)  # whoever called `serve` says why
+            raise HaltServer(None, self.failure.exit_code)  # the caller of `serve` reports the failure
 
     def _report(self, now_s: float) -> None:
         n_ready, n_slots = self.plan.slot_status.n_ready(), len(self.plan.slots)
@@ -210,8 +213,8 @@ def _describe(exit_code: int) -> str:
     if exit_code >= 0:
         return f"exit code {exit_code}"
     if -exit_code == signal.SIGKILL:
-        return "SIGKILL: by hand, by the kernel short of memory, or by the master after SIGABRT"
+        return "SIGKILL: from an operator, from the kernel when memory ran out, or from the master after SIGABRT"
     if -exit_code == signal.SIGBUS:
-        return "SIGBUS: no room on the disk where metrics are shared (ASR_METRICS_DIR), or broken memory"
+        return "SIGBUS: the disk with ASR_METRICS_DIR is full, or memory is defective"
     names = {each.value: each.name for each in signal.Signals}
-    return names.get(-exit_code, f"signal {-exit_code}")  # most of the real-time signals have no name
+    return names.get(-exit_code, f"signal {-exit_code}")  # most real-time signals have no name

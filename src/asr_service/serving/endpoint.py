@@ -1,4 +1,4 @@
-"""How clients reach one slot, and how that ends."""
+"""The addresses at which clients reach one slot."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,10 @@ ProtocolFactory = Callable[[], asyncio.Protocol]
 
 
 class TcpEndpoint:
-    """The one listener that the master holds: always open, and the application itself says 503 while it loads."""
+    """The TCP listener that the master holds. It is always open; the application answers 503 while it loads."""
 
     needs_accept_grace = False
+    """Whether a client may have connected just before `unpublish`."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -28,12 +29,13 @@ class TcpEndpoint:
         return None
 
     def unpublish(self) -> None:
-        """The address stays."""
+        """Do nothing: the address stays open."""
 
 
 class UnixEndpoint:
-    """A socket of the slot's own that exists only while the slot is ready: a proxy's connect fails at once otherwise,
-    and it goes on to another slot.
+    """A unix socket of one slot, which exists only while the slot is ready.
+
+    Without it, a proxy's connect fails at once, and the proxy tries another slot.
     """
 
     needs_accept_grace = True
@@ -52,7 +54,7 @@ class UnixEndpoint:
         return await loop.create_unix_server(factory, sock=listener, backlog=BACKLOG)
 
     def unpublish(self) -> None:
-        """Take the path away; who has connected is served. From any thread."""
+        """Remove the path; open connections are still served. Can be called from any thread."""
         if self._is_open:
             self._is_open = False
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Every time-out of the process side, and the order that makes each one let the one inside it speak first."""
+"""Time-outs and other limits of the processes."""
 
 import math
 from dataclasses import dataclass
@@ -7,18 +7,20 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds, each longer than the one before: the request answers 504 before the proxy gives up on it, a draining
-    worker ends before Gunicorn kills it, Gunicorn before systemd kills that, and all before the pod's grace is over.
+    """Time-outs in seconds, each longer than the one before, so that each part ends before the next one kills it.
+
+    A request gets its 504 before the proxy gives up. A draining worker ends before Gunicorn kills it, Gunicorn before
+    systemd kills it, and systemd's time is shorter than the grace period of a Kubernetes pod.
     """
 
     request_s: float
-    """A request's own deadline."""
+    """Deadline of a request."""
     proxy_s: float
-    """Nginx' proxy_read_timeout."""
+    """Nginx's proxy_read_timeout."""
     drain_s: float
-    """A worker that was told to stop ends by then, whatever still runs in it."""
+    """A draining worker ends after this time, even if requests are unfinished."""
     graceful_s: float
-    """Gunicorn kills what has not ended."""
+    """Gunicorn kills a worker that has not ended."""
     stop_s: float
     """systemd's TimeoutStopSec."""
     pod_s: float
@@ -26,50 +28,53 @@ class Timeouts:
 
     @classmethod
     def for_request(cls, request_s: float) -> Self:
-        """Derive the table from ASR_REQUEST_TIMEOUT_S."""
+        """Derive the time-outs from ASR_REQUEST_TIMEOUT_S."""
         return cls(request_s, *(request_s + margin_s for margin_s in (15, 20, 30, 45, 60)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """What no operator needs to set: the tests shorten it."""
+    """Limits that no operator needs to set. Tests use shorter ones."""
 
     heartbeat_s: int = 30
-    """A worker whose event loop has stood still for so long is replaced."""
+    """A worker whose event loop has been blocked for this time is replaced."""
     tick_s: float = 0.5
-    """The master looks at its slots at least so often."""
+    """Maximum time between two checks of the slots by the master."""
     backoff_first_s: float = 1
     backoff_most_s: float = 60
-    """A slot that ended before it was ready waits from the first, doubling, to the most."""
+    """A slot whose worker ended before it was ready is retried after `backoff_first_s`; each failure doubles the time,
+    up to `backoff_most_s`."""
     min_uptime_s: float = 60
-    """So does a slot whose workers fail one after the other so soon after their start, ready or not."""
+    """A worker that fails within this time of its start counts as a failed start, even if it was ready."""
     accept_grace_s: float = 0.25
-    """A slot that stops serves on so long after it took its socket away: a client may have connected just before."""
+    """A draining slot goes on serving for this time after it removed its socket: a client may have connected just
+    before."""
     boot_margin_s: float = 30
-    """Past ASR_MODEL_LOAD_TIMEOUT_S, when the worker itself should have given up, a reload no longer waits for it."""
+    """Time that a reload waits for a worker beyond ASR_MODEL_LOAD_TIMEOUT_S, after which the worker itself gives up."""
     keep_alive_s: int = 75
-    """An idle connection is closed. Longer than the 60 s for which Nginx and most clients keep one, so that they close
-    first and no request meets a closing connection."""
+    """An idle connection is closed after this time. Nginx and most clients keep one for 60 s, so they close it first
+    and send no request on a connection that is being closed."""
     head_s: float = 30
-    """A request's first line and headers must have come by then."""
+    """Maximum time to receive a request line and headers."""
     max_head_bytes: int = 64 * 1024
-    """Most bytes of a request's first line and headers."""
+    """Maximum size of a request line and headers."""
     max_headers: int = 100
-    """Most headers of a request."""
+    """Maximum headers of one request."""
     max_pipelined: int = 100
-    """Most requests of one connection that wait for the answer before theirs; past it the connection is closed."""
+    """Maximum requests of one connection that wait for earlier answers; with more the connection is closed."""
     unread_s: float = 300
-    """A client that takes nothing of its answer for so long is given up, with what was kept for it."""
+    """A connection whose client reads nothing of its answer for this time is reset."""
     lingering_close_s: float = 2
-    """A connection that is closed while its client still sends is read from for so long: enough for a client far away
-    to see the answer, and little enough that whoever never looks holds a socket for a moment only."""
+    """Maximum time of a lingering close: the connection is still read while its client sends. It is long enough for a
+    distant client to receive the answer, and short enough to free the socket of a client that never closes."""
     lingering_close_bytes: int = 64 * 1024 * 1024
-    """Most that is then thrown away: half an hour of 16 kHz WAV, sent in one go by a client that reads only when all is
-    sent, and a few hundredths of a second of the worker's time."""
+    """Maximum bytes discarded during a lingering close: half an hour of 16 kHz WAV, from a client that reads only after
+    it has sent everything. Discarding takes the worker a few hundredths of a second."""
     drain_s: float | None = None
-    """In place of `Timeouts.drain_s`."""
+    """Replaces `Timeouts.drain_s`."""
 
     def shorten(self, timeouts: Timeouts) -> Timeouts:
+        """Return `timeouts` with `drain_s` of these limits, if it is set."""
         if self.drain_s is None:
             return timeouts
         return Timeouts(timeouts.request_s, timeouts.proxy_s, self.drain_s, self.drain_s + 10, math.inf, math.inf)

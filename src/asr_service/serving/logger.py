@@ -1,4 +1,4 @@
-"""Gunicorn's and Uvicorn's lines into the service's log, and the process' name on every line."""
+"""Gunicorn's lines in the service's log, and the name of the process on every line."""
 
 import logging
 from typing import Any
@@ -11,7 +11,7 @@ from structlog.typing import EventDict, WrappedLogger
 class GunicornLogger(Logger):  # type: ignore[misc]  # Gunicorn has no types
     """Leaves handlers and levels to `asr_service.logs`.
 
-    What Gunicorn calls info (a signal came, a worker boots) the arbiter says better, with the slot: here it is debug.
+    Gunicorn's info lines become debug lines: the arbiter logs the same events with their slot.
     """
 
     def setup(self, cfg: Any) -> None:  # noqa: ARG002
@@ -23,25 +23,26 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # Gunicorn has no types
         self.error_log.debug(msg, *args, **kwargs)
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """The api logs requests."""
+        """Log nothing: the application logs its requests."""
 
     def reopen_files(self) -> None:
-        """There are none."""
+        """Do nothing: there are no files."""
 
     def close_on_exec(self) -> None:
-        """Standard error is for children too."""
+        """Do nothing: children write to standard error too."""
 
 
 def name_process(**names: object) -> None:
-    """Put `names` on every line that this process logs from now on, whichever thread writes it.
+    """Add `names` to every line that this process logs from now on, in all threads.
 
-    In place, since structlog's loggers keep the list they first saw, and one used before the fork keeps the master's.
+    The list of processors is changed in place, because a logger keeps the list that it first saw, and one that was
+    used before the fork keeps the master's.
     """
 
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {**names, **event}
 
-    structlog.get_config()["processors"].insert(1, add)  # after the filter by level
+    structlog.get_config()["processors"].insert(1, add)  # after the level filter
     for handler in logging.getLogger().handlers:
         if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
             handler.formatter.foreign_pre_chain = [add, *(handler.formatter.foreign_pre_chain or ())]

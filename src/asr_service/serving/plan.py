@@ -1,4 +1,4 @@
-"""What the master decided at start, as the workers get it."""
+"""The plan of a service: what the master decides at start and the workers use."""
 
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,22 +14,22 @@ from asr_service.serving.sockets import socket_path, url_of
 from asr_service.settings import Settings
 
 Message = MutableMapping[str, Any]
-"""ASGI's, as the specification has it: servers and frameworks each type it in their own way."""
+"""An ASGI message or scope."""
 
 
 class SlotApp(Protocol):
-    """The ASGI application of one slot, as its worker sees it."""
+    """The ASGI application of one slot."""
 
     @property
     def ready(self) -> bool:
-        """The model is loaded and warm. Until then every request for work is answered 503."""
+        """Whether the model is loaded and warm. Until then each request for work gets a 503."""
 
     @property
     def busy(self) -> bool:
-        """A request is being answered, or something of one still runs."""
+        """Whether a request is open or some of its work still runs."""
 
     def begin_drain(self) -> None:
-        """Finish what was accepted and answer 503 to what is new. Called once, on the event loop."""
+        """Finish accepted requests and answer 503 to new ones. Called once, on the event loop."""
 
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
@@ -37,19 +37,19 @@ class SlotApp(Protocol):
 
 
 AppFactory = Callable[[Settings, Slot, Die], SlotApp]
-"""Called in the worker. It must be quick: models are loaded after it, while the application already answers."""
+"""Creates the application, in the worker. It must be fast: the model loads later, while the application answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServePlan:
-    """One service. Either `listener` (one slot) or `directory` (several) is where clients come in."""
+    """One service. Clients connect to `listener` (one slot) or to sockets in `directory` (several slots)."""
 
     settings: Settings
     slots: tuple[Slot, ...]
     models: tuple[str, ...]
     """For each slot its ASR_MODEL, with `auto` replaced by a name: a restart never changes it."""
     environments: tuple[dict[str, str], ...]
-    """For each slot, the variables that its worker has beside the master's: the one device it sees, among them."""
+    """For each slot, environment variables that its worker has in addition, such as the device that it can use."""
     slot_status: SharedSlotStatus
     app_factory: AppFactory
     timeouts: Timeouts
@@ -59,13 +59,14 @@ class ServePlan:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where the slots are called, one each."""
+        """The address of each slot."""
         if self.listener is not None:
             return (url_of(self.listener),)
         return tuple(f"unix:{path}" for path in self.socket_paths)
 
     @property
     def socket_paths(self) -> tuple[Path, ...]:
+        """The path of each slot's unix socket; empty with one slot."""
         if self.directory is None:
             return ()
         return tuple(socket_path(self.directory, slot.index) for slot in self.slots)

@@ -1,4 +1,4 @@
-"""Words to systemd: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html"""
+"""Notifications to systemd: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html"""
 
 import contextlib
 import os
@@ -7,10 +7,10 @@ from collections.abc import MutableMapping
 
 
 class Notifier:
-    """Sends to $NOTIFY_SOCKET; does nothing where there is none.
+    """Sends messages to $NOTIFY_SOCKET; does nothing if it is not set.
 
-    Takes the variables out of the environment: Gunicorn would say READY as soon as its master runs, which is minutes
-    before a model is loaded, and no child has anything to tell.
+    The variables are removed from the environment. Otherwise Gunicorn would send READY=1 when its master starts,
+    minutes before a model is loaded, and child processes could send messages.
     """
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
@@ -23,20 +23,21 @@ class Notifier:
         self._status = ""
 
     def send(self, message: str) -> None:
+        """Send one message, such as `READY=1`. Errors are ignored."""
         if not self._address:
             return
-        # systemd may be restarting: a lost word must not stop the service.
+        # systemd may be restarting: a lost message must not stop the service.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(message.encode(), self._address)
 
     def status(self, text: str) -> None:
-        """Show `text` in `systemctl status`, where it is new."""
+        """Show `text` in `systemctl status`, if it has changed."""
         if text != self._status:
             self._status = text
             self.send(f"STATUS={text}")
 
     def ping(self, now_s: float) -> None:
-        """Keep the watchdog from its bite, at twice the pace it asks for."""
+        """Report to the watchdog that this process works, twice in each of its intervals."""
         if self._ping_every_s is not None and now_s - self._pinged_s >= self._ping_every_s:
             self._pinged_s = now_s
             self.send("WATCHDOG=1")

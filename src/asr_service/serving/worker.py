@@ -20,17 +20,17 @@ from asr_service.serving.http.server import SlotServer
 from asr_service.serving.plan import ServePlan, SlotApp
 
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-"""Held back from a worker until it has its own handlers."""
-_LAST_WORDS_S = 5
+"""Signals that stay blocked in a worker until it has its own handlers."""
+_DIE_TIMEOUT_S = 5
 
 log = structlog.get_logger(__name__)
 
 
 class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
-    """Runs one slot's application on a loop of its own, and says to the master that the loop lives until it has ended.
+    """Runs one slot's application in an event loop, and sends heartbeats to the master until the loop has ended.
 
-    The process ends here, always by `os._exit`: neither a thread of the engine nor the code of the master, from whose
-    middle this process was forked, may have a part in it.
+    The process always ends by `os._exit` in this class, so that it neither waits for threads of the engine nor runs the
+    code of the master after the fork.
     """
 
     IGNORED: ClassVar = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
@@ -42,14 +42,14 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         return plan
 
     def init_signals(self) -> None:
-        """Until the loop runs, signals end the process: it has accepted nothing yet."""
+        """Let signals end the process until the loop runs: it has accepted no request yet."""
         for sig in self.SIGNALS:
-            if sig != signal.SIGABRT:  # faulthandler's since the master: for a loop that stands still it shows where
+            if sig != signal.SIGABRT:  # the master set faulthandler: it prints where a blocked loop stands
                 signal.signal(sig, signal.SIG_IGN if sig in self.IGNORED else signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
 
     def load_wsgi(self) -> None:
-        """The application is made in `run`, where it can be told its slot."""
+        """Load nothing: `run` creates the application for its slot."""
 
     def init_process(self) -> NoReturn:
         exit_code = 1
@@ -61,7 +61,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         except StartupError as error:
             exit_code = error.exit_code
             self._give_reason(error.message)
-        except BaseException as error:  # whatever it is ends this process and no other
+        except BaseException as error:  # no failure may leave this process
             log.exception("The worker failed.")
             self._give_reason(f"{type(error).__name__}: {error}")
         finally:
@@ -75,15 +75,15 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         settings = plan.settings.model_copy(update={"model": plan.models[self.slot.index]})
         app = plan.app_factory(settings, self.slot, self.die)
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        runner.run(self._serve(app))  # and never closed: that would wait for threads
+        runner.run(self._serve(app))  # never closed, because that would wait for threads
 
     def die(self, exit_code: int, reason: str) -> NoReturn:
-        """End this worker at once, from any thread. The master logs the reason and starts another."""
-        faulthandler.dump_traceback_later(_LAST_WORDS_S, exit=True)  # should a lock hold up the words below
+        """End this process at once, from any thread. The master logs the reason and starts another worker."""
+        faulthandler.dump_traceback_later(_DIE_TIMEOUT_S, exit=True)  # in case a lock blocks the lines below
         try:
             self._give_reason(reason)
             self._endpoint.unpublish()
-            log.critical("The worker ends itself.", exit_code=exit_code)
+            log.critical("The worker is ending itself.", exit_code=exit_code)
         finally:
             _end_process(exit_code)
 
@@ -102,7 +102,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         beating.cancel()
 
     async def _beat(self) -> None:
-        """Tell the master that the loop turns, drain included, and finish when there is no master any more."""
+        """Send heartbeats to the master, during a drain too, and finish when the master has gone."""
         every_s = min(self.timeout / 2, 1.0)
         while True:
             self.notify()
@@ -114,15 +114,15 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
     def _uvicorn_config(self, app: SlotApp) -> uvicorn.Config:
         return uvicorn.Config(
             app,
-            http="httptools",  # `SlotServer` makes its own form of it
+            http="httptools",  # `SlotServer` creates its own subclass of this protocol
             ws="none",
             lifespan="on",
             interface="asgi3",
             log_config=None,
-            log_level="warning",  # what it tells of its start and end, the slot's own lines say
+            log_level="warning",  # the slot logs its own start and end
             access_log=False,
             server_header=False,
-            # Whoever may open the unix socket is the proxy; over TCP only a proxy on this machine is believed.
+            # Every client of a unix socket is the proxy. Over TCP only a proxy on this machine is trusted.
             forwarded_allow_ips="*" if self.plan.listener is None else "127.0.0.1,::1",
         )
 

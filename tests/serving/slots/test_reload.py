@@ -61,7 +61,7 @@ def test_a_reload_that_fails_leaves_the_other_slots_alone(tmp_path):
         kept = service.ready(0, 1).about(1)["pid"]
         (tmp_path / "faults" / "fail").write_text("69:the new model is broken")
         service.signal(signal.SIGHUP)
-        until(lambda: service.lines("The slot did not become ready; reload stops here."))
+        until(lambda: service.lines("The slot did not become ready; the reload stops."))
         assert service.about(1)["pid"] == kept
         assert service.answers(1)
         (tmp_path / "faults" / "fail").unlink()
@@ -81,7 +81,7 @@ def test_a_slot_that_was_down_is_started_by_a_reload_and_not_ended_by_it(tmp_pat
         fault.unlink()
         service.signal(signal.SIGHUP)
         until(lambda: service.lines("reload complete"), within_s=10)
-        assert not service.lines("The worker did not end in time")
+        assert not service.lines("The worker did not end in time and is killed.")
         n_starts = [line for line in service.lines("loading") if line.get("slot") == 0]
         assert len(n_starts) == 3  # at first, in vain, and by the reload
 

@@ -1,1 +1,1 @@
-"""Uvicorn's HTTP server as one slot needs it."""
+"""Uvicorn's HTTP server, adapted to one slot."""

@@ -1,4 +1,4 @@
-"""Uvicorn's server as one slot needs it: a door that follows the application's readiness, and a drain that ends."""
+"""Uvicorn's server for one slot: its endpoint follows the application's readiness, and its drain has a time limit."""
 
 import asyncio
 import contextlib
@@ -23,9 +23,9 @@ log = structlog.get_logger(__name__)
 
 
 class SlotServer(uvicorn.Server):
-    """Serves one application until SIGTERM, and then until the application is no longer busy or `drain_s` is over.
+    """Serves one application until SIGTERM, then drains until the application is idle or `drain_s` has passed.
 
-    SIGINT and SIGQUIT end it without waiting.
+    SIGINT and SIGQUIT end it without a drain.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SlotServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are messages to the loop; Uvicorn would raise them again after it has ended."""
+        """Handle signals in the event loop. Uvicorn's own form would raise them again after its end."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.finish)
         for sig in (signal.SIGINT, signal.SIGQUIT):
@@ -58,19 +58,20 @@ class SlotServer(uvicorn.Server):
         yield
 
     def finish(self) -> None:
-        """Stop when what was accepted is done."""
+        """Stop when accepted requests are finished."""
         self.should_exit = True
 
     def finish_at_once(self) -> None:
+        """Stop without waiting for requests."""
         self.should_exit = self.force_exit = True
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # the door has them
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # the endpoint has them
         await super().startup(sockets=[])
         if not self.should_exit:
             self._add(await self._endpoint.start(self._make_protocol))
 
     async def main_loop(self) -> None:
-        """Keep the door as the application is, then drain."""
+        """Open and close the endpoint as the application becomes ready or not, then drain."""
         while not self.should_exit:
             await self._tick()
             await self._follow()
@@ -78,7 +79,7 @@ class SlotServer(uvicorn.Server):
             await self._drain()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Uvicorn's own end, which waits for responses to be sent, within what is left of the drain's time."""
+        """Run Uvicorn's own shutdown, which waits for responses to be sent, for the rest of the drain's time."""
         self._unpublish(SlotState.DRAINING)
         left_s = max(self._deadline_s - asyncio.get_running_loop().time(), 1.0)
         self.config.timeout_graceful_shutdown = 1 if self.force_exit else math.ceil(min(left_s, 1e9))
@@ -86,7 +87,7 @@ class SlotServer(uvicorn.Server):
             async with asyncio.timeout(self.config.timeout_graceful_shutdown + 2):
                 await super().shutdown(sockets)
         except TimeoutError:
-            log.error("The application did not end in time.")  # noqa: TRY400  # where it stood says nothing
+            log.error("The application did not end in time.")  # noqa: TRY400  # the traceback has no information
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
@@ -98,7 +99,7 @@ class SlotServer(uvicorn.Server):
         self._app.begin_drain()
         await self._tick_until(lambda: not self._app.busy, self._deadline_s)
         if self._app.busy and not self.force_exit:
-            log.error("The drain's time is over with work unfinished.", after_s=self._drain_s)
+            log.error("The drain's time is over, and requests are unfinished.", after_s=self._drain_s)
 
     async def _tick_until(self, done: Callable[[], bool], deadline_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -126,10 +127,10 @@ class SlotServer(uvicorn.Server):
         self._report_state(state)
 
     def _close_idle(self) -> None:
-        """End the connections that wait between two requests: their next one would meet a slot that has gone.
+        """Close connections after their current request: a later request would reach a slot that has gone.
 
-        One that has not yet sent its first is let be, since it came while the slot was ready, and one that has had its
-        last answer ends by itself.
+        A connection without a request yet stays open, since it was made while the slot was ready. One in a lingering
+        close ends by itself.
         """
         for connection in list(self.server_state.connections):
             if (

@@ -1,4 +1,4 @@
-"""SIGHUP's rolling reload: slot after slot, each waiting until the one before serves again."""
+"""The rolling reload after SIGHUP: one slot after the other, each when the one before serves again."""
 
 import signal
 from collections import deque
@@ -18,18 +18,18 @@ log = structlog.get_logger(__name__)
 class _Turn:
     slot: int
     old_pid: int | None
-    """None where there was none, or a newer worker has the slot by now."""
+    """None if there was none, or if a newer worker has the slot."""
     kill_at_s: float
-    """The old worker must have ended."""
+    """When the old worker is killed, if it has not ended."""
     ready_by_s: float = float("inf")
-    """The new one must be ready; set when it starts."""
+    """When the new worker must be ready; set when it starts."""
 
 
 class RollingReload:
-    """Ends the slots' workers one at a time and lets the master replace them.
+    """Ends the workers of the slots one at a time and lets the master replace them.
 
-    Gunicorn's own reload starts the new workers beside the old, for which a GPU has no room. A successor that is not
-    ready in time stops the reload, and the slots whose turn has not come serve on as they were.
+    Gunicorn's own reload runs the new workers together with the old ones, but the memory of a GPU is too small for two
+    models. If a new worker is not ready in time, the reload stops, and the remaining slots keep their workers.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class RollingReload:
         self._graceful_s = graceful_s
         self._load_s = load_s
         self._waiting: deque[tuple[int, int | None]] = deque()
-        """Slots, and the worker that each had when the reload began."""
+        """Slots that are still to be reloaded, and the worker that each had when the reload began."""
         self._turn: _Turn | None = None
 
     def begin(self) -> None:
-        """Take every slot in turn; called again, all that are left and then those already done."""
+        """Reload all slots in turn. Called during a reload, it starts over with the workers of that moment."""
         log.info("reload begins", slots=len(self._supervisor.slots))
         self._supervisor.retry_now(*(slot.index for slot in self._supervisor.slots))
         self._waiting = deque((slot.index, self._supervisor.pid(slot.index)) for slot in self._supervisor.slots)
 
     def step(self, now_s: float) -> None:
-        """Go on as far as is possible now."""
+        """Continue as far as is possible now."""
         if self._turn is not None and self._is_over(self._turn, now_s):
             self._turn = None
             if not self._waiting:
@@ -66,7 +66,7 @@ class RollingReload:
             self._take_turn(*self._waiting.popleft(), now_s)
 
     def _take_turn(self, slot: int, old_pid: int | None, now_s: float) -> None:
-        """End the worker that was there; one that was started since is new as it is."""
+        """End the worker that the slot had; one that started since the reload began is already new."""
         there = old_pid is not None and self._supervisor.pid(slot) == old_pid
         self._turn = _Turn(slot, old_pid if there else None, now_s + self._graceful_s)
         if there and old_pid is not None:
@@ -79,13 +79,13 @@ class RollingReload:
             return False
         if pid is not None and self._status.state(turn.slot) is SlotState.READY:
             return True
-        if turn.ready_by_s == float("inf"):  # the old one, which may never have been ready, has just ended
+        if turn.ready_by_s == float("inf"):  # the old worker, ready or not, has just ended
             self._supervisor.retry_now(turn.slot)
             turn.ready_by_s = now_s + self._load_s
         if now_s < turn.ready_by_s:
             return False
         log.error(
-            "The slot did not become ready; reload stops here.",
+            "The slot did not become ready; the reload stops.",
             slot=turn.slot,
             not_reloaded=[slot for slot, _ in self._waiting],
         )
@@ -94,5 +94,5 @@ class RollingReload:
 
     def _press(self, turn: _Turn, now_s: float) -> None:
         if now_s >= turn.kill_at_s and turn.old_pid is not None:
-            log.error("The worker did not end in time; killing it.", slot=turn.slot, pid=turn.old_pid)
+            log.error("The worker did not end in time and is killed.", slot=turn.slot, pid=turn.old_pid)
             self._send(turn.old_pid, signal.SIGKILL)

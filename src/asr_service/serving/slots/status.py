@@ -1,4 +1,4 @@
-"""What a worker tells the master: how its slot is and, when it ends, why."""
+"""The state of each slot, and the reason why its worker ended, in memory that workers share with the master."""
 
 import mmap
 
@@ -13,10 +13,10 @@ _STATES = tuple(SlotState)
 
 
 class SharedSlotStatus:
-    """Memory shared by the master and the workers forked from it, one record a slot.
+    """Memory shared by the master and its forked workers, with one record for each slot.
 
-    A worker writes its own record while it lives, the master only while none does: no lock is needed, and a worker
-    killed in the middle of a write leaves at worst a torn reason.
+    A worker writes its own record while it runs, and the master only while there is no worker, so no lock is needed. A
+    worker that is killed during a write leaves at worst an incomplete reason.
     """
 
     def __init__(self, n_slots: int) -> None:
@@ -24,7 +24,7 @@ class SharedSlotStatus:
         self._memory = mmap.mmap(-1, n_slots * _RECORD_BYTES)
 
     def begin(self, slot: int) -> None:
-        """A new worker has the slot."""
+        """Clear the record for a new worker."""
         start = slot * _RECORD_BYTES
         self._memory[start : start + _RECORD_BYTES] = bytes(_RECORD_BYTES)
         self.set_state(slot, SlotState.LOADING)
@@ -38,19 +38,19 @@ class SharedSlotStatus:
         return _STATES[self._memory[slot * _RECORD_BYTES + _STATE]]
 
     def was_ready(self, slot: int) -> bool:
-        """Whether the slot's present worker, or its last one, has been ready."""
+        """Return whether the slot's worker, or its last one, has been ready."""
         return bool(self._memory[slot * _RECORD_BYTES + _EVER_READY])
 
     def n_ready(self) -> int:
         return sum(self.state(slot) is SlotState.READY for slot in range(self._n_slots))
 
     def set_reason(self, slot: int, reason: str) -> None:
-        """Say why the worker ends; a long reason is cut."""
+        """Record why the worker is ending; a long reason is cut."""
         start = slot * _RECORD_BYTES + _REASON
         text = reason.encode()[: _RECORD_BYTES - _REASON]
         self._memory[start : start + len(text)] = text
 
     def reason(self, slot: int) -> str:
-        """Why the slot's last worker ended, in its own words; empty if it could not say."""
+        """Return the reason that the slot's last worker recorded, or an empty string."""
         record = self._memory[slot * _RECORD_BYTES + _REASON : (slot + 1) * _RECORD_BYTES]
         return record.rstrip(b"\0").decode(errors="ignore")
