@@ -1,4 +1,4 @@
-"""Files for the programs around the service, made from its settings, so that none of them says it differently."""
+"""Configuration files for Nginx and systemd, rendered from the settings, so that all of them agree."""
 
 from asr_service.deployment.files import RenderedFile, write_files
 from asr_service.deployment.nginx import NginxOptions, nginx_files

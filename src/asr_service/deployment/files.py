@@ -1,4 +1,4 @@
-"""Templates of this package, filled in and written down."""
+"""Render the templates of this package and write the results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from asr_service.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class RenderedFile:
-    """A file's name, which may have folders, and its whole text."""
+    """A file to be written: its relative path and its whole text."""
 
     name: str
     text: str
@@ -24,17 +24,20 @@ _TEMPLATES: Final = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701  # no HTML; whoever fills in checks what is not ours
+    autoescape=False,  # noqa: S701  # not HTML; the callers check values that come from users
 )
 
 
 def fill(template: str, **values: object) -> str:
-    """Fill in templates/`template`. A name that it asks for and does not get is an error."""
+    """Render templates/`template`. A missing value is an error."""
     return _TEMPLATES.get_template(template).render(values)
 
 
 def write_files(files: Sequence[RenderedFile], directory: Path) -> tuple[Path, ...]:
-    """Write the files below `directory`, which is made where it is missing. Raises ConfigurationError."""
+    """Write the files below `directory`, which is created if it is missing, and return their paths.
+
+    Raises ConfigurationError: when a file cannot be written.
+    """
     return tuple(_write(file, directory / file.name) for file in files)
 
 
@@ -43,5 +46,5 @@ def _write(file: RenderedFile, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file.text)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}", param="--output") from error
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.", param="--output") from error
     return path

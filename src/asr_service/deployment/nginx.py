@@ -1,4 +1,4 @@
-"""Nginx' configuration: TLS, the slots of a machine or the machines of a service, and every failure in one shape."""
+"""Nginx's configuration: TLS, the slots or machines of a service, and one error format for every failure."""
 
 import ipaddress
 import json
@@ -24,29 +24,29 @@ _PATH: Final = re.compile(r"/[\w./@+-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxOptions:
-    """What the service's settings do not know."""
+    """Options of the configuration that are not settings of the service."""
 
     server_name: str
-    """The name that clients call, and that the certificate is for."""
+    """Host name that clients use, and for which the certificate is valid."""
     certificate: Path
     certificate_key: Path
     upstreams: tuple[str, ...] = ()
-    """Slots elsewhere (`host:port` each, a service of one slot) in place of this machine's."""
+    """Slots on other machines (`host:port` of a service with one slot) in place of this machine's."""
     machines: tuple[str, ...] = ()
-    """Machines (`host:port` each, an Nginx with `private_listen`) in place of slots."""
+    """Machines (`host:port` of an Nginx with `private_listen`) in place of slots."""
     private_listen: str | None = None
-    """`host:port` of a machine that stands behind another Nginx: plain HTTP there, and no limits by client."""
+    """`host:port` on which a machine behind another Nginx listens, with plain HTTP and without limits by client."""
     inside: tuple[str, ...] = _LOOPBACK
-    """Addresses and networks that may read /metrics and /health; with `private_listen`, that may call at all."""
+    """Addresses and networks that can read /metrics and /health; with `private_listen`, the only ones with access."""
     version: str = "1.22"
-    """The Nginx that it is for. From 1.25.1 on HTTP/2 has a directive of its own."""
+    """Version of Nginx. Since 1.25.1 HTTP/2 has its own directive."""
     http_port: int = 80
     https_port: int = 443
     ipv6: bool = True
     requests_per_s: int = 20
-    """Requests that one client address may begin a second, in the long run; three times as many at once."""
+    """Maximum average rate of requests from one client address; bursts may have three times as many."""
     connections: int = 64
-    """Requests that one client address may have open."""
+    """Maximum open requests of one client address."""
     access_log: Path = Path("/var/log/nginx/asr-service.access.log")
 
 
@@ -60,8 +60,10 @@ class _Server:
 
     @property
     def failing(self) -> str:
-        """What a failure means. A local socket refuses within microseconds: a slot that loads, drains or is dead may be
-        asked each time, and in a reload one that has just become ready is needed at once. A connect to a host that is
+        """Return the parameters that say when Nginx stops trying this server.
+
+        A local socket refuses a connection within microseconds. A slot that is loading, draining or dead can be tried
+        each time, and after a reload a slot that has just become ready is used at once. A connection to a host that is
         down takes 2 s to fail.
         """
         return "max_fails=0" if self.is_local else "max_fails=1 fail_timeout=5s"
@@ -72,7 +74,10 @@ class _Server:
 
 
 def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile, ...]:
-    """One file, for the http block. Raises ConfigurationError, also where an option would break out of its line."""
+    """Render one file, to be included in the http block.
+
+    Raises ConfigurationError: when an option is invalid, such as one that could add directives of its own.
+    """
     _check(options)
     site = Site.of(settings)
     text = fill(
@@ -95,10 +100,10 @@ def _asks_for_keys(settings: Settings) -> bool:
 
 
 def _body(status: int, code: str, message: str) -> str:
-    """An error's body as Nginx writes a string; in one, `$` would be a variable."""
+    """Return an error's body as a string in Nginx's syntax, in which `$` would begin a variable."""
     body = json.dumps(error_body(status, message, code, None))
     if set(body) & set("'$\\"):
-        raise AssertionError(f"not for Nginx: {body}")
+        raise AssertionError(f"cannot be quoted for Nginx: {body}")
     return f"'{body}'"
 
 
@@ -108,21 +113,25 @@ def _time(seconds: float) -> str:
 
 def _version(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d+\.\d+(\.\d+)?\+?", text):
-        raise ConfigurationError(f"--nginx-version={text!r} is not such as 1.22 or 1.26.3", param="--nginx-version")
+        raise ConfigurationError(
+            f"--nginx-version={text!r} is not a version such as 1.22 or 1.26.3.", param="--nginx-version"
+        )
     numbers = tuple(int(number) for number in text.rstrip("+").split("."))
-    return (*numbers, 99) if len(numbers) == 2 else numbers  # noqa: PLR2004  # 1.25 is the series' last
+    return (*numbers, 99) if len(numbers) == 2 else numbers  # noqa: PLR2004  # 1.25 means the last of its series
 
 
 def _check(options: NginxOptions) -> None:
-    _require(_SERVER_NAME, options.server_name, "--server-name", "a host's name")
+    _require(_SERVER_NAME, options.server_name, "--server-name", "a host name")
     for path, name in ((options.certificate, "--certificate"), (options.certificate_key, "--certificate-key")):
-        _require(_PATH, str(path), name, "an absolute path without blanks")
-    _require(_PATH, str(options.access_log), "--access-log", "an absolute path without blanks")
+        _require(_PATH, str(path), name, "an absolute path without spaces")
+    _require(_PATH, str(options.access_log), "--access-log", "an absolute path without spaces")
     for option, addresses in (("--upstream", options.upstreams), ("--machine", options.machines)):
         for address in addresses:
             _require(_ADDRESS, address, option, "host:port or unix:/path")
     if options.upstreams and options.machines:
-        raise ConfigurationError("--upstream names slots and --machine machines: give one kind", param="--machine")
+        raise ConfigurationError(
+            "--upstream (slots) and --machine (machines) cannot be combined. Use one of them.", param="--machine"
+        )
     if options.private_listen is not None:
         _require(_ADDRESS, options.private_listen, "--private-listen", "host:port")
     for network in options.inside:
@@ -131,7 +140,7 @@ def _check(options: NginxOptions) -> None:
 
 def _require(form: re.Pattern[str], value: str, option: str, what: str) -> None:
     if not form.fullmatch(value):
-        raise ConfigurationError(f"{option}={value!r} is not {what}", param=option)
+        raise ConfigurationError(f"{option}={value!r} is not {what}.", param=option)
 
 
 def _require_network(network: str) -> None:
@@ -139,5 +148,5 @@ def _require_network(network: str) -> None:
         ipaddress.ip_network(network)
     except ValueError as error:
         raise ConfigurationError(
-            f"--inside={network!r} is no address and no network: {error}", param="--inside"
+            f"--inside={network!r} is not an address or network: {error}.", param="--inside"
         ) from None

@@ -1,4 +1,4 @@
-"""What the files of one machine have to agree on: how many slots it has, where they are, how long things may take."""
+"""The facts on which the files of one machine agree: its slots, their addresses and the time-outs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +11,26 @@ from asr_service.serving.sockets import host_and_port, local_host, socket_path
 from asr_service.settings import Settings
 
 RUN_DIRECTORY: Final = Path("/run/asr-service")
-"""Where sockets are, unless ASR_SOCKET_DIR says otherwise: what systemd's RuntimeDirectory=asr-service makes."""
+"""Default directory of the sockets: the one that systemd's RuntimeDirectory=asr-service creates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One machine's service."""
+    """The service of one machine."""
 
     n_slots: int
     socket_dir: Path
     addresses: tuple[str, ...]
-    """Where each slot is called: `unix:/path` with several slots, `host:port` with one."""
+    """Address of each slot: `unix:/path` with several slots, `host:port` with one."""
     timeouts: Timeouts
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Read off the settings. Raises ConfigurationError: they name no device, or leave open where the service is."""
-        # Devices that are named are counted, so that files can be made on a machine without them.
+        """Derive the site from the settings.
+
+        Raises ConfigurationError: when the settings name no device, or the port is not fixed.
+        """
+        # Named devices are only counted, so that files can be rendered on a machine without them.
         n_slots = count_named_slots(settings.devices) or len(parse_devices(settings.devices))
         directory = settings.socket_dir or RUN_DIRECTORY
         if n_slots == 1:
@@ -39,5 +42,5 @@ class Site:
 
 def _tcp_address(settings: Settings) -> str:
     if settings.port == 0:
-        raise ConfigurationError("ASR_PORT=0 takes a free port, which no file can name; set a port", param="ASR_PORT")
+        raise ConfigurationError("ASR_PORT=0 takes a free port, which is not known here. Set a port.", param="ASR_PORT")
     return host_and_port(local_host(settings.host), settings.port)

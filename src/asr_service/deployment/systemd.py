@@ -1,4 +1,4 @@
-"""systemd's units: the service shut in, and beside it the one that fetches its model and has the network."""
+"""systemd's units: the sandboxed service, and a second service that downloads its model and has network access."""
 
 import ipaddress
 import re
@@ -13,12 +13,12 @@ from asr_service.settings import PREFIX, Settings
 
 _WATCHDOG_S: Final = 30
 _START_MARGIN_S: Final = 60
-"""Past a model's load, for the start of the processes."""
+"""Time for the start of the processes, in addition to the load of the model."""
 
 _TASKS: Final = 256
-_TASKS_A_SLOT: Final = 256
-"""A slot with one core was seen with 10 threads and decoders under load; both grow with the cores, and requests may add
-40 threads."""
+_TASKS_PER_SLOT: Final = 256
+"""Threads and processes of one slot. With one core and under load, 10 threads and decoders were observed; both numbers
+grow with the cores, and requests can add 40 threads."""
 
 _PATH: Final = re.compile(r"/[\w./@+-]+")
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]*")
@@ -26,23 +26,23 @@ _USER: Final = re.compile(r"[a-z_][a-z0-9_-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemdOptions:
-    """What the service's settings do not know."""
+    """Options of the units that are not settings of the service."""
 
     program: Path = Path("/opt/asr-service/bin/asr-service")
     proxy_user: str = "www-data"
-    """Who Nginx runs as: it joins the service's group, which may call the sockets."""
+    """User that runs Nginx. It joins the group of the service, which can connect to the sockets."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Instance:
-    """Of one service, or of a template's each."""
+    """The names of one service, or of each instance of a template."""
 
     suffix: str
-    """Of the units' names."""
+    """Suffix of the units' names."""
     description: str
     environment_file: str
     run_directory: str
-    """Below /run."""
+    """Directory in /run."""
 
 
 _INSTANCES: Final = (
@@ -52,9 +52,9 @@ _INSTANCES: Final = (
 
 
 def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[RenderedFile, ...]:
-    """Two units for one service, two templates for several, and their user.
+    """Render two units for one service, two templates for several services, and their user.
 
-    Raises ConfigurationError: an option would break out of its line, or a setting is systemd's to make.
+    Raises ConfigurationError: when an option is invalid, or a setting conflicts with what systemd sets.
     """
     _check(settings, options)
     site = Site.of(settings)
@@ -69,7 +69,7 @@ def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[Rendered
         "start_s": _seconds(settings.model_load_timeout_s + _START_MARGIN_S),
         "stop_s": _seconds(site.timeouts.stop_s),
         "watchdog_s": _WATCHDOG_S,
-        "tasks": _TASKS + _TASKS_A_SLOT * site.n_slots,
+        "tasks": _TASKS + _TASKS_PER_SLOT * site.n_slots,
     }
     units = [
         RenderedFile(f"{name}{instance.suffix}.service", fill(template, i=instance, **common))
@@ -101,16 +101,16 @@ def _seconds(seconds: float) -> str:
 def _check(settings: Settings, options: SystemdOptions) -> None:
     if not _PATH.fullmatch(str(options.program)):
         raise ConfigurationError(
-            f"--program={str(options.program)!r} is not an absolute path without blanks", param="--program"
+            f"--program={str(options.program)!r} is not an absolute path without spaces.", param="--program"
         )
     if not _USER.fullmatch(options.proxy_user):
-        raise ConfigurationError(f"--proxy-user={options.proxy_user!r} is not a user's name", param="--proxy-user")
+        raise ConfigurationError(f"--proxy-user={options.proxy_user!r} is not a user name.", param="--proxy-user")
     if settings.socket_dir not in (None, RUN_DIRECTORY):
         raise ConfigurationError(
-            f"ASR_SOCKET_DIR={settings.socket_dir}: systemd makes {RUN_DIRECTORY} itself; leave it unset",
+            f"ASR_SOCKET_DIR={settings.socket_dir} cannot be used: systemd creates {RUN_DIRECTORY}. Leave it unset.",
             param="ASR_SOCKET_DIR",
         )
     for field in ("model_dir", "metrics_dir", "key_usage_dir"):
         path, name = getattr(settings, field), PREFIX + field.upper()
         if path is not None and not _PATH.fullmatch(str(path)):
-            raise ConfigurationError(f"{name}={str(path)!r} is not an absolute path without blanks", param=name)
+            raise ConfigurationError(f"{name}={str(path)!r} is not an absolute path without spaces.", param=name)

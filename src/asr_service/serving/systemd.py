@@ -1,4 +1,7 @@
-"""Notifications to systemd: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html"""
+"""Notifications to systemd.
+
+https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
+"""
 
 import contextlib
 import os
