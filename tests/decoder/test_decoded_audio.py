@@ -1,6 +1,7 @@
 """Frames from a compromised child."""
 
 import asyncio
+import struct
 from typing import Any
 
 import pytest
@@ -36,7 +37,10 @@ class CompromisedChild:
         ),
         pytest.param([(b"S", b"")], UndecodableAudio, id="no-samples"),
         pytest.param([(b"S", b"\0")], UndecodableAudio, id="half-a-sample"),
+        pytest.param([(b"L", struct.pack("<d", 1))] * 2, UndecodableAudio, id="two-durations"),
         pytest.param([(b"R", b"")], UndecodableAudio, id="unknown-kind"),
+        pytest.param([(b"L", bytes(4))], UndecodableAudio, id="short-duration"),
+        pytest.param([(b"L", struct.pack("<d", float("nan")))], UndecodableAudio, id="nan-duration"),
     ],
 )
 def test_a_compromised_child_fails_only_its_own_request(frames, error):

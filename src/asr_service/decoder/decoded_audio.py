@@ -43,6 +43,8 @@ class DecodedAudio:
         self._failure: RequestError | Unavailable | None = None
         self.n_samples = 0
         """Number of samples read so far."""
+        self.estimated_duration_s: float | None = None
+        """Duration by the file's header, or FFmpeg's estimate. None before the first `read`, or if unknown."""
         self.decode_s = 0.0
         """Wall-clock seconds spent in `read` so far: waiting for permits, for the child's start and for decoding."""
 
@@ -115,10 +117,13 @@ class DecodedAudio:
         self._child = None
         self._pcm.clear()
         self._n_received = 0
+        self.estimated_duration_s = None
 
     def _handle_frame(self, kind: bytes, payload: bytes) -> None:
         if kind == protocol.SAMPLES:
             self._add_samples(payload)
+        elif kind == protocol.DURATION and self.estimated_duration_s is None:
+            self.estimated_duration_s = _parse_duration(payload)
         else:
             outcome = _parse_outcome(kind, payload)
             if outcome.verdict != "decoded":
@@ -140,6 +145,13 @@ class DecodedAudio:
         del self._pcm[: n_samples * BYTES_PER_SAMPLE]
         self.n_samples += n_samples
         return samples
+
+
+def _parse_duration(payload: bytes) -> float:
+    try:
+        return protocol.parse_duration(payload)
+    except ValueError as error:
+        raise ChildLost("internal decoder error") from error
 
 
 def _parse_outcome(kind: bytes, payload: bytes) -> Outcome:

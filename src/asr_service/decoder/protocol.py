@@ -9,6 +9,7 @@ The service and the fork server share a SOCK_SEQPACKET socket, which keeps packe
 A child writes frames to its channel, a stream socket. A frame is a kind (1 byte), a length (4 bytes, little-endian) and
 a payload of that length:
 
+- DURATION, at most once, before the samples: the recording's estimated seconds, as a float64.
 - SAMPLES, any number of times: 16 kHz mono s16le.
 - OUTCOME, last: JSON. If the channel closes without it, the child died.
 
@@ -16,6 +17,7 @@ This module uses the standard library only, because the fork server imports it a
 """
 
 import json
+import math
 import struct
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
@@ -28,6 +30,7 @@ STARTED: Final = b"C"
 FAILED: Final = b"E"
 EXITED: Final = b"X"
 
+DURATION: Final = b"L"
 SAMPLES: Final = b"S"
 OUTCOME: Final = b"O"
 
@@ -35,6 +38,7 @@ _PACKET: Final = struct.Struct("<cii")
 PACKET_BYTES: Final = _PACKET.size
 _HEADER: Final = struct.Struct("<cI")
 HEADER_BYTES: Final = _HEADER.size
+_SECONDS: Final = struct.Struct("<d")
 
 Verdict = Literal["decoded", "unsupported", "undecodable", "too_long"]
 
@@ -138,3 +142,17 @@ def parse_header(header: bytes) -> tuple[bytes, int]:
     if length > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a frame of {length} bytes is too long")
     return kind, length
+
+
+def duration_payload(seconds: float) -> bytes:
+    return _SECONDS.pack(seconds)
+
+
+def parse_duration(payload: bytes) -> float:
+    """Return the seconds of a DURATION frame. Raises ValueError: the payload is not a valid duration."""
+    if len(payload) != _SECONDS.size:
+        raise ValueError(f"a duration of {len(payload)} bytes instead of {_SECONDS.size}")
+    seconds: float = _SECONDS.unpack(payload)[0]
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"a duration of {seconds} s")
+    return seconds

@@ -20,6 +20,7 @@ def test_a_recording_of_any_format_is_decoded(fmt):
     assert similarity(samples, media.warble(2)) > 0.95
     assert audio.warnings == ()
     assert audio.n_samples == len(samples)
+    assert audio.estimated_duration_s == pytest.approx(2, abs=0.2)
 
 
 @pytest.mark.parametrize(

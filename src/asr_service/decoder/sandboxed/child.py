@@ -56,7 +56,7 @@ def _set_up_descriptors(inherited: InheritedFds) -> None:
 
 def _decode(limits: DecodeLimits) -> Outcome:
     try:
-        return media.decode(_Upload(_UPLOAD), limits, _send_samples)
+        return media.decode(_Upload(_UPLOAD), limits, _send_samples, _send_duration)
     except MemoryError:
         return Outcome("undecodable", "Decoding the file needs more memory than one file may use.")
 
@@ -69,6 +69,10 @@ def _send(kind: bytes, payload: bytes) -> None:
 
 def _send_samples(samples: bytes) -> None:
     _send(protocol.SAMPLES, samples)
+
+
+def _send_duration(seconds: float) -> None:
+    _send(protocol.DURATION, protocol.duration_payload(seconds))
 
 
 class _Upload:

@@ -118,7 +118,7 @@ def _warm_up(limits: DecodeLimits) -> None:
     pcm = bytes(8_000)
     wav_format = struct.pack("<HHIIHH", 1, 2, 8_000, 32_000, 4, 16)
     wav = b"RIFF" + struct.pack("<I", 36 + len(pcm)) + b"WAVEfmt " + struct.pack("<I", 16) + wav_format
-    outcome = media.decode(io.BytesIO(wav + b"data" + struct.pack("<I", len(pcm)) + pcm), limits, len)
+    outcome = media.decode(io.BytesIO(wav + b"data" + struct.pack("<I", len(pcm)) + pcm), limits, len, float)
     outcome.to_bytes()
 
 

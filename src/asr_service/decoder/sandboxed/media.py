@@ -25,18 +25,20 @@ _MIN_SAMPLE_RATE: Final = 1000  # Hz. At lower rates a few kB become hours of no
 
 _Log = tuple[int, str, str]
 Emit = Callable[[bytes], object]
+EmitDuration = Callable[[float], object]
 
 
-def decode(source: sniff.Source, limits: DecodeLimits, emit: Emit) -> Outcome:
+def decode(source: sniff.Source, limits: DecodeLimits, emit: Emit, emit_duration: EmitDuration) -> Outcome:
     """Decode the first audio stream to 16 kHz mono s16le.
 
-    `emit` receives the samples in pieces of at most MAX_PAYLOAD_BYTES. The outcome covers every error in the file.
+    `emit` receives the samples in pieces of at most MAX_PAYLOAD_BYTES. `emit_duration` is called before them, if the
+    duration is declared in the header or FFmpeg can estimate it. The outcome covers every error in the file.
 
     Raises MemoryError: decoding needs too much memory.
     """
     try:
         with av.logging.Capture(local=False) as logs:
-            return _Decoding(source, limits, emit, logs).run()
+            return _Decoding(source, limits, emit, logs).run(emit_duration)
     except Refused as refused:
         return Outcome(refused.verdict, refused.message)
 
@@ -54,7 +56,7 @@ class _Decoding:
         self._tick_s = 0.0
         self._truncated = False
 
-    def run(self) -> Outcome:
+    def run(self, emit_duration: EmitDuration) -> Outcome:
         av.logging.set_level(av.logging.WARNING)  # the demuxer logs its estimates and problems at this level
         container = open_container(self._source)
         stream = first_audio_stream(container)
@@ -62,6 +64,7 @@ class _Decoding:
         self._tick_s = float(stream.time_base or 0)
         duration_s = self._header_duration_s(container, stream)
         self._check_duration(duration_s or 0.0)
+        _emit_duration(duration_s, container, emit_duration)
         kind = container.format.name
         loss = LossMeter(has_timestamps=kind not in _BARE_STREAMS, gaps_are_loss=kind in _GAPS_ARE_LOSS)
         self._decode_stream(container, stream, loss)
@@ -172,3 +175,10 @@ def _check_sample_rate(rate: int | None) -> None:
     if rate and rate < _MIN_SAMPLE_RATE:  # 0 if the header declares none; then the frames are checked
         need = f"Speech needs at least {_MIN_SAMPLE_RATE} Hz, and 8000 Hz to be intelligible."
         raise Refused("undecodable", f"The recording declares a sample rate of {rate} Hz. {need} Export it again.")
+
+
+def _emit_duration(duration_s: float | None, container: InputContainer, emit_duration: EmitDuration) -> None:
+    """Emit the header's duration, or FFmpeg's estimate: no evidence of loss, but good enough for a progress bar."""
+    seconds = duration_s if duration_s is not None else (container.duration or 0) / av.time_base
+    if seconds > 0:
+        emit_duration(seconds)
