@@ -146,13 +146,13 @@ def _phases(outcomes: Sequence[Outcome], file: Arrival) -> Iterable[tuple[str, l
 def policy_tables(costs: Costs, name: str, hours: float) -> Iterable[Table]:
     capacity = capacity_per_s(costs)
     files = 12.0 * (1.0 if not costs.on_gpu else 4.0)
-    for share, label in ((0.35, "moderate"), (0.6, "heavy"), (0.8, "too high")):
+    for share, label in ((0.35, "moderate load"), (0.6, "heavy load"), (0.8, "overload")):
         rates = Rates(share * capacity, files, hours * _HOUR_S)
         note = (
             f"{name}: {rates.clips_per_s:.2f} clips a second ({100 * share:.0f} % of its capacity for clips) and "
             f"{files:.0f} files of an hour each hour, a recording of 90 s a minute, for {hours:g} h. {costs.source}."
         )
-        yield Table(f"Queue rules, {label} load", note, tuple(compare_policies(costs, rates, POLICIES)))
+        yield Table(f"Queue rules, {label}", note, tuple(compare_policies(costs, rates, POLICIES)))
 
 
 def starvation(costs: Costs) -> Table:
