@@ -85,7 +85,16 @@ def _changed(**changes: Any) -> str:
         ("[]", "it is not a JSON object"),
         (b"\xff", "it is not a JSON object"),
     ],
-    ids=["a newer version", "null", "no version", "a field missing", "a new field", "beside it", "a list", "no JSON"],
+    ids=[
+        "a newer version",
+        "null",
+        "no version",
+        "a field missing",
+        "a new field",
+        "a field more",
+        "a list",
+        "no JSON",
+    ],
 )
 def test_data_that_cannot_be_read_whole_is_refused(data: str | bytes, message: str) -> None:
     """Nothing is dropped silently: an unknown version or field is an error that says which."""

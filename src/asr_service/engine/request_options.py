@@ -13,37 +13,38 @@ def _check_language(text: str) -> str:
 
 
 class RequestOptions(BaseModel):
-    """Options of a transcription. What a request leaves out is as configured.
+    """Options of a transcription. The settings have the defaults.
 
-    An unknown language raises InvalidParameter, like every other error that `asr_service.validation` reports.
+    Validate with `asr_service.validation.check_fields`, which raises InvalidParameter. An unknown language raises
+    InvalidParameter in any case.
     """
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     language: Annotated[str, Field(max_length=40), AfterValidator(_check_language)] | None = None
-    """Language of the speech: a code or an English name; `auto` detects it from the first speech, `auto-per-chunk` in
-    each stretch between pauses, of at most 6 s, for recordings in several languages."""
+    """Language of the speech: a code or an English name. `auto` detects it from the first speech. `auto-per-chunk` is
+    for recordings in several languages: it detects the language of each part between pauses, of at most 6 s."""
     task: Literal["transcribe", "translate"] | None = None
-    """`translate` writes English whatever was spoken. At /translate it is the only task."""
+    """`translate` writes English, whatever language is spoken. /translate accepts no other task."""
     beam_size: Annotated[int, Field(ge=1, le=10)] | None = None
-    """Hypotheses followed at once: more is slower and a little better."""
+    """Beam width. Larger is slower and slightly more accurate."""
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
-    """0 starts with beam search and samples only where that fails; above 0, samples at that temperature."""
+    """0 starts with beam search and samples only if that fails. Above 0, it samples at that temperature."""
     initial_prompt: Annotated[str, Field(max_length=4000)] | None = None
-    """Text that sets spelling and style; its last 223 tokens count."""
+    """Text that shows the spelling and style to use. Its last 223 tokens count."""
     hotwords: Annotated[str, Field(max_length=4000)] | None = None
-    """Words to expect: names, terms."""
+    """Names and terms to expect."""
     vad_filter: bool | None = None
-    """Leave out what holds no speech."""
+    """Skip audio without speech."""
     vad_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Speech probability above which a moment is speech."""
+    """Probability above which audio counts as speech."""
     min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    """Silence that ends a stretch of speech."""
+    """Minimum silence that ends a span of speech."""
     speech_pad_ms: Annotated[int, Field(ge=0, le=5000)] | None = None
-    """Audio kept on both sides of a stretch of speech."""
+    """Audio that is kept on both sides of a span of speech."""
     timestamps: bool | None = None
-    """Let the model time its segments. Off, a window is one segment."""
+    """Generate segment timestamps. Without them, each window is one segment."""
     word_timestamps: bool | None = None
-    """Time each word. Subtitles of /transcribe have it by default, since their cues are cut by it."""
+    """Add start and end times to each word. Default for subtitles at /transcribe, whose cues are cut by word times."""
     max_new_tokens: Annotated[int, Field(ge=1, le=448)] | None = None
-    """Most tokens that a window may give."""
+    """Maximum tokens generated per window."""

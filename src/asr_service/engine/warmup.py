@@ -39,9 +39,9 @@ def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
     encoded: Encoded = _run(scheduler, EncodeCall(features, model.facts.multilingual), n_windows[Stage.ENCODE])
     decode = GenerateCall(encoded.encoding, prompt, generate_options(options, prompt, 0.0, vocabulary.suppressed))
     generated: Generation = _run(scheduler, decode, n_windows[Stage.GENERATE])
-    speaker = vocabulary.tokenizer_for("en", "transcribe")
-    text = tuple(token for token in generated.tokens if token < speaker.eot) or tuple(speaker.encode(" hello"))
-    align = AlignCall(encoded.encoding, tuple(speaker.sot_sequence), text, _SECONDS * 100)
+    tokenizer = vocabulary.tokenizer_for("en", "transcribe")
+    text = tuple(token for token in generated.tokens if token < tokenizer.eot) or tuple(tokenizer.encode(" hello"))
+    align = AlignCall(encoded.encoding, tuple(tokenizer.sot_sequence), text, _SECONDS * 100)
     _run(scheduler, align, n_windows[Stage.ALIGN])
     # First calls are slow and two seconds are little audio: an estimate from them would refuse the first requests.
     scheduler.reset_throughput()
