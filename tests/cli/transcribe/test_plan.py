@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asr_service.cli.transcribe.plan import OutputConflict, OutputOptions, TranscribePlan, make_plan
+from asr_service.cli.transcribe.files.plan import OutputConflict, OutputOptions, TranscribePlan, make_plan
 from asr_service.formats import FILE_FORMATS
 
 TXT = OutputOptions((FILE_FORMATS["txt"],))

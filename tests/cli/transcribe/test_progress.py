@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from asr_service.cli.transcribe.progress import ProgressLines
+from asr_service.cli.transcribe.display.progress import ProgressLines
 from asr_service.cli.transcribe.types import FileResult, FileTask
 
 A, B = (FileTask(Path(f"{name}.wav"), ()) for name in "ab")

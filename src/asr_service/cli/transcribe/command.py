@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import typer
 
 from asr_service.cli.transcribe.backend import Backend
-from asr_service.cli.transcribe.outputs import Renderer
-from asr_service.cli.transcribe.plan import OutputConflict, OutputOptions, make_plan
+from asr_service.cli.transcribe.files.outputs import Renderer
+from asr_service.cli.transcribe.files.plan import OutputConflict, OutputOptions, make_plan
 from asr_service.cli.transcribe.types import API_KEY_VARIABLE, STDIN, Fields
 from asr_service.errors import InvalidParameter
 from asr_service.formats import FILE_FORMATS, Format, SubtitleStyle

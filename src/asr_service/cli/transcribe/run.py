@@ -11,10 +11,10 @@ from typing import Final, NoReturn
 from rich.console import Console
 
 from asr_service.cli.transcribe.backend import Backend, open_recognizer
-from asr_service.cli.transcribe.outputs import Renderer
-from asr_service.cli.transcribe.plan import TranscribePlan
-from asr_service.cli.transcribe.progress import NoProgress, ProgressDisplay, ProgressLines
-from asr_service.cli.transcribe.report import Report
+from asr_service.cli.transcribe.display.progress import NoProgress, ProgressDisplay, ProgressLines
+from asr_service.cli.transcribe.display.report import Report
+from asr_service.cli.transcribe.files.outputs import Renderer
+from asr_service.cli.transcribe.files.plan import TranscribePlan
 from asr_service.cli.transcribe.types import Fields
 from asr_service.cli.transcribe.workers import transcribe_files
 from asr_service.errors import InvalidParameter, StartupError

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO
 
 from asr_service import tasks as asyncio_tasks
-from asr_service.cli.transcribe.outputs import OrderedPrinter, Renderer, prepare_output_folders, write_outputs
-from asr_service.cli.transcribe.progress import ProgressDisplay
-from asr_service.cli.transcribe.recordings import open_recording
+from asr_service.cli.transcribe.display.progress import ProgressDisplay
+from asr_service.cli.transcribe.files.outputs import OrderedPrinter, Renderer, prepare_output_folders, write_outputs
+from asr_service.cli.transcribe.files.recordings import open_recording
 from asr_service.cli.transcribe.types import FileResult, FileTask, Recognizer
 from asr_service.errors import AsrError, StartupError
 from asr_service.transcript import Transcript

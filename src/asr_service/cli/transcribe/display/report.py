@@ -8,8 +8,8 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from asr_service.cli.transcribe.outputs import print_bytes
-from asr_service.cli.transcribe.terminal import printable
+from asr_service.cli.transcribe.display.terminal import printable
+from asr_service.cli.transcribe.files.outputs import print_bytes
 from asr_service.cli.transcribe.types import FileResult
 
 _STATUSES: Final = ("done", "skipped", "ignored", "failed")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr_service.cli.transcribe.recordings import SUFFIXES, Recording, RecordingSearch
+from asr_service.cli.transcribe.files.recordings import SUFFIXES, Recording, RecordingSearch
 from asr_service.cli.transcribe.types import FileResult, FileTask, Output
 from asr_service.formats import Format
 

@@ -1,0 +1,1 @@
+"""What the terminal shows: progress, results and a summary."""

@@ -1,0 +1,1 @@
+"""Find recordings, plan their outputs and write them."""
