@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from pydantic.config import JsonDict
 
-_SAID: Final = "He began a confused complaint against the wizard, who had vanished behind the curtain on the left."
+_TEXT: Final = "He began a confused complaint against the wizard, who had vanished behind the curtain on the left."
 _SCORES: Final[dict[str, Any]] = {
     "avg_logprob": -0.3067,
     "no_speech_prob": 0.0025,
@@ -20,7 +20,7 @@ def example_of(example: JsonDict) -> JsonDict:
 
 
 TRANSCRIPT: Final[JsonDict] = {
-    "text": _SAID,
+    "text": _TEXT,
     "task": "transcribe",
     "language": "en",
     "language_probability": 0.9994,
@@ -41,7 +41,7 @@ TRANSCRIPT: Final[JsonDict] = {
             "id": 0,
             "start": 0.0,
             "end": 4.54,
-            "text": f" {_SAID}",
+            "text": f" {_TEXT}",
             "words": [{"word": " He", "start": 0.0, "end": 0.34, "probability": 0.684}],
             "language": "en",
             **_SCORES,
@@ -49,17 +49,17 @@ TRANSCRIPT: Final[JsonDict] = {
     ],
 }
 
-OPENAI_JSON: Final[JsonDict] = {"text": _SAID, "usage": _USAGE}
+OPENAI_JSON: Final[JsonDict] = {"text": _TEXT, "usage": _USAGE}
 
 VERBOSE_JSON: Final[JsonDict] = {
     "task": "transcribe",
     "language": "english",
     "duration": 4.905,
-    "text": _SAID,
+    "text": _TEXT,
     "usage": _USAGE,
     "words": [{"word": "He", "start": 0.0, "end": 0.34}],
     "segments": [
-        {"id": 0, "seek": 0, "start": 0.0, "end": 4.54, "text": f" {_SAID}", "tokens": [50364, 634, 1409], **_SCORES}
+        {"id": 0, "seek": 0, "start": 0.0, "end": 4.54, "text": f" {_TEXT}", "tokens": [50364, 634, 1409], **_SCORES}
     ],
 }
 
