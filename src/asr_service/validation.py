@@ -145,6 +145,6 @@ def _size(schema: Schema, of: str, unit: str) -> str:
 
 def _shown(value: object) -> str:
     """Return a value as a message shows it: short, and without anything that acts on a terminal."""
-    text = str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     cut = text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "..."
     return cut if _PLAIN.fullmatch(text) and cut == text else repr(cut)

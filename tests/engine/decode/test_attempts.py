@@ -1,0 +1,34 @@
+"""The list of attempts for a window."""
+
+import pytest
+
+from asr_service.engine.decode.attempts import Attempt, Step, attempts
+from asr_service.engine.decode.context import MAX_SHORT_CONTEXT
+from asr_service.engine.options import DecodingOptions
+
+FIRST = Attempt(Step.FIRST, 0.0)
+FULL_CONTEXT = Attempt(Step.FULL_CONTEXT, 0.0)
+PENALTY = Attempt(Step.REPETITION_PENALTY, 0.0, 1.2)
+SAMPLED = [Attempt(Step.TEMPERATURE, temperature) for temperature in (0.2, 0.4, 0.6, 0.8, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("context_frames", "listed"),
+    [
+        (832, [FIRST, FULL_CONTEXT, PENALTY, *SAMPLED]),
+        (MAX_SHORT_CONTEXT, [FIRST, PENALTY, *SAMPLED]),
+        (3000, [FIRST, PENALTY, *SAMPLED]),
+    ],
+    ids=["short", "nearly full", "full"],
+)
+def test_only_a_short_context_can_become_a_full_one(context_frames: int, listed: list[Attempt]):
+    """The full context comes first, then the repetition penalty, then higher temperatures."""
+    assert attempts(DecodingOptions(), context_frames) == listed
+
+
+def test_a_requested_temperature_has_neither_penalty_nor_sampling():
+    """The full context is tried at the same temperature."""
+    assert attempts(DecodingOptions(temperature=0.3), 832) == [
+        Attempt(Step.FIRST, 0.3),
+        Attempt(Step.FULL_CONTEXT, 0.3),
+    ]
