@@ -16,6 +16,7 @@ from asr_service.engine.decode.attempts import Attempt, Step, attempts
 from asr_service.engine.decode.context import ChunkLengths, allows_short_context, chunk_lengths, context_frames
 from asr_service.engine.decode.hypothesis import Hypothesis, best_of, evaluate, speech_parts, split_kept
 from asr_service.engine.decode.segments import TimedTokens
+from asr_service.engine.decode.times import clamp_times, place_words
 from asr_service.engine.decode.words import time_words
 from asr_service.engine.model.calls import AlignCall, Call, EncodeCall, Encoded, GenerateCall
 from asr_service.engine.model.prompt import Prompt, generate_options, max_output_tokens
@@ -224,7 +225,7 @@ class WindowDecoder:
     ) -> _Decoded:
         n_kept, rest_start_s = split_kept(parts, best)
         end_s = task.chunk.to_source_time(rest_start_s, is_end=True)
-        kept = [_ended_by(segment, end_s) for segment in segments[:n_kept]]
+        kept = [clamp_times(segment, end_s) for segment in segments[:n_kept]]
         tokens = (token for part in parts[:n_kept] for token in self._vocabulary.text_tokens(part.tokens))
         return _Decoded(kept, segments[n_kept:], _Rest(rest_start_s, language, (*task.previous_tokens, *tokens)))
 
@@ -294,20 +295,3 @@ def _resolve(decoded: Iterable[_Decoded]) -> list[Segment]:
             segments = each.doubtful
         segments = each.kept + segments
     return segments
-
-
-def place_words(words: tuple[Word, ...], chunk: Chunk) -> tuple[Word, ...]:
-    """Convert words from window time to the time of the recording."""
-    times = (chunk.word_to_source(word.start, word.end) for word in words)
-    return tuple(replace(word, start=start, end=end) for word, (start, end) in zip(words, times, strict=True))
-
-
-def _ended_by(segment: Segment, end_s: float) -> Segment:
-    """Move all times of a segment to `end_s` at most.
-
-    Words were timed with the sound of the whole window, so that some may lie in the rest, which is decoded again.
-    """
-    words = segment.words and tuple(
-        replace(word, start=min(word.start, end_s), end=min(word.end, end_s)) for word in segment.words
-    )
-    return replace(segment, start=min(segment.start, end_s), end=min(segment.end, end_s), words=words)
