@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from asr_service.errors import ConfigurationError
 from asr_service.validation import describe_error
@@ -30,10 +31,12 @@ def _check_origins(given: str) -> str:
     return given
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """The settings of a service, read once at start by `load_settings`. Each field is the variable ASR_FIELD."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
 
     # -- the address
     host: str = "127.0.0.1"
@@ -167,6 +170,18 @@ class Settings(BaseModel):
     """Directory in which the worker processes share their metrics, best on tmpfs. By default it is beside the sockets.
     Its metrics files are deleted at start."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes all sources by name
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but the arguments: `load_settings` reads the variables, or takes the caller's."""
+        return (init_settings,)
+
 
 def given_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables that begin with ASR_, by upper-case name.
@@ -188,15 +203,15 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
 
     Raises ConfigurationError: when a variable is unknown (the message has the nearest name) or its value is invalid.
     """
-    fields = {PREFIX + field.upper(): field for field in Settings.model_fields}
     variables = given_variables(environ)
-    for name in sorted(variables.keys() - fields.keys()):
+    for name in sorted(variables.keys() - {PREFIX + field.upper() for field in Settings.model_fields}):
         near = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1, cutoff=0.7)
         hint = f"Did you mean {PREFIX}{near[0].upper()}?" if near else "`asr-service settings` lists all settings."
         raise ConfigurationError(f"There is no setting {name}. {hint}", param=name)
-    values = {fields[name]: value for name, value in variables.items() if value}
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in variables.items() if value}
     try:
-        return Settings(**(values | overrides))
+        return Settings(**(source() | overrides))
     except ValidationError as error:
         name = PREFIX + str(error.errors()[0]["loc"][0]).upper()
         raise ConfigurationError(describe_error(Settings, error, name=name), param=name) from error
