@@ -47,13 +47,13 @@ class RecordingDie:
 
 
 @asynccontextmanager
-async def served(load: ModelLoader, die: Die, **settings: Any) -> AsyncIterator[SlotEngine]:
-    service = SlotEngine(load_settings({}, **settings), SLOT, load, die)
-    await service.start()
+async def running(load: ModelLoader, die: Die, **settings: Any) -> AsyncIterator[SlotEngine]:
+    engine = SlotEngine(load_settings({}, **settings), SLOT, load, die)
+    await engine.start()
     try:
-        yield service
+        yield engine
     finally:
-        await service.close()
+        await engine.close()
 
 
 def must_not_die(code: int, reason: str) -> NoReturn:
@@ -69,12 +69,12 @@ async def test_a_slot_is_ready_after_the_warm_up():
         assert gate.wait(10)
         return model
 
-    async with served(load, must_not_die) as service:
-        assert service.state is SlotState.LOADING
+    async with running(load, must_not_die) as engine:
+        assert engine.state is SlotState.LOADING
         with pytest.raises(NotReady, match="files"):
-            _ = service.transcriber
+            _ = engine.transcriber
         gate.set()
-        await until(lambda: service.ready)
+        await until(lambda: engine.ready)
         assert [call.stage for call in model.calls] == ["encode", "detect", "generate", "align"]
 
 
@@ -86,10 +86,10 @@ async def test_the_worker_ends_with_the_reason_if_the_decoders_cannot_start():
         over.wait(10)
         raise RuntimeError("the model is not needed any more")
 
-    service = SlotEngine(load_settings({}, decoder_memory_bytes=1_000_000), SLOT, load, die)
+    engine = SlotEngine(load_settings({}, decoder_memory_bytes=1_000_000), SLOT, load, die)
     with pytest.raises(WorkerEnded):
-        await service.start()
-    await service.close()
+        await engine.start()
+    await engine.close()
     over.set()
     assert len(die.calls) == 1
     assert re.match("the audio decoder cannot be started: .*`asr-service doctor`", die.calls[0][1])
@@ -98,16 +98,16 @@ async def test_the_worker_ends_with_the_reason_if_the_decoders_cannot_start():
 async def test_a_slow_warm_up_does_not_make_the_slot_refuse_requests():
     """A first call may take many times as long as the next one: it does not count towards the expected wait."""
     model = FakeModel(before=sleeping(0.3))
-    async with served(lambda *_: model, must_not_die) as service:
-        await until(lambda: service.ready)
-        assert service.scheduler is not None
-        assert service.scheduler.throughput.estimate_s(10_000) == 0
+    async with running(lambda *_: model, must_not_die) as engine:
+        await until(lambda: engine.ready)
+        assert engine.scheduler is not None
+        assert engine.scheduler.throughput.estimate_s(10_000) == 0
         model.before = lambda _: None
-        with tempfile.TemporaryFile() as file, service.admission.permit():
+        with tempfile.TemporaryFile() as file, engine.admission.permit():
             file.write(wav(loud(30)))
             options = DecodingOptions(language="en", vad_filter=False)
-            assert [event async for event in service.transcriber.transcribe(cast("BinaryIO", file), options)]
-        assert 0 < service.scheduler.throughput.estimate_s(10_000) < 1000
+            assert [event async for event in engine.transcriber.transcribe(cast("BinaryIO", file), options)]
+        assert 0 < engine.scheduler.throughput.estimate_s(10_000) < 1000
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -118,9 +118,9 @@ async def test_a_missing_model_ends_the_worker_with_exit_code_69():
     def load(*_: object) -> FakeModel:
         raise ModelUnavailable("Model 'base' is missing.")
 
-    async with served(load, die) as service:
+    async with running(load, die) as engine:
         await until(lambda: bool(die.calls))
-        assert (service.state, service.reason) == (SlotState.FAILED, "Model 'base' is missing.")
+        assert (engine.state, engine.reason) == (SlotState.FAILED, "Model 'base' is missing.")
     assert die.calls == [(ModelUnavailable.exit_code, "Model 'base' is missing.")]
 
 
@@ -133,7 +133,7 @@ async def test_a_model_that_fails_to_warm_up_ends_the_worker():
         if call.stage == "align":
             raise ValueError("no such kernel")
 
-    async with served(lambda *_: FakeModel(before=broken), die):
+    async with running(lambda *_: FakeModel(before=broken), die):
         await until(lambda: bool(die.calls))
     assert die.calls[0][0] == ENGINE_FAILURE
 
@@ -149,7 +149,7 @@ async def test_a_load_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
         never.wait(10)
         return FakeModel()
 
-    async with served(load, die, model_load_timeout_s=0.2):
+    async with running(load, die, model_load_timeout_s=0.2):
         await until(lambda: bool(die.calls))
         never.set()
     assert die.calls[0][0] == ENGINE_FAILURE
@@ -165,8 +165,8 @@ async def test_a_slow_download_does_not_count_as_a_hung_load(monkeypatch: pytest
         on_files()
         return model
 
-    async with served(load, must_not_die, model_load_timeout_s=1.5) as service:
-        await until(lambda: service.ready)
+    async with running(load, must_not_die, model_load_timeout_s=1.5) as engine:
+        await until(lambda: engine.ready)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -178,11 +178,11 @@ async def test_a_call_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
     model = FakeModel(before=lambda _: served_once.is_set() and never.wait(10))
     path = tmp_path / "loud.wav"
     path.write_bytes(wav(loud(3)))
-    async with served(lambda *_: model, die, request_timeout_s=0.2) as service:
-        await until(lambda: service.ready)
+    async with running(lambda *_: model, die, request_timeout_s=0.2) as engine:
+        await until(lambda: engine.ready)
         served_once.set()
         with path.open("rb") as file:
-            events = service.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False))
+            events = engine.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False))
             waiting = asyncio.ensure_future(anext(events))
             await until(lambda: bool(die.calls))
             never.set()
@@ -212,11 +212,11 @@ async def test_on_a_cpu_a_clip_does_not_wait_for_a_call_of_a_later_window(device
 
     async def transcribe(path: Path) -> None:
         with path.open("rb") as file:
-            async for _ in service.transcriber.transcribe(file, options):
+            async for _ in engine.transcriber.transcribe(file, options):
                 pass
 
-    async with served(lambda *_: model, must_not_die) as service:
-        await until(lambda: service.ready)
+    async with running(lambda *_: model, must_not_die) as engine:
+        await until(lambda: engine.ready)
         warm = True
         long = asyncio.create_task(transcribe(recording))
         await until(blocked.is_set)
@@ -235,29 +235,29 @@ async def test_the_heap_is_trimmed_when_the_work_is_done(monkeypatch: pytest.Mon
     monkeypatch.setattr(watchdog_module, "trim_heap", trimmed.set)
     path = tmp_path / "loud.wav"
     path.write_bytes(wav(loud(3)))
-    async with served(lambda *_: FakeModel(), must_not_die) as service:
-        await until(lambda: service.ready)
+    async with running(lambda *_: FakeModel(), must_not_die) as engine:
+        await until(lambda: engine.ready)
         await until(trimmed.is_set)
         await asyncio.sleep(0.5)  # a busy machine may pause during the warm-up, which trims once more after it
         trimmed.clear()
         await asyncio.sleep(0.2)
         assert not trimmed.is_set()
         with path.open("rb") as file:
-            async for _ in service.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False)):
+            async for _ in engine.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False)):
                 pass
         await until(trimmed.is_set)
 
 
 async def test_a_draining_slot_refuses_new_requests():
     """The refusal says why. `busy` is true until the accepted requests are done."""
-    async with served(lambda *_: FakeModel(), must_not_die) as service:
-        await until(lambda: service.ready)
-        with service.admission.permit():
-            service.begin_drain()
-            assert service.busy
+    async with running(lambda *_: FakeModel(), must_not_die) as engine:
+        await until(lambda: engine.ready)
+        with engine.admission.permit():
+            engine.begin_drain()
+            assert engine.busy
             with pytest.raises(NotReady, match="draining"):
-                _ = service.transcriber
-        assert not service.busy
+                _ = engine.transcriber
+        assert not engine.busy
 
 
 async def test_a_drain_while_loading_stays_a_drain():
@@ -269,13 +269,13 @@ async def test_a_drain_while_loading_stays_a_drain():
         on_files()
         return FakeModel()
 
-    async with served(load, must_not_die) as service:
-        service.begin_drain()
+    async with running(load, must_not_die) as engine:
+        engine.begin_drain()
         gate.set()
-        await until(lambda: service.model is not None)
-        assert (service.state, service.reason) == (SlotState.DRAINING, "the service is draining")
+        await until(lambda: engine.model is not None)
+        assert (engine.state, engine.reason) == (SlotState.DRAINING, "the service is draining")
         with pytest.raises(NotReady, match="draining"):
-            await service.wait_until_ready()
+            await engine.wait_until_ready()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -298,7 +298,7 @@ async def test_a_fault_in_a_gauge_does_not_end_the_watchdog(monkeypatch: pytest.
         return FakeModel()
 
     with capture_logs() as lines:
-        async with served(load, die, model_load_timeout_s=0.5):
+        async with running(load, die, model_load_timeout_s=0.5):
             await until(lambda: bool(die.calls))
             never.set()
     assert n_calls > 3
@@ -318,9 +318,9 @@ async def test_a_failed_slot_ends_its_worker_even_if_its_metrics_cannot_be_writt
         raise OSError(errno.ENOSPC, "No space left on device")
 
     die = RecordingDie()
-    service = SlotEngine(load_settings({}), SLOT, load, die)
-    await service.start()
+    engine = SlotEngine(load_settings({}), SLOT, load, die)
+    await engine.start()
     await until(lambda: bool(die.calls))
     monkeypatch.undo()
-    await service.close()
+    await engine.close()
     assert die.calls == [(69, "Model 'base' is missing.")]
