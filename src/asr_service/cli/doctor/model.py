@@ -100,7 +100,7 @@ def check_decoder(settings: Settings) -> list[Finding]:
 
 def check_run(settings: Settings, models: Mapping[Device, Model], gpus: Sequence[Gpu]) -> list[Finding]:
     """Load the model on each device and transcribe two seconds, each in a process of its own."""
-    return [_trial_finding(settings, device, gpus) for device in models]
+    return [_trial_finding(settings, device, model, gpus) for device, model in models.items()]
 
 
 def write_sound(path: Path) -> None:
@@ -166,8 +166,8 @@ async def _decode(settings: Settings) -> int:
         await pool.close()
 
 
-def _trial_finding(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> Finding:
-    result, error = _run_trial(settings, device, gpus)
+def _trial_finding(settings: Settings, device: Device, model: Model, gpus: Sequence[Gpu]) -> Finding:
+    result, error = _run_trial(settings, device, model, gpus)
     if result is None:
         return failure("trial run", f"{device}: {error}", _fix_for(error))
     load_s, spent_s = result["load_s"], result["transcribe_s"]
@@ -177,9 +177,12 @@ def _trial_finding(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> F
     return ok("trial run", message)
 
 
-def _run_trial(settings: Settings, device: Device, gpus: Sequence[Gpu]) -> tuple[dict[str, Any] | None, str]:
+def _run_trial(
+    settings: Settings, device: Device, model: Model, gpus: Sequence[Gpu]
+) -> tuple[dict[str, Any] | None, str]:
     command = [sys.executable, "-m", "asr_service.cli.doctor.trial", str(device)]
-    environment = os.environ | engine_environment(device, gpus)
+    chosen = {"ASR_MODEL": str(model.absolute() if isinstance(model, Path) else model.name)}
+    environment = os.environ | engine_environment(device, gpus) | chosen
     limit_s = settings.model_load_timeout_s + _GRACE_S
     try:
         done = subprocess.run(  # noqa: S603
@@ -203,6 +206,4 @@ def _fix_for(error: str) -> str:
         return "set ASR_MODEL to a smaller model, ASR_COMPUTE_TYPE to int8_float16, or ASR_DEVICES to fewer slots"
     if "libcu" in text or "library" in text:
         return "`pip install 'asr-service[cuda]'`, or put the folder of libcublas.so.12 on LD_LIBRARY_PATH"
-    if "compute type" in text:
-        return "unset ASR_COMPUTE_TYPE"
     return "run `asr-service models verify` to check the files; try ASR_DEVICES=cpu to see whether the GPU is the cause"
