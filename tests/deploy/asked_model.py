@@ -1,4 +1,4 @@
-"""A fake model that fails where a request asks it to."""
+"""A fake model that fails when a request asks for it."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generat
 from fakes import FakeModel, sleeping, writing
 
 DOUBTFUL_BEAM, POISONOUS_BEAM = 2, 3
-"""Beam sizes by which a request asks for an unlikely text, and for a failure of the model."""
+"""Beam sizes that make the model return an unlikely text, and fail."""
 
 
 def asked_model() -> FakeModel:

@@ -1,4 +1,4 @@
-"""Serves a fake model on two made-up GPUs, with settings from the environment: `python -m deploy.launcher TUNING`."""
+"""Serves a fake model on two fake GPUs, with settings from the environment: `python -m deploy.launcher LIMITS`."""
 
 import json
 import sys

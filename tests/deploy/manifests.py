@@ -1,4 +1,4 @@
-"""Kubernetes' objects as kustomize makes them of deploy/kubernetes."""
+"""The Kubernetes objects that kustomize makes from deploy/kubernetes."""
 
 import json
 import shutil
@@ -17,12 +17,12 @@ Object = dict[str, Any]
 
 
 _OLDEST = (5,)
-"""Kustomize's version: of kubectl 1.27 on."""
+"""The Kustomize version of kubectl 1.27."""
 
 
 @cache
 def _kustomize_version() -> tuple[int, ...]:
-    """(0,) where there is no kubectl, or one that does not know."""
+    """Return the version of kubectl's Kustomize; (0,) if it is missing or unknown."""
     if shutil.which("kubectl") is None:
         return (0,)
     told = subprocess.run(
@@ -34,7 +34,7 @@ def _kustomize_version() -> tuple[int, ...]:
 
 @cache
 def rendered(folder: Path) -> tuple[Object, ...]:
-    """All objects of a kustomization."""
+    """Return all objects of a kustomization."""
     if _kustomize_version() < _OLDEST:
         pytest.skip("needs kubectl 1.27 or newer, https://kubernetes.io/docs/tasks/tools (Debian 12's is of 2020)")
     made = subprocess.run(
@@ -49,7 +49,7 @@ def overlay(name: str) -> tuple[Object, ...]:
 
 
 def of_kind(objects: tuple[Object, ...], kind: str, name: str = "asr-service") -> Object:
-    """The one object of a kind and name; a made name's hash does not count."""
+    """Return the object of a kind and name. The hash of a generated name is ignored."""
     (found,) = [
         each
         for each in objects
@@ -66,7 +66,7 @@ def pod_of(objects: tuple[Object, ...], kind: str = "Deployment", name: str = "a
 
 
 def settings_of(objects: tuple[Object, ...], container: Object) -> dict[str, str]:
-    """The variables that a container gets."""
+    """Return the environment variables of a container."""
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
         name = source["configMapRef"]["name"]

@@ -1,4 +1,4 @@
-"""What deploy/ asks of Prometheus, read from its files: rules and panels."""
+"""The rules and panels in deploy/, read from its files."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy/prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"), reverse=True)
-"""What is recorded comes before the alerts."""
+"""Recording rules come before the alerts."""
 GROUPS: list[dict[str, Any]] = [group for path in RULE_FILES for group in yaml.safe_load(path.read_text())["groups"]]
 RECORDED: dict[str, str] = {
     rule["record"]: rule["expr"] for group in GROUPS for rule in group["rules"] if "record" in rule
@@ -26,7 +26,7 @@ DASHBOARDS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One expression of one panel, and what its legend names."""
+    """One expression of one panel, and its legend."""
 
     where: str
     expr: str
@@ -38,7 +38,7 @@ class Query:
 
 
 def panels(dashboard: str) -> list[dict[str, Any]]:
-    """All panels but the rows."""
+    """Return all panels except rows."""
     return [panel for panel in DASHBOARDS[dashboard]["panels"] if panel["type"] != "row"]
 
 
@@ -55,5 +55,5 @@ QUERIES = [
 
 
 def metrics_in(expr: str) -> set[str]:
-    """Names of the service's own metrics, without a histogram's or counter's endings."""
+    """Return the names of the service's metrics, without the suffixes of histograms and counters."""
     return {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in re.findall(r"(?<![\w:])asr_\w+\b(?!:)", expr)}

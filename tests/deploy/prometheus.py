@@ -1,4 +1,4 @@
-"""A real Prometheus with the deployed configuration, hurried."""
+"""A real Prometheus with the deployed configuration and shorter intervals."""
 
 import re
 import socket
@@ -23,7 +23,7 @@ class Prometheus:
     http: httpx.Client
 
     def query(self, expr: str) -> list[Sample]:
-        """The samples of an instant query, now. Raises where Prometheus does not take the expression."""
+        """Return the samples of an instant query. Fails if Prometheus refuses the expression."""
         answer = self.http.get("/api/v1/query", params={"query": expr}).json()
         assert answer["status"] == "success", f"{expr}: {answer}"
         result: list[Sample] = answer["data"]["result"]
@@ -41,7 +41,7 @@ class Prometheus:
 
 @contextmanager
 def scraping(target: str, folder: Path) -> Iterator[Prometheus]:
-    """Scrape `target` (host:port) twice a second, and let alerts fire without their wait."""
+    """Scrape `target` (host:port) twice a second, with alerts that fire without their `for` time."""
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
     (folder / "targets").mkdir(parents=True)

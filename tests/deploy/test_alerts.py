@@ -1,4 +1,4 @@
-"""The alert rules, on made series: each fires when it should, no earlier, and not on what is just within its bounds."""
+"""The alert rules on synthetic series: each fires in time, not earlier, and not for values just within its limits."""
 
 import re
 import subprocess
@@ -14,17 +14,17 @@ from deploy.monitoring import ALERTS, GROUPS, PROMETHEUS, ROOT, RULE_FILES
 PAGES = dict(
     re.findall(r"^## (Asr\w+)\n(.*?)(?=^## |\Z)", (ROOT / "docs/runbook.md").read_text(), re.DOTALL | re.MULTILINE)
 )
-"""What the runbook has for each alert."""
+"""The section of the runbook for each alert."""
 
 pytestmark = pytest.mark.needs_program("promtool")
 
 Series = dict[str, str]
-"""A series and its values, a minute apart, in promtool's notation. Metrics go without their `asr_`."""
+"""Series and their values, one per minute, in promtool's notation. Metric names have no `asr_` prefix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An alert fires on `over` at minute `at` and not at the one before, and on none of `within` at any time."""
+    """An alert that fires for `over` at minute `at`, not a minute earlier, and never for any of `within`."""
 
     alert: str
     at: int
@@ -33,7 +33,7 @@ class Case:
 
 
 def answers(good: float, bad: float, endpoint: str = "/transcribe") -> Series:
-    """So many answers a minute with and without a transcript."""
+    """Return the series of `good` answers per minute with a transcript and `bad` ones without."""
     return {
         f'requests_total{{endpoint="{endpoint}",code="200"}}': f"0+{good}x500",
         f'requests_total{{endpoint="{endpoint}",code="503"}}': f"0+{bad}x500",
@@ -41,14 +41,14 @@ def answers(good: float, bad: float, endpoint: str = "/transcribe") -> Series:
 
 
 def below(histogram: str, bound: float, percent: int, **labels: str) -> Series:
-    """A hundred observations a minute, `percent` of them at most `bound`, the rest at most twice as much."""
+    """Return a histogram of 100 observations per minute: `percent` of them up to `bound`, the rest to `2 * bound`."""
     names = "".join(f',{name}="{value}"' for name, value in labels.items())
     counts = {bound / 2: 0, bound: percent, 2 * bound: 100, "+Inf": 100}
     return {f'{histogram}_bucket{{le="{le}"{names}}}': f"0+{count}x500" for le, count in counts.items()}
 
 
 def again(n_tries: int, windows: int, reason: str) -> Series:
-    """Each window is decoded once, and so many times more."""
+    """Return the series of windows that are decoded once and `n_tries` more times."""
     return {
         f'fallbacks_total{{reason="{reason}"}}': f"0+{n_tries}x500",
         'batch_size_sum{stage="generate"}': f"0+{windows + n_tries}x500",
@@ -131,14 +131,14 @@ CASES = [
 ]
 
 
-def test_every_alert_is_tried():
-    """A new one is not forgotten here."""
+def test_every_alert_has_a_case():
+    """A new alert needs a case."""
     assert [case.alert for case in CASES] == list(ALERTS)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.alert for case in CASES])
-def test_an_alert_fires_past_its_bound_and_in_its_time(case, tmp_path):
-    """Not a minute early, and not at all on the neighbour within its bounds."""
+def test_an_alert_fires_beyond_its_limit_and_in_time(case, tmp_path):
+    """It does not fire a minute earlier, and never for values just within its limits."""
     tests = [made(case.over, [fires(case.alert, case.at - 1, False), fires(case.alert, case.at, True)])]
     times = (case.at, case.at + 1, 2 * case.at)
     tests += [made(series, [fires(case.alert, at, False) for at in times]) for series in case.within]
@@ -152,16 +152,16 @@ def test_an_alert_fires_past_its_bound_and_in_its_time(case, tmp_path):
         ("AsrErrorBudgetBurns", "0+80x360 28800+100x200", "0+20x360 7200+0x200"),
     ],
 )
-def test_a_budget_that_burns_no_more_wakes_nobody(alert, good, bad, tmp_path):
-    """The long window still has the failures; the short one says that they are over."""
+def test_a_budget_alert_ends_with_the_failures(alert, good, bad, tmp_path):
+    """The long window still has the failures; the short one shows that they have ended."""
     series = {'requests_total{endpoint="/translate",code="200"}': good}
     series['requests_total{endpoint="/translate",code="500"}'] = bad
     over = 60 if alert.endswith("Fast") else 360
     promtool_test([made(series, [fires(alert, over, True), fires(alert, over + 35, False)])], tmp_path)
 
 
-def test_an_alert_tells_where_what_and_how_much(tmp_path):
-    """Labels, value and the runbook's address are in its words."""
+def test_an_alert_names_the_place_the_problem_and_the_value(tmp_path):
+    """Its annotations have the labels, the value and the URL of the runbook."""
     labels = {"instance": "asr-3:8000", "gpu": "GPU-7"}
     text = {
         "summary": "GPU GPU-7 on asr-3:8000 is 86 C",
@@ -176,8 +176,8 @@ def test_an_alert_tells_where_what_and_how_much(tmp_path):
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
-    """A severity, a summary, a description, and a page of the runbook with the three things that one needs."""
+def test_an_alert_has_a_severity_and_a_section_in_the_runbook(alert):
+    """It has a severity, a summary, a description and a section in the runbook with three parts."""
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
@@ -188,13 +188,13 @@ def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
         assert part in page
 
 
-def test_the_runbook_has_no_page_for_an_alert_that_is_not():
-    """Alerts and pages are the same."""
+def test_the_runbook_has_no_section_for_a_missing_alert():
+    """The runbook has a section for each alert and no other."""
     assert list(PAGES) == list(ALERTS)
 
 
-def test_prometheus_takes_the_configuration():
-    """promtool's own checks of the files as they are deployed."""
+def test_prometheus_accepts_the_configuration():
+    """promtool checks the files as they are deployed."""
     checked = subprocess.run(
         ["promtool", "check", "config", PROMETHEUS / "prometheus.yml"], capture_output=True, text=True, check=False
     )
@@ -207,7 +207,7 @@ def made(series: Series, expressions: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def fires(alert: str, minute: int, expected: bool) -> dict[str, Any]:
-    """What promtool is to find: one alert that fires, or none."""
+    """Return the expectation that the alert fires, or does not."""
     expr = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})'
     return {"expr": expr, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": 1}] if expected else []}
 

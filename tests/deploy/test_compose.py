@@ -1,4 +1,4 @@
-"""deploy/compose: a file that Compose takes, and that says what the code says."""
+"""deploy/compose: Compose accepts the file, and the file agrees with the code."""
 
 import shutil
 import subprocess
@@ -27,13 +27,13 @@ def services() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
-def test_compose_takes_it(profile, tmp_path):
-    """Compose's own reading of the file, with no engine: Docker's plugin, or Debian's docker-compose."""
+def test_compose_accepts_the_file(profile, tmp_path):
+    """Compose reads the file without a Docker engine: Docker's plugin, or Debian's docker-compose."""
     command = next((found for found in (["docker", "compose"], ["docker-compose"]) if takes_config(found)), None)
     if command is None:
         report_missing("Neither `docker compose` nor docker-compose is installed: apt-get install docker-compose")
     content = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
-    content.pop("name")  # which docker-compose 1 does not know yet
+    content.pop("name")  # docker-compose 1 does not know it
     (tmp_path / "compose.yaml").write_text(yaml.safe_dump(content))
     where = ["--file", str(tmp_path / "compose.yaml"), "--project-directory", str(COMPOSE), "--profile", profile]
     env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "GRAFANA_PASSWORD": "secret"}
@@ -50,8 +50,8 @@ def takes_config(command: list[str]) -> bool:
     return subprocess.run([*command, "version"], check=False, capture_output=True, timeout=60).returncode == 0
 
 
-def test_the_settings_are_settings(services):
-    """Each variable is taken by the service; the model that is served is the one that is fetched."""
+def test_the_variables_are_settings_of_the_service(services):
+    """The service accepts each variable, and serves the model that is downloaded."""
     for name in SERVERS:
         given = services[name]["environment"]
         assert {each for each in given if not each.startswith("ASR_")} == NOT_SETTINGS
@@ -63,8 +63,8 @@ def test_the_settings_are_settings(services):
         assert services[name]["stop_grace_period"] == f"{timeouts.stop_s:.0f}s"
 
 
-def test_every_container_is_locked_in(services):
-    """No root file system is written, no capability kept but those Nginx needs, no privilege gained."""
+def test_every_container_is_restricted(services):
+    """Root file systems are read-only, only Nginx has capabilities, and no privilege is gained."""
     for name, service in services.items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
@@ -72,8 +72,8 @@ def test_every_container_is_locked_in(services):
         assert ("cap_add" in service) is (name == "nginx")
 
 
-def test_what_serves_reaches_nothing_outside(services):
-    """The slot is in the inner network alone, which leads nowhere, at the address that Nginx and Prometheus know."""
+def test_the_service_cannot_reach_the_outside(services):
+    """The slot is only in the inner network, which has no way out, at the address that Nginx and Prometheus use."""
     networks = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["networks"]
     assert networks["inside"]["internal"] is True
     for name in SERVERS:
@@ -82,8 +82,8 @@ def test_what_serves_reaches_nothing_outside(services):
     assert targets["targets"] == [f"{SLOT}:8000"]
 
 
-def test_nginx_is_as_render_makes_it(tmp_path):
-    """With the options that docs/operations.md names; where it differs, render it again."""
+def test_the_nginx_file_is_what_render_writes(tmp_path):
+    """The options are those of docs/containers.md. If the test fails, render the file again."""
     options = ["--server-name", "localhost", "--upstream", f"{SLOT}:8000", "--nginx-version", "1.28", "--no-ipv6"]
     options += ["--certificate", "/etc/nginx/tls/fullchain.pem", "--access-log", "/dev/stdout"]
     command = [sys.executable, "-c", "from asr_service.cli import main; main()", "render", "nginx", *options]
@@ -92,8 +92,8 @@ def test_nginx_is_as_render_makes_it(tmp_path):
     assert (COMPOSE / "nginx/asr-service.conf").read_text() == made
 
 
-def test_what_is_mounted_is_there(services):
-    """Files of this project that a container gets exist; the operator's own are its keys and certificates."""
+def test_mounted_files_exist(services):
+    """Mounted files of this project exist; keys and certificates come from the operator."""
     own = {"./keys", "./tls"}
     for service in services.values():
         for volume in service.get("volumes", []):

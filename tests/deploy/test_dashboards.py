@@ -1,4 +1,4 @@
-"""The dashboards as Grafana would load them, as far as that can be seen without it."""
+"""The dashboards as Grafana would load them, checked without Grafana."""
 
 import itertools
 import re
@@ -18,14 +18,14 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_the_dashboards_are_apart():
-    """Grafana knows them by uid and by title."""
+def test_the_dashboards_have_different_ids_and_titles():
+    """Grafana distinguishes dashboards by uid and title."""
     for key in ("uid", "title"):
         assert len({dashboard[key] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS) == 2
 
 
-def test_each_panel_has_its_place(name):
-    """Ids once each; within the 24 columns; none upon another."""
+def test_panels_do_not_overlap(name):
+    """Ids are unique, and panels lie within the 24 columns without overlap."""
     everything = DASHBOARDS[name]["panels"]
     assert len({panel["id"] for panel in everything}) == len(everything)
     for panel in everything:
@@ -35,8 +35,8 @@ def test_each_panel_has_its_place(name):
         assert any(apart), (one, other)
 
 
-def test_each_panel_explains_itself(name):
-    """A title of its own in its row, a description, a unit; its queries have refIds and the chosen source."""
+def test_each_panel_has_a_title_a_description_and_a_unit(name):
+    """Each panel has a title, a description and a unit; its queries have refIds and the chosen data source."""
     for panel in panels(name):
         assert panel["title"]
         assert panel["description"].endswith(".")
@@ -50,7 +50,7 @@ def test_each_panel_explains_itself(name):
 
 
 def test_a_choice_of_machine_and_slot_reaches_every_panel(name):
-    """Every variable that is used is there; what has a machine or a slot is narrowed to the chosen ones."""
+    """Every used variable exists, and each query is limited to the chosen machines and slots."""
     variables = {variable["name"] for variable in DASHBOARDS[name]["templating"]["list"]}
     assert variables >= {"datasource", "instance", "slot"}
     builtin = {"__all", "__rate_interval", "__url_time_range", "__all_variables"}
@@ -61,16 +61,16 @@ def test_a_choice_of_machine_and_slot_reaches_every_panel(name):
             assert all('instance=~"$instance"' in selector for selector in selectors), expr
 
 
-def test_links_lead_to_pages_of_the_runbook(name):
-    """By the anchors that alerts are found under there. What an alert looks at, an operator sees on some panel."""
+def test_links_lead_to_sections_of_the_runbook(name):
+    """The links use the anchors of the alerts."""
     links = [link["url"] for panel in panels(name) for link in panel.get("links", []) if "#" in link["url"]]
     assert links
     assert {link.removeprefix("${runbook}#") for link in links} <= {alert.lower() for alert in ALERTS}
     assert any(link["url"] == "${runbook}" for link in DASHBOARDS[name]["links"])
 
 
-def test_every_metric_that_is_named_exists():
-    """In panels, rules and alerts: what metrics.py has, and what is recorded."""
+def test_every_used_metric_exists():
+    """Panels, rules and alerts use only metrics of metrics.py and recording rules."""
     known = set(re.findall(r"^# TYPE (\w+?)(?:_total)? ", metrics.render().decode(), re.MULTILINE))
     expressions = [query.expr for query in QUERIES] + list(RECORDED.values())
     expressions += [alert["expr"] for alert in ALERTS.values()]
@@ -81,8 +81,8 @@ def test_every_metric_that_is_named_exists():
     assert recorded <= set(RECORDED)
 
 
-def test_the_provisioning_finds_what_is_deployed():
-    """A source by name, and a folder for the dashboards, as docs/operations.md has it."""
+def test_the_provisioning_finds_the_deployed_files():
+    """It has a data source, and the directory of the dashboards that docs/operations.md names."""
     (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"]
     assert source["type"] == "prometheus"
     (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/asr-service.yml").read_text())["providers"]

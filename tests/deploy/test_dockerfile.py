@@ -1,4 +1,4 @@
-"""What the Dockerfile says of other files is so. tests/container runs what is built from it."""
+"""The Dockerfile agrees with the other files of the repository. tests/container runs the image."""
 
 import re
 import shlex
@@ -16,16 +16,16 @@ DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_its_python_is_the_one_of_the_lock():
-    """The lock is made for a version that the project allows, and the image has that one."""
+def test_the_python_version_is_that_of_the_lock():
+    """The lock is for a Python version that the project allows, and the image has that version."""
     (image_version,) = re.findall(r"^ARG PYTHON_IMAGE=python:([\d.]+)-slim", DOCKERFILE, re.MULTILINE)
     (lock_version,) = re.findall(r"--python-version ([\d.]+)", (ROOT / "Makefile").read_text())
     assert image_version == lock_version
     assert image_version in SpecifierSet(PROJECT["requires-python"])
 
 
-def test_the_build_gets_what_it_copies():
-    """Each file that is copied is there and passes .dockerignore, which keeps out all that is not named."""
+def test_the_build_context_has_every_copied_file():
+    """Each copied file exists and is allowed by .dockerignore, which excludes all others."""
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     names = {name for line in copied for name in line.split()}
     rules = (ROOT / ".dockerignore").read_text().splitlines()
@@ -34,8 +34,8 @@ def test_the_build_gets_what_it_copies():
     assert all((ROOT / name).exists() for name in names)
 
 
-def test_its_extras_and_its_settings_exist():
-    """Nothing is set that the service would refuse, nothing is installed that the project does not offer."""
+def test_the_extras_and_settings_exist():
+    """The service accepts all variables, and the project has all extras that are installed."""
     extras = {extra for found in re.findall(r"asr-service\[([\w,-]+)\]", DOCKERFILE) for extra in found.split(",")}
     assert extras <= set(PROJECT["optional-dependencies"])
     (block,) = re.findall(r"^ENV (PATH=.+)$", DOCKERFILE, re.MULTILINE)
@@ -48,8 +48,8 @@ def test_its_extras_and_its_settings_exist():
     Settings(**fields)
 
 
-def test_nobody_is_root_and_the_health_check_is_a_command():
-    """The user is a number, so that Kubernetes can see that it is not root's, and the one that deploy/ counts on."""
+def test_the_user_is_not_root_and_the_health_check_is_a_command():
+    """The user is a number, so that Kubernetes can check that it is not root, and the one that deploy/ uses."""
     assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001:10001"]
     for manifest in ("deploy/kubernetes/base/deployment.yaml", "deploy/compose/compose.yaml"):
         assert "10001" in (ROOT / manifest).read_text()

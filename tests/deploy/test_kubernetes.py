@@ -1,4 +1,4 @@
-"""The manifests are valid, and say what the code says: time-outs, settings, metrics, addresses."""
+"""The manifests are valid and agree with the code: time-outs, settings, metrics, URLs."""
 
 import json
 import re
@@ -29,7 +29,7 @@ CUSTOM = {
         ),
     },
 }
-"""Fields as their projects' definitions have them, which no package brings."""
+"""Fields of custom resources, from the definitions of their projects: no package has them."""
 NOT_SETTINGS = {"HOME", "NVIDIA_DRIVER_CAPABILITIES"}
 
 
@@ -39,7 +39,7 @@ def objects(request: pytest.FixtureRequest) -> tuple[Object, ...]:
 
 
 def settings(objects: tuple[Object, ...], container: Object) -> Settings:
-    """As the container's own process would read them, refusing what it would refuse."""
+    """Read the settings as the process in the container would, with the same refusals."""
     given = settings_of(objects, container)
     return load_settings(given, **{name[4:].lower(): value for name, value in given.items() if name[:4] == "ASR_"})
 
@@ -49,8 +49,8 @@ def metric_names() -> set[str]:
     return set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
 
 
-def test_every_object_holds_to_its_schema(objects):
-    """Kubernetes' own schemas, with no field that they do not know; custom resources have the fields of theirs."""
+def test_every_object_matches_its_schema(objects):
+    """Objects match Kubernetes's own schemas without unknown fields; custom resources match theirs."""
     for each in objects:
         if fields := CUSTOM.get((each["apiVersion"], each["kind"])):
             assert set(each["spec"]) <= fields
@@ -58,16 +58,16 @@ def test_every_object_holds_to_its_schema(objects):
             kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
 
 
-def test_objects_are_in_one_namespace_and_named_once(objects):
-    """Nothing lands beside the rest, and nothing overwrites another."""
+def test_objects_are_in_one_namespace_with_unique_names(objects):
+    """No object is in another namespace, and none overwrites another."""
     names = [(each["kind"], each["metadata"]["name"]) for each in objects]
     assert len(names) == len(set(names))
     assert {each["metadata"].get("namespace") for each in objects if each["kind"] != "Namespace"} == {"asr"}
 
 
-def test_the_settings_are_settings(objects):
-    """Each variable of each container is taken by the service, and the model is named: the job that fetches it sees no
-    GPU by which to choose."""
+def test_the_variables_are_settings_of_the_service(objects):
+    """The service accepts each variable of each container, and the model is named: the job that downloads it has no GPU
+    to choose it by."""
     containers = [*pod_of(objects)["initContainers"], *pod_of(objects)["containers"]]
     containers += pod_of(objects, "Job", "asr-service-model")["containers"]
     for container in containers:
@@ -76,9 +76,12 @@ def test_the_settings_are_settings(objects):
         assert settings(objects, container).model not in {"auto", ""}
 
 
-def test_times_are_in_order(objects):
-    """What waits for something waits longer than it: the proxy for the request, Kubernetes for Gunicorn, the startup
-    probe for the model, the liveness probe for the service's own cure."""
+def test_time_outs_are_in_order(objects):
+    """Each part waits longer than the part inside it.
+
+    The proxy waits longer than the request, Kubernetes longer than Gunicorn, the startup probe longer than the model's
+    load, and the liveness probe longer than the service's own recovery.
+    """
     pod = pod_of(objects)
     (server,) = pod["containers"]
     given = settings(objects, server)
@@ -93,13 +96,13 @@ def test_times_are_in_order(objects):
 
 
 def span_s(probe: Object) -> int:
-    """Seconds until a probe that always fails has its effect."""
+    """Return the seconds until a probe that always fails has its effect."""
     span: int = probe["periodSeconds"] * probe["failureThreshold"]
     return span
 
 
-def test_probes_and_ingress_know_the_addresses(objects):
-    """Probes ask what the service answers; callers reach all that it offers, and neither health nor metrics."""
+def test_probes_and_ingress_use_the_urls_of_the_service(objects):
+    """Probes use URLs of the service. Clients reach all its endpoints, but neither health nor metrics."""
     offered = json.loads((Path(__file__).parent.parent / "api" / "docs" / "openapi.json").read_text())["paths"]
     (server,) = pod_of(objects)["containers"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -119,15 +122,15 @@ def reachable(path: str, open_paths: dict[str, str]) -> bool:
     )
 
 
-def test_uploads_fit_through_the_ingress(objects):
-    """The proxy lets the largest upload pass, so that the service says why a larger one is refused."""
+def test_the_ingress_passes_the_largest_upload(objects):
+    """The proxy passes the largest upload on, so that the service itself refuses a larger one."""
     limit = of_kind(objects, "Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
     (server,) = pod_of(objects)["containers"]
     assert int(limit.removesuffix("m")) * 1024**2 > settings(objects, server).max_upload_bytes
 
 
-def test_every_container_is_locked_in(objects):
-    """Kubernetes' restricted standard, a root file system that is read-only, and no token of the cluster's."""
+def test_every_container_is_restricted(objects):
+    """Pods meet Kubernetes's restricted standard, with a read-only root file system and without a cluster token."""
     for pod in (pod_of(objects), pod_of(objects, "Job", "asr-service-model")):
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -142,8 +145,8 @@ def test_every_container_is_locked_in(objects):
             assert container["resources"]["limits"]["memory"], container["name"]
 
 
-def test_what_serves_reaches_nothing_and_what_fetches_hears_nothing(objects):
-    """Each pod has a policy, found by its labels: no way out for the servers, no way in for the job."""
+def test_servers_have_no_way_out_and_the_job_no_way_in(objects):
+    """A policy selects each pod by its labels: the servers cannot open connections, and the job cannot receive any."""
     policies = [each["spec"] for each in objects if each["kind"] == "NetworkPolicy"]
     ways = {}
     for kind, name in (("Deployment", "asr-service"), ("Job", "asr-service-model")):
@@ -154,8 +157,8 @@ def test_what_serves_reaches_nothing_and_what_fetches_hears_nothing(objects):
     assert ways == {"Deployment": (True, False), "Job": (False, True)}
 
 
-def test_selectors_find_the_pods(objects):
-    """Service, disruption budget and spread mean the server's pods, and not the job's."""
+def test_selectors_select_the_pods_of_the_server(objects):
+    """Service, disruption budget and spread constraints select the pods of the server, not of the job."""
     server = of_kind(objects, "Deployment")["spec"]["template"]
     job = of_kind(objects, "Job", "asr-service-model")["spec"]["template"]
     selectors = [
@@ -169,8 +172,8 @@ def test_selectors_find_the_pods(objects):
         assert not selector.items() <= job["metadata"]["labels"].items()
 
 
-def test_the_volumes_are_where_the_settings_say(objects):
-    """Model, keys, sockets and uploads: what the service writes is a volume, and what it only reads is read-only."""
+def test_volumes_are_mounted_where_the_settings_point(objects):
+    """Paths that the service writes are volumes, and volumes that it only reads are read-only."""
     (server,) = pod_of(objects)["containers"]
     given = settings(objects, server)
     mounts = {each["mountPath"]: each.get("readOnly", False) for each in server["volumeMounts"]}
@@ -182,8 +185,8 @@ def test_the_volumes_are_where_the_settings_say(objects):
     assert "medium" not in volumes["tmp"]["emptyDir"]
 
 
-def test_a_pod_is_one_slot_with_what_it_needs():
-    """On processors as many threads as it has cores of its own, and not its node's; else one GPU."""
+def test_a_pod_has_one_slot_and_its_resources():
+    """On a CPU it has as many threads as it gets cores, not as its node has; otherwise one GPU."""
     (on_cpu,) = pod_of(overlay("cpu"))["containers"]
     given = settings(overlay("cpu"), on_cpu)
     assert (given.devices, str(given.model_threads)) == ("cpu", on_cpu["resources"]["requests"]["cpu"])
@@ -194,8 +197,8 @@ def test_a_pod_is_one_slot_with_what_it_needs():
     assert str(given.decoders) == on_gpu["resources"]["requests"]["cpu"]
 
 
-def test_autoscalers_alone_say_how_many_pods_there_are():
-    """Both follow what waits, up at once and down after ten minutes; applying the files again sets nothing back."""
+def test_only_autoscalers_set_the_number_of_pods():
+    """Both scale by the waiting windows, up at once and down after ten minutes; applying the files resets nothing."""
     by_hpa = of_kind(overlay("autoscaling"), "HorizontalPodAutoscaler")["spec"]
     by_keda = of_kind(overlay("autoscaling-keda"), "ScaledObject")["spec"]
     assert by_keda["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == by_hpa["behavior"]
@@ -206,8 +209,8 @@ def test_autoscalers_alone_say_how_many_pods_there_are():
         assert ("replicas" in of_kind(overlay(name), "Deployment")["spec"]) is not name.startswith("autoscaling")
 
 
-def test_autoscalers_ask_for_metrics_that_there_are():
-    """The adapter makes each of the metrics an HPA wants, from one that the service has; KEDA asks for one directly."""
+def test_autoscalers_use_metrics_that_exist():
+    """The adapter derives each metric of an HPA from one of the service; KEDA queries one directly."""
     rules = yaml.safe_load((KUBERNETES / "overlays/autoscaling/prometheus-adapter.yaml").read_text())["rules"]
     made = {rule["name"]["as"] for rule in rules}
     for name in ("autoscaling", "autoscaling-requests"):
@@ -224,7 +227,7 @@ def test_autoscalers_ask_for_metrics_that_there_are():
 
 
 def test_prometheus_finds_the_service():
-    """The monitor's selector means the Service, its port and its address."""
+    """The monitor selects the Service, its port and its path."""
     objects = overlay("autoscaling")
     monitor, service = of_kind(objects, "ServiceMonitor")["spec"], of_kind(objects, "Service")
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
@@ -234,7 +237,7 @@ def test_prometheus_finds_the_service():
 
 
 def test_a_model_in_the_image_needs_neither_volume_nor_job(tmp_path):
-    """With that component nothing is fetched, and nothing refers to what is gone."""
+    """With this component nothing is downloaded, and nothing refers to the removed objects."""
     (tmp_path / "kustomization.yaml").write_text(
         yaml.safe_dump(
             {
@@ -253,5 +256,5 @@ def test_a_model_in_the_image_needs_neither_volume_nor_job(tmp_path):
 
 
 def relative(start: Path, target: Path) -> str:
-    """Kustomize takes no absolute path."""
+    """Kustomize accepts no absolute path."""
     return "/".join([".."] * (len(start.resolve().parts) - 1) + list(target.resolve().parts[1:]))

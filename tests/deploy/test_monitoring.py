@@ -1,4 +1,4 @@
-"""Under load, scraped by a real Prometheus: every panel shows something, every rule finds what it asks for."""
+"""A service under load, scraped by a real Prometheus: every panel and every rule has data."""
 
 import math
 import re
@@ -28,19 +28,19 @@ pytestmark = [
 ]
 
 BOUND = re.compile(r"(?:==|>) *[\d.]*(?:[ */]*(?:scalar\([^)]*\)|[\d.]+))*")
-"""What an alert compares with, whatever it is made of."""
+"""The right-hand side of an alert's comparison."""
 WINDOW = "20s"
 PANELS = {"$instance": ".*", "$slot": ".*", "$__rate_interval": WINDOW}
 
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Has seen two slots at work: good requests, bad ones and too many, and one worker killed."""
+    """Scrape two slots under load, with successful, failing and refused requests and one killed worker."""
     folder = tmp_path_factory.mktemp("watched")
     environ = {"ASR_DEVICES": "cuda:0,cuda:1", "ASR_MAX_OPEN_REQUESTS": "3"}
     with (
         running(folder / "service", None, launcher="deploy.launcher", **environ) as service,
-        in_between(service) as target,
+        metrics_proxy(service) as target,
         scraping(target, folder / "prometheus") as prometheus,
         under_load(service),
     ):
@@ -54,7 +54,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 @contextmanager
 def under_load(service: Service) -> Iterator[None]:
-    """Requests of each kind to each slot, over and over, more than one slot takes."""
+    """Send requests of each kind to each slot continuously, more than one slot accepts."""
     over = threading.Event()
     timed: dict[str, object] = {"word_timestamps": "true"}
     kinds: list[dict[str, object]] = [{}, {}, {}, timed, {"beam_size": DOUBTFUL_BEAM}, {"beam_size": POISONOUS_BEAM}]
@@ -76,8 +76,8 @@ def under_load(service: Service) -> Iterator[None]:
 
 
 @contextmanager
-def in_between(service: Service) -> Iterator[str]:
-    """What Nginx is to Prometheus: a TCP address that passes /metrics on to any slot that takes connections."""
+def metrics_proxy(service: Service) -> Iterator[str]:
+    """Pass /metrics on to a slot that accepts connections, as Nginx does for Prometheus; yields the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -92,7 +92,7 @@ def in_between(service: Service) -> Iterator[str]:
             self.send_error(503)
 
         def log_message(self, *_: object) -> None:
-            """Prometheus asks often."""
+            """Log nothing: Prometheus scrapes often."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -107,7 +107,7 @@ def in_between(service: Service) -> Iterator[str]:
 
 
 def missing(prometheus: Prometheus) -> list[str]:
-    """What of panels and rules has no number to show."""
+    """Return the panels and rules that have no number."""
     asked = {query.where: as_grafana(query) for query in QUERIES} | RECORDED
     asked |= {name: without_bound(name) for name in ALERTS if name != "AsrAbsent"}
     return [f"{name}: {expr}" for name, expr in asked.items() if not numbers(prometheus.query(expr))]
@@ -126,14 +126,14 @@ def as_grafana(query: Query) -> str:
 
 
 def without_bound(alert: str) -> str:
-    """The alert's expression, true of any number."""
+    """Return the alert's expression with a comparison that is always true."""
     expr, n_bounds = BOUND.subn("> -1e18", ALERTS[alert]["expr"])
     assert n_bounds, expr
     return expr
 
 
 def test_every_panel_and_rule_has_data(prometheus):
-    """Each query of each panel, each recording rule, each alert's expression but for its bound.
+    """Each query of each panel, each recording rule and each alert's expression without its limit has data.
 
     AsrAbsent has data only where there is no target.
     """
@@ -145,8 +145,8 @@ def test_every_panel_and_rule_has_data(prometheus):
 
 
 @pytest.mark.parametrize("query", [query for query in QUERIES if query.labels], ids=lambda query: query.where)
-def test_a_legend_names_labels_that_are_there(prometheus, query):
-    """No line in a panel is called nothing."""
+def test_a_legend_uses_labels_that_exist(prometheus, query):
+    """No line of a panel has an empty name."""
     for sample in prometheus.query(as_grafana(query)):
         assert query.labels <= set(sample["metric"]), sample
 
@@ -156,7 +156,7 @@ def firing_alerts(prometheus: Prometheus) -> list[Any]:
 
 
 def test_every_rule_is_healthy(prometheus):
-    """None failed to evaluate, and no firing alert's words are broken."""
+    """No rule fails to evaluate, and no firing alert has an error in its annotations."""
     wanted = {"AsrErrorRatioHigh", "AsrErrorBudgetBurns", "AsrSaturated"}
     with suppress(AssertionError):  # the budget's needs sixty requests to have been answered
         until(lambda: wanted <= {alert["labels"]["alertname"] for alert in firing_alerts(prometheus)}, within_s=15)
@@ -180,7 +180,7 @@ def test_every_rule_is_healthy(prometheus):
         ("count by (slot) (asr_queue_age_seconds)", lambda counts: counts == [1, 1]),
     ],
 )
-def test_what_is_shown_is_so(prometheus: Prometheus, expr: str, holds: Callable[[list[float]], bool]):
-    """Both slots and both GPUs by whichever slot is asked; one restart; counters that outlived the worker."""
+def test_metrics_have_the_expected_values(prometheus: Prometheus, expr: str, holds: Callable[[list[float]], bool]):
+    """Each slot reports both slots and both GPUs, one restart, and counters that survived the worker."""
     values = sorted(numbers(prometheus.query(expr)))
     assert holds(values), values

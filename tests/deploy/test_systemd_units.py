@@ -1,4 +1,4 @@
-"""systemd's units, judged by systemd's own tools. That deploy/systemd is what is rendered, tests/deployment holds."""
+"""systemd's units, checked by systemd's own tools. tests/deployment compares deploy/systemd with the rendered files."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from asr_service.serving import Timeouts
 from asr_service.settings import Settings
 
 HERE = SystemdOptions(program=Path("/bin/true"))
-"""A program that is there; a checkout's own may have blanks in its path."""
+"""A program that exists; the path of a checkout could contain spaces."""
 SITES: dict[str, dict[str, Any]] = {
     "sockets, GPUs": {"devices": "cuda:0,cuda:1"},
     "sockets, CPU": {"devices": "cpu,cpu"},
@@ -31,7 +31,7 @@ def render(options: SystemdOptions = HERE, **settings: Any) -> tuple[RenderedFil
 
 
 def unit(name: str = "asr-service.service", **settings: Any) -> RawConfigParser:
-    """Read the directives; of one that is there twice, the last."""
+    """Return the directives; the last one of duplicates."""
     text = next(file.text for file in render(**settings) if file.name == name)
     parser = RawConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd minds the case
@@ -53,15 +53,15 @@ def analyze(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd_analyze
-def test_systemd_understands_every_line(folder):
-    """No unknown directive, no bad value, no missing unit or program: `verify` has nothing to say."""
+def test_systemd_accepts_every_line(folder):
+    """`systemd-analyze verify` prints nothing: no unknown directive, invalid value, missing unit or program."""
     told = analyze("verify", "--man=no", "--recursive-errors=one", folder=folder)
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 
 
 @needs_systemd_analyze
-def test_the_exposure_is_under_two(folder):
-    """As `systemd-analyze security` counts, of the service and of the fetch, whatever the settings."""
+def test_the_exposure_is_below_two(folder):
+    """`systemd-analyze security` rates the service and the download below 2 with all settings."""
     told = analyze("security", "--offline=yes", "--threshold=19", folder=folder)
     assert told.returncode == 0, told.stdout
     levels = [float(level) for level in re.findall(r"exposure level for \S+: ([\d.]+)", told.stdout)]
@@ -71,15 +71,15 @@ def test_the_exposure_is_under_two(folder):
 
 @pytest.mark.parametrize("request_s", [60, 300, 3600])
 def test_systemd_waits_longer_than_gunicorn(request_s):
-    """The stop's time-out follows from the request's, past Gunicorn's; the start's from the model's."""
+    """The stop time-out is longer than Gunicorn's; the start time-out follows from the model's load."""
     service = unit(request_timeout_s=request_s, model_load_timeout_s=100)["Service"]
     timeouts = Timeouts.for_request(request_s)
     assert float(service["TimeoutStopSec"]) == timeouts.stop_s > timeouts.graceful_s
     assert float(service["TimeoutStartSec"]) > 100
 
 
-def test_only_the_fetch_has_a_network():
-    """On sockets the service has none; on a port it has the addresses that it listens on; the fetch goes everywhere."""
+def test_only_the_download_has_network_access():
+    """With unix sockets the service has no network, with a port only its addresses; the download has it all."""
     service = unit(**SITES["sockets, GPUs"])["Service"]
     assert (service["PrivateNetwork"], service["RestrictAddressFamilies"]) == ("yes", "AF_UNIX")
     assert "ASR_OFFLINE=true" in service["Environment"]
@@ -92,8 +92,8 @@ def test_only_the_fetch_has_a_network():
     assert "ASR_OFFLINE" not in fetch["Environment"]
 
 
-def test_a_gpu_is_let_in_and_a_cpu_may_compile():
-    """NVIDIA's devices for those who may use them; memory that is written and run only where oneDNN needs it."""
+def test_gpus_are_allowed_and_a_cpu_can_generate_code():
+    """NVIDIA's devices are allowed only with a GPU, and writable executable memory only where oneDNN needs it."""
     on_gpu, on_cpu = (unit(devices=devices)["Service"] for devices in ("cuda:0", "cpu"))
     assert on_gpu["DeviceAllow"] == "char-nvidia* rw"
     assert "PrivateDevices" not in on_gpu
@@ -103,8 +103,8 @@ def test_a_gpu_is_let_in_and_a_cpu_may_compile():
     assert "MemoryDenyWriteExecute" not in on_cpu
 
 
-def test_each_of_several_services_has_its_own_of_everything():
-    """Settings, model and sockets by the instance's name."""
+def test_each_of_several_services_has_its_own_files():
+    """Settings, model and sockets follow from the instance's name."""
     service = unit("asr-service@.service")
     assert service["Unit"]["Wants"] == "asr-service-model@%i.service"
     assert service["Service"]["EnvironmentFile"] == "/etc/asr-service/%i.env"
@@ -121,8 +121,8 @@ def test_each_of_several_services_has_its_own_of_everything():
         ("ASR_MODEL_DIR", SystemdOptions(), {"model_dir": Path("/srv/my models")}),
     ],
 )
-def test_what_would_break_a_unit_is_refused(param, options, settings):
-    """Nothing of an option or a setting gets out of its line, and no directory is made that systemd does not know."""
+def test_values_that_would_break_a_unit_are_refused(param, options, settings):
+    """An option or setting that would add lines, or use a directory unknown to systemd, is refused."""
     with pytest.raises(ConfigurationError) as refused:
         render(options, **settings)
     assert refused.value.param == param

@@ -1,4 +1,4 @@
-"""The files of deploy/ are what `asr-service render` makes of the commands in deploy/README.md."""
+"""deploy/ has the files that the commands in deploy/README.md render."""
 
 import os
 import re
@@ -16,8 +16,8 @@ COMMANDS = re.findall(
 
 
 @pytest.mark.parametrize(("environ", "arguments"), COMMANDS)
-def test_the_files_are_as_the_command_makes_them(environ, arguments, tmp_path):
-    """A change of a template or of a setting's default shows in deploy/: run the commands of deploy/README.md again."""
+def test_each_file_is_what_its_command_renders(environ, arguments, tmp_path):
+    """After a change of a template or of a setting's default, run the commands of deploy/README.md again."""
     command = [sys.executable, "-c", "from asr_service.cli import main; main()", *shlex.split(arguments)]
     folder = Path(command[-1])
     command[-1] = str(tmp_path)
@@ -29,8 +29,8 @@ def test_the_files_are_as_the_command_makes_them(environ, arguments, tmp_path):
         assert (ROOT / folder / name).read_text() == text, f"run: {environ}asr-service {arguments}"
 
 
-def test_every_file_has_its_command():
-    """None in these folders is made by hand."""
+def test_every_file_has_a_command():
+    """No file in these directories is written by hand."""
     folders = {shlex.split(arguments)[-1] for _, arguments in COMMANDS}
     tops = {Path(*Path(folder).parts[:2]) for folder in folders}
     files = {str(path.parent.relative_to(ROOT)) for top in tops for path in (ROOT / top).rglob("*") if path.is_file()}

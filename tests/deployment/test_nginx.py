@@ -1,4 +1,4 @@
-"""Nginx' file, as text. tests/nginx has a real Nginx."""
+"""Nginx's configuration as text. tests/nginx runs a real Nginx."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +36,8 @@ def text_of(options: NginxOptions = PLAIN, **settings: Any) -> str:
         ("--access-log", {"access_log": Path("/var/log/$host")}),
     ],
 )
-def test_an_option_cannot_break_out_of_its_line(option, values):
-    """What would be other directives, or no file that Nginx takes, is refused by name."""
+def test_an_option_cannot_add_directives(option, values):
+    """An option that would add directives or make the file invalid is refused with its name."""
     with pytest.raises(ConfigurationError, match=option):
         text_of(replace(PLAIN, **values))
 
@@ -45,14 +45,14 @@ def test_an_option_cannot_break_out_of_its_line(option, values):
 @pytest.mark.parametrize(
     ("version", "new"), [("1.22", False), ("1.25.0", False), ("1.25.1", True), ("1.25+", True), ("1.26.3", True)]
 )
-def test_http2_is_written_as_the_version_wants_it(version, new):
-    """1.25.1 brought the directive, and later versions warn of the parameter."""
+def test_http2_has_the_syntax_of_the_version(version, new):
+    """Nginx 1.25.1 introduced the directive, and later versions warn about the parameter."""
     text = text_of(replace(PLAIN, version=version))
     assert ("http2 on;" in text) is new
     assert (" http2;" in text) is not new
 
 
 def test_the_proxy_waits_longer_than_the_service():
-    """The service's own 504 comes first; a fraction of a second is not lost."""
+    """The service's own 504 comes first. Fractions of a second are kept."""
     assert "proxy_read_timeout 75500ms;" in text_of(request_timeout_s=60.5)
     assert "proxy_read_timeout 315s;" in text_of()

@@ -1,4 +1,4 @@
-"""`asr-service render` as its user runs it."""
+"""`asr-service render` as a user runs it."""
 
 import os
 import subprocess
@@ -13,8 +13,8 @@ def render(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedPr
     )
 
 
-def test_it_prints_or_writes_the_same(tmp_path):
-    """Without a folder the text goes to the output, and nothing else does."""
+def test_the_printed_and_the_written_text_are_the_same(tmp_path):
+    """Without --output only the text is printed."""
     options = ("nginx", "--server-name", "asr.example.com", "--devices", "cpu,cpu,cpu")
     printed = render(*options, cwd=tmp_path)
     written = render(*options, "--output", str(tmp_path / "new" / "folder"), cwd=tmp_path)
@@ -23,8 +23,8 @@ def test_it_prints_or_writes_the_same(tmp_path):
     assert printed.stdout.count("slot-2.sock max_fails=0;") == 2
 
 
-def test_the_settings_are_the_service_s_own(tmp_path):
-    """What the environment and .env say of the service, its files say too."""
+def test_the_settings_are_those_of_the_service(tmp_path):
+    """The files follow the environment and .env."""
     (tmp_path / ".env").write_text("ASR_DEVICES=cuda:0,cuda:1\nASR_MAX_UPLOAD_BYTES=12345\n")
     text = render(
         "nginx", "--server-name", "a.b", cwd=tmp_path, ASR_SOCKET_DIR="/srv/s", ASR_REQUEST_TIMEOUT_S="60.5"
@@ -33,8 +33,8 @@ def test_the_settings_are_the_service_s_own(tmp_path):
         assert line in text
 
 
-def test_what_is_wrong_is_said_in_one_line_and_ends_with_78(tmp_path):
-    """A folder that cannot be made, an option that is none."""
+def test_an_error_is_one_line_and_exit_code_78(tmp_path):
+    """The causes are a directory that cannot be created and an invalid option."""
     (tmp_path / "file").write_text("")
     told = render("nginx", "--server-name", "a.b", "--output", str(tmp_path / "file"), cwd=tmp_path)
     assert (told.returncode, told.stdout, told.stderr.count("\n")) == (78, "", 1)

@@ -1,4 +1,4 @@
-"""Two slots behind Nginx, shared by the tests of a file."""
+"""Two slots behind Nginx, shared by the tests of a module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ SETTINGS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What a client meets: Nginx, and behind it two slots of the fake application."""
+    """Nginx in front of two slots of the fake application."""
 
     nginx: Nginx
     service: Service
@@ -31,11 +31,11 @@ class Stack:
     certificate: Certificate
 
     def notes(self, request_id: str | None = None) -> list[Note]:
-        """The steps that requests (or one) have come to, in order."""
+        """Return the steps that all requests, or one, have reached, in order."""
         return [note for note in notes(self.service.faults) if request_id in (None, note.request)]
 
     def at(self, request_id: str, step: str) -> Note:
-        """Wait until the request has come to the step."""
+        """Wait until the request has reached the step."""
         return until(
             lambda: next((note for note in self.notes(request_id) if note.step == step), None),
             what=f"{request_id} {step}",
@@ -43,7 +43,7 @@ class Stack:
 
     @contextmanager
     def fault(self, name: str, text: str = "") -> Iterator[None]:
-        """A file that the fake application looks at."""
+        """Set a fault of the fake application until the block ends."""
         path = self.service.faults / name
         path.write_text(text)
         try:
@@ -52,7 +52,7 @@ class Stack:
             path.unlink()
 
     def another(self, folder: Path, **options: Any) -> Any:
-        """A further Nginx before the same slots."""
+        """Start another Nginx in front of the same slots."""
         return proxying(folder, self.settings, self.certificate, **options)
 
 

@@ -1,4 +1,4 @@
-"""A real Nginx, with the file that `asr-service render nginx` makes."""
+"""A real Nginx with the configuration that `asr-service render nginx` writes."""
 
 import json
 import os
@@ -48,7 +48,7 @@ http {{
 
 
 class Certificate:
-    """For localhost, by an authority of its own."""
+    """A certificate for localhost, signed by its own authority."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ class Certificate:
 
 
 class Nginx:
-    """One Nginx on ports of its own. `change` is what a test does to the file."""
+    """One Nginx on its own ports. `change` edits the rendered file."""
 
     def __init__(
         self,
@@ -111,11 +111,11 @@ class Nginx:
         ]
 
     def check(self) -> str:
-        """`nginx -t`: what it says, warnings among it."""
+        """Return the output of `nginx -t`, including warnings."""
         return subprocess.run([*self.command, "-t"], capture_output=True, text=True, timeout=30, check=False).stderr
 
     def post(self, path: str = "/speech", body: bytes = b"speech", **given: Any) -> httpx.Response:
-        """Each request has a connection of its own."""
+        """Return a client that opens a connection for each request."""
         return self.request("POST", path, content=body, **given)
 
     def get(self, path: str, **given: Any) -> httpx.Response:
@@ -134,7 +134,7 @@ class Nginx:
         return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
 
     def logged(self, request_id: str) -> dict[str, Any]:
-        """The line of one request, which is written after the answer has been sent."""
+        """Wait for the log line of one request, which Nginx writes after the answer."""
         return until(
             lambda: next((line for line in self.log() if line["request_id"] == request_id), None),
             what="a line in the log",

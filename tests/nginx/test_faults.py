@@ -1,4 +1,4 @@
-"""Slots that die, load, hang, drain and reload behind Nginx: each request gets one answer, and none is done twice."""
+"""Slots that die, load, hang, drain and reload behind Nginx: one answer for each request, and no work done twice."""
 
 import contextlib
 import itertools
@@ -20,12 +20,12 @@ from waiting import until
 pytestmark = needs_nginx
 
 BODY = bytes(6_000_000)
-"""More than the sockets between Nginx and a slot hold."""
+"""More bytes than the socket buffers between Nginx and a slot hold."""
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_done_twice(stack: Stack) -> Iterator[None]:
-    """Every test begins with two slots that serve, and whatever it does, no request is worked on a second time."""
+    """Every test begins with two ready slots, and during it no request is processed twice."""
     until(lambda: answering(stack) == {0, 1}, what="both slots")
     yield
     counted = Counter((note.request, note.step) for note in stack.notes())
@@ -33,19 +33,19 @@ def _nothing_is_done_twice(stack: Stack) -> Iterator[None]:
 
 
 def answering(stack: Stack) -> set[int]:
-    """The slots that four requests in a row go to."""
+    """Return the slots that four requests in a row reach."""
     answers = [stack.nginx.post() for _ in range(4)]
     return {answer.json()["slot"] if answer.status_code == 200 else -1 for answer in answers}
 
 
 def end(stack: Stack, slot: int, how: signal.Signals = signal.SIGKILL) -> None:
-    """End the slot's worker."""
+    """Kill the slot's worker."""
     stack.service.signal(how, stack.service.about(slot)["pid"])
 
 
 @contextlib.contextmanager
 def loading_for_ever(stack: Stack, *slots: int, how: signal.Signals) -> Iterator[None]:
-    """The slots' workers are ended, and their successors load, for as long as the block lasts."""
+    """Kill the slots' workers, and keep the new ones loading until the block ends."""
     n_before = len(stack.service.lines("loading"))
 
     def loading() -> list[int]:
@@ -61,7 +61,7 @@ def loading_for_ever(stack: Stack, *slots: int, how: signal.Signals) -> Iterator
 
 
 class Load:
-    """Clients that send one request after the other, until the block is left. `answers` are then all they got."""
+    """Run clients that send one request after the other until the block ends. `answers` then has all answers."""
 
     def __init__(self, stack: Stack, n_clients: int = 3) -> None:
         self._stack = stack
@@ -101,8 +101,8 @@ class Load:
 
 
 @pytest.mark.parametrize("step", ["receiving", "decoding", "inferring"])
-def test_a_worker_killed_at_work_costs_the_request_it_held(stack: Stack, step: str) -> None:
-    """That one is told so at once, and is not given to the other slot: what killed one would kill both."""
+def test_a_worker_killed_at_work_fails_only_its_request(stack: Stack, step: str) -> None:
+    """Its client gets an error at once. The request is not sent to the other slot, which it would kill too."""
     name = f"killed-{step}"
     lasts = {"receiving": "receive_s", "decoding": "decode_s", "inferring": "infer_s"}[step]
     with ThreadPoolExecutor() as pool:
@@ -122,14 +122,14 @@ def test_a_worker_killed_at_work_costs_the_request_it_held(stack: Stack, step: s
     assert {note.slot for note in stack.notes(name)} == {victim.slot}
 
 
-def test_a_worker_killed_while_idle_costs_nothing(stack: Stack) -> None:
-    """What is then sent goes to the other slot: a connect that fails has sent nothing."""
+def test_a_worker_killed_while_idle_fails_no_request(stack: Stack) -> None:
+    """Later requests go to the other slot: a connection that fails has sent nothing."""
     end(stack, 0)
     assert {stack.nginx.post().status_code for _ in range(10)} == {200}
 
 
-def test_a_slot_that_loads_gets_no_request(stack: Stack) -> None:
-    """The other one answers all of them, and it has its share again as soon as it is ready."""
+def test_a_loading_slot_gets_no_request(stack: Stack) -> None:
+    """The other slot answers all requests. The loading slot gets its share again as soon as it is ready."""
     with Load(stack) as load:
         with loading_for_ever(stack, 0, how=signal.SIGTERM):
             before = len(stack.notes())
@@ -139,8 +139,8 @@ def test_a_slot_that_loads_gets_no_request(stack: Stack) -> None:
     assert set(load.outcomes()) == {"200"}
 
 
-def test_a_slot_that_cannot_start_again_leaves_the_service_up(stack: Stack) -> None:
-    """It is tried again and again, without a request of the other slot failing, until it can."""
+def test_a_slot_that_cannot_restart_does_not_stop_the_service(stack: Stack) -> None:
+    """It is retried until it can start, and no request of the other slot fails meanwhile."""
     n_tries = len(stack.service.lines("loading"))
     with Load(stack) as load:
         with stack.fault("fail.0", "1:the model is broken"):
@@ -151,8 +151,8 @@ def test_a_slot_that_cannot_start_again_leaves_the_service_up(stack: Stack) -> N
     assert set(load.outcomes()) == {"200"}
 
 
-def test_with_no_slot_left_it_is_said_when_to_come_again(stack: Stack) -> None:
-    """503 and Retry-After at once, to probes too; and service as soon as one slot is there."""
+def test_without_a_ready_slot_the_answer_has_retry_after(stack: Stack) -> None:
+    """Requests and probes get a 503 with Retry-After at once. One ready slot is enough to serve again."""
     with loading_for_ever(stack, 0, 1, how=signal.SIGKILL):
         answer = stack.nginx.post(headers={"x-request-id": "nobody"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
@@ -163,8 +163,8 @@ def test_with_no_slot_left_it_is_said_when_to_come_again(stack: Stack) -> None:
     assert not stack.notes("nobody")
 
 
-def test_a_slot_that_drains_finishes_and_takes_nothing_new(stack: Stack) -> None:
-    """Its request ends well, though it was told to stop; the new ones go to the other."""
+def test_a_draining_slot_finishes_its_request_and_gets_no_new_one(stack: Stack) -> None:
+    """Its open request succeeds although it was told to stop, and new requests go to the other slot."""
     with ThreadPoolExecutor() as pool:
         held = pool.submit(stack.nginx.post, "/stream", headers={"x-request-id": "held"})
         draining = stack.at("held", "streaming")
@@ -175,8 +175,8 @@ def test_a_slot_that_drains_finishes_and_takes_nothing_new(stack: Stack) -> None
             assert held.result().text == "first\nlast\n"
 
 
-def test_a_hung_slot_costs_what_it_held(stack: Stack) -> None:
-    """A stopped process still takes connections, until the master ends it; who has the fewest open goes first."""
+def test_a_hung_slot_fails_only_its_requests(stack: Stack) -> None:
+    """A stopped process still accepts connections until the master kills it."""
     with ThreadPoolExecutor() as pool:
         held = pool.submit(stack.nginx.post, "/speech?infer_s=60", headers={"x-request-id": "stopped"})
         victim = stack.at("stopped", "inferring")
@@ -186,8 +186,8 @@ def test_a_hung_slot_costs_what_it_held(stack: Stack) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_stopped")
 
 
-def test_a_stream_that_breaks_off_is_seen_to(stack: Stack) -> None:
-    """The client gets what there was and then an error, never what looks like a whole answer."""
+def test_an_interrupted_stream_ends_with_an_error(stack: Stack) -> None:
+    """The client gets the sent part and then an error, never an answer that seems complete."""
     with (
         httpx.Client(verify=stack.certificate.trust, timeout=30) as client,
         client.stream("POST", f"{stack.nginx.url}/stream", headers={"x-request-id": "broken"}) as answer,
@@ -200,7 +200,7 @@ def test_a_stream_that_breaks_off_is_seen_to(stack: Stack) -> None:
 
 
 def test_a_reload_under_load_fails_no_request(stack: Stack) -> None:
-    """Both workers are replaced, one after the other, twice, and every answer is a 200."""
+    """Both workers are replaced one after the other, twice, and every answer is a 200."""
     before = {stack.service.about(slot)["pid"] for slot in (0, 1)}
     with stack.fault("load_s", "0.3"), Load(stack, n_clients=4) as load:
         for n in (1, 2):

@@ -1,4 +1,4 @@
-"""Who has no key sends nothing: Nginx asks a slot for its word before it receives an upload."""
+"""Without a key nothing is uploaded: Nginx asks a slot about the key before it receives an upload."""
 
 import signal
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ PAGE = "https://app.example.com"
 
 @dataclass(frozen=True)
 class Keyed:
-    """Two slots that ask for keys, behind Nginx."""
+    """Nginx in front of two slots that require API keys."""
 
     nginx: Nginx
     service: Service
 
     def announce(self, *headers: str, method: str = "POST", patience_s: float = 20) -> str | None:
-        """Send an upload's head and nothing more. Gives the answer, or None where Nginx waits for the upload."""
+        """Send only the headers of an upload. Returns the answer, or None if Nginx waits for the body."""
         head = [
             f"{method} /transcribe HTTP/1.1",
             "Host: localhost",
@@ -62,8 +62,8 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
 @pytest.mark.parametrize(
     ("header", "status"), [("X-Nothing: at-all", 401), (f"X-API-Key: {new_secret()}", 403)], ids=["none", "another"]
 )
-def test_an_upload_without_a_key_is_refused_at_its_head(keyed: Keyed, header: str, status: int) -> None:
-    """In the service's own words, with what a browser's page needs to read them. It is counted once."""
+def test_an_upload_without_a_key_is_refused_before_its_body(keyed: Keyed, header: str, status: int) -> None:
+    """The answer is the service's own, with the CORS headers that a page needs. It is counted once."""
     answer = keyed.announce(header, f"Origin: {PAGE}", f"X-Request-ID: refused-{status}")
     assert answer is not None
     head, _, body = answer.lower().partition("\r\n\r\n")
@@ -76,16 +76,16 @@ def test_an_upload_without_a_key_is_refused_at_its_head(keyed: Keyed, header: st
     assert [line["status"] for line in lines] == [status]
 
 
-def test_contradicting_keys_are_refused_at_the_uploads_head(keyed: Keyed) -> None:
-    """In the service's own words: it tells what is wrong with them."""
+def test_two_different_keys_are_refused_before_the_body(keyed: Keyed) -> None:
+    """The answer is the service's own, and names the problem."""
     answer = keyed.announce("X-API-Key: a", "Authorization: Bearer b", patience_s=5)
     assert answer is not None
     assert answer.startswith("HTTP/1.1 400 ")
     assert "more than one API key" in answer
 
 
-def test_what_needs_no_key_is_answered_at_its_head(keyed: Keyed) -> None:
-    """A browser's question whether it may ask has no body. What comes with one is not kept."""
+def test_a_preflight_is_answered_before_its_body(keyed: Keyed) -> None:
+    """A CORS preflight has no body; if one comes, it is not stored."""
     asked = ("Access-Control-Request-Method: POST", f"Origin: {PAGE}")
     answer = keyed.announce(*asked, method="OPTIONS", patience_s=5)
     assert answer is not None
@@ -99,29 +99,29 @@ def test_what_needs_no_key_is_answered_at_its_head(keyed: Keyed) -> None:
     [{f"a{n}": "b" for n in range(101)}, {f"a{n}": "b" * 30_000 for n in range(3)}],
     ids=["many", "long"],
 )
-def test_headers_that_a_slot_does_not_take_are_refused_in_its_own_words(
+def test_headers_beyond_the_limits_of_a_slot_get_its_own_answer(
     keyed: Keyed, headers: dict[str, str], key: str
 ) -> None:
-    """The question for the key is asked without them."""
+    """Nginx checks the key without these headers."""
     answer = keyed.nginx.get("/languages", headers=headers | {"x-api-key": key})
     assert (answer.status_code, answer.json()["error"]["code"]) == (431, "head_too_large")
     assert "retry-after" not in answer.headers
 
 
-def test_a_key_that_a_slot_does_not_take_is_refused_in_its_own_words(keyed: Keyed) -> None:
+def test_a_key_beyond_the_limits_of_a_slot_gets_its_own_answer(keyed: Keyed) -> None:
     answer = keyed.announce(f"X-API-Key: {'k' * 65_500}", patience_s=5)
     assert answer is not None
     assert answer.startswith("HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize("name", ["key", "malformed", "head-too-large"])
-def test_nginx_own_addresses_are_not_for_clients(keyed: Keyed, name: str) -> None:
+def test_nginx_internal_urls_are_not_for_clients(keyed: Keyed, name: str) -> None:
     answer = keyed.nginx.get(f"/asr-service/{name}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_with_a_key_nginx_waits_for_the_upload(keyed: Keyed) -> None:
-    """And then answers it; what a page asks beforehand, and what is open to all, needs no key."""
+    """Then it is answered. Preflights and public URLs need no key."""
     assert keyed.announce(f"Authorization: Bearer {SECRET}", patience_s=1) is None
     sent: dict[str, Any] = {"files": {"file": ("speech.wav", tone())}, "data": ALL, "headers": {"x-api-key": SECRET}}
     assert keyed.nginx.request("POST", "/transcribe", **sent).status_code == 200
@@ -132,7 +132,7 @@ def test_with_a_key_nginx_waits_for_the_upload(keyed: Keyed) -> None:
 
 
 def test_requests_one_after_another_use_all_slots(keyed: Keyed) -> None:
-    """The question for the key takes no turn of theirs."""
+    """The checks of the keys do not disturb the balance between the slots."""
     names = [f"turn-{n}" for n in range(4)]
     for name in names:
         given = {"x-api-key": SECRET, "x-request-id": name}
@@ -141,14 +141,14 @@ def test_requests_one_after_another_use_all_slots(keyed: Keyed) -> None:
     assert sorted(used) == [f"unix:{keyed.service.socket(slot)}" for slot in (0, 0, 1, 1)]
 
 
-def test_a_probe_takes_no_upload(keyed: Keyed) -> None:
-    """It is open to all and has no limits, so that nothing of a body is kept for it."""
+def test_a_probe_accepts_no_upload(keyed: Keyed) -> None:
+    """A probe is public and has no limits, so no body is stored for it."""
     answer = keyed.nginx.post("/health/live", body=bytes(2000))
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "upload_too_large")
 
 
-def test_slots_that_ask_for_no_keys_are_let_answer(keyed: Keyed, tmp_path: Path) -> None:
-    """Nginx may have been rendered with keys before the service has them."""
+def test_slots_without_keys_answer_without_a_key(keyed: Keyed, tmp_path: Path) -> None:
+    """Nginx's configuration may have keys before the service has them."""
     with running(tmp_path / "service", None, FAKE_MODEL="0", ASR_DEVICES="cpu,cpu") as service:
         settings = load_settings({}, socket_dir=service.directory / "run", devices="cpu,cpu", api_keys=ENTRY)
         with proxying(tmp_path / "nginx", settings, keyed.nginx.certificate) as nginx:
@@ -158,8 +158,8 @@ def test_slots_that_ask_for_no_keys_are_let_answer(keyed: Keyed, tmp_path: Path)
             assert nginx.logged("no-keys")["upstream_status"] == "200"
 
 
-def test_without_a_slot_to_ask_it_is_said_when_to_come_again(keyed: Keyed) -> None:
-    """The question that nobody answers is no refusal."""
+def test_without_a_slot_to_check_keys_the_answer_has_retry_after(keyed: Keyed) -> None:
+    """A check that fails is not a refusal of the key."""
     keyed.service.signal(signal.SIGTERM)
     assert keyed.service.ended() == 0
     answer = keyed.nginx.post("/transcribe", headers={"x-api-key": "anything"})

@@ -1,4 +1,4 @@
-"""What Nginx makes of requests while all slots are well: where they go, what is refused, what is told to whom."""
+"""How Nginx handles requests while all slots are ready: balancing, refusals, headers, logs and access."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ pytestmark = needs_nginx
 
 
 def check_error(answer: httpx.Response, status: int, code: str) -> None:
-    """In the service's one shape, with a request's id, told as JSON."""
+    """Assert that the answer has the service's error format and a request id."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
     error = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -34,8 +34,8 @@ def check_error(answer: httpx.Response, status: int, code: str) -> None:
     assert answer.headers["strict-transport-security"] == "max-age=63072000"
 
 
-def test_requests_go_where_the_fewest_are_open(stack: Stack) -> None:
-    """Sixteen at once are eight a slot; and when those of one slot are done, the next go there until it is even again.
+def test_a_request_goes_to_the_slot_with_the_fewest_open_requests(stack: Stack) -> None:
+    """Sixteen requests at once are eight for each slot. When one slot has finished, the next requests go there.
 
     However Nginx' own processes share the connections: they count together.
     """
@@ -55,8 +55,8 @@ def test_requests_go_where_the_fewest_are_open(stack: Stack) -> None:
             assert {answer.result().text for answer in held + more} == {"first\nlast\n"}
 
 
-def test_one_idempotency_key_is_one_slot(stack: Stack) -> None:
-    """Answers are kept where they were made; different keys use both slots."""
+def test_an_idempotency_key_always_goes_to_one_slot(stack: Stack) -> None:
+    """Each slot keeps its own answers. Different keys use both slots."""
 
     def slot(key: str) -> int:
         answer: int = stack.nginx.post(headers={"idempotency-key": key}).json()["slot"]
@@ -67,16 +67,16 @@ def test_one_idempotency_key_is_one_slot(stack: Stack) -> None:
     assert {key: slot(key) for key in reversed(slots)} == slots
 
 
-def test_an_upload_arrives_whole(stack: Stack) -> None:
-    """Of a size that Nginx keeps on disk, with and without a length that is known before."""
+def test_an_upload_arrives_complete(stack: Stack) -> None:
+    """It is so large that Nginx stores it on disk, with and without a Content-Length."""
     body = bytes(range(256)) * 4096 * 6
     assert stack.nginx.post(body=body).json()["bytes"] == len(body)
     halves = (half for half in (body[:3000], body[3000:]))
     assert stack.nginx.request("POST", "/speech", content=halves).json()["bytes"] == len(body)
 
 
-def test_saturation_is_told_as_the_slot_tells_it(stack: Stack) -> None:
-    """The slot's 503 and its Retry-After, unchanged; the other slot is not asked to refuse it too."""
+def test_the_503_of_a_saturated_slot_is_passed_on(stack: Stack) -> None:
+    """The slot's 503 and its Retry-After arrive unchanged, and the other slot does not get the request."""
     with stack.fault("full"):
         answer = stack.nginx.post(headers={"x-request-id": "saturated"})
     assert (answer.status_code, answer.content) == (503, REFUSAL)
@@ -85,8 +85,8 @@ def test_saturation_is_told_as_the_slot_tells_it(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_what_is_too_large_never_reaches_a_slot(stack: Stack, announced: bool) -> None:
-    """Told at once where its length is known, else when it is over; the bound is ASR_MAX_UPLOAD_BYTES."""
+def test_an_upload_that_is_too_large_never_reaches_a_slot(stack: Stack, announced: bool) -> None:
+    """It is refused at once if its length is known, else at the limit, ASR_MAX_UPLOAD_BYTES."""
     body = bytes(stack.settings.max_upload_bytes + 1)
     content: Any = body if announced else iter([body[:-1], body[-1:]])
     answer = stack.nginx.request("POST", "/speech", content=content, headers={"x-request-id": f"large-{announced}"})
@@ -94,8 +94,8 @@ def test_what_is_too_large_never_reaches_a_slot(stack: Stack, announced: bool) -
     assert not stack.notes(f"large-{announced}")
 
 
-def test_a_slow_upload_holds_no_slot_and_is_given_up(stack: Stack) -> None:
-    """Nothing of it is passed on; after ASR_UPLOAD_TIMEOUT_S without a byte the connection is closed, logged as 408."""
+def test_a_slow_upload_occupies_no_slot_and_is_aborted(stack: Stack) -> None:
+    """No part is passed on. After ASR_UPLOAD_TIMEOUT_S without a byte the connection is closed, logged as 408."""
     with stack.nginx.connect() as slow:
         slow.sendall(
             b"POST /speech HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: slow\r\n"
@@ -107,8 +107,8 @@ def test_a_slow_upload_holds_no_slot_and_is_given_up(stack: Stack) -> None:
     assert not stack.notes("slow")
 
 
-def test_a_client_that_leaves_is_let_go(stack: Stack) -> None:
-    """Its slot learns of it in the middle of the work, and ends that."""
+def test_the_work_of_a_client_that_disconnects_is_cancelled(stack: Stack) -> None:
+    """The slot notices the disconnect and cancels the work."""
     with stack.nginx.connect() as client:
         client.sendall(
             b"POST /speech?infer_s=60 HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: gone\r\nContent-Length: 1\r\n\r\nx"
@@ -119,7 +119,7 @@ def test_a_client_that_leaves_is_let_go(stack: Stack) -> None:
 
 
 def test_a_stream_passes_line_by_line(stack: Stack) -> None:
-    """The first line is there while the slot still works on the last."""
+    """The first line arrives while the slot still works on the last one."""
     with (
         httpx.Client(verify=stack.certificate.trust, timeout=30) as client,
         client.stream("POST", f"{stack.nginx.url}/stream", headers={"x-request-id": "stream"}) as answer,
@@ -132,7 +132,7 @@ def test_a_stream_passes_line_by_line(stack: Stack) -> None:
 
 
 def test_a_request_keeps_its_id_or_gets_one(stack: Stack) -> None:
-    """A usable id is passed on and answered, once; another is replaced, as the service would."""
+    """A valid id is passed on and answered once. An invalid one is replaced, as by the service."""
     for given, kept in (("call-0042/a:b+c=d_e.f", True), ("no blanks", False), ("x" * 129, False), (None, False)):
         answer = stack.nginx.post(headers={} if given is None else {"x-request-id": given})
         (told,) = answer.headers.get_list("x-request-id")
@@ -141,16 +141,16 @@ def test_a_request_keeps_its_id_or_gets_one(stack: Stack) -> None:
         assert stack.nginx.logged(told)["status"] == 200
 
 
-def test_a_client_cannot_say_where_it_comes_from(stack: Stack) -> None:
-    """X-Forwarded-* are Nginx' own word."""
+def test_a_client_cannot_set_its_own_address(stack: Stack) -> None:
+    """Nginx sets X-Forwarded-* itself."""
     forged = {"x-forwarded-for": "10.9.8.7", "x-forwarded-proto": "http"}
     told = stack.nginx.post(headers=forged).json()["headers"]
     assert (told["x-forwarded-for"], told["x-forwarded-proto"]) == ("127.0.0.1", "https")
     assert told["host"] == "localhost"
 
 
-def test_the_log_has_a_line_of_json_a_request(stack: Stack) -> None:
-    """Who, what, where it went and how long each part took; no query, which may hold a prompt."""
+def test_the_log_has_one_json_line_per_request(stack: Stack) -> None:
+    """It has the client, the request, the slot and the time of each part, but no query, which may contain a prompt."""
     stack.nginx.post("/speech?infer_s=0.2&prompt=secret", headers={"x-request-id": "logged", "user-agent": 'a"b\\'})
     line = stack.nginx.logged("logged")
     assert (line["method"], line["path"], line["status"], line["client"]) == ("POST", "/speech", 200, "127.0.0.1")
@@ -164,7 +164,7 @@ def test_the_log_has_a_line_of_json_a_request(stack: Stack) -> None:
 
 @pytest.mark.parametrize("byte", [b"\xff", b"\xc2\x9b", b"\x7f"], ids=["no-utf-8", "c1", "del"])
 def test_the_log_is_ascii_whatever_clients_send(stack: Stack, byte: bytes) -> None:
-    """Raw bytes would make a line that is no JSON, or steer the terminal that shows it."""
+    """Raw bytes could make the JSON invalid, or manipulate the terminal that shows it."""
     name = f"raw-{byte.hex()}"
     head = b"GET /%b HTTP/1.1\r\nHost: localhost\r\nUser-Agent: a%b\r\nX-Request-ID: %b\r\nConnection: close\r\n\r\n"
     with stack.nginx.connect() as client:
@@ -187,7 +187,7 @@ def test_the_log_is_ascii_whatever_clients_send(stack: Stack, byte: bytes) -> No
     ],
     ids=["no-http", "no-host", "trace", "long-header", "long-address"],
 )
-def test_what_is_no_request_is_refused_in_the_same_shape(
+def test_an_invalid_request_gets_the_same_error_format(
     stack: Stack, request_bytes: bytes, refusal: tuple[int, str]
 ) -> None:
     with stack.nginx.connect() as client:
@@ -198,20 +198,20 @@ def test_what_is_no_request_is_refused_in_the_same_shape(
     assert (status, error["code"]) == refusal
 
 
-def test_a_long_prompt_may_stand_in_the_address(stack: Stack) -> None:
-    """4000 characters of any script, as the service takes."""
+def test_a_long_prompt_can_be_part_of_the_url(stack: Stack) -> None:
+    """The service accepts 4000 characters of any script."""
     assert stack.nginx.post("/speech", params={"initial_prompt": "語" * 4000}).status_code == 200
 
 
-def test_http_on_the_port_of_https_is_refused_in_the_same_shape(stack: Stack) -> None:
+def test_http_on_the_https_port_gets_the_same_error_format(stack: Stack) -> None:
     with socket.create_connection(("127.0.0.1", stack.nginx.https_port), timeout=20) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         status, error = read_error(client)
     assert (status, error["code"]) == (400, "malformed_request")
 
 
-def test_http_shows_the_way_to_https(stack: Stack) -> None:
-    """With a status that keeps the method and the body, and to the service's own name whatever the request says."""
+def test_http_redirects_to_https(stack: Stack) -> None:
+    """The status keeps the method and the body. The target is the service's own name, whatever Host says."""
     url = f"http://127.0.0.1:{stack.nginx.http_port}/speech?a=b"
     answer = httpx.post(url, content=b"speech", headers={"host": "evil.example"})
     assert (answer.status_code, answer.headers["location"]) == (308, f"{stack.nginx.url}/speech?a=b")
@@ -227,14 +227,14 @@ def test_http_shows_the_way_to_https(stack: Stack) -> None:
         ("ECDHE-ECDSA-AES256-CCM:ECDHE-ECDSA-AES256-SHA", False),
     ],
 )
-def test_tls_1_2_is_with_mozillas_intermediate_ciphers(stack: Stack, ciphers: str, accepted: bool) -> None:
-    """Forward secrecy and authenticated encryption, or no connection."""
+def test_tls_1_2_has_mozillas_intermediate_ciphers(stack: Stack, ciphers: str, accepted: bool) -> None:
+    """Only ciphers with forward secrecy and authenticated encryption are accepted."""
     assert shakes_hands(stack.nginx, ciphers, ssl.TLSVersion.TLSv1_2) is accepted
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_tls_is_1_2_or_1_3(stack: Stack, tmp_path: Path) -> None:
-    """Even where the ciphers would allow for less, and whatever nginx.conf says around it."""
+    """Older versions are refused even if the ciphers would allow them, whatever nginx.conf contains."""
 
     def lax(text: str) -> str:
         return re.sub("ssl_ciphers .*;", "ssl_ciphers ALL:@SECLEVEL=0;", text)
@@ -258,8 +258,8 @@ def shakes_hands(nginx: Nginx, ciphers: str, version: ssl.TLSVersion) -> bool:
 
 
 @pytest.mark.needs_program("curl")
-def test_http_2_is_spoken(stack: Stack) -> None:
-    """To a client that offers it; failures of Nginx' own have the same shape there."""
+def test_http_2_is_supported(stack: Stack) -> None:
+    """A client that offers HTTP/2 gets it, and Nginx's own errors have the same format there."""
     curl = [
         "curl",
         "--silent",
@@ -282,8 +282,8 @@ def test_http_2_is_spoken(stack: Stack) -> None:
     assert json.loads(told.splitlines()[0])["error"]["code"] == "upload_too_large"
 
 
-def test_details_are_for_the_inside(stack: Stack, tmp_path: Path) -> None:
-    """/metrics, /health and each slot's are told to the addresses named and no other; whether it is ready, to all."""
+def test_metrics_and_health_are_only_for_inside_addresses(stack: Stack, tmp_path: Path) -> None:
+    """/metrics, /health and the health of each slot are only for the named addresses; the readiness probe is public."""
     inner = ("/metrics", "/health", "/health/slots/0", "/health/slots/1")
     with stack.another(tmp_path / "nginx", inside=("127.0.0.2", "192.0.2.0/24")) as nginx:
         for path in inner:
@@ -293,8 +293,8 @@ def test_details_are_for_the_inside(stack: Stack, tmp_path: Path) -> None:
         assert {nginx.get(path).status_code for path in ("/health/ready", "/health/live")} == {200}
 
 
-def test_one_address_may_not_send_too_fast(stack: Stack, tmp_path: Path) -> None:
-    """Three times the rate at once, then 429 and when to come again; probes are never refused."""
+def test_one_address_cannot_send_too_many_requests_per_second(stack: Stack, tmp_path: Path) -> None:
+    """A burst of three times the rate is accepted; more gets a 429 with Retry-After. Probes are never refused."""
     with stack.another(tmp_path / "nginx", requests_per_s=1) as nginx:
         assert [nginx.post().status_code for _ in range(4)] == [200] * 4
         refused = next(answer for answer in (nginx.post() for _ in range(100)) if answer.status_code != 200)
@@ -303,8 +303,8 @@ def test_one_address_may_not_send_too_fast(stack: Stack, tmp_path: Path) -> None
         assert all(nginx.get("/health/ready").status_code == 200 for _ in range(8))
 
 
-def test_one_address_may_not_have_too_many_open(stack: Stack, tmp_path: Path) -> None:
-    """The third of two is refused; another address is served, and so is the next once one has ended."""
+def test_one_address_cannot_have_too_many_open_requests(stack: Stack, tmp_path: Path) -> None:
+    """With a limit of two, the third is refused. Another address is served, and so is a request after one has ended."""
     with stack.another(tmp_path / "nginx", connections=2) as nginx, ThreadPoolExecutor() as pool:
         open_requests = [
             pool.submit(nginx.post, "/speech?infer_s=60", headers={"x-request-id": f"open-{n}"}) for n in (0, 1)
@@ -320,8 +320,8 @@ def test_one_address_may_not_have_too_many_open(stack: Stack, tmp_path: Path) ->
         assert nginx.post().status_code == 200
 
 
-def test_a_spool_without_room_is_said_to_pass(stack: Stack, tmp_path: Path) -> None:
-    """What Nginx cannot keep on its disk is a 503 with Retry-After: neither the client's fault nor for ever."""
+def test_a_full_upload_disk_gives_a_503_with_retry_after(stack: Stack, tmp_path: Path) -> None:
+    """An upload that Nginx cannot store gets a 503 with Retry-After, because a retry can succeed."""
     with stack.another(tmp_path / "nginx") as nginx:
         until((tmp_path / "nginx" / "body").exists)
         shutil.rmtree(tmp_path / "nginx" / "body")
@@ -330,8 +330,8 @@ def test_a_spool_without_room_is_said_to_pass(stack: Stack, tmp_path: Path) -> N
         assert answer.headers["retry-after"] == "5"
 
 
-def test_a_slot_that_does_not_answer_in_time(stack: Stack, tmp_path: Path) -> None:
-    """504, and no other slot is given the same work; the slot is not taken for dead."""
+def test_a_slot_that_does_not_answer_in_time_gives_a_504(stack: Stack, tmp_path: Path) -> None:
+    """The answer is a 504, no other slot gets the request, and the slot is still used."""
 
     def impatient(text: str) -> str:
         assert text.count("proxy_read_timeout 315s;") == 1

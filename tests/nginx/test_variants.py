@@ -1,4 +1,4 @@
-"""Every kind of file that `asr-service render nginx` makes, in a real Nginx; and several machines as one service."""
+"""Every variant of Nginx's configuration in a real Nginx, and several machines as one service."""
 
 import re
 import signal
@@ -45,10 +45,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         *("keys", "keys-at-the-front", "keys-behind-it"),
     ],
 )
-def test_nginx_takes_it_without_a_warning(
+def test_nginx_accepts_the_file_without_a_warning(
     certificate: Certificate, tmp_path: Path, settings: Any, options: Any
 ) -> None:
-    """Written for the version that is installed."""
+    """The file is rendered for the installed version."""
     if options.get("ipv6") and not socket.has_dualstack_ipv6():
         pytest.skip("needs IPv6")
     nginx = Nginx(tmp_path / "nginx", load_settings({}, **settings), certificate, **options)
@@ -59,7 +59,7 @@ def test_nginx_takes_it_without_a_warning(
 
 @pytest.fixture
 def machines(stack: Stack, tmp_path: Path) -> Iterator[tuple[Nginx, Nginx, Nginx]]:
-    """A front before two machines, of which the second has no slot that is ready."""
+    """Start a front and two machines, of which the second has no ready slot."""
     with ExitStack() as running:
 
         def start(name: str, **options: Any) -> Nginx:
@@ -73,8 +73,8 @@ def machines(stack: Stack, tmp_path: Path) -> Iterator[tuple[Nginx, Nginx, Nginx
         yield start("front", machines=addresses), first, second
 
 
-def test_a_machine_without_a_ready_slot_takes_no_request(stack: Stack, machines) -> None:
-    """It has always the fewest open requests: each must go on to a machine that can, POSTs too, and probes."""
+def test_a_machine_without_a_ready_slot_gets_no_request(stack: Stack, machines) -> None:
+    """It always has the fewest open requests. All requests, POSTs and probes too, must go on to another machine."""
     front, _, second = machines
     answers = [front.post(headers={"x-request-id": f"machine-{n}"}) for n in range(10)]
     assert {answer.status_code for answer in answers} == {200}
@@ -83,14 +83,14 @@ def test_a_machine_without_a_ready_slot_takes_no_request(stack: Stack, machines)
     until(lambda: 444 in {line["status"] for line in second.log()}, what="a request that was not taken")
 
 
-def test_a_machine_that_is_down_costs_nothing(stack: Stack, machines, tmp_path: Path) -> None:
+def test_a_machine_that_is_down_fails_no_request(stack: Stack, machines, tmp_path: Path) -> None:
     addresses = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{machines[1].private_port}")
     with stack.another(tmp_path / "another", machines=addresses) as front:
         assert {front.post().status_code for _ in range(5)} == {200}
 
 
-def test_what_the_front_knows_reaches_the_slot(stack: Stack, machines) -> None:
-    """The client's address and protocol, and one id in all logs."""
+def test_the_slot_sees_the_client_that_the_front_saw(stack: Stack, machines) -> None:
+    """The slot sees the client's address and protocol, and all logs have the same request id."""
     front, first, _ = machines
     given = {"x-request-id": "through", "x-forwarded-for": "10.9.8.7"}
     told = front.post(headers=given, come_from="127.0.0.2").json()["headers"]
@@ -100,7 +100,7 @@ def test_what_the_front_knows_reaches_the_slot(stack: Stack, machines) -> None:
 
 
 def test_a_recording_that_kills_a_slot_is_sent_to_no_other_machine(stack: Stack, machines, tmp_path: Path) -> None:
-    """The machine says 502, and the front passes that on: only a machine that says nothing has done nothing."""
+    """The front passes the machine's 502 on. Only a machine that closes without an answer has done nothing."""
     addresses = (f"127.0.0.1:{machines[1].private_port}",) * 2
     with stack.another(tmp_path / "another", machines=addresses) as front, ThreadPoolExecutor() as pool:
         lost = pool.submit(front.post, "/speech?infer_s=60", headers={"x-request-id": "poison"})
@@ -111,8 +111,8 @@ def test_a_recording_that_kills_a_slot_is_sent_to_no_other_machine(stack: Stack,
     stack.service.ready(0, 1)
 
 
-def test_with_no_machine_left_it_is_said_when_to_come_again(stack: Stack, machines, tmp_path: Path) -> None:
-    """Whether they are down or without a slot."""
+def test_without_a_ready_machine_the_answer_has_retry_after(stack: Stack, machines, tmp_path: Path) -> None:
+    """All machines are down or have no ready slot."""
     addresses = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{machines[2].private_port}")
     with stack.another(tmp_path / "another", machines=addresses) as front:
         for _ in range(3):
@@ -121,8 +121,8 @@ def test_with_no_machine_left_it_is_said_when_to_come_again(stack: Stack, machin
             assert answer.headers["retry-after"] == "5"
 
 
-def test_a_machine_answers_its_own_network_alone(stack: Stack, tmp_path: Path) -> None:
-    """What believes X-Forwarded-For must not be called by anyone."""
+def test_a_machine_answers_only_its_own_network(stack: Stack, tmp_path: Path) -> None:
+    """A machine trusts X-Forwarded-For, so it answers only its own network."""
     with stack.another(tmp_path / "machine", private=True, inside=("127.0.0.2",)) as machine:
         url = f"http://127.0.0.1:{machine.private_port}"
         refused = httpx.post(f"{url}/speech", content=b"speech")
