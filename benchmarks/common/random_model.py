@@ -1,4 +1,4 @@
-"""Write a Whisper model of real shape with random weights in CTranslate2 format, for timing without real weights.
+"""Write a Whisper model with a real shape and random weights in CTranslate2 format, for timing without real weights.
 
 The time and memory of a Transformer do not depend on its weights, except through the number of tokens. The weights are
 chosen so that every window yields as many tokens as `max_new_tokens` allows and passes the service's quality rules:
