@@ -6,59 +6,24 @@ The service's own `engine.schedule.batch.form_batch` forms the batches. The dura
 results/sim-costs.json (measure.py). For a GPU they are assumed, as noted in every table. See benchmarks/README.md.
 """
 
-import argparse
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from asr_service.engine.schedule.batch import MAX_FAIRNESS_PENALTY_S
+from benchmarks.common import arguments
 from benchmarks.common.client import arrivals
-from benchmarks.common.report import RESULTS
+from benchmarks.common.report import RESULTS, save
 from benchmarks.simulation.arrivals import Arrival, clips_and_files, read_recording, waves
 from benchmarks.simulation.costs import Costs, assumed_gpu
 from benchmarks.simulation.fleet import Autoscaler, FleetResult, FleetSim, latencies, percentile
+from benchmarks.simulation.policies import POLICIES, penalty_up_to
 from benchmarks.simulation.report import Row, Table, markdown
-from benchmarks.simulation.slot import Outcome, Policy, service_rule
+from benchmarks.simulation.slot import Outcome, Policy
 
 _HOUR_S = 3600.0
 _RUSH_S = (300.0, 900.0)
 _MEMO_S = 90.0
-
-
-def first_come(_arrival: Arrival, _served_audio_s: float) -> float:
-    """Give no penalty: windows run in the order in which they were queued."""
-    return 0.0
-
-
-def least_audio_first(_arrival: Arrival, served_audio_s: float) -> float:
-    """Run the request with the least decoded audio first, however long another one has waited."""
-    return served_audio_s * 1e6
-
-
-def clips_first(arrival: Arrival, _served_audio_s: float) -> float:
-    """Run long files only when no clip waits. The rule knows the length beforehand, and the service does not."""
-    return 1e9 if arrival.bulk else 0.0
-
-
-def penalty_up_to(max_s: float, audio_s_per_s: float = 6.0) -> Policy:
-    """Return the service's rule with other numbers."""
-    return lambda _, served_audio_s: min(served_audio_s / audio_s_per_s, max_s)
-
-
-POLICIES: Mapping[str, Policy] = {
-    f"the service's rule (penalty up to {MAX_FAIRNESS_PENALTY_S:.0f} s)": service_rule,
-    "first come, first served": first_come,
-    "least decoded audio first": least_audio_first,
-    "clips strictly first": clips_first,
-    "penalty up to 5 s": penalty_up_to(5.0),
-    "penalty up to 10 s": penalty_up_to(10.0),
-    "penalty up to 20 s": penalty_up_to(20.0),
-    "penalty up to 60 s": penalty_up_to(60.0),
-    "penalty up to 30 s, six times as fast": penalty_up_to(30.0, 1.0),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,23 +252,17 @@ def tables(costs: Costs, recording: Path, *, quick: bool) -> Iterable[Table]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.plain_parser(__doc__)
     parser.add_argument("--costs", type=Path, default=RESULTS / "sim-costs.json")
     parser.add_argument("--recording", type=Path, default=RESULTS / "sim-recorded.json")
-    parser.add_argument("--quick", action="store_true", help="shorter, and without the fleets")
-    parser.add_argument("--out", type=Path, default=RESULTS / "scheduler-sim", help="without its suffix")
+    parser.add_argument("--quick", action="store_true", help="simulate shorter loads, and no fleets")
+    arguments.add_out(parser, "scheduler-sim")
     args = parser.parse_args()
     began, made = time.monotonic(), []
     for table in tables(Costs.load(args.costs), args.recording, quick=args.quick):
         made.append(table)
         print(f"{time.monotonic() - began:.0f} s: {table.title}", flush=True)
-        keep(made, args.out)
-
-
-def keep(made: Sequence[Table], out: Path) -> None:
-    data: list[dict[str, Any]] = [table.to_json() for table in made]
-    out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    out.with_suffix(".md").write_text(markdown(made), encoding="utf-8")
+        save(args.out, [each.to_json() for each in made], markdown(made))
 
 
 if __name__ == "__main__":

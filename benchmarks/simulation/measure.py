@@ -9,13 +9,11 @@ Writes results/sim-costs.json and results/sim-recorded.json.
 three loads to the real service and keeps the arrivals and latencies of its log, which the simulator is compared with.
 """
 
-import argparse
 import asyncio
 import itertools
 import json
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,6 +36,7 @@ from asr_service.engine.options import DecodingOptions
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.spec import parse_devices
 from asr_service.settings import load_settings
+from benchmarks.common import arguments
 from benchmarks.common.client import closed_loop, open_loop
 from benchmarks.common.corpus import Clip
 from benchmarks.common.machine import Watch, machine
@@ -45,6 +44,7 @@ from benchmarks.common.material import RATE, joined, material, recordings
 from benchmarks.common.models import model_folder
 from benchmarks.common.report import RESULTS
 from benchmarks.common.servers import SERVICE, ServerConfig, exit_on_sigterm, running
+from benchmarks.common.threads import run_on_threads
 from benchmarks.simulation.arrivals import write_recording
 from benchmarks.simulation.costs import Cost, Costs
 
@@ -91,7 +91,7 @@ def measure_costs(audio: Path | None, model: str) -> Costs:
         for stage, n, works in _works(bench, windows, encodings):
             alone = [_timed(work) for work in works]
             calls.append(Cost(stage, frames, n, statistics.fmean(alone)))
-            crowding.append(statistics.fmean(_side_by_side(works, facts.threads)) / statistics.fmean(alone))
+            crowding.append(statistics.fmean(_concurrent_seconds(works, facts.threads)) / statistics.fmean(alone))
             if stage is Stage.GENERATE and n == 1:
                 spread += [each / statistics.fmean(alone) for each in alone]
     return Costs(
@@ -128,18 +128,14 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _side_by_side(works: Sequence[Callable[[], object]], n_threads: int) -> list[float]:
+def _concurrent_seconds(works: Sequence[Callable[[], object]], n_threads: int) -> list[float]:
     """Run the calls on `n_threads` threads at once, and return the seconds of each call."""
     seconds: list[float] = []
 
     def run() -> None:
         seconds.extend([_timed(work) for work in works])
 
-    threads = [threading.Thread(target=run) for _ in range(n_threads)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_on_threads(run, n_threads)
     return seconds
 
 
@@ -185,11 +181,9 @@ def record(audio: Path | None, model: str, out: Path) -> None:
 
 def main() -> None:
     exit_on_sigterm()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.parser(__doc__)
     parser.add_argument("what", choices=["costs", "record"])
-    parser.add_argument("--audio", type=Path, help="as in load.py")
-    parser.add_argument("--model", default="base")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="path of the JSON file (default: in benchmarks/results)")
     args = parser.parse_args()
     if args.what == "costs":
         costs = measure_costs(args.audio, args.model)

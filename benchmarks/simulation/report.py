@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.common.report import table
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -27,16 +29,11 @@ class Table:
 
 def markdown(tables: Sequence[Table]) -> str:
     parts = ["# The scheduler, simulated\n", "Made by `python -m benchmarks.simulation`.\n"]
-    for table in tables:
-        names = list(table.rows[0].numbers)
-        lines = [_line(["", *names]), _line(["---"] * (len(names) + 1))]
-        lines += [_line([row.name, *(_formatted(row.numbers[name]) for name in names)]) for row in table.rows]
-        parts += [f"## {table.title}\n", f"{table.note}\n", "\n".join(lines) + "\n"]
+    for each in tables:
+        names = list(each.rows[0].numbers)
+        rows = [[row.name, *(_formatted(row.numbers[name]) for name in names)] for row in each.rows]
+        parts += [f"## {each.title}\n", f"{each.note}\n", table(["", *names], rows) + "\n"]
     return "\n".join(parts)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _formatted(value: float) -> str:

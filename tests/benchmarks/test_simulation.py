@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 
 from asr_service.engine.model.stages import Stage
-from benchmarks.simulation.__main__ import clips_first, first_come, least_audio_first
 from benchmarks.simulation.arrivals import Arrival, clips_and_files, recorded
 from benchmarks.simulation.costs import Cost, Costs, assumed_gpu
 from benchmarks.simulation.events import Cores, Events
 from benchmarks.simulation.fleet import Autoscaler, FleetSim, latencies, percentile, wanted_pods
+from benchmarks.simulation.policies import clips_first, first_come, least_audio_first
 from benchmarks.simulation.report import Row, Table, markdown
 from benchmarks.simulation.slot import Policy, service_rule
 
