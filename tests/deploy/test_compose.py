@@ -85,7 +85,14 @@ def test_the_service_cannot_reach_the_outside(services):
 def test_the_nginx_file_is_what_render_writes(tmp_path):
     """The options are those of docs/containers.md. If the test fails, render the file again."""
     options = ["--server-name", "localhost", "--upstream", f"{SLOT}:8000", "--nginx-version", "1.28", "--no-ipv6"]
-    options += ["--certificate", "/etc/nginx/tls/fullchain.pem", "--access-log", "/dev/stdout"]
+    options += [
+        "--certificate",
+        "/etc/nginx/tls/fullchain.pem",
+        "--access-log",
+        "/dev/stdout",
+        "--error-log",
+        "/dev/stderr",
+    ]
     command = [sys.executable, "-c", "from asr_service.cli import main; main()", "render", "nginx", *options]
     subprocess.run([*command, "--output", str(tmp_path)], check=True, env=SETTINGS, timeout=60)
     made = (tmp_path / "asr-service.conf").read_text()

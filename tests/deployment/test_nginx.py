@@ -34,6 +34,8 @@ def text_of(options: NginxOptions = PLAIN, **settings: Any) -> str:
         ("--inside", {"inside": ("all",)}),
         ("--nginx-version", {"version": "new"}),
         ("--access-log", {"access_log": Path("/var/log/$host")}),
+        ("--error-log", {"error_log": Path("error.log")}),
+        ("--error-log-level", {"error_log_level": "info"}),
     ],
 )
 def test_an_option_cannot_add_directives(option, values):
@@ -56,3 +58,28 @@ def test_the_proxy_waits_longer_than_the_service():
     """The service's own 504 comes first. Fractions of a second are kept."""
     assert "proxy_read_timeout 75500ms;" in text_of(request_timeout_s=60.5)
     assert "proxy_read_timeout 315s;" in text_of()
+
+
+@pytest.mark.parametrize(
+    ("server_name", "is_sent"),
+    [
+        ("asr.example.com", True),
+        ("ASR.Example.DE", True),
+        ("localhost", False),
+        ("gpu-1", False),
+        ("asr.local", False),
+        ("asr.localhost", False),
+        ("asr.internal", False),
+        ("asr.home.arpa", False),
+        ("asr.lan", False),
+        ("192.168.1.20", False),
+    ],
+)
+def test_hsts_is_sent_for_public_host_names_unless_an_option_says_otherwise(server_name, is_sent):
+    """For two years a browser would refuse plain HTTP from every application of a machine called localhost."""
+    header = "Strict-Transport-Security"
+    by_default = replace(PLAIN, server_name=server_name)
+    assert (f"add_header {header}" in text_of(by_default)) is is_sent
+    assert f"add_header {header}" in text_of(replace(by_default, hsts=True))
+    assert f"add_header {header}" not in text_of(replace(by_default, hsts=False))
+    assert header not in text_of(replace(by_default, hsts=True, private_listen="10.0.0.1:8080"))

@@ -28,7 +28,7 @@ _MAIN = """
 daemon off;
 {user}
 pid {folder}/pid;
-error_log {folder}/error.log error;
+error_log {folder}/error.log info;
 worker_processes 4;
 events {{ worker_connections 768; }}
 http {{
@@ -90,6 +90,8 @@ class Nginx:
             "requests_per_s": 1000,
             "connections": 1000,
             "access_log": folder / "access.log",
+            "error_log": folder / "asr-service.error.log",
+            "hsts": True,
         }
         (file,) = nginx_files(settings, NginxOptions(**(known | options)))
         (folder / file.name).write_text(change(file.text))

@@ -208,4 +208,5 @@ def test_a_reload_under_load_fails_no_request(stack: Stack) -> None:
             until(lambda n=n: len(stack.service.lines("reload complete")) == n)  # type: ignore[misc]
         load.wait_for_more()
     assert set(load.outcomes()) == {"200"}
+    assert (stack.nginx.folder / "asr-service.error.log").read_text() == ""
     assert not before & {stack.service.about(slot)["pid"] for slot in (0, 1)}

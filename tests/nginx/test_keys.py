@@ -120,6 +120,13 @@ def test_nginx_internal_urls_are_not_for_clients(keyed: Keyed, name: str) -> Non
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/health/slots/7", "/health/slots/", "/health/slots/0x"])
+def test_a_slot_that_does_not_exist_is_not_found_without_a_key(keyed: Keyed, path: str) -> None:
+    """The health of existing slots needs no key, so the answer for others is not that a key is missing."""
+    answer = keyed.nginx.get(path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
 def test_with_a_key_nginx_waits_for_the_upload(keyed: Keyed) -> None:
     """Then it is answered. Preflights and public URLs need no key."""
     assert keyed.announce(f"Authorization: Bearer {SECRET}", patience_s=1) is None
@@ -156,6 +163,19 @@ def test_slots_without_keys_answer_without_a_key(keyed: Keyed, tmp_path: Path) -
             answer = nginx.get("/languages", headers={"x-request-id": "no-keys"})
             assert answer.status_code == 200
             assert nginx.logged("no-keys")["upstream_status"] == "200"
+
+
+@pytest.mark.parametrize("host", ['a"b', "a<b", "a|b", "localhost"])
+def test_an_unusual_host_changes_neither_messages_nor_the_scope_of_a_retry(keyed: Keyed, host: str) -> None:
+    """Nginx passes every Host on. An error names the requested path, and a retry with another Host is a retry."""
+    headers = {"x-api-key": SECRET, "host": host}
+    answer = keyed.nginx.get("/nowhere", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["message"].split()[0]) == (404, "/nowhere")
+    sent: dict[str, Any] = {"files": {"file": ("speech.wav", tone())}, "data": ALL}
+    once = headers | {"idempotency-key": f"host {host}".encode().hex()}
+    assert keyed.nginx.request("POST", "/transcribe", headers=once, **sent).status_code == 200
+    again = keyed.nginx.request("POST", "/transcribe", headers=once | {"host": "localhost"}, **sent)
+    assert (again.status_code, "idempotent-replayed" in again.headers) == (200, True)
 
 
 def test_without_a_slot_to_check_keys_the_answer_has_retry_after(keyed: Keyed) -> None:

@@ -184,8 +184,19 @@ def test_the_log_is_ascii_whatever_clients_send(stack: Stack, byte: bytes) -> No
         (b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", (400, "malformed_request")),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 65_700 + b"\r\n\r\n", (431, "head_too_large")),
         (b"GET /" + b"a" * 65_700 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", (431, "head_too_large")),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n", (400, "malformed_request")),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", (400, "malformed_request")),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"9" * 9000 + b"\r\n\r\n",
+            (400, "malformed_request"),
+        ),
+        (b"GET / HTTP/3.0\r\nHost: localhost\r\n\r\n", (400, "malformed_request")),
+        (b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", (400, "malformed_request")),
     ],
-    ids=["no-http", "no-host", "trace", "long-header", "long-address"],
+    ids=[
+        *("no-http", "no-host", "trace", "long-header", "long-address"),
+        *("unknown-transfer-encoding", "two-transfer-encodings", "long-length", "unknown-version", "connect"),
+    ],
 )
 def test_an_invalid_request_gets_the_same_error_format(
     stack: Stack, request_bytes: bytes, refusal: tuple[int, str]
@@ -344,6 +355,36 @@ def test_a_slot_that_does_not_answer_in_time_gives_a_504(stack: Stack, tmp_path:
         assert {nginx.post().json()["slot"] for _ in range(4)} == {0, 1}
     assert [note.step for note in stack.notes("late")][:3] == ["receiving", "decoding", "inferring"]
     assert Counter(note.step for note in stack.notes("late"))["inferring"] == 1
+
+
+def test_the_error_log_has_neither_keys_nor_queries(stack: Stack, tmp_path: Path) -> None:
+    """Nginx adds the whole request line to its messages, and rejected header lines at the level info of nginx.conf."""
+    secret = "sekret"
+    with stack.another(tmp_path / "nginx", connections=1) as nginx:
+        for given in ({"x_api_key": secret}, {f"x-api-key\x01{secret}": "a"}, {"authorization": f"Bearer {secret}"}):
+            lines = [f"{name}: {value}" for name, value in given.items()]
+            head = [f"GET /languages?prompt={secret} HTTP/1.1", "Host: localhost", *lines, "Connection: close", "", ""]
+            with nginx.connect() as client:
+                client.sendall("\r\n".join(head).encode())
+                assert client.recv(100)
+        assert nginx.post(f"/speech?prompt={secret}", body=bytes(1_000_000)).status_code == 200
+        too_large = bytes(stack.settings.max_upload_bytes + 1)
+        assert nginx.post(f"/speech?prompt={secret}", body=too_large).status_code == 413
+        assert nginx.get(f"/metrics?prompt={secret}", come_from="127.0.0.2").status_code == 403
+        with ThreadPoolExecutor() as pool:
+            lost = pool.submit(
+                nginx.post, f"/speech?infer_s=60&prompt={secret}", headers={"x-request-id": "in-error-log"}
+            )
+            victim = stack.at("in-error-log", "inferring")
+            assert nginx.post(f"/speech?prompt={secret}").status_code == 429
+            stack.service.signal(9, victim.pid)  # type: ignore[arg-type]
+            assert lost.result().status_code == 502
+        nginx.post(f"/speech?prompt={secret}")
+        stack.service.ready(0, 1)
+    for log in ("error.log", "asr-service.error.log", "output"):
+        text = (tmp_path / "nginx" / log).read_text()
+        assert secret not in text, text
+        assert "[crit]" not in text, text
 
 
 def read_error(client: socket.socket) -> tuple[int, dict[str, str]]:

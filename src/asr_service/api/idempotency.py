@@ -89,7 +89,7 @@ def scope_of(request: Request) -> IdempotencyScope | None:
     if len(values) > 1 or not _VALUE.fullmatch(values[0]):
         raise MalformedRequest(f"{HEADER} must appear once and be 1 to 255 visible ASCII characters.", param=HEADER)
     caller = caller_of(request.scope)
-    return IdempotencyScope(caller.name if caller else None, request.url.path, values[0])
+    return IdempotencyScope(caller.name if caller else None, request.scope["path"], values[0])
 
 
 def content_digest(upload: Upload) -> bytes:

@@ -117,7 +117,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """Handle Starlette's own errors for FastAPI: an unknown path or a wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for this type only
     headers = error.headers or {}
-    path = quote(request.url.path[:200])  # the path may contain line ends and terminal control characters
+    path = quote(request.scope["path"][:200])  # the path may contain line ends and terminal control characters
     message = {
         404: f"{path} does not exist. /docs lists all paths.",
         405: f"Method {request.method} is not allowed for {path}; use {headers.get('Allow', 'another method')}.",

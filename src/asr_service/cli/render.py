@@ -68,9 +68,24 @@ def nginx_command(
     http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTP.")] = _NGINX_DEFAULTS.http_port,
     https_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTPS.")] = _NGINX_DEFAULTS.https_port,
     ipv6: Annotated[bool, typer.Option(help="Also listen on IPv6.")] = _NGINX_DEFAULTS.ipv6,
+    hsts: Annotated[
+        bool | None,
+        typer.Option(
+            "--hsts/--no-hsts",
+            help="Send Strict-Transport-Security for two years. By default only for a public host name, and not for "
+            "names such as localhost and asr.internal.",
+        ),
+    ] = _NGINX_DEFAULTS.hsts,
     access_log: Annotated[
         Path, typer.Option(help="File for the access log, one line of JSON per request.")
     ] = _NGINX_DEFAULTS.access_log,
+    error_log: Annotated[Path, typer.Option(help="File for Nginx's error log.")] = _NGINX_DEFAULTS.error_log,
+    error_log_level: Annotated[
+        str,
+        typer.Option(
+            help="alert, crit, error or warn. Below alert the error log contains queries, with their prompts."
+        ),
+    ] = _NGINX_DEFAULTS.error_log_level,
     output: OutputOption = None,
 ) -> None:
     r"""Write a configuration for Nginx with TLS, the slots, limits and a log.
@@ -99,7 +114,10 @@ def nginx_command(
         ipv6=ipv6,
         requests_per_s=requests_per_s,
         connections=connections,
+        hsts=hsts,
         access_log=access_log,
+        error_log=error_log,
+        error_log_level=error_log_level,
     )
     _deliver(nginx_files(_settings(devices), options), output)
 

@@ -16,6 +16,26 @@ FILE_NAME: Final = "asr-service.conf"
 _HTTP2_DIRECTIVE_SINCE: Final = (1, 25, 1)
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
+_PRIVATE_TOP_LEVELS: Final = frozenset(
+    {
+        "arpa",
+        "corp",
+        "example",
+        "home",
+        "internal",
+        "intranet",
+        "invalid",
+        "lan",
+        "local",
+        "localhost",
+        "private",
+        "test",
+    }
+)
+"""Last labels of names that no public authority certifies: RFC 6761, RFC 6762, RFC 8375 (home.arpa) and common use."""
+_LOG_LEVELS: Final = ("alert", "crit", "error", "warn")
+"""At `info` Nginx logs header lines that it rejects, and those can hold API keys."""
+
 _HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
 _ADDRESS: Final = re.compile(rf"{_HOST}:\d{{1,5}}|unix:/[\w./-]+")
 _SERVER_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -47,7 +67,11 @@ class NginxOptions:
     """Maximum average rate of requests from one client address; bursts may have three times as many."""
     connections: int = 64
     """Maximum open requests of one client address."""
+    hsts: bool | None = None
+    """Whether answers have Strict-Transport-Security. By default, if the server name is a public host name."""
     access_log: Path = Path("/var/log/nginx/asr-service.access.log")
+    error_log: Path = Path("/var/log/nginx/asr-service.error.log")
+    error_log_level: str = "alert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +111,7 @@ def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile
         over_machines=bool(options.machines),
         checks_keys=_asks_for_keys(settings) and options.private_listen is None,
         http2_directive=_version(options.version) >= _HTTP2_DIRECTIVE_SINCE,
+        hsts=options.private_listen is None and _uses_hsts(options),
         max_upload_bytes=settings.max_upload_bytes,
         upload_timeout=_time(settings.upload_timeout_s),
         read_timeout=_time(site.timeouts.proxy_s),
@@ -97,6 +122,20 @@ def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile
 
 def _asks_for_keys(settings: Settings) -> bool:
     return settings.api_keys is not None or settings.api_keys_file is not None
+
+
+def _uses_hsts(options: NginxOptions) -> bool:
+    return _is_public_host(options.server_name) if options.hsts is None else options.hsts
+
+
+def _is_public_host(name: str) -> bool:
+    """Return whether public certificates exist for the name. A browser applies HSTS to all ports of a name.
+
+    So HSTS for localhost would disable every other local web application that has no TLS.
+    """
+    labels = name.lower().rstrip(".").split(".")
+    is_address = labels[-1].isdigit()
+    return len(labels) > 1 and not is_address and labels[-1] not in _PRIVATE_TOP_LEVELS
 
 
 def _body(status: int, code: str, message: str) -> str:
@@ -124,7 +163,13 @@ def _check(options: NginxOptions) -> None:
     _require(_SERVER_NAME, options.server_name, "--server-name", "a host name")
     for path, name in ((options.certificate, "--certificate"), (options.certificate_key, "--certificate-key")):
         _require(_PATH, str(path), name, "an absolute path without spaces")
-    _require(_PATH, str(options.access_log), "--access-log", "an absolute path without spaces")
+    for path, name in ((options.access_log, "--access-log"), (options.error_log, "--error-log")):
+        _require(_PATH, str(path), name, "an absolute path without spaces")
+    if options.error_log_level not in _LOG_LEVELS:
+        raise ConfigurationError(
+            f"--error-log-level={options.error_log_level!r} is not one of {', '.join(_LOG_LEVELS)}.",
+            param="--error-log-level",
+        )
     for option, addresses in (("--upstream", options.upstreams), ("--machine", options.machines)):
         for address in addresses:
             _require(_ADDRESS, address, option, "host:port or unix:/path")
