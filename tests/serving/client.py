@@ -1,4 +1,4 @@
-"""An HTTP client that tells a failed connect from a failure after it, over TCP and unix sockets."""
+"""An HTTP client over TCP and unix sockets that distinguishes a failed connection from a failure after it."""
 
 import http.client
 import json
@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 
 class CannotConnect(Exception):
-    """Nothing was sent: a proxy may ask another slot."""
+    """The connection failed, so nothing was sent, and a proxy can try another slot."""
 
 
 class Lost(Exception):
-    """The connection ended before the answer did."""
+    """The connection ended before the end of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Answer:
 
 
 def ask(address: str, path: str, timeout_s: float = 20) -> Answer:
-    """`address` is a URL or the path of a unix socket. Each request has a connection of its own."""
+    """Send a GET request on a new connection. `address` is a URL or the path of a unix socket."""
     connection = http.client.HTTPConnection("slot", timeout=timeout_s)
     connection.sock = _connected(address, timeout_s)
     try:

@@ -1,7 +1,7 @@
-"""An application whose load, latency, crashes and hangs are set from outside.
+"""An application whose load time, latency, crashes and hangs are set by tests.
 
-Faults come from files in $FAKE_DIR, so that a test may change them under a running service:
-`load_s` and `load_s.1` (for slot 1 alone), likewise `fail` and `boom`. FakeSpeech takes uploads.
+Faults are files in $FAKE_DIR, so that a test can change them while the service runs: `load_s` and `load_s.1` (only for
+slot 1), likewise `fail` and `boom`. FakeSpeech handles uploads.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class FakeApp:
         if path == "/large":
             return 200, bytes(16_000_000)
         if path == "/hang":
-            time.sleep(3600)  # noqa: ASYNC251  # the loop itself stands still
+            time.sleep(3600)  # noqa: ASYNC251  # blocks the event loop
         if not self.ready:
             return 503, b"not ready"
         return await self._work(float(query.get("s", "0")))

@@ -1,8 +1,8 @@
-"""Uploads to the fake application: how long each step takes is asked in the query, and each step is written down.
+"""Uploads to the fake application: the query sets the time of each step, and each step is recorded.
 
-`/speech?receive_s=1&decode_s=1&infer_s=1` notes "receiving", "decoding", "inferring" and "done", or "left" where the
-client has gone. `/stream` sends a line, and the last one once the file `go` (or `go.0`, for slot 0) is there. Where
-there is a file `full`, everything is refused.
+`/speech?receive_s=1&decode_s=1&infer_s=1` records "receiving", "decoding", "inferring" and "done", or "left" if the
+client has disconnected. `/stream` sends one line, and the last line when the file `go` (or `go.0`, for slot 0) exists.
+If a file `full` exists, all requests are refused.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ class Busy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A step that one request has come to."""
+    """A step that a request has reached."""
 
     request: str
-    """Its X-Request-ID."""
+    """The request's X-Request-ID."""
     step: str
     slot: int
     pid: int
@@ -88,7 +88,7 @@ class FakeSpeech:
         await send({"type": "http.response.body", "body": body})
 
     def _note(self, step: str) -> None:
-        """In one write, so that those of two slots do not mix."""
+        """Append in one write, so that lines of two slots do not mix."""
         note = {"request": self._request, "step": step, "slot": self._app.slot.index, "pid": os.getpid()}
         with (self._faults / "notes").open("a") as file:
             file.write(json.dumps(note) + "\n")
@@ -104,7 +104,7 @@ async def _received(receive: Any) -> int:
 
 
 async def _stays(receive: Any, seconds: float) -> bool:
-    """Whether the client waits for so long."""
+    """Return whether the client stays connected for this time."""
     try:
         async with asyncio.timeout(seconds):
             await receive()

@@ -1,4 +1,4 @@
-"""A real service on the fake application: its processes, sockets, log and faults."""
+"""A real service with the fake application: its processes, sockets, log and faults."""
 
 import json
 import os
@@ -26,7 +26,7 @@ QUICK: dict[str, Any] = {
 
 
 class Service:
-    """One running master. `directory` holds its sockets, log and faults."""
+    """A running master. `directory` has its sockets, log and faults."""
 
     def __init__(self, directory: Path, limits: Mapping[str, Any], environ: dict[str, str], launcher: str) -> None:
         self.directory = directory
@@ -52,7 +52,7 @@ class Service:
                 stderr=log,
             )
 
-    # -- what is seen from outside
+    # -- observations
 
     def text(self) -> str:
         return self._log.read_text()
@@ -78,7 +78,7 @@ class Service:
         return until(lambda: re.search(r"http://127\.0\.0\.1:\d+", self.text()), what="an address")[0]
 
     def get(self, path: str, slot: int | None = None, timeout_s: float = 20) -> Answer:
-        """Ask over TCP or, where a slot is named, over its socket."""
+        """Send a GET request over TCP or, if a slot is named, over its socket."""
         return ask(self.url if slot is None else str(self.socket(slot)), path, timeout_s)
 
     def about(self, slot: int | None = None) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Service:
     # -- waiting
 
     def ready(self, *slots: int) -> "Service":
-        """Wait until the slots (the only one, where none is named) answer."""
+        """Wait until the named slots answer, or until the only slot is ready."""
         for slot in slots:
             until(lambda slot=slot: self.alive() and self.answers(slot), what=f"slot {slot}")  # type: ignore[misc]
         if not slots:

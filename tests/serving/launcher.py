@@ -1,6 +1,6 @@
-"""Serves the fake application, with settings from the environment: `python -m serving.launcher TUNING_AS_JSON`.
+"""Serves the fake application, with settings from the environment: `python -m serving.launcher LIMITS_AS_JSON`.
 
-With $FAKE_MODEL set, the real application with a fake model, whose calls last so many seconds.
+If $FAKE_MODEL is set, it serves the real application with a fake model whose calls take that many seconds.
 """
 
 import json

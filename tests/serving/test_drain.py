@@ -1,4 +1,4 @@
-"""SIGTERM: what was accepted is finished, what is new is refused, and it ends."""
+"""SIGTERM: accepted requests are finished, new ones are refused, and the service ends."""
 
 import signal
 import socket
@@ -13,7 +13,7 @@ from waiting import until
 
 
 def test_the_master_ends_after_the_last_request_even_past_the_heartbeat_limit(tmp_path):
-    """A request longer than Gunicorn's `timeout` completes; meanwhile new ones get 503; then the exit code is 0."""
+    """A request longer than Gunicorn's `timeout` completes. Meanwhile new ones get a 503. Then the exit code is 0."""
     with running(tmp_path, {"heartbeat_s": 1}) as service, ThreadPoolExecutor() as pool:
         service.ready()
         long = pool.submit(service.get, "/work?s=3")
@@ -25,8 +25,8 @@ def test_the_master_ends_after_the_last_request_even_past_the_heartbeat_limit(tm
         assert "WORKER TIMEOUT" not in service.text()
 
 
-def test_a_slot_told_to_end_finishes_and_is_replaced(tmp_path):
-    """Its socket goes at once, its request is finished, its successor takes the same slot."""
+def test_a_slot_that_is_told_to_end_finishes_and_is_replaced(tmp_path):
+    """Its socket is removed at once, its request is finished, and a new worker takes the slot."""
     with running(tmp_path, {"heartbeat_s": 1}, ASR_DEVICES="cpu,cpu") as service, ThreadPoolExecutor() as pool:
         old = service.ready(0, 1).about(0)["pid"]
         long = pool.submit(service.get, "/work?s=2", 0)
@@ -39,8 +39,8 @@ def test_a_slot_told_to_end_finishes_and_is_replaced(tmp_path):
         assert service.metric('asr_worker_restarts_total{slot="0"}', slot=1) == 1
 
 
-def test_who_connected_just_before_is_still_served(tmp_path):
-    """A proxy that found the socket gets its answer, though the slot was told to end before the request came."""
+def test_a_client_that_connected_just_before_the_drain_is_served(tmp_path):
+    """A proxy that had connected gets its answer, although the slot was told to end before the request arrived."""
     with (
         running(tmp_path, {"accept_grace_s": 3}, ASR_DEVICES="cpu,cpu") as service,
         socket.socket(socket.AF_UNIX) as proxy,
@@ -54,7 +54,7 @@ def test_who_connected_just_before_is_still_served(tmp_path):
 
 
 def test_a_drain_ends_by_its_deadline(tmp_path):
-    """A request that takes longer than the drain may take is cut off, and the service ends."""
+    """A request that takes longer than the drain is cut off, and the service ends."""
     with running(tmp_path, {"drain_s": 1}) as service, ThreadPoolExecutor() as pool:
         service.ready()
         long = pool.submit(service.get, "/work?s=60", None, 90)
@@ -64,8 +64,8 @@ def test_a_drain_ends_by_its_deadline(tmp_path):
         assert long.exception() is not None or long.result().status >= 500
 
 
-def test_a_client_that_was_answered_is_not_waited_for(tmp_path):
-    """One that goes on sending after its last answer would be read from for a while."""
+def test_the_end_does_not_wait_for_an_answered_client(tmp_path):
+    """A client that goes on sending after its last answer does not delay the end."""
     with running(tmp_path, {"lingering_close_s": 60}) as service:
         address = urlsplit(service.ready().url)
         with socket.create_connection((address.hostname, address.port), timeout=10) as client:
@@ -77,7 +77,7 @@ def test_a_client_that_was_answered_is_not_waited_for(tmp_path):
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_does_not_wait(tmp_path, first):
-    """SIGINT ends the service with requests under way, and so does SIGINT after SIGTERM."""
+    """SIGINT ends the service while requests are open, also after SIGTERM."""
     with running(tmp_path) as service, ThreadPoolExecutor() as pool:
         service.ready()
         long = pool.submit(service.get, "/work?s=60", None, 90)
@@ -88,8 +88,8 @@ def test_ctrl_c_does_not_wait(tmp_path, first):
         assert long.exception() is not None or long.result().status >= 500
 
 
-def test_workers_end_when_their_master_is_gone(tmp_path):
-    """A killed master leaves no worker behind that holds a device and a port."""
+def test_workers_end_when_their_master_has_gone(tmp_path):
+    """After a killed master no worker keeps a device and a port."""
     with running(tmp_path) as service:
         (worker,) = service.ready().workers()
         service.signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Workers that are killed, stopped or hung cost their own slot, and only for as long as it takes to load again."""
+"""A worker that is killed, stopped or hung affects only its own slot, until a new worker has loaded."""
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +11,8 @@ from serving.harness import Service, running
 from waiting import until
 
 
-def test_a_killed_worker_costs_its_own_requests_and_nothing_else(tmp_path):
-    """The other slot serves on; the successor has the slot and its socket; gauges are right; the restart is counted."""
+def test_a_killed_worker_fails_only_its_own_requests(tmp_path):
+    """The other slot goes on, a new worker takes the slot and its socket, and metrics show the restart."""
     with running(tmp_path, ASR_DEVICES="cpu,cpu") as service, ThreadPoolExecutor() as pool:
         old = service.ready(0, 1).about(0)["pid"]
         neighbour = service.about(1)["pid"]
@@ -32,8 +32,8 @@ def test_a_killed_worker_costs_its_own_requests_and_nothing_else(tmp_path):
         assert "SIGKILL" in service.lines("worker ended")[0]["how"]
 
 
-def test_many_deaths_leave_nothing_behind(tmp_path):
-    """After five kills: as many descriptors and metric files as before, counters that never fell, right gauges."""
+def test_many_killed_workers_leave_no_files_or_descriptors(tmp_path):
+    """After five kills there are as many descriptors and metric files as before, and counters and gauges are right."""
     with running(tmp_path) as service:
         master = psutil.Process(service.ready().process.pid)
         service.get("/work")
@@ -51,8 +51,8 @@ def test_many_deaths_leave_nothing_behind(tmp_path):
         assert not [child for child in master.children() if child.status() == psutil.STATUS_ZOMBIE]
 
 
-def test_a_master_that_hangs_shows_where(tmp_path):
-    """SIGABRT, as systemd's watchdog sends it, ends the master with its stack; its worker finishes and ends."""
+def test_a_master_that_hangs_prints_its_stack(tmp_path):
+    """SIGABRT, as from systemd's watchdog, ends the master and prints its stack; its worker finishes and ends."""
     with running(tmp_path) as service:
         service.ready()
         service.signal(signal.SIGABRT)
@@ -69,8 +69,8 @@ def _about_another(service: Service, old: int) -> bool:
 
 
 @pytest.mark.parametrize("fault", ["stopped", "hung"])
-def test_a_worker_whose_loop_stands_still_is_replaced(tmp_path, fault):
-    """By SIGSTOP or by code that blocks the loop: the heartbeat ends, and so does the worker."""
+def test_a_worker_with_a_blocked_event_loop_is_replaced(tmp_path, fault):
+    """SIGSTOP, or code that blocks the loop, stops the heartbeat, and the master replaces the worker."""
     with running(tmp_path, {"heartbeat_s": 1}) as service, ThreadPoolExecutor() as pool:
         old = service.ready().about()["pid"]
         if fault == "stopped":
@@ -81,4 +81,4 @@ def test_a_worker_whose_loop_stands_still_is_replaced(tmp_path, fault):
         assert until(lambda: _about_another(service, old))
         assert "WORKER TIMEOUT" in service.text()
         if fault == "hung":
-            assert "Current thread" in service.text()  # where the loop stood
+            assert "Current thread" in service.text()  # the blocked code

@@ -1,4 +1,4 @@
-"""Keys across the slots of a real service: limits that no killed worker holds on to, and keys read again on SIGHUP."""
+"""API keys across the slots of a real service: limits survive killed workers, and SIGHUP reads the keys again."""
 
 import signal
 import socket
@@ -22,20 +22,20 @@ ONE_AT_A_TIME = entry("alice", ALICE, KeyLimits(concurrent_requests=1))
 
 @dataclass(frozen=True)
 class Keyed:
-    """Two slots that ask for keys."""
+    """Two slots that require API keys."""
 
     service: Service
     keys: Path
 
     def status(self, slot: int, secret: str) -> int:
-        """Of a request that ends as soon as it has been received."""
+        """Return the status of a short request."""
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.service.socket(slot)))) as client:
             headers, files = {"x-api-key": secret}, {"file": tone(0.1)}
             return client.post("http://slot/transcribe", headers=headers, files=files, data=ALL).status_code
 
     @contextmanager
     def half_sent(self, slot: int, secret: str) -> Iterator[None]:
-        """A request that is being received until the context ends."""
+        """Keep a request open until the context ends."""
         head = f"POST /transcribe HTTP/1.1\r\nHost: a\r\nX-API-Key: {secret}\r\nContent-Type: audio/wav\r\n"
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(self.service.socket(slot)))
@@ -43,7 +43,7 @@ class Keyed:
             yield
 
     def holder(self) -> int | None:
-        """The worker that has a place open."""
+        """Return the worker that holds a lease."""
         return next((pid for pid in self.service.workers() if _has_lease(pid)), None)
 
     def settled(self) -> None:
@@ -61,8 +61,8 @@ def keyed(tmp_path_factory):
         yield Keyed(service, keys)
 
 
-def test_places_are_shared_by_the_slots_and_let_go_by_kill(keyed):
-    """With one place, a request in one slot keeps the other from taking a second, until kill -9 ends its worker."""
+def test_slots_share_leases_and_a_kill_frees_them(keyed):
+    """With a limit of one, an open request in one slot blocks the other slot, until SIGKILL ends its worker."""
     keyed.settled()
     with keyed.half_sent(0, ALICE):
         holder = until(keyed.holder, what="the first request")
@@ -72,8 +72,8 @@ def test_places_are_shared_by_the_slots_and_let_go_by_kill(keyed):
         until(lambda: keyed.status(1, ALICE) == 200, what="the place")
 
 
-def test_a_reload_reads_the_keys_again_and_a_mistake_stops_it(keyed):
-    """One key is withdrawn, another added; a file that cannot be read leaves the workers as they are."""
+def test_a_reload_reads_the_keys_and_invalid_keys_stop_it(keyed):
+    """A reload removes one key and adds another. With an invalid file the workers stay."""
     keyed.settled()
     before = keyed.service.workers()
     keyed.keys.write_text("a-plain-key-of-more-than-thirty-two-letters")

@@ -1,4 +1,4 @@
-"""The order in which everybody's patience ends."""
+"""The order of the time-outs."""
 
 from dataclasses import astuple
 
@@ -8,13 +8,13 @@ from asr_service.serving import Timeouts
 from asr_service.settings import Settings
 
 
-def test_the_default_table_is_the_documented_one():
-    """What deploy/ writes into Nginx, systemd and Kubernetes follows from ASR_REQUEST_TIMEOUT_S=300."""
+def test_the_default_time_outs_are_the_documented_ones():
+    """The time-outs in deploy/ follow from ASR_REQUEST_TIMEOUT_S=300."""
     assert astuple(Timeouts.for_request(Settings().request_timeout_s)) == (300, 315, 320, 330, 345, 360)
 
 
 @pytest.mark.parametrize("request_s", [0.5, 60, 3600])
-def test_each_waits_longer_than_the_one_inside_it(request_s):
-    """Whatever the deadline, the inner party gives its own answer before the outer one cuts it off."""
+def test_each_part_waits_longer_than_the_part_inside_it(request_s):
+    """For every deadline, each part ends before the part around it."""
     table = astuple(Timeouts.for_request(request_s))
     assert list(table) == sorted(set(table))

@@ -1,4 +1,4 @@
-"""How a service starts, and how it says that it cannot."""
+"""How a service starts, and how it reports that it cannot."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from waiting import until
 
 
 def test_one_slot_answers_503_on_its_port_while_it_loads(tmp_path):
-    """The port is open at once, says that it is not ready, and serves when the model is there."""
+    """The port is open at once, answers 503 until the model has loaded, and then serves."""
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "load_s").write_text("1.5")
     with running(tmp_path) as service:
@@ -29,8 +29,8 @@ def test_one_slot_answers_503_on_its_port_while_it_loads(tmp_path):
         assert service.get("/work").status == 200
 
 
-def test_a_slots_socket_is_there_only_while_the_slot_is_ready(tmp_path):
-    """Each of several slots has a socket of its own, for the owner and the group, that appears when it is ready."""
+def test_a_slots_socket_exists_only_while_the_slot_is_ready(tmp_path):
+    """Each of several slots has its own socket, for owner and group, which appears when the slot is ready."""
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "load_s.1").write_text("1.5")
     (tmp_path / "run").mkdir()
@@ -49,8 +49,8 @@ def test_a_slots_socket_is_there_only_while_the_slot_is_ready(tmp_path):
         assert not list((tmp_path / "run").glob("slot-*"))
 
 
-def test_nothing_of_gunicorns_own_doors_is_open(tmp_path):
-    """No control socket, one worker a slot whatever the signals say, no second master."""
+def test_gunicorns_own_controls_are_off(tmp_path):
+    """There is no control socket and no second master, and signals do not change the number of workers."""
     home = tmp_path / "home"
     home.mkdir()
     with running(tmp_path, HOME=str(home), XDG_RUNTIME_DIR=str(home), WEB_CONCURRENCY="3") as service:
@@ -63,14 +63,14 @@ def test_nothing_of_gunicorns_own_doors_is_open(tmp_path):
         assert not list(home.rglob("*"))
 
 
-def test_a_slot_is_narrowed_to_its_device(tmp_path):
-    """A worker on the CPU sees no GPU, so that no library takes memory on one."""
+def test_a_slot_sees_only_its_device(tmp_path):
+    """A worker on the CPU sees no GPU, so that no library uses its memory."""
     with running(tmp_path) as service:
         assert service.ready().get("/environment").json()["CUDA_VISIBLE_DEVICES"] == ""
 
 
-def test_a_port_that_is_taken_is_named_with_its_holder_and_the_cure(tmp_path):
-    """At once, in one line, with an exit code of its own."""
+def test_a_port_in_use_is_named_with_its_process_and_the_fix(tmp_path):
+    """The message is one line, and the exit code is 78."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with running(tmp_path, ASR_PORT=str(port)) as service:
@@ -93,8 +93,8 @@ def test_a_port_that_is_taken_is_named_with_its_holder_and_the_cure(tmp_path):
         ("ASR_SOCKET_DIR", "/tmp/" + "a-long-way-down/" * 6, "ASR_SOCKET_DIR"),  # too long for a socket
     ],
 )
-def test_a_setting_that_cannot_be_followed_is_named(tmp_path, name, value, says):
-    """Before any worker is started."""
+def test_a_setting_that_cannot_be_used_is_named(tmp_path, name, value, says):
+    """No worker is started."""
     with running(tmp_path, **({"ASR_DEVICES": "cpu" if name == "ASR_HOST" else "cpu,cpu"} | {name: value})) as service:
         assert service.ended(5) == 78
         assert says in service.text()
@@ -111,7 +111,7 @@ def test_an_address_is_refused_with_several_slots(tmp_path, option):
 
 
 def test_two_services_do_not_share_a_directory(tmp_path):
-    """Neither takes the other's sockets away; the second says why it cannot start."""
+    """The second service says why it cannot start, and the sockets of the first stay."""
     with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
         service.ready(0, 1)
         with pytest.raises(ConfigurationError, match="another asr-service"):
@@ -119,8 +119,8 @@ def test_two_services_do_not_share_a_directory(tmp_path):
         assert service.answers(0)
 
 
-def test_another_users_directory_is_not_taken(tmp_path):
-    """In a directory that all may write, such as /tmp, a link may lead anywhere."""
+def test_the_directory_of_another_user_is_refused(tmp_path):
+    """In a directory that everyone can write, such as /tmp, a link could lead anywhere."""
     tmp_path.chmod(0o1777)
     (tmp_path / "asr-service").symlink_to("/")
     with pytest.raises(ConfigurationError, match="another user"):
@@ -130,7 +130,7 @@ def test_another_users_directory_is_not_taken(tmp_path):
         assert "another user" in service.text()
 
 
-def test_the_directory_is_systemds_then_the_sessions_then_the_temporary_one(tmp_path):
+def test_the_directory_is_that_of_systemd_or_the_session_or_a_temporary_one(tmp_path):
     settings = Settings()
     assert str(run_directory(settings, {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/x"})) == "/run/a"
     assert str(run_directory(settings, {"XDG_RUNTIME_DIR": "/x"})) == "/x/asr-service"
@@ -138,8 +138,8 @@ def test_the_directory_is_systemds_then_the_sessions_then_the_temporary_one(tmp_
     assert run_directory(Settings(socket_dir=tmp_path), {}) == tmp_path
 
 
-def test_a_service_none_of_whose_slots_can_start_ends_with_the_reason(tmp_path):
-    """No model anywhere is not tried for ever: the last line is the reason and the exit code is its own."""
+def test_a_service_without_a_slot_that_can_start_ends_with_the_reason(tmp_path):
+    """A missing model is not retried for ever: the last line is the reason, and the exit code is 69."""
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "fail").write_text("69:there is no model, and no hub")
     with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
@@ -147,8 +147,8 @@ def test_a_service_none_of_whose_slots_can_start_ends_with_the_reason(tmp_path):
         assert service.text().splitlines()[-1] == "there is no model, and no hub"
 
 
-def test_the_reason_is_told_where_the_first_slot_is_at_its_next_try(tmp_path):
-    """It is the last worker's of that slot, and not what its successor has not said yet."""
+def test_the_reason_is_known_while_the_slot_is_retried(tmp_path):
+    """The reason is that of the slot's last worker, even while its next worker starts."""
     faults = tmp_path / "faults"
     faults.mkdir()
     (faults / "fail").write_text("69:there is no model, and no hub")
@@ -161,8 +161,8 @@ def test_the_reason_is_told_where_the_first_slot_is_at_its_next_try(tmp_path):
 
 
 @pytest.mark.parametrize(("fault", "text"), [("boom", "no such file"), ("fail", "3:one"), ("fail", "4:two")])
-def test_a_slot_that_cannot_boot_waits_and_the_others_serve(tmp_path, fault, text):
-    """It is tried again, later each time, and takes part as soon as it can."""
+def test_a_slot_that_cannot_start_waits_while_the_others_serve(tmp_path, fault, text):
+    """It is retried with growing delays, and serves as soon as it can."""
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / f"{fault}.1").write_text(text)
     with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
@@ -177,7 +177,7 @@ def test_a_slot_that_cannot_boot_waits_and_the_others_serve(tmp_path, fault, tex
 
 
 def test_the_command_says_why_it_cannot_serve(tmp_path):
-    """`asr-service serve` ends with one line, of the log where that is JSON, and a code."""
+    """`asr-service serve` ends with an exit code and one line, in the log's format if the log is JSON."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, said = serve_in_vain(tmp_path, ASR_PORT=port)
@@ -196,15 +196,15 @@ def test_the_command_says_why_it_cannot_serve(tmp_path):
         ({"ASR_DEVICES": "gpu:9"}, 78, "gpu:9"),
     ],
 )
-def test_the_code_says_whether_to_try_again(tmp_path, settings, code, names):
-    """systemd's unit ends at 78 and goes on trying at 69."""
+def test_the_exit_code_says_whether_a_retry_helps(tmp_path, settings, code, names):
+    """systemd's unit is not restarted after 78, and is after 69."""
     ended_with, said = serve_in_vain(tmp_path, **settings)
     assert ended_with == code
     assert names in json.loads(said)["reason"]
 
 
 def serve_in_vain(folder: Path, **settings: str) -> tuple[int, str]:
-    """The exit code, and what is said."""
+    """Return the exit code and the output."""
     command = "import typer; from asr_service.cli.serve import serve_command; typer.run(serve_command)"
     environ = os.environ | {"ASR_SOCKET_DIR": str(folder), "ASR_DEVICES": "cpu"} | settings
     done = subprocess.run(
@@ -213,8 +213,8 @@ def serve_in_vain(folder: Path, **settings: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_a_worker_has_its_numpy_on_one_thread(tmp_path):
-    """OpenBLAS reads the variable when NumPy is imported: so the worker has it, and the master leaves NumPy alone."""
+def test_a_worker_runs_numpy_on_one_thread(tmp_path):
+    """OpenBLAS reads the variable when NumPy is imported: the worker has it, and the master does not import NumPy."""
     with running(tmp_path) as service:
         assert service.ready().get("/environment").json()["OPENBLAS_NUM_THREADS"] == "1"
     look = "import sys, asr_service.serving, asr_service.cli.serve; print('numpy' in sys.modules)"

@@ -1,4 +1,4 @@
-"""What systemd is told, on a real datagram socket."""
+"""Notifications to systemd, on a real datagram socket."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from waiting import until
 
 
 class Manager:
-    """systemd's end of $NOTIFY_SOCKET."""
+    """The receiving end of $NOTIFY_SOCKET."""
 
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -36,8 +36,8 @@ def manager(tmp_path):
     manager.socket.close()
 
 
-def test_systemd_follows_the_slots(tmp_path, manager):
-    """READY comes with the first ready slot and not before, STATUS counts them, the watchdog is fed, STOPPING ends."""
+def test_systemd_sees_the_state_of_the_slots(tmp_path, manager):
+    """READY is sent with the first ready slot, STATUS counts ready slots, WATCHDOG is repeated, STOPPING is last."""
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000", "ASR_DEVICES": "cpu,cpu"}
     faults = tmp_path / "faults"
     faults.mkdir()
@@ -63,15 +63,15 @@ def test_systemd_follows_the_slots(tmp_path, manager):
 
 
 def test_without_systemd_nothing_is_sent(tmp_path):
-    """No socket, a socket that is gone, a watchdog meant for another process: none of them stops the service."""
+    """A missing or removed socket, or a watchdog for another process, does not stop the service."""
     Notifier({}).send("READY=1")
     gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"})
     gone.send("READY=1")
     gone.ping(0)
 
 
-def test_an_abstract_socket_is_understood():
-    """`@name`, which systemd uses in containers."""
+def test_an_abstract_socket_is_supported():
+    """systemd uses `@name` in containers."""
     name = f"asr-service-test-{os.getpid()}"
     listening = Manager(f"\0{name}")
     Notifier({"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1000000"}).ping(1.0)
@@ -79,8 +79,8 @@ def test_an_abstract_socket_is_understood():
     listening.socket.close()
 
 
-def test_it_leaves_no_trace_for_children(tmp_path: Path):
-    """Gunicorn would say READY itself, too early, and a worker has nothing to say."""
+def test_children_do_not_inherit_the_variables(tmp_path: Path):
+    """Otherwise Gunicorn would send READY too early, and workers could send messages."""
     environ = {"NOTIFY_SOCKET": str(tmp_path), "WATCHDOG_USEC": "1", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"}
     Notifier(environ)
     assert environ == {"HOME": "/"}

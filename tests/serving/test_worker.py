@@ -13,7 +13,7 @@ from asr_service.settings import Settings
 
 
 class Created(Exception):
-    """The application would be created now."""
+    """Raised where the application would be created."""
 
 
 def test_a_worker_gets_its_own_device_and_the_model_that_the_master_chose(tmp_path: Path):

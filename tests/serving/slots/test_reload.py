@@ -1,4 +1,4 @@
-"""SIGHUP: every slot anew, and no client the wiser."""
+"""SIGHUP: every slot gets a new worker, and no client notices it."""
 
 import itertools
 import os
@@ -11,7 +11,7 @@ from waiting import until
 
 
 class Proxy(threading.Thread):
-    """Requests without a pause over the slots in turn, going on to the next slot only where connecting fails."""
+    """Send requests to the slots in turn without a pause; the next slot is tried only if a connection fails."""
 
     def __init__(self, service: Service) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Proxy(threading.Thread):
 
 
 def test_a_reload_replaces_every_worker_and_no_request_fails(tmp_path):
-    """Slot after slot: never is a slot taken out before the one before it serves again."""
+    """A slot is stopped only when the one before it serves again."""
     with running(tmp_path, ASR_DEVICES="cpu,cpu") as service:
         before = [service.ready(0, 1).about(slot)["pid"] for slot in (0, 1)]
         clients = [Proxy(service) for _ in range(3)]
@@ -55,8 +55,8 @@ def test_a_reload_replaces_every_worker_and_no_request_fails(tmp_path):
         assert not set(before) & {service.about(slot)["pid"] for slot in (0, 1)}
 
 
-def test_a_reload_that_fails_leaves_the_other_slots_alone(tmp_path):
-    """What the first slot cannot load, the second is not made to try."""
+def test_a_failed_reload_does_not_change_the_other_slots(tmp_path):
+    """If the first slot cannot load the model, the second is not reloaded."""
     with running(tmp_path, {"boot_margin_s": 0.2}, ASR_DEVICES="cpu,cpu", ASR_MODEL_LOAD_TIMEOUT_S="1") as service:
         kept = service.ready(0, 1).about(1)["pid"]
         (tmp_path / "faults" / "fail").write_text("69:the new model is broken")
@@ -69,7 +69,7 @@ def test_a_reload_that_fails_leaves_the_other_slots_alone(tmp_path):
 
 
 def test_a_slot_that_was_down_is_started_by_a_reload_and_not_ended_by_it(tmp_path):
-    """Its worker is new as it is: to end it would be to lose the SIGTERM, or a model that has just been loaded."""
+    """Its worker is already new: to end it would waste a model that has just been loaded."""
     with running(
         tmp_path, {"drain_s": 1, "backoff_most_s": 600, "backoff_first_s": 300}, ASR_DEVICES="cpu,cpu"
     ) as service:
@@ -86,8 +86,8 @@ def test_a_slot_that_was_down_is_started_by_a_reload_and_not_ended_by_it(tmp_pat
         assert len(n_starts) == 3  # at first, in vain, and by the reload
 
 
-def test_a_slot_that_was_loading_is_started_anew_at_once(tmp_path):
-    """Ended before it was ready, it would have to wait like one that failed."""
+def test_a_slot_that_was_loading_is_restarted_at_once(tmp_path):
+    """A worker that the reload ends before it was ready does not count as a failure."""
     (tmp_path / "faults").mkdir()
     fault = tmp_path / "faults" / "load_s.0"
     fault.write_text("600")

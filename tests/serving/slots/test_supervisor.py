@@ -1,4 +1,4 @@
-"""The book of slots, without processes or clocks."""
+"""The slot supervisor, without processes or clocks."""
 
 import pytest
 
@@ -21,15 +21,15 @@ def fail(
 
 
 def test_a_slot_that_never_becomes_ready_waits_twice_as_long_each_time():
-    """From 1 s to 60 s, and from 1 s again once it has been ready."""
+    """The wait grows from 1 s to 60 s, and begins at 1 s again after the slot was ready."""
     supervisor = supervisor_of(1)
     assert [fail(supervisor, 0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
     assert fail(supervisor, 0, was_ready=True) == 0
     assert fail(supervisor, 0) == 1
 
 
-def test_a_slot_that_becomes_ready_only_to_fail_waits_too():
-    """From the second time on; not one that was ended from outside, nor one that has served for a while."""
+def test_a_slot_that_fails_soon_after_it_was_ready_waits_too():
+    """It waits from the second failure on. Workers that were killed from outside, or served for a while, do not count."""
     supervisor = supervisor_of(1)
     assert [fail(supervisor, 0, exit_code=70, was_ready=True) for _ in range(4)] == [0, 1, 2, 4]
     assert [fail(supervisor, 0, exit_code=code, was_ready=True) for code in (-9, -11, -11)] == [0, 0, 1]
@@ -38,8 +38,8 @@ def test_a_slot_that_becomes_ready_only_to_fail_waits_too():
     assert [fail(supervisor, 0, exit_code=code, was_ready=True) for code in (70, 70, 0, 70)] == [0, 1, 0, 0]
 
 
-def test_the_lowest_free_slot_whose_wait_is_over_is_next():
-    """A waiting slot does not hold up those after it, and has its turn when its wait is over."""
+def test_the_first_free_slot_whose_wait_is_over_is_next():
+    """A waiting slot does not delay those after it, and is due when its wait is over."""
     supervisor = supervisor_of(3)
     supervisor.take(1, 0)
     fail(supervisor, 0)
@@ -47,8 +47,8 @@ def test_the_lowest_free_slot_whose_wait_is_over_is_next():
     assert supervisor.next_due(1.0) == supervisor.slots[0]
 
 
-def test_only_a_service_none_of_whose_slots_can_start_is_hopeless():
-    """One slot that was ready, or one that failed for a reason that may pass, and the master goes on trying."""
+def test_startup_has_failed_only_if_no_slot_can_start():
+    """If one slot was ready, or failed for a reason that may pass, the master goes on."""
     supervisor = supervisor_of(2)
     fail(supervisor, 0, exit_code=69)
     assert supervisor.startup_failed() is None  # slot 1 may do better
@@ -62,6 +62,6 @@ def test_only_a_service_none_of_whose_slots_can_start_is_hopeless():
 
 
 @pytest.mark.parametrize(("exit_code", "told"), [(3, "exit code 3"), (-11, "SIGSEGV"), (-35, "signal 35")])
-def test_whatever_ended_a_worker_has_a_name(exit_code, told):
-    """Most of the real-time signals have none of their own."""
+def test_every_end_of_a_worker_has_a_description(exit_code, told):
+    """Most real-time signals have no name of their own."""
     assert _describe(exit_code) == told
