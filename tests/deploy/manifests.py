@@ -25,10 +25,10 @@ def _kustomize_version() -> tuple[int, ...]:
     """Return the version of kubectl's Kustomize; (0,) if it is missing or unknown."""
     if shutil.which("kubectl") is None:
         return (0,)
-    told = subprocess.run(
+    result = subprocess.run(
         ["kubectl", "version", "--client", "--output=json"], check=False, capture_output=True, text=True, timeout=60
     )
-    version = json.loads(told.stdout or "{}").get("kustomizeVersion", "v0")
+    version = json.loads(result.stdout or "{}").get("kustomizeVersion", "v0")
     return tuple(int(part) for part in version.removeprefix("v").split(".")[:2])
 
 

@@ -37,11 +37,11 @@ def test_compose_accepts_the_file(profile, tmp_path):
     (tmp_path / "compose.yaml").write_text(yaml.safe_dump(content))
     where = ["--file", str(tmp_path / "compose.yaml"), "--project-directory", str(COMPOSE), "--profile", profile]
     env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "GRAFANA_PASSWORD": "secret"}
-    told = subprocess.run(
+    result = subprocess.run(
         [*command, *where, "config"], check=False, env=env, capture_output=True, text=True, timeout=60
     )
-    assert told.returncode == 0, told.stderr
-    assert {"nginx", "prometheus", "grafana", f"asr-{profile}"} <= set(yaml.safe_load(told.stdout)["services"])
+    assert result.returncode == 0, result.stderr
+    assert {"nginx", "prometheus", "grafana", f"asr-{profile}"} <= set(yaml.safe_load(result.stdout)["services"])
 
 
 def takes_config(command: list[str]) -> bool:

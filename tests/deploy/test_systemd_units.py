@@ -55,16 +55,16 @@ def analyze(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @needs_systemd_analyze
 def test_systemd_accepts_every_line(folder):
     """`systemd-analyze verify` prints nothing: no unknown directive, invalid value, missing unit or program."""
-    told = analyze("verify", "--man=no", "--recursive-errors=one", folder=folder)
-    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+    result = analyze("verify", "--man=no", "--recursive-errors=one", folder=folder)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 @needs_systemd_analyze
 def test_the_exposure_is_below_two(folder):
     """`systemd-analyze security` rates the service and the download below 2 with all settings."""
-    told = analyze("security", "--offline=yes", "--threshold=19", folder=folder)
-    assert told.returncode == 0, told.stdout
-    levels = [float(level) for level in re.findall(r"exposure level for \S+: ([\d.]+)", told.stdout)]
+    result = analyze("security", "--offline=yes", "--threshold=19", folder=folder)
+    assert result.returncode == 0, result.stdout
+    levels = [float(level) for level in re.findall(r"exposure level for \S+: ([\d.]+)", result.stdout)]
     assert len(levels) == 4
     assert max(levels) < 2
 

@@ -95,7 +95,7 @@ class Nginx:
         }
         (file,) = nginx_files(settings, NginxOptions(**(known | options)))
         (folder / file.name).write_text(change(file.text))
-        user = "" if os.geteuid() else "user root;"  # else root's Nginx takes nobody, who may not read a test's folder
+        user = "" if os.geteuid() else "user root;"  # nobody could not read a test's directory
         (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user))
         self.url = f"https://localhost:{self.https_port}"
 

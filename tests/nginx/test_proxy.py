@@ -135,18 +135,18 @@ def test_a_request_keeps_its_id_or_gets_one(stack: Stack) -> None:
     """A valid id is passed on and answered once. An invalid one is replaced, as by the service."""
     for given, kept in (("call-0042/a:b+c=d_e.f", True), ("no blanks", False), ("x" * 129, False), (None, False)):
         answer = stack.nginx.post(headers={} if given is None else {"x-request-id": given})
-        (told,) = answer.headers.get_list("x-request-id")
-        assert (told == given) is kept
-        assert answer.json()["headers"]["x-request-id"] == told
-        assert stack.nginx.logged(told)["status"] == 200
+        (result,) = answer.headers.get_list("x-request-id")
+        assert (result == given) is kept
+        assert answer.json()["headers"]["x-request-id"] == result
+        assert stack.nginx.logged(result)["status"] == 200
 
 
 def test_a_client_cannot_set_its_own_address(stack: Stack) -> None:
     """Nginx sets X-Forwarded-* itself."""
     forged = {"x-forwarded-for": "10.9.8.7", "x-forwarded-proto": "http"}
-    told = stack.nginx.post(headers=forged).json()["headers"]
-    assert (told["x-forwarded-for"], told["x-forwarded-proto"]) == ("127.0.0.1", "https")
-    assert told["host"] == "localhost"
+    result = stack.nginx.post(headers=forged).json()["headers"]
+    assert (result["x-forwarded-for"], result["x-forwarded-proto"]) == ("127.0.0.1", "https")
+    assert result["host"] == "localhost"
 
 
 def test_the_log_has_one_json_line_per_request(stack: Stack) -> None:
@@ -280,17 +280,17 @@ def test_http_2_is_supported(stack: Stack) -> None:
         "-w",
         "\n%{http_version} %{http_code}",
     ]
-    told = subprocess.run(
+    result = subprocess.run(
         [*curl, "-F", "file=@-;filename=a", f"{stack.nginx.url}/speech"],
         input=b"speech", capture_output=True, check=True, timeout=60,
     ).stdout  # fmt: skip
-    assert told.endswith(b"\n2 200")
-    told = subprocess.run(
+    assert result.endswith(b"\n2 200")
+    result = subprocess.run(
         [*curl, "--data-binary", "@-", f"{stack.nginx.url}/speech"],
         input=bytes(stack.settings.max_upload_bytes + 1), capture_output=True, check=True, timeout=60,
     ).stdout  # fmt: skip
-    assert told.endswith(b"\n2 413")
-    assert json.loads(told.splitlines()[0])["error"]["code"] == "upload_too_large"
+    assert result.endswith(b"\n2 413")
+    assert json.loads(result.splitlines()[0])["error"]["code"] == "upload_too_large"
 
 
 def test_metrics_and_health_are_only_for_inside_addresses(stack: Stack, tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def test_nginx_accepts_the_file_without_a_warning(
     if options.get("ipv6") and not socket.has_dualstack_ipv6():
         pytest.skip("needs IPv6")
     nginx = Nginx(tmp_path / "nginx", load_settings({}, **settings), certificate, **options)
-    told = nginx.check()
-    assert "test is successful" in told
-    assert not re.search(r"\[(warn|emerg|alert|error)\]", told), told
+    output = nginx.check()
+    assert "test is successful" in output
+    assert not re.search(r"\[(warn|emerg|alert|error)\]", output), output
 
 
 @pytest.fixture
@@ -93,9 +93,9 @@ def test_the_slot_sees_the_client_that_the_front_saw(stack: Stack, machines) -> 
     """The slot sees the client's address and protocol, and all logs have the same request id."""
     front, first, _ = machines
     given = {"x-request-id": "through", "x-forwarded-for": "10.9.8.7"}
-    told = front.post(headers=given, come_from="127.0.0.2").json()["headers"]
-    assert told["x-forwarded-for"] == "127.0.0.2"
-    assert (told["x-forwarded-proto"], told["x-request-id"]) == ("https", "through")
+    output = front.post(headers=given, come_from="127.0.0.2").json()["headers"]
+    assert output["x-forwarded-for"] == "127.0.0.2"
+    assert (output["x-forwarded-proto"], output["x-request-id"]) == ("https", "through")
     assert front.logged("through")["status"] == first.logged("through")["status"] == 200
 
 

@@ -19,14 +19,14 @@ class Manager:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(address)
         self.socket.setblocking(False)
-        self.heard: list[str] = []
+        self.received: list[str] = []
 
-    def hears(self, message: str) -> bool:
+    def has_received(self, message: str) -> bool:
         try:
             while True:
-                self.heard.append(self.socket.recv(4096).decode())
+                self.received.append(self.socket.recv(4096).decode())
         except BlockingIOError:
-            return message in self.heard
+            return message in self.received
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ def test_systemd_sees_the_state_of_the_slots(tmp_path, manager):
     (faults / "load_s").write_text("1")
     (faults / "load_s.1").write_text("2")
     with running(tmp_path, None, **environ) as service:
-        until(lambda: manager.hears("READY=1"), what="READY")
+        until(lambda: manager.has_received("READY=1"), what="READY")
         assert service.lines("ready")
-        until(lambda: manager.hears("STATUS=2 of 2 slots ready"), what="STATUS")
-        order = [message for message in manager.heard if not message.startswith("WATCHDOG")]
+        until(lambda: manager.has_received("STATUS=2 of 2 slots ready"), what="STATUS")
+        order = [message for message in manager.received if not message.startswith("WATCHDOG")]
         assert order == [
             "STATUS=0 of 2 slots ready",
             "READY=1",
@@ -55,11 +55,13 @@ def test_systemd_sees_the_state_of_the_slots(tmp_path, manager):
             "STATUS=2 of 2 slots ready",
         ]
         assert "NOTIFY_SOCKET" not in service.get("/environment", 0).json()
-        n_pings = manager.heard.count("WATCHDOG=1")
-        until(lambda: manager.hears("WATCHDOG=1") and manager.heard.count("WATCHDOG=1") > n_pings, what="a ping")
+        n_pings = manager.received.count("WATCHDOG=1")
+        until(
+            lambda: manager.has_received("WATCHDOG=1") and manager.received.count("WATCHDOG=1") > n_pings, what="a ping"
+        )
         service.signal(signal.SIGTERM)
         assert service.ended() == 0
-        assert manager.hears("STOPPING=1")
+        assert manager.has_received("STOPPING=1")
 
 
 def test_without_systemd_nothing_is_sent(tmp_path):
@@ -75,7 +77,7 @@ def test_an_abstract_socket_is_supported():
     name = f"asr-service-test-{os.getpid()}"
     listening = Manager(f"\0{name}")
     Notifier({"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1000000"}).ping(1.0)
-    assert listening.hears("WATCHDOG=1")
+    assert listening.has_received("WATCHDOG=1")
     listening.socket.close()
 
 

@@ -29,7 +29,7 @@ def test_a_slot_that_never_becomes_ready_waits_twice_as_long_each_time():
 
 
 def test_a_slot_that_fails_soon_after_it_was_ready_waits_too():
-    """It waits from the second failure on. Workers that were killed from outside, or served for a while, do not count."""
+    """It waits from the second failure on. Workers that were killed, or served for a while, do not count."""
     supervisor = supervisor_of(1)
     assert [fail(supervisor, 0, exit_code=70, was_ready=True) for _ in range(4)] == [0, 1, 2, 4]
     assert [fail(supervisor, 0, exit_code=code, was_ready=True) for code in (-9, -11, -11)] == [0, 0, 1]
@@ -61,7 +61,7 @@ def test_startup_has_failed_only_if_no_slot_can_start():
     assert supervisor.startup_failed() is None
 
 
-@pytest.mark.parametrize(("exit_code", "told"), [(3, "exit code 3"), (-11, "SIGSEGV"), (-35, "signal 35")])
-def test_every_end_of_a_worker_has_a_description(exit_code, told):
+@pytest.mark.parametrize(("exit_code", "description"), [(3, "exit code 3"), (-11, "SIGSEGV"), (-35, "signal 35")])
+def test_every_end_of_a_worker_has_a_description(exit_code, description):
     """Most real-time signals have no name of their own."""
-    assert _describe(exit_code) == told
+    assert _describe(exit_code) == description
