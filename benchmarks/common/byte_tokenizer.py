@@ -14,26 +14,26 @@ from faster_whisper.tokenizer import _LANGUAGE_CODES
 from tokenizers.pre_tokenizers import ByteLevel
 
 from asr_service.models.packaged import packaged_parts
-from benchmarks.common.models import model_folder
 
 _N_TEXT_TOKENS = 50257
 _CANTONESE = "yue"
 _AFTER_THE_LANGUAGES = (
-    "translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps",
+    "translate", "transcribe", "startoflm", "startofprev", "nocaptions", "notimestamps",
 )  # fmt: skip
 
 
 def any_tokenizer(folder: Path) -> Path:
-    """Return the tokenizer.json of the installed base model. Without that model, write one to `folder`."""
-    if packaged_parts() is not None:
-        return model_folder("base") / "tokenizer.json"
-    return write_byte_tokenizer(folder / "byte-tokenizer.json")
+    """Return the tokenizer.json of the extra base-model. If it is not installed, write one to `folder`."""
+    parts = packaged_parts()
+    return parts[0] / "tokenizer.json" if parts else write_byte_tokenizer(folder / "byte-tokenizer.json")
 
 
 def write_byte_tokenizer(path: Path) -> Path:
     """Write the tokenizer.json."""
-    filler = (f"Ġ{''.join(letters)}" for letters in itertools.product(ascii_lowercase, repeat=4))
-    texts = [*sorted(ByteLevel.alphabet()), *filler]
+    filler = (f"Ġ{''.join(word)}" for word in itertools.product(ascii_lowercase, repeat=4))
+    letters = sorted(ByteLevel.alphabet())
+    # CTranslate2 takes a model for multilingual only if the empty token is there.
+    texts = [*letters, *itertools.islice(filler, _N_TEXT_TOKENS - len(letters) - 1), ""]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     data = {
         "version": "1.0",
@@ -46,7 +46,7 @@ def write_byte_tokenizer(path: Path) -> Path:
         "decoder": byte_level,
         "model": {
             "type": "BPE",
-            "vocab": {text: at for at, text in enumerate(texts[:_N_TEXT_TOKENS])},
+            "vocab": {text: at for at, text in enumerate(texts)},
             "merges": [],
         },
     }

@@ -10,6 +10,12 @@ import numpy as np
 import pytest
 import tokenizers
 
+from asr_service.engine.model.prompt import generate_options
+from asr_service.engine.model.vocabulary import Vocabulary
+from asr_service.engine.model.whisper import WhisperModel
+from asr_service.engine.options import DecodingOptions
+from asr_service.hardware.devices import Device
+from benchmarks.common.byte_tokenizer import write_byte_tokenizer
 from benchmarks.common.random_model import TINY, Shape, write_random_model
 from benchmarks.gpu.calls import MAX_LENGTH, N_TOKENS
 
@@ -52,6 +58,31 @@ def test_random_weights_have_the_shape_of_large_v3(tokenizer: Path, tmp_path: Pa
     result = model.generate(features, [prompt], beam_size=2, max_length=MAX_LENGTH, return_scores=True)[0]
     assert len(result.sequences_ids[0]) == N_TOKENS
     assert result.scores[0] > -1.0, "the service would decode the window again"
+
+
+def test_a_model_with_the_byte_tokenizer_generates_tokens_too(tmp_path: Path) -> None:
+    """It is meant for machines without any Whisper model. Its special tokens have the ids of Whisper base."""
+    path = write_byte_tokenizer(tmp_path / "bytes.json")
+    model = WhisperModel(
+        write_random_model(TINY, path, tmp_path / "tiny", float16=False),
+        name="tiny",
+        device=Device("cpu"),
+        compute_type="float32",
+        threads=1,
+    )
+    assert model.facts.multilingual
+    assert model.tokenizer.token_to_id("<|notimestamps|>") == 50363
+    assert model.tokenizer.decode(model.tokenizer.encode("Grüße, 東京!").ids) == "Grüße, 東京!"
+    vocabulary = Vocabulary(model.tokenizer, multilingual=True)
+    options = DecodingOptions(language="de", max_new_tokens=N_TOKENS)
+    prompt = vocabulary.prompt(options, "de")
+    encodings = model.encode([np.zeros((80, 3000), np.float32)])
+    (generation,) = model.generate(
+        encodings, [prompt.tokens], generate_options(options, prompt, 0.0, vocabulary.suppressed)
+    )
+    assert len(generation.tokens) == N_TOKENS
+    assert len(vocabulary.text(generation.tokens)) == N_TOKENS - 1, "one letter per token after the timestamp"
+    assert {"de", "ja"} < set(model.detect_languages(encodings)[0])
 
 
 def test_the_toy_model_is_small(tokenizer: Path, tmp_path: Path) -> None:
