@@ -51,9 +51,12 @@ BATCH_SIZE = Histogram(
     "asr_batch_size", "Windows in one model call.", ["stage"], buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 )
 AUDIO_SECONDS = Counter("asr_audio_seconds_total", "Seconds of audio transcribed.")
+LONG_RECORDING_S = 10.0
+"""Requests with shorter recordings can take longer than their recordings although nothing is slow."""
 REALTIME_FACTOR = Histogram(
     "asr_realtime_factor",
-    "Duration of a request divided by the duration of its recording.",
+    "Duration of a request divided by the duration of its recording; long recordings have at least 10 s.",
+    ["length"],
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10),
 )
 FALLBACKS = Counter("asr_fallbacks_total", "Windows decoded again, by reason.", ["reason"])

@@ -12,7 +12,7 @@ def test_a_request_increases_its_counters(live):
     counted = [
         'asr_requests_total{code="200",endpoint="/transcribe"}',
         'asr_request_duration_seconds_count{endpoint="/transcribe"}',
-        "asr_realtime_factor_count",
+        'asr_realtime_factor_count{length="short"}',
         *(f'asr_stage_duration_seconds_count{{stage="{stage}"}}' for stage in STAGES),
     ]
     had = {sample: live.metric(sample) for sample in [*counted, "asr_audio_seconds_total"]}

@@ -59,16 +59,16 @@ def under_load(service: Service) -> Iterator[None]:
     timed: dict[str, object] = {"word_timestamps": "true"}
     kinds: list[dict[str, object]] = [{}, {}, {}, timed, {"beam_size": DOUBTFUL_BEAM}, {"beam_size": POISONOUS_BEAM}]
 
-    def send(slot: int, fields: dict[str, object]) -> None:
+    def send(slot: int, fields: dict[str, object], recording: bytes) -> None:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(service.socket(slot)))) as client:
             while not over.wait(0.1):
                 with suppress(httpx.TransportError):
-                    client.post("http://slot/transcribe", files={"file": tone()}, data=ALL | fields, timeout=20)
+                    client.post("http://slot/transcribe", files={"file": recording}, data=ALL | fields, timeout=20)
 
     with ThreadPoolExecutor(2 * len(kinds)) as pool:
         for slot in (0, 1):
-            for fields in kinds:
-                pool.submit(send, slot, fields)
+            for number, fields in enumerate(kinds):
+                pool.submit(send, slot, fields, tone(10 if number == 0 else 1))
         try:
             yield
         finally:
@@ -104,6 +104,27 @@ def metrics_proxy(service: Service) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+@pytest.mark.parametrize("title", ["Extra attempts per window", "Decoded again"])
+def test_a_service_without_any_fallback_shows_zero_fallbacks(idle, title):
+    """A panel without data could also mean that the service is down."""
+    (query,) = [query for query in QUERIES if query.where.startswith(f"performance: {title}")]
+    shown = until(lambda: numbers(idle.query(as_grafana(query))), what="data")
+    assert set(shown) == {0}
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Scrape a service that is ready and has had no request."""
+    folder = tmp_path_factory.mktemp("idle")
+    with (
+        running(folder / "service", None, launcher="deploy.launcher", ASR_DEVICES="cuda:0,cuda:1") as service,
+        metrics_proxy(service) as target,
+        scraping(target, folder / "prometheus") as prometheus,
+    ):
+        until(lambda: len(service.lines("ready")) == 2, what="two slots")
+        yield prometheus
 
 
 def missing(prometheus: Prometheus) -> list[str]:

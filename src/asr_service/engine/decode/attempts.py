@@ -5,7 +5,7 @@ from enum import Enum, auto
 from typing import Final
 
 from asr_service.engine.decode.context import MAX_SHORT_CONTEXT
-from asr_service.engine.decode.hypothesis import Hypothesis
+from asr_service.engine.decode.hypothesis import FallbackReason, Hypothesis
 from asr_service.engine.options import DecodingOptions
 
 _REPETITION_PENALTY: Final = 1.2
@@ -39,6 +39,10 @@ class Attempt:
                 return "repetition_penalty" if previous.is_loop else None
             case _:
                 return previous.fallback_reason
+
+
+FALLBACK_REASONS: Final = ("full_context", "repetition_penalty", *FallbackReason)
+"""Every value that `Attempt.reason` can return."""
 
 
 def attempts(options: DecodingOptions, context_frames: int) -> list[Attempt]:

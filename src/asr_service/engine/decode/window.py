@@ -12,7 +12,7 @@ import structlog
 from asr_service import metrics
 from asr_service.audio.chunking import Chunk, rest_of
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT, Features, LogMel
-from asr_service.engine.decode.attempts import Attempt, Step, attempts
+from asr_service.engine.decode.attempts import FALLBACK_REASONS, Attempt, Step, attempts
 from asr_service.engine.decode.context import ChunkLengths, allows_short_context, chunk_lengths, context_frames
 from asr_service.engine.decode.hypothesis import Hypothesis, best_of, evaluate, speech_parts, split_kept
 from asr_service.engine.decode.segments import TimedTokens
@@ -101,6 +101,8 @@ class WindowDecoder:
         self._multilingual = multilingual
         self._margin_s = margin_s
         self._chunk_length_s = chunk_length_s
+        for reason in FALLBACK_REASONS:
+            metrics.FALLBACKS.labels(reason)  # with the value 0: without a sample, a rate has no value
 
     def chunk_lengths(self, options: DecodingOptions) -> ChunkLengths:
         """Return how long the chunks of a request with these options may be."""

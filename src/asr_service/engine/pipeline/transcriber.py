@@ -204,7 +204,8 @@ class Transcriber:
         realtime_factor = total_s / duration_s if duration_s else 0.0
         metrics.AUDIO_SECONDS.inc(duration_s)
         if duration_s:
-            metrics.REALTIME_FACTOR.observe(realtime_factor)
+            length = "long" if duration_s >= metrics.LONG_RECORDING_S else "short"
+            metrics.REALTIME_FACTOR.labels(length).observe(realtime_factor)
         inference_s = context.inference_s
         language, probability = context.language.result() if context.language.done() else (None, None)
         log.info(

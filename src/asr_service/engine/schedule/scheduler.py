@@ -73,6 +73,8 @@ class Scheduler:
         """The running calls of the model, and when each began."""
         self._served_audio_s: dict[int, float] = {}
         """Seconds of audio decoded for each open request."""
+        for stage in limits:
+            metrics.BATCH_SIZE.labels(stage)  # with the value 0: without a sample, a rate has no value
         self._stopped: str | None = None
         self._failed = False
         self.throughput = ThroughputEstimator()
