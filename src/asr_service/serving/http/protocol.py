@@ -212,7 +212,9 @@ class BoundedHttp(HttpToolsProtocol):
         """Answer with the refusal, if an answer can only be taken for that of the refused request, and close."""
         self.logger.warning("A request was refused before it was read: %s", self._refusal.message)
         if self._is_next_to_be_answered():
-            self.transport.write(self._refusal.to_bytes())
+            answer = self._refusal.to_bytes()
+            self._watch.written(len(answer))
+            self.transport.write(answer)
             self._linger()
         else:
             self.transport.close()
