@@ -14,7 +14,7 @@ from asr_service.serving.limits import ServerLimits
 
 
 class ConnectionState(Enum):
-    """What a connection waits for. Each state has at most one time limit, after which the connection is closed.
+    """The state of a connection. Each has at most one time limit, after which the connection is closed.
 
     READ_HEAD --> READ_BODY --> RESPONDING --> IDLE
         ^                           |           |
@@ -23,15 +23,15 @@ class ConnectionState(Enum):
     """
 
     READ_HEAD = auto()
-    """For the end of the headers (`head_s`). A new connection begins here."""
+    """The head of a request is awaited or received, for at most `head_s`. A new connection begins here."""
     READ_BODY = auto()
-    """For the end of the body: the application's time-outs hold, or `head_s` once the request has been answered."""
+    """The body is received. The application limits the time; `head_s` does if the request was already answered."""
     RESPONDING = auto()
-    """For the application: the requests were received, and not all are answered."""
+    """All requests were received, and the application has not answered all of them."""
     IDLE = auto()
-    """For another request (`keep_alive_s`): all before it were answered."""
+    """All requests were answered, and the next one is awaited for at most `keep_alive_s`."""
     LINGERING = auto()
-    """For the client to close (`lingering_close_s`): nothing more is sent, and what is received is discarded."""
+    """Nothing more is sent. Received data is discarded until the client closes or `lingering_close_s` is over."""
     CLOSED = auto()
 
 
