@@ -21,6 +21,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+"""The paths under which a proxy may publish the service."""
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
 
@@ -28,6 +30,12 @@ def _check_origins(given: str) -> str:
     for origin in given.split(","):
         if origin.strip() != "*" and not _ORIGIN.fullmatch(origin.strip()):
             raise ValueError(f"{origin.strip()!r} is not an origin such as https://app.example.com in lower case, or *")
+    return given
+
+
+def _check_root_path(given: str) -> str:
+    if not ROOT_PATH.fullmatch(given):
+        raise ValueError("expected a path such as /asr, without a slash at its end")
     return given
 
 
@@ -46,6 +54,10 @@ class Settings(BaseSettings):
     socket_dir: Path | None = None
     """Directory of the unix sockets of several slots (`slot-0.sock`, ...) and of shared files. By default
     $RUNTIME_DIRECTORY, else `asr-service` in $XDG_RUNTIME_DIR, else `asr-service-UID` in the temporary directory."""
+
+    root_path: Annotated[str, AfterValidator(_check_root_path)] | None = None
+    """Path before every endpoint, such as `/asr`, if a proxy publishes the service there and does not remove it. A
+    proxy that removes it can name it in X-Forwarded-Prefix instead, for the servers in /openapi.json."""
 
     # -- the model
     model: str = "auto"

@@ -1,6 +1,7 @@
 """Every error response has one shape, and no input causes a server error."""
 
 import contextlib
+import gzip
 import socket
 import threading
 import time
@@ -105,7 +106,16 @@ CASES = {
     "GET on /transcribe": (request("GET", "/transcribe"), 405, "method_not_allowed", None),
     "PUT on /health": (request("PUT", "/health"), 405, "method_not_allowed", None),
     "unknown path": (request("POST", "/transcribe/x"), 404, "not_found", None),
-    "trailing slash": (request("POST", "/transcribe/"), 404, "not_found", None),
+    "a path without /v1": (request("POST", "/audio/transcriptions"), 404, "not_found", None),
+    "a compressed form": (
+        lambda live: httpx.post(
+            f"{live.url}/transcribe",
+            content=gzip.compress(FILE + END),
+            headers={"content-type": BOUNDARY, "content-encoding": "gzip"},
+        ),
+        *NO_AUDIO, None,
+    ),
+    "a body that never begins": (form(b"a" * 9000), *MALFORMED, None),
     "no form": (form(b"a=b", content_type="application/x-www-form-urlencoded"), *NO_AUDIO, None),
     "no content type": (form(b"", content_type=""), *NO_AUDIO, None),
     "garbage content type": (form(FILE, END, content_type=";;\xff=,/"), *NO_AUDIO, None),

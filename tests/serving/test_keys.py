@@ -84,7 +84,7 @@ def test_a_reload_reads_the_keys_and_invalid_keys_stop_it(keyed):
     assert [keyed.status(slot, OLD) for slot in (0, 1)] == [200, 200]
     keyed.service.signal(signal.SIGHUP)
     until(lambda: keyed.service.lines("reload complete"), what="the reload")
-    assert [keyed.status(slot, OLD) for slot in (0, 1)] == [403, 403]
+    assert [keyed.status(slot, OLD) for slot in (0, 1)] == [401, 401]
     assert [keyed.status(slot, NEW) for slot in (0, 1)] == [200, 200]
     assert "a-plain-key" not in keyed.service.text()
 

@@ -19,6 +19,7 @@ from asr_service.api.docs.openapi import DOCUMENTED_KEYS
 from asr_service.api.idempotency import IdempotencyStore
 from asr_service.api.middleware.authentication import KEY_CHECK, Authentication
 from asr_service.api.middleware.body_limit import BodyLimit
+from asr_service.api.middleware.canonical_path import CanonicalPath
 from asr_service.api.middleware.cors import SafeHeaders, allow_origins
 from asr_service.api.middleware.request_log import RequestLog
 from asr_service.api.native import routes as native
@@ -59,7 +60,8 @@ class SlotApplication:
         )
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"])
-        self._app = RequestLog(_with_middleware(web, engine.settings), endpoints=endpoints, probes=_PROBES)
+        logged = RequestLog(_with_middleware(web, engine.settings), endpoints=endpoints, probes=_PROBES)
+        self._app: ASGIApp = CanonicalPath(logged, root_path=engine.settings.root_path, exact=frozenset({health.METRICS}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

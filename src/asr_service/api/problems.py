@@ -1,5 +1,6 @@
 """The HTTP status and headers of each error. No other module maps errors to status codes."""
 
+import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.RequestError: 400,
     errors.MalformedRequest: 400,
     errors.MissingKey: 401,
-    errors.WrongKey: 403,
+    errors.WrongKey: 401,
     errors.PageRefused: 403,
     errors.ModelNotFound: 404,
     errors.UploadTooSlow: 408,
@@ -42,9 +43,9 @@ STATUS: Mapping[type[AsrError], int] = {
 }
 
 MEANINGS: Mapping[int, str] = {
-    400: "The form cannot be parsed",
-    401: "The service requires an API key and the request has none",
-    403: "The API key is invalid",
+    400: "The form cannot be parsed. Under /v1 also: a parameter is invalid, or the file is not audio that decodes",
+    401: "The API key is missing or invalid",
+    403: "A page of this origin, or this method, may not call the service from a browser",
     404: "The path or the model does not exist",
     405: "The path does not support this method",
     408: "The upload stalled or was too slow",
@@ -58,6 +59,15 @@ MEANINGS: Mapping[int, str] = {
     504: "The request took longer than ASR_REQUEST_TIMEOUT_S",
 }
 
+_OPENAI_STATUS: Mapping[type[AsrError], int] = {
+    errors.InvalidParameter: 400,
+    errors.UnsupportedAudio: 400,
+    errors.UndecodableAudio: 400,
+}
+"""The statuses that differ under /v1: OpenAI answers 400 to every bad parameter and to every bad file, and its SDKs
+choose the class of an error by the status."""
+
+_OPENAI_PATHS = "/v1/"
 _CHALLENGE = 'Bearer realm="asr-service"'
 _NO_RETRY = {"x-should-retry": "false"}
 """For errors that a retry cannot solve. By default OpenAI's clients retry them twice, 409 too, and upload again."""
@@ -65,20 +75,24 @@ _NO_RETRY = {"x-should-retry": "false"}
 UNEXPECTED = "Unexpected error. The service's log has the details."
 
 
-def status_of(error: AsrError) -> int:
-    """Return the HTTP status of an error: that of its own type, or of the nearest base class."""
-    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+def status_of(error: AsrError, *, openai: bool = False) -> int:
+    """Return the HTTP status of an error: that of its own type, or of the nearest base class.
+
+    `openai` gives the status under /v1.
+    """
+    statuses = {**STATUS, **_OPENAI_STATUS} if openai else STATUS
+    return next((statuses[kind] for kind in type(error).__mro__ if kind in statuses), 500)
 
 
-def problem(error: AsrError) -> Response:
-    """Count the error in the metrics and make its response."""
+def problem(error: AsrError, *, openai: bool = False) -> Response:
+    """Count the error in the metrics and make its response, at a path under /v1 if `openai`."""
     metrics.FAILURES.labels(error.code).inc()
-    return uncounted_problem(error)
+    return uncounted_problem(error, openai=openai)
 
 
-def uncounted_problem(error: AsrError) -> Response:
+def uncounted_problem(error: AsrError, *, openai: bool = False) -> Response:
     """Make the response to a probe, whose failures are not counted as failed requests."""
-    return _response(status_of(error), error.message, error.code, error.param, _headers(error))
+    return _response(status_of(error, openai=openai), error.message, error.code, error.param, _headers(error))
 
 
 def _headers(error: AsrError) -> Mapping[str, str]:
@@ -100,11 +114,11 @@ def _response(status: int, message: str, code: str, param: str | None, headers: 
     return Response(body, status, headers=dict(headers), media_type="application/json")
 
 
-async def on_asr_error(_request: Request, error: Exception) -> Response:
+async def on_asr_error(request: Request, error: Exception) -> Response:
     """Handle AsrError for FastAPI."""
     assert isinstance(error, AsrError)  # noqa: S101 - the handler is registered for this type only
     note_failure(error)
-    return problem(error)
+    return problem(error, openai=request.scope["path"].startswith(_OPENAI_PATHS))
 
 
 def note_failure(error: AsrError) -> None:
@@ -118,8 +132,9 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for this type only
     headers = error.headers or {}
     path = quote(request.scope["path"][:200])  # the path may contain line ends and terminal control characters
+    near = difflib.get_close_matches(path, request.app.openapi()["paths"], n=1, cutoff=0.75)
     message = {
-        404: f"{path} does not exist. /docs lists all paths.",
+        404: f"{path} does not exist. {f'Did you mean {near[0]}?' if near else '/docs lists all paths.'}",
         405: f"Method {request.method} is not allowed for {path}; use {headers.get('Allow', 'another method')}.",
     }.get(error.status_code, str(error.detail))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")

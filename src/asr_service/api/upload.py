@@ -9,7 +9,7 @@ from typing import IO, BinaryIO, cast
 import structlog
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.formparsers import MultiPartException, MultipartPart, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from asr_service.errors import ClientGone, MalformedRequest, Unavailable, UnsupportedAudio
@@ -21,6 +21,7 @@ FILE_FIELDS = ("file", "audio")
 _MAX_FIELDS = 50
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_EPILOGUE_BYTES = 1024
+_MAX_PREAMBLE_BYTES = 8 * 1024
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso8859-1", "latin-1", "latin1"})
 """The charsets that a form's text may have. Python knows many more. Some take a second to decode one field, some return
 half characters, and Python caches every name that it looks up.
@@ -54,6 +55,7 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
     file cannot be written, such as to a full disk.
     """
     content_type = _content_type(request)
+    _check_encoding(request)
     query = request.query_params.multi_items()
     try:
         if content_type == "multipart/form-data":
@@ -74,6 +76,15 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
 
 def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def _check_encoding(request: Request) -> None:
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"", "identity"}:
+        raise UnsupportedAudio(
+            f"Content-Encoding {coding[:64]!r} is not supported. Send the body as it is; audio formats such as FLAC or "
+            "Opus are compressed already."
+        )
 
 
 @contextmanager
@@ -116,16 +127,37 @@ async def _parsed(request: Request) -> FormData:
     _check_charset(request)
     try:
         with _disk_errors_as_unavailable():
-            return await MultiPartParser(request.headers, _complete_stream(request), **limits).parse()
+            return await _Parser(request.headers, _complete_stream(request), **limits).parse()
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise MalformedRequest("Send one file per request.", param="file") from error
         if error.message.startswith("Part exceeded"):
             raise MalformedRequest(
                 f"A field is larger than {_MAX_FIELD_BYTES // 1024} kB. If it is the recording, its part needs a "
-                'filename="..." (curl -F file=@recording.wav).'
+                'filename="..." or the Content-Type of audio (curl -F file=@recording.wav).'
             ) from error
         raise MalformedRequest(f"The form cannot be parsed: {error.message}") from error
+
+
+class _Parser(MultiPartParser):
+    """Also takes a recording whose part has no `filename`, but a `filename*` or a media type of binary data."""
+
+    def on_headers_finished(self) -> None:
+        part = self._current_part
+        _, options = parse_options_header(part.content_disposition)
+        is_recording = options.get(b"name", b"").decode("latin-1") in FILE_FIELDS and b"filename" not in options
+        if is_recording and part.content_disposition is not None and (_has_filename(part) or _is_binary(part)):
+            part.content_disposition += b'; filename="recording"'
+        super().on_headers_finished()
+
+
+def _has_filename(part: MultipartPart) -> bool:
+    return b"filename*" in (part.content_disposition or b"").lower()
+
+
+def _is_binary(part: MultipartPart) -> bool:
+    media_type = dict(part.item_headers).get(b"content-type", b"").decode("latin-1").strip().lower()
+    return media_type.startswith(_RAW_TYPES)
 
 
 def _check_charset(request: Request) -> None:
@@ -138,13 +170,32 @@ def _check_charset(request: Request) -> None:
 async def _complete_stream(request: Request) -> AsyncGenerator[bytes]:
     """Yield the body. Raises MultiPartException: the closing boundary is missing, which the parser would accept."""
     _, parameters = parse_options_header(request.headers["content-type"])
-    end = b"--%s--" % parameters.get(b"boundary", b"")
+    boundary = b"--" + parameters.get(b"boundary", b"")
+    end = boundary + b"--"
     tail = b""
-    async for part in request.stream():
+    async for part in _without_preamble(request.stream(), boundary):
         yield part
         tail = (tail + part)[-len(end) - _MAX_EPILOGUE_BYTES :]
     if end not in tail:
         raise MultiPartException("Missing closing boundary.")
+
+
+async def _without_preamble(parts: AsyncGenerator[bytes], boundary: bytes) -> AsyncGenerator[bytes]:
+    """Yield the body from its first boundary on: RFC 2046 allows text before it, which the parser does not."""
+    head: bytes | None = b""
+    async for part in parts:
+        if head is None:
+            yield part
+            continue
+        head += part
+        start = 0 if head.startswith(boundary) else head.find(b"\r\n" + boundary) + 2
+        if start != 1:
+            yield head[start:]
+            head = None
+        elif len(head) > _MAX_PREAMBLE_BYTES:
+            raise MultiPartException("The boundary of the Content-Type does not occur in the body.")
+    if head:
+        yield head
 
 
 def _only_file(form: FormData) -> BinaryIO:

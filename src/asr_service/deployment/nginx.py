@@ -113,6 +113,7 @@ def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile
         http2_directive=_version(options.version) >= _HTTP2_DIRECTIVE_SINCE,
         hsts=options.private_listen is None and _uses_hsts(options),
         max_upload_bytes=settings.max_upload_bytes,
+        root_path=settings.root_path,
         upload_timeout=_time(settings.upload_timeout_s),
         read_timeout=_time(site.timeouts.proxy_s),
         body=_body,

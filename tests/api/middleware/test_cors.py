@@ -54,6 +54,16 @@ def test_a_page_of_another_origin_may_not_call(opened, origin):
     assert "access-control-allow-origin" not in answer.headers
 
 
+def test_an_allowed_page_may_call_a_service_in_a_private_network(opened):
+    """Chrome asks for this before a public page may call localhost or an inside address."""
+    headers = {"access-control-request-method": "POST", "access-control-request-private-network": "true"}
+    allowed = httpx.options(f"{opened.url}/transcribe", headers={"origin": APP, **headers})
+    assert (allowed.status_code, allowed.headers["access-control-allow-private-network"]) == (200, "true")
+    refused = httpx.options(f"{opened.url}/transcribe", headers={"origin": OTHER, **headers})
+    assert_error(refused, 403, "page_refused", None)
+    assert "access-control-allow-private-network" not in refused.headers
+
+
 def test_a_page_may_not_use_another_method(opened):
     """DELETE is refused in the preflight."""
     assert_error(preflight(opened, APP, "DELETE"), 403, "page_refused", None)

@@ -35,6 +35,33 @@ def test_a_form_has_the_recording_in_file_or_audio(live, field):
     assert (answer.status_code, answer.json()["text"]) == (200, "hello")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "form-data; name=\"file\"; filename*=UTF-8''f%C3%BCr.wav",
+        "form-data; name=file; FILENAME*=UTF-8''a.wav",
+        'form-data; name="file"\r\nContent-Type: audio/wav',
+        'form-data; name="audio"\r\nContent-Type: video/mp4',
+        'form-data; name="file"\r\nContent-Type: application/octet-stream',
+    ],
+)
+@pytest.mark.parametrize("preamble", ["", "This is a form.\r\n", "--x is no boundary\r\n" * 100])
+@pytest.mark.parametrize("part_bytes", [13, 100_000])
+def test_a_recording_may_have_no_plain_filename(live, head, preamble, part_bytes):
+    """Its part has `filename*` or the type of audio. Text before the first boundary is skipped.
+
+    Neither depends on how the network divides the body.
+    """
+    end = b'\r\n--xx\r\nContent-Disposition: form-data; name="vad_filter"\r\n\r\nfalse\r\n--xx--\r\n'
+    start = f"{preamble}--xx\r\nContent-Disposition: {head}\r\n\r\n".encode()
+    body = start + tone(0.1 if part_bytes == 13 else 3) + end
+    parts = (body[at : at + part_bytes] for at in range(0, len(body), part_bytes))
+    answer = httpx.post(
+        f"{live.url}/transcribe", content=parts, headers={"content-type": "multipart/form-data; boundary=xx"}
+    )
+    assert (answer.status_code, answer.json().get("text")) == (200, "hello"), answer.text
+
+
 @pytest.mark.parametrize("media_type", ["audio/wav", "audio/x-nonsense; a=b", "application/octet-stream", "video/mp4"])
 def test_a_body_may_be_the_recording_itself(live, media_type):
     """Raw audio needs no form. Its options are in the query."""

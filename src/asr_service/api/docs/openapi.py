@@ -39,7 +39,7 @@ def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
         "response_model": TranscriptResponse | OpenAIVerboseTranscription,
         "responses": {
             200: _transcripts(FORMATS.values()),
-            **error_responses(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503, 504),
+            **error_responses(400, 401, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
         "openapi_extra": _request_body(fields, _IDEMPOTENCY),
     }
@@ -51,7 +51,7 @@ def detection_documentation(summary: str, name: str) -> dict[str, Any]:
         "summary": summary,
         "operation_id": name,
         "response_model": DetectionResponse,
-        "responses": error_responses(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504),
+        "responses": error_responses(400, 401, 408, 413, 415, 422, 429, 500, 503, 504),
         "openapi_extra": _request_body(_fields(DetectParameters)),
     }
 
@@ -89,7 +89,7 @@ def openai_documentation(summary: str, name: str, form: type[BaseModel], formats
         "response_model": OpenAITranscription | OpenAIVerboseTranscription,
         "responses": {
             200: _transcripts(formats),
-            **error_responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
+            **error_responses(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
         "openapi_extra": {
             "parameters": [_IDEMPOTENCY],

@@ -21,7 +21,7 @@ _QUERY_NAMES: Final = frozenset({"api_key", "apikey", "api-key", "x-api-key", "k
 
 
 class Authentication:
-    """Responds 401 or 403 to requests without a valid key, except at public paths.
+    """Responds 401 to requests without a valid key, except at public paths.
 
     Sets `request.state.caller` to the Key. With an empty ring, no key is required and there is no caller.
     """
@@ -54,7 +54,7 @@ class Authentication:
     def _identify(self, scope: Scope) -> Key:
         """Return the request's key.
 
-        Raises MissingKey: there is none. Raises WrongKey: it is invalid. Raises MalformedRequest: there are several.
+        Raises MissingKey: there is none. Raises WrongKey: it is invalid. Raises MalformedRequest: there are several different ones.
         """
         secret = _secret(Headers(scope=scope))
         if not secret:
@@ -76,14 +76,15 @@ def _secret(headers: Headers) -> str:
     authorizations = headers.getlist("authorization")
     if len(authorizations) > 1:
         raise MalformedRequest("There is more than one Authorization header. Send one.")
-    keys = [value.strip() for value in headers.getlist("x-api-key")]
+    keys = {value.strip() for value in headers.getlist("x-api-key")}
     for value in authorizations:
         scheme, _, credentials = value.strip().partition(" ")
         if scheme.lower() == "bearer":
-            keys.append(credentials.strip())
+            keys.add(credentials.strip())
+    keys.discard("")  # clients send an empty key where the user has not set one
     if len(keys) > 1:
-        raise MalformedRequest("There is more than one API key. Send one header, Authorization or X-API-Key.")
-    return keys[0] if keys else ""
+        raise MalformedRequest("There is more than one API key. Send one, in Authorization or in X-API-Key.")
+    return keys.pop() if keys else ""
 
 
 def _query_hint(scope: Scope) -> str:

@@ -51,6 +51,8 @@ def allow_origins(app: ASGIApp, origins: str | None) -> ASGIApp:
         # that an allowed page should not send, so all are allowed.
         allow_headers=("*",),
         expose_headers=_EXPOSED_HEADERS,
+        # Chrome asks so before a page may call a service on the user's own machine or network.
+        allow_private_network=True,
         max_age=600,
     )
 

@@ -91,7 +91,7 @@ def _detection(detection: Detection, model: SpeechModel) -> DetectionResponse:
     summary="List Whisper's languages, and which of them the loaded model knows",
     operation_id="list_languages",
     response_model=LanguagesResponse,
-    responses=error_responses(401, 403, 503),
+    responses=error_responses(401, 503),
 )
 async def list_languages(request: Request) -> LanguagesResponse:
     engine: SlotEngine = request.app.state.engine

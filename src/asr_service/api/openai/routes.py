@@ -41,7 +41,7 @@ async def translations(request: Request) -> Response:
     summary="List the loaded model, as OpenAI lists models",
     operation_id="list_models",
     response_model=ModelsResponse,
-    responses=error_responses(401, 403, 503),
+    responses=error_responses(401, 503),
 )
 async def list_models(request: Request) -> ModelsResponse:
     engine: SlotEngine = request.app.state.engine
@@ -54,7 +54,7 @@ async def list_models(request: Request) -> ModelsResponse:
     summary="Describe a model, by any of its names",
     operation_id="retrieve_model",
     response_model=ModelResponse,
-    responses=error_responses(401, 403, 404, 503),
+    responses=error_responses(401, 404, 503),
     openapi_extra={"parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]},
 )
 async def retrieve_model(request: Request) -> ModelResponse:
