@@ -60,7 +60,9 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
 
 
 @pytest.mark.parametrize(
-    ("header", "name"), [("X-Nothing: at-all", "missing"), (f"X-API-Key: {new_secret()}", "wrong")], ids=["none", "another"]
+    ("header", "name"),
+    [("X-Nothing: at-all", "missing"), (f"X-API-Key: {new_secret()}", "wrong")],
+    ids=["none", "another"],
 )
 def test_an_upload_without_a_key_is_refused_before_its_body(keyed: Keyed, header: str, name: str) -> None:
     """The answer is the service's own, with the CORS headers that a page needs. It is counted once."""

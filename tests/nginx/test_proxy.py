@@ -295,7 +295,7 @@ def test_http_2_is_supported(stack: Stack) -> None:
 
 def test_metrics_and_health_are_only_for_inside_addresses(stack: Stack, tmp_path: Path) -> None:
     """/metrics, /health and the health of each slot are only for the named addresses; the readiness probe is public."""
-    inner = ("/metrics", "/health", "/health/slots/0", "/health/slots/1")
+    inner = ("/metrics", "/health", "/health/slots/0", "/health/slots/1", "/metrics/", "/health/", "//health//")
     with stack.another(tmp_path / "nginx", inside=("127.0.0.2", "192.0.2.0/24")) as nginx:
         for path in inner:
             check_error(nginx.get(path), 403, "forbidden")

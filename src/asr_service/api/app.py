@@ -61,7 +61,9 @@ class SlotApplication:
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"])
         logged = RequestLog(_with_middleware(web, engine.settings), endpoints=endpoints, probes=_PROBES)
-        self._app: ASGIApp = CanonicalPath(logged, root_path=engine.settings.root_path, exact=frozenset({health.METRICS}))
+        self._app: ASGIApp = CanonicalPath(
+            logged, root_path=engine.settings.root_path, exact=frozenset({health.METRICS})
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

@@ -9,7 +9,7 @@ from typing import IO, BinaryIO, cast
 import structlog
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultipartPart, MultiPartParser
+from starlette.formparsers import MultiPartException, MultiPartParser, MultipartPart
 from starlette.requests import ClientDisconnect, Request
 
 from asr_service.errors import ClientGone, MalformedRequest, Unavailable, UnsupportedAudio

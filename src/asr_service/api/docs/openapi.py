@@ -89,7 +89,7 @@ def openai_documentation(summary: str, name: str, form: type[BaseModel], formats
         "response_model": OpenAITranscription | OpenAIVerboseTranscription,
         "responses": {
             200: _transcripts(formats),
-            **error_responses(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
+            **error_responses(400, 401, 404, 408, 409, 413, 429, 500, 503, 504),
         },
         "openapi_extra": {
             "parameters": [_IDEMPOTENCY],

@@ -54,7 +54,8 @@ class Authentication:
     def _identify(self, scope: Scope) -> Key:
         """Return the request's key.
 
-        Raises MissingKey: there is none. Raises WrongKey: it is invalid. Raises MalformedRequest: there are several different ones.
+        Raises MissingKey: there is none. Raises WrongKey: it is invalid.
+        Raises MalformedRequest: there is more than one.
         """
         secret = _secret(Headers(scope=scope))
         if not secret:
