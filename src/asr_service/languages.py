@@ -1,11 +1,13 @@
-"""The languages of Whisper, by code and by English name.
+"""The languages of Whisper, by code and by name.
 
 Source: https://github.com/openai/whisper/blob/main/whisper/tokenizer.py
 """
 
 import difflib
+import unicodedata
 
 from asr_service.errors import ConfigurationError, InvalidParameter
+from asr_service.language_names import ISO_CODES, OWN_NAMES, TERRITORIES
 
 LANGUAGES = {
     "en": "english", "zh": "chinese", "de": "german", "es": "spanish", "ru": "russian", "ko": "korean",
@@ -43,26 +45,48 @@ def written_language(spoken: str, task: str) -> str:
 _OTHER_NAMES = {
     "burmese": "my", "valencian": "ca", "flemish": "nl", "haitian": "ht", "letzeburgesch": "lb", "pushto": "ps",
     "panjabi": "pa", "moldavian": "ro", "moldovan": "ro", "sinhalese": "si", "castilian": "es", "mandarin": "zh",
-    "jv": "jw", "iw": "he", "nb": "no", "fil": "tl", "filipino": "tl", "farsi": "fa",
+    "farsi": "fa",
 }  # fmt: skip
+_OTHER_CODES = {"jv": "jw", "iw": "he", "in": "id", "ji": "yi", "nb": "no", "fil": "tl"}
 
-_BY_NAME = {name: code for code, name in LANGUAGES.items()} | _OTHER_NAMES
+
+def _plain(text: str) -> str:
+    """Return the text without accents if it is in the Latin alphabet; people often cannot type them."""
+    base = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    return base if base.isascii() else unicodedata.normalize("NFC", text)
+
+
+_BY_NAME = {
+    _plain(name): code
+    for name, code in (OWN_NAMES | _OTHER_NAMES | {name: code for code, name in LANGUAGES.items()}).items()
+}
+_BY_CODE = ISO_CODES | _OTHER_CODES | {code: code for code in LANGUAGES}
+_MIN_CHARACTERS_OF_A_NAME = 4
+"""Shorter texts are codes. No code is near another: a wrong letter makes another language."""
 
 
 def parse_language(text: str) -> str:
-    """Return Whisper's code for a code (`pt`, `pt-BR`) or an English name (`Portuguese`).
+    """Return Whisper's code for a code (`pt`, `pt-BR`, `por`) or a name (`Portuguese`, `português`).
 
-    Raises InvalidParameter: Whisper does not know the language.
+    Codes are those of ISO 639-1, 639-2 and 639-3. Raises InvalidParameter: Whisper does not know the language.
     """
-    wanted = text.strip().lower()
-    for name in (wanted, wanted.replace("_", "-").split("-")[0]):
-        if name in LANGUAGES:
-            return name
+    wanted = _plain(text.strip().casefold())
+    for name in (wanted, wanted.replace("_", "-").split("-")[0], wanted.split("(")[0].strip()):
+        if name in _BY_CODE:
+            return _BY_CODE[name]
         if name in _BY_NAME:
             return _BY_NAME[name]
-    near = difflib.get_close_matches(wanted, [*_BY_NAME, *LANGUAGES], n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "Use a code such as 'en' or an English name, or omit it."
-    raise InvalidParameter(f"Language {text[:40]!r} is not supported. {hint}", param="language")
+    raise InvalidParameter(f"Language {text[:40]!r} is not supported. {_hint(wanted)}", param="language")
+
+
+def _hint(wanted: str) -> str:
+    if wanted in TERRITORIES:
+        return f"{wanted!r} is the code of a country. Did you mean {TERRITORIES[wanted]!r}?"
+    if len(wanted) >= _MIN_CHARACTERS_OF_A_NAME:
+        near = difflib.get_close_matches(wanted, _BY_NAME, n=1, cutoff=0.75)
+        if near:
+            return f"Did you mean {near[0]!r}?"
+    return "Use a code such as 'en' or a name such as 'english', or omit it. GET /languages lists both."
 
 
 def chosen_language(text: str) -> str | None:
