@@ -53,7 +53,7 @@ def _codes() -> Iterator[tuple[str, str]]:
 
 def _names() -> Iterator[tuple[str, str]]:
     import langcodes  # noqa: PLC0415
-    from babel import Locale, UnknownLocaleError  # type: ignore[import-not-found,import-untyped]  # noqa: PLC0415
+    from babel import Locale, UnknownLocaleError  # type: ignore[import-not-found]  # noqa: PLC0415
 
     for code in LANGUAGES:
         iso = _ISO.get(code, code)
@@ -69,8 +69,8 @@ def _names() -> Iterator[tuple[str, str]]:
 
 def _territories() -> Iterator[tuple[str, str]]:
     import pycountry  # noqa: PLC0415
-    from babel.core import get_global  # type: ignore[import-not-found,import-untyped]  # noqa: PLC0415
-    from babel.languages import (  # type: ignore[import-not-found,import-untyped]  # noqa: PLC0415
+    from babel.core import get_global  # type: ignore[import-not-found]  # noqa: PLC0415
+    from babel.languages import (  # type: ignore[import-not-found]  # noqa: PLC0415
         get_official_languages,
     )
 

@@ -15,7 +15,8 @@ from asr_service.languages import LANGUAGES, parse_language
         "sr-Latn-RS": "sr", "iw": "he", "in": "id", "yue": "yue",
         "Deutsch": "de", "español": "es", "espanol": "es", "ESPAÑOL": "es", "français": "fr", "Francais": "fr",
         "русский": "ru", "Українська": "uk", "日本語": "ja", "中文": "zh", "한국어": "ko", "العربية": "ar",
-        "हिन्दी": "hi",        "tiếng việt": "vi", "Türkçe": "tr", "bahasa Indonesia": "id", "espan\u0303ol": "es", "English (US)": "en",
+        "हिन्दी": "hi",
+        "tiếng việt": "vi", "Türkçe": "tr", "bahasa Indonesia": "id", "espan\u0303ol": "es", "English (US)": "en",
         " Portuguese ": "pt", "haitian creole": "ht", "Kreyòl Ayisyen": "ht",
     }.items(),
 )  # fmt: skip
