@@ -6,7 +6,7 @@ import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from asr_service.api.native.schemas import DetectParameters, TranscribeParameters
-from asr_service.api.openai.schemas import TranscriptionForm, TranslationForm
+from asr_service.api.openai.schemas import OpenAIForm
 from asr_service.errors import InvalidParameter, MalformedRequest
 from asr_service.settings import Settings
 from asr_service.validation import check_fields, describe_error
@@ -104,7 +104,7 @@ def test_a_long_value_is_cut_and_escaped() -> None:
 def test_a_missing_field_is_a_malformed_request() -> None:
     """It is not a wrong value."""
     with pytest.raises(MalformedRequest, match=r"^Field 'model' is required\.$") as refused:
-        check_fields(TranscriptionForm, {})
+        check_fields(OpenAIForm, {})
     assert refused.value.param == "model"
 
 
@@ -124,7 +124,7 @@ def _wrong_values(schema: dict[str, Any]) -> list[object]:
 
 FIELDS = [
     pytest.param(form, name, value, id=f"{form.__name__}-{name}-{number}")
-    for form in (TranscribeParameters, DetectParameters, TranscriptionForm, TranslationForm, Settings)
+    for form in (TranscribeParameters, DetectParameters, OpenAIForm, Settings)
     for name, schema in form.model_json_schema()["properties"].items()
     for number, value in enumerate(_wrong_values(schema))
 ]
@@ -133,7 +133,7 @@ FIELDS = [
 @pytest.mark.parametrize(("form", "name", "value"), FIELDS)
 def test_every_field_has_our_own_message(form: type[BaseModel], name: str, value: object) -> None:
     """Of requests, of OpenAI's forms and of the settings: none shows a sentence of pydantic."""
-    required = {"model": "base"} if form in {TranscriptionForm, TranslationForm} else {}
+    required = {"model": "base"} if form is OpenAIForm else {}
     with pytest.raises(ValidationError) as refused:
         form.model_validate(required | {name: value})
     message = describe_error(form, refused.value)

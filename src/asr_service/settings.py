@@ -23,6 +23,17 @@ PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 """The paths under which a proxy may publish the service."""
+DEFAULT_MODEL_ALIASES = (
+    "whisper-1",
+    "gpt-transcribe",
+    "gpt-4o-transcribe",
+    "gpt-4o-mini-transcribe",
+    "gpt-4o-mini-transcribe-2025-12-15",
+    "gpt-4o-transcribe-diarize",
+)
+"""OpenAI's names, of which every client has one as its default. Each stands for the loaded model."""
+ANY_ALIAS, NO_ALIASES = "*", "none"
+"""Values of ASR_MODEL_ALIASES that are no names."""
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
 
@@ -63,6 +74,11 @@ class Settings(BaseSettings):
     model: str = "auto"
     """A name that `asr-service models list` shows, or a directory with a model in CTranslate2's format. `auto` is
     large-v3 if the memory of the CUDA device is large enough, else base."""
+    model_aliases: str | None = None
+    """Further names by which clients of OpenAI's API may ask for the loaded model, separated by commas. `*` accepts
+    every name, `none` only the model's own ones. By default the names that such clients use if nobody sets one:
+    whisper-1, gpt-transcribe, gpt-4o-transcribe, gpt-4o-mini-transcribe, gpt-4o-mini-transcribe-2025-12-15 and
+    gpt-4o-transcribe-diarize."""
     compute_type: Literal[
         "auto", "int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32"
     ] = "auto"

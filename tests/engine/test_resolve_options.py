@@ -8,7 +8,7 @@ from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
 from asr_service.errors import InvalidParameter
 from asr_service.settings import Settings
-from fakes import FakeModel
+from fakes import FakeModel, fake_tokenizer
 
 CONFIGURED = Settings(
     language="German",
@@ -92,3 +92,25 @@ def test_an_english_only_model_accepts_only_english():
         resolve_options(RequestOptions(language="fr"), Settings(), model)
     with pytest.raises(InvalidParameter, match=r"^Model 'fake' knows only English and cannot translate\.$"):
         resolve_options(RequestOptions(), Settings(), model, default_task="translate")
+
+
+def test_candidates_bound_the_detection_and_replace_the_configured_language() -> None:
+    """A language that the model does not know is refused. A request with one language needs no candidates."""
+    settings = Settings(language="de")
+    asked = resolve_options(RequestOptions(), settings, FakeModel(), languages=("en", "fr"))
+    assert (asked.language, asked.languages) == (None, ("en", "fr"))
+    fixed = resolve_options(RequestOptions(language="fr"), settings, FakeModel(), languages=("en", "fr"))
+    assert (fixed.language, fixed.languages) == ("fr", ())
+    few = FakeModel(tokenizer=fake_tokenizer(["en", "fr"]))
+    with pytest.raises(InvalidParameter, match="does not know German") as raised:
+        resolve_options(RequestOptions(), settings, few, languages=("en", "de"))
+    assert raised.value.param == "languages"
+
+
+@pytest.mark.parametrize(
+    ("candidates", "chosen"),
+    [((), {"en": 0.6, "fr": 0.3}), (("fr", "de"), {"fr": 0.3}), (("de", "pt"), {"de": 0.0})],
+)
+def test_a_detection_chooses_among_the_candidates(candidates: tuple[str, ...], chosen: dict[str, float]) -> None:
+    """The first candidate is taken if the model gives none of them a probability."""
+    assert DecodingOptions(languages=candidates).among_candidates({"en": 0.6, "fr": 0.3}) == chosen

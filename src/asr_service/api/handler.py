@@ -41,6 +41,9 @@ log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
+WARNING_HEADER = "X-ASR-Warning"
+"""Names the fields of the request that have no effect although they might have changed the text."""
+
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
@@ -48,6 +51,8 @@ class TranscriptionRequest:
 
     options: DecodingOptions
     fmt: Format
+    warnings: tuple[str, ...] = ()
+    """Sentences about fields of the request that have no effect, for a header of the response."""
 
 
 FieldReader = Callable[[Fields, Settings, SpeechModel], TranscriptionRequest]
@@ -56,6 +61,20 @@ FieldReader = Callable[[Fields, Settings, SpeechModel], TranscriptionRequest]
 
 async def handle_transcription(request: Request, read: FieldReader) -> Response:
     """Admit the request, receive the upload and respond with the transcript, whole or streamed. Raises AsrError."""
+    warnings: list[str] = []
+
+    def read_and_note(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
+        wanted = read(fields, settings, model)
+        warnings[:] = wanted.warnings
+        return wanted
+
+    response = await _transcribe(request, read_and_note)
+    if warnings:
+        response.headers[WARNING_HEADER] = " ".join(warnings)
+    return response
+
+
+async def _transcribe(request: Request, read: FieldReader) -> Response:
     engine: SlotEngine = request.app.state.engine
     idempotency: IdempotencyStore = request.app.state.idempotency
     settings, timeout_s = engine.settings, engine.settings.request_timeout_s

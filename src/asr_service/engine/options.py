@@ -1,5 +1,6 @@
 """The options that windows are decoded with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -19,6 +20,8 @@ class DecodingOptions:
     task: Task = "transcribe"
     language: str | None = None
     """Whisper's code of the language spoken; None detects it from the first window."""
+    languages: tuple[str, ...] = ()
+    """Whisper's codes of the languages that the detection chooses among. Empty for all that the model knows."""
     language_per_chunk: bool = False
     """Detect the language in every window, and split windows where it changes."""
     beam_size: int = 5
@@ -36,6 +39,13 @@ class DecodingOptions:
     vad_filter: bool = True
     """Leave out parts of the recording without speech."""
     vad: VadOptions = field(default_factory=VadOptions)
+
+    def among_candidates(self, probabilities: Mapping[str, float]) -> dict[str, float]:
+        """Return the probabilities of the languages that may be spoken, in their order; at least one language."""
+        if not self.languages:
+            return dict(probabilities)
+        found = {code: share for code, share in probabilities.items() if code in self.languages}
+        return found or {self.languages[0]: 0.0}
 
     @property
     def temperatures(self) -> tuple[float, ...]:

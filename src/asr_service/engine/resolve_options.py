@@ -1,5 +1,6 @@
 """How DecodingOptions follow from a request, the settings and the model."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from asr_service.audio.vad import VadOptions
@@ -21,18 +22,23 @@ def resolve_options(
     *,
     default_task: Task = "transcribe",
     time_words: bool = False,
+    languages: Sequence[str] = (),
 ) -> DecodingOptions:
     """Complete a request's options with the configured ones, and check the result against the model.
 
-    `time_words` asks for word timestamps if the request does not set the option itself.
+    `time_words` asks for word timestamps if the request does not set the option itself. `languages` has the codes that
+    a detection chooses among; a request with candidates is not subject to the configured language.
 
-    Raises InvalidParameter: the model does not know the language, or cannot do the task.
+    Raises InvalidParameter: the model does not know a language, or cannot do the task.
     """
     task = asked.task or default_task
-    language, per_chunk = _resolve_language(_either(asked.language, settings.language) or DETECT, task, model)
+    configured = None if languages else settings.language
+    language, per_chunk = _resolve_language(_either(asked.language, configured) or DETECT, task, model)
+    _check_candidates(languages, model)
     return DecodingOptions(
         task=task,
         language=language,
+        languages=() if language else tuple(languages),
         language_per_chunk=per_chunk,
         beam_size=_either(asked.beam_size, settings.beam_size),
         temperature=_either(asked.temperature, 0.0),
@@ -63,6 +69,15 @@ def _resolve_language(text: str, task: Task, model: SpeechModel) -> tuple[str | 
     if code and code not in known_languages(model):
         raise InvalidParameter(f"Model {facts.name!r} does not know {LANGUAGES[code].title()}.", param="language")
     return code, detects_each_window(text)
+
+
+def _check_candidates(codes: Sequence[str], model: SpeechModel) -> None:
+    known = known_languages(model)
+    for code in codes:
+        if code not in known:
+            raise InvalidParameter(
+                f"Model {model.facts.name!r} does not know {LANGUAGES[code].title()}.", param="languages"
+            )
 
 
 def _resolve_english(code: str | None, task: Task, name: str) -> str:

@@ -13,7 +13,7 @@ _POSITIONS_PER_S = 50
 
 
 def render_openai_json(transcript: Transcript) -> str:
-    return dumps({"text": transcript.text, "usage": _seconds_used(transcript)})
+    return dumps({"text": transcript.text, "languages": _languages(transcript), "usage": _seconds_used(transcript)})
 
 
 def render_verbose_json(transcript: Transcript) -> str:
@@ -43,7 +43,8 @@ def delta_event(segment: Segment) -> str:
 
 
 def done_event(transcript: Transcript) -> str:
-    return _event({"type": "transcript.text.done", "text": transcript.text, "usage": _tokens_used(transcript)})
+    fields = {"text": transcript.text, "languages": _languages(transcript), "usage": _tokens_used(transcript)}
+    return _event({"type": "transcript.text.done", **fields})
 
 
 def error_event(code: str, message: str, *, status: int = 500, param: str | None = None) -> str:
@@ -61,8 +62,14 @@ def _verbose(transcript: Transcript) -> dict[str, Any]:
         "language": "english" if transcript.task == "translate" else transcript.language_name or "unknown",
         "duration": round(transcript.duration, TIME_DIGITS),
         "text": transcript.text,
+        "languages": _languages(transcript),
         "usage": _seconds_used(transcript),
     }
+
+
+def _languages(transcript: Transcript) -> list[dict[str, str]]:
+    """Return the languages spoken, in the order of their first segments; none without speech."""
+    return [{"code": code} for code in dict.fromkeys(segment.language for segment in transcript.segments)]
 
 
 def _words(transcript: Transcript) -> dict[str, Any]:

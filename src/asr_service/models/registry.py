@@ -159,5 +159,6 @@ def _hint(name: str) -> str:
 
 
 def aliases_of(name: str) -> tuple[str, ...]:
-    """Return the short names of a model."""
-    return tuple(alias for alias, long in _ALIASES.items() if long == name)
+    """Return the other names of a model: its short ones, and for OpenAI's models those at OpenAI's hub and at Groq."""
+    short = tuple(alias for alias, long in _ALIASES.items() if long == name)
+    return short if name.startswith("distil") else (*short, f"openai/whisper-{name}", f"whisper-{name}")

@@ -1,5 +1,6 @@
 """From ASR_MODEL to a folder with a complete model: found on the disk, joined from packages, or downloaded."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from asr_service.models.packaged import EXTRA, join_packaged, packaged_parts
 from asr_service.models.progress import FetchFailed, Report, log_progress
 from asr_service.models.registry import AUTO, MODELS, ModelSpec, aliases_of, is_path, spec_named
 from asr_service.models.store import ModelStore, check_folder, find_faults, remove_faulty
-from asr_service.settings import Settings
+from asr_service.settings import ANY_ALIAS, DEFAULT_MODEL_ALIASES, NO_ALIASES, Settings
 
 Model = ModelSpec | Path
 """A named model, or the folder of one without a name."""
@@ -43,10 +44,22 @@ def model_name(model: Model) -> str:
 def served_names(settings: Settings, loaded: str) -> tuple[str, ...]:
     """Return the names under which clients may ask for the model that is loaded under the name `loaded`.
 
-    First that name, then its repository and its short names. A folder has one name, even if a named model has it too.
+    First that name, then its repository, its short names and its names elsewhere, and last ASR_MODEL_ALIASES. A folder
+    has one name of its own, even if a named model has it too.
     """
     spec = None if is_path(settings.model) else MODELS.get(loaded)
-    return (loaded, spec.repository, *aliases_of(loaded)) if spec else (loaded,)
+    own = (loaded, spec.repository, *aliases_of(loaded)) if spec else (loaded,)
+    aliases = DEFAULT_MODEL_ALIASES if settings.model_aliases is None else tuple(_aliases(settings.model_aliases))
+    return tuple(dict.fromkeys((*own, *aliases)))
+
+
+def _aliases(given: str) -> Iterator[str]:
+    yield from (name.strip() for name in given.split(",") if name.strip() not in {"", NO_ALIASES, ANY_ALIAS})
+
+
+def serves_any_name(settings: Settings) -> bool:
+    """Return whether the loaded model answers to every name."""
+    return ANY_ALIAS in [name.strip() for name in (settings.model_aliases or "").split(",")]
 
 
 def ensure_model(settings: Settings, model: Model, progress: Report | None = None) -> Path:

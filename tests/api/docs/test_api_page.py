@@ -16,7 +16,7 @@ from asr_service.api.native.schemas import (
     TranscribeParameters,
     TranscriptResponse,
 )
-from asr_service.api.openai.schemas import TranscriptionForm
+from asr_service.api.openai.schemas import OpenAIForm
 from asr_service.api.problems import STATUS
 from asr_service.formats import EVENTS, FORMATS
 from asr_service.settings import Settings
@@ -66,7 +66,7 @@ def test_the_example_responses_match_real_ones(live):
     "names",
     [
         sorted(TranscribeParameters.model_fields),
-        sorted(TranscriptionForm.model_fields),
+        sorted(OpenAIForm.model_fields),
         sorted(FORMATS),
         sorted({kind.code for kind in STATUS} - {"client_gone", "bad_request", "key_limit_reached"}),
         sorted(map(str, set(STATUS.values()) - {499})),

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ from asr_service.access.keys import entry, new_secret
 from asr_service.errors import Overloaded
 from asr_service.models.resolution import served_names
 from asr_service.settings import load_settings
-from fakes import Call, sleeping, writing
+from fakes import Call, FakeModel, sleeping, writing
 from waiting import until
 
 # The SDK marks translations as deprecated, because the hosted service will remove them.
@@ -99,7 +100,8 @@ def test_json_is_the_default_format(named):
     """It has the text and the usage, with and without response_format=json."""
     for fields in ({}, {"response_format": "json"}):
         answer = body(named, **fields)
-        assert set(answer) == {"text", "usage"}
+        assert set(answer) == {"text", "languages", "usage"}
+        assert answer["languages"] == [{"code": "en"}]
         fits(answer, Transcription)
     assert transcribe(named).text == "hello"
     assert transcribe(named).usage.seconds == 1.0
@@ -121,7 +123,7 @@ def test_text_and_subtitles_are_not_json(named, where, name, media_type, text):
 def test_verbose_json_has_the_fields_of_the_sdk(named):
     """`language` is an English name, `duration` is a number, and each segment has every field."""
     answer = body(named, response_format="verbose_json", language="pt")
-    assert set(answer) == {"task", "language", "duration", "text", "usage", "segments"}
+    assert set(answer) == {"task", "language", "duration", "text", "languages", "usage", "segments"}
     fits(answer, TranscriptionVerbose)
     assert [set(segment) for segment in answer["segments"]] == [SEGMENT]
     assert (answer["task"], answer["language"], answer["duration"]) == ("transcribe", "portuguese", 1.0)
@@ -148,7 +150,7 @@ def test_verbose_json_of_a_translation_is_english(named, monkeypatch):
 def test_transcribe_has_verbose_json_too(named):
     """word_timestamps adds the words."""
     answer = named.post(response_format="verbose_json", word_timestamps="true").json()
-    assert set(answer) == {"task", "language", "duration", "text", "usage", "segments", "words"}
+    assert set(answer) == {"task", "language", "duration", "text", "languages", "usage", "segments", "words"}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ def test_silence_has_an_empty_text(named):
     assert transcribe(named, **quiet, response_format="srt") == ""
     assert transcribe(named, **quiet, response_format="vtt") == "WEBVTT\n"
     (done,) = transcribe(named, **quiet, stream=True)
-    assert (done.type, done.text) == ("transcript.text.done", "")
+    assert (done.type, done.text, done.languages) == ("transcript.text.done", "", [])
 
 
 # -- Options
@@ -298,35 +300,75 @@ async def test_the_asynchronous_sdk_works(named):
 
 
 @pytest.mark.parametrize(
-    "name", ["whisper-1", "large-v3-turbo", "turbo", "mobiuslabsgmbh/faster-whisper-large-v3-turbo"]
+    "name",
+    [
+        "whisper-1",
+        "large-v3-turbo",
+        "turbo",
+        "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+        "gpt-4o-transcribe",
+        "gpt-4o-mini-transcribe",
+        "gpt-transcribe",
+        "gpt-4o-transcribe-diarize",
+        "openai/whisper-large-v3-turbo",
+        "whisper-large-v3-turbo",
+    ],
 )
 def test_the_loaded_model_has_several_names(named, name):
-    """They are its own, that of its repository, a short one, and the default of OpenAI's clients."""
+    """They are its own, that of its repository, short ones, those at OpenAI's hub and Groq, and clients' defaults."""
     assert transcribe(named, model=name).text == "hello"
     described = sdk(named).models.retrieve(name)
     assert (described.id, described.object, described.owned_by) == (name, "model", "mobiuslabsgmbh")
 
 
-def test_the_list_of_models_has_the_loaded_one_and_whisper_1(named):
-    """Both have the SDK's types."""
+def test_the_list_of_models_has_every_name_that_is_accepted(named):
+    """Clients choose from the list, or check that their name is in it. Each entry has the SDK's type."""
     models = list(sdk(named).models.list())
-    assert [model.id for model in models] == ["large-v3-turbo", "whisper-1"]
+    assert [model.id for model in models] == list(served_names(load_settings({}), "large-v3-turbo"))
+    assert {"large-v3-turbo", "mobiuslabsgmbh/faster-whisper-large-v3-turbo", "whisper-1"} <= {m.id for m in models}
     for model in models:
         fits(model.to_dict(), Model)
+        assert transcribe(named, model=model.id).text == "hello"
+
+
+@pytest.mark.parametrize(
+    ("aliases", "accepted", "refused"),
+    [
+        ("speech, whisper-1", ["base", "speech", "whisper-1"], ["gpt-4o-transcribe", "*"]),
+        ("none", ["base", "Systran/faster-whisper-base"], ["whisper-1", "none"]),
+        ("*", ["base", "whisper-1", "anything/at all"], []),
+    ],
+)
+def test_the_operator_chooses_the_aliases(aliases, accepted, refused):
+    """ASR_MODEL_ALIASES replaces the default names. `*` accepts every name, `none` only the model's own."""
+    model = FakeModel()
+    model.facts = replace(model.facts, name="base")
+    with serving(model, vad_filter=False, model_aliases=aliases) as live:
+        for name in accepted:
+            assert transcribe(live, model=name).text == "hello"
+            assert sdk(live).models.retrieve(name).id == name
+        for name in refused:
+            with pytest.raises(openai.NotFoundError):
+                transcribe(live, model=name)
+        listed = {each.id for each in sdk(live).models.list()}
+        assert not listed & {"none", "*", *refused}
 
 
 def test_a_model_from_a_folder_has_only_the_name_of_the_folder():
     """A folder with the name of a known model does not have the name of its repository."""
-    assert served_names(load_settings({}, model="/models/base"), "base") == ("base",)
-    assert served_names(load_settings({}, model="base"), "base") == ("base", "Systran/faster-whisper-base")
+    own = load_settings({}, model="/models/base", model_aliases="none")
+    assert served_names(own, "base") == ("base",)
+    assert served_names(load_settings({}, model="base", model_aliases="none"), "base") == (
+        "base", "Systran/faster-whisper-base", "openai/whisper-base", "whisper-base",
+    )  # fmt: skip
 
 
 def test_an_unknown_model_is_a_404(named):
     """The message lists the available names. This holds for every path that takes a model."""
     for ask in (
-        lambda: transcribe(named, model="gpt-4o-transcribe"),
-        lambda: translate(named, model="gpt-4o-transcribe"),
-        lambda: sdk(named).models.retrieve("gpt-4o-transcribe"),
+        lambda: transcribe(named, model="gpt-5"),
+        lambda: translate(named, model="gpt-5"),
+        lambda: sdk(named).models.retrieve("gpt-5"),
     ):
         with pytest.raises(openai.NotFoundError) as raised:
             ask()
@@ -342,14 +384,16 @@ def test_an_unknown_model_is_a_404(named):
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown format": ({"response_format": "diarized_json"}, "response_format"),
-    "granularities without verbose_json": ({"timestamp_granularities": ["word"]}, "timestamp_granularities"),
     "unknown granularity": (
         {"response_format": "verbose_json", "timestamp_granularities": ["phrase"]}, "timestamp_granularities",
     ),
     "a stream of subtitles": ({"response_format": "srt", "stream": True}, "stream"),
     "temperature above 1": ({"temperature": 1.1}, "temperature"),
     "not a language": ({"language": "Klingon"}, "language"),
-    "several languages": ({"languages": ["en", "pt"]}, "languages"),
+    "not a language among several": ({"languages": ["en", "Klingon"]}, "languages"),
+    "two prompts": ({"prompt": "a", "extra_body": {"initial_prompt": "b"}}, "initial_prompt"),
+    "subtitle layout without subtitles": ({"extra_body": {"max_line_width": 30}}, "max_line_width"),
+    "an option out of range": ({"extra_body": {"beam_size": 11}}, "beam_size"),
     "language and languages": ({"language": "en", "languages": ["pt"]}, "languages"),
     "token probabilities": ({"include": ["logprobs"]}, "include"),
     "speakers": ({"known_speaker_names": ["agent"]}, "known_speaker_names"),

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from pydantic.config import JsonDict
+from pydantic.config import JsonDict, JsonValue
 
 _TEXT: Final = "He began a confused complaint against the wizard, who had vanished behind the curtain on the left."
 _SCORES: Final[dict[str, Any]] = {
@@ -49,13 +49,16 @@ TRANSCRIPT: Final[JsonDict] = {
     ],
 }
 
-OPENAI_JSON: Final[JsonDict] = {"text": _TEXT, "usage": _USAGE}
+_LANGUAGES: Final[list[JsonValue]] = [{"code": "en"}]
+
+OPENAI_JSON: Final[JsonDict] = {"text": _TEXT, "languages": _LANGUAGES, "usage": _USAGE}
 
 VERBOSE_JSON: Final[JsonDict] = {
     "task": "transcribe",
     "language": "english",
     "duration": 4.905,
     "text": _TEXT,
+    "languages": _LANGUAGES,
     "usage": _USAGE,
     "words": [{"word": "He", "start": 0.0, "end": 0.34}],
     "segments": [

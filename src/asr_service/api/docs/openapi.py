@@ -130,7 +130,9 @@ def _never_null(field: dict[str, Any]) -> dict[str, Any]:
 
 def _with_file(fields: dict[str, Any]) -> dict[str, Any]:
     required = ["file", *fields.get("required", [])]
-    return fields | {"properties": {"file": _RECORDING, **fields["properties"]}, "required": required}
+    properties = {"file": _RECORDING, **fields["properties"]}
+    first = {name: properties[name] for name in required}
+    return fields | {"properties": first | properties, "required": required}
 
 
 def _transcripts(formats: Iterable[Format]) -> dict[str, Any]:

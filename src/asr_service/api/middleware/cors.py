@@ -10,7 +10,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from asr_service.api.problems import problem
 from asr_service.errors import PageRefused
 
-_EXPOSED_HEADERS: Final = ("Idempotent-Replayed", "Retry-After", "WWW-Authenticate", "X-Request-ID", "X-Should-Retry")
+_EXPOSED_HEADERS: Final = (
+    "Idempotent-Replayed",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-ASR-Warning",
+    "X-Request-ID",
+    "X-Should-Retry",
+)
 _SAFE_HEADERS: Final = {
     "cache-control": "no-store",  # a response may contain what a person said
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",

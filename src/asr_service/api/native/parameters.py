@@ -1,6 +1,6 @@
 """Reads the fields of /transcribe and /translate."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from asr_service.api.native.schemas import TranscribeParameters
 from asr_service.api.upload import Fields
@@ -37,19 +37,19 @@ def once(given: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value != ""}
 
 
-def chosen_format(parameters: TranscribeParameters) -> Format:
-    """Return the requested format in the requested subtitle style.
+def chosen_format(parameters: TranscribeParameters, formats: Mapping[str, Format] = FORMATS) -> Format:
+    """Return the requested one of `formats` in the requested subtitle style.
 
     Raises InvalidParameter: a style field does not fit the format or another field.
     """
-    fmt = FORMATS[parameters.response_format]
+    fmt = formats[parameters.response_format]
     given = {name: value for name in _STYLE_FIELDS if (value := getattr(parameters, name)) is not None}
     if not given:
         return fmt
     if fmt.styled is None:
         name = next(iter(given))
-        formats = "vtt" if name == "highlight_words" else "srt or vtt"
-        raise InvalidParameter(f"{name} is only for subtitles. Use it with response_format={formats}.", param=name)
+        styled = "vtt" if name == "highlight_words" else "srt or vtt"
+        raise InvalidParameter(f"{name} is only for subtitles. Use it with response_format={styled}.", param=name)
     style = SubtitleStyle(**given)
     _check_style(style, parameters)
     return fmt.in_style(style)

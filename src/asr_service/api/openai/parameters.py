@@ -6,85 +6,83 @@ from collections.abc import Mapping
 from pydantic_core import from_json
 
 from asr_service.api.handler import TranscriptionRequest
-from asr_service.api.native.parameters import once
-from asr_service.api.openai.schemas import ServerVad, TranscriptionForm, TranslationForm
+from asr_service.api.native.parameters import chosen_format, needs_word_times, once
+from asr_service.api.openai.fields import strip_foreign
+from asr_service.api.openai.schemas import OpenAIForm, ServerVad
 from asr_service.api.upload import Fields
 from asr_service.engine.model.protocol import SpeechModel
+from asr_service.engine.options import MAX_LENGTH, Task
 from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
 from asr_service.errors import InvalidParameter, MalformedRequest, ModelNotFound
 from asr_service.formats import EVENTS, OPENAI_FORMATS, WORDS_AND_SEGMENTS, WORDS_ONLY, Format
-from asr_service.models.resolution import served_names
+from asr_service.languages import chosen_language, parse_language
+from asr_service.models.resolution import served_names, serves_any_name
 from asr_service.settings import Settings
 from asr_service.validation import check_fields
 
-WHISPER_1 = "whisper-1"
-"""The name that OpenAI's clients send by default. It stands for the loaded model."""
-
-_LISTS = frozenset({"timestamp_granularities", "keywords", "languages"})
+_LIST = re.compile(r"(timestamp_granularities|keywords|languages)(?:\[\d*\])?")
+"""A list's name, with the brackets or the index that most clients write."""
 _CHUNKING = "chunking_strategy"
 _PART_OF_CHUNKING = re.compile(rf"{_CHUNKING}\[(\w+)\]")
+_INTO_ENGLISH = {("to_language", "en"), ("to_language", "english")}
 _MAX_PROMPT_CHARS = 4000
 """Well over the 223 tokens of a prompt that count."""
-
-_UNSUPPORTED = {
-    "include": "The service returns no token probabilities. `verbose_json` has the probabilities of segments.",
-    "known_speaker_names": "The service does not distinguish speakers.",
-    "known_speaker_references": "The service does not distinguish speakers.",
-}
 
 
 def require_served(name: str, settings: Settings, model: SpeechModel) -> None:
     """Check that a model is loaded under this name. Raises ModelNotFound, which lists the names: it is not."""
-    names = (*served_names(settings, model.facts.name), WHISPER_1)
-    if name not in names:
-        raise ModelNotFound(f"Model {name[:64]!r} is not available. Available: {', '.join(names)}.", param="model")
+    names = served_names(settings, model.facts.name)
+    if name not in names and not serves_any_name(settings):
+        raise ModelNotFound(
+            f"Model {name[:64]!r} is not available. Available: {', '.join(names)}. ASR_MODEL_ALIASES adds names.",
+            param="model",
+        )
 
 
 def read_transcription(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
     """Read the fields of /v1/audio/transcriptions. Raises InvalidParameter, MalformedRequest, ModelNotFound."""
-    form = check_fields(TranscriptionForm, _by_name(fields))
-    require_served(form.model, settings, model)
-    fmt = _format(form)
-    vad = form.chunking_strategy if isinstance(form.chunking_strategy, ServerVad) else None
-    options = RequestOptions(
-        initial_prompt=_end_of(form.prompt),
-        temperature=form.temperature,
-        language=_language(form),
-        hotwords=", ".join(form.keywords)[:_MAX_PROMPT_CHARS] or None,
-        word_timestamps=True if fmt.styled or "word" in form.timestamp_granularities else None,
-        vad_filter=True if form.chunking_strategy else None,
-        vad_threshold=vad.threshold if vad else None,
-        min_silence_duration_ms=vad.silence_duration_ms if vad else None,
-        speech_pad_ms=vad.prefix_padding_ms if vad else None,
-    )
-    return TranscriptionRequest(resolve_options(options, settings, model), fmt)
+    return _read(fields, settings, model, "transcribe")
 
 
 def read_translation(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
     """Read the fields of /v1/audio/translations. Raises InvalidParameter, MalformedRequest, ModelNotFound."""
-    form = check_fields(TranslationForm, _by_name(fields))
+    return _read(fields, settings, model, "translate")
+
+
+def _read(fields: Fields, settings: Settings, model: SpeechModel, endpoint: Task) -> TranscriptionRequest:
+    if endpoint == "translate":  # vLLM's name of the language of the text
+        fields = tuple(pair for pair in fields if pair not in _INTO_ENGLISH)
+    own, warnings = strip_foreign(fields)
+    form = check_fields(OpenAIForm, _by_name(own))
     require_served(form.model, settings, model)
-    options = RequestOptions(initial_prompt=_end_of(form.prompt), temperature=form.temperature)
+    if endpoint == "translate" and form.task == "transcribe":
+        raise InvalidParameter("task=transcribe is not valid here. Use /v1/audio/transcriptions.", param="task")
+    fmt, language = _format(form), form.language
+    if endpoint == "translate" and language and chosen_language(language) == "en":
+        language = None  # here clients name the language of the text; spoken English is detected too
+    language, candidates = _languages(form, language)
+    given = form.model_dump(include=RequestOptions.model_fields.keys() - {"language", "hotwords"}, exclude_none=True)
+    options = RequestOptions(**(_other_names(form) | given), language=language)
+    time_words = needs_word_times(form, form.task or endpoint) or fmt in {WORDS_ONLY, WORDS_AND_SEGMENTS}
     return TranscriptionRequest(
-        resolve_options(options, settings, model, default_task="translate"), OPENAI_FORMATS[form.response_format]
+        resolve_options(options, settings, model, default_task=endpoint, time_words=time_words, languages=candidates),
+        fmt,
+        warnings,
     )
 
 
 def _by_name(fields: Fields) -> Mapping[str, object]:
-    """Return the fields by name. Clients send lists as repeated `name[]` or `name`, objects as `name[key]` or JSON."""
+    """Return the fields by name. Lists come as repeated `name[]` or `name`, objects as `name[key]` or JSON."""
     plain: list[tuple[str, str]] = []
     chunking: list[tuple[str, str]] = []
     lists: dict[str, list[str]] = {}
     for name, value in fields:
-        bare = name.removesuffix("[]")
-        if bare in _UNSUPPORTED and value:
-            raise InvalidParameter(f"{bare!r} is not supported. {_UNSUPPORTED[bare]}", param=bare)
-        if bare in _LISTS:
-            lists.setdefault(bare, []).extend([value] if value else [])
+        if item := _LIST.fullmatch(name):
+            lists.setdefault(item[1], []).extend([value] if value else [])
         elif part := _PART_OF_CHUNKING.fullmatch(name):
             chunking.append((part[1], value))
-        elif bare not in _UNSUPPORTED:
+        else:
             plain.append((name, value))
     values: dict[str, object] = {**once(plain), **lists}
     if chunking and _CHUNKING in values:
@@ -100,29 +98,47 @@ def _typed(value: str) -> object:
         return value
 
 
-def _format(form: TranscriptionForm) -> Format:
-    verbose = form.response_format == "verbose_json"
-    if form.timestamp_granularities and not verbose:
-        raise InvalidParameter(
-            "timestamp_granularities requires response_format=verbose_json.", param="timestamp_granularities"
-        )
+def _format(form: OpenAIForm) -> Format:
+    fmt = chosen_format(form, OPENAI_FORMATS)
     if form.stream and form.response_format not in {"json", "text"}:
         raise InvalidParameter(
             f"stream=true requires response_format=json or text, not {form.response_format}.", param="stream"
         )
     if form.stream:
         return EVENTS
-    if "word" in form.timestamp_granularities:
+    if form.response_format == "verbose_json" and "word" in form.timestamp_granularities:
         return WORDS_AND_SEGMENTS if "segment" in form.timestamp_granularities else WORDS_ONLY
-    return OPENAI_FORMATS[form.response_format]
+    return fmt
 
 
-def _language(form: TranscriptionForm) -> str | None:
-    if form.language and form.languages:
-        raise InvalidParameter("Send language or languages, not both.", param="languages")
-    return form.languages[0] if form.languages else form.language
+def _languages(form: OpenAIForm, language: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """Return the language, or how to detect it, and the codes that the detection chooses among."""
+    try:
+        codes = tuple(dict.fromkeys(map(parse_language, form.languages)))
+    except InvalidParameter as error:
+        raise InvalidParameter(error.message, param="languages") from error
+    code = chosen_language(language) if language else None
+    if codes and code and code not in codes:
+        raise InvalidParameter(f"language={code} is not among the languages {', '.join(codes)}.", param="languages")
+    if len(codes) == 1:
+        return codes[0], ()
+    return language, codes
 
 
-def _end_of(prompt: str | None) -> str | None:
-    """Keep the end of a long prompt, as the hosted service does. A prompt may be everything that was said before."""
-    return prompt[-_MAX_PROMPT_CHARS:] if prompt else None
+def _other_names(form: OpenAIForm) -> dict[str, object]:
+    """Return the options that the form has under names of OpenAI's, of vLLM's and of faster-whisper's."""
+    if form.prompt and form.initial_prompt:
+        raise InvalidParameter("Send prompt or initial_prompt, not both.", param="initial_prompt")
+    terms = ", ".join([*([form.hotwords] if form.hotwords else []), *form.keywords])
+    vad = form.chunking_strategy if isinstance(form.chunking_strategy, ServerVad) else None
+    options = {
+        "initial_prompt": form.prompt[-_MAX_PROMPT_CHARS:] if form.prompt else None,  # may be all that was said before
+        "hotwords": terms[:_MAX_PROMPT_CHARS] or None,
+        "vad_filter": True if form.chunking_strategy else None,
+        "vad_threshold": vad.threshold if vad else None,
+        "min_silence_duration_ms": vad.silence_duration_ms if vad else None,
+        "speech_pad_ms": vad.prefix_padding_ms if vad else None,
+        "timestamps": None if form.without_timestamps is None else not form.without_timestamps,
+        "max_new_tokens": min(form.max_completion_tokens, MAX_LENGTH) if form.max_completion_tokens else None,
+    }
+    return {name: value for name, value in options.items() if value is not None}

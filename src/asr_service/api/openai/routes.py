@@ -7,22 +7,20 @@ from starlette.responses import Response
 
 from asr_service.api.docs.openapi import error_responses, openai_documentation
 from asr_service.api.handler import handle_transcription
-from asr_service.api.openai.parameters import WHISPER_1, read_transcription, read_translation, require_served
-from asr_service.api.openai.schemas import ModelResponse, ModelsResponse, TranscriptionForm, TranslationForm
+from asr_service.api.openai.parameters import read_transcription, read_translation, require_served
+from asr_service.api.openai.schemas import ModelResponse, ModelsResponse, OpenAIForm
 from asr_service.engine.slot import SlotEngine
 from asr_service.formats import EVENTS, OPENAI_FORMATS
 from asr_service.models.resolution import served_names
 
 router = APIRouter(tags=["OpenAI"])
 
-_FORMATS = tuple(OPENAI_FORMATS.values())
+_FORMATS = (*OPENAI_FORMATS.values(), EVENTS)
 
 
 @router.post(
     "/v1/audio/transcriptions",
-    **openai_documentation(
-        "Transcribe, as OpenAI does", "create_transcription", TranscriptionForm, (*_FORMATS, EVENTS)
-    ),
+    **openai_documentation("Transcribe, as OpenAI does", "create_transcription", OpenAIForm, _FORMATS),
 )
 async def transcriptions(request: Request) -> Response:
     return await handle_transcription(request, read_transcription)
@@ -30,7 +28,7 @@ async def transcriptions(request: Request) -> Response:
 
 @router.post(
     "/v1/audio/translations",
-    **openai_documentation("Translate into English, as OpenAI does", "create_translation", TranslationForm, _FORMATS),
+    **openai_documentation("Translate into English, as OpenAI does", "create_translation", OpenAIForm, _FORMATS),
 )
 async def translations(request: Request) -> Response:
     return await handle_transcription(request, read_translation)
@@ -38,14 +36,14 @@ async def translations(request: Request) -> Response:
 
 @router.get(
     "/v1/models",
-    summary="List the loaded model, as OpenAI lists models",
+    summary="List the names of the loaded model, as OpenAI lists models",
     operation_id="list_models",
     response_model=ModelsResponse,
     responses=error_responses(401, 503),
 )
 async def list_models(request: Request) -> ModelsResponse:
     engine: SlotEngine = request.app.state.engine
-    names = (engine.loaded_model.facts.name, WHISPER_1)
+    names = served_names(engine.settings, engine.loaded_model.facts.name)
     return ModelsResponse(object="list", data=[_model(name, engine) for name in names])
 
 

@@ -7,10 +7,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic_core import from_json
 
 from asr_service.api.docs import examples
-from asr_service.api.native.schemas import OneOf
+from asr_service.api.native.schemas import OneOf, TranscribeParameters
 from asr_service.formats import OPENAI_FORMATS
 
 Granularity = Literal["segment", "word"]
+LanguageName = Annotated[str, Field(max_length=40)]
 
 
 class ServerVad(BaseModel):
@@ -49,36 +50,31 @@ Chunking = Annotated[
 ]
 
 
-class TranslationForm(BaseModel):
-    """Fields of /v1/audio/translations besides `file`."""
+class OpenAIForm(TranscribeParameters):
+    """Fields of /v1/audio/transcriptions and /v1/audio/translations besides `file`."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    """A name of the loaded model, as `GET /v1/models` lists it, or `whisper-1`, which stands for the loaded model."""
-    prompt: str | None = None
-    """Text that shows the spelling and style to use. Its last 223 tokens count."""
+    """A name of the loaded model, as `GET /v1/models` lists them."""
     response_format: Annotated[str, OneOf(OPENAI_FORMATS)] = "json"
     """Format of the response. `verbose_json` has segments with times."""
-    temperature: Annotated[float, Field(ge=0, le=1)] = 0
-    """0 starts with beam search and samples only if that fails. Above 0, it samples at that temperature."""
-
-
-class TranscriptionForm(TranslationForm):
-    """Fields of /v1/audio/transcriptions besides `file`."""
-
-    language: Annotated[str, Field(max_length=40)] | None = None
-    """Language of the speech: a code or an English name. The default is ASR_LANGUAGE, else it is detected."""
-    languages: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=1)] = []
-    """A list of one language, as in `language`. Several languages are refused."""
-    keywords: Annotated[list[str], Field(max_length=100)] = []
-    """Names and terms that are likely to occur."""
-    timestamp_granularities: Annotated[list[Granularity], Field(max_length=2)] = []
-    """What `verbose_json` times, by default segments. Refused with other formats."""
+    prompt: str | None = None
+    """Text that shows the spelling and style to use. Its last 223 tokens count. Another name of `initial_prompt`."""
+    languages: Annotated[list[LanguageName], Field(max_length=100)] = Field(default_factory=list)
+    """Languages that may be spoken. The detection chooses among them; a single one is like `language`."""
+    keywords: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
+    """Names and terms to expect, as in `hotwords`."""
+    timestamp_granularities: Annotated[list[Granularity], Field(max_length=2)] = Field(default_factory=list)
+    """What `verbose_json` times, by default segments. Other formats do not change."""
     stream: bool = False
     """Respond with server-sent events: the text of each segment as soon as it is known. For `json` and `text` only."""
     chunking_strategy: Chunking | None = None
     """`auto` skips audio without speech, with the configured options. An object sets the options."""
+    without_timestamps: bool | None = None
+    """The opposite of `timestamps`."""
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Another name of `max_new_tokens`, of which more than 448 count as 448."""
 
 
 class SecondsUsed(BaseModel):
@@ -86,10 +82,18 @@ class SecondsUsed(BaseModel):
     seconds: float
 
 
+class SpokenLanguage(BaseModel):
+    code: str
+
+
 class OpenAITranscription(BaseModel):
-    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.OPENAI_JSON))
+    model_config = ConfigDict(
+        use_attribute_docstrings=True, json_schema_extra=examples.example_of(examples.OPENAI_JSON)
+    )
 
     text: str
+    languages: list[SpokenLanguage]
+    """The languages of the segments, in their order. Empty if there is no speech."""
     usage: SecondsUsed
 
 
@@ -100,6 +104,8 @@ class OpenAIWord(BaseModel):
 
 
 class OpenAISegment(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     id: int
     seek: int
     """Start of the window that the segment was decoded in, in hundredths of a second."""
@@ -114,20 +120,23 @@ class OpenAISegment(BaseModel):
 
 
 class OpenAIVerboseTranscription(BaseModel):
-    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.VERBOSE_JSON))
+    model_config = ConfigDict(
+        use_attribute_docstrings=True, json_schema_extra=examples.example_of(examples.VERBOSE_JSON)
+    )
 
     task: Literal["transcribe", "translate"]
     language: str
     """English name of the text's language, in lower case. `unknown` if there is no speech."""
     duration: float
     text: str
+    languages: list[SpokenLanguage]
     usage: SecondsUsed
     words: list[OpenAIWord] | None = None
     segments: list[OpenAISegment] | None = None
 
 
 class ModelResponse(BaseModel):
-    model_config = ConfigDict(json_schema_extra=examples.example_of(examples.MODEL))
+    model_config = ConfigDict(use_attribute_docstrings=True, json_schema_extra=examples.example_of(examples.MODEL))
 
     id: str
     object: Literal["model"]

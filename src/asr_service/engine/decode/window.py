@@ -155,7 +155,7 @@ class WindowDecoder:
         features = await self._features(chunk, n_frames)
         task = WindowTask(request, chunk, n_frames, features, is_first_window=is_first_window)
         encoded: Encoded = await _submit(task, EncodeCall(features, detect_language=True))
-        return encoded.languages or {}
+        return request.options.among_candidates(encoded.languages or {})
 
     def _context_frames(self, chunk: Chunk, options: DecodingOptions) -> int:
         return context_frames(chunk.duration_s, self._margin_s if allows_short_context(options) else None)
@@ -192,7 +192,7 @@ class WindowDecoder:
         if not self._multilingual:
             request.set_language(_ENGLISH, 1.0)
         elif encoded.languages:
-            request.set_language(*next(iter(encoded.languages.items())))
+            request.set_language(*next(iter(request.options.among_candidates(encoded.languages).items())))
         return (await asyncio.shield(request.language))[0]
 
     async def _decode_with_fallback(
