@@ -1,6 +1,7 @@
 """All settings. `make docs` writes `.env.example` and docs/settings.md from this file."""
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -47,6 +48,15 @@ def _check_origins(given: str) -> str:
 def _check_root_path(given: str) -> str:
     if not ROOT_PATH.fullmatch(given):
         raise ValueError("expected a path such as /asr, without a slash at its end")
+    return given
+
+
+def _check_networks(given: str) -> str:
+    for network in given.split(","):
+        try:
+            ipaddress.ip_network(network.strip())
+        except ValueError:
+            raise ValueError(f"{network.strip()!r} is not an address or network such as 10.0.0.0/8") from None
     return given
 
 
@@ -143,8 +153,12 @@ class Settings(BaseSettings):
     keys, here or in ASR_API_KEYS_FILE, everyone who can reach the service can use it."""
     api_keys_file: Path | None = None
     """File with more entries, one per line; `#` begins a comment. SIGHUP reads it again."""
+    metrics_inside: Annotated[str, AfterValidator(_check_networks)] = "127.0.0.0/8,::1"
+    """Addresses and networks, separated by commas, that can read /metrics without an API key. Other clients need a key
+    if the service has keys, because metrics contain their names. A client on a Unix socket needs none: Nginx restricts
+    /metrics itself."""
     metrics_need_key: bool = False
-    """Require an API key at /metrics too. /health, /docs and /openapi.json never need one."""
+    """Require an API key at /metrics from every address. /health, /docs and /openapi.json never need one."""
     key_concurrent_requests: PositiveInt | None = None
     """Maximum open requests of one API key, in all slots of this machine together; more get a 429. A key's entry can
     set another number with `concurrent_requests=`, or `none`."""

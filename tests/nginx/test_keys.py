@@ -49,7 +49,8 @@ class Keyed:
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     folder = tmp_path_factory.mktemp("keyed")
-    given = {"api_keys": ENTRY, "devices": "cpu,cpu", "cors_origins": PAGE}
+    # Nginx restricts /metrics itself, whatever addresses the service accepts.
+    given = {"api_keys": ENTRY, "devices": "cpu,cpu", "cors_origins": PAGE, "metrics_inside": "10.0.0.0/8"}
     environ = {f"ASR_{name.upper()}": value for name, value in given.items()}
     with running(folder / "service", None, FAKE_MODEL="0", **environ) as service:
         settings = load_settings({}, socket_dir=service.directory / "run", **given)

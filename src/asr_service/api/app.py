@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_service import __version__
 from asr_service.access.keys import read_keys
+from asr_service.access.networks import parse_networks
 from asr_service.access.usage import KeyUsage
 from asr_service.api import health
 from asr_service.api.docs import page
@@ -115,8 +116,13 @@ def _with_middleware(web: ASGIApp, settings: Settings) -> ASGIApp:
         timeout_s=settings.upload_timeout_s,
         min_bytes_per_s=settings.upload_min_bytes_per_s,
     )
-    public = _PUBLIC - {health.METRICS} if settings.metrics_need_key else _PUBLIC
-    authenticated = Authentication(limited, ring=read_keys(settings), public=public)
+    authenticated = Authentication(
+        limited,
+        ring=read_keys(settings),
+        public=_PUBLIC - {health.METRICS},
+        inside_paths=frozenset() if settings.metrics_need_key else frozenset({health.METRICS}),
+        inside=parse_networks(settings.metrics_inside),
+    )
     # CORS is outside of authentication: a browser sends its preflight without a key, and may read a refusal.
     return SafeHeaders(allow_origins(authenticated, settings.cors_origins))
 

@@ -113,6 +113,31 @@ def test_only_probes_documentation_and_metrics_are_public(keyed):
         assert httpx.post(f"{keyed.url}{path}").status_code == (405 if path == "/docs" else 401)
 
 
+@pytest.mark.parametrize(
+    ("settings", "path_without_key", "status"),
+    [
+        ({}, "/metrics", 200),
+        ({"metrics_inside": "127.0.0.1"}, "/metrics", 200),
+        ({"metrics_inside": "10.0.0.0/8, ::1"}, "/metrics", 401),
+        ({"metrics_inside": "10.0.0.0/8, ::1"}, "/metrics/", 401),
+        ({"metrics_inside": "10.0.0.0/8, ::1"}, "/health", 200),
+        ({"metrics_inside": "0.0.0.0/0"}, "/languages", 401),
+    ],
+)
+def test_metrics_require_a_key_from_outside_addresses(settings, path_without_key, status):
+    """Metrics contain the names of the keys. By default only this machine reads them without a key."""
+    with serving(api_keys=ENTRIES, **settings) as live:
+        assert live.get(path_without_key).status_code == status
+        assert httpx.get(f"{live.url}/metrics", headers=BEARER).status_code == 200
+
+
+@pytest.mark.parametrize("settings", [{}, {"metrics_inside": "10.0.0.0/8"}])
+def test_metrics_are_public_without_keys(settings):
+    """A service that anybody can use has no names to protect."""
+    with serving(**settings) as live:
+        assert live.get("/metrics").status_code == 200
+
+
 def test_metrics_require_a_key_if_the_setting_says_so():
     """A scraper with a key is accepted."""
     with serving(api_keys=ENTRIES, metrics_need_key=True) as live:

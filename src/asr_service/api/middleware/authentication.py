@@ -1,5 +1,6 @@
 """Checks the API key before any other part of a request is read. Pure ASGI."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 from urllib.parse import parse_qsl
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_service.access.keys import Key, KeyRing
+from asr_service.access.networks import Network, contains_address
 from asr_service.api.problems import problem, status_of
 from asr_service.errors import AsrError, MalformedRequest, MissingKey, WrongKey
 
@@ -26,14 +28,24 @@ class Authentication:
     Sets `request.state.caller` to the Key. With an empty ring, no key is required and there is no caller.
     """
 
-    def __init__(self, app: ASGIApp, *, ring: KeyRing, public: AbstractSet[str]) -> None:
-        """`public` has the paths that need no key."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        ring: KeyRing,
+        public: AbstractSet[str],
+        inside_paths: AbstractSet[str],
+        inside: Sequence[Network],
+    ) -> None:
+        """`public` has the paths that need no key, `inside_paths` those that need none from the networks `inside`."""
         self._app = app
         self._ring = ring
         self._public = public
+        self._inside_paths = inside_paths
+        self._inside = inside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._ring or scope["path"] in self._public:
+        if scope["type"] != "http" or not self._ring or self._is_open(scope):
             await self._app(scope, receive, send)
             return
         is_check = scope["path"] == KEY_CHECK
@@ -50,6 +62,14 @@ class Authentication:
         scope.setdefault("state", {})["caller"] = caller
         with structlog.contextvars.bound_contextvars(key=caller.name):
             await self._app(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        path = scope["path"]
+        return path in self._public or (path in self._inside_paths and self._is_inside(scope))
+
+    def _is_inside(self, scope: Scope) -> bool:
+        """Return whether the client has an inside address. Without an address, it is a proxy on a Unix socket."""
+        return scope["client"] is None or contains_address(self._inside, scope["client"][0])
 
     def _identify(self, scope: Scope) -> Key:
         """Return the request's key.
