@@ -26,6 +26,7 @@
     ├── DeadlineExceeded             the request took longer than ASR_REQUEST_TIMEOUT_S
     ├── ClientGone                   the client disconnected
     ├── InferenceFailed              the model failed on this audio, also when it ran alone
+    ├── DecoderFailed                the service's own code failed while it decoded the file
     └── StartupError                 the process cannot serve; `exit_code` says why
         ├── ConfigurationError
         │   └── DeviceUnavailable    a GPU that the settings name is not there
@@ -150,6 +151,10 @@ class ClientGone(AsrError):
 
 class InferenceFailed(AsrError):
     code = "inference_failed"
+
+
+class DecoderFailed(AsrError):
+    code = "decoder_failed"
 
 
 class StartupError(AsrError):

@@ -75,6 +75,17 @@ WORKER_RESTARTS = Counter("asr_worker_restarts_total", "Workers that replaced on
 WORKER_RSS = Gauge(
     "asr_worker_rss_bytes", "Resident memory of the worker process.", ["slot"], multiprocess_mode="livesum"
 )
+DECODER_RESTRICTION = Gauge(
+    "asr_decoder_restriction",
+    "1 if the decoder processes are under this restriction, 0 if the kernel refused it.",
+    ["restriction"],
+    multiprocess_mode="livemin",
+)
+DECODER_FAILURES = Counter(
+    "asr_decoder_failures_total",
+    "Decoder processes that failed through no fault of their file: interrupted (killed, stopped, out of memory), bug.",
+    ["reason"],
+)
 BUILD_INFO = Gauge(
     "asr_build_info",
     "1; the labels describe what runs.",

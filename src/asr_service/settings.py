@@ -200,6 +200,9 @@ class Settings(BaseSettings):
     """Maximum files that a slot decodes in parallel; the others wait. By default the number of cores."""
     decoder_memory_bytes: PositiveInt = 1024**3
     """Maximum address space of one decoder process."""
+    decoder_sandbox: Literal["warn", "require"] = "warn"
+    """What happens where the kernel refuses a restriction of the decoder processes: `warn` logs a warning, `require`
+    refuses to start. `asr-service doctor` lists the restrictions."""
 
     # -- logs and metrics
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, BinaryIO
@@ -72,6 +74,13 @@ def has_ended(process: psutil.Process) -> bool:
 def child_pid(audio: DecodedAudio) -> int:
     assert audio._child is not None
     return audio._child.pid
+
+
+def stop_for_good(audio: DecodedAudio) -> None:
+    """Stop the child, as if it could not run again on its reader's turn."""
+    assert audio._child is not None
+    setattr(audio._child, "resume", lambda: None)  # noqa: B010 - the service cannot continue it
+    os.kill(audio._child.pid, signal.SIGSTOP)
 
 
 def fork_server_of(pool: DecoderPool) -> psutil.Process:

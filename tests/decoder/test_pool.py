@@ -15,38 +15,68 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.errors import NotReady, StartupError, Unavailable, UndecodableAudio
 from decoder import media
-from decoder.decoding import BLOCK, child_pid, decode_in, fork_server_of, read_all, until, upload, with_pool
+from decoder.decoding import (
+    BLOCK,
+    child_pid,
+    decode_in,
+    fork_server_of,
+    read_all,
+    stop_for_good,
+    until,
+    upload,
+    with_pool,
+)
 
 
-def test_a_killed_child_fails_only_its_own_request():
-    """That file is undecodable, and the next file gets another child."""
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(signal.SIGKILL, Unavailable), (signal.SIGUSR1, Unavailable), (signal.SIGSEGV, UndecodableAudio)],
+)
+def test_a_killed_child_fails_only_its_own_request(number, error):
+    """A file that crashes its decoder is undecodable. A file whose decoder was killed from outside may be sent again.
+
+    The next file gets another child.
+    """
     long = media.wav(media.warble(60))
 
     async def use(pool: DecoderPool) -> int:
         with upload(long) as file:
             async with pool.decode(file) as audio:
                 await audio.read(BLOCK)
-                os.kill(child_pid(audio), signal.SIGKILL)
-                with pytest.raises(UndecodableAudio, match="SIGKILL"):
+                os.kill(child_pid(audio), number)
+                with pytest.raises(error, match=number.name):
                     await read_all(audio)
         return len((await decode_in(pool, long))[0])
 
     assert with_pool(use) == 60 * SAMPLE_RATE
 
 
-def test_a_hung_child_is_killed_after_the_timeout():
-    """A child that sends nothing for `stall_timeout_s` to a waiting reader is killed, and its file is undecodable."""
+def test_a_child_that_cannot_run_is_killed_after_the_timeout():
+    """It used no processor time for `stall_timeout_s`, so the file is not at fault and may be sent again."""
 
     async def use(pool: DecoderPool) -> None:
         with upload(media.wav(media.warble(60))) as file:
             async with pool.decode(file) as audio:
                 await audio.read(100)
-                os.kill(child_pid(audio), signal.SIGSTOP)
-                with pytest.raises(UndecodableAudio, match="no progress"):
+                stop_for_good(audio)
+                with pytest.raises(Unavailable, match="no progress"):
                     await read_all(audio)
         await until(lambda: not psutil.pid_exists(child_pid(audio)))
 
     with_pool(use, DecodeLimits(max_audio_s=3600, stall_timeout_s=0.5))
+
+
+def test_a_child_that_somebody_stopped_continues():
+    """A SIGSTOP from outside costs at most the rest of the reader's turn."""
+
+    async def use(pool: DecoderPool) -> int:
+        with upload(media.wav(media.warble(60))) as file:
+            async with pool.decode(file) as audio:
+                n_samples = len(await audio.read(100))
+                os.kill(child_pid(audio), signal.SIGSTOP)
+                return n_samples + len(await read_all(audio))
+
+    assert with_pool(use) == 60 * SAMPLE_RATE
 
 
 def test_a_slow_reader_does_not_trigger_the_timeout():
@@ -81,7 +111,7 @@ def test_no_child_outlives_its_context(way):
                 if way == "fails":
                     raise ZeroDivisionError
                 if way == "is cancelled":
-                    os.kill(pids[0], signal.SIGSTOP)
+                    stop_for_good(audio)
                     await audio.read(120 * SAMPLE_RATE)
 
     async def use(pool: DecoderPool) -> None:
@@ -189,7 +219,7 @@ def test_closing_the_pool_fails_open_reads():
         with upload(media.wav(media.warble(120))) as file:
             async with pool.decode(file) as audio:
                 await audio.read(100)
-                os.kill(child_pid(audio), signal.SIGSTOP)
+                stop_for_good(audio)
                 reading = asyncio.create_task(audio.read(120 * SAMPLE_RATE))
                 await asyncio.sleep(0)
                 await pool.close()

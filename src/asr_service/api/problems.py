@@ -35,6 +35,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.AudioLimit: 429,
     errors.ClientGone: 499,  # the status that Nginx logs in this case; no client receives it
     errors.InferenceFailed: 500,
+    errors.DecoderFailed: 500,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
     errors.NotReady: 503,
@@ -54,7 +55,7 @@ MEANINGS: Mapping[int, str] = {
     415: "Not audio, or a kind of audio that is not supported",
     422: "A parameter is invalid, or nothing in the recording decodes",
     429: "The API key is at its limit; retry after Retry-After seconds",
-    500: "The model failed on this recording",
+    500: "The model or the decoder failed on this recording",
     503: "Overloaded, loading or draining; retry after Retry-After seconds",
     504: "The request took longer than ASR_REQUEST_TIMEOUT_S",
 }
@@ -103,7 +104,9 @@ def _headers(error: AsrError) -> Mapping[str, str]:
             return {"www-authenticate": _CHALLENGE}
         case WrongKey():
             return {"www-authenticate": f'{_CHALLENGE}, error="invalid_token"'}
-        case errors.InferenceFailed() | errors.DeadlineExceeded() | errors.IdempotencyConflict():
+        case (
+            errors.InferenceFailed() | errors.DecoderFailed() | errors.DeadlineExceeded() | errors.IdempotencyConflict()
+        ):
             return _NO_RETRY
         case _:
             return {}

@@ -1,43 +1,53 @@
-"""Permits for decoding: at most one waiting reader per permit, in order of arrival."""
+"""Permits for decoding: a child runs only while its reader holds one."""
 
 import asyncio
+import heapq
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
-
-_MAX_HOLD_S: Final = 1.0
+from itertools import count
 
 
 class DecodePermits:
-    """Limits how many readers wait for samples at a time. First come, first served.
+    """Limits how many children run at a time. The reader whose child has run for the shortest time comes first.
 
-    Only a reader that waits for samples holds a permit; between reads its child sleeps. A permit expires after
-    `max_hold_s`, and the reader goes on without it. So a slow or hung file delays the others by no more than that.
+    Readers hold a permit for a fraction of a second and then ask for the next one. So a short file is decoded at once,
+    however many files that take long are being decoded, and those share the rest evenly.
     """
 
-    def __init__(self, n_permits: int, *, max_hold_s: float = _MAX_HOLD_S) -> None:
-        self._semaphore = asyncio.Semaphore(n_permits)
-        self._max_hold_s = max_hold_s
+    def __init__(self, n_permits: int) -> None:
+        self._n_free = n_permits
+        self._order = count()
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[None]:
-        """Wait for a permit and hold it until the context ends or the permit expires."""
-        await self._semaphore.acquire()
-        permit = _Permit(self._semaphore)
-        expiry = asyncio.get_running_loop().call_later(self._max_hold_s, permit.release)
+    async def acquire(self, used_s: float = 0.0) -> AsyncIterator[None]:
+        """Wait for a permit and hold it until the context ends.
+
+        `used_s` is how long this reader held permits so far.
+        """
+        await self._wait(used_s)
         try:
             yield
         finally:
-            expiry.cancel()
-            permit.release()
+            self._release()
 
+    async def _wait(self, used_s: float) -> None:
+        if self._n_free:
+            self._n_free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (used_s, next(self._order), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._release()
+            raise
 
-class _Permit:
-    def __init__(self, semaphore: asyncio.Semaphore) -> None:
-        self._semaphore = semaphore
-        self._is_held = True
-
-    def release(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._semaphore.release()
+    def _release(self) -> None:
+        while self._waiting:
+            turn = heapq.heappop(self._waiting)[2]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._n_free += 1

@@ -14,14 +14,16 @@ from typing import BinaryIO, Final
 
 import structlog
 
+from asr_service import metrics
 from asr_service.decoder.child import DecoderChild, ForkServerLost
-from asr_service.decoder.decoded_audio import DecodedAudio
+from asr_service.decoder.decoded_audio import DecodedAudio, Gap, SharedLimits
+from asr_service.decoder.memory import MemoryBudget
 from asr_service.decoder.permits import DecodePermits
 from asr_service.decoder.process import DecoderProcess
-from asr_service.decoder.protocol import DecodeLimits
-from asr_service.errors import NotReady, StartupError, Unavailable
+from asr_service.decoder.protocol import RESTRICTIONS, DecodeLimits
+from asr_service.errors import ConfigurationError, NotReady, StartupError, Unavailable
 
-__all__ = ["DecodeLimits", "DecodedAudio", "DecoderPool"]
+__all__ = ["DecodeLimits", "DecodedAudio", "DecoderPool", "Gap"]
 
 _MAX_TRIES: Final = 3  # fork servers that are tried for one file
 
@@ -31,24 +33,42 @@ _log = structlog.get_logger(__name__)
 class DecoderPool:
     """Decodes files, each in a child process of its own."""
 
-    def __init__(self, limits: DecodeLimits, *, max_parallel: int | None = None) -> None:
+    def __init__(self, limits: DecodeLimits, *, max_parallel: int | None = None, require_sandbox: bool = False) -> None:
         """Create a pool that is not started.
 
-        `max_parallel` is the number of readers that may wait for samples at a time, by default one per CPU core.
+        `max_parallel` is the number of children that may run at a time, by default one per CPU core. With
+        `require_sandbox`, it decodes nothing unless every restriction holds.
         """
         self._limits = limits
-        self._permits = DecodePermits(max_parallel or len(os.sched_getaffinity(0)))
+        self._require_sandbox = require_sandbox
+        permits = DecodePermits(max_parallel or len(os.sched_getaffinity(0)))
+        self._shared = SharedLimits(permits, MemoryBudget(max(limits.total_memory_bytes, limits.memory_bytes)))
         self._process: DecoderProcess | None = None
         self._open = False
 
     async def start(self) -> None:
-        """Start the fork server and wait until it is ready. Raises StartupError: it does not start."""
+        """Start the fork server and wait until it is ready.
+
+        Raises StartupError: it does not start.
+        Raises ConfigurationError: a restriction is required and does not hold.
+        """
         self._open = True
         try:
-            await self._ensure_process().wait_ready()
+            process = self._ensure_process()
+            await process.wait_ready()
         except (ForkServerLost, Unavailable) as error:
             await self.close()
             raise StartupError(f"the audio decoder cannot be started: {error.__cause__ or error}") from error
+        try:
+            self._report(process.restrictions)
+        except ConfigurationError:
+            await self.close()
+            raise
+
+    @property
+    def restrictions(self) -> dict[str, bool]:
+        """Whether each of `protocol.RESTRICTIONS` holds on this machine. Empty while no fork server is ready."""
+        return dict(self._process.restrictions) if self._process is not None else {}
 
     async def close(self) -> None:
         """End the fork server and every decoding that is in progress."""
@@ -58,10 +78,11 @@ class DecoderPool:
             await process.close()
 
     @asynccontextmanager
-    async def decode(self, file: BinaryIO | int) -> AsyncIterator[DecodedAudio]:
+    async def decode(self, file: BinaryIO | int, track: str | None = None) -> AsyncIterator[DecodedAudio]:
         """Decode an open, seekable file from its beginning. Its position is neither used nor moved.
 
-        The child is killed when the context ends.
+        `track` chooses one of several audio tracks: its number from 1, or a language. The child is killed when the
+        context ends.
 
         Raises NotReady: the pool is closed.
         Raises Unavailable: too many files are open.
@@ -72,23 +93,35 @@ class DecoderPool:
             descriptor = _reopen(file)
         except OSError as error:
             raise Unavailable(f"The audio cannot be decoded now ({error.strerror}). Send it again.") from error
-        audio = DecodedAudio(lambda: self._start_child(descriptor), self._permits, self._limits)
+        audio = DecodedAudio(lambda: self._start_child(descriptor, track or ""), self._shared, self._limits)
         try:
             yield audio
         finally:
             audio.close()
             os.close(descriptor)
 
-    async def _start_child(self, descriptor: int) -> DecoderChild:
+    async def _start_child(self, descriptor: int, track: str) -> DecoderChild:
         """Start a child for the file. If the fork server is lost before it has the file, try the next one."""
         for _ in range(_MAX_TRIES):
             process = self._ensure_process()
             try:
                 await process.wait_ready()
-                return await process.fork(descriptor)
+                return await process.fork(descriptor, track)
             except ForkServerLost:
                 continue
         raise Unavailable("The audio decoder cannot be started.")
+
+    def _report(self, restrictions: dict[str, bool]) -> None:
+        """Publish which restrictions hold. Raises ConfigurationError: one is required and does not hold."""
+        for name, holds in restrictions.items():
+            metrics.DECODER_RESTRICTION.labels(name).set(holds)
+        missing = [name for name, holds in restrictions.items() if not holds]
+        if not missing:
+            return
+        if self._require_sandbox:
+            what = ", ".join(f"{name} (a decoder {RESTRICTIONS[name]})" for name in missing)
+            raise ConfigurationError(f"ASR_DECODER_SANDBOX=require, but these restrictions do not hold here: {what}")
+        _log.warning("decoder restrictions missing", missing=missing)
 
     def _ensure_process(self) -> DecoderProcess:
         if not self._open:

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from asr_service.decoder import protocol
 from asr_service.decoder.child import DecoderChild, ForkServerLost
+from asr_service.decoder.memory import anonymous_bytes
 from asr_service.decoder.protocol import DecodeLimits, Packet
 from asr_service.errors import Unavailable
 
@@ -46,6 +47,9 @@ class DecoderProcess:
         self._children: dict[int, DecoderChild] = {}
         self._ready: asyncio.Future[bool] = self._loop.create_future()
         self._reaped: asyncio.Future[int] | None = None
+        self._own_bytes = 0
+        self.restrictions: dict[str, bool] = {}
+        """Whether each of `protocol.RESTRICTIONS` holds. Empty until it is ready."""
         self.was_ready = False
         self.loss_reason: str | None = None
         """Why it serves no more. None while it serves."""
@@ -92,14 +96,14 @@ class DecoderProcess:
             self._mark_lost(f"it was not ready within {self._limits.start_timeout_s:g} s")
         self._raise_if_lost()
 
-    async def fork(self, descriptor: int) -> DecoderChild:
-        """Start a child that decodes this file. The descriptor may be closed afterwards.
+    async def fork(self, descriptor: int, track: str = "") -> DecoderChild:
+        """Start a child that decodes `track` of this file. The descriptor may be closed afterwards.
 
         Raises ForkServerLost: the fork server ended or hangs, and nothing was decoded.
         Raises Unavailable: the fork server works, but no child can be started now.
         """
         self._raise_if_lost()
-        request = self._send_request(descriptor)
+        request = self._send_request(descriptor, track)
         try:
             done, _ = await asyncio.wait([request.result], timeout=self._limits.fork_timeout_s)
         except asyncio.CancelledError:
@@ -115,10 +119,14 @@ class DecoderProcess:
         if self._reaped is not None:
             await asyncio.shield(self._reaped)
 
-    def _send_request(self, descriptor: int) -> _ForkRequest:
+    def _send_request(self, descriptor: int, track: str) -> _ForkRequest:
         ours, theirs = _channel()
         try:
-            socket.send_fds(self._control, [b"F"], [descriptor, theirs.fileno()])
+            socket.send_fds(
+                self._control,
+                [protocol.FORK + track.encode()[: protocol.MAX_TRACK_BYTES]],
+                [descriptor, theirs.fileno()],
+            )
         except ConnectionError as error:
             ours.close()
             self._mark_lost("it ended")
@@ -158,6 +166,8 @@ class DecoderProcess:
         packet = Packet.from_bytes(data)
         if packet.kind == protocol.READY:
             self.was_ready = True
+            self.restrictions = protocol.held_restrictions(packet.number)
+            self._own_bytes = anonymous_bytes(self.pid)
             self._ready.set_result(True)
         elif packet.kind == protocol.EXITED:
             self._on_child_exit(packet)
@@ -178,7 +188,7 @@ class DecoderProcess:
         else:
             os.set_inheritable(descriptors[0], False)
             result = self._children[packet.pid] = DecoderChild(
-                packet.pid, descriptors[0], request.channel, self._limits
+                packet.pid, descriptors[0], request.channel, self._own_bytes
             )
         if not request.result.done():
             request.result.set_result(result)

@@ -2,16 +2,22 @@
 
 The service and the fork server share a SOCK_SEQPACKET socket, which keeps packets apart:
 
-- To request a child, the service sends one byte and attaches two descriptors: the file, and the child's channel.
-- The fork server sends READY once. It then answers each request, in order, with STARTED and the child's pidfd attached,
-  or with FAILED. It sends EXITED for each child that has exited.
+- To request a child, the service sends FORK and the wanted audio track as text, and attaches two descriptors: the file,
+  and the child's channel.
+- The fork server sends READY once, with the restrictions that hold. It then answers each request, in order, with
+  STARTED and the child's pidfd attached, or with FAILED. It sends EXITED for each child that has exited.
 
 A child writes frames to its channel, a stream socket. A frame is a kind (1 byte), a length (4 bytes, little-endian) and
 a payload of that length:
 
 - DURATION, at most once, before the samples: the recording's estimated seconds, as a float64.
-- SAMPLES, any number of times: 16 kHz mono s16le.
+- SAMPLES, any number of times: 16 kHz mono s16le. All but the last before another kind of frame have
+  MAX_PAYLOAD_BYTES, so that a child cannot occupy the service with tiny frames.
+- GAP: the number of samples by which the next sample lies later in the recording than the previous one. At least
+  MIN_SAMPLES_BEFORE_GAP samples come before it, except before the first samples. At
+  most MAX_GAPS.
 - OUTCOME, last: JSON. If the channel closes without it, the child died.
+- FAULT, last, instead of OUTCOME: the traceback of an error in our own code, as UTF-8.
 
 This module uses the standard library only, because the fork server imports it and must stay small.
 """
@@ -24,7 +30,11 @@ from typing import Final, Literal
 
 BYTES_PER_SAMPLE: Final = 2
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
+MIN_SAMPLES_BEFORE_GAP: Final = 1600
+MAX_GAPS: Final = 100_000
+MAX_TRACK_BYTES: Final = 64
 
+FORK: Final = b"F"
 READY: Final = b"R"
 STARTED: Final = b"C"
 FAILED: Final = b"E"
@@ -32,15 +42,29 @@ EXITED: Final = b"X"
 
 DURATION: Final = b"L"
 SAMPLES: Final = b"S"
+GAP: Final = b"G"
 OUTCOME: Final = b"O"
+FAULT: Final = b"T"
 
 _PACKET: Final = struct.Struct("<cii")
 PACKET_BYTES: Final = _PACKET.size
 _HEADER: Final = struct.Struct("<cI")
-HEADER_BYTES: Final = _HEADER.size
 _SECONDS: Final = struct.Struct("<d")
+_GAP: Final = struct.Struct("<Q")
+HEADER_BYTES: Final = _HEADER.size
 
-Verdict = Literal["decoded", "unsupported", "undecodable", "too_long"]
+Verdict = Literal["decoded", "unsupported", "undecodable", "too_long", "no_such_track"]
+
+RESTRICTIONS: Final = {
+    "files": "opens no other file",
+    "network": "opens no network connection",
+    "processes": "starts no process",
+    "writing": "writes no file",
+    "memory": "has limited memory",
+    "processor_time": "has limited processor time",
+    "privileges": "gains no privileges",
+}
+"""What a decoder child cannot do, by name. READY has one bit for each, in this order from the lowest bit."""
 
 _MIB = 1024 * 1024
 
@@ -53,10 +77,12 @@ class DecodeLimits:
     """Maximum duration of a recording, in decoded seconds."""
     memory_bytes: int = 1024 * _MIB
     """Maximum address space of a child."""
+    total_memory_bytes: int = 1024 * _MIB
+    """Maximum memory of all children together, without what they share with the fork server."""
     max_decoded_bytes: int = 64 * 1024 * _MIB
     """Maximum PCM size at the file's own rate, width and channels. 24 hours of 48 kHz stereo float are 33 GB."""
     stall_timeout_s: float = 30.0
-    """Maximum time that a reader waits for the next bytes. Time without a waiting reader does not count."""
+    """Maximum time that a child may run without sending anything. A child runs only while its reader has a permit."""
     start_timeout_s: float = 60.0
     """Maximum time until the fork server is ready."""
     fork_timeout_s: float = 5.0
@@ -122,7 +148,8 @@ class Packet:
     pid: int = 0
     """The child's process id, for STARTED and EXITED."""
     number: int = 0
-    """FAILED: an errno. EXITED: the exit status, or the negative number of the signal that killed the child."""
+    """READY: the restrictions that hold, as bits. FAILED: an errno. EXITED: the exit status, or the negative number of
+    the signal that killed the child."""
 
     def to_bytes(self) -> bytes:
         return _PACKET.pack(self.kind, self.pid, self.number)
@@ -134,14 +161,6 @@ class Packet:
 
 def frame(kind: bytes, payload: bytes = b"") -> bytes:
     return _HEADER.pack(kind, len(payload)) + payload
-
-
-def parse_header(header: bytes) -> tuple[bytes, int]:
-    """Return kind and payload length. Raises ValueError: the payload is longer than MAX_PAYLOAD_BYTES."""
-    kind, length = _HEADER.unpack(header)
-    if length > MAX_PAYLOAD_BYTES:
-        raise ValueError(f"a frame of {length} bytes is too long")
-    return kind, length
 
 
 def duration_payload(seconds: float) -> bytes:
@@ -156,3 +175,28 @@ def parse_duration(payload: bytes) -> float:
     if not (math.isfinite(seconds) and seconds >= 0):
         raise ValueError(f"a duration of {seconds} s")
     return seconds
+
+
+def gap_payload(n_samples: int) -> bytes:
+    return _GAP.pack(n_samples)
+
+
+def parse_gap(payload: bytes) -> int:
+    """Return the number of samples. Raises ValueError: the payload is invalid."""
+    if len(payload) != _GAP.size:
+        raise ValueError("a gap has eight bytes")
+    n_samples: int = _GAP.unpack(payload)[0]
+    return n_samples
+
+
+def parse_header(header: bytes) -> tuple[bytes, int]:
+    """Return kind and payload length. Raises ValueError: the payload is longer than MAX_PAYLOAD_BYTES."""
+    kind, length = _HEADER.unpack(header)
+    if length > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a frame of {length} bytes is too long")
+    return kind, length
+
+
+def held_restrictions(bits: int) -> dict[str, bool]:
+    """Return whether each of RESTRICTIONS holds."""
+    return {name: bool(bits >> i & 1) for i, name in enumerate(RESTRICTIONS)}

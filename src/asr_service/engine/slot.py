@@ -64,6 +64,7 @@ class SlotEngine:
         self._decoders = DecoderPool(
             DecodeLimits(max_audio_s=settings.max_audio_s, memory_bytes=settings.decoder_memory_bytes),
             max_parallel=settings.decoders,
+            require_sandbox=settings.decoder_sandbox == "require",
         )
         self._watchdog = Watchdog(slot, settings, self)
         self.admission = Admission(

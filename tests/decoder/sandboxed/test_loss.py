@@ -30,10 +30,29 @@ def test_padding_is_not_loss():
 
 
 def test_a_pause_in_the_recording_is_not_loss():
-    """Matroska's timestamps have a gap at a pause. If the demuxer logged no problem, that is not damage."""
+    """Matroska's timestamps have a gap at a pause. If the demuxer logged no problem, the warning only names the gap."""
     meter = LossMeter(has_timestamps=True, gaps_are_loss=False)
     play(meter, (0, 5), (60, 65))
-    assert meter.report(65.0, 10_000, truncated=False) == ()
+    assert meter.report(65.0, 10_000, truncated=False) == ("The file has no audio from 5.0 s to 60.0 s.",)
+    assert meter.lost_s == 0
+
+
+def test_several_pauses_are_one_warning():
+    """The warning has their number, their duration and the first of them. Short ones are not named."""
+    meter = LossMeter(has_timestamps=True, gaps_are_loss=False)
+    play(meter, (0, 5), (7, 8), (9, 10), (10.4, 11))
+    (warning,) = meter.report(11.0, 10_000, truncated=False)
+    assert warning == "The file has no audio in 2 places, 3.0 s in all, the first from 5.0 s to 7.0 s."
+
+
+def test_a_late_start_is_named():
+    """The places of damage and the end are those of the file: a late start is no loss."""
+    meter = LossMeter(has_timestamps=True, gaps_are_loss=False)
+    play(meter, (5, 10), failing=(20,))
+    assert meter.report(10.0, 10_000, truncated=False) == (
+        "The audio starts 5.0 s after the beginning of the file.",
+        "0.10 s of audio could not be decoded (damaged at 7.0 s).",
+    )
 
 
 def test_a_gap_with_a_logged_problem_is_loss():

@@ -17,6 +17,7 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.synthetic import synthetic_sound
 from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, warning
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
+from asr_service.decoder.protocol import RESTRICTIONS
 from asr_service.errors import AsrError, InvalidParameter, ModelUnavailable, StartupError
 from asr_service.hardware.devices import Device
 from asr_service.hardware.environment import engine_environment
@@ -90,12 +91,21 @@ def check_decoder(settings: Settings) -> list[Finding]:
     began = time.monotonic()
     fix = "`pip install --force-reinstall av soundfile`; a larger ASR_DECODER_MEMORY_BYTES if memory is short"
     try:
-        n_samples = asyncio.run(_decode(settings))
+        n_samples, restrictions = asyncio.run(_decode(settings))
     except (AsrError, OSError) as error:
         return [failure("decoder", f"a FLAC file cannot be decoded: {error}", fix)]
     if n_samples != int(_SPEECH_S * SAMPLE_RATE):
         return [failure("decoder", f"two seconds were decoded to {n_samples} samples", fix)]
-    return [ok("decoder", f"a decoder process started and decoded a FLAC file in {time.monotonic() - began:.1f} s")]
+    works = ok("decoder", f"a decoder process started and decoded a FLAC file in {time.monotonic() - began:.1f} s")
+    return [works, *(_sandbox_finding(settings, name, holds) for name, holds in restrictions.items())]
+
+
+def _sandbox_finding(settings: Settings, name: str, holds: bool) -> Finding:
+    if holds:
+        return ok("decoder sandbox", f"{name}: a decoder process {RESTRICTIONS[name]}")
+    message = f"{name}: the kernel does not ensure that a decoder process {RESTRICTIONS[name]}"
+    fix = "run where seccomp and resource limits work; ASR_DECODER_SANDBOX=require refuses to start without them"
+    return (failure if settings.decoder_sandbox == "require" else warning)("decoder sandbox", message, fix)
 
 
 def check_run(settings: Settings, models: Mapping[Device, Model], gpus: Sequence[Gpu]) -> list[Finding]:
@@ -154,14 +164,14 @@ def _is_multilingual(model: Model) -> bool:
     return lines.read_bytes().count(b"\n") >= _MULTILINGUAL_TOKENS
 
 
-async def _decode(settings: Settings) -> int:
+async def _decode(settings: Settings) -> tuple[int, dict[str, bool]]:
     pool = DecoderPool(DecodeLimits(max_audio_s=60, memory_bytes=settings.decoder_memory_bytes))
     await pool.start()
     try:
         with tempfile.NamedTemporaryFile(suffix=".flac") as file:
             write_sound(Path(file.name))
             async with pool.decode(file.fileno()) as audio:
-                return len(await audio.read(2 * int(_SPEECH_S * SAMPLE_RATE)))
+                return len(await audio.read(2 * int(_SPEECH_S * SAMPLE_RATE))), pool.restrictions
     finally:
         await pool.close()
 

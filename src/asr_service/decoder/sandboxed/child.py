@@ -6,6 +6,7 @@ returns from `decode_and_exit` and raises nothing from it, so the fork server's 
 
 import errno
 import os
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -17,6 +18,7 @@ from asr_service.decoder.sandboxed import media, sandbox
 _UPLOAD: Final = 0  # the file becomes the child's standard input, the channel its standard output
 _CHANNEL: Final = 1
 _STDERR: Final = 2
+_MAX_TRACEBACK_BYTES: Final = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,14 @@ class InheritedFds:
     """The fork server's own descriptors."""
 
 
-def decode_and_exit(inherited: InheritedFds, limits: DecodeLimits, server_pid: int) -> NoReturn:
+def decode_and_exit(inherited: InheritedFds, track: str, limits: DecodeLimits, server_pid: int) -> NoReturn:
     """Decode the file, send the result to the channel and exit. Call it in a fork only."""
     try:
         sandbox.die_with_parent(server_pid)
         _set_up_descriptors(inherited)
         sandbox.limit_resources(limits.cpu_s(os.fstat(_UPLOAD).st_size))
         sandbox.apply_seccomp()
-        _send(protocol.OUTCOME, _decode(limits).to_bytes())
+        _decode_and_send(track, limits)
         os._exit(0)  # without the interpreter's shutdown, which needs system calls that are no longer allowed
     finally:
         os._exit(1)
@@ -54,9 +56,21 @@ def _set_up_descriptors(inherited: InheritedFds) -> None:
         os.close(descriptor)
 
 
-def _decode(limits: DecodeLimits) -> Outcome:
+def _decode_and_send(track: str, limits: DecodeLimits) -> None:
+    """Send samples and outcome, or the traceback of an error in our own code: that is not the file's fault."""
     try:
-        return media.decode(_Upload(_UPLOAD), limits, _send_samples, _send_duration)
+        sender = _Sender()
+        outcome = _decode(track, limits, sender)
+        sender.finish()
+        _send(protocol.OUTCOME, outcome.to_bytes())
+    except Exception as error:  # noqa: BLE001 - every error is reported
+        text = "".join(traceback.format_exception(error))
+        _send(protocol.FAULT, text.encode(errors="replace")[-_MAX_TRACEBACK_BYTES:])
+
+
+def _decode(track: str, limits: DecodeLimits, sender: "_Sender") -> Outcome:
+    try:
+        return media.decode(_Upload(_UPLOAD), limits, sender, track)
     except MemoryError:
         return Outcome("undecodable", "Decoding the file needs more memory than one file may use.")
 
@@ -67,12 +81,29 @@ def _send(kind: bytes, payload: bytes) -> None:
         rest = rest[os.write(_CHANNEL, rest) :]
 
 
-def _send_samples(samples: bytes) -> None:
-    _send(protocol.SAMPLES, samples)
+class _Sender:
+    """Sends samples in frames of full size, as far as possible."""
 
+    def __init__(self) -> None:
+        self._pending = bytearray()
 
-def _send_duration(seconds: float) -> None:
-    _send(protocol.DURATION, protocol.duration_payload(seconds))
+    def samples(self, samples: bytes) -> None:
+        self._pending += samples
+        while len(self._pending) >= protocol.MAX_PAYLOAD_BYTES:
+            _send(protocol.SAMPLES, bytes(self._pending[: protocol.MAX_PAYLOAD_BYTES]))
+            del self._pending[: protocol.MAX_PAYLOAD_BYTES]
+
+    def gap(self, n_samples: int) -> None:
+        self.finish()
+        _send(protocol.GAP, protocol.gap_payload(n_samples))
+
+    def duration(self, seconds: float) -> None:
+        _send(protocol.DURATION, protocol.duration_payload(seconds))
+
+    def finish(self) -> None:
+        if self._pending:
+            _send(protocol.SAMPLES, bytes(self._pending))
+            self._pending.clear()
 
 
 class _Upload:

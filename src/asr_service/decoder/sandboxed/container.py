@@ -8,25 +8,25 @@ FFmpeg gets a file object without a name, an allow-list of containers that hold 
 from typing import Any, Final, NoReturn
 
 import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Discard
 
 from asr_service.decoder.protocol import Verdict
 from asr_service.decoder.sandboxed import sniff
 
 CONTAINERS: Final = frozenset({
-    "aac", "aiff", "amr", "asf", "au", "avi", "caf", "flac", "gsm", "matroska", "webm", "mov", "mp4", "m4a", "3gp",
-    "3g2", "mj2", "mp3", "nistsphere", "ogg", "w64", "wav",
+    "aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "dts", "eac3", "flac", "flv", "gsm", "loas", "m4a",
+    "matroska", "webm", "mj2", "mlp", "mov", "mp3", "mp4", "3gp", "3g2", "mpc", "mpc8", "mpeg", "mpegts", "nistsphere",
+    "ogg", "tak", "truehd", "tta", "voc", "w64", "wav", "wv",
 })  # fmt: skip
 CODECS: Final = frozenset({
-    "aac", "aac_latm", "ac3", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "adpcm_yamaha", "alac", "amrnb", "amrwb",
-    "eac3", "flac", "g722", "g726", "g726le", "gsm", "gsm_ms", "libopus", "libspeex", "mp1", "mp1float", "mp2",
-    "mp2float", "mp3", "mp3float", "opus", "speex", "truespeech", "vorbis", "wmalossless", "wmapro", "wmav1", "wmav2",
-    "wmavoice",
-    "pcm_alaw", "pcm_mulaw", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le", "pcm_u16be", "pcm_u16le", "pcm_s24be",
-    "pcm_s24le", "pcm_u24be", "pcm_u24le", "pcm_s32be", "pcm_s32le", "pcm_u32be", "pcm_u32le", "pcm_s64be",
-    "pcm_s64le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le",
+    "aac", "aac_latm", "ac3", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "adpcm_sbpro_2", "adpcm_sbpro_3",
+    "adpcm_sbpro_4", "adpcm_swf", "adpcm_yamaha", "alac", "amrnb", "amrwb", "ape", "dca", "eac3", "flac", "g722",
+    "g726", "g726le", "gsm", "gsm_ms", "libopus", "libspeex", "mlp", "mp1", "mp1float", "mp2", "mp2float", "mp3",
+    "mp3float", "mpc7", "mpc8", "nellymoser", "opus", "speex", "tak", "truehd", "truespeech", "tta", "vorbis",
+    "wavpack", "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice",
+    "pcm_alaw", "pcm_bluray", "pcm_dvd", "pcm_mulaw", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le", "pcm_u16be",
+    "pcm_u16le", "pcm_s24be", "pcm_s24le", "pcm_u24be", "pcm_u24le", "pcm_s32be", "pcm_s32le", "pcm_u32be",
+    "pcm_u32le", "pcm_s64be", "pcm_s64le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le",
 })  # fmt: skip
 _OPTIONS: Final = {
     "format_whitelist": ",".join(sorted(CONTAINERS)),
@@ -36,7 +36,7 @@ _OPTIONS: Final = {
 _NOT_ALLOWED: Final = "Format not on whitelist"
 _BUFFER_BYTES: Final = 64 * 1024
 
-_ADVICE: Final = "Send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, MP4, AIFF, AMR or WMA."
+ADVICE: Final = "Send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, MP4, AIFF, AMR or WMA."
 
 
 class Refused(Exception):
@@ -55,7 +55,7 @@ def open_container(source: sniff.Source) -> InputContainer:
     Raises MemoryError: opening it needs too much memory.
     """
     if not source.seek(0, 2):
-        raise Refused("unsupported", f"The file is empty (zero bytes). {_ADVICE}")
+        raise Refused("unsupported", f"The file is empty (zero bytes). {ADVICE}")
     source.seek(0)
     try:
         return av.open(
@@ -72,26 +72,6 @@ def open_container(source: sniff.Source) -> InputContainer:
         raise _refusal(source, error) from None
 
 
-def first_audio_stream(container: InputContainer) -> AudioStream:
-    """Return the first audio stream, set to be decoded on one thread. The other streams are not read.
-
-    Raises Refused: there is no audio stream, or its codec is not supported.
-    """
-    if not container.streams.audio:
-        others = sorted({stream.type for stream in container.streams})
-        found = f"only {' and '.join(others)}" if others else "nothing"
-        raise Refused("unsupported", f"The file has no audio: it is {container_name(container)} with {found}.")
-    stream = container.streams.audio[0]
-    codec = stream.codec_context.name if stream.codec_context is not None else "an unknown codec"
-    if codec not in CODECS:
-        raise Refused("unsupported", f"The audio codec {codec!r} is not supported. {_ADVICE}")
-    for other in container.streams:
-        if other is not stream:
-            other.discard = Discard.all
-    stream.codec_context.thread_count = 1
-    return stream
-
-
 def container_name(container: InputContainer) -> str:
     """Return the container's name for people, such as `QuickTime / MOV`."""
     return str(container.format.long_name)
@@ -105,11 +85,11 @@ def _refusal(source: sniff.Source, error: av.error.FFmpegError) -> Refused:
     _, demuxer, text = log or (0, "", "")
     if demuxer and text.startswith(_NOT_ALLOWED):
         looks = f"{sniff.describe(head)} (recognised as {demuxer})"
-        return Refused("unsupported", f"This kind of file is not supported: it looks like {looks}. {_ADVICE}")
+        return Refused("unsupported", f"This kind of file is not supported: it looks like {looks}. {ADVICE}")
     container = sniff.container_by_signature(head)
     if container is None:
         looks = sniff.describe(head)
-        return Refused("unsupported", f"No audio was recognised: the file looks like {looks}. {_ADVICE}")
+        return Refused("unsupported", f"No audio was recognised: the file looks like {looks}. {ADVICE}")
     reason = f" ({text.strip()})" if demuxer and set(demuxer.split(",")) <= CONTAINERS else ""
     return Refused(
         "undecodable",

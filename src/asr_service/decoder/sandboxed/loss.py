@@ -6,8 +6,9 @@ Which evidence is reliable depends on the container:
 - The timestamps of a bare stream (MP3, ADTS, AMR, GSM) are counted by the demuxer, so they hide a gap.
 - A header declares the duration, unless the demuxer had to estimate it from the bit rate.
 
-Loss in the middle therefore needs evidence: a packet that fails to decode, or a gap in the timestamps. The header's
-duration then shows how much is missing. For a file that ends early, the header's duration is evidence enough.
+Loss in the middle therefore needs evidence: a packet that fails to decode, or a gap in the timestamps with a problem
+that the demuxer logged. The header's duration then shows how much is missing. A gap without such evidence is a part of
+the recording without audio, such as a pause. For a file that ends early, the header's duration is evidence enough.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Final
 
 _MIN_LOSS_S: Final = 0.05
 _MIN_GAP_S: Final = 0.2
+_MIN_ABSENT_S: Final = 0.5  # shorter pauses and late starts are ordinary
 _MIN_ESTIMATED_LOSS_S: Final = 0.25  # for losses that are estimated from bytes
 _SAME_DAMAGE_S: Final = 0.5  # failures closer together than this are one damaged place
 _NEAR_END_S: Final = 0.1  # damage is at the end if at most this much audio was decoded after it
@@ -28,6 +30,8 @@ class LossMeter:
     """Whether the container stores timestamps."""
     gaps_are_loss: bool
     """Whether a gap in the timestamps alone is damage. In Matroska it may be a pause of the recording."""
+    origin_s: float = 0.0
+    """The place in the recording of the first packet, if the file is one of several parts."""
     decoded_s: float = field(default=0.0, init=False)
     decoded_bytes: int = field(default=0, init=False)
     lost_s: float = field(default=0.0, init=False)
@@ -38,15 +42,21 @@ class LossMeter:
     _packets_end_s: float | None = field(default=None, init=False)
     """The end of the packets so far, by their timestamps."""
     _damage_s: float = field(default=0.0, init=False)
-    """Total duration of failed packets and gaps."""
+    """Total duration of failed packets and gaps that are damage."""
+    _late_s: float = field(default=0.0, init=False)
+    _pauses: int = field(default=0, init=False)
+    _first_pause: tuple[float, float] = field(default=(0.0, 0.0), init=False)
+    _pauses_s: float = field(default=0.0, init=False)
+    _absent_s: float = field(default=0.0, init=False)
+    """Total duration without audio that is not damage, the late start included."""
 
     def packet_read(self, start_s: float | None, duration_s: float, *, suspect: bool) -> None:
-        """Record a packet from the demuxer. `suspect`: the demuxer logged a problem before it."""
+        """Record a packet from the demuxer, with its place. `suspect`: the demuxer logged a problem before it."""
         if not self.has_timestamps or start_s is None:
             return
-        gap_s = 0.0 if self._packets_end_s is None else start_s - self._packets_end_s
-        if gap_s > _MIN_GAP_S and (self.gaps_are_loss or suspect):
-            self._add_damage(gap_s)
+        gap_s = start_s - (self._packets_end_s or 0.0)
+        if gap_s > _MIN_GAP_S:
+            self._add_gap(start_s, gap_s, suspect=suspect)
         self._packets_end_s = max(self._packets_end_s or 0.0, start_s + duration_s)
 
     def packet_failed(self, duration_s: float) -> None:
@@ -59,14 +69,20 @@ class LossMeter:
         self.decoded_bytes += n_bytes
 
     @property
+    def packets_end_s(self) -> float:
+        """The place where the packets so far end."""
+        return self._packets_end_s or 0.0
+
+    @property
     def is_damaged(self) -> bool:
         return bool(self._damaged_at_s)
 
     def report(self, header_duration_s: float | None, stream_bytes: int, *, truncated: bool) -> tuple[str, ...]:
         """Return the warnings, and set `lost_s`.
 
-        `header_duration_s` is the duration that the header declares. `stream_bytes` is the file's size from the first
-        packet on; it gives the duration of a damaged bare stream. `truncated`: the last packet is incomplete.
+        `header_duration_s` is the place at which the audio ends, as the header declares it. `stream_bytes` is the
+        file's size from the first packet on; it gives the duration of a damaged bare stream. `truncated`: the last
+        packet is incomplete.
         """
         ends_in_damage = self.is_damaged and self.decoded_s - self._decoded_s_at_damage < _NEAR_END_S
         duration_s = header_duration_s if header_duration_s is not None else self._estimated_duration_s(stream_bytes)
@@ -75,13 +91,27 @@ class LossMeter:
         if ends_in_damage and len(self._damaged_at_s) == 1:  # the only damage is where the file was truncated
             middle_loss_s, end_loss_s = 0.0, end_loss_s + middle_loss_s
         return (
+            *self._absence_warnings(),
             *self._middle_warning(middle_loss_s),
             *self._end_warning(header_duration_s, end_loss_s, truncated=truncated or ends_in_damage),
         )
 
+    def _add_gap(self, start_s: float, gap_s: float, *, suspect: bool) -> None:
+        if self._packets_end_s is None:
+            self._late_s = gap_s
+        elif self.gaps_are_loss or suspect:
+            self._add_damage(gap_s)
+            return
+        elif gap_s >= _MIN_ABSENT_S:
+            if not self._pauses:
+                self._first_pause = (start_s - gap_s, start_s)
+            self._pauses += 1
+            self._pauses_s += gap_s
+        self._absent_s += gap_s
+
     def _add_damage(self, seconds: float) -> None:
         if not self.is_damaged or self.decoded_s - self._decoded_s_at_damage > _SAME_DAMAGE_S:
-            self._damaged_at_s.append(self.decoded_s + self._damage_s)
+            self._damaged_at_s.append(self.origin_s + self.decoded_s + self._damage_s + self._absent_s)
         self._decoded_s_at_damage = self.decoded_s
         self._damage_s += seconds
 
@@ -96,7 +126,8 @@ class LossMeter:
         if duration_s is None:
             return 0.0
         if self.has_timestamps and self._packets_end_s is not None:
-            end_s = self._packets_end_s if self.is_damaged else max(self._packets_end_s, self.decoded_s)
+            decoded_end_s = self.decoded_s + self._absent_s
+            end_s = self._packets_end_s if self.is_damaged else max(self._packets_end_s, decoded_end_s)
             return max(0.0, duration_s - end_s)
         if self.is_damaged and not ends_in_damage:
             return 0.0
@@ -105,10 +136,20 @@ class LossMeter:
     def _middle_loss_s(self, duration_s: float | None, end_loss_s: float) -> float:
         if duration_s is None:
             return self._damage_s
-        missing_s = max(0.0, duration_s - end_loss_s - self.decoded_s)
+        missing_s = max(0.0, duration_s - end_loss_s - self.decoded_s - self._absent_s)
         if self.is_damaged or (self.gaps_are_loss and missing_s > _tolerance_s(duration_s, truncated=False)):
             return missing_s
         return 0.0
+
+    def _absence_warnings(self) -> tuple[str, ...]:
+        late = (f"The audio starts {_seconds(self._late_s)} after the beginning of the file.",)
+        first, last = (f"{self.origin_s + place_s:.1f} s" for place_s in self._first_pause)
+        one = f"The file has no audio from {first} to {last}."
+        many = (
+            f"The file has no audio in {self._pauses} places, {_seconds(self._pauses_s)} in all, "
+            f"the first from {first} to {last}."
+        )
+        return (late if self._late_s >= _MIN_ABSENT_S else ()) + ((), (one,), (many,))[min(self._pauses, 2)]
 
     def _middle_warning(self, loss_s: float) -> tuple[str, ...]:
         if loss_s < _MIN_LOSS_S:

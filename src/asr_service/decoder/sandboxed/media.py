@@ -1,113 +1,267 @@
 """Decodes one file's audio with FFmpeg and reports what was lost. Runs in the decoder child."""
 
-from collections.abc import Callable, Iterator
-from typing import Final
+import math
+from collections.abc import Iterator
+from typing import Final, Protocol
 
 import av
 import av.logging
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
 from asr_service.audio import SAMPLE_RATE
-from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_PAYLOAD_BYTES, DecodeLimits, Outcome
-from asr_service.decoder.sandboxed import sniff
-from asr_service.decoder.sandboxed.container import Refused, container_name, first_audio_stream, open_container
+from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_GAPS, DecodeLimits, Outcome
+from asr_service.decoder.sandboxed import declared, sniff
+from asr_service.decoder.sandboxed.container import Refused, container_name, open_container
+from asr_service.decoder.sandboxed.declared import DeclaredEnd
 from asr_service.decoder.sandboxed.loss import LossMeter
 from asr_service.decoder.sandboxed.resample import Resampler
+from asr_service.decoder.sandboxed.timeline import Clock, Timeline
+from asr_service.decoder.sandboxed.tracks import choose_track
 
-_BARE_STREAMS: Final = frozenset({"aac", "amr", "gsm", "mp3"})  # the demuxer counts their timestamps
+_BARE_STREAMS: Final = frozenset({
+    "aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "truehd",
+})  # fmt: skip
+"""Containers whose timestamps the demuxer counts."""
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
-_ESTIMATED: Final = "Estimating duration from bitrate"  # libavformat/demux.c
+_ENDED_EARLY: Final = "File ended prematurely"  # libavformat/matroskadec.c
 _MAX_FAILED_READS: Final = 256  # in a row
+_LONGEST_OPUS_PACKET_S: Final = 0.12
 _MIN_SAMPLE_RATE: Final = 1000  # Hz. At lower rates a few kB become hours of noise at 16 kHz, and no recorder uses them
+_MAX_EMPTY_BYTES: Final = 16 * 1024
+"""A file without any samples may be this large: an empty recording with its headers."""
 
 _Log = tuple[int, str, str]
-Emit = Callable[[bytes], object]
-EmitDuration = Callable[[float], object]
 
 
-def decode(source: sniff.Source, limits: DecodeLimits, emit: Emit, emit_duration: EmitDuration) -> Outcome:
-    """Decode the first audio stream to 16 kHz mono s16le.
+class Sink(Protocol):
+    """Where the samples of a recording go."""
 
-    `emit` receives the samples in pieces of at most MAX_PAYLOAD_BYTES. `emit_duration` is called before them, if the
-    duration is declared in the header or FFmpeg can estimate it. The outcome covers every error in the file.
+    def samples(self, samples: bytes, /) -> object:
+        """Take the next samples, 16 kHz mono s16le."""
+
+    def gap(self, n_samples: int, /) -> object:
+        """Note that the next sample lies this many samples later in the recording than the previous one."""
+
+    def duration(self, seconds: float, /) -> object:
+        """Note the recording's duration, if its header declares it or FFmpeg can estimate it. Before the samples."""
+
+
+class Discarded:
+    """A sink that keeps nothing."""
+
+    def samples(self, samples: bytes, /) -> None: ...
+    def gap(self, n_samples: int, /) -> None: ...
+    def duration(self, seconds: float, /) -> None: ...
+
+
+def decode(source: sniff.Source, limits: DecodeLimits, sink: Sink, track: str = "") -> Outcome:
+    """Decode an audio track to 16 kHz mono s16le.
+
+    `track` is explained at `choose_track`. The outcome covers every error in the file.
 
     Raises MemoryError: decoding needs too much memory.
     """
     try:
-        with av.logging.Capture(local=False) as logs:
-            return _Decoding(source, limits, emit, logs).run(emit_duration)
+        return _Decoding(source, limits, sink, track).run()
     except Refused as refused:
         return Outcome(refused.verdict, refused.message)
 
 
 class _Decoding:
-    def __init__(self, source: sniff.Source, limits: DecodeLimits, emit: Emit, logs: list[_Log]) -> None:
+    """The decoding of a file, which consists of one part or, in OGG, of several that were joined."""
+
+    def __init__(self, source: sniff.Source, limits: DecodeLimits, sink: Sink, track: str) -> None:
         self._source = source
-        self._limits = limits
-        self._emit = emit
-        self._logs = logs
-        self._file_bytes = source.seek(0, 2)
-        self._n_samples = 0
+        self._output = _Output(limits, sink)
+        self._track = track
+        self._warnings: list[str] = []
+        self._lost_s = 0.0
+
+    def run(self) -> Outcome:
+        self._decode(self._source_of_first_part())
+        for start, end in self._further_parts:
+            self._decode_further(sniff.Part(self._source, start, end))
+        following = sniff.following_recording(self._source)
+        if following is not None:
+            self._warnings.append(f"A second recording ({following}) follows in the file. Only the first was decoded.")
+        return Outcome("decoded", warnings=tuple(self._warnings), lost_s=self._lost_s)
+
+    def _source_of_first_part(self) -> sniff.Source:
+        self._source.seek(0)
+        links = sniff.ogg_links(self._source) if self._source.read(4) == b"OggS" else []
+        self._further_parts = links[1:]
+        return sniff.Part(self._source, *links[0]) if self._further_parts else self._source
+
+    def _decode(self, source: sniff.Source) -> None:
+        with av.logging.Capture(local=False) as logs:
+            part = _Part(source, self._output, logs, self._track)
+            part.decode()
+        self._warnings += part.warnings
+        self._lost_s += part.lost_s
+
+    def _decode_further(self, source: sniff.Source) -> None:
+        at_s = self._output.end_s
+        try:
+            self._decode(source)
+        except Refused as refused:
+            if refused.verdict == "too_long":
+                raise
+            self._warnings.append(f"A part of the file, at {at_s:.1f} s, could not be decoded: {refused.message}")
+
+
+class _Output:
+    """Takes the audio of all parts, keeps its places and checks its limits."""
+
+    def __init__(self, limits: DecodeLimits, sink: Sink) -> None:
+        self.limits = limits
+        self._sink = sink
         self._decoded_bytes = 0
+        self._has_duration = False
+        self._n_gaps = 0
+        self._n_absent = 0
+        self.n_samples = 0
+
+    @property
+    def end_s(self) -> float:
+        """The place of the next sample."""
+        return (self.n_samples + self._n_absent) / SAMPLE_RATE
+
+    @property
+    def max_absent_s(self) -> float:
+        """How much longer the gaps may become."""
+        return self.limits.max_audio_s - self._n_absent / SAMPLE_RATE if self._n_gaps < MAX_GAPS else 0.0
+
+    def expect(self, seconds: float) -> None:
+        """Pass on the duration of the first part: good enough for a progress bar."""
+        if seconds > 0 and not self._has_duration:
+            self._has_duration = True
+            self._sink.duration(seconds)
+
+    def move_to(self, place_s: float) -> None:
+        """Put the next sample at this place, unless it is further ahead already."""
+        n_samples = round(place_s * SAMPLE_RATE) - self.n_samples - self._n_absent
+        if n_samples > 0:
+            self._n_gaps += 1
+            self._n_absent += n_samples
+            self._sink.gap(n_samples)
+
+    def add(self, pieces: Iterator[bytes]) -> None:
+        for samples in pieces:
+            self.n_samples += len(samples) // BYTES_PER_SAMPLE
+            self.check_duration(self.n_samples / SAMPLE_RATE)
+            self._sink.samples(samples)
+
+    def count(self, frame: AudioFrame) -> None:
+        """Count a frame's bytes in the file's own format."""
+        self._decoded_bytes += frame.samples * frame.format.bytes * frame.layout.nb_channels
+        limit = self.limits.max_decoded_bytes
+        if self._decoded_bytes > limit:
+            raise Refused(
+                "too_long", f"The recording decodes to more than the limit of {limit} bytes. Send it in parts."
+            )
+
+    def check_duration(self, seconds: float) -> None:
+        limit_s = self.limits.max_audio_s
+        if seconds > limit_s:
+            raise Refused("too_long", f"The recording is longer than the limit of {limit_s:g} s. Send it in parts.")
+
+
+class _Part:
+    """The decoding of one part. `warnings` and `lost_s` are known once `decode` has returned."""
+
+    def __init__(self, source: sniff.Source, output: _Output, logs: list[_Log], track: str) -> None:
+        self._source = source
+        self._output = output
+        self._logs = logs
+        self._track = track
+        self._file_bytes = source.seek(0, 2)
+        self._origin_s = output.end_s
+        self._n_samples_before = output.n_samples
         self._first_packet_at = 0
         self._tick_s = 0.0
+        self._max_packet_s = math.inf
         self._truncated = False
+        self.warnings: tuple[str, ...] = ()
+        self.lost_s = 0.0
 
-    def run(self, emit_duration: EmitDuration) -> Outcome:
+    def decode(self) -> None:
         av.logging.set_level(av.logging.WARNING)  # the demuxer logs its estimates and problems at this level
         container = open_container(self._source)
-        stream = first_audio_stream(container)
+        stream, track_warnings = choose_track(container, self._track)
         _check_sample_rate(stream.rate)
         self._tick_s = float(stream.time_base or 0)
-        duration_s = self._header_duration_s(container, stream)
-        self._check_duration(duration_s or 0.0)
-        _emit_duration(duration_s, container, emit_duration)
-        kind = container.format.name
-        loss = LossMeter(has_timestamps=kind not in _BARE_STREAMS, gaps_are_loss=kind in _GAPS_ARE_LOSS)
-        self._decode_stream(container, stream, loss)
-        if kind == "wav" and self._truncated and duration_s is None:
-            duration_s = sniff.wav_header_duration_s(self._source)
-        truncated = self._truncated and duration_s is not None  # a streaming writer declares none and may end anywhere
-        if kind == "ogg" and sniff.is_ogg_truncated(self._source):
-            truncated, duration_s = True, None  # FFmpeg took the duration from the last complete page
-        warnings = loss.report(duration_s, self._file_bytes - self._first_packet_at, truncated=truncated)
-        if not self._n_samples and (loss.is_damaged or loss.lost_s):
-            name = container_name(container)
-            raise Refused("undecodable", f"The file is {name}, but nothing of it could be decoded. It is damaged.")
-        return Outcome("decoded", warnings=warnings, lost_s=loss.lost_s)
-
-    def _header_duration_s(self, container: InputContainer, stream: AudioStream) -> float | None:
-        """Return the duration that the header declares. None if FFmpeg estimated it, or if it may be the video's."""
-        is_estimated = any(text.startswith(_ESTIMATED) for _, _, text in self._logs)
+        frame_s = (stream.codec_context.frame_size or 0) / (stream.rate or SAMPLE_RATE)
+        self._max_packet_s = max(frame_s, _LONGEST_OPUS_PACKET_S) if frame_s else math.inf
+        is_estimated = any(text.startswith(declared.ESTIMATED) for _, _, text in self._logs)
         self._logs.clear()
         av.logging.set_level(av.logging.ERROR)
-        if is_estimated:
-            return None
-        if stream.duration is not None and stream.time_base is not None:
-            return float(stream.duration * stream.time_base)
-        if len(container.streams) == 1 and container.duration is not None:
-            return container.duration / av.time_base
-        return None
+        base_s = (container.start_time or 0) / av.time_base
+        end = declared.declared_end(container, stream, base_s, is_estimated=is_estimated)
+        self._output.check_duration(end.audio_s or 0.0)
+        self._output.expect(end.audio_s if end.audio_s is not None else (container.duration or 0) / av.time_base)
+        kind = container.format.name
+        loss = LossMeter(
+            has_timestamps=kind not in _BARE_STREAMS, gaps_are_loss=kind in _GAPS_ARE_LOSS, origin_s=self._origin_s
+        )
+        self._decode_stream(container, stream, loss, base_s)
+        self.warnings = (*track_warnings, *self._losses(kind, loss, end))
+        self.lost_s = loss.lost_s
+        self._check_not_empty(container, loss, end)
 
-    def _decode_stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter) -> None:
+    def _losses(self, kind: str, loss: LossMeter, end: DeclaredEnd) -> tuple[str, ...]:
+        duration_s, truncated = end.audio_s, self._truncated
+        if kind == "flv":
+            truncated = truncated or sniff.is_flv_truncated(self._source)
+        if duration_s is None and truncated:
+            duration_s = end.file_s if kind != "wav" else sniff.wav_header_duration_s(self._source)
+        if kind == "avi":
+            duration_s = sniff.avi_header_duration_s(self._source) or duration_s
+        if kind == "ogg" and sniff.is_ogg_truncated(self._source):
+            truncated, duration_s = True, None  # FFmpeg took the duration from the last complete page
+        elif duration_s is None and kind == "wav":
+            truncated = False  # a streaming writer declares no duration and may end anywhere
+        return loss.report(duration_s, self._file_bytes - self._first_packet_at, truncated=truncated)
+
+    def _check_not_empty(self, container: InputContainer, loss: LossMeter, end: DeclaredEnd) -> None:
+        if self._output.n_samples > self._n_samples_before:
+            return
+        is_noise = not end.audio_s and (self._file_bytes > _MAX_EMPTY_BYTES or self._has_wav_samples(container))
+        if loss.is_damaged or loss.lost_s or is_noise:
+            name = container_name(container)
+            raise Refused("undecodable", f"The file is {name}, but nothing of it could be decoded. It is damaged.")
+
+    def _has_wav_samples(self, container: InputContainer) -> bool:
+        return container.format.name == "wav" and bool(sniff.wav_header_duration_s(self._source))
+
+    def _decode_stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter, base_s: float) -> None:
         resampler = Resampler()
+        timeline = Timeline(base_s, self._output.max_absent_s)
         try:
-            for packet in self._packets(container, stream):
-                for frame in self._frames(packet, stream, loss):
-                    self._count(frame)
-                    self._emit_samples(resampler.push(frame))
-            self._emit_samples(resampler.flush())
+            for packet in self._packets(container, stream, loss, base_s):
+                for frame in self._frames(packet, stream.codec_context, loss):
+                    self._output.count(frame)
+                    timestamp_s = None if frame.pts is None else frame.pts * float(frame.time_base or 0)
+                    if timeline.gap_before(timestamp_s, frame.samples / frame.sample_rate):
+                        self._output.add(resampler.flush())
+                        start_s = timeline.end_s - frame.samples / frame.sample_rate
+                        self._output.move_to(self._origin_s + start_s)
+                    self._output.add(resampler.push(frame))
+            self._output.add(resampler.flush())
         except MemoryError:
             raise
         except av.error.FFmpegError:  # only the resampler's errors reach this: an impossible rate or channel count
             audio = f"Audio with {stream.channels} channels at {stream.rate} Hz"
             raise Refused("unsupported", f"{audio} cannot be converted to 16 kHz mono.") from None
 
-    def _packets(self, container: InputContainer, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
+    def _packets(
+        self, container: InputContainer, stream: AudioStream, loss: LossMeter, base_s: float
+    ) -> "Iterator[Packet[AudioStream]]":
         """Yield every packet that can be read. The last one is empty and flushes the decoder."""
+        clock = Clock(base_s, self._output.limits.max_audio_s)
         n_failed = 0
         packets = container.demux(stream)
         while n_failed < _MAX_FAILED_READS:
@@ -122,63 +276,41 @@ class _Decoding:
                 packets = container.demux(stream)
                 continue
             n_failed = 0
+            self._record(packet, clock, loss)
             yield packet
 
-    def _frames(self, packet: "Packet[AudioStream]", stream: AudioStream, loss: LossMeter) -> list[AudioFrame]:
-        duration_s = (packet.duration or 0) * self._tick_s
-        self._record(packet, duration_s, loss)
-        try:
-            frames = stream.decode(packet)
-        except MemoryError:
-            raise
-        except av.error.FFmpegError:
-            loss.packet_failed(duration_s)
-            frames = []
-        if any(frame.sample_rate < _MIN_SAMPLE_RATE for frame in frames):  # damaged, or the header is wrong
-            loss.packet_failed(duration_s)
-            frames = []
-        self._logs.clear()  # a hostile file may make FFmpeg log without end
-        loss.packet_decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
-        return frames
-
-    def _record(self, packet: "Packet[AudioStream]", duration_s: float, loss: LossMeter) -> None:
+    def _record(self, packet: "Packet[AudioStream]", clock: Clock, loss: LossMeter) -> None:
+        if any(text.startswith(_ENDED_EARLY) for _, _, text in self._logs):
+            self._truncated = True
         if not packet.size:
             return
         if not self._first_packet_at and packet.pos:
             self._first_packet_at = max(packet.pos, 0)
         self._truncated = packet.is_corrupt
-        start_s = None if packet.pts is None else packet.pts * self._tick_s
-        loss.packet_read(start_s, duration_s, suspect=bool(self._logs))
+        start_s = None if packet.pts is None else clock.place(packet.pts * self._tick_s, loss.packets_end_s)
+        loss.packet_read(start_s, self._duration_s(packet), suspect=bool(self._logs))
 
-    def _count(self, frame: AudioFrame) -> None:
-        self._decoded_bytes += frame.samples * frame.format.bytes * frame.layout.nb_channels
-        limit = self._limits.max_decoded_bytes
-        if self._decoded_bytes > limit:
-            raise Refused(
-                "too_long", f"The recording decodes to more than the limit of {limit} bytes. Send it in parts."
-            )
+    def _frames(self, packet: "Packet[AudioStream]", decoder: AudioCodecContext, loss: LossMeter) -> list[AudioFrame]:
+        try:
+            frames = decoder.decode(packet)
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            loss.packet_failed(self._duration_s(packet))
+            frames = []
+        if any(frame.sample_rate < _MIN_SAMPLE_RATE for frame in frames):  # damaged, or the header is wrong
+            loss.packet_failed(self._duration_s(packet))
+            frames = []
+        self._logs.clear()  # a hostile file may make FFmpeg log without end
+        loss.packet_decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
+        return frames
 
-    def _emit_samples(self, pieces: Iterator[bytes]) -> None:
-        for samples in pieces:
-            self._n_samples += len(samples) // BYTES_PER_SAMPLE
-            self._check_duration(self._n_samples / SAMPLE_RATE)
-            for start in range(0, len(samples), MAX_PAYLOAD_BYTES):
-                self._emit(samples[start : start + MAX_PAYLOAD_BYTES])
-
-    def _check_duration(self, seconds: float) -> None:
-        limit_s = self._limits.max_audio_s
-        if seconds > limit_s:
-            raise Refused("too_long", f"The recording is longer than the limit of {limit_s:g} s. Send it in parts.")
+    def _duration_s(self, packet: "Packet[AudioStream]") -> float:
+        """Return the packet's duration. In MP4 it reaches to the next packet, however long the gap between them is."""
+        return min((packet.duration or 0) * self._tick_s, self._max_packet_s)
 
 
 def _check_sample_rate(rate: int | None) -> None:
     if rate and rate < _MIN_SAMPLE_RATE:  # 0 if the header declares none; then the frames are checked
         need = f"Speech needs at least {_MIN_SAMPLE_RATE} Hz, and 8000 Hz to be intelligible."
         raise Refused("undecodable", f"The recording declares a sample rate of {rate} Hz. {need} Export it again.")
-
-
-def _emit_duration(duration_s: float | None, container: InputContainer, emit_duration: EmitDuration) -> None:
-    """Emit the header's duration, or FFmpeg's estimate: no evidence of loss, but good enough for a progress bar."""
-    seconds = duration_s if duration_s is not None else (container.duration or 0) / av.time_base
-    if seconds > 0:
-        emit_duration(seconds)

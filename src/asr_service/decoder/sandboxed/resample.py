@@ -1,4 +1,7 @@
-"""Resamples frames of any rate, width and layout to 16 kHz mono s16le, as `faster_whisper.audio.decode_audio` does."""
+"""Resamples frames of any rate, width and layout to 16 kHz mono s16le, as `faster_whisper.audio.decode_audio` does.
+
+Where the mix of the channels would cancel, one channel is taken instead.
+"""
 
 from collections.abc import Iterator
 from typing import Final
@@ -9,6 +12,7 @@ from av.filter import Graph
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.protocol import BYTES_PER_SAMPLE
+from asr_service.decoder.sandboxed.mixing import Mixing
 
 # A call of the filter costs more than resampling one small frame, so frames are grouped. A second at 48 kHz.
 _GROUP_SAMPLES: Final = 48_000
@@ -21,6 +25,7 @@ class Resampler:
         self._format: tuple[str, str, int] | None = None
         self._fifo = av.AudioFifo()
         self._graph: Graph | None = None
+        self._mixing = Mixing()
 
     def push(self, frame: AudioFrame) -> Iterator[bytes]:
         """Add a frame. Yields the samples that are ready."""
@@ -36,10 +41,8 @@ class Resampler:
     def flush(self) -> Iterator[bytes]:
         """Yield the remaining samples, those inside the filter included. Resets the resampler."""
         yield from self._convert_queued()
-        if self._graph is not None:
-            self._graph.push(None)
-            yield from _drain(self._graph)
-        self._fifo, self._graph, self._format = av.AudioFifo(), None, None
+        yield from self._end_graph()
+        self._fifo, self._format = av.AudioFifo(), None
 
     def _convert_queued(self) -> Iterator[bytes]:
         frame = self._fifo.read()
@@ -48,14 +51,29 @@ class Resampler:
         if self._format == ("s16", "mono", SAMPLE_RATE):
             yield _samples(frame)
             return
+        channel = self._mixing.channel
+        self._mixing.decide(frame)
+        if self._mixing.channel != channel:
+            yield from self._end_graph()
         if self._graph is None:
-            self._graph = _build_graph(frame)
+            self._graph = _build_graph(frame, self._mixing.channel)
         self._graph.push(frame)
         yield from _drain(self._graph)
 
+    def _end_graph(self) -> Iterator[bytes]:
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            graph.push(None)
+            yield from _drain(graph)
 
-def _build_graph(frame: AudioFrame) -> Graph:
-    """Return a graph that mixes to mono. Layouts unknown to FFmpeg (9 channels, 32) are averaged."""
+
+def _build_graph(frame: AudioFrame, channel: int | None) -> Graph:
+    """Return a graph that takes one channel or, if it is None, mixes to mono.
+
+    Layouts unknown to FFmpeg (9 channels, 32) are averaged.
+    """
+    if channel is not None:
+        return _connect(frame, "pan", f"mono|c0=c{channel}")
     try:
         return _connect(frame)
     except av.error.ArgumentError:

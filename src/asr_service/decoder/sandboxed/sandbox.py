@@ -2,33 +2,38 @@
 
 The fork server restricts itself once (`restrict_process`), and its children inherit that. A child adds its own
 restrictions when it has its file (`limit_resources`, `apply_seccomp`). A restriction that the kernel refuses is left
-out, since laptops and containers refuse some of them. The allow-list of containers and codecs does not depend on the
-kernel.
+out, since laptops and containers refuse some of them; `held_restrictions` says which ones hold. The allow-list of
+containers and codecs does not depend on the kernel.
 """
 
 import contextlib
 import ctypes
 import errno
+import mmap
 import os
 import platform
 import resource
 import signal
+import socket
 import struct
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from asr_service.decoder.protocol import DecodeLimits
+from asr_service.decoder.protocol import RESTRICTIONS, DecodeLimits
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_SECCOMP: Final = 22
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_GET_NO_NEW_PRIVS: Final = 39
 _SECCOMP_MODE_FILTER: Final = 2
 _CLONE_NEWUSER: Final = 0x1000_0000
 _CLONE_NEWNET: Final = 0x4000_0000
 
 _MAX_OPEN_FILES: Final = 16
+_NICENESS: Final = 10
 
 # Numbers from the kernel's syscall tables. A single thread may read and write open descriptors, use memory and exit.
 # Not allowed: open, socket, connect, exec, fork, threads, signals, ptrace, truncate.
@@ -92,6 +97,7 @@ def restrict_process(limits: DecodeLimits) -> None:
     """Apply every restriction that forks inherit: no writable files, no network, limited memory."""
     _enter_empty_directory()
     _raise_oom_score()
+    _yield_to_the_model()
     _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -120,6 +126,59 @@ def apply_seccomp() -> None:
     program = _assemble(audit_arch, [numbers[column] for numbers in _ALLOWED_SYSCALLS.values()])
     fprog = _Program(len(program) // 8, program)
     _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(fprog), 0, 0)
+
+
+def held_restrictions(limits: DecodeLimits) -> int:
+    """Return which of `protocol.RESTRICTIONS` hold in a child of this process, as bits.
+
+    A child tries what it must not do, because a kernel or a container may accept a restriction and not apply it.
+    """
+    pid = os.fork()
+    if not pid:
+        try:
+            os._exit(_attempt_everything(limits))
+        finally:
+            os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return max(status, 0)
+
+
+def _attempt_everything(limits: DecodeLimits) -> int:
+    limit_resources(1)
+    held = {
+        "writing": resource.getrlimit(resource.RLIMIT_FSIZE)[0] == 0,
+        "processor_time": resource.getrlimit(resource.RLIMIT_CPU)[0] != resource.RLIM_INFINITY,
+        "privileges": _libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
+    }
+    apply_seccomp()
+    held["files"] = _is_refused(lambda: os.close(os.open("/", os.O_RDONLY)))
+    held["network"] = _is_refused(lambda: socket.socket().close())
+    held["processes"] = _is_refused(_fork_and_exit)
+    held["memory"] = _is_refused(lambda: mmap.mmap(-1, limits.memory_bytes + 1).close())
+    return sum(held[name] << i for i, name in enumerate(RESTRICTIONS))
+
+
+def _is_refused(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except (OSError, MemoryError):
+        return True
+    return False
+
+
+def _fork_and_exit() -> None:
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _yield_to_the_model() -> None:
+    """Let the model's threads have the processor first, and do not interrupt them when data arrives."""
+    with contextlib.suppress(OSError):  # a service manager may forbid the calls
+        os.nice(_NICENESS)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _enter_empty_directory() -> None:

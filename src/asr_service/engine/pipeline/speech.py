@@ -2,8 +2,11 @@
 
 import asyncio
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
+from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -12,7 +15,7 @@ from numpy.typing import NDArray
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import BlockPlan, Chunk, cut_chunk, plan_block
 from asr_service.audio.vad import SpeechSpan, VadOptions, detect_speech
-from asr_service.decoder.pool import DecodedAudio
+from asr_service.decoder.pool import DecodedAudio, Gap
 from asr_service.engine.decode.context import ChunkLengths
 from asr_service.stages import stage
 
@@ -59,11 +62,11 @@ class SpeechChunker:
             samples = await self._read(n_samples)
             final = len(samples) < n_samples
             block = np.concatenate([carried, samples]) if len(carried) else samples
-            plan = await self._plan(block, is_whole=final and start == 0, final=final)
+            plan = await self._plan(block, start, is_whole=final and start == 0, final=final)
             for spans in plan.chunks:
                 chunk = cut_chunk(block, spans, start)
                 self.speech_s += chunk.duration_s
-                yield chunk
+                yield replace(chunk, spans=tuple(self._place(span) for span in chunk.spans))
             carried = block[plan.next_start :].copy()
             start += plan.next_start
             length_s = min(2 * length_s, self._max_block_s)
@@ -74,18 +77,31 @@ class SpeechChunker:
         self._on_audio(len(samples) / SAMPLE_RATE)
         return samples
 
-    async def _plan(self, block: NDArray[np.float32], *, is_whole: bool, final: bool) -> BlockPlan:
+    def _place(self, span: SpeechSpan) -> SpeechSpan:
+        """Return the place in the recording of a span of samples, between which there is no gap."""
+        return span.shifted(self._audio.n_absent_before(span.start))
+
+    def _pieces(self, start: int, end: int) -> list[SpeechSpan]:
+        """Return samples of the recording in pieces without a gap, relative to `start`."""
+        gaps = self._audio.gaps
+        inside = gaps[bisect_right(gaps, start, key=_at) : bisect_left(gaps, end, key=_at)]
+        edges = [0, *(gap.at - start for gap in inside), end - start]
+        return [SpeechSpan(first, last) for first, last in pairwise(edges) if first < last]
+
+    async def _plan(self, block: NDArray[np.float32], start: int, *, is_whole: bool, final: bool) -> BlockPlan:
         """Find the speech of a block and plan its chunks. `is_whole` says that the block is the whole recording."""
         started_at = time.monotonic()
         loop = asyncio.get_running_loop()
+        pieces = self._pieces(start, start + len(block))
         with stage("vad"):  # includes the wait for a thread
-            plan = await loop.run_in_executor(self._cpu_pool, self._plan_in_thread, block, is_whole, final)
+            plan = await loop.run_in_executor(self._cpu_pool, self._plan_in_thread, block, pieces, is_whole, final)
         self.vad_s += time.monotonic() - started_at
         return plan
 
-    def _plan_in_thread(self, block: NDArray[np.float32], is_whole: bool, final: bool) -> BlockPlan:
-        everything = [SpeechSpan(0, len(block))] if len(block) else []
-        spans = everything if self._vad is None else detect_speech(block, self._vad)
+    def _plan_in_thread(
+        self, block: NDArray[np.float32], pieces: list[SpeechSpan], is_whole: bool, final: bool
+    ) -> BlockPlan:
+        spans = pieces if self._vad is None else _detect_in(block, pieces, self._vad)
         single = is_whole and sum(map(len, spans)) <= self._lengths.single_window_s * SAMPLE_RATE
         return plan_block(
             block,
@@ -94,3 +110,13 @@ class SpeechChunker:
             lookahead=_WITHOUT_VAD_LOOKAHEAD if self._vad is None else self._vad.lookahead,
             final=final,
         )
+
+
+def _detect_in(block: NDArray[np.float32], pieces: list[SpeechSpan], vad: VadOptions) -> list[SpeechSpan]:
+    return [
+        span.shifted(piece.start) for piece in pieces for span in detect_speech(block[piece.start : piece.end], vad)
+    ]
+
+
+def _at(gap: Gap) -> int:
+    return gap.at

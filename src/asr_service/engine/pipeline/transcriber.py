@@ -221,7 +221,7 @@ class Transcriber:
             task=context.options.task,
             language=language,
             language_probability=probability,
-            duration=duration_s,
+            duration=audio.end_s,
             duration_after_vad=speech.speech_s,
             model=self._model_name,
             segments=segments,

@@ -1,0 +1,57 @@
+"""Places decoded audio in the recording, by the timestamps of the file.
+
+A place is in seconds from the start of the recording: from time 0 of the file or, if every stream starts later, from
+the start of the first stream. Players show the same times.
+"""
+
+from typing import Final
+
+_MIN_LATE_START_S: Final = 0.05
+_MIN_GAP_S: Final = 0.2  # timestamps are rounded, and encoders add delay and padding
+_MIN_BETWEEN_GAPS_S: Final = 0.2
+_MAX_STEP_BACK_S: Final = 5.0
+
+
+class Clock:
+    """Turns timestamps into places.
+
+    A timestamp that steps far back, or further ahead than a recording may last, begins a new clock: the audio follows
+    on. Such timestamps come from recordings that were joined, and from damage.
+    """
+
+    def __init__(self, base_s: float, max_jump_s: float) -> None:
+        """`base_s` is the timestamp at the start of the recording."""
+        self._shift_s = -base_s
+        self._max_jump_s = max_jump_s
+
+    def place(self, timestamp_s: float, end_s: float) -> float:
+        """Return the place of the audio with this timestamp. `end_s` is the place where the audio before it ended."""
+        place_s = timestamp_s + self._shift_s
+        if -_MAX_STEP_BACK_S <= place_s - end_s <= self._max_jump_s:
+            return place_s
+        self._shift_s = end_s - timestamp_s
+        return end_s
+
+
+class Timeline:
+    """Follows decoded frames and finds the gaps between them."""
+
+    def __init__(self, base_s: float, max_absent_s: float) -> None:
+        """`max_absent_s` is the maximum duration of all gaps together."""
+        self._clock = Clock(base_s, max_absent_s)
+        self._max_absent_s = max_absent_s
+        self._since_gap_s: float | None = None
+        self.end_s = 0.0
+        """The place where the next audio is expected."""
+
+    def gap_before(self, timestamp_s: float | None, duration_s: float) -> float:
+        """Return the seconds without audio before the next frame, and move on to the frame's end."""
+        gap_s = 0.0 if timestamp_s is None else self._clock.place(timestamp_s, self.end_s) - self.end_s
+        is_first, since_s = self._since_gap_s is None, self._since_gap_s or 0.0
+        is_gap = gap_s > (_MIN_LATE_START_S if is_first else _MIN_GAP_S)
+        if not is_gap or gap_s > self._max_absent_s or (not is_first and since_s < _MIN_BETWEEN_GAPS_S):
+            gap_s = 0.0
+        self._max_absent_s -= gap_s
+        self._since_gap_s = (0.0 if gap_s else since_s) + duration_s
+        self.end_s += gap_s + duration_s
+        return gap_s

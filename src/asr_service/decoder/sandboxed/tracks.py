@@ -1,0 +1,87 @@
+"""Chooses one of a file's audio tracks: the one that was asked for, or the one that players choose."""
+
+from typing import Final
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+
+from asr_service.decoder.sandboxed.container import ADVICE, CODECS, Refused, container_name
+
+_MAX_NAMED: Final = 8
+_MAX_TITLE: Final = 40
+
+
+def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, tuple[str, ...]]:
+    """Return an audio stream, set to be decoded on one thread, and warnings. The other streams are not read.
+
+    `wanted` is the number of a track, from 1, or languages separated by commas; empty for the default track. If that
+    codec is not supported, the next track is taken.
+
+    Raises Refused: there is no audio stream, no such track, or its codec is not supported.
+    """
+    tracks = container.streams.audio
+    if not tracks:
+        others = sorted({stream.type for stream in container.streams})
+        found = f"only {' and '.join(others)}" if others else "nothing"
+        raise Refused("unsupported", f"The file has no audio: it is {container_name(container)} with {found}.")
+    first = _wanted(tracks, wanted) if wanted else _default(tracks)
+    chosen = first if wanted or _is_supported(first) else next(filter(_is_supported, tracks), first)
+    if not _is_supported(chosen):
+        raise Refused("unsupported", f"The audio codec {_codec(chosen)!r} is not supported. {ADVICE}")
+    for other in container.streams:
+        if other is not chosen:
+            other.discard = Discard.all
+    chosen.codec_context.thread_count = 1
+    return chosen, _warnings(tracks, first, chosen)
+
+
+def _default(tracks: tuple[AudioStream, ...]) -> AudioStream:
+    """Return the first track that is marked as default, or else the first one."""
+    return next((track for track in tracks if track.disposition & Disposition.default), tracks[0])
+
+
+def _wanted(tracks: tuple[AudioStream, ...], wanted: str) -> AudioStream:
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(tracks):
+        return tracks[int(wanted) - 1]
+    languages = wanted.lower().split(",")
+    for track in tracks:
+        if _language(track).lower() in languages or _language(track).lower().split("-")[0] in languages:
+            return track
+    have = f"{len(tracks)}: {_list(tracks)}" if len(tracks) > 1 else f"one: {_list(tracks)}"
+    raise Refused("no_such_track", f"The file has no audio track {languages[0]!r}. It has {have}.")
+
+
+def _warnings(tracks: tuple[AudioStream, ...], first: AudioStream, chosen: AudioStream) -> tuple[str, ...]:
+    if len(tracks) == 1:
+        return ()
+    number = tracks.index(chosen) + 1
+    used = f"Track {number} was used; audio_track chooses another."
+    if chosen is not first:
+        used = f"Track {number} was used, because the codec of track {tracks.index(first) + 1} is not supported."
+    return (f"The file has {len(tracks)} audio tracks: {_list(tracks)}. {used}",)
+
+
+def _list(tracks: tuple[AudioStream, ...]) -> str:
+    named = [f"{i} ({_describe(track)})" for i, track in enumerate(tracks[:_MAX_NAMED], 1)]
+    return ", ".join(named) + (", ..." if len(tracks) > _MAX_NAMED else "")
+
+
+def _describe(track: AudioStream) -> str:
+    title = "".join(c for c in track.metadata.get("title", "") if c.isprintable())[:_MAX_TITLE]
+    is_default = "default" if track.disposition & Disposition.default else ""
+    return ", ".join(filter(None, (_language(track) or "no language", title, _codec(track), is_default)))
+
+
+def _language(track: AudioStream) -> str:
+    """Return the language tag of a track, empty if it has none."""
+    language = "".join(c for c in track.metadata.get("language", "") if c.isalnum() or c == "-")[:_MAX_TITLE]
+    return "" if language == "und" else language
+
+
+def _codec(track: AudioStream) -> str:
+    return track.codec_context.name if track.codec_context is not None else "unknown codec"
+
+
+def _is_supported(track: AudioStream) -> bool:
+    return track.codec_context is not None and track.codec_context.name in CODECS
