@@ -31,6 +31,7 @@ _ENDED_EARLY: Final = "File ended prematurely"  # libavformat/matroskadec.c
 _MAX_FAILED_READS: Final = 256  # in a row
 _LONGEST_OPUS_PACKET_S: Final = 0.12
 _MIN_SAMPLE_RATE: Final = 1000  # Hz. At lower rates a few kB become hours of noise at 16 kHz, and no recorder uses them
+_WAV_HEADER_BYTES: Final = 1024
 _MAX_EMPTY_BYTES: Final = 16 * 1024
 """A file without any samples may be this large: an empty recording with its headers."""
 
@@ -235,6 +236,8 @@ class _Part:
             raise Refused("undecodable", f"The file is {name}, but nothing of it could be decoded. It is damaged.")
 
     def _has_wav_samples(self, container: InputContainer) -> bool:
+        if self._file_bytes < _WAV_HEADER_BYTES:
+            return False
         return container.format.name == "wav" and bool(sniff.wav_header_duration_s(self._source))
 
     def _decode_stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter, base_s: float) -> None:
