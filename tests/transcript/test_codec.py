@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_service.transcript import Segment, Timing, Transcript, Word
-from asr_service.transcript.codec import TranscriptUnreadable, decode, encode
+from asr_service.transcript.codec import TranscriptUnreadable, decode, decode_segment, encode, encode_segment
 
 _TEXT = st.text()
 _OPTIONAL_TEXT = st.none() | _TEXT
@@ -53,6 +53,16 @@ EMPTY = Transcript("", "transcribe", None, None, 0.0, 0.0, "base", (), (), Timin
 def test_a_decoded_transcript_equals_the_encoded_one(transcript: Transcript) -> None:
     """Every field survives, whatever its value. `repr` is compared since NaN is not equal to itself."""
     assert repr(decode(encode(transcript))) == repr(transcript)
+
+
+@given(_SEGMENT)
+def test_a_segment_alone_is_read_back_as_it_was(segment: Segment) -> None:
+    """It is one line, whatever its text."""
+    line = encode_segment(segment)
+    assert "\n" not in line
+    assert repr(decode_segment(line)) == repr(segment)
+    with pytest.raises(TranscriptUnreadable):
+        decode_segment(line[:-5])
 
 
 def test_the_form_is_json_with_a_version() -> None:

@@ -1,8 +1,9 @@
-"""The lossless JSON form of a Transcript, for storage and for other processes.
+"""The lossless JSON form of a Transcript or of one Segment, for storage and for other processes.
 
 The formats of `asr_service.formats` are for users: they round numbers and leave fields out. This form keeps everything.
 It is one JSON object, `{"version": 1, "transcript": {...}}`, in which the transcript's fields have the names of the
-dataclasses. JSON has no number for NaN and infinity; they are the strings "NaN", "Infinity" and "-Infinity".
+dataclasses. A single Segment has the key `segment` instead. JSON has no number for NaN and infinity; they are the
+strings "NaN", "Infinity" and "-Infinity".
 
 A change of the fields of Transcript needs a new version.
 """
@@ -11,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from asr_service.transcript.types import Transcript
+from asr_service.transcript.types import Segment, Transcript
 
 
 class TranscriptUnreadable(ValueError):
@@ -23,6 +24,13 @@ class _Envelope(BaseModel):
 
     version: Literal[1]
     transcript: Transcript
+
+
+class _SegmentEnvelope(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+    version: Literal[1]
+    segment: Segment
 
 
 def encode(transcript: Transcript) -> str:
@@ -37,6 +45,19 @@ def decode(data: str | bytes) -> Transcript:
     """
     try:
         return _Envelope.model_validate_json(data).transcript
+    except ValidationError as error:
+        raise TranscriptUnreadable(_reason(error)) from error
+
+
+def encode_segment(segment: Segment) -> str:
+    """Write a segment as JSON on one line."""
+    return _SegmentEnvelope(version=1, segment=segment).model_dump_json()
+
+
+def decode_segment(data: str | bytes) -> Segment:
+    """Read a segment back. Raises TranscriptUnreadable as `decode` does."""
+    try:
+        return _SegmentEnvelope.model_validate_json(data).segment
     except ValidationError as error:
         raise TranscriptUnreadable(_reason(error)) from error
 

@@ -99,6 +99,30 @@ async def test_a_window_with_one_language_is_not_split():
     assert len(model.calls_of("detect")) > 6
 
 
+@pytest.mark.parametrize("per_chunk", [False, True], ids=["one language", "auto-per-chunk"])
+@pytest.mark.parametrize("until_s", [20.0, 4.0], ids=["one segment a window", "windows for the rest"])
+async def test_an_interrupted_recording_goes_on_from_its_last_segment(until_s, per_chunk):
+    """The rest gives the same transcript as a whole run, and finished chunks are not decoded again."""
+    pause = np.zeros(RATE, np.float32)
+    sound = np.concatenate([loud(13), pause, loud(9), pause, loud(70), pause, loud(20)])
+    options = replace(ALL_AUDIO, language_per_chunk=per_chunk)
+    async with engine_around(FakeModel(writing(" and", until_s=until_s)), chunk_s=15.0) as engine:
+        file = engine.recording(sound)
+        whole = await engine.transcript(file, options)
+        n_calls = len(engine.model.calls_of("generate"))
+        assert len(whole.segments) >= 8
+        for n_known in range(0, len(whole.segments), 2):
+            engine.model.calls.clear()
+            earlier = whole.segments[:n_known]
+            events = [event async for event in engine.transcriber.transcribe(file, options, earlier=earlier)]
+            new, transcript = events[:-1], events[-1]
+            assert isinstance(transcript, Transcript)
+            assert replace(transcript, timing=whole.timing) == whole
+            assert tuple(new) == whole.segments[len(whole.segments) - len(new) :]
+            if n_known > len(whole.segments) // 2:
+                assert len(engine.model.calls_of("generate")) < n_calls
+
+
 async def test_language_detection_encodes_one_window():
     """Nothing is decoded into text, and only the first block of a long recording is read."""
     model = FakeModel(language="fi")

@@ -1,6 +1,6 @@
 """Types that the modules of `asr-service transcribe` exchange."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, Protocol
@@ -53,6 +53,8 @@ class FileResult:
     output_paths: tuple[Path, ...] = ()
     audio_s: float | None = None
     """Length of the recording; None if it is not known."""
+    earlier_s: float = 0.0
+    """How much of it an earlier run had transcribed."""
     elapsed_s: float | None = None
     """Time the transcription took; None if it was not tried."""
     warnings: tuple[str, ...] = ()
@@ -62,11 +64,16 @@ class FileResult:
 class Recognizer(Protocol):
     """Transcribes a recording, in this process or with a service."""
 
-    def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
+    @property
+    def resume_key(self) -> str | None:
+        """Identify everything that the segments depend on besides the recording. None if it cannot resume."""
+
+    def transcribe(self, file: BinaryIO, earlier: Sequence[Segment] = ()) -> AsyncGenerator[Segment | Transcript]:
         """Yield Segments as they become known, then the Transcript.
 
         A recognizer may start a recording again. Segments can then appear twice; the Transcript has each once. `file`
-        is open and seekable.
+        is open and seekable. `earlier` are the first segments of an interrupted run with the same `resume_key`, which
+        are not all transcribed again; the Transcript includes them.
 
         Raises AsrError: this recording failed.
         Raises StartupError: every other recording would fail too.

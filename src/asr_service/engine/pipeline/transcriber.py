@@ -7,7 +7,7 @@ of a request are with the model at a time.
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -50,6 +50,8 @@ class _Request:
     speech: SpeechChunker
     context: RequestContext
     started_at: float
+    done: list[Segment]
+    """The segments that are known, in order. At first, those of an earlier run that did not finish."""
 
 
 class Transcriber:
@@ -80,6 +82,7 @@ class Transcriber:
         *,
         deadline: float | None = None,
         on_audio: Callable[[float], None] = lambda _: None,
+        earlier: Sequence[Segment] = (),
     ) -> AsyncGenerator[Segment | Transcript]:
         """Yield each Segment as soon as it and all before it are known, and then the Transcript.
 
@@ -87,11 +90,15 @@ class Transcriber:
         has the request time-out for itself. `on_audio` is called with the seconds of each block of audio as it is
         decoded. Closing the generator cancels the rest of the context.
 
+        `earlier` are the first segments that an interrupted run with the same file, options, model and settings
+        yielded. The chunk of the last of them may be incomplete, so it is decoded again; the chunks before it are not.
+        Only new segments are yielded. The Transcript has all of them, each once.
+
         Raises RequestError: the file cannot be decoded.
         Raises Unavailable, DeadlineExceeded, InferenceFailed: the model did not do the context.
         """
-        done: list[Segment] = []
-        async with self._open(file, options, deadline, on_audio) as request:
+        async with self._open(file, options, deadline, on_audio, earlier) as request:
+            done = request.done
             async with aclosing(self._segments(request)) as segments:
                 async for segment in segments:
                     done.append(replace(_with_leading_space(segment, options.task), id=len(done)))
@@ -122,7 +129,12 @@ class Transcriber:
 
     @asynccontextmanager
     async def _open(
-        self, file: BinaryIO, options: DecodingOptions, deadline: float | None, on_audio: Callable[[float], None]
+        self,
+        file: BinaryIO,
+        options: DecodingOptions,
+        deadline: float | None,
+        on_audio: Callable[[float], None],
+        earlier: Sequence[Segment] = (),
     ) -> AsyncIterator[_Request]:
         context = self._context(options, deadline)
         started_at = time.monotonic()
@@ -131,7 +143,7 @@ class Transcriber:
         try:
             async with self._decoders.decode(file) as audio:
                 speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, on_audio)
-                yield _Request(audio, speech, context, started_at)
+                yield _Request(audio, speech, context, started_at, list(earlier))
         finally:
             self._scheduler.cancel_request(context.request_id)
 
@@ -186,7 +198,7 @@ class Transcriber:
     async def _parts(self, request: _Request) -> AsyncGenerator[tuple[Chunk, str | None]]:
         """Yield the recording's chunks; if the language may change, split where it does, each with its language."""
         context, is_first_window = request.context, True
-        async with aclosing(request.speech.chunks()) as chunks:
+        async with aclosing(self._new_chunks(request)) as chunks:
             async for chunk in chunks:
                 if not context.options.language_per_chunk:
                     yield chunk, None
@@ -196,6 +208,27 @@ class Transcriber:
                 for part in await split_by_language(chunk, detect):
                     context.set_language(part.language, part.probability)
                     yield part.chunk, part.language
+
+    async def _new_chunks(self, request: _Request) -> AsyncGenerator[Chunk]:
+        """Yield the chunks that the earlier run did not finish, and forget the segments that it had of them."""
+        earlier = request.done
+        last_window_s = earlier[-1].window_start if earlier else 0.0
+        async with aclosing(request.speech.chunks()) as chunks:
+            async for chunk in chunks:
+                if earlier and chunk.to_source_time(chunk.duration_s, is_end=True) <= last_window_s:
+                    await self._restore_language(request, chunk, earlier[0].language)
+                    continue
+                if earlier:
+                    start_s = chunk.to_source_time(0)
+                    request.done[:] = [segment for segment in earlier if segment.window_start < start_s]
+                    earlier = []
+                yield chunk
+
+    async def _restore_language(self, request: _Request, chunk: Chunk, language: str) -> None:
+        """Set the language that the earlier run detected. The first chunk has its probability."""
+        if not request.context.language.done():
+            probabilities = await self._windows.detect_language(request.context, chunk, is_first_window=True)
+            request.context.set_language(language, probabilities.get(language, 0.0))
 
     def _conclude(self, request: _Request, segments: tuple[Segment, ...]) -> Transcript:
         audio, speech, context = request.audio, request.speech, request.context
