@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import trustme
 
-from asr_service.client import ApiKeyRejected, RecordingRefused, ServerUnusable, connect
+from asr_service.client import ApiKeyRejected, CertificateRejected, RecordingRefused, ServerUnusable, connect
 from asr_service.formats import FORMATS
 from asr_service.transcript import Timing, Transcript
 
@@ -79,9 +80,9 @@ def scripted(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Sc
         server.server_close()
 
 
-def transcribe(url: str, *, api_key: str | None = None) -> Transcript:
+def transcribe(url: str, *, api_key: str | None = None, ca_file: Path | None = None) -> Transcript:
     async def last() -> Transcript:
-        async with connect(url, api_key, delay_s=0.01) as client:
+        async with connect(url, api_key, delay_s=0.01, ca_file=ca_file) as client:
             events = [event async for event in client.transcribe(io.BytesIO(b"sound"), {"language": "en"})]
         assert isinstance(events[-1], Transcript)
         return events[-1]
@@ -173,14 +174,32 @@ def test_the_key_is_sent_and_the_file_name_is_not():
     assert b'filename="recording"' in server.bodies[0]
 
 
-def test_ssl_cert_file_names_a_private_certificate_authority(tmp_path, monkeypatch):
-    """Without it, the certificate of the service is refused."""
+def test_a_private_certificate_authority_is_trusted_if_it_is_named(tmp_path, monkeypatch):
+    """By `ca_file`, or by SSL_CERT_FILE as for other programs. Without it, the certificate is refused."""
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with scripted(Answer(), tls=tls) as server:
-        with pytest.raises(ServerUnusable, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(CertificateRejected, match=r"is not trusted: unable to get local issuer certificate\."):
             transcribe(server.url)
+        assert transcribe(server.url, ca_file=tmp_path / "ca.pem") == DONE
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         assert transcribe(server.url) == DONE
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.pem", "cannot be read: No such file"),
+        ("", "cannot be read: Is a directory"),
+        ("no.pem", "in PEM format"),
+    ],
+)
+def test_a_file_without_a_certificate_is_refused(name, message, tmp_path):
+    """The message names the file, before anything is sent."""
+    (tmp_path / "no.pem").write_text("no certificate")
+    with scripted(Answer()) as server, pytest.raises(ServerUnusable, match=message) as refused:
+        transcribe(server.url, ca_file=tmp_path / name)
+    assert str(tmp_path / name) in refused.value.message
+    assert server.bodies == []

@@ -3,10 +3,11 @@
 ::
 
     AsrError
-    ├── RecordingRefused         this recording failed; others may succeed
+    ├── RecordingRefused             this recording failed; others may succeed
     └── StartupError
-        └── ServerUnusable       every recording would fail
-            └── ApiKeyRejected   the API key is missing or wrong
+        └── ServerUnusable           every recording would fail
+            ├── ApiKeyRejected       the API key is missing or wrong
+            └── CertificateRejected  the service's certificate is not trusted
 """
 
 from asr_service.errors import AsrError, StartupError
@@ -29,3 +30,9 @@ class ApiKeyRejected(ServerUnusable):
     """The service answered 401 or 403."""
 
     code = "api_key_rejected"
+
+
+class CertificateRejected(ServerUnusable):
+    """No authority that is trusted here signed the service's certificate, or it is for another host or time."""
+
+    code = "certificate_rejected"

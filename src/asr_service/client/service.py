@@ -1,14 +1,16 @@
 """Send recordings to a service over HTTP and read its NDJSON stream."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import BinaryIO, Final
 
 import httpx
 
-from asr_service.client.errors import RecordingRefused, ServerUnusable
+from asr_service.client.errors import CertificateRejected, RecordingRefused, ServerUnusable
 from asr_service.client.ndjson import NdjsonReader, StreamFailed
 from asr_service.client.responses import response_error
 from asr_service.client.retry import RetryableError, RetryBudget
@@ -66,22 +68,48 @@ class ServiceClient:
                     async for event in events:
                         yield event
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            failure = ServerUnusable(f"{self._http.base_url} cannot be reached: {error}")
+            failure = _connect_failure(self._http.base_url, error)
             raise RetryableError(failure) if self._reached else failure from error
         except httpx.TransportError as error:
             raise RetryableError(RecordingRefused(f"The connection was lost: {error!r}"), interrupted=True) from error
 
 
 @asynccontextmanager
-async def connect(url: str, api_key: str | None, *, delay_s: float = _DEFAULT_DELAY_S) -> AsyncIterator[ServiceClient]:
+async def connect(
+    url: str, api_key: str | None, *, delay_s: float = _DEFAULT_DELAY_S, ca_file: Path | None = None
+) -> AsyncIterator[ServiceClient]:
     """Open a client of the service at `url`.
 
-    `delay_s` is the pause before a retry if the service sends no Retry-After.
+    `delay_s` is the pause before a retry if the service sends no Retry-After. `ca_file` has the certificates, in PEM
+    format, of authorities to trust in addition to the usual ones.
+
+    Raises ServerUnusable: `ca_file` cannot be read or has no certificate.
     """
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT, limits=limits) as http:
+    verify = True if ca_file is None else _trusting(ca_file)
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT, limits=limits, verify=verify) as http:
         yield ServiceClient(http, delay_s=delay_s)
+
+
+def _connect_failure(url: httpx.URL, error: httpx.TransportError) -> ServerUnusable:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return CertificateRejected(f"The certificate of {url} is not trusted: {cause.verify_message}.")
+        cause = cause.__cause__ or cause.__context__
+    return ServerUnusable(f"{url} cannot be reached: {error}")
+
+
+def _trusting(ca_file: Path) -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except ssl.SSLError as error:
+        raise ServerUnusable(f"{ca_file} has no certificate in PEM format.") from error
+    except OSError as error:
+        raise ServerUnusable(f"{ca_file} cannot be read: {error.strerror}.") from error
+    return context
 
 
 async def _read(response: httpx.Response) -> AsyncGenerator[Segment | Transcript]:

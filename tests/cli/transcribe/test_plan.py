@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from asr_service.cli.transcribe.files.history import remember
 from asr_service.cli.transcribe.files.plan import OutputConflict, OutputOptions, TranscribePlan, make_plan
 from asr_service.formats import FILE_FORMATS
 
@@ -126,6 +127,59 @@ def test_a_recording_is_skipped_only_if_all_outputs_are_newer(here):
     assert outputs(make_plan(["x.mp3"], OutputOptions(both.formats, overwrite=True))) != {}
     os.utime("x.srt", (1, 1))
     assert outputs(make_plan(["x.mp3"], both)) != {}
+
+
+def write(path: str, text: str, **made_with: object) -> None:
+    """Write an output as the command does."""
+    Path(path).write_text(text)
+    remember(Path(path), made_with, Path(path).stat())
+
+
+@pytest.mark.parametrize(
+    ("recorded", "edited", "status"),
+    [
+        ({"language": "en"}, False, "skipped"),
+        ({"language": "en"}, True, "skipped"),
+        ({"language": "fr"}, False, "task"),
+        ({}, False, "task"),
+        ({"language": "fr"}, True, "failed"),
+        (None, False, "skipped"),
+    ],
+    ids=["same", "same and changed", "other", "none then", "other and changed", "no record"],
+)
+def test_an_output_of_other_options_is_made_again_unless_it_was_changed(recorded, edited, status, here):
+    """A text that somebody corrected is not replaced without --overwrite. Without a record, its time decides."""
+    create("x.mp3", "x.txt")
+    if recorded is not None:
+        write("x.txt", "text", **recorded)
+    if edited:
+        Path("x.txt").write_text("corrected")
+    plan = make_plan(["x.mp3"], TXT, lambda _: {"language": "en"})
+    statuses = [result.status for result in plan.known_results] + ["task" for _ in plan.tasks]
+    assert statuses == [status]
+    assert plan.n_other_options == (status == "task")
+    if status == "failed":
+        expected = "x.txt: written with other options and changed since. --overwrite replaces it."
+        assert failures(plan) == {"x.mp3": expected}
+    assert outputs(make_plan(["x.mp3"], ALL, lambda _: {"language": "en"})) == {"x.mp3": ["x.txt"]}
+
+
+def test_only_the_outputs_that_are_missing_are_written(here):
+    """A text that somebody corrected stays as it is when subtitles are added."""
+    create("x.mp3", "x.txt")
+    both = OutputOptions((FILE_FORMATS["txt"], FILE_FORMATS["srt"]))
+    assert outputs(make_plan(["x.mp3"], both)) == {"x.mp3": ["x.srt"]}
+
+
+def test_a_damaged_record_is_ignored(here):
+    """Lines that are not records are left out, and the last record that fits the output counts."""
+    create("x.mp3")
+    write("x.txt", "text", task="translate")
+    write("x.txt", "text", task="transcribe")
+    with Path(".asr-service.jsonl").open("a") as file:
+        file.write('[]\n{"file": "x.txt"}\n{"file": "x.txt", "si')
+    assert make_plan(["x.mp3"], TXT, lambda _: {"task": "transcribe"}).tasks == ()
+    assert make_plan(["x.mp3"], TXT, lambda _: {"task": "translate"}).n_other_options == 1
 
 
 def test_the_output_of_standard_input_is_called_stdin(here):

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from api.live import ALL, Live, serving, tone
 from asr_service.access.keys import KeyLimits, entry, new_secret
+from asr_service.cli.transcribe.files import history
 from asr_service.formats import FILE_FORMATS
 from cli.terminal import begin, run
 from decoder import media
@@ -44,7 +46,9 @@ def tones(folder: Path, *names: str) -> None:
 
 
 def files_below(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """Return all files but the records of the options."""
+    paths = (path for path in folder.rglob("*") if path.name != history.FILE_NAME)
+    return {str(path.relative_to(folder)) for path in paths if path.is_file()}
 
 
 def test_a_single_recording_is_printed(remote, tmp_path):
@@ -126,6 +130,40 @@ def test_a_bad_file_does_not_stop_the_others(remote, tmp_path):
     assert files_below(tmp_path / "out") == {"a.txt", "-rf.txt", f"{odd[:-4]}.txt", f"{no_text[:-4]}.txt", "deep/a.txt"}
     assert "\x1b" not in result.stderr
     assert "5 done, 2 failed; 0:00:02 of audio" in result.stderr
+
+
+def test_other_options_replace_the_outputs_of_the_first(tmp_path):
+    """The same command is skipped. With other options the text is written again, unless it was changed by hand."""
+    tones(tmp_path, "a.wav")
+    with serving(FakeModel(script=writing(" hello"))) as live:
+        base = ["transcribe", "a.wav", "-f", "txt", "--no-vad", "--server", live.url]
+        assert run(*base, cwd=tmp_path).returncode == 0
+        assert "1 skipped" in run(*base, cwd=tmp_path).stderr
+        live.model.script = writing(" translated")
+        again = run(*base, "--translate", cwd=tmp_path)
+        assert (again.returncode, (tmp_path / "a.txt").read_text()) == (0, "translated\n")
+        assert "The outputs of 1 of the recordings had been written with other options.\n" in again.stderr
+        assert "1 skipped" in run(*base, "--translate", cwd=tmp_path).stderr
+        (tmp_path / "a.txt").write_text("corrected\n")
+        refused = run(*base, cwd=tmp_path)
+        assert (refused.returncode, (tmp_path / "a.txt").read_text()) == (1, "corrected\n")
+        assert (
+            "a.wav: a.txt: written with other options and changed since. --overwrite replaces it.\n" in refused.stderr
+        )
+        assert run(*base, "--overwrite", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "a.txt").read_text() == "translated\n"
+
+
+def test_a_recording_without_speech_says_so(live, tmp_path):
+    """On the terminal and in JSON. It is no failure, and its output is empty."""
+    (tmp_path / "quiet.wav").write_bytes(media.wav(np.zeros(16_000, np.int16)))
+    arguments = ["transcribe", "quiet.wav", "--server", live.url]
+    printed = run(*arguments, cwd=tmp_path)
+    assert (printed.returncode, printed.stdout) == (0, "")
+    assert printed.stderr == "quiet.wav: No speech found.\n"
+    as_json = run(*arguments, "--json", cwd=tmp_path)
+    assert json.loads(as_json.stdout)["warnings"] == ["No speech found."]
+    assert (tmp_path / "quiet.txt").read_text() == ""
 
 
 def test_pipes_and_redirected_input_are_read_to_their_end(remote, tmp_path):
@@ -213,6 +251,7 @@ def test_the_same_command_continues_a_stopped_run(interruption, tmp_path):
         if interruption == signal.SIGINT:
             assert process.returncode == 130
             assert b"interrupted\n2 done, 2 not done" in stderr
+            assert b"to transcribe the rest. A recording in progress starts again.\n" in stderr
         let_go()
         until(live.idle)
         live.model.calls.clear()
@@ -260,7 +299,7 @@ def test_a_full_disk_ends_the_run(remote, small_disk, tmp_path):
     assert result.returncode == 1
     assert "cannot be written: No space left on device. Finished files are kept." in result.stderr
     assert "not done" in result.stderr
-    written = list(small_disk.rglob("*"))
+    written = [small_disk / name for name in files_below(small_disk)]
     assert {path.read_text() for path in written} == {"hello\n"}
     assert all(path.suffix == ".txt" for path in written)
 
@@ -305,6 +344,7 @@ def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
         (["a.wav", "--server", "localhost:8000"], "is not an address"),
         (["a.wav", "--server", "http://x:y"], "is not an address"),
         (["a.wav", "--server", "http://x", "--model", "base"], "--model and --device"),
+        (["a.wav", "--ca-file", "ca.pem"], "--ca-file applies only to a --server"),
         (["a.wav", "b/a.wav", "-o", "out"], "would both be written to out/a.txt"),
         ([], "Missing argument 'FILES'"),
     ],
@@ -368,7 +408,8 @@ def test_files_that_are_not_recordings_are_reported(remote, tmp_path):
     (tmp_path / "notes.txt").write_text("notes")
     result = run("transcribe", "a.wav", "notes.txt", "https://example.com/b.mp3", *remote, cwd=tmp_path)
     assert (result.returncode, (tmp_path / "a.txt").read_text()) == (1, "hello\n")
-    first, summary, note = result.stderr.splitlines()
+    first, wrote, summary, note = result.stderr.splitlines()
+    assert wrote == "a.wav: wrote a.txt"
     assert first == "https://example.com/b.mp3: URLs are not supported. Download the recording first."
     assert summary.startswith("1 done, 1 ignored, 1 failed; ")
     assert note.startswith("Ignored: ")

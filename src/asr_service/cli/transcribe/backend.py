@@ -4,39 +4,68 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_service.cli.transcribe.types import Fields, Recognizer
+
+if TYPE_CHECKING:
+    from asr_service.settings import Settings
+
+# Functions import what they need, because the imports are slow.
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service."""
+
+    url: str
+    api_key: str | None
+    ca_file: Path | None
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The service, or the model of this process, that transcribes."""
+    """The service, or the model of this process, that transcribes. One of the two fields is None."""
 
-    server: str | None
-    """None loads `model` on `device` in this process; if they are None, the settings name them."""
-    api_key: str | None
-    model: str | None
-    device: str | None
+    service: Service | None
+    settings: "Settings | None"
+    """Settings of the model in this process."""
+
+
+def service_backend(url: str, api_key: str | None, ca_file: Path | None) -> Backend:
+    return Backend(Service(url, api_key, ca_file), None)
+
+
+def local_backend(model: str | None, device: str | None) -> Backend:
+    """Return the backend with this model and device; None takes those of the settings. Raises ConfigurationError."""
+    from asr_service.settings import load_settings  # noqa: PLC0415
+
+    given = {"model": model, "devices": device}
+    return Backend(None, load_settings(None, **{name: value for name, value in given.items() if value is not None}))
 
 
 @asynccontextmanager
 async def open_recognizer(backend: Backend, fields: Fields) -> AsyncIterator[Recognizer]:
     """Open the recognizer of a backend. Raises StartupError and InvalidParameter as the recognizers do."""
-    # Each branch imports only what it needs, because the imports are slow.
-    if backend.server is not None:
+    if backend.service is not None:
         from asr_service.cli.transcribe.remote import remote_recognizer  # noqa: PLC0415
 
-        async with remote_recognizer(backend.server, backend.api_key, fields) as remote:
+        service = backend.service
+        async with remote_recognizer(service.url, service.api_key, fields, service.ca_file) as remote:
             yield remote
-        return
+    if backend.settings is not None:
+        async with _open_local(backend.settings, fields) as local:
+            yield local
+
+
+@asynccontextmanager
+async def _open_local(settings: "Settings", fields: Fields) -> AsyncIterator[Recognizer]:
     from asr_service.hardware.environment import engine_environment  # noqa: PLC0415
     from asr_service.hardware.nvml import discover_gpus  # noqa: PLC0415
     from asr_service.hardware.spec import parse_devices  # noqa: PLC0415
     from asr_service.logs import configure_logs  # noqa: PLC0415
-    from asr_service.settings import load_settings  # noqa: PLC0415
 
-    given = {"model": backend.model, "devices": backend.device}
-    settings = load_settings(None, **{name: value for name, value in given.items() if value is not None})
     configure_logs("error", "plain")  # the report has the errors of single recordings
     gpus = discover_gpus()
     device = parse_devices(settings.devices, gpus)[0]

@@ -2,20 +2,18 @@
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
 
-from asr_service.cli.transcribe.backend import Backend
+from asr_service.cli.transcribe.backend import local_backend, service_backend
 from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.files.plan import OutputConflict, OutputOptions, make_plan
-from asr_service.cli.transcribe.types import API_KEY_VARIABLE, STDIN, Fields
-from asr_service.errors import InvalidParameter
-from asr_service.formats import FILE_FORMATS, Format, SubtitleStyle
+from asr_service.cli.transcribe.options import form_fields, subtitle_style, text_options
+from asr_service.cli.transcribe.types import API_KEY_VARIABLE, STDIN
+from asr_service.formats import FILE_FORMATS, Format
 
 _DEFAULT_CONCURRENCY: Final = 4
 
@@ -79,6 +77,12 @@ def transcribe_command(
             envvar=API_KEY_VARIABLE, help="API key of the service. The variable keeps it out of the process list."
         ),
     ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Certificate, in PEM format, of a private authority that signed the certificate of the --server."
+        ),
+    ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, max=64, help="Recordings to transcribe at the same time.")
     ] = _DEFAULT_CONCURRENCY,
@@ -91,10 +95,12 @@ def transcribe_command(
 
     The text of a single recording is printed. With several recordings, a folder or --format, files are written: next to
     the recordings, or below --output-dir in the same folder tree. talk.mp3 becomes talk.txt, or talk.mp3.txt if the
-    folder also has a talk.wav. If the outputs of a recording are newer than the recording, it is skipped. The same
-    command therefore continues a run that was stopped.
+    folder also has a talk.wav.
 
-    If a private authority signed the certificate of the --server, set SSL_CERT_FILE to the authority's certificate.
+    The same command continues a run that was stopped. An output that is newer than its recording and was made with the
+    same options is kept. An output that was made with other options is replaced, unless it was changed since. A
+    recording in progress goes on from its last segment; with --server it starts again. The hidden files for this are
+    .asr-service.jsonl and, until a recording is finished, .asr-*.partial in the folders of the outputs.
 
     \b
     Examples:
@@ -115,7 +121,7 @@ def transcribe_command(
       130  interrupted by Ctrl-C
     """
     outputs = _output_options(files, formats, output_dir, as_json=as_json, overwrite=overwrite)
-    fields = _fields(
+    fields = form_fields(
         language=language,
         task="translate" if translate else None,
         initial_prompt=prompt,
@@ -126,17 +132,17 @@ def transcribe_command(
         beam_size=beam_size,
         temperature=temperature,
     )
-    style = _style(max_line_width, max_line_count, highlight_words=highlight_words)
-    _check_server(server, model, device)
+    style = subtitle_style(max_line_width, max_line_count, highlight_words=highlight_words)
+    _check_server(server, model, device, ca_file)
     _check_key(api_key)
+    backend = service_backend(server, api_key, ca_file) if server else local_backend(model, device)
+    renderer = Renderer(style, word_timestamps, text_options(fields, backend.settings))
     try:
-        plan = make_plan(files, outputs)
+        plan = make_plan(files, outputs, renderer.options_of)
     except OutputConflict as error:
         raise typer.BadParameter(str(error)) from None
     from asr_service.cli.transcribe.run import TranscribeRun, run_and_exit  # noqa: PLC0415 - slow to import
 
-    backend = Backend(server, api_key, model, device)
-    renderer = Renderer(style, word_timestamps)
     run_and_exit(TranscribeRun(plan, fields, renderer, backend, n_concurrent=jobs, as_json=as_json))
 
 
@@ -163,37 +169,10 @@ def _is_file(name: str) -> bool:
     return os.path.exists(name) and not os.path.isdir(name)  # noqa: PTH110, PTH112 - Path methods raise for some names
 
 
-def _fields(**options: object) -> Fields:
-    """Turn the options into form fields, and check them as the service does."""
-    fields = {name: _form_value(value) for name, value in options.items() if value is not None}
-    _check(fields)
-    return fields
-
-
-def _style(max_line_width: int | None, max_line_count: int | None, *, highlight_words: bool) -> SubtitleStyle:
-    layout = {"max_line_width": max_line_width, "max_line_count": max_line_count}
-    _check({name: value for name, value in layout.items() if value is not None})
-    default = SubtitleStyle()
-    return replace(
-        default,
-        max_line_width=max_line_width or default.max_line_width,
-        max_line_count=max_line_count or default.max_line_count,
-        highlight_words=highlight_words,
-    )
-
-
-def _check(fields: Mapping[str, object]) -> None:
-    from asr_service.api.native.schemas import TranscribeParameters  # noqa: PLC0415 - slow to import
-    from asr_service.validation import check_fields  # noqa: PLC0415 - slow to import
-
-    try:
-        check_fields(TranscribeParameters, fields)
-    except InvalidParameter as error:
-        raise typer.BadParameter(error.message) from None
-
-
-def _check_server(server: str | None, model: str | None, device: str | None) -> None:
+def _check_server(server: str | None, model: str | None, device: str | None, ca_file: Path | None) -> None:
     if server is None:
+        if ca_file is not None:
+            raise typer.BadParameter("--ca-file applies only to a --server.")
         return
     if model is not None or device is not None:
         raise typer.BadParameter("--model and --device do not apply to a --server, which has its own.")
@@ -212,7 +191,3 @@ def _check_key(api_key: str | None) -> None:
         raise typer.BadParameter(
             f"The API key (--api-key or {API_KEY_VARIABLE}) contains a line end or another character that no key has."
         )
-
-
-def _form_value(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

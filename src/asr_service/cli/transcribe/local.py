@@ -1,12 +1,14 @@
 """`asr-service transcribe` without a service: the model runs in this process."""
 
 import asyncio
+import hashlib
 import math
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import BinaryIO, Final, NoReturn
 
+from asr_service import __version__
 from asr_service.cli.download import download_progress
 from asr_service.cli.transcribe.types import Fields
 from asr_service.engine.model.loading import load_slot_model
@@ -43,15 +45,18 @@ class EngineEnded(StartupError):
 class LocalRecognizer:
     """Transcribes with an engine in this process. Concurrent recordings share its batches."""
 
-    def __init__(self, engine: SlotEngine, options: DecodingOptions, ended: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, engine: SlotEngine, options: DecodingOptions, ended: "asyncio.Future[None]", resume_key: str
+    ) -> None:
         """Set up with `ended`, which gets the reason as its exception when the engine stops."""
         self._engine = engine
         self._options = options
         self._ended = ended
+        self.resume_key = resume_key
 
-    async def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
+    async def transcribe(self, file: BinaryIO, earlier: Sequence[Segment] = ()) -> AsyncGenerator[Segment | Transcript]:
         # No deadline: no client waits for a response, and a large model on a slow CPU takes long.
-        events = self._engine.transcriber.transcribe(file, self._options, deadline=math.inf)
+        events = self._engine.transcriber.transcribe(file, self._options, deadline=math.inf, earlier=earlier)
         try:
             async with aclosing(events):
                 async for event in events:
@@ -91,9 +96,14 @@ async def local_recognizer(
             await _raise_reason(ended)
             raise
         options = resolve_options(check_fields(RequestOptions, fields), settings, engine.loaded_model)
-        yield LocalRecognizer(engine, options, ended)
+        yield LocalRecognizer(engine, options, ended, _resume_key(settings, options, engine.loaded_model))
     finally:
         await asyncio.wait([asyncio.ensure_future(engine.close())], timeout=_CLOSE_TIMEOUT_S)
+
+
+def _resume_key(settings: Settings, options: DecodingOptions, model: SpeechModel) -> str:
+    """Digest all settings and the program's version too: any of them may decide where windows begin."""
+    return hashlib.sha256(repr((__version__, settings, options, model.facts)).encode()).hexdigest()
 
 
 def _load_and_show_download(settings: Settings, slot: Slot, on_files: Callable[[], None]) -> SpeechModel:

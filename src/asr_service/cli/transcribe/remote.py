@@ -1,16 +1,19 @@
 """`asr-service transcribe --server`: transcribe with a running service."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 from asr_service.cli.transcribe.types import API_KEY_VARIABLE, Fields
-from asr_service.client import ApiKeyRejected, ServerUnusable, ServiceClient, connect
+from asr_service.client import ApiKeyRejected, CertificateRejected, ServerUnusable, ServiceClient, connect
 from asr_service.transcript import Segment, Transcript
 
 
 class RemoteRecognizer:
-    """Sends every recording with the same options."""
+    """Sends every recording with the same options, and from its start: a service continues no earlier request."""
+
+    resume_key: str | None = None
 
     def __init__(self, client: ServiceClient, fields: Fields, *, rejected: str) -> None:
         """`rejected` is what to tell the user if the service rejects the API key."""
@@ -18,20 +21,29 @@ class RemoteRecognizer:
         self._fields = fields
         self._rejected = rejected
 
-    async def transcribe(self, file: BinaryIO) -> AsyncGenerator[Segment | Transcript]:
+    async def transcribe(
+        self,
+        file: BinaryIO,
+        earlier: Sequence[Segment] = (),  # noqa: ARG002 - there are none without a resume_key
+    ) -> AsyncGenerator[Segment | Transcript]:
         try:
             async with aclosing(self._client.transcribe(file, self._fields)) as events:
                 async for event in events:
                     yield event
         except ApiKeyRejected as error:
             raise ServerUnusable(self._rejected) from error
+        except CertificateRejected as error:
+            advice = "If a private authority signed it, pass the authority's certificate with --ca-file."
+            raise ServerUnusable(f"{error.message} {advice}") from error
 
 
 @asynccontextmanager
-async def remote_recognizer(url: str, api_key: str | None, fields: Fields) -> AsyncIterator[RemoteRecognizer]:
-    """Open a recognizer that uses the service at `url`."""
+async def remote_recognizer(
+    url: str, api_key: str | None, fields: Fields, ca_file: Path | None = None
+) -> AsyncIterator[RemoteRecognizer]:
+    """Open a recognizer that uses the service at `url`. `ca_file` as in `connect`, whose errors it raises."""
     rejected = f"{url} rejected the API key. Check --api-key or {API_KEY_VARIABLE}."
     if not api_key:
         rejected = f"{url} refused a request without an API key. Pass one with --api-key or {API_KEY_VARIABLE}."
-    async with connect(url, api_key) as client:
+    async with connect(url, api_key, ca_file=ca_file) as client:
         yield RemoteRecognizer(client, fields, rejected=rejected)

@@ -10,11 +10,13 @@ from typing import Final, NoReturn
 
 from rich.console import Console
 
+from asr_service import tasks as asyncio_tasks
 from asr_service.cli.transcribe.backend import Backend, open_recognizer
 from asr_service.cli.transcribe.display.progress import NoProgress, ProgressDisplay, ProgressLines
 from asr_service.cli.transcribe.display.report import Report
 from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.files.plan import TranscribePlan
+from asr_service.cli.transcribe.lengths import measure_lengths
 from asr_service.cli.transcribe.types import Fields
 from asr_service.cli.transcribe.workers import transcribe_files
 from asr_service.errors import InvalidParameter, StartupError
@@ -45,7 +47,8 @@ def run_and_exit(run: TranscribeRun) -> NoReturn:
         code = _exit_code(runner, run, report, console)
         if _needs_summary(run):
             n_total = len(run.plan.tasks) + len(run.plan.known_results)
-            report.print_summary(time.monotonic() - started, n_total)
+            elapsed_s, resumes = time.monotonic() - started, run.backend.service is None
+            report.print_summary(elapsed_s, n_total, run.plan.n_other_options, resumes=resumes)
         # Inside the `with`: closing the runner would wait for threads that read a pipe or call the model.
         _exit_now(code)
 
@@ -58,6 +61,8 @@ def _exit_code(runner: asyncio.Runner, run: TranscribeRun, report: Report, conso
             runner.run(_transcribe(run, report, console))
     except KeyboardInterrupt:
         report.print_line("interrupted")
+        if run.backend.service is None and not _needs_summary(run):
+            report.print_line("Run the same command again to go on where this one stopped.")
         return _INTERRUPTED
     except BrokenPipeError:
         return _SOME_FAILED
@@ -77,8 +82,18 @@ async def _transcribe(run: TranscribeRun, report: Report, console: Console) -> N
         recognizer = await stack.enter_async_context(open_recognizer(run.backend, run.fields))
         progress: ProgressDisplay = NoProgress()
         if console.is_terminal and not (run.as_json and sys.stdout.isatty()):
-            progress = stack.enter_context(ProgressLines(len(tasks), console))
-        await transcribe_files(tasks, recognizer, run.renderer, progress, report.add, n_concurrent=run.n_concurrent)
+            lines = progress = stack.enter_context(ProgressLines(len(tasks), console))
+            measuring = asyncio.create_task(measure_lengths(tasks, lines.set_length))
+            stack.push_async_callback(asyncio_tasks.cancel, [measuring])
+        await transcribe_files(
+            tasks,
+            recognizer,
+            run.renderer,
+            progress,
+            report.add,
+            report.print_line,
+            n_concurrent=run.n_concurrent,
+        )
 
 
 def _needs_summary(run: TranscribeRun) -> bool:

@@ -3,16 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import BinaryIO
+from datetime import timedelta
+from typing import BinaryIO, Final
 
 from asr_service import tasks as asyncio_tasks
 from asr_service.cli.transcribe.display.progress import ProgressDisplay
 from asr_service.cli.transcribe.files.outputs import OrderedPrinter, Renderer, prepare_output_folders, write_outputs
+from asr_service.cli.transcribe.files.partial import Journal, open_journal
 from asr_service.cli.transcribe.files.recordings import open_recording
 from asr_service.cli.transcribe.types import FileResult, FileTask, Recognizer
-from asr_service.errors import AsrError, StartupError
-from asr_service.transcript import Transcript
+from asr_service.errors import AsrError, RequestError, StartupError
+from asr_service.transcript import Segment, Transcript
 from asr_service.transcript.events import final_transcript
+
+NO_SPEECH: Final = "No speech found."
 
 
 async def transcribe_files(
@@ -21,16 +25,19 @@ async def transcribe_files(
     renderer: Renderer,
     progress: ProgressDisplay,
     on_result: Callable[[FileResult], None],
+    on_note: Callable[[str], None] = lambda _: None,
     *,
     n_concurrent: int,
 ) -> None:
     """Run all tasks. An error of one recording goes into its result and does not affect the others.
 
+    `on_note` is called with lines for the user.
+
     Raises StartupError: the remaining recordings would fail as well.
     Raises BrokenPipeError: the reader of standard output has closed it.
     """
     printer = OrderedPrinter([task for task in tasks if not task.output_paths], renderer)
-    worker = _Worker(recognizer, renderer, progress, printer, on_result)
+    worker = _Worker(recognizer, renderer, progress, printer, on_result, on_note)
     queue = iter(tasks)
     running = [asyncio.create_task(worker.run(queue)) for _ in range(min(n_concurrent, len(tasks)))]
     try:
@@ -47,12 +54,14 @@ class _Worker:
         progress: ProgressDisplay,
         printer: OrderedPrinter,
         on_result: Callable[[FileResult], None],
+        on_note: Callable[[str], None],
     ) -> None:
         self._recognizer = recognizer
         self._renderer = renderer
         self._progress = progress
         self._printer = printer
         self._on_result = on_result
+        self._on_note = on_note
 
     async def run(self, queue: Iterable[FileTask]) -> None:
         """Run one task after the other. Several calls may share one queue."""
@@ -67,8 +76,11 @@ class _Worker:
         try:
             prepare_output_folders(task)
             async with open_recording(task.source) as file:
-                transcript = await self._transcript(task, file)
-            self._write(task, transcript)
+                with open_journal(task, file, self._recognizer.resume_key) as journal:
+                    earlier = journal.earlier
+                    transcript = await self._transcript(task, file, journal)
+                    self._write(task, transcript)
+                    journal.remove()
         except (StartupError, BrokenPipeError):
             raise
         except (AsrError, OSError) as error:
@@ -81,13 +93,26 @@ class _Worker:
             "done",
             task.output_paths,
             audio_s=transcript.duration,
+            earlier_s=earlier[-1].end if earlier else 0.0,
             elapsed_s=time.monotonic() - started,
-            warnings=transcript.warnings,
+            warnings=_warnings(transcript),
         )
 
-    async def _transcript(self, task: FileTask, file: BinaryIO) -> Transcript:
-        events = self._recognizer.transcribe(file)
-        return await final_transcript(events, lambda segment: self._progress.advance(task, segment.end))
+    async def _transcript(self, task: FileTask, file: BinaryIO, journal: Journal) -> Transcript:
+        if journal.earlier:
+            end_s = journal.earlier[-1].end
+            self._progress.resume(task, end_s)
+            self._on_note(f"{task.name}: goes on at {timedelta(seconds=int(end_s))}, where an earlier run stopped.")
+
+        def on_segment(segment: Segment) -> None:
+            journal.add(segment)
+            self._progress.advance(task, segment.end)
+
+        try:
+            return await final_transcript(self._recognizer.transcribe(file, journal.earlier), on_segment)
+        except RequestError:  # the recording is at fault, so there is nothing to go on with
+            journal.remove()
+            raise
 
     def _write(self, task: FileTask, transcript: Transcript | None) -> None:
         if not task.output_paths:
@@ -95,6 +120,11 @@ class _Worker:
             self._printer.add(task, transcript)
         elif transcript is not None:
             write_outputs(task, transcript, self._renderer)
+
+
+def _warnings(transcript: Transcript) -> tuple[str, ...]:
+    has_text = any(segment.text.strip() for segment in transcript.segments)
+    return transcript.warnings if has_text else (*transcript.warnings, NO_SPEECH)
 
 
 def _error_message(error: AsrError | OSError, task: FileTask) -> str:

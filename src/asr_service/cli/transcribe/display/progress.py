@@ -23,6 +23,9 @@ class ProgressDisplay(Protocol):
     """Is informed about the progress of every task."""
 
     def start(self, task: FileTask) -> None: ...
+    def resume(self, task: FileTask, audio_s: float) -> None:
+        """Report that an earlier run has transcribed a task up to `audio_s` seconds."""
+
     def advance(self, task: FileTask, audio_s: float) -> None:
         """Report that a task is transcribed up to `audio_s` seconds. It may report less after a retry."""
 
@@ -35,22 +38,26 @@ class NoProgress:
     """Shows nothing."""
 
     def start(self, task: FileTask) -> None: ...
+    def resume(self, task: FileTask, audio_s: float) -> None: ...
     def advance(self, task: FileTask, audio_s: float) -> None: ...
     def finish(self, task: FileTask, result: FileResult) -> None: ...
     def make_way(self) -> None: ...
 
 
 class ProgressLines:
-    """Shows seconds of audio done and the speed.
+    """Shows the audio done, the length where it is known, and the speed.
 
-    The length of a recording is not known before its end, so a recording has no percentage. The last line counts
-    finished recordings. No number goes down.
+    The last line is the sum of all recordings. It has a percentage when the length of every recording is known. No
+    number goes down.
     """
 
     def __init__(self, n_tasks: int, console: Console) -> None:
         self._n_tasks = n_tasks
         self._task_ids: dict[FileTask, TaskID] = {}
         self._audio_s: dict[FileTask, float] = {}
+        self._earlier_s: dict[FileTask, float] = {}
+        self._length_s: dict[FileTask, float | None] = {}
+        """As far as they were measured; None is unknown."""
         self._n_finished = 0
         # markup=False: rich would read [red] in a file name as a colour.
         name = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
@@ -65,7 +72,7 @@ class ProgressLines:
             expand=True,
             redirect_stdout=False,
         )
-        self._all = self._progress.add_task("", total=n_tasks, visible=n_tasks > 1, audio_s=0.0)
+        self._all = self._progress.add_task("", total=None, visible=n_tasks > 1, audio_s=0.0, earlier_s=0.0)
         self._update_all()
 
     def __enter__(self) -> Self:
@@ -75,20 +82,36 @@ class ProgressLines:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def set_length(self, task: FileTask, length_s: float | None) -> None:
+        """Set the length of a recording, None if it cannot be known before its end. Call it once for each task."""
+        if task not in self._length_s:  # it is finished already
+            self._length_s[task] = length_s
+        if task in self._task_ids:
+            self._progress.update(self._task_ids[task], total=length_s)
+        self._update_all()
+
     def start(self, task: FileTask) -> None:
         name = printable(task.source.name if task.source else task.name)
         self._audio_s[task] = 0.0
-        self._task_ids[task] = self._progress.add_task(name, total=None, audio_s=0.0)
+        total = self._length_s.get(task)
+        self._task_ids[task] = self._progress.add_task(name, total=total, audio_s=0.0, earlier_s=0.0)
+
+    def resume(self, task: FileTask, audio_s: float) -> None:
+        self._earlier_s[task] = audio_s
+        self._progress.update(self._task_ids[task], earlier_s=audio_s)
+        self.advance(task, audio_s)
 
     def advance(self, task: FileTask, audio_s: float) -> None:
-        self._audio_s[task] = max(self._audio_s[task], audio_s)
-        self._progress.update(self._task_ids[task], audio_s=self._audio_s[task])
+        self._audio_s[task] = audio_s = max(self._audio_s[task], audio_s)
+        self._progress.update(self._task_ids[task], audio_s=audio_s, completed=audio_s)
         self._update_all()
 
     def finish(self, task: FileTask, result: FileResult) -> None:
         self._progress.remove_task(self._task_ids.pop(task))
         self._n_finished += 1
-        self._audio_s[task] = max(self._audio_s[task], result.audio_s or 0.0)
+        length_s = result.audio_s or self._length_s.get(task) or 0.0
+        self._audio_s[task] = max(self._audio_s[task], length_s)
+        self._length_s[task] = self._audio_s[task]
         self._update_all()
 
     def make_way(self) -> None:
@@ -97,11 +120,18 @@ class ProgressLines:
             self._progress.stop()
 
     def _update_all(self) -> None:
+        total_s = None
+        if len(self._length_s) == self._n_tasks:
+            lengths = [max(length, self._audio_s.get(task, 0.0)) for task, length in self._length_s.items() if length]
+            total_s = sum(lengths) if None not in self._length_s.values() else None
+        audio_s = sum(self._audio_s.values())
         self._progress.update(
             self._all,
             description=f"{self._n_finished} of {self._n_tasks} recordings",
-            completed=self._n_finished,
-            audio_s=sum(self._audio_s.values()),
+            total=total_s,
+            completed=audio_s,
+            audio_s=audio_s,
+            earlier_s=sum(self._earlier_s.values()),
         )
 
 
@@ -121,14 +151,24 @@ class _Inset:
 
 
 class _Percentage(ProgressColumn):
+    """The highest percentage so far: a length may turn out to be longer than its header says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._highest: dict[TaskID, int] = {}
+
     def render(self, task: Task) -> Text:
-        return Text(f"{task.percentage:>3.0f} %" if task.total else "", style="progress.percentage")
+        if not task.total:
+            return Text("")
+        highest = self._highest[task.id] = max(self._highest.get(task.id, 0), int(task.percentage))
+        return Text(f"{highest:>3} %", style="progress.percentage")
 
 
 class _AudioDone(ProgressColumn):
     def render(self, task: Task) -> Text:
         done = timedelta(seconds=int(task.fields["audio_s"]))
-        return Text(f"{done} of audio", style="progress.elapsed")
+        total = f" of {timedelta(seconds=int(max(task.total, task.fields['audio_s'])))}" if task.total else " of audio"
+        return Text(f"{done}{total}", style="progress.elapsed")
 
 
 class _Speed(ProgressColumn):
@@ -136,5 +176,6 @@ class _Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         elapsed_s = task.elapsed or 0.0
-        speed = task.fields["audio_s"] / elapsed_s if elapsed_s >= _MIN_ELAPSED_S else 0.0
+        audio_s = task.fields["audio_s"] - task.fields["earlier_s"]
+        speed = audio_s / elapsed_s if elapsed_s >= _MIN_ELAPSED_S else 0.0
         return Text(f"{speed:.1f}x" if speed else "", style="progress.data.speed", justify="right")

@@ -14,8 +14,13 @@ from asr_service.cli.transcribe.types import FileResult
 
 _STATUSES: Final = ("done", "skipped", "ignored", "failed")
 _NOTES: Final = {
-    "skipped": "Skipped: the outputs are newer than the recording. --overwrite writes them again.",
+    "skipped": "Skipped: the outputs are up to date. --overwrite writes them again.",
     "ignored": "Ignored: files that this command writes are not taken for recordings.",
+}
+
+_IN_PROGRESS: Final = {
+    True: "A recording in progress goes on where it stopped.",
+    False: "A recording in progress starts again.",
 }
 
 
@@ -36,11 +41,13 @@ class Report:
     def add(self, result: FileResult) -> None:
         """Count a result and print its warnings, its error and its JSON. Raises the errors of `print_bytes`."""
         self._counts[result.status] += 1
-        self._audio_s += result.audio_s or 0.0
+        self._audio_s += max((result.audio_s or 0.0) - result.earlier_s, 0.0)
         for warning in result.warnings:
             self.print_line(f"{result.source}: {warning}", "yellow")
         if result.error is not None:
             self.print_line(f"{result.source}: {result.error}", "red")
+        if result.status == "done" and result.output_paths and not self._as_json:
+            self.print_line(f"{result.source}: wrote {', '.join(map(str, result.output_paths))}")
         if self._as_json:
             print_bytes(json.dumps(_fields(result)).encode() + b"\n")
 
@@ -48,8 +55,11 @@ class Report:
         """Print a line to standard error, above the progress lines if there are any."""
         self._console.print(Text(printable(message), style=style), soft_wrap=True)
 
-    def print_summary(self, elapsed_s: float, n_total: int) -> None:
-        """Print how many recordings have which status, the speed, and what remains of `n_total`."""
+    def print_summary(self, elapsed_s: float, n_total: int, n_other_options: int, *, resumes: bool) -> None:
+        """Print how many recordings have which status, the speed, and what remains of `n_total`.
+
+        `n_other_options` as in TranscribePlan. `resumes` says how the same command continues a recording.
+        """
         n_left = n_total - self._counts.total()
         parts = [f"{self._counts[status]} {status}" for status in _STATUSES if self._counts[status]]
         parts += [f"{n_left} not done"] if n_left else []
@@ -61,8 +71,10 @@ class Report:
         for status, note in _NOTES.items():
             if self._counts[status]:
                 self.print_line(note)
+        if n_other_options:
+            self.print_line(f"The outputs of {n_other_options} of the recordings had been written with other options.")
         if n_left:
-            self.print_line("Run the same command again to transcribe the rest.")
+            self.print_line(f"Run the same command again to transcribe the rest. {_IN_PROGRESS[resumes]}")
 
 
 def _fields(result: FileResult) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Remember with which options each output was made, to tell whether it is what a later command asks for.
 
 Each folder with outputs has a hidden file `.asr-service.jsonl`, with a line of JSON for each output that was written.
-It goes with the folder when that is moved or shared. Without it, an output is only known to be newer than its recording.
+It goes with the folder when that is moved or shared. Without it, only the time of an output is known.
 """
 
 import json
@@ -52,7 +52,7 @@ class History:
         return "same" if records[-1].options == options else "changed"
 
 
-def remember(path: Path, status: os.stat_result, options: Options) -> None:
+def remember(path: Path, options: Options, status: os.stat_result) -> None:
     """Record how an output is made, before it gets its name. Without space or permission, nothing is recorded."""
     record = {"file": path.name, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "options": dict(options)}
     with suppress(OSError):

@@ -4,12 +4,14 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from asr_service.cli.transcribe.files.history import Options, remember
 from asr_service.cli.transcribe.types import FileTask
 from asr_service.errors import StartupError
 from asr_service.formats import FILE_FORMATS, Format, SubtitleStyle
@@ -32,6 +34,17 @@ class Renderer:
     style: SubtitleStyle
     words_in_json: bool
     """False leaves word times out of JSON: they may have been requested for subtitles only."""
+    text_options: Mapping[str, Any] = field(default_factory=dict)
+    """The model and the options that change the text, by name."""
+
+    def options_of(self, fmt: Format) -> Options:
+        """Return everything that changes an output of this format."""
+        options = dict(self.text_options)
+        if fmt.styled is not None:
+            options |= asdict(self.style)
+        if fmt is FILE_FORMATS["json"]:
+            options["word_timestamps"] = self.words_in_json
+        return options
 
     def render(self, fmt: Format, transcript: Transcript) -> bytes:
         """Return the bytes to write. They are the same for a local transcript and for one from a service."""
@@ -57,7 +70,8 @@ def write_outputs(task: FileTask, transcript: Transcript, renderer: Renderer) ->
     """
     for output in task.outputs:
         if output.path is not None:
-            _write_atomically(output.path, renderer.render(output.fmt, transcript))
+            on_written = partial(remember, output.path, renderer.options_of(output.fmt))
+            _write_atomically(output.path, renderer.render(output.fmt, transcript), on_written)
 
 
 class OrderedPrinter:
@@ -98,8 +112,11 @@ def _with_newline(text: bytes) -> bytes:
     return text if not text or text.endswith(b"\n") else text + b"\n"
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, even if the process or the machine stops."""
+def _write_atomically(path: Path, content: bytes, on_written: Callable[[os.stat_result], None]) -> None:
+    """Write a file whole or not at all, even if the process or the machine stops.
+
+    `on_written` is called before the file gets its name.
+    """
     # A short name of its own: the output's name may already have the maximum length.
     part = path.with_name(f".asr-{secrets.token_hex(8)}.part")
     try:
@@ -108,6 +125,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            on_written(os.fstat(file.fileno()))
         part.replace(path)
     except OSError as error:
         with suppress(OSError):

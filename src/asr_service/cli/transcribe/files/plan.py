@@ -6,10 +6,12 @@ Reads the file system and changes nothing.
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from asr_service.cli.transcribe.files.history import History, Options
 from asr_service.cli.transcribe.files.recordings import SUFFIXES, Recording, RecordingSearch
 from asr_service.cli.transcribe.types import FileResult, FileTask, Output
 from asr_service.formats import Format
@@ -40,19 +42,52 @@ class TranscribePlan:
 
     tasks: tuple[FileTask, ...]
     known_results: tuple[FileResult, ...]
-    """Results that need no transcription: up to date, ignored, or not found."""
+    """Results that need no transcription: up to date, refused, ignored, or not found."""
+    n_other_options: int = 0
+    """How many recordings are transcribed again because their outputs were written with other options."""
 
 
-def make_plan(names: Iterable[str], options: OutputOptions) -> TranscribePlan:
-    """Find the recordings and their outputs, and set aside those that are up to date. Raises OutputConflict."""
+def make_plan(
+    names: Iterable[str], options: OutputOptions, options_of: Callable[[Format], Options] = lambda _: {}
+) -> TranscribePlan:
+    """Find the recordings and their outputs, and set aside those that are up to date.
+
+    An output is up to date if it is newer than its recording and was made with the same options (`options_of` its
+    format). If it was made with other options and changed since, the recording is refused. If there is no record of its
+    options, its time decides alone.
+
+    Raises OutputConflict: two recordings have the same output.
+    """
     search = RecordingSearch()
     for name in names:
         search.add(name)
     tasks = _tasks(search.recordings, options)
     _check_conflicts(tasks)
-    finished = set() if options.overwrite else {task for task in tasks if _is_up_to_date(task)}
-    skipped = [FileResult(task.name, "skipped", task.output_paths) for task in tasks if task in finished]
-    return TranscribePlan(tuple(task for task in tasks if task not in finished), (*search.results, *skipped))
+    if options.overwrite:
+        return TranscribePlan(tuple(tasks), tuple(search.results))
+    return _without_finished(tasks, search.results, options_of)
+
+
+def _without_finished(
+    tasks: Sequence[FileTask], results: Sequence[FileResult], options_of: Callable[[Format], Options]
+) -> TranscribePlan:
+    history = History()
+    rest: list[FileTask] = []
+    known = list(results)
+    n_other_options = 0
+    for task in tasks:
+        states = {output: _state(task, output, history, options_of) for output in task.outputs}
+        changed = [str(output.path) for output, state in states.items() if state == "changed"]
+        needed = tuple(output for output, state in states.items() if state != "done")
+        if changed:
+            error = f"{', '.join(changed)}: written with other options and changed since. --overwrite replaces it."
+            known.append(FileResult(task.name, "failed", error=error))
+        elif needed:
+            rest.append(FileTask(task.source, needed))
+            n_other_options += "other" in states.values()
+        else:
+            known.append(FileResult(task.name, "skipped", task.output_paths))
+    return TranscribePlan(tuple(rest), tuple(known), n_other_options)
 
 
 def _tasks(recordings: Sequence[Recording], options: OutputOptions) -> list[FileTask]:
@@ -112,19 +147,22 @@ def _check_conflicts(tasks: Iterable[FileTask]) -> None:
                 )
 
 
-def _is_up_to_date(task: FileTask) -> bool:
-    """Return True if every output is newer than the recording, as `make` decides it."""
-    if task.source is None or len(task.output_paths) < len(task.outputs):
-        return False
+def _state(
+    task: FileTask, output: Output, history: History, options_of: Callable[[Format], Options]
+) -> Literal["missing", "other", "changed", "done"]:
+    """Return whether an output must be written. Its time is compared as `make` does it."""
+    if task.source is None or output.path is None:
+        return "missing"
     try:
-        source = task.source.stat()
-        outputs = [path.stat() for path in task.output_paths]
+        source, made = task.source.stat(), output.path.stat()
     except OSError:
-        return False
-    return stat.S_ISREG(source.st_mode) and all(
-        stat.S_ISREG(output.st_mode) and output.st_mtime_ns >= source.st_mtime_ns and not _is_stdout(output)
-        for output in outputs
-    )
+        return "missing"
+    if not (stat.S_ISREG(source.st_mode) and stat.S_ISREG(made.st_mode)):
+        return "missing"
+    if made.st_mtime_ns < source.st_mtime_ns or _is_stdout(made):
+        return "missing"
+    origin = history.origin(output.path, made, options_of(output.fmt))
+    return "done" if origin == "same" or origin == "unknown" else origin  # noqa: PLR1714 - mypy follows only this form
 
 
 def _is_stdout(output: os.stat_result) -> bool:
