@@ -7,6 +7,7 @@ from typing import Final, NoReturn
 import pytest
 
 DEBIAN_PACKAGES: Final = {
+    "chromium": "chromium",
     "curl": "curl",
     "docker-compose": "docker-compose",
     "nginx": "nginx-light",

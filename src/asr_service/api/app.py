@@ -32,8 +32,6 @@ from asr_service.lifecycle import SlotState
 from asr_service.settings import Settings
 from asr_service.tracing import start_tracing, stop_tracing
 
-_OPENAPI = "/openapi.json"
-
 
 def _paths(*routers: APIRouter) -> frozenset[str]:
     return frozenset(route.path for router in routers for route in router.routes if isinstance(route, Route))
@@ -42,7 +40,7 @@ def _paths(*routers: APIRouter) -> frozenset[str]:
 # A router decides for all of its routes whether they need an API key. The exception is health.METRICS, by a setting.
 _ROUTERS_WITH_KEY = (native.router, openai.router)
 _PUBLIC_ROUTERS = (health.router, page.router)
-_PUBLIC = _paths(*_PUBLIC_ROUTERS) | {_OPENAPI}
+_PUBLIC = _paths(*_PUBLIC_ROUTERS)
 """The paths that need no API key."""
 _PROBES = _paths(health.router) | {KEY_CHECK}
 """The paths that monitors and proxies poll."""
@@ -133,7 +131,7 @@ def web_application() -> FastAPI:
         title="asr-service",
         version=__version__,
         description="Speech to text in 99 languages, and from them into English.",
-        openapi_url=_OPENAPI,
+        openapi_url=None,  # docs.page serves the document
         docs_url=None,
         redoc_url=None,
         # A redirect would repeat the Host header of the request, and the client would not resend the body.

@@ -25,6 +25,7 @@ _MIB = 1024 * 1024
 @router.get(
     "/health",
     summary="The slot's state, its GPU and its queue",
+    description="For people and monitors. Proxies and orchestrators use /health/ready and /health/live.",
     response_model=HealthResponse,
     responses={503: {"model": HealthResponse, "description": "Not ready; `reason` says why"}},
 )
@@ -60,7 +61,12 @@ def _health(engine: SlotEngine, gpu: Gpu | None, began: float) -> HealthResponse
     )
 
 
-@router.get("/health/live", summary="200 while the process responds", response_model=dict[str, str])
+@router.get(
+    "/health/live",
+    summary="200 while the process responds",
+    description="For an orchestrator, which restarts a process that does not respond.",
+    response_model=dict[str, str],
+)
 async def live() -> Response:
     return JSONResponse({"status": "ok"})
 
@@ -68,6 +74,7 @@ async def live() -> Response:
 @router.get(
     "/health/ready",
     summary="200 while the slot accepts requests",
+    description="For a load balancer. The response is a 503 while the model loads and while the slot drains.",
     response_model=dict[str, str],
     responses=error_responses(503),
 )
@@ -78,6 +85,11 @@ async def ready(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get(METRICS, summary="Metrics in Prometheus' text format", response_class=Response)
+@router.get(
+    METRICS,
+    summary="Metrics in Prometheus' text format",
+    description="docs/operations.md lists them.",
+    response_class=Response,
+)
 async def prometheus() -> Response:
     return Response(await asyncio.to_thread(metrics.render), media_type=metrics.CONTENT_TYPE)

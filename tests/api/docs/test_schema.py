@@ -41,20 +41,20 @@ LIKELY = {
 def document() -> dict[str, Any]:
     """Return the document with values as a form sends them, and with names that exist instead of any text.
 
-    An option may be in the form or in the query, but not in both. They are in the form at /translate, and in the query
-    elsewhere.
+    The document has options in forms. At /transcribe and /detect-language they are moved to the query, where the
+    options of raw bodies are.
     """
     changed: dict[str, Any] = openapi_schema()
     for path, operation in ((path, each) for path, item in changed["paths"].items() for each in item.values()):
         form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
-        if path == "/translate":
-            del operation["parameters"]
-        parameters = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
-        if parameters and form:
-            form["properties"] = {"file": form["properties"]["file"]}
-        in_query = {parameter["name"]: parameter["schema"] for parameter in parameters}
-        for name, field in (form.get("properties", {}) | in_query).items():
+        for name, field in form.get("properties", {}).items():
             _narrow(name, field)
+        if path in {"/transcribe", "/detect-language"}:
+            options = {name: field for name, field in form["properties"].items() if name != "file"}
+            form["properties"] = {"file": form["properties"]["file"]}
+            operation.setdefault("parameters", []).extend(
+                {"name": name, "in": "query", "required": False, "schema": field} for name, field in options.items()
+            )
     return changed
 
 

@@ -57,19 +57,14 @@ def detection_documentation(summary: str, name: str) -> dict[str, Any]:
 
 
 def _request_body(fields: dict[str, Any], *headers: dict[str, Any]) -> dict[str, Any]:
-    """Document a recording in a form with fields, or as the body with the fields in the query."""
-    in_query = [
-        {
-            "name": field,
-            "in": "query",
-            "required": False,
-            "schema": schema,
-            "description": schema.get("description", ""),
-        }
-        for field, schema in fields["properties"].items()
-    ]
+    """Document a recording in a form with fields, or as the body.
+
+    The fields of a raw body are in the query. They are described in words only: a page that shows the query's fields
+    next to the form's would offer each option twice.
+    """
     return {
-        "parameters": [*in_query, *headers],
+        "description": _TWO_WAYS,
+        "parameters": list(headers),
         "requestBody": {
             "required": True,
             "content": {
@@ -91,6 +86,8 @@ def openai_documentation(summary: str, name: str, form: type[BaseModel], formats
             200: _transcripts(formats),
             **error_responses(400, 401, 404, 408, 409, 413, 429, 500, 503, 504),
         },
+        "description": "The fields of OpenAI's API and the options of /transcribe. docs/api.md says what becomes of "
+        "the fields that other implementations have.",
         "openapi_extra": {
             "parameters": [_IDEMPOTENCY],
             "requestBody": {
@@ -101,6 +98,11 @@ def openai_documentation(summary: str, name: str, form: type[BaseModel], formats
     }
 
 
+_TWO_WAYS = (
+    "The recording is the file of a form, whose other fields are the options, or it is the body itself, with "
+    "a Content-Type of `audio/*`, `video/*` or `application/octet-stream`. The options of a raw body are in the query: "
+    "they have the names and values of the form's fields."
+)
 _IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -1,31 +1,89 @@
-"""/docs: the interactive API page. Its assets come from this package's dependencies, so it needs no other host."""
+"""/docs: the interactive API page, and /openapi.json, its document.
+
+Its assets come from this package's dependencies, so it needs no other host. Its links are relative, so it works under
+any path that a proxy gives to the service.
+"""
 
 import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from string import Template
 
 from fastapi import APIRouter
-from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import FileResponse, HTMLResponse
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
+
+from asr_service.engine.slot import SlotEngine
+from asr_service.settings import ROOT_PATH
 
 router = APIRouter(include_in_schema=False)
 
 _ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>asr-service</title>
+<link rel="stylesheet" href="${assets}swagger-ui.css">
+<link rel="icon" href="${assets}favicon.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="${assets}swagger-ui-bundle.js"></script>
+<script>
+// Swagger UI fills every field of a form with an invented value, such as `string`. Leave a field empty instead, unless
+// the document has a default or an example for it.
+const emptyFields = {
+  afterLoad(system) {
+    const sample = system.fn.getSampleSchema;
+    system.fn.getSampleSchema = (given, ...rest) => {
+      const schema = given && given.toJS ? given.toJS() : given || {};
+      const isField = ["string", "number", "integer", "boolean"].includes(schema.type) || schema.anyOf || schema.oneOf;
+      if ("default" in schema || "example" in schema || "examples" in schema || schema["$$ref"]) {
+        return sample(given, ...rest);
+      }
+      return schema.type === "array" && schema.items && schema.items.type === "string" ? "[]" :
+        isField ? "" : sample(given, ...rest);
+    };
+  },
+};
+const ui = SwaggerUIBundle({
+  url: "${top}openapi.json",
+  dom_id: "#swagger-ui",
+  plugins: [emptyFields],
+  deepLinking: true,
+  showCommonExtensions: true,
+  validatorUrl: null,  // the default sends the document to a public validator
+});
+</script>
+</body>
+</html>
+""")
+
+
+@router.get("/openapi.json")
+async def document(request: Request) -> JSONResponse:
+    """Return the OpenAPI document, with the address of the service as this client sees it."""
+    return JSONResponse({**request.app.openapi(), "servers": [{"url": _prefix(request) or "."}]})
+
+
+def _prefix(request: Request) -> str | None:
+    """Return the path under which a proxy publishes the service, if it is known."""
+    engine: SlotEngine = request.app.state.engine
+    forwarded = request.headers.get("x-forwarded-prefix", "").rstrip("/")
+    return engine.settings.root_path or (forwarded if ROOT_PATH.fullmatch(forwarded) else None)
+
 
 @router.get("/docs")
-async def docs() -> HTMLResponse:
-    page = get_swagger_ui_html(
-        openapi_url="/openapi.json",
-        title="asr-service",
-        swagger_js_url="/docs/swagger-ui-bundle.js",
-        swagger_css_url="/docs/swagger-ui.css",
-        swagger_favicon_url="/docs/favicon.png",
-        swagger_ui_parameters={"validatorUrl": None},  # the default sends the document to a public validator
-    )
+async def docs(request: Request) -> HTMLResponse:
+    # The path as it was sent: with a slash at its end, relative links begin one level deeper.
+    assets, top = ("", "../") if request.scope["raw_path"].endswith(b"/") else ("docs/", "")
+    page = HTMLResponse(_PAGE.substitute(assets=assets, top=top))
     page.headers["content-security-policy"] = _content_security_policy(bytes(page.body))
     return page
 

@@ -89,6 +89,7 @@ def _detection(detection: Detection, model: SpeechModel) -> DetectionResponse:
 @router.get(
     "/languages",
     summary="List Whisper's languages, and which of them the loaded model knows",
+    description="The option `language` accepts these codes and names, codes of ISO 639-2 and 639-3, and own names.",
     operation_id="list_languages",
     response_model=LanguagesResponse,
     responses=error_responses(401, 503),

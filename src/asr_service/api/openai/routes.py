@@ -37,6 +37,7 @@ async def translations(request: Request) -> Response:
 @router.get(
     "/v1/models",
     summary="List the names of the loaded model, as OpenAI lists models",
+    description="Every name stands for the same model. `ASR_MODEL_ALIASES` adds names.",
     operation_id="list_models",
     response_model=ModelsResponse,
     responses=error_responses(401, 503),
@@ -50,10 +51,21 @@ async def list_models(request: Request) -> ModelsResponse:
 @router.get(
     "/v1/models/{model:path}",  # a repository's name has a slash
     summary="Describe a model, by any of its names",
+    description="The response is a 404 if the loaded model does not have the name.",
     operation_id="retrieve_model",
     response_model=ModelResponse,
     responses=error_responses(401, 404, 503),
-    openapi_extra={"parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]},
+    openapi_extra={
+        "parameters": [
+            {
+                "name": "model",
+                "in": "path",
+                "required": True,
+                "schema": {"type": "string"},
+                "description": "A name of the model.",
+            }
+        ]
+    },
 )
 async def retrieve_model(request: Request) -> ModelResponse:
     # The handler reads the parameter itself: FastAPI would document a 422, which no name can cause.

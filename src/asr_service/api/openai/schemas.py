@@ -55,7 +55,7 @@ class OpenAIForm(TranscribeParameters):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
-    model: Annotated[str, Field(min_length=1, max_length=200)]
+    model: Annotated[str, Field(min_length=1, max_length=200, examples=["whisper-1"])]
     """A name of the loaded model, as `GET /v1/models` lists them."""
     response_format: Annotated[str, OneOf(OPENAI_FORMATS)] = "json"
     """Format of the response. `verbose_json` has segments with times."""
