@@ -225,6 +225,60 @@ def test_an_empty_transcript_has_no_text_and_no_cues():
     }
 
 
+SENTENCE = " " + "The first speaker talks about the weather of the last few days, and about nothing else."
+
+
+def test_text_has_paragraphs_at_pauses():
+    """A pause after a sentence ends one, and a long pause anywhere. OpenAI's `text` and all JSON stay one line."""
+    transcript = a_transcript(
+        a_segment(0, 5, SENTENCE + " Then"),
+        a_segment(6.5, 9, " it rains."),
+        a_segment(10, 12, " A"),
+        a_segment(15, 17, " speaker hesitates."),
+        a_segment(18, 20, " Short\tparagraphs wait."),
+        a_segment(22, 23, " They end."),
+    )
+    expected = [
+        f"{SENTENCE.strip()} Then it rains.",
+        "A",
+        "speaker hesitates. Short paragraphs wait.",
+        "They end.",
+    ]
+    assert render("text", transcript) == "\n\n".join(expected) + "\n"
+    assert OPENAI_FORMATS["text"].render(transcript) == transcript.text + "\n"
+    assert transcript.text.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("n_sentences", "gap_s", "n_paragraphs"),
+    [(5, 0.1, 1), (8, 0.3, 2), (14, 0.0, 2), (30, 0.0, 3), (30, 1.0, 15)],
+)
+def test_a_long_paragraph_ends_at_a_short_pause(n_sentences, gap_s, n_paragraphs):
+    """After 500 columns of text 0.2 s are enough, after 1000 the end of a sentence. All words are there, in order."""
+    times = [(number * (5 + gap_s), number * (5 + gap_s) + 5) for number in range(n_sentences)]
+    transcript = a_transcript(*(a_segment(start, end, SENTENCE) for start, end in times))
+    text = render("text", transcript)
+    assert text.split() == transcript.text.split()
+    assert len(text.split("\n\n")) == n_paragraphs
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "n_paragraphs"),
+    [
+        (".", " We", 2),
+        ("!\u201d", " \u201cWe", 2),
+        (",", " we", 1),
+        (". Dr.", " Grey", 1),
+        (".", " we", 1),
+        ("\u3002", "\u6211", 2),
+    ],
+)
+def test_a_paragraph_ends_after_a_sentence(before, after, n_paragraphs):
+    """Not within one, nor after an abbreviation, nor where the model put a full stop and goes on in lower case."""
+    transcript = a_transcript(a_segment(0, 5, SENTENCE[:-1] * 2 + before), a_segment(6, 9, after))
+    assert len(render("text", transcript).split("\n\n")) == n_paragraphs
+
+
 def test_text_ends_with_one_newline():
     """The text has no spaces around it."""
     assert render("text", a_transcript(a_segment(0, 1, " Hello there. "))) == "Hello there.\n"

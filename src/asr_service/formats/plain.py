@@ -2,11 +2,17 @@
 
 from collections.abc import Iterator
 
+from asr_service.formats.paragraphs import paragraphs
 from asr_service.transcript import Segment, Transcript
 
 
 def render_text(transcript: Transcript) -> str:
-    """Write the text and a line end; nothing for an empty transcript."""
+    """Write a line for each paragraph, with an empty line between them; nothing for an empty transcript."""
+    return "\n".join(f"{_one_line(text)}\n" for text in paragraphs(transcript.segments))
+
+
+def render_line(transcript: Transcript) -> str:
+    """Write the text on one line; nothing for an empty transcript."""
     text = transcript.text.strip()
     return text + "\n" if text else ""
 

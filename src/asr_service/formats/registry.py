@@ -72,6 +72,7 @@ _VTT = _subtitles("vtt", "text/vtt; charset=utf-8", render.render_vtt)
 _TSV = Format("tsv", "text/tab-separated-values; charset=utf-8", plain.render_tsv, suffix="tsv")
 _LRC = Format("lrc", "text/plain; charset=utf-8", plain.render_lrc, suffix="lrc")  # LRC has no registered media type
 _NDJSON = Format("ndjson", "application/x-ndjson", json.render_ndjson, _NDJSON_STREAM)
+_OPENAI_TEXT = Format("text", "text/plain; charset=utf-8", plain.render_line)
 _OPENAI_JSON = Format("json", "application/json", openai.render_openai_json)
 
 
@@ -86,8 +87,8 @@ def _by_suffix(formats: Iterable[Format]) -> Mapping[str, Format]:
 FORMATS = _by_name(_JSON, _VERBOSE_JSON, _TEXT, _SRT, _VTT, _TSV, _LRC, _NDJSON)
 """The formats of /transcribe and /translate, by the value of `response_format`."""
 
-OPENAI_FORMATS = _by_name(_OPENAI_JSON, _VERBOSE_JSON, _TEXT, _SRT, _VTT)
-"""The formats of OpenAI's API, by the value of `response_format`. Its `json` is a different one."""
+OPENAI_FORMATS = _by_name(_OPENAI_JSON, _VERBOSE_JSON, _OPENAI_TEXT, _SRT, _VTT)
+"""The formats of OpenAI's API, by the value of `response_format`. Its `json` and `text` are different ones."""
 
 FILE_FORMATS = _by_suffix(FORMATS.values())
 """The formats that the CLI writes to files, by the suffix of the file."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asr_service.formats import FORMATS, SubtitleStyle
 from asr_service.formats.subtitles.clauses import ends_sentence
 from asr_service.formats.subtitles.layout import Cue, lay_out
-from asr_service.formats.subtitles.pieces import Piece, columns
+from asr_service.formats.subtitles.pieces import columns
 from asr_service.transcript import Segment, Timing, Transcript, Word
 
 DETERMINISTIC = settings(derandomize=True, database=None, deadline=None)
@@ -153,7 +153,7 @@ def test_cues_end_with_sentences_and_lines_with_phrases():
 @pytest.mark.parametrize("word", ["քնեցի։", "ነበር።", "សួស្តី។", "သည်။", "है।", "۔ہے۔", "見た。」"])
 def test_sentences_end_in_other_scripts(word):
     """Armenian, Ethiopic, Khmer, Burmese, Hindi, Urdu and Japanese have their own full stops."""
-    assert ends_sentence(Piece(word, True, 0, 1))
+    assert ends_sentence(word)
 
 
 def test_a_cue_stays_long_enough_to_be_read():

@@ -95,9 +95,9 @@ _MAX_PAUSE_S = 0.75
 """A longer pause counts as this long."""
 
 
-def ends_sentence(piece: Piece) -> bool:
-    """Return True if the piece ends with a full stop or the like, and not with an abbreviation."""
-    return bool(_SENTENCE_END.search(piece.text)) and not _NO_SENTENCE_END.search(piece.text)
+def ends_sentence(word: str) -> bool:
+    """Return True if the word ends with a full stop or the like, and is not an abbreviation."""
+    return bool(_SENTENCE_END.search(word)) and not _NO_SENTENCE_END.search(word)
 
 
 def break_costs(pieces: Sequence[Piece], language: str) -> list[float]:
@@ -107,7 +107,7 @@ def break_costs(pieces: Sequence[Piece], language: str) -> list[float]:
 
 
 def _cost(before: Piece, after: Piece, function_words: _FunctionWords) -> float:
-    if ends_sentence(before):
+    if ends_sentence(before.text):
         return SENTENCE
     pause_s = min(max(after.start - before.end, 0.0), _MAX_PAUSE_S)
     bonus = _PER_PAUSE_SECOND * pause_s + _SEGMENT * after.opens_segment

@@ -136,13 +136,13 @@ def _inner_cost(at: int, pieces: Sequence[Piece]) -> float:
     if at + 1 == len(pieces):
         return 0.0
     pause_s = max(pieces[at + 1].start - pieces[at].end, 0.0)
-    return _INNER_SENTENCE * ends_sentence(pieces[at]) + _INNER_PAUSE_PER_S * pause_s
+    return _INNER_SENTENCE * ends_sentence(pieces[at].text) + _INNER_PAUSE_PER_S * pause_s
 
 
 def _is_orphan(pieces: Sequence[Piece], at: int) -> bool:
     """Return True if this single piece is not a sentence of its own."""
-    begins = at == 0 or ends_sentence(pieces[at - 1])
-    return not (begins and (at + 1 == len(pieces) or ends_sentence(pieces[at])))
+    begins = at == 0 or ends_sentence(pieces[at - 1].text)
+    return not (begins and (at + 1 == len(pieces) or ends_sentence(pieces[at].text)))
 
 
 def _available_s(pieces: Sequence[Piece], start: int, end: int, style: SubtitleStyle) -> float:

@@ -1,0 +1,55 @@
+"""Divides a transcript into paragraphs, for readers. Pure functions.
+
+The recording says where: at pauses after sentences. The longer a paragraph is, the shorter is the pause that ends it.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Final
+
+from asr_service.formats.subtitles.clauses import ends_sentence
+from asr_service.formats.subtitles.pieces import columns
+from asr_service.transcript import Segment
+
+_PAUSE_MS: Final = 1000
+"""Between segments. The silence is longer: voice activity detection adds up to 0.4 s of it to each of them."""
+_LONG_PAUSE_MS: Final = 3000
+"""Ends a paragraph even within a sentence."""
+_SHORT_PAUSE_MS: Final = 200
+_SHORT: Final = 100
+"""Columns of text below which only a pause of twice the length ends a paragraph."""
+_LONG: Final = 500
+"""Columns of text, about 80 words, after which a short pause is enough. A full-width character has two columns."""
+_TOO_LONG: Final = 1000
+"""Columns of text after which the end of a sentence is enough."""
+
+
+def paragraphs(segments: Sequence[Segment]) -> Iterator[str]:
+    """Yield the text of each paragraph, without spaces around it. Together they are the whole text."""
+    texts: list[str] = []
+    for segment, after in pairwise([*segments, None]):
+        if segment is not None:
+            texts.append(segment.text)
+        if segment is None or after is None or _is_end("".join(texts), segment, after):
+            text = "".join(texts).strip()
+            texts.clear()
+            if text:
+                yield text
+
+
+def _is_end(text: str, segment: Segment, after: Segment) -> bool:
+    # In whole milliseconds, as JSON has them: a transcript that was received as JSON has the same paragraphs.
+    pause_ms = round(after.start * 1000) - round(segment.end * 1000)
+    if pause_ms >= _LONG_PAUSE_MS:
+        return True
+    words = text.split()
+    if not (words and ends_sentence(words[-1])) or after.text.strip()[:1].islower():
+        return False
+    width = columns(text)
+    return width >= _TOO_LONG or pause_ms >= _needed_ms(width)
+
+
+def _needed_ms(width: int) -> int:
+    if width < _SHORT:
+        return 2 * _PAUSE_MS
+    return _PAUSE_MS if width < _LONG else _SHORT_PAUSE_MS
