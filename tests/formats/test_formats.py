@@ -59,7 +59,7 @@ def test_every_format_has_its_name_and_media_type():
     assert [name for name, fmt in FORMATS.items() if fmt.stream] == ["ndjson"]
     assert set(OPENAI_FORMATS) == {"json", "verbose_json", "text", "srt", "vtt"}
     different = [name for name, fmt in FORMATS.items() if OPENAI_FORMATS.get(name) is not fmt]
-    assert different == ["json", "tsv", "lrc", "ndjson"]
+    assert different == ["json", "text", "tsv", "lrc", "ndjson"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
