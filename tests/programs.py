@@ -10,6 +10,7 @@ DEBIAN_PACKAGES: Final = {
     "chromium": "chromium",
     "curl": "curl",
     "docker-compose": "docker-compose",
+    "mtail": "mtail",
     "nginx": "nginx-light",
     "node": "nodejs",
     "prometheus": "prometheus",

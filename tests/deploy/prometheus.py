@@ -40,14 +40,18 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(target: str, folder: Path) -> Iterator[Prometheus]:
-    """Scrape `target` (host:port) twice a second, with alerts that fire without their `for` time."""
+def scraping(target: str, folder: Path, **more_targets: str) -> Iterator[Prometheus]:
+    """Scrape `target` (host:port) twice a second, with alerts that fire without their `for` time.
+
+    `more_targets` are further addresses, by the name of their file of targets.
+    """
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
     (folder / "targets").mkdir(parents=True)
     (folder / "rules").mkdir()
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    (folder / "targets/asr-service.yml").write_text(yaml.safe_dump([{"targets": [target]}]))
+    for name, address in {"asr-service": target, **more_targets}.items():
+        (folder / f"targets/{name}.yml").write_text(yaml.safe_dump([{"targets": [address]}]))
     for path in RULE_FILES:
         (folder / "rules" / path.name).write_text(re.sub(r"\n +for: \w+", "", path.read_text()))
     address = f"127.0.0.1:{_free_port()}"

@@ -40,6 +40,14 @@ def answers(good: float, bad: float, endpoint: str = "/transcribe") -> Series:
     }
 
 
+def nginx_answers(good: float, bad: float, source: str = "nginx", status: str = "503") -> Series:
+    """Return so many responses per minute of slots, and of `source` with `status`, as Nginx's log has them."""
+    return {
+        'nginx_asr_requests_total{source="service",status="200"}': f"0+{good}x500",
+        f'nginx_asr_requests_total{{source="{source}",status="{status}"}}': f"0+{bad}x500",
+    }
+
+
 def below(histogram: str, bound: float, percent: int, **labels: str) -> Series:
     """Return a histogram of 100 observations per minute: `percent` of them up to `bound`, the rest to `2 * bound`."""
     names = "".join(f',{name}="{value}"' for name, value in labels.items())
@@ -84,6 +92,17 @@ CASES = [
         6,
         answers(94, 6),
         (answers(95.1, 4.9), answers(0, 0.9), answers(0, 100, "other"), answers(0, 100, "/health")),
+    ),
+    Case(
+        "AsrNginxErrorRatioHigh",
+        6,
+        nginx_answers(94, 6),
+        (
+            nginx_answers(95.1, 4.9),
+            nginx_answers(0, 0.9),
+            nginx_answers(0, 100, "service"),
+            nginx_answers(0, 100, status="429"),
+        ),
     ),
     Case("AsrErrorBudgetBurnsFast", 3, answers(92.7, 7.3), (answers(92.9, 7.1), answers(0, 0.15))),
     Case("AsrErrorBudgetBurns", 16, answers(96.9, 3.1), (answers(97.1, 2.9), answers(0, 0.02))),
@@ -207,7 +226,10 @@ def test_prometheus_accepts_the_configuration():
 
 
 def made(series: Series, expressions: list[dict[str, Any]]) -> dict[str, Any]:
-    rows = [{"series": name if name.startswith("up{") else f"asr_{name}", "values": v} for name, v in series.items()]
+    rows = [
+        {"series": name if name.startswith(("up{", "nginx_")) else f"asr_{name}", "values": v}
+        for name, v in series.items()
+    ]
     return {"interval": "1m", "input_series": rows, "promql_expr_test": expressions}
 
 

@@ -1,0 +1,81 @@
+"""Nginx's own answers as metrics: a real Nginx writes its log, a real mtail counts, a real Prometheus scrapes."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.monitoring import ROOT
+from deploy.prometheus import Prometheus, scraping
+from nginx.conftest import Stack
+from nginx.proxy import Nginx, free_port, needs_nginx
+from nginx.test_faults import loading_for_ever
+from waiting import until
+
+pytestmark = [needs_nginx, pytest.mark.needs_program("mtail"), pytest.mark.needs_program("prometheus")]
+
+PROGRAMS = ROOT / "deploy/mtail"
+
+
+@contextmanager
+def counting(nginx: Nginx, folder: Path) -> Iterator[str]:
+    """Run mtail on Nginx's access log, and yield the address of its metrics."""
+    folder.mkdir()
+    port = free_port()
+    command = ["mtail", "--progs", str(PROGRAMS), "--logs", str(nginx.folder / "access.log"), "--log_dir", str(folder)]
+    process = subprocess.Popen([*command, "--address", "127.0.0.1", "--port", str(port)], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: _answers(port) or process.poll() is not None, what="mtail")
+        assert process.poll() is None
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def counts(prometheus: Prometheus) -> dict[tuple[str, str], int]:
+    """Return the requests by status and source."""
+    samples = prometheus.query("sum by (status, source) (nginx_asr_requests_total) > 0")
+    return {(each["metric"]["status"], each["metric"]["source"]): int(each["value"][1]) for each in samples}
+
+
+def test_errors_that_nginx_answers_by_itself_are_counted_apart(stack: Stack, tmp_path: Path) -> None:
+    """A 503 of a slot is the service's. A 502 or 503 without an answer of a slot is Nginx's, and raises the alert."""
+    with (
+        stack.another(tmp_path / "nginx", connections=1) as nginx,
+        counting(nginx, tmp_path / "mtail") as target,
+        scraping("127.0.0.1:1", tmp_path / "prometheus", nginx=target) as prometheus,
+    ):
+        assert nginx.post(headers={"user-agent": 'a","status":599,"received_bytes":'}).status_code == 200
+        with stack.fault("full"):
+            assert nginx.post().status_code == 503
+        with ThreadPoolExecutor() as pool:
+            lost = pool.submit(nginx.post, "/speech?infer_s=60", headers={"x-request-id": "counted"})
+            victim = stack.at("counted", "inferring")
+            assert nginx.post().status_code == 429
+            stack.service.signal(signal.SIGKILL, victim.pid)
+            assert lost.result().status_code == 502
+        stack.service.ready(0, 1)
+        seen = {("200", "service"): 1, ("503", "service"): 1, ("502", "nginx"): 1, ("429", "nginx"): 1}
+        until(lambda: counts(prometheus) == seen, what=f"the counts, not {counts(prometheus)}")
+        with loading_for_ever(stack, 0, 1, how=signal.SIGKILL):
+            assert [nginx.post().status_code for _ in range(10)] == [503] * 10
+            assert nginx.get("/health/ready").status_code == 503  # a probe, which does not count
+            until(lambda: counts(prometheus) == seen | {("503", "nginx"): 10}, what="the 503s")
+            until(lambda: "AsrNginxErrorRatioHigh" in _firing(prometheus), what="the alert")
+
+
+def _firing(prometheus: Prometheus) -> set[str]:
+    return {each["metric"]["alertname"] for each in prometheus.query('ALERTS{alertstate="firing"}')}
