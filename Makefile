@@ -15,7 +15,7 @@ RUNTIME := $(call stamp,runtime,requirements.lock)
 DEV := $(call stamp,dev,requirements-dev.lock)
 BENCH := $(call stamp,bench,requirements-bench.lock)
 
-.PHONY: run test lint format docs bench lock clean
+.PHONY: run test lint format docs bench clients lock clean
 
 run: $(RUNTIME)
 	@grep -qs '^ASR_MODEL=' .env || export ASR_MODEL="$${ASR_MODEL:-base}"; exec $(BIN)/asr-service serve
@@ -46,6 +46,12 @@ docs: $(DEV)
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks.load $(ARGS)
 
+# Real client programs for `pytest -m clients`: half a gigabyte. The default tests replay what they sent.
+clients:
+	python3.12 -m venv .clients
+	.clients/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-clients.lock
+	npm --prefix tests/api/openai/clients/node ci --no-audit --no-fund
+
 # Needs uv (https://docs.astral.sh/uv/). Versions stay as they are unless `make lock UPGRADE=--upgrade`.
 LOCK := uv pip compile pyproject.toml --extra base-model --extra otel --group build --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --quiet \
@@ -54,6 +60,8 @@ lock:
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --group dev --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(subst pyproject.toml --extra base-model --extra otel --group build,--group clients,$(LOCK:3.11=3.12)) \
+		--output-file requirements-clients.lock
 	$(LOCK) --extra cuda --constraint requirements.lock --output-file requirements-cuda.lock
 
 clean:
