@@ -59,6 +59,8 @@ ENV PATH=/opt/asr-service/bin:$PATH \
     ASR_MODEL=${MODEL:-auto} \
     ASR_MODEL_DIR=/models \
     ASR_SOCKET_DIR=/run/asr-service
+# There is no VOLUME: anonymous volumes would remain after each container, and images built on this one could not add a
+# model to /models.
 USER 10001:10001
 WORKDIR /
 EXPOSE 8000

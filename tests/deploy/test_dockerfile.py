@@ -48,6 +48,11 @@ def test_the_extras_and_settings_exist():
     Settings(**fields)
 
 
+def test_no_volume_is_declared():
+    """A declared volume would hide what a derived image adds to /models."""
+    assert not re.search(r"^VOLUME", DOCKERFILE, re.MULTILINE)
+
+
 def test_the_user_is_not_root_and_the_health_check_is_a_command():
     """The user is a number, so that Kubernetes can check that it is not root, and the one that deploy/ uses."""
     assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001:10001"]

@@ -16,6 +16,8 @@ from deploy.manifests import KUBERNETES, OVERLAYS, Object, of_kind, overlay, pod
 KUBERNETES_VERSION = "1.32"
 INSIDE = re.compile("/health.*|/metrics")
 CUSTOM = {
+    ("gateway.networking.k8s.io/v1", "Gateway"): {"gatewayClassName", "listeners"},
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"): {"parentRefs", "hostnames", "rules"},
     ("monitoring.coreos.com/v1", "ServiceMonitor"): {"jobLabel", "selector", "endpoints"},
     ("keda.sh/v1alpha1", "ScaledObject"): {
         *(
@@ -88,9 +90,9 @@ def test_time_outs_are_in_order(objects):
     timeouts = Timeouts.for_request(given.request_timeout_s)
     assert pod["terminationGracePeriodSeconds"] == timeouts.pod_s
     assert timeouts.graceful_s + int(server["lifecycle"]["preStop"]["exec"]["command"][1]) < timeouts.pod_s
-    notes = of_kind(objects, "Ingress")["metadata"]["annotations"]
-    for name in ("proxy-read-timeout", "proxy-send-timeout"):
-        assert int(notes[f"nginx.ingress.kubernetes.io/{name}"]) == timeouts.proxy_s
+    for notes in ingress_annotations(objects):
+        for name in ("proxy-read-timeout", "proxy-send-timeout"):
+            assert int(notes[f"nginx.ingress.kubernetes.io/{name}"]) == timeouts.proxy_s
     assert span_s(server["startupProbe"]) > given.model_load_timeout_s + ServerLimits().boot_margin_s
     assert span_s(server["livenessProbe"]) > ServerLimits().heartbeat_s + ServerLimits().tick_s
 
@@ -109,10 +111,25 @@ def test_probes_and_ingress_use_the_urls_of_the_service(objects):
         assert server[probe]["httpGet"]["path"] in offered
     assert server["startupProbe"]["httpGet"]["path"] == server["readinessProbe"]["httpGet"]["path"] == "/health/ready"
     assert server["livenessProbe"]["httpGet"]["path"] == "/health/live"
-    (rule,) = of_kind(objects, "Ingress")["spec"]["rules"]
-    open_paths = {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
+    open_paths = published(objects)
+    assert {"/openai/v1": "Prefix", "/transcribe": "Exact"}.items() <= open_paths.items()
     for path in offered:
         assert reachable(path, open_paths) != bool(INSIDE.fullmatch(path)), path
+
+
+def ingress_annotations(objects: tuple[Object, ...]) -> list[dict[str, str]]:
+    """Return the annotations of the Ingress, in a list that is empty without one."""
+    return [each["metadata"]["annotations"] for each in objects if each["kind"] == "Ingress"]
+
+
+def published(objects: tuple[Object, ...]) -> dict[str, str]:
+    """Return the paths that the Ingress, or the route of the Gateway, publishes, and how each is compared."""
+    if ingress_annotations(objects):
+        (rule,) = of_kind(objects, "Ingress")["spec"]["rules"]
+        return {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
+    (rule,) = of_kind(objects, "HTTPRoute")["spec"]["rules"]
+    paths = [match["path"] for match in rule["matches"]]
+    return {path["value"]: path["type"].removeprefix("Path") for path in paths}
 
 
 def reachable(path: str, open_paths: dict[str, str]) -> bool:
@@ -124,9 +141,49 @@ def reachable(path: str, open_paths: dict[str, str]) -> bool:
 
 def test_the_ingress_passes_the_largest_upload(objects):
     """The proxy passes the largest upload on, so that the service itself refuses a larger one."""
-    limit = of_kind(objects, "Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
     (server,) = pod_of(objects)["containers"]
-    assert int(limit.removesuffix("m")) * 1024**2 > settings(objects, server).max_upload_bytes
+    for notes in ingress_annotations(objects):
+        limit = notes["nginx.ingress.kubernetes.io/proxy-body-size"]
+        assert int(limit.removesuffix("m")) * 1024**2 > settings(objects, server).max_upload_bytes
+
+
+def test_the_gateway_publishes_what_the_ingress_does_without_a_limit_of_time():
+    """The proxy's limit would include the upload and the whole stream; its pods can connect to the service's."""
+    objects = overlay("gateway")
+    assert published(objects) == published(overlay("gpu"))
+    gateway, route = of_kind(objects, "Gateway"), of_kind(objects, "HTTPRoute")["spec"]
+    (rule,) = route["rules"]
+    assert rule["timeouts"] == {"request": "0s"}
+    (backend,) = rule["backendRefs"]
+    service = of_kind(objects, "Service")
+    assert (backend["name"], backend["port"]) == (service["metadata"]["name"], service["spec"]["ports"][0]["port"])
+    listeners = {each["name"]: each for each in gateway["spec"]["listeners"]}
+    assert listeners["https"]["tls"]["mode"] == "Terminate"
+    for each in (route, of_kind(objects, "HTTPRoute", "redirect-to-https")["spec"]):
+        (parent,) = each["parentRefs"]
+        assert parent["name"] == gateway["metadata"]["name"]
+        assert each["hostnames"] == [listeners[parent["sectionName"]]["hostname"]]
+    policy = of_kind(objects, "NetworkPolicy", "asr-service-server")["spec"]["ingress"][0]["from"]
+    admitted = [each["namespaceSelector"].get("matchLabels", {}) for each in policy]
+    assert [each.get("kubernetes.io/metadata.name") for each in admitted] == [
+        "envoy-gateway-system",
+        "monitoring",
+        None,
+    ]
+
+
+def test_the_overlay_for_a_laptop_needs_one_node_and_no_registry():
+    """One pod, a volume that one node mounts, the old pod gone before the new one, and an image that is not pulled."""
+    objects = overlay("laptop")
+    deployment = of_kind(objects, "Deployment")["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    assert of_kind(objects, "PersistentVolumeClaim", "asr-service-models")["spec"]["accessModes"] == ["ReadWriteOnce"]
+    for pod in (pod_of(objects), pod_of(objects, "Job", "asr-service-model")):
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert container["image"] == "asr-service:cpu"  # with the tag `latest` it would always be pulled
+            assert "imagePullPolicy" not in container
+    (server,) = pod_of(objects)["containers"]
+    assert server["resources"]["requests"] == {"cpu": "1", "memory": "1Gi"}
 
 
 def test_every_container_is_restricted(objects):
