@@ -205,6 +205,17 @@ def test_a_failure_has_the_shape_of_every_error(tight, case):
     assert_error(send(tight), status, code, param)
 
 
+@pytest.mark.parametrize("path", ["/transcribe", "/v1/audio/transcriptions"])
+def test_a_request_that_is_too_long_for_one_answer_is_told_of_streams(tight, path):
+    """The deadline does not grow with the recording: proxies and clients would not wait. A stream has none."""
+    tight.model.before = sleeping(1.5)
+    fields = {"model": "whisper-1"} if path.startswith("/v1") else {}
+    answer = tight.post(path, **fields)
+    assert_error(answer, 504, "deadline_exceeded", None)
+    for way in ("ASR_REQUEST_TIMEOUT_S", "response_format=ndjson", "stream=true"):
+        assert way in answer.json()["error"]["message"]
+
+
 def test_every_error_type_has_a_status():
     """A new error type cannot become a 500 by accident."""
     import asr_service.errors as module
