@@ -40,14 +40,15 @@ def count_errors(reference: str, hypothesis: str, language: str) -> Errors:
     Case, punctuation, English spelling variants and the form of numbers make no difference.
     Raises ValueError: when the reference has no words.
     """
-    expected, got = _words(reference, language), _words(hypothesis, language)
+    expected, got = words_of(reference, language), words_of(hypothesis, language)
     if not expected:
         raise ValueError(f"The reference {reference!r} has no words.")
     counts = jiwer.process_words(" ".join(expected), " ".join(got))
     return Errors(counts.substitutions + counts.deletions + counts.insertions, len(expected))
 
 
-def _words(text: str, language: str) -> list[str]:
+def words_of(text: str, language: str) -> list[str]:
+    """Return the normalized words of a text; its characters for WRITTEN_WITHOUT_SPACES."""
     words = _normalizer(language)(text).split()
     return list("".join(words)) if language in WRITTEN_WITHOUT_SPACES else words
 

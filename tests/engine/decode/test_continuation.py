@@ -103,6 +103,19 @@ async def test_a_chunk_is_continued_a_limited_number_of_times():
     assert transcript.segments[-1].end == 28
 
 
+async def test_all_windows_of_a_chunk_share_32_attempts():
+    """A model that stops after half a second each time, with a text that every attempt rejects, costs four windows."""
+
+    def script(model: FakeModel, *_: object) -> Generation:
+        stopped = (model.at(0.0), *model.tokens(" a"), model.at(0.5), model.at(0.5), *model.tokens(" b"))
+        return Generation(stopped, -2.0, 0.0)
+
+    async with engine_around(FakeModel(script), margin_s=2.5) as engine:
+        transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
+    assert len(engine.model.calls_of("generate")) == 32
+    assert transcript.segments[-1].end == 20
+
+
 @pytest.mark.parametrize(
     "rest",
     [writing(" hm", avg_logprob=-1.5, no_speech_prob=0.9), writing(""), writing(" to", until_s=3.0)],

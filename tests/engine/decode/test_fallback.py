@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from asr_service.audio.features import FULL_CONTEXT
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from asr_service.engine.options import DecodingOptions
 from engines import engine_around, loud
@@ -59,6 +60,32 @@ async def test_a_loop_without_end_is_detected_by_bytes_too():
     async with engine_around(georgian) as engine:
         await engine.transcript(engine.recording(loud(20)), ENGLISH)
     assert 1.2 in {call.options.repetition_penalty for call in georgian.calls_of("generate") if call.options}
+
+
+@pytest.mark.parametrize("heard", [" Seven of clubs.", " Seven of clubs. Seven of clubs."], ids=["once", "twice"])
+async def test_a_text_that_stands_twice_is_heard_again_at_full_context(heard: str):
+    """What the full context hears is the answer, also if it was really said twice. No temperature follows."""
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        text = heard if 2 * len(encoding) >= FULL_CONTEXT else " Seven of clubs. Seven of clubs."
+        return writing(text, until_s=3.0)(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script), margin_s=2.5) as engine:
+        transcript = await engine.transcript(engine.recording(loud(3)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("generate")] == [832, FULL_CONTEXT]
+    assert transcript.text == heard.strip()
+
+
+async def test_a_text_that_stands_twice_too_fast_loses():
+    """Both copies together have more letters than can be said in the time, so sampling follows."""
+    twice = writing(" the vixen jumps" * 2, until_s=1.0, avg_logprob=-0.1)
+    once = writing(" the vixen jumps", until_s=1.0)
+
+    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
+        return (once if options.temperature else twice)(model, encoding, prompt, options)
+
+    async with engine_around(FakeModel(script)) as engine:
+        assert (await engine.transcript(engine.recording(loud(1)), ENGLISH)).text == "the vixen jumps"
 
 
 async def test_an_impossible_speech_rate_loses_against_an_unlikely_text():

@@ -36,7 +36,7 @@ def test_whispers_rules_have_whispers_thresholds(
         (-1.01, 0.61, 1.5, None),
     ],
 )
-def test_the_speech_rate_is_the_last_rule(
+def test_the_speech_rate_is_measured_after_whispers_rules(
     avg_logprob: float, no_speech_prob: float, repeated: float, reason: FallbackReason | None
 ):
     """Whisper's own rules come before it, and a silent window has no reason at all."""
@@ -44,8 +44,25 @@ def test_the_speech_rate_is_the_last_rule(
     assert found.fallback_reason is reason
 
 
+@pytest.mark.parametrize(
+    ("doubled_letters", "needs_full_context", "reason"),
+    [(0, False, None), (10, True, None), (55, True, None), (56, True, FallbackReason.DOUBLED_TEXT)],
+)
+def test_a_text_that_stands_twice_needs_the_full_context(
+    doubled_letters: int, needs_full_context: bool, reason: FallbackReason | None
+):
+    """It is rejected at any context only if both copies together have more than 22 letters a second."""
+    found = hypothesis(-0.3, 0.1, 1.5, doubled_letters=doubled_letters)
+    assert (found.needs_full_context, found.fallback_reason) == (needs_full_context, reason)
+
+
 def hypothesis(
-    avg_logprob: float, no_speech_prob: float, repeated: float, *, exceeds_speech_rate: bool = False
+    avg_logprob: float,
+    no_speech_prob: float,
+    repeated: float,
+    *,
+    exceeds_speech_rate: bool = False,
+    doubled_letters: int = 0,
 ) -> Hypothesis:
     return Hypothesis(
         Generation((), avg_logprob, no_speech_prob),
@@ -55,5 +72,6 @@ def hypothesis(
         compression_ratio=repeated,
         repetition=repeated,
         exceeds_speech_rate=exceeds_speech_rate,
+        doubled_letters=doubled_letters,
         hit_token_limit=False,
     )

@@ -1,7 +1,10 @@
-"""How marks and spaces are joined to words."""
+"""The words of a segment: their times, and the marks and spaces that are joined to them."""
 
 from asr_service.engine.decode.words import TimedWord, merge_punctuation
+from asr_service.engine.options import DecodingOptions
 from asr_service.transcript import Word
+from engines import engine_around, loud
+from fakes import FakeModel, writing
 
 
 def merged(*texts: str) -> list[str]:
@@ -17,3 +20,13 @@ def test_marks_are_joined_to_words():
 def test_a_space_that_is_a_token_of_its_own_is_not_a_word():
     """Such tokens occur between sentences of languages without spaces."""
     assert merged("今日", " ", "は", " ") == ["今日", " は "]
+
+
+async def test_no_word_lasts_several_seconds():
+    """The alignment spreads two words over ten seconds."""
+    options = DecodingOptions(vad_filter=False, language="en", word_timestamps=True)
+    async with engine_around(FakeModel(writing(" one two", until_s=10.0))) as engine:
+        transcript = await engine.transcript(engine.recording(loud(10)), options)
+    words = [word for segment in transcript.segments for word in segment.words or ()]
+    assert [word.word for word in words] == [" one", " two"]
+    assert all(0 < word.end - word.start < 1 for word in words)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from asr_service.engine.decode.doubled_text import doubled_letters
 from asr_service.engine.decode.repetition import compression_ratio, repetition
 from asr_service.engine.decode.segments import TimedTokens, WindowTokens, split_at_timestamps
 from asr_service.engine.model.protocol import Generation
@@ -20,6 +21,9 @@ _EXTRA_CHARACTERS: Final = 25
 """A segment may have this many characters more, since segments end some tenths of a second too early. Of 650 windows
 that were transcribed correctly, the fastest had 8 characters above 30 a second. Two windows that repeated earlier text
 had 59 and 87."""
+
+_MAX_DOUBLED_LETTERS_PER_S: Final = 22
+"""A text that stands twice may have this many letters and digits a second in all. Fast speech has about 20."""
 
 _MAX_OVERRUN_S: Final = 2.0
 """How far after the speech the last segment may end. Now and then the model rounds an end up to the next second, or by
@@ -42,6 +46,7 @@ class FallbackReason(StrEnum):
     COMPRESSION_RATIO = "compression_ratio"
     LOW_LOGPROB = "low_logprob"
     SPEECH_RATE = "speech_rate"
+    DOUBLED_TEXT = "doubled_text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Hypothesis:
 
     Catches repetition that is too short for the compression ratio.
     """
+    doubled_letters: int
+    """Letters of the longest sequence that the text has twice in a row; 0 if there is none."""
     hit_token_limit: bool
     """True if the model wrote as many tokens as it may, so that it did not end by itself."""
 
@@ -95,9 +102,17 @@ class Hypothesis:
         )
 
     @property
+    def is_doubled_too_fast(self) -> bool:
+        """True if the text has a sequence twice, and the speech is too short for that."""
+        return 2 * self.doubled_letters > _MAX_DOUBLED_LETTERS_PER_S * self.speech_s
+
+    @property
     def needs_full_context(self) -> bool:
-        """True if the hypothesis has a fault that a full context may prevent."""
-        return self.overruns_speech or self.fallback_reason is not None
+        """True if the hypothesis has a fault that a full context may prevent.
+
+        A text that stands twice is heard once more, however slow it is. What was really said twice stays.
+        """
+        return self.overruns_speech or self.doubled_letters > 0 or self.fallback_reason is not None
 
     @property
     def ended_early(self) -> bool:
@@ -109,8 +124,9 @@ _RULES: Final[tuple[tuple[FallbackReason, Callable[[Hypothesis], bool]], ...]] =
     (FallbackReason.COMPRESSION_RATIO, lambda found: found.repetition > _MAX_COMPRESSION_RATIO),
     (FallbackReason.LOW_LOGPROB, lambda found: found.generation.avg_logprob < _MIN_AVG_LOGPROB),
     (FallbackReason.SPEECH_RATE, lambda found: found.exceeds_speech_rate),
+    (FallbackReason.DOUBLED_TEXT, lambda found: found.is_doubled_too_fast),
 )
-"""The first two are Whisper's rules, in Whisper's order; the third is ours."""
+"""The first two are Whisper's rules, in Whisper's order; the others are ours."""
 
 
 def evaluate(
@@ -135,6 +151,7 @@ def evaluate(
         compression_ratio=compression_ratio(vocabulary.text(generation.tokens)),
         repetition=measured,
         exceeds_speech_rate=any(_is_too_fast(part, vocabulary.text(part.tokens), speech_s) for part in within_speech),
+        doubled_letters=doubled_letters(text),
         hit_token_limit=hit_token_limit,
     )
 
@@ -153,7 +170,9 @@ def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
     usable = [
         each
         for each in tried
-        if each.fallback_reason is not FallbackReason.COMPRESSION_RATIO and not each.exceeds_speech_rate
+        if each.fallback_reason is not FallbackReason.COMPRESSION_RATIO
+        and not each.exceeds_speech_rate
+        and not each.is_doubled_too_fast
     ]
     return max(usable or tried, key=lambda each: each.generation.avg_logprob)
 

@@ -37,6 +37,9 @@ _DEFAULT_OPTIONS: Final = DecodingOptions()
 _MAX_CONTINUATIONS: Final = 15
 """How often the rest of one chunk may get a window of its own. On real speech each of these windows covers several
 seconds; the limit bounds the work for audio that makes the model stop after every few tenths of a second."""
+_MAX_DECODES: Final = 32
+"""How many attempts all windows of one chunk may have together: four windows with all eight attempts. When they are
+used up, the chunk gets no further windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class WindowTask:
     """True if the request's first segments wait for this window."""
     previous_tokens: tuple[int, ...] = ()
     """Text tokens of the same chunk before this window, for the prompt."""
+    decodes_left: int = _MAX_DECODES
+    """How many attempts this window and those of its rest may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class _Rest:
     start_s: float
     language: str
     previous_tokens: tuple[int, ...]
+    decodes_left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +122,12 @@ class WindowDecoder:
         language: str | None = None,
         is_first_window: bool = False,
         previous_tokens: tuple[int, ...] = (),
+        decodes_left: int = _MAX_DECODES,
     ) -> WindowTask:
         """Choose the context of a chunk and compute its features."""
         n_frames = self._context_frames(chunk, request.options)
         features = await self._features(chunk, n_frames)
-        return WindowTask(request, chunk, n_frames, features, language, is_first_window, previous_tokens)
+        return WindowTask(request, chunk, n_frames, features, language, is_first_window, previous_tokens, decodes_left)
 
     async def decode(self, task: WindowTask) -> AsyncGenerator[list[Segment]]:
         """Yield the segments of a window in order, each list as soon as it is final. Their ids are not set.
@@ -167,6 +174,7 @@ class WindowDecoder:
             language=rest.language,
             is_first_window=task.is_first_window,
             previous_tokens=rest.previous_tokens,
+            decodes_left=rest.decodes_left,
         )
 
     async def _decode_once(self, task: WindowTask, *, may_continue: bool) -> _Decoded:
@@ -177,7 +185,9 @@ class WindowDecoder:
             detect = detect and not task.request.language.done()
             encoded: Encoded = await _submit(task, EncodeCall(task.features, detect))
             language = task.language or await self._request_language(encoded, task.request)
-            best, encoding = await self._decode_with_fallback(task, encoded.encoding, language)
+            best, encoding, n_decodes = await self._decode_with_fallback(task, encoded.encoding, language)
+            decodes_left = task.decodes_left - n_decodes
+            may_continue = may_continue and decodes_left > 0
             if best.is_silent:
                 return _Decoded([])
             if best.ended_early and not may_continue:
@@ -185,7 +195,9 @@ class WindowDecoder:
             continues = best.ended_early and may_continue
             parts = speech_parts(best, self._vocabulary, to_the_end=not continues)
             segments = await self._segments(task, encoding, best, parts, language)
-        return self._split_at_rest(task, best, parts, segments, language) if continues else _Decoded(segments)
+        if not continues:
+            return _Decoded(segments)
+        return self._split_at_rest(task, best, parts, segments, language, decodes_left)
 
     async def _request_language(self, encoded: Encoded, request: RequestContext) -> str:
         """Return the request's language. The first window sets it if the options do not."""
@@ -197,8 +209,11 @@ class WindowDecoder:
 
     async def _decode_with_fallback(
         self, task: WindowTask, encoding: Encoding, language: str
-    ) -> tuple[Hypothesis, Encoding]:
-        """Make the attempts in their order, each only if it is needed. Return the best one and its encoding."""
+    ) -> tuple[Hypothesis, Encoding, int]:
+        """Make the attempts in their order, each only if it is needed.
+
+        Return the best one, its encoding, and the number of attempts.
+        """
         options = task.request.options
         prompt = self._vocabulary.prompt(options, language, task.previous_tokens)
         tried: list[Hypothesis] = []
@@ -207,12 +222,14 @@ class WindowDecoder:
                 reason = attempt.reason(tried[-1])
                 if reason is None:
                     continue
+                if len(tried) == task.decodes_left:
+                    break
                 metrics.FALLBACKS.labels(reason).inc()
             if attempt.step is Step.FULL_CONTEXT:
                 features = await self._features(task.chunk, FULL_CONTEXT)
                 encoding = (await _submit(task, EncodeCall(features, detect_language=False))).encoding
             tried.append(await self._attempt(task, encoding, prompt, attempt))
-        return best_of(tried), encoding
+        return best_of(tried), encoding, len(tried)
 
     async def _attempt(self, task: WindowTask, encoding: Encoding, prompt: Prompt, attempt: Attempt) -> Hypothesis:
         options = generate_options(
@@ -223,13 +240,20 @@ class WindowDecoder:
         return evaluate(generation, attempt.temperature, self._vocabulary, task.chunk.duration_s, limit)
 
     def _split_at_rest(
-        self, task: WindowTask, best: Hypothesis, parts: list[TimedTokens], segments: list[Segment], language: str
+        self,
+        task: WindowTask,
+        best: Hypothesis,
+        parts: list[TimedTokens],
+        segments: list[Segment],
+        language: str,
+        decodes_left: int,
     ) -> _Decoded:
         n_kept, rest_start_s = split_kept(parts, best)
         end_s = task.chunk.to_source_time(rest_start_s, is_end=True)
         kept = [clamp_times(segment, end_s) for segment in segments[:n_kept]]
         tokens = (token for part in parts[:n_kept] for token in self._vocabulary.text_tokens(part.tokens))
-        return _Decoded(kept, segments[n_kept:], _Rest(rest_start_s, language, (*task.previous_tokens, *tokens)))
+        rest = _Rest(rest_start_s, language, (*task.previous_tokens, *tokens), decodes_left)
+        return _Decoded(kept, segments[n_kept:], rest)
 
     async def _segments(
         self, task: WindowTask, encoding: Encoding, best: Hypothesis, parts: list[TimedTokens], language: str
@@ -274,7 +298,8 @@ class WindowDecoder:
         n_frames = min(math.ceil(task.chunk.duration_s * FRAMES_PER_SECOND), FULL_CONTEXT)
         alignment: Alignment = await _submit(task, AlignCall(encoding, tuple(start_sequence), tokens, n_frames))
         spans = [(part.start, part.end) for part in parts]
-        return [place_words(words, task.chunk) for words in time_words(alignment, texts, tokenizer, spans)]
+        words_of_parts = time_words(alignment, texts, tokenizer, spans, task.chunk.samples)
+        return [place_words(words, task.chunk) for words in words_of_parts]
 
     async def _features(self, chunk: Chunk, n_frames: int) -> Features:
         loop = asyncio.get_running_loop()

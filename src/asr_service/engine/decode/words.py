@@ -11,7 +11,9 @@ from typing import Final
 
 import numpy as np
 from faster_whisper.tokenizer import Tokenizer
+from numpy.typing import NDArray
 
+from asr_service.engine.decode.stretched_words import shrink_stretched
 from asr_service.engine.model.protocol import Alignment
 from asr_service.transcript import Word
 
@@ -39,20 +41,23 @@ def time_words(
     segments: Sequence[Sequence[int]],
     tokenizer: Tokenizer,
     spans: Sequence[tuple[float, float]],
+    samples: NDArray[np.float32],
 ) -> list[tuple[Word, ...]]:
     """Return the words of each segment.
 
     `segments` holds the text tokens of each segment, in the order in which they were aligned. `spans` holds the start
-    and the end of each segment. A word belongs to the segment that contains its first token.
+    and the end of each segment. `samples` holds the sound of the window. A word belongs to the segment that contains
+    its first token.
     """
     tokens = [token for segment in segments for token in segment]
-    words = merge_punctuation(_shorten_at_sentence_ends(_raw_words(alignment, tokens, tokenizer)))
+    timed_words = merge_punctuation(_shorten_at_sentence_ends(_raw_words(alignment, tokens, tokenizer)))
+    words = shrink_stretched([timed.word for timed in timed_words], samples)
     ends = list(accumulate(len(segment) for segment in segments))
     grouped: list[list[Word]] = [[] for _ in segments]
     at = 0
-    for word in words:
-        grouped[next((i for i, end in enumerate(ends) if at < end), len(ends) - 1)].append(word.word)
-        at += word.n_tokens
+    for timed, word in zip(timed_words, words, strict=True):
+        grouped[next((i for i, end in enumerate(ends) if at < end), len(ends) - 1)].append(word)
+        at += timed.n_tokens
     return [_fit_to_segment(tuple(group), *span) for group, span in zip(grouped, spans, strict=True)]
 
 
