@@ -10,6 +10,7 @@ DEBIAN_PACKAGES: Final = {
     "chromium": "chromium",
     "curl": "curl",
     "docker-compose": "docker-compose",
+    "ffmpeg": "ffmpeg",
     "mtail": "mtail",
     "nginx": "nginx-light",
     "node": "nodejs",

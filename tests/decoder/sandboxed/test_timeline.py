@@ -1,0 +1,98 @@
+"""Where the audio of a file lies in time: late starts, holes and files that are cut off."""
+
+import functools
+
+import pytest
+
+from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.pool import DecodedAudio
+from decoder import media
+from decoder.decoding import decode, similarity
+from decoder.ffmpeg import ffmpeg, video, write_inputs
+
+pytestmark = pytest.mark.needs_program("ffmpeg")
+TONE = media.warble(3)
+LONG = media.warble(20)
+NEAR_S = 0.1  # encoder delay and padding
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a file with ffmpeg; a.wav has 3 s and long.wav 20 s."""
+    write_inputs(tmp_path)
+    (tmp_path / "long.wav").write_bytes(media.wav(LONG))
+    return functools.partial(ffmpeg, tmp_path)
+
+
+def codec_of(name: str) -> str:
+    return {"webm": "libopus", "avi": "libmp3lame", "flv": "aac"}.get(name.rpartition(".")[2], "aac")
+
+
+def vcodec_of(name: str) -> str:
+    return {"webm": "libvpx", "flv": "flv"}.get(name.rpartition(".")[2], "mpeg4")
+
+
+def places(audio: DecodedAudio, samples: list[int]) -> list[float]:
+    """Return the place of each of these samples in the recording, in seconds."""
+    return [(sample + audio.n_absent_before(sample)) / SAMPLE_RATE for sample in samples]
+
+
+@pytest.mark.parametrize("name", ["l.mkv", "l.mp4", "l.mov", "l.webm", "l.ts", "l.flv"])
+def test_audio_that_starts_late_has_the_time_of_the_file(write, name):
+    """The video starts at 0 and the audio at 2 s: so do players show it."""
+    data = write(
+        *video(5), "-itsoffset", "2", "-i", "a.wav", "-map", "0:v", "-map", "1:a",
+        "-c:v", vcodec_of(name), "-c:a", codec_of(name), name=name,
+    )  # fmt: skip
+    samples, audio = decode(data)
+    assert similarity(samples, TONE) > 0.95
+    assert places(audio, [0]) == pytest.approx([2], abs=NEAR_S)
+    assert audio.end_s == pytest.approx(5, abs=2 * NEAR_S)
+    (warning,) = audio.warnings
+    assert warning.startswith("The audio starts ")
+
+
+@pytest.mark.parametrize("name", ["l.mka", "l.ts"])
+def test_a_file_in_which_every_stream_starts_late_begins_there(write, name):
+    """The time is that from the start of the container, which is where players begin."""
+    data = write("-itsoffset", "7", "-i", "a.wav", "-c:a", "aac", "-muxdelay", "0", name=name)
+    samples, audio = decode(data)
+    assert similarity(samples, TONE) > 0.95
+    assert places(audio, [0]) == pytest.approx([0], abs=NEAR_S)
+
+
+@pytest.mark.parametrize("name", ["h.mkv", "h.mp4", "h.webm", "h.mka", "h.ts", "h.flv"])
+def test_what_follows_a_hole_keeps_its_time(write, name):
+    """Audio packets from 5 to 13 s are absent. The rest has its own time, and a warning names the hole."""
+    inputs: tuple[str, ...] = ("-i", "long.wav", "-map", "0:a", "-c:a", codec_of(name))
+    if not name.endswith("mka"):
+        inputs = (*video(20), "-i", "long.wav", "-map", "0:v", "-map", "1:a", "-c:v", vcodec_of(name), *inputs[4:])
+    write(*inputs, name="full." + name[2:])
+    drop = "noise=drop='between(pts*tb\\,5\\,13)'"
+    data = write("-i", "full." + name[2:], "-c", "copy", "-bsf:a", drop, name=name)
+    samples, audio = decode(data)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(12, abs=0.3)
+    assert audio.end_s == pytest.approx(20, abs=0.3)
+    (gap,) = [gap for gap in audio.gaps if gap.n_absent > SAMPLE_RATE]
+    assert gap.at / SAMPLE_RATE == pytest.approx(5, abs=0.2)
+    assert places(audio, [gap.at]) == pytest.approx([13], abs=0.2)
+    after = samples[gap.at + SAMPLE_RATE :]
+    assert similarity(after, LONG[14 * SAMPLE_RATE :]) > 0.9
+    (warning,) = [warning for warning in audio.warnings if "no audio from" in warning]
+    assert warning[:35] in {"The file has no audio from 5.0 s to", "The file has no audio from 5.1 s to"}
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+@pytest.mark.parametrize("name", ["c.mkv", "c.webm", "c.avi", "c.flv", "c.mka"])
+def test_a_film_that_is_cut_off_has_a_warning(write, name, share):
+    """The rest of the file is absent, and the warning says that it ends early."""
+    inputs = (*video(20), "-i", "long.wav", "-map", "0:v", "-map", "1:a", "-c:v", vcodec_of(name))
+    if name.endswith("mka"):
+        inputs = ("-i", "long.wav")
+    data = write(*inputs, "-c:a", codec_of(name), name=name)
+    complete = decode(data)[1]
+    assert complete.warnings == ()
+    samples, audio = decode(data[: int(share * len(data))])
+    assert 0 < len(samples) < 0.8 * len(LONG)
+    (warning,) = audio.warnings
+    assert warning.startswith("The file ends early")

@@ -1,0 +1,128 @@
+"""Files with several tracks: video, subtitles, data, attachments and more than one audio track."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from asr_service.decoder.pool import DecoderPool
+from asr_service.errors import InvalidParameter, UnsupportedAudio
+from decoder import media
+from decoder.decoding import decode, read_all, similarity, upload, with_pool
+from decoder.ffmpeg import ffmpeg, video, write_inputs
+
+pytestmark = pytest.mark.needs_program("ffmpeg")
+Write = Callable[..., bytes]
+TONE, OTHER = media.warble(3), media.warble(3)[::-1].copy()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a file with ffmpeg; a.wav, b.wav and s.srt are there as inputs."""
+    write_inputs(tmp_path)
+    return functools.partial(ffmpeg, tmp_path)
+
+
+def decode_track(data: bytes, track: str) -> tuple[Any, tuple[str, ...]]:
+    async def use(pool: DecoderPool) -> tuple[Any, tuple[str, ...]]:
+        with upload(data) as file:
+            async with pool.decode(file, track) as audio:
+                return await read_all(audio), audio.warnings
+
+    samples, warnings = with_pool(use)
+    return samples, warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("s.mp4", "mov_text"),
+        ("s.m4a", "mov_text"),
+        ("s.mov", "mov_text"),
+        ("s.mkv", "subrip"),
+        ("s.mkv", "ass"),
+        ("s.mkv", "webvtt"),
+        ("s.webm", "webvtt"),
+    ],
+)
+def test_a_file_with_subtitles_is_decoded(write, name, codec):
+    """A subtitle track needs no import that the sealed child could not make."""
+    audio = ("-c:a", "libopus") if name.endswith("webm") else ("-c:a", "aac")
+    muxer = ("-f", "mp4") if name.endswith("m4a") else ()
+    data = write("-i", "a.wav", "-i", "s.srt", "-map", "0", "-map", "1", *audio, "-c:s", codec, *muxer, name=name)
+    samples, decoded = decode(data)
+    assert similarity(samples, TONE) > 0.95
+    assert decoded.warnings == ()
+
+
+@pytest.mark.parametrize("name", ["all.mkv", "all.mov", "all.ts"])
+def test_a_file_with_a_stream_of_every_type_is_decoded(write, name):
+    """Video, audio, subtitles, chapters and, in Matroska, an attachment; a time code or data elsewhere."""
+    extra = {
+        "all.mkv": ("-c:s", "ass", "-attach", "s.srt", "-metadata:s:t", "mimetype=text/plain"),
+        "all.mov": ("-c:s", "mov_text", "-timecode", "01:00:00:00"),
+        "all.ts": ("-sn", "-metadata:s:v", "language=eng"),
+    }[name]
+    inputs = (*video(3), "-i", "a.wav", "-i", "s.srt", "-i", "c.txt", "-map", "0", "-map", "1", "-map", "2")
+    data = write(*inputs, "-map_metadata", "3", "-c:v", "mpeg4", "-c:a", "aac", *extra, name=name)
+    samples, decoded = decode(data)
+    assert similarity(samples, TONE) > 0.95
+    assert decoded.warnings == ()
+
+
+def two_tracks(
+    write: Write,
+    first: str = "comment",
+    second: str = "default",
+    name: str = "two.mkv",
+    codecs: tuple[str, str] = ("aac", "aac"),
+) -> bytes:
+    return write(
+        *("-i", "a.wav", "-i", "b.wav", "-map", "0", "-map", "1", "-c:a:0", codecs[0], "-c:a:1", codecs[1]),
+        *("-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=ger", "-metadata:s:a:1", "title=Deutsch"),
+        *("-disposition:a:0", first, "-disposition:a:1", second, "-strict", "experimental"),
+        name=name,
+    )
+
+
+@pytest.mark.parametrize("name", ["two.mkv", "two.mp4"])
+def test_the_default_track_is_decoded(write, name):
+    """Players choose the track that is marked as default. The warning lists all and names the one that was used."""
+    samples, decoded = decode(two_tracks(write, name=name))
+    assert similarity(samples, OTHER) > 0.95
+    (warning,) = decoded.warnings
+    assert "2 audio tracks: 1 (eng, aac), 2 (ger" in warning
+    assert "Track 2 was used; audio_track chooses another." in warning
+
+
+def test_the_first_track_is_decoded_if_none_is_marked(write):
+    samples, decoded = decode(two_tracks(write, "0", "0"))
+    assert similarity(samples, TONE) > 0.95
+    assert "Track 1 was used" in decoded.warnings[0]
+
+
+@pytest.mark.parametrize("track", ["1", "eng", "ENG", "en,eng"])
+def test_a_track_can_be_chosen(write, track):
+    """By its number, from 1, or by its language."""
+    samples, warnings = decode_track(two_tracks(write), track)
+    assert similarity(samples, TONE) > 0.95
+    assert "Track 1 was used" in warnings[0]
+
+
+@pytest.mark.parametrize("track", ["3", "0", "fra"])
+def test_a_track_that_is_not_there_is_an_invalid_parameter(write, track):
+    """The message lists the tracks that are there."""
+    with pytest.raises(InvalidParameter, match=r"It has 2: 1 \(eng, aac\), 2 \(ger") as caught:
+        decode_track(two_tracks(write), track)
+    assert caught.value.param == "audio_track"
+
+
+def test_a_track_that_is_supported_is_decoded_instead(write):
+    """The first track, RealAudio, is not on the list of codecs. The warning says why the second was used."""
+    data = two_tracks(write, "default", "0", codecs=("real_144", "aac"), name="ra.mkv")
+    samples, decoded = decode(data)
+    assert similarity(samples, OTHER) > 0.95
+    assert "Track 2 was used, because the codec of track 1 is not supported." in decoded.warnings[0]
+    with pytest.raises(UnsupportedAudio, match=r"codec .* is not supported"):
+        decode_track(data, "1")
