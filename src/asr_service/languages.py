@@ -79,6 +79,15 @@ def parse_language(text: str) -> str:
     raise InvalidParameter(f"Language {text[:40]!r} is not supported. {_hint(wanted)}", param="language")
 
 
+def language_codes(text: str) -> tuple[str, ...]:
+    """Return every code of a language: Whisper's and those of ISO 639. Empty if Whisper does not know the language."""
+    try:
+        code = parse_language(text)
+    except InvalidParameter:
+        return ()
+    return (code, *(each for each, of in _BY_CODE.items() if of == code and each != code))
+
+
 def _hint(wanted: str) -> str:
     if wanted in TERRITORIES:
         return f"{wanted!r} is the code of a country. Did you mean {TERRITORIES[wanted]!r}?"

@@ -70,6 +70,16 @@ def test_a_request_overrides_the_settings():
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [("2", "2"), (" 2 ", "2"), ("hsb", "hsb"), ("German", "German,de,deu,ger"), ("ger", "ger,de,deu"), ("a,b", "a b")],
+)
+def test_a_track_is_chosen_by_every_code_of_its_language(asked: str, wanted: str):
+    """Matroska has codes of ISO 639-2, MP4 of 639-2/T. A language that Whisper does not know is passed on."""
+    options = resolve_options(RequestOptions(audio_track=asked), Settings(), FakeModel())
+    assert options.audio_track == wanted
+
+
 @pytest.mark.parametrize(("requested", "times_words"), [(None, True), (False, False)])
 def test_a_format_may_ask_for_word_times(requested: bool | None, times_words: bool):
     """It does not override the request."""

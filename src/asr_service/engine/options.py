@@ -36,6 +36,8 @@ class DecodingOptions:
     timestamps: bool = True
     """Generate segment timestamps. Without them a window is one segment."""
     word_timestamps: bool = False
+    audio_track: str | None = None
+    """The audio track to decode: its number from 1, or the tags of its language, separated by commas."""
     vad_filter: bool = True
     """Leave out parts of the recording without speech."""
     vad: VadOptions = field(default_factory=VadOptions)

@@ -35,6 +35,9 @@ class RequestOptions(BaseModel):
     """Text that shows the spelling and style to use. Its last 223 tokens count."""
     hotwords: Annotated[str, Field(max_length=4000)] | None = None
     """Names and terms to expect."""
+    audio_track: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    """Audio track of a file that has several: its number from 1, or its language. By default the track that is marked
+    as default, or else the first."""
     vad_filter: bool | None = None
     """Skip audio without speech."""
     vad_threshold: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -9,7 +9,7 @@ from asr_service.engine.model.vocabulary import known_languages
 from asr_service.engine.options import DecodingOptions, Task
 from asr_service.engine.request_options import RequestOptions
 from asr_service.errors import InvalidParameter
-from asr_service.languages import DETECT, LANGUAGES, chosen_language, detects_each_window
+from asr_service.languages import DETECT, LANGUAGES, chosen_language, detects_each_window, language_codes
 from asr_service.settings import Settings
 
 Value = TypeVar("Value")
@@ -47,6 +47,7 @@ def resolve_options(
         max_new_tokens=_either(asked.max_new_tokens, settings.max_new_tokens),
         timestamps=_either(asked.timestamps, settings.timestamps),
         word_timestamps=_either(asked.word_timestamps, settings.word_timestamps or time_words),
+        audio_track=None if asked.audio_track is None else _track(asked.audio_track),
         vad_filter=_either(asked.vad_filter, settings.vad_filter),
         vad=VadOptions(
             threshold=_either(asked.vad_threshold, settings.vad_threshold),
@@ -58,6 +59,12 @@ def resolve_options(
 
 def _either(asked: Value | None, configured: Value) -> Value:
     return configured if asked is None else asked
+
+
+def _track(text: str) -> str:
+    """Return a track's number, or its language as asked for and then the codes that files have for it."""
+    wanted = text.strip().replace(",", " ")
+    return wanted if wanted.isdecimal() else ",".join(dict.fromkeys((wanted, *language_codes(wanted))))
 
 
 def _resolve_language(text: str, task: Task, model: SpeechModel) -> tuple[str | None, bool]:

@@ -53,6 +53,8 @@ class DetectParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
+    audio_track: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    """Audio track of a file that has several: its number from 1, or its language."""
     vad_filter: bool | None = None
     """Skip audio without speech."""
     vad_threshold: Annotated[float, Field(ge=0, le=1)] | None = None

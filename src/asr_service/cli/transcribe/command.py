@@ -55,6 +55,10 @@ def transcribe_command(
     ] = None,
     max_line_count: Annotated[int | None, typer.Option(help="Maximum lines in a subtitle cue. Default 2.")] = None,
     highlight_words: Annotated[bool, typer.Option("--highlight-words", help="Add the times of words to VTT.")] = False,
+    audio_track: Annotated[
+        str | None,
+        typer.Option(help="Audio track of a file that has several: its number from 1, or its language."),
+    ] = None,
     vad: Annotated[
         bool | None, typer.Option("--vad/--no-vad", help="Skip parts without speech, or transcribe everything.")
     ] = None,
@@ -128,6 +132,7 @@ def transcribe_command(
         hotwords=hotwords,
         # As the service does: subtitle cues follow word times, but the words of a translation were not spoken.
         word_timestamps=word_timestamps or highlight_words or (outputs.has_subtitles and not translate) or None,
+        audio_track=audio_track,
         vad_filter=vad,
         beam_size=beam_size,
         temperature=temperature,

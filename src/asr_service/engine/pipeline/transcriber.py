@@ -141,7 +141,7 @@ class Transcriber:
         vad = options.vad if options.vad_filter else None
         lengths = self._windows.chunk_lengths(options)
         try:
-            async with self._decoders.decode(file) as audio:
+            async with self._decoders.decode(file, options.audio_track) as audio:
                 speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, on_audio)
                 yield _Request(audio, speech, context, started_at, list(earlier))
         finally:
