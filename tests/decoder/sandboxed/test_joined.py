@@ -1,0 +1,83 @@
+"""Several recordings in one file, and channels that cancel each other."""
+
+import io
+
+import av
+import numpy as np
+import pytest
+
+from asr_service.audio import SAMPLE_RATE
+from asr_service.errors import UndecodableAudio
+from decoder import media
+from decoder.decoding import decode, similarity
+from decoder.media import M4A, OPUS, Format
+
+TONE = media.warble(3)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (OPUS, Format("ogg", "libopus", 48_000, 2)),
+        (Format("ogg", "libopus", 48_000, 2), OPUS),
+        (Format("ogg", "vorbis", 44_100, 2), Format("ogg", "vorbis", 22_050, 2)),
+        (Format("ogg", "flac", 16_000), OPUS),
+    ],
+    ids=lambda fmt: fmt.name,
+)
+def test_every_link_of_a_chained_ogg_file_is_decoded(first, second):
+    """The next link may have another codec, rate or channel count."""
+    data = b"".join(media.encode(fmt, media.warble(3, fmt.rate)) for fmt in (first, second))
+    samples, audio = decode(data)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(6, abs=0.2)
+    assert similarity(samples[: 3 * SAMPLE_RATE], TONE) > 0.9
+    assert similarity(samples[3 * SAMPLE_RATE :], TONE) > 0.9
+    assert audio.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(media.wav(TONE) * 2, id="wav"),
+        pytest.param(media.encode(M4A, TONE) * 2, id="m4a"),
+    ],
+)
+def test_a_second_recording_in_the_file_has_a_warning(data):
+    """Players stop at the end of the first one too, so the warning says that more follows."""
+    samples, audio = decode(data)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.2)
+    (warning,) = audio.warnings
+    assert warning.startswith("A second recording (")
+    assert warning.endswith("Only the first was decoded.")
+
+
+@pytest.mark.parametrize("dtype", ["s16", "flac"])
+def test_channels_that_cancel_give_one_channel(dtype):
+    """One side is inverted, so their sum is silence."""
+    stereo = np.stack([TONE, -TONE], axis=1).ravel()
+    data = media.wav(stereo, n_channels=2)
+    if dtype == "flac":
+        data = _flac(stereo)
+    samples, _ = decode(data)
+    assert similarity(samples, TONE) > 0.99
+    assert np.abs(samples).max() > 0.2
+
+
+def test_a_wav_file_of_noise_without_a_packet_is_undecodable():
+    """The header declares FLAC, and no packet is found in the noise."""
+    noise = media.noise(100_000)
+    data = bytearray(media.wav(np.frombuffer(noise, np.int16)))
+    data[20:22] = b"\xac\xf1"
+    with pytest.raises(UndecodableAudio):
+        decode(bytes(data))
+
+
+def _flac(interleaved: media.Pcm) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=SAMPLE_RATE, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(interleaved[np.newaxis, :], format="s16", layout="stereo")
+        frame.sample_rate = SAMPLE_RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
