@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asr_service.audio import SAMPLE_RATE
-from asr_service.errors import UndecodableAudio
+from asr_service.errors import UndecodableAudio, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, similarity
 from decoder.media import M4A, OPUS, Format
@@ -70,6 +70,12 @@ def test_a_wav_file_of_noise_without_a_packet_is_undecodable():
     data[20:22] = b"\xac\xf1"
     with pytest.raises(UndecodableAudio):
         decode(bytes(data))
+
+
+def test_a_big_endian_wav_file_is_refused():
+    """FFmpeg would decode it to noise."""
+    with pytest.raises(UnsupportedAudio, match="RIFX"):
+        decode(b"RIFX" + media.wav(TONE)[4:])
 
 
 def _flac(interleaved: media.Pcm) -> bytes:

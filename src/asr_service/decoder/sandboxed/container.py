@@ -57,6 +57,9 @@ def open_container(source: sniff.Source) -> InputContainer:
     if not source.seek(0, 2):
         raise Refused("unsupported", f"The file is empty (zero bytes). {ADVICE}")
     source.seek(0)
+    if source.read(4) == b"RIFX":  # FFmpeg takes its samples for little-endian ones: noise
+        raise Refused("unsupported", f"The file is a big-endian WAV (RIFX), which is not supported. {ADVICE}")
+    source.seek(0)
     try:
         return av.open(
             source,
