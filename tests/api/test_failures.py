@@ -49,7 +49,7 @@ def request(method: str, path: str):
 HEAD = "POST /transcribe HTTP/1.1\r\nHost: a\r\nContent-Type: audio/wav\r\nContent-Length: {}\r\n\r\n"
 
 
-def announcing(n_bytes: int, start: bytes = b""):
+def announcing(n_bytes: int | str, start: bytes = b""):
     """Send a request with this Content-Length, and only the start of its body."""
 
     def send(live: Live) -> httpx.Response:
@@ -180,6 +180,7 @@ CASES = {
     "body over the limit": (body(bytes(200_001)), 413, "upload_too_large", None),
     "form over the limit": (lambda live: live.post(audio=bytes(200_001)), 413, "upload_too_large", None),
     "Content-Length over the limit": (announcing(200_001), 413, "upload_too_large", None),
+    "Content-Length of too many digits": (announcing("0" * 5000 + "1"), 400, "malformed_request", "Content-Length"),
     "chunked body over the limit": (overlong_in_chunks, 413, "upload_too_large", None),
     "recording over the limit": (body(tone(5)), 413, "audio_too_long", None),
     "a model that fails": (failing, 500, "inference_failed", None),

@@ -54,11 +54,14 @@ CHUNKS = b"POST /speech HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n
         (GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
         (GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
         (GET + b"Content-Length: -1\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
+        (GET + b"Content-Length: " + b"9" * 4000 + b"\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
         (GET + b"A : b\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
         (GET + b"A: b\x00c\r\n\r\n", 400, "malformed_request", "not valid HTTP"),
         (b"\x16\x03\x01\x02\x00\x01", 400, "malformed_request", "not valid HTTP"),
+        (GET + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501, "unsupported_transfer_encoding", "chunked"),
+        (GET + b"transfer-encoding: xchunked\r\n\r\n", 501, "unsupported_transfer_encoding", "chunked"),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_an_invalid_head_is_refused(connect, sent, status, code, said):
     """A head that is slow, long or ambiguous gets an error in the usual shape, and the connection is closed."""

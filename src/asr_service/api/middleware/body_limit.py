@@ -7,7 +7,10 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from asr_service.errors import UploadTooLarge, UploadTooSlow
+from asr_service.errors import MalformedRequest, UploadTooLarge, UploadTooSlow
+
+_MAX_DIGITS = 20
+"""Digits of the largest Content-Length that the HTTP parser can hold. Python refuses to convert thousands of digits."""
 
 
 class BodyLimit:
@@ -36,7 +39,7 @@ class BodyLimit:
                 return await receive()
             if received == 0:
                 # Refuse a Content-Length over the limit before reading any of the body.
-                self._check_size(int(content_length) if content_length.isdecimal() else 0)
+                self._check_size(_announced_bytes(content_length))
             began_s = min(began_s, time.monotonic())
             message = await self._next(receive)
             received += len(message.get("body", b""))
@@ -68,3 +71,9 @@ class BodyLimit:
             raise UploadTooSlow(
                 f"No part of the upload arrived for {self._timeout_s:.0f} s (ASR_UPLOAD_TIMEOUT_S)."
             ) from error
+
+
+def _announced_bytes(content_length: str) -> int:
+    if len(content_length) > _MAX_DIGITS:
+        raise MalformedRequest(f"Content-Length has more than {_MAX_DIGITS} digits.", param="Content-Length")
+    return int(content_length) if content_length.isdecimal() else 0

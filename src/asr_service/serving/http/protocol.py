@@ -8,7 +8,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from asr_service.serving.http.refusal import MALFORMED, SLOW_HEAD, too_large_head
+from asr_service.serving.http.refusal import MALFORMED, SLOW_HEAD, UNKNOWN_TRANSFER_ENCODING, too_large_head
 from asr_service.serving.http.unread import UnreadWatch
 from asr_service.serving.limits import ServerLimits
 
@@ -133,6 +133,9 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_header(name, value)
         if len(self.headers) > self.limits.max_headers:
             self._refusal = too_large_head(f"The request has more than {self.limits.max_headers} headers.")
+            raise ValueError(self._refusal.message)  # stops the parser
+        if self.state is ConnectionState.READ_HEAD and _is_unknown_coding(name, value):
+            self._refusal = UNKNOWN_TRANSFER_ENCODING
             raise ValueError(self._refusal.message)  # stops the parser
 
     def on_headers_complete(self) -> None:
@@ -279,3 +282,8 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
     """Tell the application that the client of this request has gone."""
     cycle.disconnected = True
     cycle.message_event.set()
+
+
+def _is_unknown_coding(name: bytes, value: bytes) -> bool:
+    """Return whether the header names a coding that would leave the body encoded, such as `gzip, chunked`."""
+    return name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked"

@@ -26,6 +26,9 @@ MALFORMED: Final = Refusal(b"400 Bad Request", "malformed_request", "The request
 SLOW_HEAD: Final = Refusal(
     b"408 Request Timeout", "head_too_slow", "The request line and headers were not received in time."
 )
+UNKNOWN_TRANSFER_ENCODING: Final = Refusal(
+    b"501 Not Implemented", "unsupported_transfer_encoding", "The only Transfer-Encoding that is supported is chunked."
+)
 
 
 def too_large_head(reason: str) -> Refusal:
