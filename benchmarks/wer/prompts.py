@@ -31,11 +31,11 @@ from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.transcriber import Transcriber
+from asr_service.errors import RequestError
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.spec import parse_devices
 from asr_service.languages import LANGUAGES
 from asr_service.settings import Settings, load_settings
-from asr_service.transcript import Transcript
 from benchmarks.common import arguments
 from benchmarks.common.corpus import Clip, read_corpus
 from benchmarks.common.machine import machine
@@ -198,10 +198,11 @@ async def _text(transcriber: Transcriber, clip: Clip, prompt: dict[str, str]) ->
         language=clip.language, initial_prompt=prompt.get("initial_prompt"), hotwords=prompt.get("hotwords")
     )
     with clip.path.open("rb") as file:
-        async for event in transcriber.transcribe(file, options):
-            if isinstance(event, Transcript):
-                return event.text
-    raise AssertionError("The events of a recording ended without a transcript.")
+        try:
+            return [event.text async for event in transcriber.transcribe(file, options)][-1]
+        except RequestError as error:
+            print(f"{clip.path.name}: {error}")
+            return ""
 
 
 def _fail(reason: str) -> None:
@@ -225,7 +226,7 @@ def _earlier(out: Path, clips: Sequence[Clip], again: Sequence[str]) -> dict[tup
 def _clips(args: argparse.Namespace) -> list[Clip]:
     """Return clips of 1 to `--longest` seconds: every language in turn, so that `--limit` keeps them all."""
     fits: Callable[[Clip], bool] = lambda clip: (  # noqa: E731
-        bool(clip.reference) and clip.language in LANGUAGES and 1 <= clip.seconds <= args.longest
+        bool(clip.reference) and clip.language in (args.languages or LANGUAGES) and 1 <= clip.seconds <= args.longest
     )
     by_language: dict[str, list[Clip]] = {}
     for clip in filter(fits, read_corpus(args.audio)):
@@ -244,6 +245,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--prompts", nargs="+", default=list(prompts()), choices=list(prompts()))
     parser.add_argument("--again", nargs="+", default=[], help="contexts to measure again")
     parser.add_argument("--minutes", type=float, default=60, help="begin no run after this time")
+    parser.add_argument("--languages", nargs="+", help="codes of the languages to use (default: all)")
     parser.add_argument("--longest", type=float, default=30, help="use clips up to this many seconds")
     add_corpus_options(parser)
     arguments.add_out(parser, "prompts")

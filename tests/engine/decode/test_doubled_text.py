@@ -44,5 +44,7 @@ def test_ordinary_text_has_nothing_twice(text: str):
 
 
 def test_a_text_of_any_length_is_compared():
-    """Only its first thousand letters are compared, so that a loop does not block other requests."""
-    assert doubled_letters("abcdefghijklm " * 1000) > 0
+    """Only its last letters are compared, so that a long text does not block other requests."""
+    different = "".join(chr(0x4E00 + number) for number in range(5000))
+    assert doubled_letters(different) == 0
+    assert doubled_letters(f"{different} {SENTENCE} {SENTENCE}") > 40

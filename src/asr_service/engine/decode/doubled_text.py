@@ -11,8 +11,8 @@ import numpy as np
 
 _MIN_LETTERS: Final = 10
 """A shorter sequence is often spoken twice. A full-width letter counts as two."""
-_MAX_LETTERS: Final = 1000
-"""Of a longer text only the first letters are compared, because the time grows with the square of their number."""
+_MAX_LETTERS: Final = 600
+"""Of a longer text only the last letters are compared, because the time grows with the square of their number."""
 _COMPARED: Final = frozenset("LMN")
 """The classes of Unicode that are compared: letters, marks (vowels of many alphabets) and digits."""
 _SIZE: Final = 3
@@ -31,7 +31,7 @@ def doubled_letters(text: str) -> int:
 
     Only letters, their marks and digits are compared, without case.
     """
-    letters = [letter for letter in text.casefold() if category(letter)[0] in _COMPARED][:_MAX_LETTERS]
+    letters = [letter for letter in text.casefold() if category(letter)[0] in _COMPARED][-_MAX_LETTERS:]
     if len(letters) < 2 * _SIZE:
         return 0
     codes = np.array([ord(letter) for letter in letters], np.int64)
