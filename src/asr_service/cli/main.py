@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from asr_service import __version__
 from asr_service.errors import StartupError
@@ -25,6 +26,16 @@ Examples:
 
 Settings are ASR_* environment variables. `asr-service settings` lists them.
 """
+
+
+_EXPECTED: Final = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+}
+"""What was expected, by the type of Pydantic's error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,20 @@ _COMMANDS: Final = {
 }
 
 
+class _PlainErrors(TyperGroup):
+    """Describes invalid numbers in our own words. Typer shows those of Pydantic."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            cause: Any = error.__cause__
+            first = cause.errors()[0] if hasattr(cause, "errors") else None
+            if first is not None and (expected := _EXPECTED.get(first["type"])):
+                error.message = f"{first['input']!r} is not {expected.format(**first.get('ctx', {}))}."
+            raise
+
+
 def main() -> None:
     """Run the command line. A StartupError ends the process with its exit code, such as 69 or 78."""
     _open_closed_streams()
@@ -85,7 +110,12 @@ def command_names() -> tuple[str, ...]:
 def build(arguments: Sequence[str]) -> typer.Typer:
     """Build the command line for these arguments. Commands that they do not name are only a line of help."""
     app = typer.Typer(
-        name="asr-service", help=_HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+        name="asr-service",
+        cls=_PlainErrors,
+        help=_HELP,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
     )
     app.callback()(_root)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)

@@ -67,3 +67,5 @@ def _print_usage(plan: ServePlan) -> None:
     if address.startswith("unix:"):
         target = f"--unix-socket {address.removeprefix('unix:')} http://slot/transcribe"
     typer.echo(f"\n  Listening on {', '.join(plan.addresses)}. Try:\n\n    curl -F file=@speech.flac {target}\n")
+    if not address.startswith("unix:"):
+        typer.echo("  For another port, set ASR_PORT.\n")
