@@ -2,13 +2,16 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+from asr_service import __version__
 from asr_service.cli.main import command_names
 from speech import DATA, RECORDINGS, SPEECH, WORDLESS
 
@@ -121,3 +124,20 @@ def test_the_documents_show_the_layers_that_are_checked(page):
     assert packages in shown
     if page == "docs/architecture.md":
         assert engine in shown
+
+
+def test_each_release_has_a_section_in_the_changelog():
+    """Each tag vX.Y.Z has one with its date, and no section is newer than the version of the code."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    first, *sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert first == "[Unreleased]"
+    released = [re.fullmatch(r"\[(\d+)\.(\d+)\.(\d+)\] - \d{4}-\d{2}-\d{2}", section) for section in sections]
+    assert all(released), sections
+    versions = [tuple(map(int, match.groups())) for match in released if match]
+    assert versions == sorted(versions, reverse=True)
+    assert all(version <= Version(__version__).release for version in versions)
+    if (ROOT / ".git").exists():
+        command = ["git", "-c", "safe.directory=*", "tag"]  # the checkout may belong to another user
+        tags = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        tagged = re.findall(r"^v(\d+)\.(\d+)\.(\d+)$", tags, re.MULTILINE)
+        assert {tuple(map(int, version)) for version in tagged} <= set(versions)
