@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.batch import (
+    BULK_PENALTY_S,
     MAX_FAIRNESS_PENALTY_S,
     Batch,
     BatchLimit,
@@ -128,3 +129,19 @@ def test_the_fairness_penalty_grows_with_the_decoded_audio_up_to_a_maximum():
     assert fairness_penalty_s(0) == 0
     assert 0 < fairness_penalty_s(11) < fairness_penalty_s(30) < fairness_penalty_s(300)
     assert fairness_penalty_s(300) == fairness_penalty_s(36_000) == MAX_FAIRNESS_PENALTY_S
+
+
+def test_bulk_windows_let_newer_requests_pass_for_a_minute():
+    """After that they advance too, while others never stop."""
+    bulk = replace(job(key="bulk", request_id=1, at=0.0), is_bulk=True)
+    newer = job(key="clip", request_id=2, at=BULK_PENALTY_S - 1)
+    assert formed([bulk, newer]).jobs == (newer,)
+    assert formed([bulk, replace(newer, enqueued_at=BULK_PENALTY_S + 1)]).jobs == (bulk,)
+
+
+def test_bulk_windows_do_not_make_the_call_of_another_request_longer():
+    """They share calls among themselves, and others may join them."""
+    bulk = [replace(job(request_id=1), is_bulk=True), replace(job(request_id=2), is_bulk=True)]
+    clip = job(request_id=3, at=30.0)
+    assert formed([*bulk, clip]).jobs == (clip,)
+    assert set(map(id, formed([*bulk, replace(clip, enqueued_at=90.0)]).jobs)) >= set(map(id, bulk))

@@ -514,3 +514,15 @@ def test_calls_that_fail_side_by_side_count_as_one_failure(error: str):
         assert scheduler.limit(Stage.GENERATE) == (2 if "out of memory" in error else 4)
     assert errors == ({type(None)} if "out of memory" in error else {InferenceFailed})
     assert len(reported) == (error == LOST)
+
+
+def test_waiting_bulk_windows_are_no_load_for_other_requests():
+    """They delay nobody, so no request is refused and no alert fires because of them."""
+    gate = Gate()
+    with running(gate) as scheduler:
+        held(scheduler, gate)
+        scheduler.submit(replace(job("bulk"), is_bulk=True))
+        assert scheduler.depth == 1
+        assert scheduler.queued_audio_s == 0
+        assert scheduler.oldest_wait_s(time.monotonic() + 100) == 0
+        gate.open.set()

@@ -82,13 +82,16 @@ class Transcriber:
         *,
         deadline: float | None = None,
         on_audio: Callable[[float], None] = lambda _: None,
+        on_length: Callable[[float], None] = lambda _: None,
         earlier: Sequence[Segment] = (),
+        is_bulk: bool = False,
     ) -> AsyncGenerator[Segment | Transcript]:
         """Yield each Segment as soon as it and all before it are known, and then the Transcript.
 
         `file` is open and seekable. `deadline` is in seconds of `time.monotonic`; without it, each call of the model
         has the request time-out for itself. `on_audio` is called with the seconds of each block of audio as it is
-        decoded. Closing the generator cancels the rest of the context.
+        decoded, and `on_length` with the recording's estimated seconds. Closing the generator cancels the rest of the
+        context. `is_bulk` says that no client waits: other requests go first.
 
         `earlier` are the first segments that an interrupted run with the same file, options, model and settings
         yielded. The chunk of the last of them may be incomplete, so it is decoded again; the chunks before it are not.
@@ -97,7 +100,7 @@ class Transcriber:
         Raises RequestError: the file cannot be decoded.
         Raises Unavailable, DeadlineExceeded, InferenceFailed: the model did not do the context.
         """
-        async with self._open(file, options, deadline, on_audio, earlier) as request:
+        async with self._open(file, options, deadline, on_audio, on_length, earlier, is_bulk=is_bulk) as request:
             done = request.done
             async with aclosing(self._segments(request)) as segments:
                 async for segment in segments:
@@ -134,25 +137,34 @@ class Transcriber:
         options: DecodingOptions,
         deadline: float | None,
         on_audio: Callable[[float], None],
+        on_length: Callable[[float], None] = lambda _: None,
         earlier: Sequence[Segment] = (),
+        *,
+        is_bulk: bool = False,
     ) -> AsyncIterator[_Request]:
-        context = self._context(options, deadline)
+        context = self._context(options, deadline, is_bulk=is_bulk)
         started_at = time.monotonic()
         vad = options.vad if options.vad_filter else None
         lengths = self._windows.chunk_lengths(options)
         try:
             async with self._decoders.decode(file, options.audio_track) as audio:
-                speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, on_audio)
+
+                def note(audio_s: float) -> None:
+                    on_audio(audio_s)
+                    if audio.estimated_duration_s is not None:
+                        on_length(audio.estimated_duration_s)
+
+                speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, note)
                 yield _Request(audio, speech, context, started_at, list(earlier))
         finally:
             self._scheduler.cancel_request(context.request_id)
 
-    def _context(self, options: DecodingOptions, deadline: float | None) -> RequestContext:
+    def _context(self, options: DecodingOptions, deadline: float | None, *, is_bulk: bool) -> RequestContext:
         next_deadline: Callable[[], float] = (
             (lambda: deadline) if deadline is not None else lambda: time.monotonic() + self._limits.request_timeout_s
         )
         language: asyncio.Future[tuple[str, float]] = asyncio.get_running_loop().create_future()
-        context = RequestContext(self._scheduler, next(self._request_ids), options, next_deadline, language)
+        context = RequestContext(self._scheduler, next(self._request_ids), options, next_deadline, language, is_bulk)
         if options.language is not None:
             context.set_language(options.language, 1.0)
         return context

@@ -24,6 +24,8 @@ class Job:
     enqueued_at: float
     is_first_window: bool = False
     """The client gets no text before this window is decoded."""
+    is_bulk: bool = False
+    """No client waits for the request, so windows of other requests go first."""
     future: Future[Any] = field(default_factory=Future)
     """Gets the stage's result or an error."""
     started_at: float = 0.0
@@ -57,6 +59,11 @@ MAX_FAIRNESS_PENALTY_S = 30.0
 _AUDIO_S_PER_PENALTY_S = 6.0
 
 
+BULK_PENALTY_S = 60.0
+"""By how many seconds newer windows of other requests may overtake a window of a bulk request. No longer, so that bulk
+requests also advance while others never stop."""
+
+
 def fairness_penalty_s(served_audio_s: float) -> float:
     """Return by how many seconds newer jobs of other requests may overtake this request's next job.
 
@@ -75,8 +82,9 @@ def form_batch(
 
     The oldest job goes first, whatever its stage. `penalties_s` (request_id -> seconds) makes the jobs of a request
     count as younger than they are. A job of a request's first window counts as old as the oldest job of that request,
-    because the client waits for its text. Jobs with the stage and key of the first job join it, in the same order, up
-    to the limit. The batch holds only jobs that wait now: the model never idles to fill a batch.
+    because the client waits for its text. A bulk job counts as younger by BULK_PENALTY_S. Jobs with the stage and key
+    of the first job join it, in the same order, up to the limit. A bulk job does not join others, whose call would take
+    longer. The batch holds only jobs that wait now: the model never idles to fill a batch.
     """
     oldest: dict[int, float] = {}
     for job in waiting:
@@ -85,7 +93,11 @@ def form_batch(
     if not in_order:
         return None
     first = in_order[0]
-    compatible = [job for job in in_order if (job.stage, job.key) == (first.stage, first.key)]
+    compatible = [
+        job
+        for job in in_order
+        if (job.stage, job.key) == (first.stage, first.key) and (first.is_bulk or not job.is_bulk)
+    ]
     return Batch(first.stage, tuple(compatible[: limits[first.stage].max_windows(first.n_frames)]))
 
 
@@ -108,4 +120,5 @@ def form_priority_batch(
 
 
 def _rank(job: Job, oldest_of_request: float, penalty_s: float) -> tuple[float, bool]:
-    return (oldest_of_request if job.is_first_window else job.enqueued_at) + penalty_s, not job.is_first_window
+    queued_at = oldest_of_request if job.is_first_window else job.enqueued_at
+    return queued_at + penalty_s + (BULK_PENALTY_S if job.is_bulk else 0.0), not job.is_first_window

@@ -26,6 +26,8 @@ class RequestContext:
     """Returns the deadline of a call that is submitted now, in monotonic seconds."""
     language: asyncio.Future[tuple[str, float]]
     """Code and probability. The first window sets it if the options do not."""
+    is_bulk: bool = False
+    """No client waits for the request: windows of other requests go first."""
     queued_s: float = 0.0
     """The longest time that a window has waited."""
     _calls: list[tuple[float, float]] = field(default_factory=list)
@@ -47,7 +49,8 @@ class RequestContext:
             n_frames=call.n_frames_padded,
             deadline=self.next_deadline(),
             enqueued_at=time.monotonic(),
-            is_first_window=is_first_window,
+            is_first_window=is_first_window and not self.is_bulk,
+            is_bulk=self.is_bulk,
         )
         result = await asyncio.wrap_future(self.scheduler.submit(job))
         self.queued_s = max(self.queued_s, job.started_at - job.enqueued_at)

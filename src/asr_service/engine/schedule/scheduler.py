@@ -140,14 +140,14 @@ class Scheduler:
 
     @property
     def queued_audio_s(self) -> float:
-        """Seconds of audio in the jobs that wait to be encoded or decoded."""
+        """Seconds of audio in the jobs that wait to be encoded or decoded, without bulk jobs: they delay no others."""
         with self._changed:
-            return sum(job.audio_s for job in self._waiting if job.stage is not Stage.ALIGN)
+            return sum(job.audio_s for job in self._waiting if job.stage is not Stage.ALIGN and not job.is_bulk)
 
     def oldest_wait_s(self, now: float) -> float:
-        """Return for how long the oldest waiting job has waited; 0 if none waits."""
+        """Return for how long the oldest waiting job has waited, without bulk jobs, which may; 0 if none waits."""
         with self._changed:
-            return max((now - job.enqueued_at for job in self._waiting), default=0.0)
+            return max((now - job.enqueued_at for job in self._waiting if not job.is_bulk), default=0.0)
 
     def longest_call_s(self, now: float) -> float:
         """Return for how long the oldest running call has run; 0 if none runs."""
