@@ -177,6 +177,14 @@ class Settings(BaseSettings):
     idempotency_max_bytes: PositiveInt = 64 * 1024**2
     """Maximum size of all answers that a slot keeps for retries. The oldest are dropped first."""
 
+    # -- webhooks
+    webhook_secret: SecretStr | None = None
+    """Secret that signs webhooks, `whsec_` and base64, or two with a comma between them while receivers change to the
+    first. `asr-service webhooks secret` makes one. Without a secret, a job cannot have a webhook."""
+    webhook_allow_networks: Annotated[str, AfterValidator(_check_networks)] | None = None
+    """Addresses and networks, separated by commas, that webhooks can reach although they are not public, also by plain
+    HTTP. By default none: a webhook goes to public addresses by HTTPS."""
+
     # -- limits
     max_upload_bytes: PositiveInt = 2 * 1024**3
     """Maximum size of an upload; larger ones get a 413."""

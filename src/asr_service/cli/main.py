@@ -59,6 +59,7 @@ _COMMANDS: Final = {
     ),
     "models": _Command("List, download and verify models.", "asr_service.cli.models", "models_app"),
     "keys": _Command("Create API keys.", "asr_service.cli.keys", "keys_app"),
+    "webhooks": _Command("Make a secret for webhooks, and try a receiver.", "asr_service.cli.webhooks", "webhooks_app"),
     "doctor": _Command(
         "Check this machine and its settings, and suggest fixes.", "asr_service.cli.doctor.command", "doctor_command"
     ),

@@ -23,7 +23,7 @@ from api.live import tone
 from asr_service.api.app import openapi_schema
 
 SOUND = tone(0.1)
-AUDIO = st.sampled_from([SOUND, SOUND, SOUND, tone(0.2, rate=44_100), SOUND[:60], b""]).map(Binary)
+AUDIO = st.sampled_from([*[SOUND] * 8, tone(0.2, rate=44_100), SOUND[:60], b""]).map(Binary)
 schemathesis.openapi.format("binary", AUDIO)
 for media_type in ("audio/*", "application/octet-stream"):
     schemathesis.openapi.media_type(media_type, AUDIO)  # type: ignore[arg-type]  # the documented use, which its types do not allow
@@ -34,6 +34,8 @@ SPELLINGS = ["true", "false", "1", "0", "on", "off", "yes", "no", "y", "n", "t",
 LIKELY = {
     "model": ["whisper-1", "large-v3-turbo", "turbo", "gpt-4o-transcribe"],
     "language": ["en", "Portuguese", "auto", "Klingon"],
+    "audio_track": ["1", "9"],
+    "task": ["translate", "transcribe"],
 }
 """Values that random text would never be. The last of each is refused."""
 
@@ -67,6 +69,8 @@ def _narrow(name: str, field: dict[str, Any]) -> None:
         field["items"] = {"enum": LIKELY["language"]}
     if name in LIKELY:
         field["enum"] = LIKELY[name]
+    if name == "response_format":  # most requests have options of subtitles and the first value
+        field["enum"].sort(key=lambda value: value != "vtt")
 
 
 def refuses_what_breaks_its_rules(context: CheckContext, answer: Response, case: Any) -> bool | None:
@@ -90,12 +94,12 @@ def answered(request: pytest.FixtureRequest) -> Iterator[Counter[int]]:
     statuses: Counter[int] = Counter()
     yield statuses
     if any(word in request.node.name for word in ("transcri", "translat")):
-        assert statuses[200] >= 5, statuses
+        assert statuses[200] >= 3, (request.node.name, statuses)
 
 
 @schema.parametrize()
 @settings(
-    max_examples=20,
+    max_examples=35,
     deadline=None,
     derandomize=True,
     database=None,
