@@ -102,6 +102,7 @@ CASES = [
             nginx_answers(0, 0.9),
             nginx_answers(0, 100, "service"),
             nginx_answers(0, 100, status="429"),
+            nginx_answers(0, 100, status="501"),
         ),
     ),
     Case("AsrErrorBudgetBurnsFast", 3, answers(92.7, 7.3), (answers(92.9, 7.1), answers(0, 0.15))),
@@ -146,6 +147,12 @@ CASES = [
     ),
     Case("AsrGpuHot", 5, {"gpu_temperature_celsius": "86x500"}, ({"gpu_temperature_celsius": "85x500"},)),
     Case("AsrMemoryGrows", 181, resident(65 / 60), (resident(63 / 60), {"worker_rss_bytes": "1e8x9 4e9x500"})),
+    Case(
+        "AsrDecoderRestrictionMissing",
+        5,
+        {'decoder_restriction{restriction="files"}': "0x500", 'decoder_restriction{restriction="memory"}': "1x500"},
+        ({'decoder_restriction{restriction="files"}': "0x4 1x400"},),
+    ),
     Case(
         "AsrMixedVersions",
         60,

@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ needs_nginx = pytest.mark.needs_program("nginx")
 
 # What Debian's own nginx.conf has around it, among it what the file must overrule.
 _MAIN = """
+{modules}
 daemon off;
 {user}
 pid {folder}/pid;
@@ -62,7 +63,7 @@ class Certificate:
 
 
 class Nginx:
-    """One Nginx on its own ports. `change` edits the rendered file."""
+    """One Nginx on its own ports. `change` edits the rendered file; `modules` are loaded."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Nginx:
         settings: Settings,
         certificate: Certificate,
         change: Callable[[str], str] = lambda text: text,
+        modules: Sequence[Path] = (),
         **options: Any,
     ) -> None:
         folder.mkdir(exist_ok=True)
@@ -96,7 +98,8 @@ class Nginx:
         (file,) = nginx_files(settings, NginxOptions(**(known | options)))
         (folder / file.name).write_text(change(file.text))
         user = "" if os.geteuid() else "user root;"  # nobody could not read a test's directory
-        (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user))
+        loaded = "\n".join(f"load_module {module};" for module in modules)
+        (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user, modules=loaded))
         self.url = f"https://localhost:{self.https_port}"
 
     @property

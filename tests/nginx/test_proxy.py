@@ -184,8 +184,14 @@ def test_the_log_is_ascii_whatever_clients_send(stack: Stack, byte: bytes) -> No
         (b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", (400, "malformed_request")),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 65_700 + b"\r\n\r\n", (431, "head_too_large")),
         (b"GET /" + b"a" * 65_700 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", (431, "head_too_large")),
-        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n", (400, "malformed_request")),
-        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", (400, "malformed_request")),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n",
+            (501, "unsupported_transfer_encoding"),
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            (501, "unsupported_transfer_encoding"),
+        ),
         (
             b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"9" * 9000 + b"\r\n\r\n",
             (400, "malformed_request"),

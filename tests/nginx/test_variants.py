@@ -14,7 +14,8 @@ import pytest
 
 from asr_service.settings import load_settings
 from nginx.conftest import Stack
-from nginx.proxy import Certificate, Nginx, free_port, needs_nginx
+from nginx.proxy import Certificate, Nginx, free_port, needs_nginx, proxying
+from serving.harness import running
 from waiting import until
 
 pytestmark = needs_nginx
@@ -55,6 +56,19 @@ def test_nginx_accepts_the_file_without_a_warning(
     output = nginx.check()
     assert "test is successful" in output
     assert not re.search(r"\[(warn|emerg|alert|error)\]", output), output
+
+
+@pytest.fixture(scope="module")
+def rooted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """Start Nginx in front of a slot whose paths begin with /asr; state and metrics are only for 127.0.0.2."""
+    folder = tmp_path_factory.mktemp("rooted")
+    given = {"devices": "cpu,cpu", "root_path": "/asr"}
+    environ = {f"ASR_{name.upper()}": value for name, value in given.items()}
+    with running(folder / "service", None, FAKE_MODEL="0", **environ) as service:
+        settings = load_settings({}, socket_dir=service.directory / "run", **given)
+        with proxying(folder / "nginx", settings, Certificate(folder / "tls"), inside=("127.0.0.2",)) as nginx:
+            until(lambda: nginx.get("/health/ready").status_code == 200, within_s=60, what="the slot")
+            yield nginx
 
 
 @pytest.fixture
@@ -131,3 +145,12 @@ def test_a_machine_answers_only_its_own_network(stack: Stack, tmp_path: Path) ->
         with httpx.Client(transport=inside) as client:
             assert client.post(f"{url}/speech", content=b"speech").status_code == 200
             assert client.get(f"{url}/metrics").status_code == 200
+
+
+@pytest.mark.parametrize("prefix", ["", "/asr", "/asr/asr", "/asr//asr/asr"])
+def test_a_root_path_opens_no_way_around_the_inside_addresses(rooted: Nginx, prefix: str) -> None:
+    """Nginx and the service both remove the prefix, so that a repeated one must not hide a path from Nginx."""
+    for path in ("/health", "/health/", "/metrics"):
+        assert rooted.get(prefix + path).status_code == 403
+        assert rooted.get(prefix + path, come_from="127.0.0.2").status_code == 200
+    assert rooted.get(prefix + "/languages").status_code == 200

@@ -86,6 +86,14 @@ def nginx_command(
             help="alert, crit, error or warn. Below alert the error log contains queries, with their prompts."
         ),
     ] = _NGINX_DEFAULTS.error_log_level,
+    waf: Annotated[
+        bool,
+        typer.Option(
+            "--waf",
+            help="Check URLs and headers with ModSecurity and the OWASP Core Rule Set. Needs Debian's packages "
+            "libnginx-mod-http-modsecurity and modsecurity-crs.",
+        ),
+    ] = _NGINX_DEFAULTS.waf,
     output: OutputOption = None,
 ) -> None:
     r"""Write a configuration for Nginx with TLS, the slots, limits and a log.
@@ -118,6 +126,7 @@ def nginx_command(
         access_log=access_log,
         error_log=error_log,
         error_log_level=error_log_level,
+        waf=waf,
     )
     _deliver(nginx_files(_settings(devices), options), output)
 

@@ -72,6 +72,8 @@ class NginxOptions:
     access_log: Path = Path("/var/log/nginx/asr-service.access.log")
     error_log: Path = Path("/var/log/nginx/asr-service.error.log")
     error_log_level: str = "alert"
+    waf: bool = False
+    """Whether ModSecurity checks URLs and headers with the OWASP Core Rule Set."""
 
 
 @dataclass(frozen=True, slots=True)

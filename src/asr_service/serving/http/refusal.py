@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from asr_service.errors import error_body
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -16,8 +18,7 @@ class Refusal:
 
     def to_bytes(self) -> bytes:
         """Return the whole response, which announces that the connection will be closed."""
-        error = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
-        body = json.dumps({"error": error}).encode()
+        body = json.dumps(error_body(int(self.status.split()[0]), self.message, self.code)).encode()
         head = b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
         return b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n%s" % (self.status, head, len(body), body)
 
