@@ -167,8 +167,8 @@ async def test_a_long_recording_has_windows_of_15_s(length_s):
 
 @pytest.mark.parametrize(
     "options",
-    [{"word_timestamps": True}, {"task": "translate"}, {"timestamps": False}, {"language_per_chunk": True}, {}],
-    ids=["words", "translation", "no timestamps", "languages", "a full context"],
+    [{"task": "translate"}, {"timestamps": False}, {"language_per_chunk": True}, {}],
+    ids=["translation", "no timestamps", "languages", "a full context"],
 )
 async def test_full_contexts_have_long_windows(options):
     """Each costs 30 s, so a recording has as few as possible. Detection per chunk has long windows too."""
@@ -179,11 +179,41 @@ async def test_full_contexts_have_long_windows(options):
 
 @pytest.mark.parametrize(
     "options",
-    [{"word_timestamps": True}, {"task": "translate"}, {"timestamps": False}],
-    ids=["words", "translation", "no timestamps"],
+    [{"task": "translate"}, {"timestamps": False}],
+    ids=["translation", "no timestamps"],
 )
 async def test_options_that_need_the_full_context_get_it(options):
-    """Alignment and translation are less accurate with less. Without timestamps the checks do not work."""
+    """Translation is less accurate with less. Without timestamps the checks do not work."""
     async with engine_around(FakeModel(), margin_s=6.0) as engine:
         await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, **options))
     assert [call.n_frames for call in engine.model.calls_of("encode")] == [3000]
+
+
+@pytest.mark.parametrize("length_s", [5, 66])
+async def test_word_times_cost_one_call_for_each_window(length_s):
+    """The windows and their contexts are those of a request without word times, so the text is the same too."""
+    calls = []
+    for word_timestamps in (False, True):
+        async with engine_around(FakeModel(), margin_s=2.5) as engine:
+            options = replace(ENGLISH, word_timestamps=word_timestamps)
+            await engine.transcript(engine.recording(loud(length_s)), options)
+            calls.append([_windows(engine.model, stage) for stage in ("encode", "align")])
+    contexts = calls[0][0]
+    assert max(contexts) < 3000
+    assert calls == [[contexts, []], [contexts, contexts]]
+
+
+async def test_words_of_a_window_that_needs_the_full_context_are_aligned_there():
+    """The short context did not suffice for the text, so it is not used for the words either."""
+
+    def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
+        return writing(" yes" if len(encoding) == 1500 else " la" * 60)(model, encoding, *others)
+
+    async with engine_around(FakeModel(script), margin_s=2.5) as engine:
+        await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, word_timestamps=True))
+    assert [call.n_frames for call in engine.model.calls_of("align")] == [3000]
+
+
+def _windows(model: FakeModel, stage: str) -> list[int]:
+    """Return the contexts of all windows of a stage, of which several may share a call."""
+    return sorted(call.n_frames for call in model.calls_of(stage) for _ in range(call.n_windows))
