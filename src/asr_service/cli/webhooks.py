@@ -25,7 +25,8 @@ def secret_command() -> None:
     \b
     Examples:
       asr-service webhooks secret
-      ASR_WEBHOOK_SECRET=NEW,OLD asr-service serve    sign with two secrets while receivers change to the new one
+
+    While receivers change to a new secret, ASR_WEBHOOK_SECRET=NEW,OLD signs each event with both.
     """
     typer.echo(new_secret())
 
