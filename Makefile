@@ -18,7 +18,8 @@ BENCH := $(call stamp,bench,requirements-bench.lock)
 .PHONY: run test lint format docs bench clients lock clean
 
 run: $(RUNTIME)
-	@grep -qs '^ASR_MODEL=' .env || export ASR_MODEL="$${ASR_MODEL:-base}"; exec $(BIN)/asr-service serve
+	@grep -qs '^ASR_MODEL=' .env || export ASR_MODEL="$${ASR_MODEL:-base}"; \
+	grep -qs '^ASR_STATE_DIR=' .env || export ASR_STATE_DIR="$${ASR_STATE_DIR:-.state}"; exec $(BIN)/asr-service serve
 
 test: lint
 	$(BIN)/coverage erase

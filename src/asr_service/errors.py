@@ -14,15 +14,20 @@
     │   ├── WrongKey                 the API key is invalid
     │   ├── KeyLimitReached          the API key is at a limit; retry after `retry_after_s`
     │   │   ├── ConcurrencyLimit     the key's limit on open requests
-    │   │   └── AudioLimit           the key's limit on seconds of audio
+    │   │   ├── AudioLimit           the key's limit on seconds of audio
+    │   │   └── JobLimit             the key's limit on waiting jobs or on their bytes
     │   ├── PageRefused              a browser asks for a page of another origin
     │   ├── IdempotencyConflict      the Idempotency-Key was used with another request
+    │   ├── JobNotFound              no such job, or it belongs to another API key
+    │   ├── NoTranscript             the job has no transcript: it has not ended, or failed
+    │   ├── JobExpired               the transcript was deleted after ASR_JOBS_RETENTION_S
     │   ├── UnsupportedAudio         not audio, or a kind of audio that is not supported
     │   └── UndecodableAudio         looks like audio, but nothing in it decodes
     ├── Unavailable                  retry after `retry_after_s`
     │   ├── Overloaded               the queue is full
     │   ├── NotReady                 the slot is loading, draining or failed
     │   └── EngineStopped            the engine stopped while it held the request
+    ├── JobsDisabled                 the operator has set no ASR_STATE_DIR
     ├── DeadlineExceeded             the request took longer than ASR_REQUEST_TIMEOUT_S
     ├── ClientGone                   the client disconnected
     ├── InferenceFailed              the model failed on this audio, also when it ran alone
@@ -103,12 +108,28 @@ class AudioLimit(KeyLimitReached):
     code = "audio_limit_reached"
 
 
+class JobLimit(KeyLimitReached):
+    code = "job_limit_reached"
+
+
 class PageRefused(RequestError):
     code = "page_refused"
 
 
 class IdempotencyConflict(RequestError):
     code = "idempotency_conflict"
+
+
+class JobNotFound(RequestError):
+    code = "job_not_found"
+
+
+class NoTranscript(RequestError):
+    code = "no_transcript"
+
+
+class JobExpired(RequestError):
+    code = "job_expired"
 
 
 class UnsupportedAudio(RequestError):
@@ -139,6 +160,10 @@ class NotReady(Unavailable):
 
 class EngineStopped(Unavailable):
     code = "engine_stopped"
+
+
+class JobsDisabled(AsrError):
+    code = "jobs_disabled"
 
 
 class DeadlineExceeded(AsrError):

@@ -86,6 +86,18 @@ DECODER_FAILURES = Counter(
     "Decoder processes that failed through no fault of their file: interrupted (killed, stopped, out of memory), bug.",
     ["reason"],
 )
+JOBS = Gauge("asr_jobs", "Jobs in the store, by status.", ["status"], multiprocess_mode="livemax")
+JOBS_OLDEST = Gauge(
+    "asr_jobs_oldest_waiting_seconds",
+    "Age of the oldest waiting job; 0 without one.",
+    multiprocess_mode="livemax",
+)
+JOB_ATTEMPTS = Counter(
+    "asr_job_attempts_total",
+    "Attempts at jobs that ended, by outcome: succeeded, failed, retried, lost (their process ended), stopped "
+    "(cancelled).",
+    ["outcome"],
+)
 BUILD_INFO = Gauge(
     "asr_build_info",
     "1; the labels describe what runs.",

@@ -177,6 +177,7 @@ class Settings(BaseSettings):
     idempotency_max_bytes: PositiveInt = 64 * 1024**2
     """Maximum size of all answers that a slot keeps for retries. The oldest are dropped first."""
 
+<<<<<<< HEAD
     # -- webhooks
     webhook_secret: SecretStr | None = None
     """Secret that signs webhooks, `whsec_` and base64, or two with a comma between them while receivers change to the
@@ -184,6 +185,18 @@ class Settings(BaseSettings):
     webhook_allow_networks: Annotated[str, AfterValidator(_check_networks)] | None = None
     """Addresses and networks, separated by commas, that webhooks can reach although they are not public, also by plain
     HTTP. By default none: a webhook goes to public addresses by HTTPS."""
+=======
+    # -- jobs
+    state_dir: Path | None = None
+    """Directory on a local disk for the jobs of /jobs: their records, recordings and transcripts. It outlives restarts,
+    and all slots of a machine share it. `make run` sets `.state`. Without it, /jobs answers 501."""
+    jobs_retention_s: PositiveSeconds = 7 * 24 * 3600
+    """How long the transcript of an ended job is kept. Its recording is deleted when it ends."""
+    jobs_max_waiting: PositiveInt = 1000
+    """Maximum waiting jobs of one API key, or of all callers together without keys; more get a 429."""
+    jobs_max_bytes: PositiveInt = 50 * 1024**3
+    """Maximum size of the recordings and transcripts of all jobs of one API key; more get a 429."""
+>>>>>>> eebe57b (Jobs: POST /jobs accepts a recording that survives the connection, the process and the machine's power)
 
     # -- limits
     max_upload_bytes: PositiveInt = 2 * 1024**3

@@ -25,32 +25,32 @@ def _tight() -> Iterator[Live]:
 
 
 @pytest.fixture(scope="session")
-def _named() -> Iterator[Live]:
+def _named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     model = FakeModel()
     model.facts = replace(model.facts, name="large-v3-turbo")
-    with serving(model, vad_filter=False) as live:
+    with serving(model, vad_filter=False, state_dir=tmp_path_factory.mktemp("state")) as live:
         yield live
 
 
 @pytest.fixture
 def live(_shared: Live) -> Iterator[Live]:
     """A server with the default settings."""
-    yield from _fresh(_shared)
+    yield from fresh(_shared)
 
 
 @pytest.fixture
 def tight(_tight: Live) -> Iterator[Live]:
     """A server with low limits: 200 kB, 4 s of audio, 0.4 s for the next part of an upload, 1 s per request."""
-    yield from _fresh(_tight)
+    yield from fresh(_tight)
 
 
 @pytest.fixture
 def named(_named: Live) -> Iterator[Live]:
-    """A server with a model named large-v3-turbo, without voice activity detection."""
-    yield from _fresh(_named)
+    """A server with a model named large-v3-turbo, without voice activity detection, with jobs."""
+    yield from fresh(_named)
 
 
-def _fresh(live: Live) -> Iterator[Live]:
+def fresh(live: Live) -> Iterator[Live]:
     default = FakeModel()
     live.model.script, live.model.before = default.script, default.before
     live.model.calls.clear()

@@ -19,6 +19,7 @@ from asr_service.api.factory import create_app
 from asr_service.engine.schedule.admission import Admission
 from asr_service.engine.slot import ModelLoader
 from asr_service.hardware.devices import Device, Slot
+from asr_service.jobs.times import RunnerTimes
 from asr_service.settings import load_settings
 from fakes import Call, FakeModel
 from waiting import until
@@ -113,6 +114,7 @@ def serving(
     load: ModelLoader | None = None,
     ready: bool = True,
     device: Device = CPU,
+    job_times: RunnerTimes = RunnerTimes(),  # noqa: B008 - frozen
     **settings: Any,
 ) -> Iterator[Live]:
     """Serve in a thread until the context ends. `ready` waits for the model.
@@ -121,7 +123,11 @@ def serving(
     """
     model = model or FakeModel()
     app = create_app(
-        load_settings({}, **{"chunk_length_s": 30} | settings), Slot(0, device), _die, load=load or (lambda *_: model)
+        load_settings({}, **{"chunk_length_s": 30} | settings),
+        Slot(0, device),
+        _die,
+        load=load or (lambda *_: model),
+        job_times=job_times,
     )
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=2)
     server = _Server(config)

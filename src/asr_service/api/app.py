@@ -18,6 +18,7 @@ from asr_service.api import health
 from asr_service.api.docs import page
 from asr_service.api.docs.openapi import DOCUMENTED_KEYS
 from asr_service.api.idempotency import IdempotencyStore
+from asr_service.api.jobs import routes as jobs
 from asr_service.api.middleware.authentication import KEY_CHECK, Authentication
 from asr_service.api.middleware.body_limit import BodyLimit
 from asr_service.api.middleware.canonical_path import CanonicalPath
@@ -28,6 +29,10 @@ from asr_service.api.openai import routes as openai
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError
+from asr_service.jobs.runner import JobRunner
+from asr_service.jobs.service import open_jobs
+from asr_service.jobs.sweeper import Sweeper
+from asr_service.jobs.times import RunnerTimes
 from asr_service.lifecycle import SlotState
 from asr_service.settings import Settings
 from asr_service.tracing import start_tracing, stop_tracing
@@ -38,7 +43,7 @@ def _paths(*routers: APIRouter) -> frozenset[str]:
 
 
 # A router decides for all of its routes whether they need an API key. The exception is health.METRICS, by a setting.
-_ROUTERS_WITH_KEY = (native.router, openai.router)
+_ROUTERS_WITH_KEY = (native.router, openai.router, jobs.router)
 _PUBLIC_ROUTERS = (health.router, page.router)
 _PUBLIC = _paths(*_PUBLIC_ROUTERS)
 """The paths that need no API key."""
@@ -49,14 +54,17 @@ _PROBES = _paths(health.router) | {KEY_CHECK}
 class SlotApplication:
     """The ASGI application of a slot, and the state that the process around it reads."""
 
-    def __init__(self, engine: SlotEngine) -> None:
+    def __init__(self, engine: SlotEngine, times: RunnerTimes) -> None:
         self._engine = engine
+        self._times = times
         web = web_application()
         web.state.engine = engine
         self._key_usage = web.state.key_usage = KeyUsage(engine.settings.key_usage_dir)
         self._idempotency = web.state.idempotency = IdempotencyStore(
             window_s=engine.settings.idempotency_window_s, max_bytes=engine.settings.idempotency_max_bytes
         )
+        self._jobs = web.state.jobs = open_jobs(engine.settings)
+        self._runner = None if self._jobs is None else JobRunner(engine, self._jobs, times)
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"])
         logged = RequestLog(_with_middleware(web, engine.settings), endpoints=endpoints, probes=_PROBES)
@@ -77,22 +85,40 @@ class SlotApplication:
 
     @property
     def busy(self) -> bool:
-        return self._engine.busy
+        return self._engine.busy or (self._runner is not None and self._runner.busy)
 
     def begin_drain(self) -> None:
         self._engine.begin_drain()
+        if self._runner is not None:
+            self._runner.begin_drain()
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         start_tracing(self._engine.slot.index)
         await self._engine.start()
         try:
-            yield
+            async with self._running_jobs():
+                yield
         finally:
             await self._engine.close()
             await self._idempotency.close()
             self._key_usage.close()
             await asyncio.to_thread(stop_tracing)
+
+    @asynccontextmanager
+    async def _running_jobs(self) -> AsyncIterator[None]:
+        if self._jobs is None or self._runner is None:
+            yield
+            return
+        sweeper = Sweeper(self._jobs, self._times.sweep_s)
+        sweeper.start()
+        self._runner.start()
+        try:
+            yield
+        finally:
+            await self._runner.close()
+            await sweeper.close()
+            self._jobs.close()
 
 
 class _HeadAsGet:

@@ -191,7 +191,7 @@ async def _rendered(fmt: Format, events: Events, settings: Settings) -> Rendered
     transcript = await _final(events, settings.request_timeout_s)
     _log_if_enabled(transcript, settings)
     # In a thread, because the subtitles of ten hours take seconds to lay out.
-    return RenderedResponse(await asyncio.to_thread(_render, fmt, transcript), fmt.media_type)
+    return RenderedResponse(await asyncio.to_thread(render, fmt, transcript), fmt.media_type)
 
 
 async def _final(events: Events, timeout_s: float) -> Transcript:
@@ -246,7 +246,7 @@ def _log_if_enabled(transcript: Transcript, settings: Settings) -> None:
         log.info("transcript", text=transcript.text, language=transcript.language, duration=transcript.duration)
 
 
-def _render(fmt: Format, transcript: Transcript) -> bytes:
+def render(fmt: Format, transcript: Transcript) -> bytes:
     with stage("render"):
         return fmt.render(transcript).encode()
 

@@ -90,3 +90,22 @@ DETECTION: Final[JsonDict] = {
 }
 
 LANGUAGES: Final[JsonDict] = {"model": "base", "languages": [{"code": "en", "name": "english", "known": True}]}
+
+JOB: Final[JsonDict] = {
+    "id": "job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d",
+    "object": "transcription.job",
+    "status": "failed",
+    "created_at": 1764403200.12,
+    "started_at": 1764403200.48,
+    "finished_at": 1764403200.53,
+    "expires_at": 1765008000.53,
+    "progress": {"audio_s_done": 0.0, "audio_s_total": 3600.0},
+    "attempts": 1,
+    "metadata": {"call": "0042"},
+    "error": {"code": "undecodable_audio", "message": "No audio in this file could be decoded."},
+    "links": {
+        "self": "/jobs/job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d",
+        "events": "/jobs/job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d/events",
+        "transcript": "/jobs/job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d/transcript",
+    },
+}

@@ -32,16 +32,16 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
     """Return the keyword arguments of a route that transcribes a recording with TranscribeParameters."""
-    fields = _fields(TranscribeParameters)
+    fields = without_null(TranscribeParameters)
     return {
         "summary": summary,
         "operation_id": name,
         "response_model": TranscriptResponse | OpenAIVerboseTranscription,
         "responses": {
-            200: _transcripts(FORMATS.values()),
+            200: transcripts(FORMATS.values()),
             **error_responses(400, 401, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
-        "openapi_extra": _request_body(fields, _IDEMPOTENCY),
+        "openapi_extra": recording_body(fields, IDEMPOTENCY),
     }
 
 
@@ -52,11 +52,11 @@ def detection_documentation(summary: str, name: str) -> dict[str, Any]:
         "operation_id": name,
         "response_model": DetectionResponse,
         "responses": error_responses(400, 401, 408, 413, 415, 422, 429, 500, 503, 504),
-        "openapi_extra": _request_body(_fields(DetectParameters)),
+        "openapi_extra": recording_body(without_null(DetectParameters)),
     }
 
 
-def _request_body(fields: dict[str, Any], *headers: dict[str, Any]) -> dict[str, Any]:
+def recording_body(fields: dict[str, Any], *headers: dict[str, Any]) -> dict[str, Any]:
     """Document a recording in a form with fields, or as the body.
 
     The fields of a raw body are in the query. They are described in words only: a page that shows the query's fields
@@ -83,16 +83,16 @@ def openai_documentation(summary: str, name: str, form: type[BaseModel], formats
         "operation_id": name,
         "response_model": OpenAITranscription | OpenAIVerboseTranscription,
         "responses": {
-            200: _transcripts(formats),
+            200: transcripts(formats),
             **error_responses(400, 401, 404, 408, 409, 413, 429, 500, 503, 504),
         },
         "description": "The fields of OpenAI's API and the options of /transcribe. docs/api.md says what becomes of "
         "the fields that other implementations have.",
         "openapi_extra": {
-            "parameters": [_IDEMPOTENCY],
+            "parameters": [IDEMPOTENCY],
             "requestBody": {
                 "required": True,
-                "content": {"multipart/form-data": {"schema": _with_file(_fields(form))}},
+                "content": {"multipart/form-data": {"schema": _with_file(without_null(form))}},
             },
         },
     }
@@ -103,7 +103,7 @@ _TWO_WAYS = (
     "a Content-Type of `audio/*`, `video/*` or `application/octet-stream`. The options of a raw body are in the query: "
     "they have the names and values of the form's fields."
 )
-_IDEMPOTENCY = {
+IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
@@ -118,7 +118,7 @@ _RECORDING = {
 }
 
 
-def _fields(form: type[BaseModel]) -> dict[str, Any]:
+def without_null(form: type[BaseModel]) -> dict[str, Any]:
     """Return a form's schema. A field of a form or query can be left out, but it cannot be null."""
     schema = form.model_json_schema()
     return schema | {"properties": {name: _never_null(field) for name, field in schema["properties"].items()}}
@@ -137,10 +137,10 @@ def _with_file(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | {"properties": first | properties, "required": required}
 
 
-def _transcripts(formats: Iterable[Format]) -> dict[str, Any]:
-    """Document the media types other than JSON, which the response model documents."""
+def transcripts(formats: Iterable[Format], *, json: bool = False) -> dict[str, Any]:
+    """Document the media types of a transcript, without JSON if the response model documents that."""
     types = dict.fromkeys(fmt.media_type.split(";", maxsplit=1)[0] for fmt in formats)
     return {
         "description": "The transcript in the requested format",
-        "content": {media_type: {} for media_type in types if media_type != "application/json"},
+        "content": {media_type: {} for media_type in types if json or media_type != "application/json"},
     }

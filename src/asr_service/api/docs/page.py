@@ -16,8 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from asr_service.engine.slot import SlotEngine
-from asr_service.settings import ROOT_PATH
+from asr_service.api.public_prefix import public_prefix
 
 router = APIRouter(include_in_schema=False)
 
@@ -69,14 +68,7 @@ const ui = SwaggerUIBundle({
 @router.get("/openapi.json")
 async def document(request: Request) -> JSONResponse:
     """Return the OpenAPI document, with the address of the service as this client sees it."""
-    return JSONResponse({**request.app.openapi(), "servers": [{"url": _prefix(request) or "."}]})
-
-
-def _prefix(request: Request) -> str | None:
-    """Return the path under which a proxy publishes the service, if it is known."""
-    engine: SlotEngine = request.app.state.engine
-    forwarded = request.headers.get("x-forwarded-prefix", "").rstrip("/")
-    return engine.settings.root_path or (forwarded if ROOT_PATH.fullmatch(forwarded) else None)
+    return JSONResponse({**request.app.openapi(), "servers": [{"url": public_prefix(request) or "."}]})
 
 
 @router.get("/docs")

@@ -28,11 +28,15 @@ class RequestLog:
     def __init__(self, app: ASGIApp, *, endpoints: AbstractSet[str], probes: AbstractSet[str]) -> None:
         """Configure which paths are named and which are quiet.
 
-        `endpoints` are the paths that metrics name. The rest are `other`, so that no caller can create labels.
+        `endpoints` are the paths that metrics name, and may have parameters: `/jobs/{job_id}`. The rest are `other`, so
+        that no caller can create labels.
         `probes` are logged at level debug and not traced.
         """
         self._app = app
         self._endpoints = endpoints
+        self._templates = {
+            template: re.compile(re.sub(r"\{\w+\}", "[^/]+", template)) for template in endpoints if "{" in template
+        }
         self._probes = probes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +80,9 @@ class RequestLog:
 
     def _endpoint(self, scope: Scope) -> str:
         path: str = scope["path"]
-        return path if path in self._endpoints else "other"
+        if path in self._endpoints:
+            return path
+        return next((name for name, pattern in self._templates.items() if pattern.fullmatch(path)), "other")
 
     def _record(self, scope: Scope, status: int, lasted_s: float) -> None:
         path, endpoint = scope["path"], self._endpoint(scope)

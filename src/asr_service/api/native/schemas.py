@@ -23,7 +23,7 @@ class OneOf:
 
 
 class _FormatParameter(BaseModel):
-    """The first field of TranscribeParameters, before those of RequestOptions."""
+    """The first field of a form, before those of RequestOptions."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -31,8 +31,10 @@ class _FormatParameter(BaseModel):
     """Format of the response. `verbose_json` is OpenAI's. `ndjson` streams a line a segment, then a closing line."""
 
 
-class TranscribeParameters(RequestOptions, _FormatParameter):
-    """Options of /transcribe and /translate, as form fields or in the query. Settings have the defaults."""
+class _LayoutParameters(BaseModel):
+    """The last fields of a form, after those of RequestOptions."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     max_line_width: Annotated[int, Field(ge=8, le=200)] | None = None
     """`srt` and `vtt`: maximum characters on a line, default 42. Full-width characters count twice."""
@@ -46,6 +48,16 @@ class TranscribeParameters(RequestOptions, _FormatParameter):
     """`srt` and `vtt`: reading speed, default 20. A cue stays long enough to be read if the next cue leaves time."""
     highlight_words: bool | None = None
     """`vtt`: give each word its time within the cue, for players that highlight the spoken words."""
+
+
+class TranscribeParameters(_LayoutParameters, RequestOptions, _FormatParameter):
+    """Options of /transcribe and /translate, as form fields or in the query. Settings have the defaults."""
+
+
+class OutputParameters(_LayoutParameters, _FormatParameter):
+    """How a finished transcript is written."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class DetectParameters(BaseModel):

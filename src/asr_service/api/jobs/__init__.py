@@ -1,0 +1,1 @@
+"""/jobs: transcriptions that outlive the connection."""

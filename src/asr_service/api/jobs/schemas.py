@@ -1,0 +1,143 @@
+"""The request fields and response bodies of /jobs."""
+
+import json
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from asr_service.api.docs import examples
+from asr_service.api.native.schemas import TranscribeParameters
+from asr_service.jobs.records import Job
+
+MAX_WAIT_S: Final = 60
+_MAX_PAIRS, _MAX_NAME, _MAX_VALUE = 16, 64, 512
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+
+
+def parse_metadata(text: str) -> dict[str, str]:
+    """Parse the field `metadata`. Raises ValueError: it is not an object of a few short strings."""
+    problem = ValueError(
+        f"expected a JSON object of up to {_MAX_PAIRS} strings, with names of at most {_MAX_NAME} and values of at "
+        f"most {_MAX_VALUE} characters"
+    )
+    try:
+        pairs = json.loads(text)
+    except (ValueError, RecursionError):
+        raise problem from None
+    if not isinstance(pairs, dict) or len(pairs) > _MAX_PAIRS:
+        raise problem
+    if any(not isinstance(each, str) or len(each) > _MAX_VALUE for each in pairs.values()):
+        raise problem
+    if any(len(name) > _MAX_NAME for name in pairs):
+        raise problem
+    return pairs
+
+
+def _check_metadata(text: str) -> str:
+    parse_metadata(text)
+    return text
+
+
+class JobForm(TranscribeParameters):
+    """Fields of POST /jobs: the options of /transcribe, and those of the job."""
+
+    webhook_url: Annotated[str, Field(max_length=2048)] | None = None
+    """URL that gets a signed event when the job has ended."""
+    metadata: Annotated[str, AfterValidator(_check_metadata)] | None = None
+    """Notes of your own, given back unread: a JSON object of up to 16 strings."""
+    priority: Literal["normal", "low"] = "normal"
+    """A job of priority `low` starts when no normal job waits."""
+
+
+class WaitParameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = 0
+    """Seconds to wait for the end of the job. The response is the job as it is then."""
+
+
+class ListParameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    status: Status | None = None
+    """List only jobs in this state."""
+    after: Annotated[str, Field(max_length=64)] | None = None
+    """Id of the last job of the page before: `last_id`."""
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    """Maximum number of jobs."""
+
+
+class JobProgress(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    audio_s_done: float
+    """Seconds of the recording up to the end of the last known segment."""
+    audio_s_total: float | None
+    """Length of the recording; null until it is known, an estimate until the job has succeeded."""
+
+
+class JobFailure(BaseModel):
+    code: str
+    message: str
+
+
+class JobLinks(BaseModel):
+    self: str
+    events: str
+    transcript: str
+
+
+class JobResponse(BaseModel):
+    """A job. Times are seconds since the epoch."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, json_schema_extra=examples.example_of(examples.JOB))
+
+    id: str
+    object: Literal["transcription.job"]
+    status: Status
+    created_at: float
+    started_at: float | None
+    """When it was started first."""
+    finished_at: float | None
+    expires_at: float | None
+    """When the transcript is deleted; null until the job has ended."""
+    progress: JobProgress
+    attempts: int
+    metadata: dict[str, str]
+    error: JobFailure | None
+    """Why the job failed, or why its last attempt did."""
+    links: JobLinks
+
+
+class JobListResponse(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    object: Literal["list"]
+    data: list[JobResponse]
+    """The newest first."""
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+def job_response(job: Job, prefix: str) -> JobResponse:
+    """Return a job as the API shows it. `prefix` is the public path of the service."""
+    path = f"{prefix}/jobs/{job.id}"
+    return JobResponse(
+        id=job.id,
+        object="transcription.job",
+        status=job.status.value,
+        created_at=round(job.created_at, 3),
+        started_at=_rounded(job.started_at),
+        finished_at=_rounded(job.finished_at),
+        expires_at=_rounded(job.expires_at),
+        progress=JobProgress(audio_s_done=round(job.audio_s_done, 3), audio_s_total=_rounded(job.audio_s_total)),
+        attempts=job.attempts,
+        metadata=dict(job.spec.metadata),
+        error=JobFailure(code=job.error.code, message=job.error.message) if job.error else None,
+        links=JobLinks(self=path, events=f"{path}/events", transcript=f"{path}/transcript"),
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,63 @@
+"""Accepts a job: reads its form, checks it, and stores it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from starlette.requests import Request
+
+from asr_service.access.replay import ReplayState
+from asr_service.access.usage import KeyUsage
+from asr_service.api.idempotency import content_digest, scope_of
+from asr_service.api.jobs.schemas import JobForm, parse_metadata
+from asr_service.api.middleware.authentication import caller_of
+from asr_service.api.native.parameters import chosen_format, needs_word_times, once
+from asr_service.api.native.schemas import OutputParameters
+from asr_service.api.upload import Fields, early_fields, receive_upload
+from asr_service.engine.model.protocol import SpeechModel
+from asr_service.engine.request_options import RequestOptions
+from asr_service.engine.resolve_options import resolve_options
+from asr_service.engine.slot import SlotEngine
+from asr_service.jobs.records import Idempotency, JobPriority, JobSpec
+from asr_service.jobs.service import Jobs
+from asr_service.jobs.store import Created
+from asr_service.settings import Settings
+from asr_service.validation import check_fields
+
+
+async def submit(request: Request, jobs: Jobs, owner: str) -> Created:
+    """Receive and accept a job. Raises AsrError."""
+    engine: SlotEngine = request.app.state.engine
+    usage: KeyUsage = request.app.state.key_usage
+    scope = scope_of(request)
+    if scope is None or await jobs.call(jobs.store.find_replay, owner, scope.key) is None:
+        await jobs.check_limits(owner)
+    model = engine.loaded_model
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(usage.admit(caller_of(request.scope)))
+        stack.enter_context(engine.admission.permit(ReplayState.ATTACHED))  # a job does not mind a long queue
+        if (fields := early_fields(request)) is not None:
+            read_spec(fields, engine.settings, model)  # refuse an invalid request before its upload
+        upload = await stack.enter_async_context(receive_upload(request))
+        spec = read_spec(upload.fields, engine.settings, model)
+        idempotency = None
+        if scope is not None:
+            idempotency = Idempotency(scope.key, await asyncio.to_thread(content_digest, upload))
+        return await jobs.submit(owner, spec, upload.file, idempotency)
+
+
+def read_spec(fields: Fields, settings: Settings, model: SpeechModel) -> JobSpec:
+    """Read the fields of POST /jobs, and check them against the model. Raises InvalidParameter, MalformedRequest."""
+    given = once(fields)
+    form = check_fields(JobForm, given)
+    chosen_format(form)
+    options = RequestOptions(**form.model_dump(include=set(RequestOptions.model_fields), exclude_none=True))
+    if options.word_timestamps is None and needs_word_times(form, form.task or "transcribe"):
+        options = options.model_copy(update={"word_timestamps": True})
+    resolve_options(options, settings, model)
+    return JobSpec(
+        options=options,
+        output={name: given[name] for name in OutputParameters.model_fields if name in given},
+        metadata={} if form.metadata is None else parse_metadata(form.metadata),
+        priority=JobPriority(form.priority),
+        webhook_url=form.webhook_url,
+    )

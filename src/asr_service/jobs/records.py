@@ -1,0 +1,168 @@
+"""What is known of a job."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from asr_service.engine.request_options import RequestOptions
+
+MAX_ATTEMPTS = 3
+"""How often a job is started before it fails for good."""
+
+_RETRY_DELAYS_S = (5.0, 30.0)
+
+
+class JobStatus(StrEnum):
+    """The state of a job, as the API shows it."""
+
+    QUEUED = "queued"
+    """It waits: for its first attempt, or for the next one after a failure."""
+    RUNNING = "running"
+    """A runner holds its lease."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """It had ended and its transcript was deleted, because the retention time is over."""
+
+
+OPEN = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
+"""The states of a job that has not ended."""
+
+
+class JobPriority(StrEnum):
+    NORMAL = "normal"
+    LOW = "low"
+    """It starts when no normal job waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What the caller asked for."""
+
+    options: RequestOptions
+    """As asked. A runner completes them with its settings and its model."""
+    output: Mapping[str, str] = field(default_factory=dict)
+    """`response_format` and the layout of subtitles, as they were sent: the defaults of the transcript's format."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """The caller's own notes, which are given back unread."""
+    priority: JobPriority = JobPriority.NORMAL
+    webhook_url: str | None = None
+    """Gets an event when the job has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed: the code and message that a request would have got."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The Idempotency-Key that a job was submitted with."""
+
+    key: str
+    digest: bytes
+    """A hash of the recording and the fields. A request with the same key and another digest is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be created. Its audio is stored already."""
+
+    id: str
+    owner: str
+    spec: JobSpec
+    audio_bytes: int
+    idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerLimits:
+    """The most that one owner may have in the store."""
+
+    waiting_jobs: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job's record. Times are seconds since the epoch."""
+
+    id: str
+    """Ids sort by the time of creation."""
+    owner: str
+    """The name of the API key that created it; empty without keys."""
+    spec: JobSpec
+    status: JobStatus
+    created_at: float
+    started_at: float | None = None
+    """When it was started first."""
+    finished_at: float | None = None
+    expires_at: float | None = None
+    """When the transcript of an ended job is deleted."""
+    attempts: int = 0
+    """How often it was started. A runner that drains gives its attempt back."""
+    audio_s_done: float = 0.0
+    audio_s_total: float | None = None
+    """None until the recording's length is known, or estimated from its header."""
+    audio_bytes: int = 0
+    error: JobError | None = None
+    resume_key: str | None = None
+    """What the stored segments depend on. A runner with another key does not use them."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that a runner holds, and the token of its lease: whoever has another token can change nothing."""
+
+    job: Job
+    token: str
+
+
+class EventType(StrEnum):
+    """The events that a webhook is told of."""
+
+    SUCCEEDED = "transcription.job.succeeded"
+    FAILED = "transcription.job.failed"
+    CANCELLED = "transcription.job.cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event for a job's webhook. It is written in the transaction that ended the job."""
+
+    id: str
+    job_id: str
+    url: str
+    event: EventType
+    created_at: float
+    due_at: float | None
+    """When the next attempt is due; None if there is none."""
+    attempts: int = 0
+    delivered_at: float | None = None
+    last_status: int | None = None
+    """HTTP status of the last attempt; None without an answer."""
+    last_error: str | None = None
+
+
+def new_job_id(now: float | None = None) -> str:
+    """Return an id that cannot be guessed, and that sorts after those of earlier milliseconds."""
+    return f"job_{round((time.time() if now is None else now) * 1000):012x}{secrets.token_hex(10)}"
+
+
+def new_delivery_id() -> str:
+    return f"evt_{secrets.token_hex(16)}"
+
+
+def retry_delay_s(n_attempts: int) -> float:
+    """Return the seconds until the next attempt after so many have failed."""
+    return _RETRY_DELAYS_S[min(n_attempts, len(_RETRY_DELAYS_S)) - 1]

@@ -1,0 +1,88 @@
+"""The tables of the SQLite store."""
+
+import sqlite3
+from typing import Final
+
+from asr_service.errors import ConfigurationError
+
+_MIGRATIONS: Final = (
+    """
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    spec TEXT NOT NULL,                      -- JSON of a JobSpec
+    status TEXT NOT NULL,
+    is_low INTEGER NOT NULL,                 -- 1 for the priority `low`
+    created_at REAL NOT NULL,
+    started_at REAL,
+    finished_at REAL,
+    expires_at REAL,
+    claimed_at REAL,                         -- start of the last attempt
+    attempts INTEGER NOT NULL DEFAULT 0,
+    not_before REAL NOT NULL DEFAULT 0,      -- no attempt starts earlier
+    failed_at TEXT,                          -- the runner of the attempt that failed
+    runner TEXT,                             -- the runner of this attempt
+    lease_token TEXT,                        -- NULL unless the job runs
+    lease_until REAL,
+    resume_key TEXT,
+    audio_s_done REAL NOT NULL DEFAULT 0,
+    audio_s_total REAL,
+    audio_bytes INTEGER NOT NULL,            -- 0 once the recording is deleted
+    result_bytes INTEGER NOT NULL DEFAULT 0,
+    error_code TEXT,
+    error_message TEXT,
+    idempotency_key TEXT,
+    idempotency_digest BLOB
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX jobs_by_owner ON jobs (owner, id);
+CREATE INDEX jobs_by_claim ON jobs (owner, claimed_at);
+CREATE INDEX jobs_by_status ON jobs (status, is_low, created_at);
+CREATE TABLE segments (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    data TEXT NOT NULL,                      -- transcript.codec
+    PRIMARY KEY (job_id, number)
+) WITHOUT ROWID;
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    url TEXT NOT NULL,
+    event TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    due_at REAL,                             -- NULL once no attempt follows
+    attempts INTEGER NOT NULL DEFAULT 0,
+    delivered_at REAL,
+    last_status INTEGER,
+    last_error TEXT
+) WITHOUT ROWID;
+CREATE INDEX deliveries_by_job ON deliveries (job_id);
+CREATE INDEX deliveries_by_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
+""",
+)
+"""What each version adds to the one before."""
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the tables to this version. Raises ConfigurationError: a newer version has written them."""
+    connection.execute("BEGIN IMMEDIATE")  # several processes start at once
+    try:
+        _migrate(connection, path)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(_MIGRATIONS):
+        raise ConfigurationError(
+            f"{path} is of version {version}, from a newer asr-service. This one reads version {len(_MIGRATIONS)}. Use "
+            "the newer one, or set ASR_STATE_DIR to another directory.",
+            param="ASR_STATE_DIR",
+        )
+    for script in _MIGRATIONS[version:]:
+        for statement in script.split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")

@@ -1,0 +1,157 @@
+"""The jobs of a service: their records and their files together."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+from asr_service.errors import ConfigurationError, JobExpired, JobNotFound, NoTranscript
+from asr_service.jobs.files import DirectoryFiles, FileMissing, JobFiles
+from asr_service.jobs.records import Idempotency, Job, JobSpec, JobStatus, NewJob, OwnerLimits, new_job_id
+from asr_service.jobs.sqlite import SqliteJobStore
+from asr_service.jobs.store import Created, JobStore
+from asr_service.settings import Settings
+from asr_service.transcript import Segment, Transcript, codec
+
+Result = TypeVar("Result")
+
+_THREADS: Final = 4
+_POLL_S: Final = 0.2
+
+
+class Jobs:
+    """What the API and the runners do with jobs. Used on one event loop; threads wait for the store and the files."""
+
+    def __init__(self, store: JobStore, files: JobFiles, *, limits: OwnerLimits, retention_s: float) -> None:
+        self.store = store
+        self.files = files
+        self.retention_s = retention_s
+        self.submitted = asyncio.Event()
+        """Set when this process has accepted a job."""
+        self.closing = asyncio.Event()
+        """Set when clients that wait for a job must be answered."""
+        self._limits = limits
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
+
+    async def call(self, function: Callable[..., Result], *args: object, **kwargs: object) -> Result:
+        """Run a method of the store or of the files in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
+
+    def close(self) -> None:
+        self._threads.shutdown()
+        self.store.close()
+
+    async def submit(self, owner: str, spec: JobSpec, recording: BinaryIO, idempotency: Idempotency | None) -> Created:
+        """Accept a job: it survives the loss of power from now on.
+
+        Raises JobLimit, IdempotencyConflict. Raises Unavailable: it cannot be stored.
+        """
+        created = await self.call(self._create, owner, spec, recording, idempotency)
+        self.submitted.set()
+        return created
+
+    def _create(self, owner: str, spec: JobSpec, recording: BinaryIO, idempotency: Idempotency | None) -> Created:
+        job_id = new_job_id()
+        n_bytes = self.files.store_audio(job_id, recording)
+        created = None
+        try:
+            created = self.store.create(NewJob(job_id, owner, spec, n_bytes, idempotency), self._limits, time.time())
+            return created
+        finally:
+            if created is None or created.is_replayed:
+                self.files.delete_audio(job_id)
+
+    async def check_limits(self, owner: str) -> None:
+        """Raise JobLimit if the owner cannot have another job."""
+        await self.call(self.store.check_limits, owner, self._limits)
+
+    async def get(self, owner: str, job_id: str) -> Job:
+        """Return a job. Raises JobNotFound: it is not there, or it belongs to somebody else."""
+        job = await self.call(self.store.get, job_id)
+        if job is None or job.owner != owner:
+            raise JobNotFound(f"There is no job {job_id[:64]!r}.")
+        return job
+
+    async def wait(self, owner: str, job_id: str, wait_s: float) -> Job:
+        """Return a job when it has ended, or after `wait_s`. Raises JobNotFound."""
+        until = time.monotonic() + wait_s
+        while True:
+            job = await self.get(owner, job_id)
+            if not job.is_open or time.monotonic() >= until or self.closing.is_set():
+                return job
+            await self.pause(_POLL_S)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not while the service drains."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.closing.wait()
+        except TimeoutError:
+            pass
+
+    async def remove(self, owner: str, job_id: str) -> Job | None:
+        """Cancel an open job and return it, or delete an ended one and return None. Raises JobNotFound."""
+        await self.get(owner, job_id)
+        now = time.time()
+        cancelled = await self.call(self.store.cancel, job_id, now, now + self.retention_s)
+        if cancelled is None:
+            await self.call(self.store.delete, job_id)
+        await self.call(self.files.delete, job_id)
+        return cancelled
+
+    async def segments(self, job_id: str, start: int) -> Sequence[Segment]:
+        """Return the segments that are known of a job, from this number on. An ended job has its transcript's."""
+        return await self.call(self._segments, job_id, start)
+
+    def _segments(self, job_id: str, start: int) -> Sequence[Segment]:
+        stored = self.store.segments(job_id, start)
+        if stored:
+            return tuple(map(codec.decode_segment, stored))
+        job = self.store.get(job_id)
+        if job is None or job.status is not JobStatus.SUCCEEDED:
+            return ()
+        try:
+            return codec.decode(self.files.load_transcript(job_id)).segments[start:]
+        except FileMissing:
+            return ()
+
+    async def transcript(self, owner: str, job_id: str) -> Transcript:
+        """Return the transcript of a job that has succeeded.
+
+        Raises JobNotFound, NoTranscript, JobExpired.
+        """
+        job = await self.get(owner, job_id)
+        if job.status is JobStatus.EXPIRED:
+            raise JobExpired("The transcript was deleted, because its retention time is over (ASR_JOBS_RETENTION_S).")
+        if job.status is not JobStatus.SUCCEEDED:
+            reason = f": {job.error.message}" if job.status is JobStatus.FAILED and job.error else "."
+            raise NoTranscript(f"The job has no transcript. It is {job.status}{reason}")
+        try:
+            return codec.decode(await self.call(self.files.load_transcript, job_id))
+        except FileMissing as error:  # it expired or was deleted just now
+            raise JobNotFound(f"There is no job {job_id[:64]!r}.") from error
+
+
+def open_jobs(settings: Settings) -> Jobs | None:
+    """Open the jobs in ASR_STATE_DIR; None without one. Raises ConfigurationError: the directory cannot be used."""
+    if settings.state_dir is None:
+        return None
+    directory = settings.state_dir / "jobs"
+    files = directory / "files"
+    try:
+        files.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The directory {directory} cannot be used: {error.strerror}. Set ASR_STATE_DIR to a directory that can be "
+            "written.",
+            param="ASR_STATE_DIR",
+        ) from error
+    return Jobs(
+        SqliteJobStore(Path(directory, "jobs.sqlite3")),
+        DirectoryFiles(files),
+        limits=OwnerLimits(settings.jobs_max_waiting, settings.jobs_max_bytes),
+        retention_s=settings.jobs_retention_s,
+    )

@@ -1,0 +1,134 @@
+"""The contract of a store of jobs. `jobs.sqlite` is the default.
+
+A store decides; nothing else does. Each method is one transaction: when it returns, its change survives a crash and the
+loss of power, and two callers never see half of it. Methods block for milliseconds, and any thread may call them.
+
+Times are seconds since the epoch and are passed in, so that a store has no clock of its own.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from asr_service.jobs.records import (
+    Claim,
+    Delivery,
+    Job,
+    JobError,
+    JobStatus,
+    NewJob,
+    OwnerLimits,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The job of a submission, and whether an earlier submission with the same Idempotency-Key had made it."""
+
+    job: Job
+    is_replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many jobs there are by status, and when the oldest of those that wait was created."""
+
+    by_status: Mapping[JobStatus, int]
+    oldest_waiting_at: float | None
+
+
+class JobStore(Protocol):
+    """Every method raises Unavailable: the store cannot be used at the moment."""
+
+    # -- for callers of the API
+
+    def create(self, new: NewJob, limits: OwnerLimits, now: float) -> Created:
+        """Accept a job, once for each Idempotency-Key of an owner.
+
+        Raises JobLimit: the owner has as much as it may have. Raises IdempotencyConflict: the key has another digest.
+        """
+
+    def find_replay(self, owner: str, key: str) -> Job | None:
+        """Return the job that was submitted with this Idempotency-Key."""
+
+    def get(self, job_id: str) -> Job | None: ...
+
+    def list(self, owner: str, *, status: JobStatus | None, after: str | None, limit: int) -> Sequence[Job]:
+        """Return an owner's jobs, newest first, from the one that follows the job `after`."""
+
+    def segments(self, job_id: str, start: int = 0) -> Sequence[str]:
+        """Return the stored segments from this number on, as `transcript.codec` wrote them; none once the job ended."""
+
+    def cancel(self, job_id: str, now: float, expires_at: float) -> Job | None:
+        """End a waiting or running job, whose runner loses its lease. Returns None if it had ended or is not there."""
+
+    def delete(self, job_id: str) -> bool:
+        """Forget an ended job. Returns False if it is not there or has not ended."""
+
+    def check_limits(self, owner: str, limits: OwnerLimits) -> None:
+        """Raise JobLimit if the owner cannot have another job."""
+
+    def deliveries(self, job_id: str) -> Sequence[Delivery]:
+        """Return the events of a job for its webhook."""
+
+    # -- for runners
+
+    def claim(self, runner: str, now: float, lease_s: float) -> Claim | None:
+        """Start the job that is next: normal ones first, the owners in turn, each owner's oldest first.
+
+        A job that has failed at this runner is left to others for a while.
+        """
+
+    def renew(self, job_id: str, token: str, until: float) -> bool:
+        """Extend a lease. Returns False if it is lost: the runner must stop."""
+
+    def holds(self, job_id: str, token: str) -> bool:
+        """Return whether the lease is still held. Cheaper than `renew`."""
+
+    def store_segments(
+        self,
+        job_id: str,
+        token: str,
+        start: int,
+        segments: Sequence[str],
+        *,
+        resume_key: str,
+        audio_s_done: float,
+        audio_s_total: float | None,
+    ) -> bool:
+        """Replace the segments from number `start` on. Returns False if the lease is lost.
+
+        `resume_key` is kept in the record, since it says who can go on from these segments.
+        """
+
+    def succeed(
+        self, job_id: str, token: str, now: float, *, audio_s: float, result_bytes: int, expires_at: float
+    ) -> bool:
+        """End a job whose transcript is stored. Returns False if the lease is lost."""
+
+    def fail(self, job_id: str, token: str, now: float, error: JobError, *, expires_at: float) -> bool:
+        """End a job that cannot succeed. Returns False if the lease is lost."""
+
+    def retry(self, job_id: str, token: str, not_before: float, error: JobError) -> bool:
+        """Put a job back after a failure. Returns False if the lease is lost."""
+
+    def give_back(self, job_id: str, token: str) -> bool:
+        """Put a job back that has not failed; its attempt does not count. Returns False if the lease is lost."""
+
+    # -- for the sweeper
+
+    def requeue_lapsed(self, now: float, *, expires_at: float) -> Sequence[Job]:
+        """Put back the jobs whose leases have lapsed, or fail them after the last attempt. Returns them."""
+
+    def expire(self, now: float, forget_before: float) -> Sequence[str]:
+        """Mark jobs as expired whose time is over, and forget those that ended before `forget_before`.
+
+        Returns the ids of both: their files are no longer needed.
+        """
+
+    def ended(self, job_ids: Collection[str]) -> Collection[str]:
+        """Return those of the ids that have no open job."""
+
+    def counts(self) -> Counts: ...
+
+    def close(self) -> None: ...

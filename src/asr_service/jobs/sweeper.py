@@ -1,0 +1,66 @@
+"""Looks after jobs that nobody looks after: lapsed leases, results whose time is over, files without a job."""
+
+import asyncio
+import random
+import time
+from typing import Final
+
+import structlog
+
+from asr_service import metrics, tasks
+from asr_service.errors import AsrError
+from asr_service.jobs.service import Jobs
+
+log = structlog.get_logger(__name__)
+
+_FILES_EVERY: Final = 120
+"""Sweeps between two looks at all files."""
+_MIN_FILE_AGE_S: Final = 3600.0
+"""A younger recording may belong to a job that is being submitted."""
+
+
+class Sweeper:
+    """Sweeps now and then. Every slot has one, and their sweeps may coincide."""
+
+    def __init__(self, jobs: Jobs, every_s: float) -> None:
+        self._jobs = jobs
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._sweep_forever())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            await tasks.cancel([self._task])
+
+    async def _sweep_forever(self) -> None:
+        number = 0
+        while True:
+            try:
+                await self._jobs.call(self.sweep, with_files=number % _FILES_EVERY == 0)
+            except AsrError as error:
+                log.warning("jobs cannot be swept", reason=error.message)
+            except Exception:
+                log.exception("jobs cannot be swept")
+            number += 1
+            await asyncio.sleep(self._every_s * random.uniform(0.8, 1.2))  # noqa: S311 - slots take turns
+
+    def sweep(self, *, with_files: bool) -> None:
+        """Sweep once. Blocks. Raises Unavailable."""
+        store, files, now = self._jobs.store, self._jobs.files, time.time()
+        for job in store.requeue_lapsed(now, expires_at=now + self._jobs.retention_s):
+            log.warning("a job's runner is lost", job_id=job.id, attempts=job.attempts, status=job.status)
+            metrics.JOB_ATTEMPTS.labels("lost").inc()
+            if not job.is_open:
+                files.delete_audio(job.id)
+        for job_id in store.expire(now, now - self._jobs.retention_s):
+            files.delete(job_id)
+        if with_files:
+            for job_id in store.ended(files.old_audio(_MIN_FILE_AGE_S)):
+                files.delete_audio(job_id)
+        counts = store.counts()
+        for status, n_jobs in counts.by_status.items():
+            metrics.JOBS.labels(status).set(n_jobs)
+        oldest = counts.oldest_waiting_at
+        metrics.JOBS_OLDEST.set(now - oldest if oldest is not None else 0)

@@ -1,0 +1,17 @@
+"""How often jobs are looked at."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerTimes:
+    """How often a runner looks at the store, in seconds."""
+
+    lease_s: float = 15.0
+    """How long a job is left to a runner that says nothing."""
+    poll_s: float = 0.5
+    """Time between two looks: for a job, and whether the lease of one that runs is still held."""
+    flush_s: float = 0.25
+    """Minimum time between two writes of segments."""
+    sweep_s: float = 5.0
+    """Time between two looks at what was left behind."""
