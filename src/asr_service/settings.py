@@ -177,7 +177,6 @@ class Settings(BaseSettings):
     idempotency_max_bytes: PositiveInt = 64 * 1024**2
     """Maximum size of all answers that a slot keeps for retries. The oldest are dropped first."""
 
-<<<<<<< HEAD
     # -- webhooks
     webhook_secret: SecretStr | None = None
     """Secret that signs webhooks, `whsec_` and base64, or two with a comma between them while receivers change to the
@@ -185,7 +184,7 @@ class Settings(BaseSettings):
     webhook_allow_networks: Annotated[str, AfterValidator(_check_networks)] | None = None
     """Addresses and networks, separated by commas, that webhooks can reach although they are not public, also by plain
     HTTP. By default none: a webhook goes to public addresses by HTTPS."""
-=======
+
     # -- jobs
     state_dir: Path | None = None
     """Directory on a local disk for the jobs of /jobs: their records, recordings and transcripts. It outlives restarts,
@@ -196,7 +195,6 @@ class Settings(BaseSettings):
     """Maximum waiting jobs of one API key, or of all callers together without keys; more get a 429."""
     jobs_max_bytes: PositiveInt = 50 * 1024**3
     """Maximum size of the recordings and transcripts of all jobs of one API key; more get a 429."""
->>>>>>> eebe57b (Jobs: POST /jobs accepts a recording that survives the connection, the process and the machine's power)
 
     # -- limits
     max_upload_bytes: PositiveInt = 2 * 1024**3

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from asr_service.engine.request_options import RequestOptions
+from asr_service.webhooks.events import EventType
 
 MAX_ATTEMPTS = 3
 """How often a job is started before it fails for good."""
@@ -126,14 +127,6 @@ class Claim:
 
     job: Job
     token: str
-
-
-class EventType(StrEnum):
-    """The events that a webhook is told of."""
-
-    SUCCEEDED = "transcription.job.succeeded"
-    FAILED = "transcription.job.failed"
-    CANCELLED = "transcription.job.cancelled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from asr_service.jobs.records import (
     OPEN,
     Claim,
     Delivery,
-    EventType,
     Job,
     JobError,
     JobPriority,
@@ -30,6 +29,7 @@ from asr_service.jobs.records import (
 )
 from asr_service.jobs.schema import migrate
 from asr_service.jobs.store import Counts, Created
+from asr_service.webhooks.events import EventType
 
 log = structlog.get_logger(__name__)
 
