@@ -6,7 +6,7 @@ from asr_service.engine.tuning.choice import Measurements, Parallelism
 from asr_service.engine.tuning.measure import TuningResult
 from cli.terminal import run
 
-DEFAULT = Parallelism(2, BatchLimit(1), BatchLimit(4, n_frames=3400))
+DEFAULT = Parallelism(2, BatchLimit(1), BatchLimit(4, n_frames=4096))
 
 
 def values(chosen: Parallelism, gain: float) -> dict[str, int]:

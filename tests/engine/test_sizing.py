@@ -31,7 +31,7 @@ def gpu_limits(
 
 @pytest.mark.parametrize(
     ("given", "on_cpu_s", "on_gpu_s"),
-    [({}, 2.5, None), ({"encoder_context": "short"}, 2.5, 2.5), ({"encoder_context": "full"}, None, None)],
+    [({}, 6.0, None), ({"encoder_context": "short"}, 6.0, 6.0), ({"encoder_context": "full"}, None, None)],
 )
 def test_a_gpu_uses_the_full_context_by_default_and_a_cpu_the_short_one(given, on_cpu_s, on_gpu_s):
     """On a GPU only windows of one length share a call; on a CPU the short context saves work."""
@@ -43,7 +43,7 @@ def test_a_gpu_uses_the_full_context_by_default_and_a_cpu_the_short_one(given, o
 def test_two_clips_of_11_s_share_a_decoder_call_on_a_cpu_and_two_windows_of_15_s_do_not():
     """The frames of a call are bounded by default; a setting replaces the bound."""
     decode = batch_limits(Settings(), on_gpu=False)[Stage.GENERATE]
-    assert [decode.max_windows(n_frames) for n_frames in (832, 1088, 1408, 1792, 3000)] == [4, 3, 2, 1, 1]
+    assert [decode.max_windows(n_frames) for n_frames in (1024, 1344, 1728, 2112, 3000)] == [4, 3, 2, 1, 1]
     assert batch_limits(Settings(decode_batch=3), on_gpu=False)[Stage.GENERATE] == BatchLimit(3)
 
 

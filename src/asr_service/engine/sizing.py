@@ -15,11 +15,11 @@ from asr_service.models.dimensions import ModelDimensions
 from asr_service.settings import Settings
 
 _MAX_CPU_POOL_THREADS: Final = 4
-_MAX_CPU_FRAMES: Final = 3400
+_MAX_CPU_FRAMES: Final = 4096
 """Maximum frames of a decoder call on a CPU, by default.
 
-With the margin and the minimum length of the short context, a call holds four windows of up to 5.8 s of speech, three
-of up to 8.3 s, two of up to 14.1 s, or one longer window. So two clips of 11 s share a call. On the 2-core Xeon of
+With the margin and the minimum length of the short context, a call holds four windows of up to 4.2 s of speech, three
+of up to 7.4 s, two of up to 14.4 s, or one longer window. So two clips of 11 s share a call. On the 2-core Xeon of
 benchmarks/results/sim-costs.json a window that shares a call with one other takes up to a tenth less decoder time than
 alone (9 % at 11 s), and about the same in a call of four. On an AMD processor without AMX, calls of four were faster.
 More frames make longer calls, and a thread serves no clip during a call (ADR 5).

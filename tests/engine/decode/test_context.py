@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from asr_service.engine.decode.context import context_frames
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
@@ -16,6 +17,11 @@ from fakes import FakeModel, writing
 ENGLISH = DecodingOptions(vad_filter=False, language="en")
 
 
+def times_again() -> float:
+    """Return how many windows were decoded again at full context, by the metric."""
+    return REGISTRY.get_sample_value("asr_fallbacks_total", {"reason": "full_context"}) or 0.0
+
+
 async def test_a_short_clip_has_a_short_context():
     """5 s of speech and a margin of 6 s need 11 s of context, rounded up to a step."""
     async with engine_around(FakeModel(), margin_s=6.0) as engine:
@@ -24,10 +30,10 @@ async def test_a_short_clip_has_a_short_context():
 
 
 @pytest.mark.parametrize(
-    ("speech_s", "n_frames"), [(0.1, 832), (2.0, 832), (11.0, 1728), (25.0, 2976), (29.7, 2976), (29.8, 3000)]
+    ("speech_s", "n_frames"), [(0.1, 1024), (2.0, 1024), (11.0, 1728), (25.0, 2976), (29.7, 2976), (29.8, 3000)]
 )
 def test_a_context_has_a_minimum_steps_and_a_maximum(speech_s, n_frames):
-    """At least 8 s, in steps of 0.64 s, up to 29.76 s. Longer speech gets 30 s."""
+    """At least 10 s, in steps of 0.64 s, up to 29.76 s. Longer speech gets 30 s."""
     assert context_frames(speech_s, 6.0) == n_frames
     assert context_frames(speech_s, None) == 3000
 
@@ -42,7 +48,7 @@ async def test_an_unfinished_segment_after_the_speech_needs_the_full_context():
 
     async with engine_around(FakeModel(script), margin_s=2.5) as engine:
         transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
-    assert [call.n_frames for call in engine.model.calls_of("encode")] == [832, 3000]
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1024, 3000]
     assert transcript.text == "yes"
 
 
@@ -73,6 +79,26 @@ async def test_a_rejected_window_is_encoded_again_at_full_context(rejected):
         transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
     assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
     assert (transcript.text, transcript.segments[0].temperature) == ("yes", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("avg_logprob", "contexts", "text"), [(-0.49, [1152], "maybe"), (-0.51, [1152, 3000], "certainly")]
+)
+async def test_a_doubtful_window_is_decoded_again_at_full_context(avg_logprob, contexts, text):
+    """A text that the model is sure of stays; another one is replaced by what the full context hears."""
+
+    def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
+        short = writing(" maybe", avg_logprob=avg_logprob)
+        full = writing(" certainly", avg_logprob=-0.7)  # still doubtful, but there is no longer context
+        return (full if len(encoding) == 1500 else short)(model, encoding, *others)
+
+    before = times_again()
+    async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == contexts
+    assert [call.n_frames for call in engine.model.calls_of("generate")] == contexts
+    assert transcript.text == text
+    assert times_again() - before == len(contexts) - 1
 
 
 async def test_a_context_of_nearly_30_s_is_not_encoded_again():

@@ -72,7 +72,7 @@ async def test_a_text_that_stands_twice_is_heard_again_at_full_context(heard: st
 
     async with engine_around(FakeModel(script), margin_s=2.5) as engine:
         transcript = await engine.transcript(engine.recording(loud(3)), ENGLISH)
-    assert [call.n_frames for call in engine.model.calls_of("generate")] == [832, FULL_CONTEXT]
+    assert [call.n_frames for call in engine.model.calls_of("generate")] == [1024, FULL_CONTEXT]
     assert transcript.text == heard.strip()
 
 

@@ -19,7 +19,7 @@ from fakes import Call, FakeModel
 CPU, GPU = Device("cpu"), Device("cuda", 0)
 CLIP, WINDOW = Workload("clip", 1728, 33), Workload("window", 3000, 90)
 WORKLOADS = (CLIP, WINDOW)
-DEFAULT = Parallelism(2, BatchLimit(1), BatchLimit(4, n_frames=3400))
+DEFAULT = Parallelism(2, BatchLimit(1), BatchLimit(4, n_frames=4096))
 
 
 def parallelism(threads: int, encode: int, decode: int) -> Parallelism:

@@ -11,7 +11,7 @@ from typing import Final
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT
 from asr_service.engine.options import DecodingOptions
 
-_MIN_CONTEXT_S: Final = 8.0
+_MIN_CONTEXT_S: Final = 10.0
 _STEP_FRAMES: Final = 64
 """Contexts are multiples of this. Then windows of similar length share batches, and the sides of the encoder's matrices
 are multiples of 16, which is up to a sixth faster. Larger steps cost more, since the encoder's time grows with the

@@ -16,6 +16,10 @@ _MIN_AVG_LOGPROB: Final = -1.0
 _MAX_NO_SPEECH_PROB: Final = 0.6
 """These three are the defaults of https://github.com/openai/whisper/blob/main/whisper/transcribe.py."""
 
+_SURE_AVG_LOGPROB: Final = -0.5
+"""A less likely text from a short context is heard once more at full context. Hard speech needs the full context, and
+its texts are less likely: docs/adr/0003-short-encoder-context.md has the measurements."""
+
 _MAX_CHARACTERS_PER_S: Final = 30
 _EXTRA_CHARACTERS: Final = 25
 """A segment may have this many characters more, since segments end some tenths of a second too early. Of 650 windows
@@ -107,12 +111,18 @@ class Hypothesis:
         return 2 * self.doubled_letters > _MAX_DOUBLED_LETTERS_PER_S * self.speech_s
 
     @property
+    def is_doubtful(self) -> bool:
+        """True if the model is so unsure of the text that a full context may change it."""
+        return self.generation.avg_logprob < _SURE_AVG_LOGPROB
+
+    @property
     def needs_full_context(self) -> bool:
-        """True if the hypothesis has a fault that a full context may prevent.
+        """True if the hypothesis is doubtful or has a fault that a full context may prevent.
 
         A text that stands twice is heard once more, however slow it is. What was really said twice stays.
         """
-        return self.overruns_speech or self.doubled_letters > 0 or self.fallback_reason is not None
+        has_fault = self.overruns_speech or self.doubled_letters > 0 or self.fallback_reason is not None
+        return has_fault or self.is_doubtful
 
     @property
     def ended_early(self) -> bool:
