@@ -1,6 +1,7 @@
 """A client of /jobs, for tests."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -55,3 +56,6 @@ class JobClient:
 
     def transcript(self, job_id: str, **query: str) -> httpx.Response:
         return self.request("GET", f"/jobs/{job_id}/transcript", params=query)
+
+    def files(self) -> Iterator[Path]:
+        return (self.live.app._engine.settings.state_dir / "jobs" / "files").iterdir()  # type: ignore[operator]

@@ -1,5 +1,15 @@
 """POST /jobs, GET /jobs/ID, the list, cancelling and transcripts."""
 
+import threading
+import time
+
+from api.jobs.client import JobClient
+from api.jobs.conftest import TIMES
+from api.live import serving
+from asr_service.access.keys import entry, new_secret
+from fakes import Call
+from waiting import until
+
 
 def test_a_job_is_accepted_run_and_answered(jobs):
     """The transcript is the one of /transcribe, and can be fetched in any format, any number of times."""
@@ -17,3 +27,148 @@ def test_a_job_is_accepted_run_and_answered(jobs):
     assert stored | {"timing": None} == direct | {"timing": None}
     assert jobs.transcript(job["id"], response_format="text").text == "hello\n"
     assert "-->" in jobs.transcript(job["id"], response_format="srt").text
+
+
+def test_the_transcript_has_the_format_that_was_asked_for_first(jobs):
+    """Any other format on request, with its own layout."""
+    job_id = jobs.accepted(response_format="srt", max_line_width="20")
+    jobs.reaches(job_id, "succeeded")
+    assert jobs.transcript(job_id).headers["content-type"].startswith("application/x-subrip")
+    assert jobs.transcript(job_id, max_line_count="1").text.startswith("1\n")
+    assert jobs.transcript(job_id, response_format="json").json()["segments"][0]["words"], "subtitles need word times"
+    assert jobs.transcript(job_id, response_format="verbose_json").json()["task"] == "transcribe"
+    lines = jobs.transcript(job_id, response_format="ndjson").text.splitlines()
+    assert [line.split(",")[0] for line in lines] == ['{"type":"segment"', '{"type":"transcript"']
+    refused = jobs.transcript(job_id, response_format="json", max_line_width="20")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "max_line_width")
+    assert jobs.transcript(job_id, language="en").status_code == 422
+
+
+def test_a_translation_is_a_task(jobs):
+    """Jobs have no path of their own for it."""
+    job_id = jobs.accepted(task="translate")
+    jobs.reaches(job_id, "succeeded")
+    assert jobs.transcript(job_id).json()["task"] == "translate"
+
+
+def test_a_recording_that_cannot_be_decoded_fails_at_once(jobs):
+    """It is not tried again, and the error is the one of /transcribe."""
+    job_id = jobs.accepted(audio=b"RIFF" + bytes(1000))
+    job = jobs.reaches(job_id, "failed")
+    direct = jobs.live.post(audio=b"RIFF" + bytes(1000)).json()["error"]
+    assert job["error"] == {"code": direct["code"], "message": direct["message"]}
+    assert job["attempts"] == 1
+    response = jobs.transcript(job_id)
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "no_transcript")
+    assert direct["message"] in response.json()["error"]["message"]
+
+
+def test_a_failure_of_the_model_is_tried_again(jobs):
+    """The record shows the error meanwhile. Cancelling ends the attempts."""
+
+    def fail(call: Call) -> None:
+        if call.stage == "generate":
+            raise RuntimeError("no")
+
+    jobs.model.before = fail
+    job_id = jobs.accepted()
+    job = until(lambda: (job := jobs.show(job_id))["error"] and job, what="the first failure")
+    assert (job["status"], job["attempts"], job["error"]["code"]) == ("queued", 1, "inference_failed")
+    assert jobs.delete(job_id).json()["status"] == "cancelled"
+
+
+def test_cancelling_ends_a_running_job_within_a_second(jobs):
+    """A second DELETE deletes it."""
+    gate = threading.Event()
+    jobs.model.before = lambda call: gate.wait(10) if call.stage == "generate" else None
+    try:
+        job_id = jobs.accepted()
+        jobs.reaches(job_id, "running")
+        began = time.monotonic()
+        response = jobs.delete(job_id)
+        assert (response.status_code, response.json()["status"]) == (200, "cancelled")
+        runner = jobs.live.app._runner
+        until(lambda: not runner.busy, within_s=1, what="the runner's end")
+        assert time.monotonic() - began < 1
+    finally:
+        gate.set()
+    assert jobs.show(job_id)["status"] == "cancelled"
+    assert jobs.transcript(job_id).json()["error"]["code"] == "no_transcript"
+    assert jobs.delete(job_id).status_code == 204
+    missing = jobs.delete(job_id)
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "job_not_found")
+    assert not [path for path in jobs.files() if job_id in path.name]
+
+
+def test_an_ended_job_is_deleted_with_its_files(jobs):
+    """The recording went when it ended."""
+    job_id = jobs.accepted()
+    jobs.reaches(job_id, "succeeded")
+    until(lambda: [path.name for path in jobs.files() if job_id in path.name] == [f"{job_id}.transcript.json"])
+    assert jobs.delete(job_id).status_code == 204
+    assert not [path for path in jobs.files() if job_id in path.name]
+    assert jobs.transcript(job_id).status_code == 404
+
+
+def test_a_long_poll_ends_with_the_job_or_with_its_time(jobs):
+    """At most a minute."""
+    gate = threading.Event()
+    jobs.model.before = lambda call: gate.wait(10) if call.stage == "generate" else None
+    job_id = jobs.accepted()
+    assert jobs.show(job_id, wait_s=0.05)["status"] in {"queued", "running"}
+    threading.Timer(0.2, gate.set).start()
+    assert jobs.show(job_id, wait_s=20)["status"] == "succeeded"
+    refused = jobs.request("GET", f"/jobs/{job_id}?wait=61")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "wait")
+
+
+def test_jobs_are_listed_in_pages(jobs):
+    """The newest first, and by status."""
+    ids = [jobs.accepted() for _ in range(3)][::-1]
+    for job_id in ids:
+        jobs.reaches(job_id, "succeeded")
+    page = jobs.list(limit="2")
+    assert [job["id"] for job in page["data"]] == ids[:2]
+    assert (page["object"], page["has_more"], page["first_id"], page["last_id"]) == ("list", True, *ids[:2])
+    assert jobs.list(limit="1", after=ids[1])["data"][0]["id"] == ids[2]
+    assert {job["status"] for job in jobs.list(status="succeeded")["data"]} == {"succeeded"}
+    assert jobs.list(status="running")["data"] == []
+    assert jobs.request("GET", "/jobs?status=done").status_code == 422
+    assert jobs.request("GET", "/jobs?limit=101").status_code == 422
+
+
+def test_a_job_belongs_to_the_key_that_made_it(tmp_path):
+    """Another key gets a 404 and does not see it in the list."""
+    alice, bob = new_secret(), new_secret()
+    keys = f"{entry('alice', alice)},{entry('bob', bob)}"
+    with serving(job_times=TIMES, state_dir=tmp_path, api_keys=keys) as live:
+        own, other = JobClient(live, **{"x-api-key": alice}), JobClient(live, **{"x-api-key": bob})
+        job_id = own.accepted()
+        own.reaches(job_id, "succeeded")
+        paths = [f"/jobs/{job_id}", f"/jobs/{job_id}/events", f"/jobs/{job_id}/transcript"]
+        answers = [other.request("GET", path) for path in paths] + [other.delete(job_id)]
+        assert [(each.status_code, each.json()["error"]["code"]) for each in answers] == [(404, "job_not_found")] * 4
+        assert other.list()["data"] == []
+        assert [job["id"] for job in own.list()["data"]] == [job_id]
+        assert JobClient(live).request("GET", "/jobs").status_code == 401
+
+
+def test_a_transcript_expires(tmp_path):
+    """After its retention time, and then its record goes too."""
+    with serving(job_times=TIMES, state_dir=tmp_path, jobs_retention_s=0.4) as live:
+        client = JobClient(live)
+        job_id = client.accepted()
+        client.reaches(job_id, "expired")
+        expired = client.transcript(job_id)
+        assert (expired.status_code, expired.json()["error"]["code"]) == (410, "job_expired")
+        assert not [path for path in client.files() if job_id in path.name]
+        until(lambda: client.request("GET", f"/jobs/{job_id}").status_code == 404, what="the end of the record")
+
+
+def test_metrics_and_log_lines_name_the_paths(jobs):
+    """A label has the template of a path, not the id of a job."""
+    job_id = jobs.accepted()
+    jobs.reaches(job_id, "succeeded")
+    until(lambda: jobs.live.metric('asr_jobs{status="succeeded"}') >= 1, what="the gauge")
+    assert jobs.live.metric('asr_job_attempts_total{outcome="succeeded"}') >= 1
+    assert jobs.live.metric('asr_requests_total{code="200",endpoint="/jobs/{job_id}"}') >= 1

@@ -17,11 +17,14 @@ from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
 from asr_service.engine.slot import SlotEngine
+from asr_service.errors import InvalidParameter
 from asr_service.jobs.records import Idempotency, JobPriority, JobSpec
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.store import Created
 from asr_service.settings import Settings
 from asr_service.validation import check_fields
+from asr_service.webhooks.configuration import webhook_configuration
+from asr_service.webhooks.targets import TargetRefused, check_target
 
 
 async def submit(request: Request, jobs: Jobs, owner: str) -> Created:
@@ -39,6 +42,7 @@ async def submit(request: Request, jobs: Jobs, owner: str) -> Created:
             read_spec(fields, engine.settings, model)  # refuse an invalid request before its upload
         upload = await stack.enter_async_context(receive_upload(request))
         spec = read_spec(upload.fields, engine.settings, model)
+        await _check_webhook(spec.webhook_url, engine.settings)
         idempotency = None
         if scope is not None:
             idempotency = Idempotency(scope.key, await asyncio.to_thread(content_digest, upload))
@@ -61,3 +65,18 @@ def read_spec(fields: Fields, settings: Settings, model: SpeechModel) -> JobSpec
         priority=JobPriority(form.priority),
         webhook_url=form.webhook_url,
     )
+
+
+async def _check_webhook(url: str | None, settings: Settings) -> None:
+    """Raise InvalidParameter if the service sends no webhooks, or none to this URL."""
+    if url is None:
+        return
+    configuration = webhook_configuration(settings)
+    if not configuration.keys:
+        raise InvalidParameter(
+            "This service sends no webhooks. Its operator can set ASR_WEBHOOK_SECRET.", param="webhook_url"
+        )
+    try:
+        await check_target(url, configuration.allowed)
+    except TargetRefused as error:
+        raise InvalidParameter(f"webhook_url is refused: {error}", param="webhook_url") from error
