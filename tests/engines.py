@@ -20,6 +20,7 @@ from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.transcriber import PipelineLimits, Transcriber
+from asr_service.engine.pipeline.window_memory import WindowMemory
 from asr_service.engine.schedule.batch import BatchLimit
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.transcript import Segment, Transcript
@@ -75,7 +76,12 @@ class Engine:
 
 @asynccontextmanager
 async def engine_around(
-    model: FakeModel, *, chunk_s: float | None = None, max_inflight_windows: int = 4, margin_s: float | None = None
+    model: FakeModel,
+    *,
+    chunk_s: float | None = None,
+    max_inflight_windows: int = 4,
+    margin_s: float | None = None,
+    memory: WindowMemory | None = None,
 ) -> AsyncIterator[Engine]:
     decoders = DecoderPool(DecodeLimits(max_audio_s=3600))
     await decoders.start()
@@ -95,9 +101,11 @@ async def engine_around(
         vocabulary, LogMel(80), cpu_pool, multilingual=multilingual, margin_s=margin_s, chunk_length_s=chunk_s
     )
     bounds = PipelineLimits(60, max_inflight_windows=max_inflight_windows, request_timeout_s=30)
+    memory = memory or WindowMemory(limit_bytes=1000, window_bytes=1)
+    transcriber = Transcriber(decoders, windows, scheduler, memory, cpu_pool, bounds, "fake")
     try:
         with ExitStack() as files:
-            yield Engine(Transcriber(decoders, windows, scheduler, cpu_pool, bounds, "fake"), scheduler, model, files)
+            yield Engine(transcriber, scheduler, model, files)
     finally:
         scheduler.stop()
         scheduler.join(5)

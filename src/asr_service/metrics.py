@@ -75,6 +75,12 @@ WORKER_RESTARTS = Counter("asr_worker_restarts_total", "Workers that replaced on
 WORKER_RSS = Gauge(
     "asr_worker_rss_bytes", "Resident memory of the worker process.", ["slot"], multiprocess_mode="livesum"
 )
+WINDOW_MEMORY = Gauge(
+    "asr_window_memory_bytes",
+    "Host memory set aside for the windows that are being decoded: samples, features and encodings.",
+    ["slot"],
+    multiprocess_mode="livesum",
+)
 DECODER_RESTRICTION = Gauge(
     "asr_decoder_restriction",
     "1 if the decoder processes are under this restriction, 0 if the kernel refused it.",

@@ -9,7 +9,15 @@ from asr_service.engine import sizing
 from asr_service.engine.model.protocol import ModelFacts
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.batch import BatchLimit
-from asr_service.engine.sizing import GpuMemory, batch_limits, decode_bytes, encode_bytes, encoder_margin_s
+from asr_service.engine.sizing import (
+    GpuMemory,
+    batch_limits,
+    decode_bytes,
+    encode_bytes,
+    encoder_margin_s,
+    host_window_bytes,
+    window_memory_bytes,
+)
 from asr_service.hardware.devices import Device
 from asr_service.hardware.nvml import Gpu
 from asr_service.models.dimensions import ModelDimensions
@@ -54,6 +62,21 @@ def test_sixteen_windows_of_large_v3_need_3_9_gb_for_cross_attention_and_5_9_gb_
     encoder_output = 16 * 1500 * 1280 * 2
     assert without_beams - encoder_output == pytest.approx(3.9e9, rel=0.02)
     assert beams == pytest.approx(5.9e9, rel=0.02)
+
+
+@pytest.mark.parametrize(("compute_type", "megabytes"), [("float16", 7.3), ("bfloat16", 11.1), ("float32", 11.1)])
+def test_a_window_of_large_v3_takes_7_mb_of_host_memory(compute_type: str, megabytes: float):
+    """Samples, features and encoding. A model of unknown dimensions counts as large-v3."""
+    facts = ModelFacts("large-v3", 128, True, Device("cuda", 0), compute_type, 1, LARGE_V3)
+    assert host_window_bytes(facts) == pytest.approx(megabytes * 1e6, rel=0.01)
+    assert host_window_bytes(replace(facts, dimensions=None)) == host_window_bytes(facts)
+
+
+def test_all_windows_of_a_slot_take_half_a_gigabyte_and_at_least_what_one_request_needs():
+    """Larger batches, which an operator chose, need more windows in flight."""
+    facts = ModelFacts("large-v3", 128, True, Device("cuda", 0), "float16", 1, LARGE_V3)
+    assert window_memory_bytes(facts, 32) == 512 * 1024**2
+    assert window_memory_bytes(facts, 200) == 200 * host_window_bytes(facts)
 
 
 @pytest.mark.parametrize(

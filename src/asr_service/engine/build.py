@@ -15,8 +15,15 @@ from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.pipeline.transcriber import PipelineLimits, Transcriber
+from asr_service.engine.pipeline.window_memory import WindowMemory
 from asr_service.engine.schedule.scheduler import Scheduler
-from asr_service.engine.sizing import batch_limits, encoder_margin_s, gpu_memory
+from asr_service.engine.sizing import (
+    batch_limits,
+    encoder_margin_s,
+    gpu_memory,
+    host_window_bytes,
+    window_memory_bytes,
+)
 from asr_service.settings import Settings
 
 CPU_COALESCE_WAIT_S: Final = 0.005
@@ -37,10 +44,12 @@ def build_engine(
     decoders: DecoderPool,
     cpu_pool: ThreadPoolExecutor,
     on_failure: Callable[[str], None],
+    on_window_memory: Callable[[int], None] = lambda _: None,
 ) -> Engine:
     """Connect model, scheduler, window decoder and transcriber. The scheduler is not started.
 
-    `on_failure` is called with the reason when the model can no longer be used.
+    `on_failure` is called with the reason when the model can no longer be used. `on_window_memory` is called with the
+    bytes that the windows of all requests take, whenever they change.
     """
     facts = model.facts
     on_gpu = facts.device.kind == "cuda"
@@ -66,7 +75,10 @@ def build_engine(
         max_inflight_windows=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
         request_timeout_s=settings.request_timeout_s,
     )
-    return Engine(model, scheduler, Transcriber(decoders, windows, scheduler, cpu_pool, limits, facts.name))
+    memory = WindowMemory(
+        window_memory_bytes(facts, limits.max_inflight_windows), host_window_bytes(facts), on_window_memory
+    )
+    return Engine(model, scheduler, Transcriber(decoders, windows, scheduler, memory, cpu_pool, limits, facts.name))
 
 
 def _encode_silence(model: SpeechModel) -> None:

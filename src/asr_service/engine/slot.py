@@ -187,7 +187,8 @@ class SlotEngine:
         began = time.monotonic()
         try:
             model = self._load(self.settings, self.slot, self._note_files_found)
-            engine = build_engine(self.settings, model, self._decoders, self._cpu_pool, self.fail)
+            show_memory = metrics.WINDOW_MEMORY.labels(str(self.slot.index)).set
+            engine = build_engine(self.settings, model, self._decoders, self._cpu_pool, self.fail, show_memory)
             self._engine = engine
             engine.scheduler.start()
             warm_up(engine.scheduler, model)

@@ -58,6 +58,27 @@ def test_a_batch_is_never_larger_than_the_limit_of_its_stage():
     assert len(formed([job() for _ in range(9)]).jobs) == 4
 
 
+def test_encodings_that_fill_a_generate_call_go_before_later_windows_are_encoded():
+    """Otherwise all windows of many recordings would be encoded first, and their encodings would fill the memory."""
+    encodes = [job(Stage.ENCODE, at=0.0) for _ in range(3)]
+    generates = [job(at=1.0, request_id=1) for _ in range(4)]
+    assert formed([*encodes, *generates[:3]]).stage is Stage.ENCODE
+    assert formed([*encodes, *generates]).jobs == tuple(generates)
+    assert formed([*encodes, *generates[:3], job(key="other")]).stage is Stage.ENCODE
+
+
+def test_a_first_window_is_encoded_although_encodings_fill_a_generate_call():
+    """Its client waits for the first words. Bulk windows delay no window of another request either."""
+    generates = [job(at=1.0, request_id=1) for _ in range(4)]
+    first = replace(job(Stage.ENCODE), is_first_window=True)
+    assert formed([first, *generates]).jobs == (first,)
+    clip = replace(job(Stage.ENCODE, request_id=2, at=0.5), is_first_window=True)
+    assert formed([job(Stage.ENCODE), clip, *generates]).stage is Stage.ENCODE, "the clip would be overtaken"
+    bulk = [replace(each, is_bulk=True) for each in generates]
+    assert formed([job(Stage.ENCODE), *bulk]).stage is Stage.ENCODE
+    assert formed([replace(job(Stage.ENCODE), is_bulk=True), *bulk]).stage is Stage.GENERATE
+
+
 def test_long_windows_get_smaller_batches():
     """The sum of their frames is bounded; a window longer than the bound runs alone."""
     for n_frames, n_jobs in ((700, 4), (1500, 2), (5000, 1)):

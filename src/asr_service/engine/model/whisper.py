@@ -58,7 +58,8 @@ class WhisperModel:
         )
 
     def encode(self, windows: Sequence[Features]) -> list[Encoding]:
-        return list(to_array(self._model.encode(_storage(windows), to_cpu=True)))
+        encoded = to_array(self._model.encode(_storage(windows), to_cpu=True))
+        return [encoding.copy() for encoding in encoded]  # a view would keep the whole batch in memory
 
     def detect_languages(self, encodings: Sequence[Encoding]) -> list[dict[str, float]]:
         found = self._model.detect_language(_storage(encodings))
@@ -106,7 +107,7 @@ def to_array(encoded: ctranslate2.StorageView) -> NDArray[np.floating]:
     """Return a batch in host memory as an array: float16 or float32. NumPy has no bfloat16, which becomes float32."""
     if encoded.dtype == ctranslate2.DataType.bfloat16:
         encoded = encoded.to(ctranslate2.DataType.float32)
-    return np.array(encoded)
+    return np.asarray(encoded)
 
 
 def _storage(arrays: Sequence[NDArray[np.floating]]) -> ctranslate2.StorageView:

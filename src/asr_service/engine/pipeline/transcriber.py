@@ -7,7 +7,7 @@ of a request are with the model at a time.
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +25,7 @@ from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions, Task
 from asr_service.engine.pipeline.inflight import InflightWindow
 from asr_service.engine.pipeline.speech import SpeechChunker
+from asr_service.engine.pipeline.window_memory import MemoryShare, WindowMemory
 from asr_service.engine.schedule.request import RequestContext
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.languages import LANGUAGES, UNSPACED_LANGUAGES, written_language
@@ -49,6 +50,7 @@ class _Request:
     audio: DecodedAudio
     speech: SpeechChunker
     context: RequestContext
+    memory: MemoryShare
     started_at: float
     done: list[Segment]
     """The segments that are known, in order. At first, those of an earlier run that did not finish."""
@@ -62,6 +64,7 @@ class Transcriber:
         decoders: DecoderPool,
         windows: WindowDecoder,
         scheduler: Scheduler,
+        memory: WindowMemory,
         cpu_pool: Executor,
         limits: PipelineLimits,
         model_name: str,
@@ -71,6 +74,7 @@ class Transcriber:
         self._cpu_pool = cpu_pool
         self._windows = windows
         self._scheduler = scheduler
+        self._memory = memory
         self._limits = limits
         self._model_name = model_name
         self._request_ids = itertools.count()
@@ -125,7 +129,7 @@ class Transcriber:
             aclosing(request.speech.chunks()) as chunks,
         ):
             async for chunk in chunks:
-                probabilities = await self._windows.detect_language(request.context, chunk, is_first_window=True)
+                probabilities = await self._detect(request, chunk, is_first_window=True)
                 end = chunk.to_source_time(chunk.duration_s, is_end=True)
                 return Detection(tuple(probabilities.items()), chunk.to_source_time(0), end)
         return Detection(())
@@ -155,7 +159,7 @@ class Transcriber:
                         on_length(audio.estimated_duration_s)
 
                 speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, note)
-                yield _Request(audio, speech, context, started_at, list(earlier))
+                yield _Request(audio, speech, context, MemoryShare(is_bulk), started_at, list(earlier))
         finally:
             self._scheduler.cancel_request(context.request_id)
 
@@ -198,14 +202,32 @@ class Transcriber:
             async with aclosing(self._parts(request)) as parts:
                 async for chunk, language in parts:
                     await places.acquire()
-                    # Windows are prepared one by one, so that the first window is also the first in the model's queue.
-                    task = await self._windows.prepare(
-                        request.context, chunk, language=language, is_first_window=is_first_window
-                    )
-                    started.put_nowait(InflightWindow(self._windows.decode(task)))
+                    window = await self._start_window(request, chunk, language, is_first_window=is_first_window)
+                    started.put_nowait(window)
                     is_first_window = False
         finally:
             started.put_nowait(None)
+
+    async def _start_window(
+        self, request: _Request, chunk: Chunk, language: str | None, *, is_first_window: bool
+    ) -> InflightWindow:
+        """Begin to decode a window when there is memory for it. The memory is free again when the window is decoded."""
+        await self._memory.take(request.memory)
+        try:
+            # Windows are prepared one by one, so that the first window is also the first in the model's queue.
+            task = await self._windows.prepare(
+                request.context, chunk, language=language, is_first_window=is_first_window
+            )
+        except BaseException:
+            self._memory.give_back(request.memory)
+            raise
+        window = InflightWindow(self._windows.decode(task))
+        window.task.add_done_callback(lambda _: self._memory.give_back(request.memory))
+        return window
+
+    async def _detect(self, request: _Request, chunk: Chunk, *, is_first_window: bool) -> Mapping[str, float]:
+        async with self._memory.window(request.memory):
+            return await self._windows.detect_language(request.context, chunk, is_first_window=is_first_window)
 
     async def _parts(self, request: _Request) -> AsyncGenerator[tuple[Chunk, str | None]]:
         """Yield the recording's chunks; if the language may change, split where it does, each with its language."""
@@ -215,7 +237,7 @@ class Transcriber:
                 if not context.options.language_per_chunk:
                     yield chunk, None
                     continue
-                detect = partial(self._windows.detect_language, context, is_first_window=is_first_window)
+                detect = partial(self._detect, request, is_first_window=is_first_window)
                 is_first_window = False
                 for part in await split_by_language(chunk, detect):
                     context.set_language(part.language, part.probability)
@@ -239,7 +261,7 @@ class Transcriber:
     async def _restore_language(self, request: _Request, chunk: Chunk, language: str) -> None:
         """Set the language that the earlier run detected. The first chunk has its probability."""
         if not request.context.language.done():
-            probabilities = await self._windows.detect_language(request.context, chunk, is_first_window=True)
+            probabilities = await self._detect(request, chunk, is_first_window=True)
             request.context.set_language(language, probabilities.get(language, 0.0))
 
     def _conclude(self, request: _Request, segments: tuple[Segment, ...]) -> Transcript:

@@ -1,6 +1,6 @@
 """Choose which waiting jobs share the next call of the model. Pure functions: no threads, no clock, no model."""
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,9 +82,10 @@ def form_batch(
 
     The oldest job goes first, whatever its stage. `penalties_s` (request_id -> seconds) makes the jobs of a request
     count as younger than they are. A job of a request's first window counts as old as the oldest job of that request,
-    because the client waits for its text. A bulk job counts as younger by BULK_PENALTY_S. Jobs with the stage and key
-    of the first job join it, in the same order, up to the limit. A bulk job does not join others, whose call would take
-    longer. The batch holds only jobs that wait now: the model never idles to fill a batch.
+    because the client waits for its text. A bulk job counts as younger by BULK_PENALTY_S. Encodings do not pile up in
+    memory: if only encode jobs of later windows are before a full generate call, it goes first. Jobs with the stage and
+    key of the first job join it, in the same order, up to the limit. A bulk job does not join others, whose call would
+    take longer. The batch holds only jobs that wait now: the model never idles to fill a batch.
     """
     oldest: dict[int, float] = {}
     for job in waiting:
@@ -92,13 +93,8 @@ def form_batch(
     in_order = sorted(waiting, key=lambda job: _rank(job, oldest[job.request_id], penalties_s.get(job.request_id, 0.0)))
     if not in_order:
         return None
-    first = in_order[0]
-    compatible = [
-        job
-        for job in in_order
-        if (job.stage, job.key) == (first.stage, first.key) and (first.is_bulk or not job.is_bulk)
-    ]
-    return Batch(first.stage, tuple(compatible[: limits[first.stage].max_windows(first.n_frames)]))
+    first = _next_generate(in_order, limits[Stage.GENERATE]) or in_order[0]
+    return _batch_of(first, in_order, limits[first.stage])
 
 
 def form_priority_batch(
@@ -117,6 +113,28 @@ def form_priority_batch(
     if len(running) < n_threads or any(job.is_first_window for batch in running for job in batch.jobs):
         return None
     return form_batch([job for job in waiting if job.is_first_window], limits, penalties_s)
+
+
+def _next_generate(in_order: Sequence[Job], limit: BatchLimit) -> Job | None:
+    """Return the first job that is no encoding of a later window, if it and its like fill a generate call; else None.
+
+    Other jobs are not overtaken.
+    """
+    first = next((job for job in in_order if job.stage is not Stage.ENCODE or job.is_first_window), None)
+    if first is None or first.stage is not Stage.GENERATE or (first.is_bulk and not in_order[0].is_bulk):
+        return None
+    n_alike = len(_batch_of(first, in_order, limit).jobs)
+    return first if n_alike == limit.max_windows(first.n_frames) else None
+
+
+def _batch_of(first: Job, in_order: Sequence[Job], limit: BatchLimit) -> Batch:
+    """Return a batch of the job and those that may share its call, in order, up to the limit."""
+    compatible = [
+        job
+        for job in in_order
+        if (job.stage, job.key) == (first.stage, first.key) and (first.is_bulk or not job.is_bulk)
+    ]
+    return Batch(first.stage, tuple(compatible[: limit.max_windows(first.n_frames)]))
 
 
 def _rank(job: Job, oldest_of_request: float, penalty_s: float) -> tuple[float, bool]:
