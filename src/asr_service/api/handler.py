@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from starlette.requests import Request
@@ -42,7 +42,9 @@ log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 WARNING_HEADER = "X-ASR-Warning"
-"""Names the fields of the request that have no effect although they might have changed the text."""
+"""Has the warnings about the recording, which some formats have no field for, and names the fields of the request that
+have no effect although they might have changed the text."""
+_MAX_WARNING_CHARS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,15 @@ async def handle_transcription(request: Request, read: FieldReader) -> Response:
 
     response = await _transcribe(request, read_and_note)
     if warnings:
-        response.headers[WARNING_HEADER] = " ".join(warnings)
+        _warn(response, *warnings)
     return response
+
+
+def _warn(response: Response, *warnings: str) -> None:
+    """Add sentences to the header. They may have text of the recording, so only printable ASCII is kept."""
+    text = " ".join([*filter(None, [response.headers.get(WARNING_HEADER)]), *warnings])
+    safe = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    response.headers[WARNING_HEADER] = safe[:_MAX_WARNING_CHARS]
 
 
 async def _transcribe(request: Request, read: FieldReader) -> Response:
@@ -95,7 +104,7 @@ async def _transcribe(request: Request, read: FieldReader) -> Response:
                     request, scope, upload, lambda: _own_resources(stack.pop_all(), fmt, events, settings)
                 )
             rendered = await _cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings))
-            return Response(rendered.body, media_type=rendered.media_type)
+            return _whole_response(rendered)
         first = await _cancel_on_disconnect(request, lambda: _next(events, timeout_s))
         lines = _lines(fmt.stream, first, events, settings)
         return StreamedResponse(lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s)
@@ -175,8 +184,17 @@ async def _respond_once(
     idempotency: IdempotencyStore = request.app.state.idempotency
     digest = await asyncio.to_thread(content_digest, upload)
     rendered, is_replayed = await _cancel_on_disconnect(request, lambda: idempotency.get_or_run(scope, digest, work))
-    headers = {"idempotent-replayed": "true"} if is_replayed else {}
-    return Response(rendered.body, media_type=rendered.media_type, headers=headers)
+    response = _whole_response(rendered)
+    if is_replayed:
+        response.headers["idempotent-replayed"] = "true"
+    return response
+
+
+def _whole_response(rendered: RenderedResponse) -> Response:
+    response = Response(rendered.body, media_type=rendered.media_type)
+    if rendered.warnings:
+        _warn(response, *rendered.warnings)
+    return response
 
 
 async def _own_resources(
@@ -191,7 +209,8 @@ async def _rendered(fmt: Format, events: Events, settings: Settings) -> Rendered
     transcript = await _final(events, settings.request_timeout_s)
     _log_if_enabled(transcript, settings)
     # In a thread, because the subtitles of ten hours take seconds to lay out.
-    return RenderedResponse(await asyncio.to_thread(render, fmt, transcript), fmt.media_type)
+    body = await asyncio.to_thread(render, fmt, transcript)
+    return RenderedResponse(body, fmt.media_type, transcript.warnings)
 
 
 async def _final(events: Events, timeout_s: float) -> Transcript:

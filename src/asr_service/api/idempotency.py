@@ -39,6 +39,8 @@ class RenderedResponse:
 
     body: bytes
     media_type: str
+    warnings: tuple[str, ...] = ()
+    """Sentences about the recording, for a header."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Transcript:
     model: str
     segments: tuple[Segment, ...]
     warnings: tuple[str, ...]
-    """Sentences about audio that could not be decoded."""
+    """Sentences about the recording: lost parts, several tracks, no speech."""
     timing: Timing
     language_name: str | None = None
     """English name of the language in lower case."""

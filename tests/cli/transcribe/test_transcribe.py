@@ -160,9 +160,9 @@ def test_a_recording_without_speech_says_so(live, tmp_path):
     arguments = ["transcribe", "quiet.wav", "--server", live.url]
     printed = run(*arguments, cwd=tmp_path)
     assert (printed.returncode, printed.stdout) == (0, "")
-    assert printed.stderr == "quiet.wav: No speech found.\n"
+    assert printed.stderr == "quiet.wav: No speech was found.\n"
     as_json = run(*arguments, "--json", cwd=tmp_path)
-    assert json.loads(as_json.stdout)["warnings"] == ["No speech found."]
+    assert json.loads(as_json.stdout)["warnings"] == ["No speech was found."]
     assert (tmp_path / "quiet.txt").read_text() == ""
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from asr_service import tasks as asyncio_tasks
 from asr_service.cli.transcribe.display.progress import ProgressDisplay
@@ -15,8 +15,6 @@ from asr_service.cli.transcribe.types import FileResult, FileTask, Recognizer
 from asr_service.errors import AsrError, RequestError, StartupError
 from asr_service.transcript import Segment, Transcript
 from asr_service.transcript.events import final_transcript
-
-NO_SPEECH: Final = "No speech found."
 
 
 async def transcribe_files(
@@ -95,7 +93,7 @@ class _Worker:
             audio_s=transcript.duration,
             earlier_s=earlier[-1].end if earlier else 0.0,
             elapsed_s=time.monotonic() - started,
-            warnings=_warnings(transcript),
+            warnings=transcript.warnings,
         )
 
     async def _transcript(self, task: FileTask, file: BinaryIO, journal: Journal) -> Transcript:
@@ -120,11 +118,6 @@ class _Worker:
             self._printer.add(task, transcript)
         elif transcript is not None:
             write_outputs(task, transcript, self._renderer)
-
-
-def _warnings(transcript: Transcript) -> tuple[str, ...]:
-    has_text = any(segment.text.strip() for segment in transcript.segments)
-    return transcript.warnings if has_text else (*transcript.warnings, NO_SPEECH)
 
 
 def _error_message(error: AsrError | OSError, task: FileTask) -> str:

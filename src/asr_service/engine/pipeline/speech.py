@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import BlockPlan, Chunk, cut_chunk, plan_block
+from asr_service.audio.level import Leveller
 from asr_service.audio.vad import SpeechSpan, VadOptions, detect_speech
 from asr_service.decoder.pool import DecodedAudio, Gap
 from asr_service.engine.decode.context import ChunkLengths
@@ -48,6 +49,7 @@ class SpeechChunker:
         self._max_block_s = max_block_s
         self._cpu_pool = cpu_pool
         self._on_audio = on_audio
+        self._leveller = Leveller()
         self.speech_s = 0.0
         """Seconds of speech in the chunks so far."""
         self.vad_s = 0.0
@@ -101,10 +103,11 @@ class SpeechChunker:
     def _plan_in_thread(
         self, block: NDArray[np.float32], pieces: list[SpeechSpan], is_whole: bool, final: bool
     ) -> BlockPlan:
-        spans = pieces if self._vad is None else _detect_in(block, pieces, self._vad)
+        levelled = self._leveller(block)
+        spans = pieces if self._vad is None else _detect_in(levelled, pieces, self._vad)
         single = is_whole and sum(map(len, spans)) <= self._lengths.single_window_s * SAMPLE_RATE
         return plan_block(
-            block,
+            levelled,
             spans,
             max_chunk=int((self._lengths.single_window_s if single else self._lengths.multi_window_s) * SAMPLE_RATE),
             lookahead=_WITHOUT_VAD_LOOKAHEAD if self._vad is None else self._vad.lookahead,

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import structlog
 
@@ -30,6 +30,8 @@ from asr_service.engine.schedule.request import RequestContext
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.languages import LANGUAGES, UNSPACED_LANGUAGES, written_language
 from asr_service.transcript import Detection, Segment, Timing, Transcript
+
+_NO_SPEECH: Final = "No speech was found."
 
 log = structlog.get_logger(__name__)
 
@@ -283,8 +285,9 @@ class Transcriber:
             inference_s=round(inference_s, 3),
             total_s=round(total_s, 3),
         )
+        text = "".join(segment.text for segment in segments).strip()
         return Transcript(
-            text="".join(segment.text for segment in segments).strip(),
+            text=text,
             task=context.options.task,
             language=language,
             language_probability=probability,
@@ -292,7 +295,7 @@ class Transcriber:
             duration_after_vad=speech.speech_s,
             model=self._model_name,
             segments=segments,
-            warnings=audio.warnings,
+            warnings=audio.warnings if text else (*audio.warnings, _NO_SPEECH),
             timing=Timing(
                 queue_ms=context.queued_s * 1000,
                 decode_ms=audio.decode_s * 1000,
