@@ -7,13 +7,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import trustme
 
-from asr_service.client import ApiKeyRejected, CertificateRejected, RecordingRefused, ServerUnusable, connect
+from asr_service.client import ApiKeyRejected, AuthorityUnknown, RecordingRefused, ServerUnusable, connect
 from asr_service.formats import FORMATS
 from asr_service.transcript import Timing, Transcript
 
@@ -129,6 +130,7 @@ def test_a_refused_recording_is_not_sent_again():
     ("answer", "message"),
     [
         (Answer(401, b'{"error":{"message":"Send a key."}}'), "Send a key"),
+        (Answer(403, b'{"error":{"message":"The firewall takes it for an attack."}}'), "The firewall takes"),
         (Answer(404, b"nothing"), "404"),
         (Answer(308, b"", {"Location": "https://elsewhere/"}), "elsewhere"),
         (Answer(200, b"<html>hello</html>"), "does not answer as this service does"),
@@ -141,10 +143,9 @@ def test_a_server_that_no_recording_can_use_raises_at_once(answer, message):
     assert (len(server.bodies), raised.value.exit_code) == (1, 69)
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_rejected_key_has_an_error_of_its_own(status):
+def test_a_rejected_key_has_an_error_of_its_own():
     """The caller can tell a missing or wrong API key from a wrong address."""
-    with scripted(Answer(status, b"")) as server, pytest.raises(ApiKeyRejected, match=str(status)):
+    with scripted(Answer(401, b"")) as server, pytest.raises(ApiKeyRejected, match="401"):
         transcribe(server.url)
 
 
@@ -181,11 +182,29 @@ def test_a_private_certificate_authority_is_trusted_if_it_is_named(tmp_path, mon
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with scripted(Answer(), tls=tls) as server:
-        with pytest.raises(CertificateRejected, match=r"is not trusted: unable to get local issuer certificate\."):
+        with pytest.raises(AuthorityUnknown, match=r"is not trusted: unable to get local issuer certificate\."):
             transcribe(server.url)
         assert transcribe(server.url, ca_file=tmp_path / "ca.pem") == DONE
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         assert transcribe(server.url) == DONE
+
+
+@pytest.mark.parametrize(
+    ("host", "days", "message"),
+    [
+        ("example.org", 1, "is not valid: IP address mismatch.* Use a name in the address that the certificate has"),
+        ("127.0.0.1", -1, "is not valid: certificate has expired. Renew it, or correct the clock of this machine"),
+    ],
+)
+def test_a_certificate_for_another_host_or_time_is_refused_with_its_reason(host, days, message, tmp_path):
+    """Another authority would not help, so the message does not advise one."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    end = datetime.now(UTC) + timedelta(days=days)
+    authority.issue_cert(host, not_before=end - timedelta(days=9), not_after=end).configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with scripted(Answer(), tls=tls) as server, pytest.raises(ServerUnusable, match=message):
+        transcribe(server.url, ca_file=tmp_path / "ca.pem")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@
     └── StartupError
         └── ServerUnusable           every recording would fail
             ├── ApiKeyRejected       the API key is missing or wrong
-            └── CertificateRejected  the service's certificate is not trusted
+            └── AuthorityUnknown     no authority that is trusted here has signed the service's certificate
 """
 
 from asr_service.errors import AsrError, StartupError
@@ -27,12 +27,12 @@ class ServerUnusable(StartupError):
 
 
 class ApiKeyRejected(ServerUnusable):
-    """The service answered 401 or 403."""
+    """The service answered 401."""
 
     code = "api_key_rejected"
 
 
-class CertificateRejected(ServerUnusable):
-    """No authority that is trusted here signed the service's certificate, or it is for another host or time."""
+class AuthorityUnknown(ServerUnusable):
+    """No authority that is trusted here has signed the service's certificate."""
 
-    code = "certificate_rejected"
+    code = "authority_unknown"

@@ -13,7 +13,7 @@ _MIN_DELAY_S: Final = 0.1
 _MAX_DELAY_S: Final = 120.0
 _BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _INTERRUPTED: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
-_KEY_REJECTED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_UNUSABLE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
 
 def response_error(response: httpx.Response, body: bytes) -> Exception:
@@ -24,9 +24,9 @@ def response_error(response: httpx.Response, body: bytes) -> Exception:
     # The service sends x-should-retry: false with a 504 when it has used up the request's time; a proxy does not.
     if response.status_code in _INTERRUPTED and response.headers.get("x-should-retry") != "false":
         return RetryableError(RecordingRefused(message), interrupted=True)
-    if response.status_code in _KEY_REJECTED:
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
         return ApiKeyRejected(f"{response.url}: {message}")
-    if response.status_code == HTTPStatus.NOT_FOUND or response.is_redirect:
+    if response.status_code in _UNUSABLE or response.is_redirect:
         return ServerUnusable(f"{response.url}: {message}")
     return RecordingRefused(message)
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 import httpx
 
-from asr_service.client.errors import CertificateRejected, RecordingRefused, ServerUnusable
+from asr_service.client.errors import AuthorityUnknown, RecordingRefused, ServerUnusable
 from asr_service.client.ndjson import NdjsonReader, StreamFailed
 from asr_service.client.responses import response_error
 from asr_service.client.retry import RetryableError, RetryBudget
@@ -19,6 +19,11 @@ from asr_service.transcript import Segment, Transcript
 _DEFAULT_DELAY_S: Final = 2.0
 # The service sends a line at least every ASR_REQUEST_TIMEOUT_S (300 by default). A proxy may delay the first one.
 _TIMEOUT: Final = httpx.Timeout(10.0, read=900.0, write=120.0, pool=None)
+# Codes of OpenSSL's x509_vfy.h
+_UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
+_OTHER_CLOCK: Final = " Renew it, or correct the clock of this machine."
+_OTHER_HOST: Final = " Use a name in the address that the certificate has."
+_CERTIFICATE_ADVICE: Final = {9: _OTHER_CLOCK, 10: _OTHER_CLOCK, 62: _OTHER_HOST, 64: _OTHER_HOST}
 _RETRYABLE_CODES: Final = frozenset({"overloaded", "not_ready", "engine_stopped", "unavailable"})
 
 
@@ -96,9 +101,17 @@ def _connect_failure(url: httpx.URL, error: httpx.TransportError) -> ServerUnusa
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return CertificateRejected(f"The certificate of {url} is not trusted: {cause.verify_message}.")
+            return _certificate_failure(url, cause)
         cause = cause.__cause__ or cause.__context__
     return ServerUnusable(f"{url} cannot be reached: {error}")
+
+
+def _certificate_failure(url: httpx.URL, error: ssl.SSLCertVerificationError) -> ServerUnusable:
+    reason = error.verify_message.rstrip(".")
+    if error.verify_code in _UNKNOWN_AUTHORITY:
+        return AuthorityUnknown(f"The certificate of {url} is not trusted: {reason}.")
+    advice = _CERTIFICATE_ADVICE.get(error.verify_code, "")
+    return ServerUnusable(f"The certificate of {url} is not valid: {reason}.{advice}")
 
 
 def _trusting(ca_file: Path) -> ssl.SSLContext:
@@ -106,7 +119,9 @@ def _trusting(ca_file: Path) -> ssl.SSLContext:
     try:
         context.load_verify_locations(ca_file)
     except ssl.SSLError as error:
-        raise ServerUnusable(f"{ca_file} has no certificate in PEM format.") from error
+        raise ServerUnusable(
+            f"{ca_file} has no certificate in PEM format, which begins with BEGIN CERTIFICATE."
+        ) from error
     except OSError as error:
         raise ServerUnusable(f"{ca_file} cannot be read: {error.strerror}.") from error
     return context

@@ -1,5 +1,6 @@
 """Which recordings a command transcribes, and where their outputs are written."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -114,6 +115,23 @@ def test_a_name_without_a_recording_fails_alone(here, name, error):
     plan = make_plan([name, "good.mp3"], TXT)
     assert failures(plan) == {name: error}
     assert list(outputs(plan)) == ["good.mp3"]
+
+
+def test_an_unreadable_folder_fails_with_its_reason_and_the_way_out(here, monkeypatch):
+    """It is not reported as empty too, and the other folders are searched."""
+    create("calls/a.wav", "calls/private/b.wav", "secret/c.wav")
+    scan = os.scandir
+
+    def scandir(path):
+        if Path(path).name in {"private", "secret"}:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    plan = make_plan(["calls", "secret"], TXT)
+    way_out = "Your user must be able to read the file, and to read and enter each folder (chmod +rX)."
+    assert failures(plan) == dict.fromkeys(["calls/private", "secret"], f"permission denied. {way_out}")
+    assert list(outputs(plan)) == ["calls/a.wav"]
 
 
 def test_a_recording_is_skipped_only_if_all_outputs_are_newer(here):

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,12 +14,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import trustme
 
 from api.live import ALL, Live, serving, tone
 from asr_service.access.keys import KeyLimits, entry, new_secret
 from asr_service.cli.transcribe.files import history
 from asr_service.formats import FILE_FORMATS
 from cli.terminal import begin, run
+from client.test_service import Answer, scripted
 from decoder import media
 from fakes import Call, FakeModel, writing
 from waiting import until
@@ -277,7 +280,7 @@ def test_nothing_is_transcribed_if_the_output_folder_is_not_writable(remote, liv
     live.model.calls.clear()
     result = run("transcribe", "a.wav", "-o", "taken", *remote, cwd=tmp_path)
     assert (result.returncode, live.model.calls) == (1, [])
-    assert "a.wav: taken: file exists" in result.stderr
+    assert "a.wav: taken: this is a file. Choose another folder with --output-dir." in result.stderr
 
 
 @pytest.fixture
@@ -434,6 +437,23 @@ def test_a_rejected_key_names_the_option_to_pass_it(tmp_path):
     )
     assert wrong.stderr == f"asr-service transcribe: {locked.url} rejected the API key. Check {advice}"
     assert [result.returncode for result in (without, wrong, right)] == [69, 69, 0]
+
+
+def test_a_wrong_ca_file_is_named(tmp_path):
+    """Without the option the error names it; with it, the error names the file."""
+    tones(tmp_path, "a.wav")
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    with scripted(Answer(), tls=tls) as server:
+        arguments = ["transcribe", "a.wav", "--server", server.url]
+        without = run(*arguments, cwd=tmp_path)
+        wrong = run(*arguments, "--ca-file", "other.pem", cwd=tmp_path)
+    untrusted = f"The certificate of {server.url} is not trusted: unable to get local issuer certificate."
+    assert f"{untrusted} If a private authority signed it, pass" in without.stderr
+    assert f"{untrusted} --ca-file other.pem is not the certificate of the authority that signed it." in wrong.stderr
+    assert (without.returncode, wrong.returncode) == (69, 69)
 
 
 def test_the_service_still_works_after_all_this(live):

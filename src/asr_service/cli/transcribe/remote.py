@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from asr_service.cli.transcribe.types import API_KEY_VARIABLE, Fields
-from asr_service.client import ApiKeyRejected, CertificateRejected, ServerUnusable, ServiceClient, connect
+from asr_service.client import ApiKeyRejected, AuthorityUnknown, ServerUnusable, ServiceClient, connect
 from asr_service.transcript import Segment, Transcript
 
 
@@ -15,11 +15,12 @@ class RemoteRecognizer:
 
     resume_key: str | None = None
 
-    def __init__(self, client: ServiceClient, fields: Fields, *, rejected: str) -> None:
-        """`rejected` is what to tell the user if the service rejects the API key."""
+    def __init__(self, client: ServiceClient, fields: Fields, *, rejected: str, untrusted: str) -> None:
+        """`rejected` is the error if the service rejects the API key, `untrusted` the advice about its certificate."""
         self._client = client
         self._fields = fields
         self._rejected = rejected
+        self._untrusted = untrusted
 
     async def transcribe(
         self,
@@ -32,9 +33,8 @@ class RemoteRecognizer:
                     yield event
         except ApiKeyRejected as error:
             raise ServerUnusable(self._rejected) from error
-        except CertificateRejected as error:
-            advice = "If a private authority signed it, pass the authority's certificate with --ca-file."
-            raise ServerUnusable(f"{error.message} {advice}") from error
+        except AuthorityUnknown as error:
+            raise ServerUnusable(f"{error.message} {self._untrusted}") from error
 
 
 @asynccontextmanager
@@ -45,5 +45,8 @@ async def remote_recognizer(
     rejected = f"{url} rejected the API key. Check --api-key or {API_KEY_VARIABLE}."
     if not api_key:
         rejected = f"{url} refused a request without an API key. Pass one with --api-key or {API_KEY_VARIABLE}."
+    untrusted = "If a private authority signed it, pass the authority's certificate with --ca-file."
+    if ca_file is not None:
+        untrusted = f"--ca-file {ca_file} is not the certificate of the authority that signed it."
     async with connect(url, api_key, ca_file=ca_file) as client:
-        yield RemoteRecognizer(client, fields, rejected=rejected)
+        yield RemoteRecognizer(client, fields, rejected=rejected, untrusted=untrusted)

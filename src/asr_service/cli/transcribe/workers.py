@@ -10,7 +10,7 @@ from asr_service import tasks as asyncio_tasks
 from asr_service.cli.transcribe.display.progress import ProgressDisplay
 from asr_service.cli.transcribe.files.outputs import OrderedPrinter, Renderer, prepare_output_folders, write_outputs
 from asr_service.cli.transcribe.files.partial import Journal, open_journal
-from asr_service.cli.transcribe.files.recordings import open_recording
+from asr_service.cli.transcribe.files.recordings import open_recording, os_reason
 from asr_service.cli.transcribe.types import FileResult, FileTask, Recognizer
 from asr_service.errors import AsrError, RequestError, StartupError
 from asr_service.transcript import Segment, Transcript
@@ -123,6 +123,6 @@ class _Worker:
 def _error_message(error: AsrError | OSError, task: FileTask) -> str:
     if isinstance(error, AsrError):
         return error.message
-    reason = (error.strerror or str(error)).lower()
+    reason = os_reason(error)
     is_other_file = error.filename is not None and str(error.filename) != task.name
     return f"{error.filename}: {reason}" if is_other_file else reason

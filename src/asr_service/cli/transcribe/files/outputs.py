@@ -19,6 +19,7 @@ from asr_service.formats.json import with_rounded_times
 from asr_service.transcript import Transcript
 
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_ANOTHER_FOLDER: Final = "Choose another folder with --output-dir."
 
 
 class DiskFull(StartupError):
@@ -57,9 +58,12 @@ class Renderer:
 def prepare_output_folders(task: FileTask) -> None:
     """Create the output folders, and check before the work that they can be written to. Raises OSError."""
     for folder in {path.parent for path in task.output_paths}:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise FileExistsError(errno.EEXIST, f"this is a file. {_ANOTHER_FOLDER}", str(folder)) from None
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "the folder is not writable", str(folder))
+            raise PermissionError(errno.EACCES, f"the folder is not writable. {_ANOTHER_FOLDER}", str(folder))
 
 
 def write_outputs(task: FileTask, transcript: Transcript, renderer: Renderer) -> None:

@@ -1,6 +1,7 @@
 """Find the recordings that the command line names, and open them."""
 
 import asyncio
+import errno
 import glob
 import os
 import re
@@ -79,7 +80,7 @@ class RecordingSearch:
         try:
             mode = path.stat().st_mode
         except OSError as error:
-            self._fail(str(path), _reason(error))
+            self._fail(str(path), os_reason(error))
             return
         if stat.S_ISDIR(mode):
             self._add_folder(path)
@@ -91,27 +92,28 @@ class RecordingSearch:
             self._keep(Recording(path, Path(path.name)))
 
     def _add_folder(self, folder: Path) -> None:
-        paths = list(self._below(folder))
+        unreadable: list[OSError] = []
+        paths = list(_below(folder, unreadable))
         for path in paths:
             self._keep(Recording(path, path.relative_to(folder)))
-        if not paths:
-            self._fail(str(folder), "no recordings in this folder")
-
-    def _below(self, folder: Path) -> Iterator[Path]:
-        unreadable: list[OSError] = []
-        for parent, folders, names in os.walk(folder, onerror=unreadable.append):
-            folders.sort()
-            for name in sorted(names):
-                path = Path(parent, name)
-                if path.suffix.lower() in SUFFIXES and os.path.isfile(path):  # noqa: PTH113 - Path.is_file may raise
-                    yield path
         for error in unreadable:
-            self._fail(str(error.filename), _reason(error))
+            self._fail(str(error.filename), os_reason(error))
+        if not paths and not unreadable:
+            self._fail(str(folder), "no recordings in this folder")
 
     def _keep(self, recording: Recording) -> None:
         path = recording.path
         key = STDIN if path is None else os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
         self._found.setdefault(key, recording)
+
+
+def _below(folder: Path, unreadable: list[OSError]) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=unreadable.append):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.suffix.lower() in SUFFIXES and os.path.isfile(path):  # noqa: PTH113 - Path.is_file may raise
+                yield path
 
 
 @asynccontextmanager
@@ -144,5 +146,10 @@ def _spooled(pipe: BinaryIO) -> BinaryIO:
     return file
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+def os_reason(error: OSError) -> str:
+    """Describe the error of a file or folder, with what to do if a permission is missing."""
+    reason = error.strerror or str(error)
+    reason = reason[:1].lower() + reason[1:]
+    if error.strerror != os.strerror(errno.EACCES):
+        return reason
+    return f"{reason}. Your user must be able to read the file, and to read and enter each folder (chmod +rX)."
