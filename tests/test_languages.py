@@ -4,7 +4,7 @@ import pytest
 
 from asr_service.errors import InvalidParameter
 from asr_service.language_names import ISO_CODES, OWN_NAMES, TERRITORIES
-from asr_service.languages import LANGUAGES, parse_language
+from asr_service.languages import LANGUAGES, ChineseScript, chosen_script, parse_language
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,23 @@ from asr_service.languages import LANGUAGES, parse_language
 def test_codes_and_own_names_are_known(given: str, code: str) -> None:
     """ISO 639-1, 639-2 and 639-3, with a region or script, and names with or without their accents."""
     assert parse_language(given) == code
+
+
+@pytest.mark.parametrize(
+    ("given", "script"),
+    {
+        "zh-Hans": "zh-Hans", "zh-CN": "zh-Hans", "zh-SG": "zh-Hans", "ZH_cn": "zh-Hans", "zh_Hans_HK": "zh-Hans",
+        "cmn-Hans-CN": "zh-Hans", "Chinese (Simplified)": "zh-Hans", "simplified chinese": "zh-Hans",
+        "简体中文": "zh-Hans", "中文(简体)": "zh-Hans", "yue-Hans": "zh-Hans",
+        "zh-Hant": "zh-Hant", "zh-TW": "zh-Hant", "zh_hant_tw": "zh-Hant", " Zh-Hant-CN ": "zh-Hant",
+        "Traditional Chinese": "zh-Hant", "繁體中文": "zh-Hant",
+        "zh-HK": "zh-HK", "zh-MO": "zh-HK", "zh-Hant-HK": "zh-HK", "yue-Hant-HK": "zh-HK",
+        "zh": None, "yue": None, "Mandarin": None, "auto": None, "sr-Latn": None, "en-HK": None, "my": None,
+    }.items(),
+)  # fmt: skip
+def test_a_language_may_name_a_script(given: str, script: str | None) -> None:
+    """By its tag, by a country, or in words. The script is more precise than a country."""
+    assert chosen_script(given) == (script and ChineseScript(script))
 
 
 def test_every_language_has_its_iso_codes() -> None:

@@ -4,7 +4,9 @@ Source: https://github.com/openai/whisper/blob/main/whisper/tokenizer.py
 """
 
 import difflib
+import re
 import unicodedata
+from enum import StrEnum
 
 from asr_service.errors import ConfigurationError, InvalidParameter
 from asr_service.language_names import ISO_CODES, OWN_NAMES, TERRITORIES
@@ -37,6 +39,20 @@ UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages that are written without spaces between words."""
 
 
+CHINESE = frozenset({"zh", "yue"})
+"""Languages that are written in Chinese characters of one of the scripts of `ChineseScript`."""
+
+
+class ChineseScript(StrEnum):
+    """A way to write Chinese characters. The values are BCP 47 tags."""
+
+    SIMPLIFIED = "zh-Hans"
+    TRADITIONAL = "zh-Hant"
+    """Traditional characters in the forms of Taiwan."""
+    HONG_KONG = "zh-HK"
+    """Traditional characters in the forms of Hong Kong."""
+
+
 def written_language(spoken: str, task: str) -> str:
     """Return the code of the text's language. Translations are in English."""
     return "en" if task == "translate" else spoken
@@ -45,9 +61,22 @@ def written_language(spoken: str, task: str) -> str:
 _OTHER_NAMES = {
     "burmese": "my", "valencian": "ca", "flemish": "nl", "haitian": "ht", "letzeburgesch": "lb", "pushto": "ps",
     "panjabi": "pa", "moldavian": "ro", "moldovan": "ro", "sinhalese": "si", "castilian": "es", "mandarin": "zh",
-    "farsi": "fa",
+    "farsi": "fa", "simplified chinese": "zh", "traditional chinese": "zh", "简体中文": "zh", "繁體中文": "zh",
+    "繁体中文": "zh",
 }  # fmt: skip
 _OTHER_CODES = {"jv": "jw", "iw": "he", "in": "id", "ji": "yi", "nb": "no", "fil": "tl"}
+
+
+_SIMPLIFIED = frozenset({"hans", "simplified", "简体", "简体中文"})
+_TRADITIONAL = frozenset({"hant", "traditional", "繁體", "繁体", "繁體中文", "繁体中文"})
+_SCRIPT_OF_REGION = {
+    "cn": ChineseScript.SIMPLIFIED,
+    "sg": ChineseScript.SIMPLIFIED,
+    "my": ChineseScript.SIMPLIFIED,
+    "tw": ChineseScript.TRADITIONAL,
+    "hk": ChineseScript.HONG_KONG,
+    "mo": ChineseScript.HONG_KONG,
+}
 
 
 def _plain(text: str) -> str:
@@ -104,6 +133,22 @@ def chosen_language(text: str) -> str | None:
     Raises InvalidParameter: Whisper does not know the language.
     """
     return None if text.strip().lower() in {DETECT, DETECT_EACH_WINDOW} else parse_language(text)
+
+
+def chosen_script(text: str) -> ChineseScript | None:
+    """Return the script that a requested language names (`zh-TW`, `zh_Hans`, `Chinese (Simplified)`), if any.
+
+    Raises InvalidParameter: Whisper does not know the language.
+    """
+    if chosen_language(text) not in CHINESE:
+        return None
+    parts = re.split(r"[-_\s()]+", text.strip().casefold())
+    region = next((_SCRIPT_OF_REGION[part] for part in parts if part in _SCRIPT_OF_REGION), None)
+    if not _SIMPLIFIED.isdisjoint(parts):
+        return ChineseScript.SIMPLIFIED
+    if not _TRADITIONAL.isdisjoint(parts):
+        return ChineseScript.HONG_KONG if region is ChineseScript.HONG_KONG else ChineseScript.TRADITIONAL
+    return region
 
 
 def detects_each_window(text: str) -> bool:

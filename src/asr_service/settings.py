@@ -128,7 +128,8 @@ class Settings(BaseSettings):
 
     # -- defaults of requests
     language: str | None = None
-    """Language of the speech, as a code or a name. By default it is detected in each recording."""
+    """Language of the speech, as a code or a name; `zh-Hans`, `zh-TW` and so on also choose a script. By default it is
+    detected in each recording."""
     beam_size: Annotated[int, Field(ge=1, le=10)] = 5
     """Beam width."""
     initial_prompt: str | None = None

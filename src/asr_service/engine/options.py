@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from asr_service.audio.vad import VadOptions
+from asr_service.languages import ChineseScript
 
 Task = Literal["transcribe", "translate"]
 
@@ -22,6 +23,8 @@ class DecodingOptions:
     """Whisper's code of the language spoken; None detects it from the first window."""
     languages: tuple[str, ...] = ()
     """Whisper's codes of the languages that the detection chooses among. Empty for all that the model knows."""
+    script: ChineseScript | None = None
+    """The script of Chinese text. None keeps that in which the model begins the recording."""
     language_per_chunk: bool = False
     """Detect the language in every window, and split windows where it changes."""
     beam_size: int = 5

@@ -22,9 +22,9 @@ class RequestOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     language: Annotated[str, Field(max_length=40), AfterValidator(_check_language)] | None = None
-    """Language of the speech: a code (`pt`, `por`) or a name (`Portuguese`, `português`). `auto` detects it from the
-    first speech. `auto-per-chunk` is for recordings in several languages: it detects the language of each part between
-    pauses, of at most 6 s."""
+    """Language of the speech: a code (`pt`, `por`) or a name (`Portuguese`, `português`). `zh-Hans`, `zh-Hant`, `zh-TW`
+    and `zh-HK` choose the script of Chinese text. `auto` detects the language from the first speech. `auto-per-chunk`
+    is for recordings in several languages: it detects the language of each part between pauses, of at most 6 s."""
     task: Literal["transcribe", "translate"] | None = None
     """`translate` writes English, whatever language is spoken. /translate accepts no other task."""
     beam_size: Annotated[int, Field(ge=1, le=10)] | None = None

@@ -9,7 +9,15 @@ from asr_service.engine.model.vocabulary import known_languages
 from asr_service.engine.options import DecodingOptions, Task
 from asr_service.engine.request_options import RequestOptions
 from asr_service.errors import InvalidParameter
-from asr_service.languages import DETECT, LANGUAGES, chosen_language, detects_each_window, language_codes
+from asr_service.languages import (
+    DETECT,
+    LANGUAGES,
+    ChineseScript,
+    chosen_language,
+    chosen_script,
+    detects_each_window,
+    language_codes,
+)
 from asr_service.settings import Settings
 
 Value = TypeVar("Value")
@@ -23,22 +31,26 @@ def resolve_options(
     default_task: Task = "transcribe",
     time_words: bool = False,
     languages: Sequence[str] = (),
+    script: ChineseScript | None = None,
 ) -> DecodingOptions:
     """Complete a request's options with the configured ones, and check the result against the model.
 
     `time_words` asks for word timestamps if the request does not set the option itself. `languages` has the codes that
-    a detection chooses among; a request with candidates is not subject to the configured language.
+    a detection chooses among; a request with candidates is not subject to the configured language. `script` is that of
+    Chinese text, if the language names none.
 
     Raises InvalidParameter: the model does not know a language, or cannot do the task.
     """
     task = asked.task or default_task
     configured = None if languages else settings.language
-    language, per_chunk = _resolve_language(_either(asked.language, configured) or DETECT, task, model)
+    text = _either(asked.language, configured) or DETECT
+    language, per_chunk = _resolve_language(text, task, model)
     _check_candidates(languages, model)
     return DecodingOptions(
         task=task,
         language=language,
         languages=() if language else tuple(languages),
+        script=chosen_script(text) or script,
         language_per_chunk=per_chunk,
         beam_size=_either(asked.beam_size, settings.beam_size),
         temperature=_either(asked.temperature, 0.0),

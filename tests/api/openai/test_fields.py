@@ -12,6 +12,7 @@ from asr_service.api.native.schemas import TranscribeParameters
 from asr_service.api.openai.fields import FOREIGN_FIELDS, Treatment
 from asr_service.api.openai.schemas import OpenAIForm
 from asr_service.engine.model.protocol import GenerateOptions
+from fakes import writing
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 HONOURED = "honoured"
@@ -220,6 +221,24 @@ def test_languages_bound_the_detection(named, languages, code, language):
     assert answer.status_code == 200, answer.text
     assert answer.json()["languages"] == [{"code": code}]
     assert f"<|{code}|><|transcribe|>" in prompt(named)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "written"),
+    [
+        ([("language", "zh-TW")], "這個問題"),
+        ([("language", "zh_hk")], "這個問題"),
+        ([("languages[]", "zh-Hant")], "這個問題"),
+        ([("languages[]", "zh-TW"), ("language", "zh")], "這個問題"),
+        ([("languages[]", "en"), ("languages[]", "zh-TW"), ("language", "zh")], "這個問題"),
+        ([("language", "zh")], "这个问题"),
+    ],
+)
+def test_a_language_may_name_a_script(named, pairs, written):
+    """Chinese is written in it, and stays Chinese."""
+    named.model.script = writing("这个问题")
+    answer = send(named, *pairs)
+    assert (answer.json()["text"], answer.json()["languages"]) == (written, [{"code": "zh"}])
 
 
 def test_a_language_must_be_among_the_languages(named):

@@ -16,7 +16,7 @@ from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
 from asr_service.errors import InvalidParameter, MalformedRequest, ModelNotFound
 from asr_service.formats import EVENTS, OPENAI_FORMATS, WORDS_AND_SEGMENTS, WORDS_ONLY, Format
-from asr_service.languages import chosen_language, parse_language
+from asr_service.languages import chosen_language, chosen_script, parse_language
 from asr_service.models.resolution import served_names, serves_any_name
 from asr_service.settings import Settings
 from asr_service.validation import check_fields
@@ -66,7 +66,15 @@ def _read(fields: Fields, settings: Settings, model: SpeechModel, endpoint: Task
     options = RequestOptions(**(_other_names(form) | given), language=language)
     time_words = needs_word_times(form, form.task or endpoint) or fmt in {WORDS_ONLY, WORDS_AND_SEGMENTS}
     return TranscriptionRequest(
-        resolve_options(options, settings, model, default_task=endpoint, time_words=time_words, languages=candidates),
+        resolve_options(
+            options,
+            settings,
+            model,
+            default_task=endpoint,
+            time_words=time_words,
+            languages=candidates,
+            script=next(filter(None, map(chosen_script, form.languages)), None),
+        ),
         fmt,
         warnings,
     )
@@ -121,7 +129,7 @@ def _languages(form: OpenAIForm, language: str | None) -> tuple[str | None, tupl
     if codes and code and code not in codes:
         raise InvalidParameter(f"language={code} is not among the languages {', '.join(codes)}.", param="languages")
     if len(codes) == 1:
-        return codes[0], ()
+        return language if code else form.languages[0], ()
     return language, codes
 
 

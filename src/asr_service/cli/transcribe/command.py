@@ -44,7 +44,7 @@ def transcribe_command(
     ] = None,
     language: Annotated[
         str | None,
-        typer.Option("--language", "-l", help="Language of the speech: a code such as en, or a name."),
+        typer.Option("--language", "-l", help="Language of the speech: a code such as en or zh-TW, or a name."),
     ] = None,
     translate: Annotated[bool, typer.Option("--translate", help="Translate the speech into English.")] = False,
     prompt: Annotated[str | None, typer.Option(help="Text that shows the spelling and style to use.")] = None,

@@ -16,11 +16,10 @@ class InflightWindow:
         self.task = asyncio.create_task(self._read(decoding))
         self.task.add_done_callback(lambda _: self._known.put_nowait(None))
 
-    async def segments(self) -> AsyncGenerator[Segment]:
-        """Yield the segments in order, each as soon as it is known. Raises the errors of the decoding."""
+    async def segments(self) -> AsyncGenerator[list[Segment]]:
+        """Yield lists of segments in order, each as soon as it is known. Raises the errors of the decoding."""
         while (known := await self._known.get()) is not None:
-            for segment in known:
-                yield segment
+            yield known
         await self.task
 
     async def _read(self, decoding: AsyncGenerator[list[Segment]]) -> None:

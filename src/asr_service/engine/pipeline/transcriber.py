@@ -24,6 +24,7 @@ from asr_service.engine.decode.code_switching import split_by_language
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions, Task
 from asr_service.engine.pipeline.inflight import InflightWindow
+from asr_service.engine.pipeline.script import ScriptConverter
 from asr_service.engine.pipeline.speech import SpeechChunker
 from asr_service.engine.pipeline.window_memory import MemoryShare, WindowMemory
 from asr_service.engine.schedule.request import RequestContext
@@ -54,6 +55,7 @@ class _Request:
     context: RequestContext
     memory: MemoryShare
     started_at: float
+    script: ScriptConverter
     done: list[Segment]
     """The segments that are known, in order. At first, those of an earlier run that did not finish."""
 
@@ -161,7 +163,8 @@ class Transcriber:
                         on_length(audio.estimated_duration_s)
 
                 speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, note)
-                yield _Request(audio, speech, context, MemoryShare(is_bulk), started_at, list(earlier))
+                script = ScriptConverter(options, earlier)
+                yield _Request(audio, speech, context, MemoryShare(is_bulk), started_at, script, list(earlier))
         finally:
             self._scheduler.cancel_request(context.request_id)
 
@@ -184,9 +187,10 @@ class Transcriber:
         try:
             while (window := await started.get()) is not None:
                 windows.append(window)
-                async with aclosing(window.segments()) as segments:
-                    async for segment in segments:
-                        yield segment
+                async with aclosing(window.segments()) as known:
+                    async for segments in known:
+                        for segment in request.script.convert(segments):
+                            yield segment
                 windows.clear()
                 places.release()
             await starter
