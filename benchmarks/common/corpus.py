@@ -6,7 +6,7 @@ and copies of another line (`duplicate_of`) are skipped.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,15 @@ def read_corpus(folder: Path) -> list[Clip]:
         for row in manifest(folder)
         if "reference" in row and "duplicate_of" not in row and "seconds" in row
     ]
+
+
+def languages_in_turn(clips: Iterable[Clip]) -> list[Clip]:
+    """Order clips so that the first ones have as many languages as possible."""
+    by_language: dict[str | None, list[Clip]] = {}
+    for clip in clips:
+        by_language.setdefault(clip.language, []).append(clip)
+    ranked = [(number, clip) for same in by_language.values() for number, clip in enumerate(same)]
+    return [clip for _, clip in sorted(ranked, key=lambda each: each[0])]
 
 
 def manifest(folder: Path) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from itertools import product
@@ -25,8 +24,6 @@ from typing import Final
 import faster_whisper
 import structlog
 
-from asr_service.decoder.pool import DecodeLimits, DecoderPool
-from asr_service.engine.build import build_engine
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
@@ -37,7 +34,8 @@ from asr_service.hardware.spec import parse_devices
 from asr_service.languages import LANGUAGES
 from asr_service.settings import Settings, load_settings
 from benchmarks.common import arguments
-from benchmarks.common.corpus import Clip, read_corpus
+from benchmarks.common.corpus import Clip, languages_in_turn, read_corpus
+from benchmarks.common.engine import running_engine
 from benchmarks.common.machine import machine
 from benchmarks.common.models import model_folder
 from benchmarks.common.report import facts, save, table
@@ -174,22 +172,15 @@ async def _through_engine(
     clips: Sequence[Clip], settings: Settings, model: SpeechModel, context: str, prompt: dict[str, str]
 ) -> dict[str, str]:
     changed = {"encoder_context": FULL} if context == FULL else {"encoder_margin_s": float(context)}
-    decoders = DecoderPool(DecodeLimits(max_audio_s=60))
-    await decoders.start()
-    with ThreadPoolExecutor(2) as cpu_pool:
-        engine = build_engine(settings.model_copy(update=changed), model, decoders, cpu_pool, _fail)
-        engine.scheduler.start()
-        texts: dict[str, str] = {}
-        waiting = iter(clips)
+    texts: dict[str, str] = {}
+    waiting = iter(clips)
+    async with running_engine(settings.model_copy(update=changed), model) as transcriber:
 
         async def transcribe_in_turn() -> None:
             for clip in waiting:
-                texts[clip.path.name] = await _text(engine.transcriber, clip, prompt)
+                texts[clip.path.name] = await _text(transcriber, clip, prompt)
 
         await asyncio.gather(*(transcribe_in_turn() for _ in range(_CONCURRENCY)))
-        engine.scheduler.stop()
-        engine.scheduler.join(5)
-        await decoders.close()
     return texts
 
 
@@ -203,10 +194,6 @@ async def _text(transcriber: Transcriber, clip: Clip, prompt: dict[str, str]) ->
         except RequestError as error:
             print(f"{clip.path.name}: {error}")
             return ""
-
-
-def _fail(reason: str) -> None:
-    raise RuntimeError(reason)
 
 
 def _errors(clips: Sequence[Clip], run: Run) -> dict[str, Errors]:
@@ -228,11 +215,7 @@ def _clips(args: argparse.Namespace) -> list[Clip]:
     fits: Callable[[Clip], bool] = lambda clip: (  # noqa: E731
         bool(clip.reference) and clip.language in (args.languages or LANGUAGES) and 1 <= clip.seconds <= args.longest
     )
-    by_language: dict[str, list[Clip]] = {}
-    for clip in filter(fits, read_corpus(args.audio)):
-        by_language.setdefault(clip.language or "", []).append(clip)
-    ranked = [(number, clip) for clips in by_language.values() for number, clip in enumerate(clips)]
-    return [clip for _, clip in sorted(ranked, key=lambda each: each[0])][: args.limit]
+    return languages_in_turn(filter(fits, read_corpus(args.audio)))[: args.limit]
 
 
 def _label(context: str) -> str:
