@@ -30,6 +30,7 @@ SPEC = JobSpec(RequestOptions(language="pt"), output={"response_format": "srt"},
 ERROR = JobError("inference_failed", "It failed.")
 FAR = 1e12
 LEASE_S = 10.0
+DELAYS_S = (5.0, 30.0)
 
 
 def add(
@@ -101,7 +102,7 @@ def test_a_runner_without_its_lease_changes_nothing(store, loss):
     add(store)
     held = claim(store, 0.0)
     if loss == "lapsed":
-        store.requeue_lapsed(LEASE_S + 1, expires_at=FAR)
+        store.requeue_lapsed(LEASE_S + 1, retry_delays_s=DELAYS_S, expires_at=FAR)
     elif loss == "cancelled":
         store.cancel(held.job.id, 1.0, FAR)
     else:
@@ -140,9 +141,9 @@ def test_a_renewed_lease_does_not_lapse(store):
     add(store)
     held = claim(store, 0.0)
     assert store.renew(held.job.id, held.token, 30.0)
-    assert not store.requeue_lapsed(20.0, expires_at=FAR)
+    assert not store.requeue_lapsed(20.0, retry_delays_s=DELAYS_S, expires_at=FAR)
     assert store.holds(held.job.id, held.token)
-    (job,) = store.requeue_lapsed(31.0, expires_at=FAR)
+    (job,) = store.requeue_lapsed(31.0, retry_delays_s=DELAYS_S, expires_at=FAR)
     assert (job.id, job.status, job.attempts) == (held.job.id, JobStatus.QUEUED, 1)
     assert store.claim("b", 35.0, LEASE_S) is None
     assert claim(store, 36.0, "b").job.attempts == 2
@@ -155,11 +156,11 @@ def test_a_job_that_ends_its_runners_fails_after_the_last_attempt(store):
     for _ in range(MAX_ATTEMPTS - 1):
         held = claim(store, now, f"runner at {now}")
         write(store, held, 0, "zero")
-        store.requeue_lapsed(now + LEASE_S + 1, expires_at=FAR)
+        store.requeue_lapsed(now + LEASE_S + 1, retry_delays_s=DELAYS_S, expires_at=FAR)
         assert list(store.segments(held.job.id)) == ["zero"]
         now += 100
     held = claim(store, now, "last")
-    (job,) = store.requeue_lapsed(now + LEASE_S + 1, expires_at=777.0)
+    (job,) = store.requeue_lapsed(now + LEASE_S + 1, retry_delays_s=DELAYS_S, expires_at=777.0)
     assert (job.status, job.attempts, job.expires_at) == (JobStatus.FAILED, MAX_ATTEMPTS, 777.0)
     assert job.error is not None
     assert job.error.code == "runner_lost"

@@ -17,10 +17,12 @@ from serving.fake_app import FakeApp
 def real_app(*given: Any) -> SlotApp:
     # Imported in the worker alone: the master has to lay out the metrics' files first.
     from asr_service.api.factory import create_app
+    from asr_service.jobs.times import RunnerTimes
     from fakes import FakeModel, sleeping
 
     model = FakeModel(before=sleeping(float(os.environ["FAKE_MODEL"])))
-    return create_app(*given, load=lambda *_: model)
+    times = RunnerTimes(lease_s=1.5, poll_s=0.05, flush_s=0.01, retry_delays_s=(0.1, 0.1), sweep_s=0.1)
+    return create_app(*given, load=lambda *_: model, job_times=times)
 
 
 if __name__ == "__main__":

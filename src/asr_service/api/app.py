@@ -110,7 +110,7 @@ class SlotApplication:
         if self._jobs is None or self._runner is None:
             yield
             return
-        sweeper = Sweeper(self._jobs, self._times.sweep_s)
+        sweeper = Sweeper(self._jobs, self._times)
         sweeper.start()
         self._runner.start()
         try:

@@ -12,8 +12,6 @@ from asr_service.webhooks.events import EventType
 MAX_ATTEMPTS = 3
 """How often a job is started before it fails for good."""
 
-_RETRY_DELAYS_S = (5.0, 30.0)
-
 
 class JobStatus(StrEnum):
     """The state of a job, as the API shows it."""
@@ -154,8 +152,3 @@ def new_job_id(now: float | None = None) -> str:
 
 def new_delivery_id() -> str:
     return f"evt_{secrets.token_hex(16)}"
-
-
-def retry_delay_s(n_attempts: int) -> float:
-    """Return the seconds until the next attempt after so many have failed."""
-    return _RETRY_DELAYS_S[min(n_attempts, len(_RETRY_DELAYS_S)) - 1]

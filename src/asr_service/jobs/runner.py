@@ -18,7 +18,7 @@ from asr_service.engine.resolve_options import resolve_options
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError, RequestError, Unavailable
 from asr_service.jobs.files import FileMissing
-from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError, retry_delay_s
+from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.times import RunnerTimes
 from asr_service.transcript import Segment, Transcript, codec
@@ -216,7 +216,8 @@ class JobRunner:
                 await jobs.call(jobs.files.delete_audio, job.id)
             outcome = "failed"
         else:
-            await jobs.call(jobs.store.retry, job.id, claim.token, now + retry_delay_s(job.attempts), failure)
+            not_before = now + self._times.retry_delays_s[job.attempts - 1]
+            await jobs.call(jobs.store.retry, job.id, claim.token, not_before, failure)
             outcome = "retried"
         metrics.JOB_ATTEMPTS.labels(outcome).inc()
         log.warning("job attempt failed", outcome=outcome, code=failure.code, reason=failure.message)

@@ -25,7 +25,6 @@ from asr_service.jobs.records import (
     NewJob,
     OwnerLimits,
     new_delivery_id,
-    retry_delay_s,
 )
 from asr_service.jobs.schema import migrate
 from asr_service.jobs.store import Counts, Created
@@ -238,7 +237,7 @@ class SqliteJobStore:
             found = _held(db, job_id, token)
             if found is None:
                 return False
-            _put_back(db, found, not_before, error)
+            _put_back(db, found, found["runner"], not_before, error)
             return True
 
     def give_back(self, job_id: str, token: str) -> bool:
@@ -253,7 +252,7 @@ class SqliteJobStore:
 
     # -- for the sweeper
 
-    def requeue_lapsed(self, now: float, *, expires_at: float) -> Sequence[Job]:
+    def requeue_lapsed(self, now: float, *, retry_delays_s: Sequence[float], expires_at: float) -> Sequence[Job]:
         lapsed = "SELECT * FROM jobs WHERE status = ? AND lease_until < ?"
         with self._reading() as db:
             if db.execute(lapsed, (JobStatus.RUNNING, now)).fetchone() is None:
@@ -262,8 +261,8 @@ class SqliteJobStore:
             changed = []
             for found in db.execute(lapsed, (JobStatus.RUNNING, now)).fetchall():
                 if found["attempts"] < MAX_ATTEMPTS:
-                    not_before = now + retry_delay_s(found["attempts"])
-                    changed.append(_put_back(db, found, not_before, _RUNNER_LOST))
+                    not_before = now + retry_delays_s[found["attempts"] - 1]
+                    changed.append(_put_back(db, found, None, not_before, _RUNNER_LOST))
                 else:
                     changed.append(_end(db, found, JobStatus.FAILED, now, expires_at, _RUNNER_LOST))
             return changed
@@ -401,12 +400,14 @@ def _end(
     return job
 
 
-def _put_back(db: sqlite3.Connection, row: sqlite3.Row, not_before: float, error: JobError) -> Job:
+def _put_back(
+    db: sqlite3.Connection, row: sqlite3.Row, failed_at: str | None, not_before: float, error: JobError
+) -> Job:
     """Put a job back after a failed attempt, whose error the caller can see while it waits."""
     db.execute(
-        "UPDATE jobs SET status = ?, not_before = ?, failed_at = runner, lease_token = NULL, lease_until = NULL, "
+        "UPDATE jobs SET status = ?, not_before = ?, failed_at = ?, lease_token = NULL, lease_until = NULL, "
         "error_code = ?, error_message = ? WHERE id = ?",
-        (JobStatus.QUEUED, not_before, error.code, error.message, row["id"]),
+        (JobStatus.QUEUED, not_before, failed_at, error.code, error.message, row["id"]),
     )
     return _job(_row(db, row["id"]))
 

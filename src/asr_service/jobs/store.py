@@ -76,7 +76,7 @@ class JobStore(Protocol):
     def claim(self, runner: str, now: float, lease_s: float) -> Claim | None:
         """Start the job that is next: normal ones first, the owners in turn, each owner's oldest first.
 
-        A job that has failed at this runner is left to others for a while.
+        A job that has failed at this runner, which has survived that, is left to others for a while.
         """
 
     def renew(self, job_id: str, token: str, until: float) -> bool:
@@ -117,8 +117,11 @@ class JobStore(Protocol):
 
     # -- for the sweeper
 
-    def requeue_lapsed(self, now: float, *, expires_at: float) -> Sequence[Job]:
-        """Put back the jobs whose leases have lapsed, or fail them after the last attempt. Returns them."""
+    def requeue_lapsed(self, now: float, *, retry_delays_s: Sequence[float], expires_at: float) -> Sequence[Job]:
+        """Put back the jobs whose leases have lapsed, or fail them after the last attempt. Returns them.
+
+        There are `retry_delays_s` until the attempts after the first one.
+        """
 
     def expire(self, now: float, forget_before: float) -> Sequence[str]:
         """Mark jobs as expired whose time is over, and forget those that ended before `forget_before`.

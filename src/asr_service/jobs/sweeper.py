@@ -10,6 +10,7 @@ import structlog
 from asr_service import metrics, tasks
 from asr_service.errors import AsrError
 from asr_service.jobs.service import Jobs
+from asr_service.jobs.times import RunnerTimes
 
 log = structlog.get_logger(__name__)
 
@@ -22,9 +23,9 @@ _MIN_FILE_AGE_S: Final = 3600.0
 class Sweeper:
     """Sweeps now and then. Every slot has one, and their sweeps may coincide."""
 
-    def __init__(self, jobs: Jobs, every_s: float) -> None:
+    def __init__(self, jobs: Jobs, times: RunnerTimes) -> None:
         self._jobs = jobs
-        self._every_s = every_s
+        self._times = times
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -44,12 +45,13 @@ class Sweeper:
             except Exception:
                 log.exception("jobs cannot be swept")
             number += 1
-            await asyncio.sleep(self._every_s * random.uniform(0.8, 1.2))  # noqa: S311 - slots take turns
+            await asyncio.sleep(self._times.sweep_s * random.uniform(0.8, 1.2))  # noqa: S311 - slots take turns
 
     def sweep(self, *, with_files: bool) -> None:
         """Sweep once. Blocks. Raises Unavailable."""
         store, files, now = self._jobs.store, self._jobs.files, time.time()
-        for job in store.requeue_lapsed(now, expires_at=now + self._jobs.retention_s):
+        expires_at = now + self._jobs.retention_s
+        for job in store.requeue_lapsed(now, retry_delays_s=self._times.retry_delays_s, expires_at=expires_at):
             log.warning("a job's runner is lost", job_id=job.id, attempts=job.attempts, status=job.status)
             metrics.JOB_ATTEMPTS.labels("lost").inc()
             if not job.is_open:

@@ -13,5 +13,7 @@ class RunnerTimes:
     """Time between two looks: for a job, and whether the lease of one that runs is still held."""
     flush_s: float = 0.25
     """Minimum time between two writes of segments."""
+    retry_delays_s: tuple[float, ...] = (5.0, 30.0)
+    """Time from a failed attempt to the next: after the first one, after the second one."""
     sweep_s: float = 5.0
     """Time between two looks at what was left behind."""
