@@ -1,12 +1,14 @@
 """Requests with the same Idempotency-Key share one inference and one response."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from api.live import ALL, Live, serving, tone, wav
@@ -135,6 +137,26 @@ def test_server_errors_are_not_kept(live):
     for fault, status in ((overloaded, 503), (lambda _: 1 / 0, 500), (lambda _: None, 200)):
         live.model.before = fault
         assert call(live, "retried").status_code == status
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, 503), (signal.SIGSTOP, 200)])
+def test_a_decoder_that_is_killed_or_stopped_from_outside_is_not_the_recordings_fault(live, held, number, status):
+    """The kernel's killer gives a 503, which is not kept: the retry is transcribed. A stopped decoder goes on."""
+    recording = tone(600, rate=1000)
+    pool, (first,) = send_concurrently(1, lambda: call(live, f"child-{number}", audio=recording))
+    until(lambda: live.model.calls, what="the first windows")
+    (child,) = (child for server in psutil.Process().children() for child in server.children())
+    child.send_signal(number)
+    held.set()
+    with pool:
+        answer = first.result()
+    assert answer.status_code == status, answer.text
+    if status == 503:
+        assert_error(answer, 503, "unavailable", None)
+        assert "SIGKILL" in answer.json()["error"]["message"]
+    again = call(live, f"child-{number}", audio=recording)
+    assert (again.status_code, "idempotent-replayed" in again.headers) == (200, status == 200)
+    assert again.json()["duration"] == 600
 
 
 def test_the_scope_of_a_key_is_its_caller_and_its_path(tmp_path):

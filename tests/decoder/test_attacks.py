@@ -1,0 +1,135 @@
+"""Files that take much memory or time to decode, with an honest file beside them."""
+
+import asyncio
+import contextlib
+import os
+import struct
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import psutil
+
+from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.memory import anonymous_bytes
+from asr_service.decoder.pool import DecodedAudio, DecodeLimits, DecoderPool
+from asr_service.errors import Unavailable
+from decoder import media
+from decoder.decoding import child_pid, decode_in, fork_server_of, until, upload, with_pool
+
+MIB = 2**20
+CLIP = media.wav(media.warble(2))
+
+
+def with_a_large_index(n_frames: int) -> bytes:
+    """Return an MP4 file of 60 s whose video track claims this many frames, each with 24 bytes in FFmpeg's index."""
+    data = bytearray(media.encode_video("mp4", media.M4A, media.warble(60)))
+    video = data.index(b"vmhd")
+    for box, offset, value in (
+        (b"stts", 12, n_frames),  # frames of the same duration
+        (b"stsc", 16, n_frames),  # frames in a chunk
+        (b"stsz", 8, 1),  # bytes of each frame
+        (b"stsz", 12, n_frames),
+    ):
+        at = data.index(box, video) + offset
+        struct.pack_into(">I", data, at, value)
+    return bytes(data)
+
+
+def test_the_memory_of_all_decoders_together_is_limited():
+    """Eight files that take 60 MB each get 300 MB. Some are sent away, and an honest file is decoded beside them."""
+    hostile, limits = with_a_large_index(2_500_000), DecodeLimits(3600, 300 * MIB, 300 * MIB)
+
+    async def first_samples(stack: AsyncExitStack, pool: DecoderPool) -> DecodedAudio:
+        file = stack.enter_context(upload(hostile))
+        audio = await stack.enter_async_context(pool.decode(file))
+        with contextlib.suppress(Unavailable):
+            await audio.read(100)
+        return audio
+
+    async def use(pool: DecoderPool) -> tuple[int, list[str]]:
+        async with AsyncExitStack() as stack:
+            audios = await asyncio.gather(*(first_samples(stack, pool) for _ in range(8)))
+            honest, _ = await decode_in(pool, CLIP)
+            alone = anonymous_bytes(fork_server_of(pool).pid)
+            used = [anonymous_bytes(child.pid) - alone for child in fork_server_of(pool).children()]
+            assert max(used) > 50 * MIB
+            assert sum(used) < 300 * MIB
+            errors = []
+            for audio in audios:
+                try:
+                    await audio.read(60 * SAMPLE_RATE)
+                except Unavailable as error:
+                    errors.append(error.message)
+            return len(honest), errors
+
+    n_samples, errors = with_pool(use, limits, max_parallel=2)
+    assert n_samples == 2 * SAMPLE_RATE
+    assert len(errors) >= 3
+    assert {"more memory" in error for error in errors} == {True}
+
+
+@asynccontextmanager
+async def attackers(pool: DecoderPool, n: int) -> AsyncIterator[list[DecodedAudio]]:
+    """Read `n` recordings of hours of silence at 192 kHz, of which each reader wants the next block at once."""
+    async with AsyncExitStack() as stack:
+        file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+        file.write(media.wav(media.warble(0), 192_000, declared_bytes=2**31 - MIB))
+        file.truncate(2**31 - MIB)  # a sparse file
+        audios = [await stack.enter_async_context(pool.decode(file)) for _ in range(n)]
+
+        async def read_on(audio: DecodedAudio) -> None:
+            while len(await audio.read(600 * SAMPLE_RATE)):
+                pass
+
+        readers = [asyncio.create_task(read_on(audio)) for audio in audios]
+        try:
+            await until(lambda: all(audio._child for audio in audios))
+            yield audios
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+
+
+def test_files_that_take_long_do_not_delay_a_clip():
+    """Twelve of them share one permit. A clip waits for one turn of them, and not for twelve."""
+
+    async def use(pool: DecoderPool) -> float:
+        async with attackers(pool, 12) as audios:
+            before_s = sum(audio._ran_s for audio in audios)
+            assert len((await decode_in(pool, CLIP))[0]) == 2 * SAMPLE_RATE
+            return sum(audio._ran_s for audio in audios) - before_s
+
+    assert with_pool(use, max_parallel=1) < 1.0
+
+
+def test_only_decoders_with_a_permit_run():
+    """The others are stopped, so they take no time from the model."""
+
+    def n_running(pids: list[int]) -> int:
+        return sum(psutil.Process(pid).status() != psutil.STATUS_STOPPED for pid in pids)
+
+    async def use(pool: DecoderPool) -> list[int]:
+        async with attackers(pool, 6) as audios:
+            pids, counts = [child_pid(audio) for audio in audios], []
+            for _ in range(20):
+                await asyncio.sleep(0.02)
+                counts.append(n_running(pids))
+            return counts
+
+    counts = sorted(with_pool(use, max_parallel=1))
+    assert counts[len(counts) // 2] == 1
+    assert counts[-1] <= 2  # at a change of turns
+
+
+def test_decoders_yield_to_the_model():
+    """They run at a lower priority and do not interrupt other threads when data arrives."""
+
+    async def use(pool: DecoderPool) -> tuple[int, int]:
+        async with attackers(pool, 1) as (audio,):
+            pid = child_pid(audio)
+            return os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid)
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert with_pool(use) == (min(own + 10, 19), os.SCHED_BATCH)
