@@ -82,6 +82,14 @@ class KeyUsage:
             if lease is not None:
                 os.close(lease)
 
+    def charge(self, key: Key, audio_s: float) -> None:
+        """Charge a key for audio of a request that has ended. Returns at once."""
+        per_minute = key.limits.audio_s_per_minute
+        bucket = None
+        if per_minute is not None and self._directory is not None:
+            bucket = TokenBucket(bucket_file(self._directory, key.name), per_minute)
+        Meter(key, bucket, self._writer).charge(audio_s)
+
     def _acquire_lease(self, key: Key) -> int | None:
         limit = key.limits.concurrent_requests
         if limit is None:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_service import __version__
-from asr_service.access.keys import read_keys
+from asr_service.access.keys import KeyRing, read_keys
 from asr_service.access.networks import parse_networks
 from asr_service.access.usage import KeyUsage
 from asr_service.api import health
@@ -63,11 +63,13 @@ class SlotApplication:
         self._idempotency = web.state.idempotency = IdempotencyStore(
             window_s=engine.settings.idempotency_window_s, max_bytes=engine.settings.idempotency_max_bytes
         )
+        ring = read_keys(engine.settings)
+        self._keys = {key.name: key for key in ring}
         self._jobs = web.state.jobs = open_jobs(engine.settings)
-        self._runner = None if self._jobs is None else JobRunner(engine, self._jobs, times)
+        self._runner = None if self._jobs is None else JobRunner(engine, self._jobs, times, self._charge)
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"])
-        logged = RequestLog(_with_middleware(web, engine.settings), endpoints=endpoints, probes=_PROBES)
+        logged = RequestLog(_with_middleware(web, engine.settings, ring), endpoints=endpoints, probes=_PROBES)
         self._app: ASGIApp = CanonicalPath(
             logged, root_path=engine.settings.root_path, exact=frozenset({health.METRICS})
         )
@@ -91,6 +93,11 @@ class SlotApplication:
         self._engine.begin_drain()
         if self._runner is not None:
             self._runner.begin_drain()
+
+    def _charge(self, owner: str, audio_s: float) -> None:
+        key = self._keys.get(owner)
+        if key is not None:
+            self._key_usage.charge(key, audio_s)
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
@@ -132,8 +139,8 @@ class _HeadAsGet:
         await self._app({**scope, "method": "GET"} if is_head else scope, receive, send)
 
 
-def _with_middleware(web: ASGIApp, settings: Settings) -> ASGIApp:
-    """Wrap the application, innermost middleware first. Raises ConfigurationError: the API keys are invalid."""
+def _with_middleware(web: ASGIApp, settings: Settings, ring: KeyRing) -> ASGIApp:
+    """Wrap the application, innermost middleware first."""
     limited = BodyLimit(
         _HeadAsGet(web),
         max_bytes=settings.max_upload_bytes,
@@ -142,7 +149,7 @@ def _with_middleware(web: ASGIApp, settings: Settings) -> ASGIApp:
     )
     authenticated = Authentication(
         limited,
-        ring=read_keys(settings),
+        ring=ring,
         public=_PUBLIC - {health.METRICS},
         inside_paths=frozenset() if settings.metrics_need_key else frozenset({health.METRICS}),
         inside=parse_networks(settings.metrics_inside),

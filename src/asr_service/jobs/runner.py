@@ -6,7 +6,7 @@ import hashlib
 import math
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 import structlog
@@ -33,8 +33,12 @@ class _LeaseLost(Exception):
 class JobRunner:
     """Claims jobs while the slot has room for them, runs them, and gives them back when the slot drains."""
 
-    def __init__(self, engine: SlotEngine, jobs: Jobs, times: RunnerTimes = RunnerTimes()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self, engine: SlotEngine, jobs: Jobs, times: RunnerTimes, charge: Callable[[str, float], None]
+    ) -> None:
+        """Create a runner. `charge` is called with the owner of a job that has succeeded, and its seconds of audio."""
         self._engine = engine
+        self._charge = charge
         self._jobs = jobs
         self._times = times
         self._name = f"{socket.gethostname()}/{engine.slot.index}"
@@ -179,6 +183,7 @@ class JobRunner:
                 await jobs.call(jobs.files.delete, job.id)
             raise _LeaseLost
         metrics.JOB_ATTEMPTS.labels("succeeded").inc()
+        self._charge(job.owner, transcript.duration)
         log.info("job succeeded", audio_s=round(transcript.duration, 3))
         await jobs.call(jobs.files.delete_audio, job.id)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asr_service.api.app import openapi_schema
+from asr_service.api.jobs.schemas import JobForm, JobResponse
 from asr_service.api.native.schemas import (
     DetectionResponse,
     ErrorResponse,
@@ -19,6 +20,7 @@ from asr_service.api.native.schemas import (
 from asr_service.api.openai.schemas import OpenAIForm
 from asr_service.api.problems import STATUS
 from asr_service.formats import EVENTS, FORMATS
+from asr_service.jobs.records import JobStatus
 from asr_service.settings import Settings
 from speech import DATA
 
@@ -28,8 +30,9 @@ EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, 
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_runs_as_shown(live, tmp_path, command):
+def test_a_command_runs_as_shown(request, tmp_path, command):
     """Only the port is changed, and a recording of that name is there."""
+    live = request.getfixturevalue("named" if "/jobs" in command else "live")  # `named` has jobs
     (tmp_path / "speech.flac").write_bytes((DATA / "en-wizard.flac").read_bytes())
     assert "http://127.0.0.1:8000/" in command
     ran = subprocess.run(
@@ -53,9 +56,10 @@ def test_the_sdk_example_runs_as_shown(live, tmp_path):
 
 def test_the_example_responses_match_real_ones(live):
     """They have the same fields, of the same types."""
-    transcript, detection, error = EXAMPLES
+    transcript, detection, job, error = EXAMPLES
     TranscriptResponse.model_validate(transcript, strict=True)
     DetectionResponse.model_validate(detection, strict=True)
+    JobResponse.model_validate(job, strict=True)
     ErrorResponse.model_validate(error, strict=True)
     answer = live.post(word_timestamps="true").json()
     assert _shape(transcript) == _shape(answer)
@@ -67,6 +71,8 @@ def test_the_example_responses_match_real_ones(live):
     [
         sorted(TranscribeParameters.model_fields),
         sorted(OpenAIForm.model_fields),
+        sorted(JobForm.model_fields),
+        sorted(JobStatus),
         sorted(FORMATS),
         sorted({kind.code for kind in STATUS} - {"client_gone", "bad_request", "key_limit_reached"}),
         sorted(map(str, set(STATUS.values()) - {499})),
@@ -74,7 +80,18 @@ def test_the_example_responses_match_real_ones(live):
         sorted(openapi_schema()["paths"]),
         sorted({fmt.media_type.split(";")[0] for fmt in (*FORMATS.values(), EVENTS)}),
     ],
-    ids=["options", "OpenAI's fields", "formats", "codes", "statuses", "health", "addresses", "media types"],
+    ids=[
+        "options",
+        "OpenAI's fields",
+        "fields of jobs",
+        "states of jobs",
+        "formats",
+        "codes",
+        "statuses",
+        "health",
+        "addresses",
+        "media types",
+    ],
 )
 def test_the_page_names_every_option_code_and_field(names):
     """It also names every format, status, path and media type."""
