@@ -1,4 +1,4 @@
-"""The private parts of Uvicorn and Gunicorn that serving/ overrides and calls.
+"""The private parts of Uvicorn, Gunicorn and prometheus_client that serving/ overrides and calls.
 
 If a test fails after an upgrade, read the named function in the new release and the module of serving/ that the message
 names, adapt that module, run tests/serving and tests/nginx, and raise the upper bound in pyproject.toml.
@@ -20,14 +20,20 @@ from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 from gunicorn.sock import TCP6Socket, TCPSocket
 from gunicorn.workers.base import Worker
+from prometheus_client import values
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.mmap_dict import MmapedDict
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from asr_service import metrics
+from asr_service.serving.allocated_dict import AllocatedDict
 from asr_service.serving.arbiter import SlotArbiter
 from asr_service.serving.http.protocol import BoundedHttp
 from asr_service.serving.http.server import SlotServer
 from asr_service.serving.logger import GunicornLogger
+from asr_service.serving.metrics_files import FILES_OF_A_PROCESS
 from asr_service.serving.worker import SlotWorker
 
 SIGNATURES: list[tuple[type, type, dict[str, str]]] = [
@@ -104,6 +110,15 @@ SIGNATURES: list[tuple[type, type, dict[str, str]]] = [
             "info": "self msg args kwargs",
             "reopen_files": "self",
             "setup": "self cfg",
+        },
+    ),
+    (
+        AllocatedDict,
+        MmapedDict,
+        {
+            "__init__": "self filename read_mode",
+            "read_value": "self key",
+            "write_value": "self key value timestamp",
         },
     ),
 ]
@@ -334,3 +349,29 @@ def test_gunicorns_spawn_worker_calls_the_hooks_and_records_the_worker(tmp_path:
         assert worker.pid == pid
     finally:
         worker.tmp.close()
+
+
+def test_prometheus_clients_values_are_in_files_of_the_class_that_we_replace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of the files have the metric's type and mode, and then the identity of the process."""
+    opened: list[str] = []
+
+    class Recording(MmapedDict):
+        def __init__(self, filename: str) -> None:
+            opened.append(Path(filename).name)
+            super().__init__(filename)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(values, "MmapedDict", Recording)
+    value_class = values.MultiProcessValue(lambda: "me")  # type: ignore[no-untyped-call]
+    for type_, mode in (("counter", ""), ("gauge", "livesum")):
+        value_class(type_, "m", "m", (), (), "help", multiprocess_mode=mode).inc(1)
+    value_class.close_all_files()
+    assert opened == ["counter_me.db", "gauge_livesum_me.db"], f"see {AllocatedDict.__module__}"
+    used = {
+        "_".join(filter(None, (each._type, getattr(each, "_multiprocess_mode", ""))))
+        for each in vars(metrics).values()
+        if isinstance(each, MetricWrapperBase)
+    }
+    assert used == set(FILES_OF_A_PROCESS), "see serving/metrics_files.py"

@@ -1,5 +1,6 @@
 """Receives a request body: one file on disk, and fields."""
 
+import errno
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
@@ -12,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser, MultipartPart
 from starlette.requests import ClientDisconnect, Request
 
+from asr_service.api.spool_space import leave_space
 from asr_service.errors import ClientGone, MalformedRequest, Unavailable, UnsupportedAudio
 from asr_service.stages import stage
 
@@ -93,7 +95,9 @@ def _disk_errors_as_unavailable() -> Iterator[None]:
         yield
     except OSError as error:
         log.error("an upload cannot be stored", error=repr(error))  # noqa: TRY400 - the traceback adds nothing
-        raise Unavailable("The service cannot store an upload at the moment. Try again later.") from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        problem = "has no disk space for this upload" if is_full else "cannot store an upload"
+        raise Unavailable(f"The service {problem} at the moment. Try again later.") from error
 
 
 def _close(file: IO[bytes]) -> None:
@@ -173,7 +177,7 @@ async def _complete_stream(request: Request) -> AsyncGenerator[bytes]:
     boundary = b"--" + parameters.get(b"boundary", b"")
     end = boundary + b"--"
     tail = b""
-    async for part in _without_preamble(request.stream(), boundary):
+    async for part in _without_preamble(leave_space(request.stream()), boundary):
         yield part
         tail = (tail + part)[-len(end) - _MAX_EPILOGUE_BYTES :]
     if end not in tail:
@@ -225,7 +229,7 @@ async def _raw(request: Request) -> AsyncIterator[BinaryIO]:
         with _disk_errors_as_unavailable():
             file = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
             stack.callback(_close, file)
-            async for part in request.stream():
+            async for part in leave_space(request.stream()):
                 file.write(part)
             file.flush()
             file.seek(0)

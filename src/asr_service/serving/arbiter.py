@@ -215,6 +215,6 @@ def _describe(exit_code: int) -> str:
     if -exit_code == signal.SIGKILL:
         return "SIGKILL: from an operator, from the kernel when memory ran out, or from the master after SIGABRT"
     if -exit_code == signal.SIGBUS:
-        return "SIGBUS: the disk with ASR_METRICS_DIR is full, or memory is defective"
+        return "SIGBUS: a mapped file, such as the model, was cut short while it was in use, or memory is defective"
     names = {each.value: each.name for each in signal.Signals}
     return names.get(-exit_code, f"signal {-exit_code}")  # most real-time signals have no name

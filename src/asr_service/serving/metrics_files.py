@@ -2,30 +2,55 @@
 
 A slot's next worker continues with the files of the last one: counters never fall, and a scrape reads the same few
 files after a thousand restarts. https://prometheus.github.io/client_python/multiprocess/
+
+The disk space of all files is allocated when the service starts. Otherwise uploads could fill the disk, and the next
+write to a file would end the process.
 """
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from prometheus_client import multiprocess, values
+from prometheus_client import values
+
+from asr_service.errors import ConfigurationError
+from asr_service.serving.allocated_dict import AllocatedDict, allocate
 
 METRICS_FILES = ("*.db",)
 """Patterns of the files in the shared directory."""
 
+FILES_OF_A_PROCESS: Final = ("counter", "histogram", "gauge_livemax", "gauge_livemin", "gauge_livesum")
+"""The first part of the names of a process's files: each type and multiprocess mode in `asr_service.metrics`."""
+
+_NO_ENTRIES: Final = bytes(4)
+"""The first bytes of a file are the number of its bytes that are in use, as an integer."""
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _identity = "master"
 
 
-def share_metrics(directory: Path) -> None:
-    """Keep the metrics of this process and its children in `directory`.
+def share_metrics(directory: Path, n_slots: int) -> None:
+    """Keep the metrics of this process and its children in `directory`, and allocate the space of all files.
 
+    Raises ConfigurationError: the disk has no space for them.
     Raises RuntimeError: when `asr_service.metrics` was already imported.
     """
     if "asr_service.metrics" in sys.modules:
         raise RuntimeError("asr_service.metrics was imported too early: its metrics are not shared between processes")
     os.environ[_VARIABLE] = str(directory)
+    values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]  # it is private
     values.ValueClass = values.MultiProcessValue(lambda: _identity)  # type: ignore[no-untyped-call]
+    try:
+        for identity in (_identity, *map(slot_identity, range(n_slots))):
+            for prefix in FILES_OF_A_PROCESS:
+                allocate(_file(directory, prefix, identity))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The files of the metrics in {directory} cannot be written: {error.strerror}. Free some disk space, or "
+            "set ASR_METRICS_DIR to a directory on another disk.",
+            param="ASR_METRICS_DIR",
+        ) from error
 
 
 def become_slot(index: int) -> None:
@@ -35,10 +60,18 @@ def become_slot(index: int) -> None:
 
 
 def forget_gauges(index: int) -> None:
-    """Drop the gauges of a slot whose worker has ended."""
-    multiprocess.mark_process_dead(slot_identity(index))  # type: ignore[no-untyped-call]
+    """Empty the gauges' files of a slot whose worker has ended. They keep their disk space for the next worker."""
+    for prefix in FILES_OF_A_PROCESS:
+        if prefix.startswith("gauge_live"):
+            file = _file(Path(os.environ[_VARIABLE]), prefix, slot_identity(index))
+            with suppress(OSError), file.open("r+b") as gauges:
+                gauges.write(_NO_ENTRIES)
 
 
 def slot_identity(index: int) -> str:
     """Return the slot's name in file names."""
     return f"slot-{index}"
+
+
+def _file(directory: Path, prefix: str, identity: str) -> Path:
+    return directory / f"{prefix}_{identity}.db"

@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -93,6 +94,7 @@ def _make_plan(
     read_keys(settings)
     gpus = discover_gpus()
     slots = tuple(Slot(index, device) for index, device in enumerate(parse_devices(settings.devices, gpus)))
+    _choose_temporary_directory()
     directory = run_directory(settings)
     listener = None
     if len(slots) == 1:
@@ -117,7 +119,7 @@ def _make_plan(
         (usage_dir, "ASR_KEY_USAGE_DIR", USAGE_FILES, 0o700),
     ):
         held.enter_context(owned_directory(path, setting=setting, patterns=patterns, mode=mode))
-    share_metrics(metrics_dir)
+    share_metrics(metrics_dir, len(slots))
     return ServePlan(
         settings=settings.model_copy(update={"key_usage_dir": usage_dir}),
         slots=slots,
@@ -130,6 +132,20 @@ def _make_plan(
         listener=listener,
         directory=None if listener else directory,
     )
+
+
+def _choose_temporary_directory() -> None:
+    """Choose the directory of uploads, which all workers inherit.
+
+    If a worker chose it while its disk is full, Python would take another directory.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "No directory for temporary files can be written. Free some disk space, or set TMPDIR to another one.",
+            param="TMPDIR",
+        ) from error
 
 
 def _warn_if_open(plan: ServePlan) -> None:
