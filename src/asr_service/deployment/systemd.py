@@ -41,8 +41,8 @@ class _Instance:
     """Suffix of the units' names."""
     description: str
     environment_file: str
-    run_directory: str
-    """Directory in /run."""
+    directory: str
+    """Name of its directories in /run and in /var/lib."""
 
 
 _INSTANCES: Final = (
@@ -65,7 +65,9 @@ def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[Rendered
         "uses_gpu": _may_use_gpu(settings.devices),
         "on_cpu": _may_use_cpu(settings.devices),
         "model_dir": settings.model_dir,
-        "written": [path for path in (settings.metrics_dir, settings.key_usage_dir) if path is not None],
+        "written": [
+            path for path in (settings.metrics_dir, settings.key_usage_dir, settings.state_dir) if path is not None
+        ],
         "start_s": _seconds(settings.model_load_timeout_s + _START_MARGIN_S),
         "stop_s": _seconds(site.timeouts.stop_s),
         "watchdog_s": _WATCHDOG_S,
@@ -110,7 +112,7 @@ def _check(settings: Settings, options: SystemdOptions) -> None:
             f"ASR_SOCKET_DIR={settings.socket_dir} cannot be used: systemd creates {RUN_DIRECTORY}. Leave it unset.",
             param="ASR_SOCKET_DIR",
         )
-    for field in ("model_dir", "metrics_dir", "key_usage_dir"):
+    for field in ("model_dir", "metrics_dir", "key_usage_dir", "state_dir"):
         path, name = getattr(settings, field), PREFIX + field.upper()
         if path is not None and not _PATH.fullmatch(str(path)):
             raise ConfigurationError(f"{name}={str(path)!r} is not an absolute path without spaces.", param=name)

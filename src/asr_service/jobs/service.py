@@ -142,7 +142,8 @@ def open_jobs(settings: Settings) -> Jobs | None:
     directory = settings.state_dir / "jobs"
     files = directory / "files"
     try:
-        files.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise ConfigurationError(
             f"The directory {directory} cannot be used: {error.strerror}. Set ASR_STATE_DIR to a directory that can be "

@@ -65,8 +65,8 @@ def test_an_allowed_page_may_call_a_service_in_a_private_network(opened):
 
 
 def test_a_page_may_not_use_another_method(opened):
-    """DELETE is refused in the preflight."""
-    assert_error(preflight(opened, APP, "DELETE"), 403, "page_refused", None)
+    """PUT is refused in the preflight."""
+    assert_error(preflight(opened, APP, "PUT"), 403, "page_refused", None)
 
 
 def test_no_page_may_call_by_default(live):

@@ -12,6 +12,7 @@ from asr_service.errors import PageRefused
 
 _EXPOSED_HEADERS: Final = (
     "Idempotent-Replayed",
+    "Location",
     "Retry-After",
     "WWW-Authenticate",
     "X-ASR-Warning",
@@ -53,7 +54,7 @@ def allow_origins(app: ASGIApp, origins: str | None) -> ASGIApp:
     return _Cors(
         app,
         allow_origins=[origin.strip() for origin in origins.split(",")],
-        allow_methods=("GET", "HEAD", "POST"),
+        allow_methods=("DELETE", "GET", "HEAD", "POST"),
         # Clients of OpenAI's API send a dozen headers of their own (X-Stainless-...). No header means anything here
         # that an allowed page should not send, so all are allowed.
         allow_headers=("*",),
@@ -74,7 +75,8 @@ class _Cors(CORSMiddleware):
         refused = bytes(response.body).decode().removeprefix("Disallowed CORS ")
         refusal = problem(
             PageRefused(
-                f"This {refused} is not allowed. ASR_CORS_ORIGINS lists the allowed origins; methods: GET, POST."
+                f"This {refused} is not allowed. ASR_CORS_ORIGINS lists the allowed origins; methods: GET, POST, "
+                "DELETE."
             )
         )
         refusal.headers["vary"] = response.headers["vary"]
