@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.schedule.batch import MAX_FAIRNESS_PENALTY_S
 from benchmarks.common.client import arrivals
 
@@ -22,6 +23,7 @@ class Arrival:
     """Seconds of speech that voice activity detection leaves."""
     took_s: float | None = None
     """The latency of the real service; None if the arrival is not recorded."""
+    caller: Caller = UNKNOWN_CALLER
 
     @property
     def bulk(self) -> bool:

@@ -15,9 +15,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 
+from asr_service.access.caller import Caller
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.admission import Admission, Load
 from asr_service.engine.schedule.batch import Batch, Job, fairness_penalty_s, form_batch, form_priority_batch
+from asr_service.engine.schedule.caller_usage import CallerUsage
 from asr_service.engine.schedule.throughput import ThroughputEstimator
 from asr_service.errors import Overloaded
 from asr_service.settings import Settings
@@ -112,6 +114,7 @@ class SlotSim:
         self._requests: dict[int, _Request] = {}
         self._request_ids = itertools.count()
         self._throughput = ThroughputEstimator()
+        self._caller_usage = CallerUsage()
         settings = Settings()
         self._max_in_flight = 2 * max(self._limits[Stage.GENERATE].n_windows, costs.threads)
         self._admission = Admission(
@@ -119,6 +122,7 @@ class SlotSim:
             max_open_requests=settings.max_open_requests,
             max_queued_audio_s=settings.max_queued_audio_s,
             max_wait_s=settings.max_wait_s,
+            clock=lambda: events.now_s,
         )
         self.busy_s = 0.0
 
@@ -143,8 +147,9 @@ class SlotSim:
     # -- requests
 
     def submit(self, arrival: Arrival) -> None:
-        permit = self._admission.permit()
+        permit = self._admission.permit(arrival.caller)
         try:
+            self._admission.check_queue()
             permit.__enter__()
         except Overloaded:
             self._on_outcome(Outcome(arrival, self._events.now_s, 0.0, refused=True))
@@ -202,6 +207,7 @@ class SlotSim:
             math.inf,
             now_s,
             window.is_first_window,
+            caller=window.request.arrival.caller,
         )
         self._waiting.append(job)
         self._dispatch()
@@ -227,13 +233,13 @@ class SlotSim:
     def _dispatch(self) -> None:
         n_threads = self._costs.threads
         while len(self._running) < n_threads and self._waiting:
-            batch = form_batch(self._waiting, self._limits, self._penalties_s())
+            batch = form_batch(self._waiting, self._limits, self._penalties_s(), self._caller_levels())
             assert batch is not None
             self._running.append(batch)
             self._begin(batch)
         if self._costs.priority_thread and self._priority_batch is None and not self._costs.on_gpu:
             self._priority_batch = form_priority_batch(
-                self._waiting, self._running, self._limits, self._penalties_s(), n_threads
+                self._waiting, self._running, self._limits, self._penalties_s(), n_threads, self._caller_levels()
             )
             if self._priority_batch:
                 self._begin(self._priority_batch)
@@ -241,6 +247,9 @@ class SlotSim:
     def _penalties_s(self) -> dict[int, float]:
         requests = {job.request_id: self._requests[job.request_id] for job in self._waiting}
         return {request_id: self._policy(request.arrival, request.served_s) for request_id, request in requests.items()}
+
+    def _caller_levels(self) -> dict[Caller, int]:
+        return self._caller_usage.levels({job.caller for job in self._waiting}, self._events.now_s)
 
     def _begin(self, batch: Batch) -> None:
         now_s = self._events.now_s
@@ -251,6 +260,7 @@ class SlotSim:
             request.longest_wait_s = max(request.longest_wait_s, now_s - job.enqueued_at)
             if batch.stage is Stage.GENERATE:
                 request.served_s += job.audio_s
+                self._caller_usage.add(job.caller, job.audio_s, now_s)
         self._throughput.begin(now_s)
         seconds = self._call_s(batch)
         if self._costs.on_gpu:

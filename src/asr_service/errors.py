@@ -25,6 +25,7 @@
     │   └── UndecodableAudio         looks like audio, but nothing in it decodes
     ├── Unavailable                  retry after `retry_after_s`
     │   ├── Overloaded               the queue is full
+    │   │   └── CallerLimit          the caller holds half of the slot's places
     │   ├── NotReady                 the slot is loading, draining or failed
     │   └── EngineStopped            the engine stopped while it held the request
     ├── JobsDisabled                 the operator has set no ASR_STATE_DIR
@@ -152,6 +153,12 @@ class Unavailable(AsrError):
 
 class Overloaded(Unavailable):
     code = "overloaded"
+
+
+class CallerLimit(Overloaded):
+    """One caller holds as many places of the slot as it may, or has as many uploads under way."""
+
+    code = "caller_limit_reached"
 
 
 class NotReady(Unavailable):

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -14,9 +15,23 @@ import pytest
 from api.live import ALL, Live, serving, tone, wav
 from api.test_failures import assert_error
 from asr_service.access.keys import entry, new_secret
-from asr_service.access.replay import ReplayState
-from asr_service.api.idempotency import IdempotencyScope, IdempotencyStore, RenderedResponse
-from asr_service.errors import ClientGone, DeadlineExceeded, IdempotencyConflict, Overloaded, UndecodableAudio
+from asr_service.api.idempotency import (
+    NEW_WORK,
+    IdempotencyScope,
+    IdempotencyStore,
+    RenderedResponse,
+    Reservation,
+)
+from asr_service.api.place import Place
+from asr_service.errors import (
+    AudioLimit,
+    CallerLimit,
+    ClientGone,
+    DeadlineExceeded,
+    IdempotencyConflict,
+    Overloaded,
+    UndecodableAudio,
+)
 from waiting import until
 
 ALICE, BOB = new_secret(), new_secret()
@@ -203,6 +218,7 @@ def test_a_raw_upload_of_a_stream_is_refused_before_its_body(live):
 # -- The store itself, without waiting for real time
 
 SCOPE = IdempotencyScope(None, "/transcribe", "k")
+PLACE = Place(AsyncExitStack())
 
 
 class Work:
@@ -235,11 +251,11 @@ class Clock:
 async def test_abandoned_work_is_cancelled_after_a_time():
     """Before that, a retry attaches to it. After that, a retry starts the work again."""
     store, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=0.05), Work()
-    first = asyncio.create_task(store.get_or_run(SCOPE, b"d", work))
+    first = asyncio.create_task(store.get_or_run(SCOPE, b"d", work, PLACE))
     await _settle()
     first.cancel()
     await _settle()
-    joined = asyncio.create_task(store.get_or_run(SCOPE, b"d", work))
+    joined = asyncio.create_task(store.get_or_run(SCOPE, b"d", work, PLACE))
     await asyncio.sleep(0.1)  # longer than it lingers, but a client waits again
     assert (work.n_started, work.n_cancelled) == (1, 0)
     joined.cancel()
@@ -247,28 +263,28 @@ async def test_abandoned_work_is_cancelled_after_a_time():
         while not work.n_cancelled:  # noqa: ASYNC110 - a timer cancels it
             await asyncio.sleep(0.005)
     work.may_end.set()
-    assert await store.get_or_run(SCOPE, b"d", work) == (RenderedResponse(b"text", "text/plain"), False)
+    assert await store.get_or_run(SCOPE, b"d", work, PLACE) == (RenderedResponse(b"text", "text/plain"), False)
     assert work.n_started == 2
 
 
 async def test_work_is_not_cancelled_while_a_retry_is_uploading():
-    """The upload may take any time. The retry's state says whether another client waits."""
+    """The upload may take any time. If no other client waits, the retry may hold the place of the work."""
     store, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=0.02), Work()
-    first = asyncio.create_task(store.get_or_run(SCOPE, b"d", work))
+    first = asyncio.create_task(store.get_or_run(SCOPE, b"d", work, PLACE))
     await _settle()
     with store.reserve(SCOPE) as again:
-        assert again is ReplayState.ATTACHED
+        assert again == Reservation(adds_work=False)
     first.cancel()
     await _settle()
     with store.reserve(SCOPE) as again, store.reserve(SCOPE) as third:
-        assert (again, third) == (ReplayState.ADOPTED, ReplayState.ATTACHED)
+        assert (again, third) == (Reservation(adds_work=False, place=PLACE), Reservation(adds_work=False))
         await asyncio.sleep(0.1)
         assert work.n_cancelled == 0
     async with asyncio.timeout(10):
         while not work.n_cancelled:  # noqa: ASYNC110 - a timer cancels it
             await asyncio.sleep(0.005)
     with store.reserve(SCOPE) as again:
-        assert again is ReplayState.NEW
+        assert again == NEW_WORK
 
 
 async def test_work_lingers_after_the_last_client_leaves():
@@ -276,7 +292,7 @@ async def test_work_lingers_after_the_last_client_leaves():
     store, work = IdempotencyStore(window_s=9, max_bytes=99, linger_s=60), Work()
     timers = []
     for _ in range(2):
-        waiting = asyncio.create_task(store.get_or_run(SCOPE, b"d", work))
+        waiting = asyncio.create_task(store.get_or_run(SCOPE, b"d", work, PLACE))
         await _settle()
         waiting.cancel()
         await _settle()
@@ -291,6 +307,8 @@ async def test_work_lingers_after_the_last_client_leaves():
         (RenderedResponse(b"text", "text/plain"), True),
         (UndecodableAudio("broken", param="file"), True),
         (Overloaded("full"), False),
+        (CallerLimit("many"), False),
+        (AudioLimit("used", retry_after_s=9), False),
         (DeadlineExceeded("slow"), False),
         (ClientGone("gone"), False),
         (RuntimeError("defect"), False),
@@ -299,17 +317,17 @@ async def test_work_lingers_after_the_last_client_leaves():
 async def test_every_outcome_is_shared_and_final_ones_are_kept(outcome, is_kept):
     """All waiting requests get it. A later request gets a final outcome, or does the work again."""
     store, work = IdempotencyStore(window_s=9, max_bytes=9999), Work(outcome)
-    waiting = [asyncio.create_task(store.get_or_run(SCOPE, b"d", work)) for _ in range(3)]
+    waiting = [asyncio.create_task(store.get_or_run(SCOPE, b"d", work, PLACE)) for _ in range(3)]
     await _settle()
     work.may_end.set()
     got = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(each) for each in got] == [tuple if isinstance(outcome, RenderedResponse) else type(outcome)] * 3
-    (later,) = await asyncio.gather(store.get_or_run(SCOPE, b"d", work), return_exceptions=True)
+    (later,) = await asyncio.gather(store.get_or_run(SCOPE, b"d", work, PLACE), return_exceptions=True)
     assert work.n_started == (1 if is_kept else 2)
     assert type(later) is type(got[0])
     if is_kept:
         with pytest.raises(IdempotencyConflict):
-            await store.get_or_run(SCOPE, b"other", work)
+            await store.get_or_run(SCOPE, b"other", work, PLACE)
 
 
 async def test_responses_are_kept_within_the_limits_of_time_and_size():
@@ -320,7 +338,7 @@ async def test_responses_are_kept_within_the_limits_of_time_and_size():
     async def runs(value: str, body: str) -> bool:
         work = Work(RenderedResponse(body.encode(), "text/plain"))
         work.may_end.set()
-        await store.get_or_run(IdempotencyScope(None, "/", value), b"d", work)
+        await store.get_or_run(IdempotencyScope(None, "/", value), b"d", work, PLACE)
         await _settle()
         return bool(work.n_started)
 

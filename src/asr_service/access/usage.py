@@ -2,16 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
 from asr_service import metrics
 from asr_service.access.keys import Key
-from asr_service.access.replay import ReplayState
 from asr_service.access.token_bucket import TokenBucket
 from asr_service.access.usage_directory import acquire_lease, bucket_file
 from asr_service.errors import AudioLimit, ConcurrencyLimit, Unavailable
@@ -49,7 +48,7 @@ class Meter:
 
 
 class KeyUsage:
-    """Admits recordings within the limits of their keys. Files in a directory share the counts with other slots."""
+    """Enforces the limits of keys. Files in a directory share the counts with other slots."""
 
     def __init__(self, directory: Path | None) -> None:
         """Without a directory, a key that has limits is refused."""
@@ -60,41 +59,53 @@ class KeyUsage:
         """Wait until every charge is written."""
         self._writer.shutdown()
 
-    @asynccontextmanager
-    async def admit(self, key: Key | None, state: ReplayState = ReplayState.NEW) -> AsyncIterator[Meter]:
-        """Hold one of the key's leases while the recording is processed. A caller without a key has no limits.
+    @contextmanager
+    def lease(self, key: Key | None) -> Iterator[None]:
+        """Hold one of the key's leases. A caller without a key has no limits.
 
-        A request that attaches to running work does not need audio seconds left. One that adopts it needs no lease
-        either, since the work still holds one. Raises ConcurrencyLimit or AudioLimit: the key is at that limit.
-        Raises Unavailable: the directory cannot be used.
+        Raises ConcurrencyLimit: all are taken. Raises Unavailable: the directory cannot be used.
         """
-        if key is None or not key.limits:
-            yield Meter(key, None, self._writer)
+        limit = None if key is None else key.limits.concurrent_requests
+        if key is None or limit is None:
+            yield
+            return
+        lease = self._acquire_lease(key, limit)
+        try:
+            yield
+        finally:
+            os.close(lease)
+
+    async def check_audio(self, key: Key | None) -> None:
+        """Check that the key has audio left. Raises AudioLimit: it has none. Raises Unavailable, as `lease` does."""
+        bucket = self._bucket(key)
+        if key is None or bucket is None:
             return
         try:
-            lease = None if state is ReplayState.ADOPTED else self._acquire_lease(key)
+            wait_s = await asyncio.get_running_loop().run_in_executor(self._writer, bucket.wait_s)
         except OSError as error:
             raise _unusable(error) from error
-        try:
-            bucket = await self._open_bucket(key, check=state is ReplayState.NEW)
-            yield Meter(key, bucket, self._writer)
-        finally:
-            if lease is not None:
-                os.close(lease)
+        if wait_s > 0:
+            metrics.KEY_LIMITED.labels(key.name, "audio").inc()
+            raise AudioLimit(
+                f"API key {key.name!r} has used its {bucket.audio_s_per_minute:g} seconds of audio a minute "
+                "(audio_s_per_minute).",
+                retry_after_s=wait_s,
+            )
 
     def charge(self, key: Key, audio_s: float) -> None:
         """Charge a key for audio of a request that has ended. Returns at once."""
-        per_minute = key.limits.audio_s_per_minute
-        bucket = None
-        if per_minute is not None and self._directory is not None:
-            bucket = TokenBucket(bucket_file(self._directory, key.name), per_minute)
+        bucket = None if self._directory is None else self._bucket(key)
         Meter(key, bucket, self._writer).charge(audio_s)
 
-    def _acquire_lease(self, key: Key) -> int | None:
-        limit = key.limits.concurrent_requests
-        if limit is None:
-            return None
-        lease = acquire_lease(self._required_directory(), key.name, limit)
+    def meter(self, key: Key | None) -> Meter:
+        """Return a meter for one recording. Raises Unavailable, as `lease` does."""
+        return Meter(key, self._bucket(key), self._writer)
+
+    def _acquire_lease(self, key: Key, limit: int) -> int:
+        try:
+            lease = acquire_lease(self._required_directory(), key.name, limit)
+        except OSError as error:
+            raise _unusable(error) from error
         if lease is None:
             metrics.KEY_LIMITED.labels(key.name, "requests").inc()
             raise ConcurrencyLimit(
@@ -103,24 +114,11 @@ class KeyUsage:
             )
         return lease
 
-    async def _open_bucket(self, key: Key, *, check: bool) -> TokenBucket | None:
-        per_minute = key.limits.audio_s_per_minute
-        if per_minute is None:
+    def _bucket(self, key: Key | None) -> TokenBucket | None:
+        per_minute = None if key is None else key.limits.audio_s_per_minute
+        if key is None or per_minute is None:
             return None
-        bucket = TokenBucket(bucket_file(self._required_directory(), key.name), per_minute)
-        if not check:
-            return bucket
-        try:
-            wait_s = await asyncio.get_running_loop().run_in_executor(self._writer, bucket.wait_s)
-        except OSError as error:
-            raise _unusable(error) from error
-        if wait_s > 0:
-            metrics.KEY_LIMITED.labels(key.name, "audio").inc()
-            raise AudioLimit(
-                f"API key {key.name!r} has used its {per_minute:g} seconds of audio a minute (audio_s_per_minute).",
-                retry_after_s=wait_s,
-            )
-        return bucket
+        return TokenBucket(bucket_file(self._required_directory(), key.name), per_minute)
 
     def _required_directory(self) -> Path:
         if self._directory is None:

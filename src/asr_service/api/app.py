@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from asr_service import __version__
 from asr_service.access.keys import KeyRing, read_keys
 from asr_service.access.networks import parse_networks
+from asr_service.access.upload_turns import UploadTurns
 from asr_service.access.usage import KeyUsage
 from asr_service.api import health
 from asr_service.api.docs import page
@@ -27,6 +28,7 @@ from asr_service.api.middleware.request_log import RequestLog
 from asr_service.api.native import routes as native
 from asr_service.api.openai import routes as openai
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
+from asr_service.engine.schedule.admission import caller_share
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError
 from asr_service.jobs.runner import JobRunner
@@ -62,6 +64,10 @@ class SlotApplication:
         self._key_usage = web.state.key_usage = KeyUsage(engine.settings.key_usage_dir)
         self._idempotency = web.state.idempotency = IdempotencyStore(
             window_s=engine.settings.idempotency_window_s, max_bytes=engine.settings.idempotency_max_bytes
+        )
+        web.state.upload_turns = UploadTurns(
+            max_per_caller=caller_share(engine.settings.max_open_requests),
+            timeout_s=engine.settings.upload_timeout_s,
         )
         ring = read_keys(engine.settings)
         self._keys = {key.name: key for key in ring}

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service import metrics, tasks
-from asr_service.access.replay import ReplayState
-from asr_service.access.usage import KeyUsage, Meter
+from asr_service.access.usage import Meter
+from asr_service.api.admission import Received, check_new_work, received
 from asr_service.api.idempotency import (
     HEADER,
     IdempotencyScope,
@@ -25,7 +25,7 @@ from asr_service.api.idempotency import (
 from asr_service.api.middleware.authentication import caller_of
 from asr_service.api.problems import UNEXPECTED, note_failure, status_of
 from asr_service.api.streaming import StreamedResponse
-from asr_service.api.upload import Fields, Upload, early_fields, receive_upload
+from asr_service.api.upload import Fields
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.transcriber import Transcriber
@@ -90,19 +90,23 @@ async def _transcribe(request: Request, read: FieldReader) -> Response:
     scope = scope_of(request)
     async with AsyncExitStack() as stack:
         transcriber = engine.transcriber
-        state = stack.enter_context(idempotency.reserve(scope))
-        meter = await stack.enter_async_context(admit(request, state))
-        if (fields := early_fields(request)) is not None:
-            _read(fields, read, engine, scope)  # refuse an invalid request before its upload
-        upload = await stack.enter_async_context(receive_upload(request))
-        wanted = _read(upload.fields, read, engine, scope)
-        fmt, events = wanted.fmt, _begin(upload, wanted, engine, transcriber, meter)
+        reservation = stack.enter_context(idempotency.reserve(scope))
+        admitted = await stack.enter_async_context(
+            received(request, lambda fields: _read(fields, read, engine, scope), reservation)
+        )
+        wanted = _read(admitted.upload.fields, read, engine, scope)
+        fmt, events = wanted.fmt, _begin(request, admitted, wanted, transcriber)
         await stack.enter_async_context(aclosing(events))
         if fmt.stream is None:
             if scope is not None:
-                return await _respond_once(
-                    request, scope, upload, lambda: _own_resources(stack.pop_all(), fmt, events, settings)
-                )
+
+                async def work(resources: AsyncExitStack) -> RenderedResponse:
+                    async with resources:
+                        if not reservation.adds_work:
+                            await check_new_work(request)  # the work that the request hoped to find is gone
+                        return await _rendered(fmt, events, settings)
+
+                return await _respond_once(request, scope, admitted, lambda: work(stack.pop_all()))
             rendered = await _cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings))
             return _whole_response(rendered)
         first = await _cancel_on_disconnect(request, lambda: _next(events, timeout_s))
@@ -110,40 +114,25 @@ async def _transcribe(request: Request, read: FieldReader) -> Response:
         return StreamedResponse(lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s)
 
 
-async def handle_upload(request: Request, work: Callable[[Upload, Transcriber, Meter], Awaitable[Result]]) -> Result:
+async def handle_upload(request: Request, work: Callable[[Received, Transcriber], Awaitable[Result]]) -> Result:
     """Admit the request, receive the upload and return what `work` makes of it, while the client waits.
 
     Raises AsrError.
     """
     engine: SlotEngine = request.app.state.engine
     timeout_s = engine.settings.request_timeout_s
-    async with AsyncExitStack() as stack:
-        transcriber = engine.transcriber
-        meter = await stack.enter_async_context(admit(request))
-        upload = await stack.enter_async_context(receive_upload(request))
+    transcriber = engine.transcriber
+    async with received(request, lambda _: None) as admitted:
         try:
             async with asyncio.timeout(timeout_s):
-                return await _cancel_on_disconnect(request, lambda: work(upload, transcriber, meter))
+                return await _cancel_on_disconnect(request, lambda: work(admitted, transcriber))
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"The request took longer than {timeout_s:.0f} s (ASR_REQUEST_TIMEOUT_S)."
             ) from error
         except Unavailable:
-            meter.refund()
+            admitted.meter.refund()
             raise
-
-
-@asynccontextmanager
-async def admit(request: Request, state: ReplayState = ReplayState.NEW) -> AsyncIterator[Meter]:
-    """Hold a permit for a recording, within the limits of its API key and of the slot.
-
-    Raises KeyLimitReached: the key is at a limit. Raises Unavailable: the slot is.
-    """
-    engine: SlotEngine = request.app.state.engine
-    usage: KeyUsage = request.app.state.key_usage
-    async with usage.admit(caller_of(request.scope), state) as meter:
-        with engine.admission.permit(state):
-            yield meter
 
 
 def _read(
@@ -155,12 +144,16 @@ def _read(
     return wanted
 
 
-def _begin(
-    upload: Upload, wanted: TranscriptionRequest, engine: SlotEngine, transcriber: Transcriber, meter: Meter
-) -> Events:
-    deadline = None if wanted.fmt.stream else time.monotonic() + engine.settings.request_timeout_s
-    events = transcriber.transcribe(upload.file, wanted.options, deadline=deadline, on_audio=meter.charge)
-    return _refunded(events, meter)
+def _begin(request: Request, admitted: Received, wanted: TranscriptionRequest, transcriber: Transcriber) -> Events:
+    engine: SlotEngine = request.app.state.engine
+    events = transcriber.transcribe(
+        admitted.upload.file,
+        wanted.options,
+        deadline=None if wanted.fmt.stream else time.monotonic() + engine.settings.request_timeout_s,
+        on_audio=admitted.meter.charge,
+        caller=caller_of(request.scope),
+    )
+    return _refunded(events, admitted.meter)
 
 
 async def _refunded(events: Events, meter: Meter) -> Events:
@@ -177,13 +170,15 @@ async def _refunded(events: Events, meter: Meter) -> Events:
 async def _respond_once(
     request: Request,
     scope: IdempotencyScope,
-    upload: Upload,
+    admitted: Received,
     work: Callable[[], Coroutine[Any, Any, RenderedResponse]],
 ) -> Response:
     """Respond to every request of this scope with one result. The work goes on if the client that began it leaves."""
     idempotency: IdempotencyStore = request.app.state.idempotency
-    digest = await asyncio.to_thread(content_digest, upload)
-    rendered, is_replayed = await _cancel_on_disconnect(request, lambda: idempotency.get_or_run(scope, digest, work))
+    digest = await asyncio.to_thread(content_digest, admitted.upload)
+    rendered, is_replayed = await _cancel_on_disconnect(
+        request, lambda: idempotency.get_or_run(scope, digest, work, admitted.place)
+    )
     response = _whole_response(rendered)
     if is_replayed:
         response.headers["idempotent-replayed"] = "true"
@@ -195,14 +190,6 @@ def _whole_response(rendered: RenderedResponse) -> Response:
     if rendered.warnings:
         _warn(response, *rendered.warnings)
     return response
-
-
-async def _own_resources(
-    resources: AsyncExitStack, fmt: Format, events: Events, settings: Settings
-) -> RenderedResponse:
-    """Finish the transcript and close the resources, which belong to the work and no longer to one request."""
-    async with resources:
-        return await _rendered(fmt, events, settings)
 
 
 async def _rendered(fmt: Format, events: Events, settings: Settings) -> RenderedResponse:

@@ -1,7 +1,7 @@
 """One response for all requests with the same Idempotency-Key, within one slot. Used from the event loop only.
 
 A scope is unknown, running or kept. It runs while its work does, with or without a client that waits. It is kept after
-the work has ended, if the outcome is final: a response, or a RequestError.
+the work has ended, if the outcome is final: a response, or a refusal of the request's content.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from typing import Any, BinaryIO, Final
 from starlette.requests import Request
 
 from asr_service import tasks
-from asr_service.access.replay import ReplayState
-from asr_service.api.middleware.authentication import caller_of
+from asr_service.api.middleware.authentication import key_of
+from asr_service.api.place import Place
 from asr_service.api.upload import Upload
-from asr_service.errors import IdempotencyConflict, MalformedRequest, RequestError
+from asr_service.errors import IdempotencyConflict, KeyLimitReached, MalformedRequest, RequestError
 
 HEADER: Final = "Idempotency-Key"
 _VALUE: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -45,18 +45,32 @@ class RenderedResponse:
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyScope:
-    """What identifies a repeated request. Callers never share a response, nor do two paths."""
+    """What identifies a repeated request. API keys never share a response, nor do two paths."""
 
-    caller: str | None
+    api_key: str | None
     """The name of the API key; None without one."""
     path: str
-    key: str
+    value: str
     """The value of the Idempotency-Key header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """How a request relates to earlier work of its scope when it begins. By default there is none."""
+
+    adds_work: bool = True
+    """Whether the request will add work. If the work that it hopes to find has failed by then, it adds work too."""
+    place: Place | None = None
+    """The place of running work whose clients have left. The request that adopts the work holds it too."""
+
+
+NEW_WORK: Final = Reservation()
 
 
 @dataclass(slots=True, eq=False)
 class _Running:
     digest: bytes
+    place: Place
     task: asyncio.Task[RenderedResponse]
     n_waiting: int = 0
     abandonment: asyncio.TimerHandle | None = None
@@ -90,8 +104,8 @@ def scope_of(request: Request) -> IdempotencyScope | None:
         return None
     if len(values) > 1 or not _VALUE.fullmatch(values[0]):
         raise MalformedRequest(f"{HEADER} must appear once and be 1 to 255 visible ASCII characters.", param=HEADER)
-    caller = caller_of(request.scope)
-    return IdempotencyScope(caller.name if caller else None, request.scope["path"], values[0])
+    key = key_of(request.scope)
+    return IdempotencyScope(key.name if key else None, request.scope["path"], values[0])
 
 
 def content_digest(upload: Upload) -> bytes:
@@ -134,24 +148,29 @@ class IdempotencyStore:
         self._n_bytes = 0
 
     @contextmanager
-    def reserve(self, scope: IdempotencyScope | None) -> Iterator[ReplayState]:
-        """Keep the scope's work running while a request for it is admitted and received. Yields the request's state."""
+    def reserve(self, scope: IdempotencyScope | None) -> Iterator[Reservation]:
+        """Keep the scope's work running while a request for it is admitted and received."""
         self._forget_old()
         running = None if scope is None else self._running.get(scope)
         if scope is None or running is None:
-            yield ReplayState.ATTACHED if scope in self._kept else ReplayState.NEW
+            yield Reservation(adds_work=scope not in self._kept)
             return
-        state = ReplayState.ATTACHED if running.n_waiting else ReplayState.ADOPTED
+        adopted = None if running.n_waiting else running.place
         with self._awaited(scope, running):
-            yield state
+            yield Reservation(adds_work=False, place=adopted)
 
     async def get_or_run(
-        self, scope: IdempotencyScope, digest: bytes, work: Callable[[], Coroutine[Any, Any, RenderedResponse]]
+        self,
+        scope: IdempotencyScope,
+        digest: bytes,
+        work: Callable[[], Coroutine[Any, Any, RenderedResponse]],
+        place: Place,
     ) -> tuple[RenderedResponse, bool]:
         """Return the scope's response, and whether it was the response to another request. Runs `work` if it is new.
 
-        A RequestError is kept like a response. Any other error is raised in every request that waits, and not kept. A
-        client that leaves does not disturb the others. Raises IdempotencyConflict: `digest` differs from the earlier
+        A RequestError is kept like a response, unless it is KeyLimitReached. Any other error is raised in every request
+        that waits, and not kept. A client that leaves does not disturb the others. `place` is the request's; new work
+        must hold it. Raises IdempotencyConflict: `digest` differs from the earlier
         request's. Raises what the work raises.
         """
         self._forget_old()
@@ -162,7 +181,7 @@ class IdempotencyStore:
         running = self._running.get(scope)
         is_replayed = running is not None
         if running is None:
-            running = self._start(scope, digest, work())
+            running = self._start(scope, digest, work(), place)
         _require_same(running.digest, digest)
         with self._awaited(scope, running):
             return await asyncio.shield(running.task), is_replayed
@@ -171,8 +190,10 @@ class IdempotencyStore:
         """Cancel the work that still runs."""
         await tasks.cancel(running.task for running in self._running.values())
 
-    def _start(self, scope: IdempotencyScope, digest: bytes, work: Coroutine[Any, Any, RenderedResponse]) -> _Running:
-        running = _Running(digest, asyncio.create_task(work))
+    def _start(
+        self, scope: IdempotencyScope, digest: bytes, work: Coroutine[Any, Any, RenderedResponse], place: Place
+    ) -> _Running:
+        running = _Running(digest, place, asyncio.create_task(work))
         self._running[scope] = running
         running.task.add_done_callback(lambda _: self._end(scope, running))
         return running
@@ -204,7 +225,7 @@ class IdempotencyStore:
         if error is None:
             response = running.task.result()
             self._keep(scope, running.digest, response, len(response.body))
-        elif isinstance(error, RequestError):
+        elif isinstance(error, RequestError) and not isinstance(error, KeyLimitReached):
             self._keep(scope, running.digest, _Refusal(type(error), error.message, error.param), _REFUSAL_BYTES)
 
     def _keep(self, scope: IdempotencyScope, digest: bytes, outcome: RenderedResponse | _Refusal, n_bytes: int) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from asr_service.access.caller import Caller
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.batch import (
     BULK_PENALTY_S,
@@ -14,6 +15,7 @@ from asr_service.engine.schedule.batch import (
     form_priority_batch,
 )
 
+ALICE, BOB = Caller("alice"), Caller("bob")
 LIMITS = {Stage.ENCODE: BatchLimit(2), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)}
 BOUNDED = LIMITS | {Stage.GENERATE: BatchLimit(4, n_frames=3000)}
 
@@ -150,6 +152,26 @@ def test_the_fairness_penalty_grows_with_the_decoded_audio_up_to_a_maximum():
     assert fairness_penalty_s(0) == 0
     assert 0 < fairness_penalty_s(11) < fairness_penalty_s(30) < fairness_penalty_s(300)
     assert fairness_penalty_s(300) == fairness_penalty_s(36_000) == MAX_FAIRNESS_PENALTY_S
+
+
+def test_the_caller_that_has_used_least_goes_first():
+    """An hour that is cut into clips does not pass another caller's clip, however old its clips are."""
+    clips = [replace(job(request_id=number, at=0.1 * number), caller=ALICE) for number in range(4)]
+    other = replace(job(request_id=9, at=100.0), caller=BOB)
+    assert form_batch([*clips, other], LIMITS, {}, {ALICE: 3, BOB: 2}) == Batch(Stage.GENERATE, (other, *clips[:3]))
+    assert form_batch([*clips, other], LIMITS, {}, {ALICE: 2, BOB: 2}) == Batch(Stage.GENERATE, tuple(clips))
+    first = [replace(each, is_first_window=True) for each in (*clips, other)]
+    priority = form_priority_batch(first, [Batch(Stage.ENCODE, (job(),))], LIMITS, {}, 1, {ALICE: 3, BOB: 2})
+    assert priority == Batch(Stage.GENERATE, (first[-1], *first[:3]))
+
+
+def test_a_bulk_window_gets_no_priority_from_its_callers_usage():
+    """Its caller has used less than the other one, whose client waits."""
+    bulk = replace(job(key="bulk", request_id=1), is_bulk=True, caller=BOB)
+    clip = replace(job(request_id=2, at=30.0), caller=ALICE)
+    assert form_batch([bulk, clip], LIMITS, {}, {ALICE: 3, BOB: 0}) == Batch(Stage.GENERATE, (clip,))
+    clip.enqueued_at = 90.0
+    assert form_batch([bulk, clip], LIMITS, {}, {ALICE: 3, BOB: 0}) == Batch(Stage.GENERATE, (bulk,))
 
 
 def test_bulk_windows_let_newer_requests_pass_for_a_minute():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule import scheduler as scheduler_module
 from asr_service.engine.schedule.batch import Batch, BatchLimit, Job, form_priority_batch
@@ -22,7 +23,9 @@ LIMITS = dict.fromkeys(Stage, BatchLimit(4))
 LOST = "CUDA failed with error an illegal memory access was encountered"
 
 
-def job(payload: Any = None, *, request_id: int = 0, deadline_in_s: float = 60.0) -> Job:
+def job(
+    payload: Any = None, *, request_id: int = 0, deadline_in_s: float = 60.0, caller: Caller = UNKNOWN_CALLER
+) -> Job:
     now = time.monotonic()
     return Job(
         Stage.GENERATE,
@@ -33,6 +36,7 @@ def job(payload: Any = None, *, request_id: int = 0, deadline_in_s: float = 60.0
         n_frames=3000,
         deadline=now + deadline_in_s,
         enqueued_at=now,
+        caller=caller,
     )
 
 
@@ -96,8 +100,9 @@ class TestThePriorityThread:
             limits: Mapping[Stage, BatchLimit],
             penalties_s: Mapping[int, float],
             n_threads: int,
+            caller_levels: Mapping[Caller, int],
         ) -> Batch | None:
-            batch = form_priority_batch(waiting, running, limits, penalties_s, n_threads)
+            batch = form_priority_batch(waiting, running, limits, penalties_s, n_threads, caller_levels)
             looks.append(([each.payload for each in waiting], batch))
             return batch
 
@@ -418,6 +423,26 @@ def test_a_request_is_deprioritised_by_its_decoded_audio_until_it_ends():
         for future in waiting:
             future.result(5)
     assert gate.batches == [["first"], ["clip", "long"], ["first"], ["another", "clip"]]
+
+
+def test_the_windows_of_a_caller_wait_for_those_of_callers_that_used_less():
+    """The decoded audio of a caller's earlier requests counts, except that of bulk requests."""
+    gate, alice, bob = Gate(), Caller("alice"), Caller("bob")
+    with running(gate) as scheduler:
+        scheduler.submit(replace(job("bulk", caller=bob, request_id=9), is_bulk=True))
+        until(lambda: gate.batches == [["bulk"]])
+        scheduler.submit(job("alice 1", request_id=1, caller=alice))
+        gate.open.set()
+        until(lambda: not scheduler.busy)
+        gate.open.clear()
+        scheduler.submit(job("alice 2", request_id=2, caller=alice))
+        until(lambda: gate.batches[2:] == [["alice 2"]])
+        for number in range(3, 6):
+            scheduler.submit(replace(job(f"alice {number}", request_id=number, caller=alice), key=number))
+        scheduler.submit(replace(job("bob 1", request_id=6, caller=bob), key=6))
+        gate.open.set()
+        until(lambda: not scheduler.busy)
+    assert gate.batches[3] == ["bob 1"]
 
 
 def test_a_job_past_its_deadline_is_not_run():

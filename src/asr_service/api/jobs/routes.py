@@ -26,7 +26,7 @@ from asr_service.api.jobs.schemas import (
     job_response,
 )
 from asr_service.api.jobs.submission import submit
-from asr_service.api.middleware.authentication import caller_of
+from asr_service.api.middleware.authentication import key_of
 from asr_service.api.native.parameters import chosen_format, once, parse_parameters
 from asr_service.api.native.schemas import OutputParameters
 from asr_service.api.public_prefix import public_prefix
@@ -143,8 +143,8 @@ def _jobs(request: Request) -> Jobs:
 
 
 def _owner(request: Request) -> str:
-    caller = caller_of(request.scope)
-    return caller.name if caller else ""
+    key = key_of(request.scope)
+    return key.name if key else ""
 
 
 def _job_id(request: Request) -> str:

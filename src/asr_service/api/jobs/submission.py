@@ -1,18 +1,17 @@
 """Accepts a job: reads its form, checks it, and stores it."""
 
 import asyncio
-from contextlib import AsyncExitStack
 
 from starlette.requests import Request
 
-from asr_service.access.replay import ReplayState
 from asr_service.access.usage import KeyUsage
-from asr_service.api.idempotency import content_digest, scope_of
+from asr_service.api.admission import received
+from asr_service.api.idempotency import Reservation, content_digest, scope_of
 from asr_service.api.jobs.schemas import JobForm, parse_metadata
-from asr_service.api.middleware.authentication import caller_of
+from asr_service.api.middleware.authentication import key_of
 from asr_service.api.native.parameters import chosen_format, needs_word_times, once
 from asr_service.api.native.schemas import OutputParameters
-from asr_service.api.upload import Fields, early_fields, receive_upload
+from asr_service.api.upload import Fields
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.request_options import RequestOptions
 from asr_service.engine.resolve_options import resolve_options
@@ -32,20 +31,19 @@ async def submit(request: Request, jobs: Jobs, owner: str) -> Created:
     engine: SlotEngine = request.app.state.engine
     usage: KeyUsage = request.app.state.key_usage
     scope = scope_of(request)
-    if scope is None or await jobs.call(jobs.store.find_replay, owner, scope.key) is None:
+    if scope is None or await jobs.call(jobs.store.find_replay, owner, scope.value) is None:
         await jobs.check_limits(owner)
     model = engine.loaded_model
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(usage.admit(caller_of(request.scope)))
-        stack.enter_context(engine.admission.permit(ReplayState.ATTACHED))  # a job does not mind a long queue
-        if (fields := early_fields(request)) is not None:
-            read_spec(fields, engine.settings, model)  # refuse an invalid request before its upload
-        upload = await stack.enter_async_context(receive_upload(request))
+    await usage.check_audio(key_of(request.scope))
+    # A job does not mind a long queue.
+    joins = Reservation(adds_work=False)
+    async with received(request, lambda fields: read_spec(fields, engine.settings, model), joins) as admitted:
+        upload = admitted.upload
         spec = read_spec(upload.fields, engine.settings, model)
         await _check_webhook(spec.webhook_url, engine.settings)
         idempotency = None
         if scope is not None:
-            idempotency = Idempotency(scope.key, await asyncio.to_thread(content_digest, upload))
+            idempotency = Idempotency(scope.value, await asyncio.to_thread(content_digest, upload))
         return await jobs.submit(owner, spec, upload.file, idempotency)
 
 

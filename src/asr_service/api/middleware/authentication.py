@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from asr_service.access.caller import Caller, identify_caller
 from asr_service.access.keys import Key, KeyRing
 from asr_service.access.networks import Network, contains_address
 from asr_service.api.problems import problem, status_of
@@ -25,7 +26,7 @@ _QUERY_NAMES: Final = frozenset({"api_key", "apikey", "api-key", "x-api-key", "k
 class Authentication:
     """Responds 401 to requests without a valid key, except at public paths.
 
-    Sets `request.state.caller` to the Key. With an empty ring, no key is required and there is no caller.
+    Sets `request.state.key` to the Key. With an empty ring, no key is required and none is set.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Authentication:
             return
         is_check = scope["path"] == KEY_CHECK
         try:
-            caller = self._identify(scope)
+            key = self._identify(scope)
         except AsrError as error:
             # A refused check is not counted as a failure: the request that follows it will be.
             refusal = Response(status_code=status_of(error)) if is_check else problem(error)
@@ -59,8 +60,8 @@ class Authentication:
         if is_check:
             await Response(status_code=204)(scope, receive, send)
             return
-        scope.setdefault("state", {})["caller"] = caller
-        with structlog.contextvars.bound_contextvars(key=caller.name):
+        scope.setdefault("state", {})["key"] = key
+        with structlog.contextvars.bound_contextvars(key=key.name):
             await self._app(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
@@ -80,16 +81,22 @@ class Authentication:
         secret = _secret(Headers(scope=scope))
         if not secret:
             raise MissingKey(f"This service requires an API key. {_HINT}{_query_hint(scope)}")
-        caller = self._ring.find(secret.encode("latin-1"))
-        if caller is None:
+        key = self._ring.find(secret.encode("latin-1"))
+        if key is None:
             raise WrongKey("Invalid API key.")
-        return caller
+        return key
 
 
-def caller_of(scope: Scope) -> Key | None:
+def key_of(scope: Scope) -> Key | None:
     """Return the key that the request was authenticated with; None without one."""
-    caller: Key | None = scope.get("state", {}).get("caller")
-    return caller
+    key: Key | None = scope.get("state", {}).get("key")
+    return key
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Return the caller of a request: its key or, without one, its address."""
+    client = scope.get("client")
+    return identify_caller(key_of(scope), client[0] if client else None)
 
 
 def _secret(headers: Headers) -> str:

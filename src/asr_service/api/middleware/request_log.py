@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr_service import metrics
-from asr_service.api.middleware.authentication import caller_of
+from asr_service.api.middleware.authentication import key_of
 from asr_service.tracing import RequestTrace, request_trace
 
 log = structlog.get_logger(__name__)
@@ -88,12 +88,17 @@ class RequestLog:
         path, endpoint = scope["path"], self._endpoint(scope)
         metrics.REQUESTS.labels(endpoint, str(status)).inc()
         metrics.REQUEST_DURATION.labels(endpoint).observe(lasted_s)
-        caller = caller_of(scope)
-        if caller is not None:
-            metrics.KEY_REQUESTS.labels(caller.name, str(status)).inc()
-        key = {} if caller is None else {"key": caller.name}
+        key = key_of(scope)
+        if key is not None:
+            metrics.KEY_REQUESTS.labels(key.name, str(status)).inc()
+        named = {} if key is None else {"key": key.name}
         write = log.debug if path in self._probes else log.info
         # The path is quoted because it may contain line ends and terminal control characters.
         write(
-            "request", method=scope["method"], path=quote(path[:200]), status=status, seconds=round(lasted_s, 3), **key
+            "request",
+            method=scope["method"],
+            path=quote(path[:200]),
+            status=status,
+            seconds=round(lasted_s, 3),
+            **named,
         )

@@ -7,9 +7,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from asr_service.access.usage import Meter
+from asr_service.api.admission import Received
 from asr_service.api.docs.openapi import detection_documentation, error_responses, transcribe_documentation
 from asr_service.api.handler import TranscriptionRequest, handle_transcription, handle_upload
+from asr_service.api.middleware.authentication import caller_of
 from asr_service.api.native.parameters import chosen_format, needs_word_times, once, parse_parameters
 from asr_service.api.native.schemas import (
     DetectionResponse,
@@ -17,7 +18,7 @@ from asr_service.api.native.schemas import (
     LanguageSchema,
     LanguagesResponse,
 )
-from asr_service.api.upload import Fields, Upload
+from asr_service.api.upload import Fields
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.model.vocabulary import known_languages
 from asr_service.engine.options import DecodingOptions, Task
@@ -59,10 +60,15 @@ def _transcription(task: Task, fields: Fields, settings: Settings, model: Speech
 async def detect_language(request: Request) -> DetectionResponse:
     engine: SlotEngine = request.app.state.engine
 
-    async def detect(upload: Upload, transcriber: Transcriber, meter: Meter) -> Detection:
-        options = _detection_options(upload.fields, engine.settings, engine.loaded_model)
-        deadline = time.monotonic() + engine.settings.request_timeout_s
-        return await transcriber.detect_language(upload.file, options, deadline=deadline, on_audio=meter.charge)
+    async def detect(admitted: Received, transcriber: Transcriber) -> Detection:
+        options = _detection_options(admitted.upload.fields, engine.settings, engine.loaded_model)
+        return await transcriber.detect_language(
+            admitted.upload.file,
+            options,
+            deadline=time.monotonic() + engine.settings.request_timeout_s,
+            on_audio=admitted.meter.charge,
+            caller=caller_of(request.scope),
+        )
 
     return _detection(await handle_upload(request, detect), engine.loaded_model)
 

@@ -17,6 +17,7 @@ from typing import BinaryIO, Final
 import structlog
 
 from asr_service import metrics, tasks
+from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import Chunk
 from asr_service.decoder.pool import DecodedAudio, DecoderPool
@@ -93,13 +94,14 @@ class Transcriber:
         on_length: Callable[[float], None] = lambda _: None,
         earlier: Sequence[Segment] = (),
         is_bulk: bool = False,
+        caller: Caller = UNKNOWN_CALLER,
     ) -> AsyncGenerator[Segment | Transcript]:
         """Yield each Segment as soon as it and all before it are known, and then the Transcript.
 
         `file` is open and seekable. `deadline` is in seconds of `time.monotonic`; without it, each call of the model
         has the request time-out for itself. `on_audio` is called with the seconds of each block of audio as it is
         decoded, and `on_length` with the recording's estimated seconds. Closing the generator cancels the rest of the
-        context. `is_bulk` says that no client waits: other requests go first.
+        context. `is_bulk` says that no client waits: other requests go first. Callers share the model equally.
 
         `earlier` are the first segments that an interrupted run with the same file, options, model and settings
         yielded. The chunk of the last of them may be incomplete, so it is decoded again; the chunks before it are not.
@@ -108,7 +110,9 @@ class Transcriber:
         Raises RequestError: the file cannot be decoded.
         Raises Unavailable, DeadlineExceeded, InferenceFailed: the model did not do the context.
         """
-        async with self._open(file, options, deadline, on_audio, on_length, earlier, is_bulk=is_bulk) as request:
+        async with self._open(
+            file, options, deadline, on_audio, on_length, earlier, is_bulk=is_bulk, caller=caller
+        ) as request:
             done = request.done
             async with aclosing(self._segments(request)) as segments:
                 async for segment in segments:
@@ -123,13 +127,14 @@ class Transcriber:
         *,
         deadline: float,
         on_audio: Callable[[float], None] = lambda _: None,
+        caller: Caller = UNKNOWN_CALLER,
     ) -> Detection:
         """Detect the language from the first window with speech. Audio after its block is not decoded.
 
         Takes the arguments and raises the errors of `transcribe`.
         """
         async with (
-            self._open(file, options, deadline, on_audio) as request,
+            self._open(file, options, deadline, on_audio, caller=caller) as request,
             aclosing(request.speech.chunks()) as chunks,
         ):
             async for chunk in chunks:
@@ -149,8 +154,9 @@ class Transcriber:
         earlier: Sequence[Segment] = (),
         *,
         is_bulk: bool = False,
+        caller: Caller,
     ) -> AsyncIterator[_Request]:
-        context = self._context(options, deadline, is_bulk=is_bulk)
+        context = self._context(options, deadline, is_bulk=is_bulk, caller=caller)
         started_at = time.monotonic()
         vad = options.vad if options.vad_filter else None
         lengths = self._windows.chunk_lengths(options)
@@ -168,12 +174,16 @@ class Transcriber:
         finally:
             self._scheduler.cancel_request(context.request_id)
 
-    def _context(self, options: DecodingOptions, deadline: float | None, *, is_bulk: bool) -> RequestContext:
+    def _context(
+        self, options: DecodingOptions, deadline: float | None, *, is_bulk: bool, caller: Caller
+    ) -> RequestContext:
         next_deadline: Callable[[], float] = (
             (lambda: deadline) if deadline is not None else lambda: time.monotonic() + self._limits.request_timeout_s
         )
         language: asyncio.Future[tuple[str, float]] = asyncio.get_running_loop().create_future()
-        context = RequestContext(self._scheduler, next(self._request_ids), options, next_deadline, language, is_bulk)
+        context = RequestContext(
+            self._scheduler, next(self._request_ids), options, next_deadline, language, is_bulk, caller
+        )
         if options.language is not None:
             context.set_language(options.language, 1.0)
         return context

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.stages import Stage
 
 
@@ -26,6 +27,8 @@ class Job:
     """The client gets no text before this window is decoded."""
     is_bulk: bool = False
     """No client waits for the request, so windows of other requests go first."""
+    caller: Caller = UNKNOWN_CALLER
+    """Whose request it is. Callers share the model equally."""
     future: Future[Any] = field(default_factory=Future)
     """Gets the stage's result or an error."""
     started_at: float = 0.0
@@ -75,25 +78,41 @@ def fairness_penalty_s(served_audio_s: float) -> float:
     return min(served_audio_s / _AUDIO_S_PER_PENALTY_S, MAX_FAIRNESS_PENALTY_S)
 
 
+_ALL_EQUAL: Final[Mapping[Caller, int]] = {}
+
+
 def form_batch(
-    waiting: Collection[Job], limits: Mapping[Stage, BatchLimit], penalties_s: Mapping[int, float]
+    waiting: Collection[Job],
+    limits: Mapping[Stage, BatchLimit],
+    penalties_s: Mapping[int, float],
+    caller_levels: Mapping[Caller, int] = _ALL_EQUAL,
 ) -> Batch | None:
     """Choose the jobs of the next call of the model; return None if none wait.
 
-    The oldest job goes first, whatever its stage. `penalties_s` (request_id -> seconds) makes the jobs of a request
-    count as younger than they are. A job of a request's first window counts as old as the oldest job of that request,
-    because the client waits for its text. A bulk job counts as younger by BULK_PENALTY_S. Encodings do not pile up in
-    memory: if only encode jobs of later windows are before a full generate call, it goes first. Jobs with the stage and
-    key of the first job join it, in the same order, up to the limit. A bulk job does not join others, whose call would
-    take longer. The batch holds only jobs that wait now: the model never idles to fill a batch.
+    The jobs of the caller with the lowest level (`caller_usage.CallerUsage`) go first. Bulk jobs have the highest level
+    of all callers that wait. Within a level the oldest job goes first, whatever its stage. `penalties_s` (request_id ->
+    seconds) makes the jobs of a request count as younger than they are. A job of a request's first window counts as old
+    as the oldest job of that request, because the client waits for its text. A bulk job counts as younger by
+    BULK_PENALTY_S. Encodings do not pile up in memory: if only encode jobs of later windows are before a full generate
+    call of their level, it goes first. Jobs with the stage and key of the first job join it, in the same order, up to
+    the limit. A bulk job does not join others, whose call would take longer. The batch holds only jobs that wait now:
+    the model never idles to fill a batch.
     """
     oldest: dict[int, float] = {}
     for job in waiting:
         oldest[job.request_id] = min(oldest.get(job.request_id, job.enqueued_at), job.enqueued_at)
-    in_order = sorted(waiting, key=lambda job: _rank(job, oldest[job.request_id], penalties_s.get(job.request_id, 0.0)))
+    bulk_level = max((caller_levels.get(job.caller, 0) for job in waiting), default=0)
+
+    def rank(job: Job) -> tuple[int, float, bool]:
+        level = bulk_level if job.is_bulk else caller_levels.get(job.caller, 0)
+        return level, *_rank(job, oldest[job.request_id], penalties_s.get(job.request_id, 0.0))
+
+    in_order = sorted(waiting, key=rank)
     if not in_order:
         return None
-    first = _next_generate(in_order, limits[Stage.GENERATE]) or in_order[0]
+    first = _next_generate(in_order, limits[Stage.GENERATE])
+    if first is None or rank(first)[0] > rank(in_order[0])[0]:
+        first = in_order[0]
     return _batch_of(first, in_order, limits[first.stage])
 
 
@@ -103,6 +122,7 @@ def form_priority_batch(
     limits: Mapping[Stage, BatchLimit],
     penalties_s: Mapping[int, float],
     n_threads: int,
+    caller_levels: Mapping[Caller, int] = _ALL_EQUAL,
 ) -> Batch | None:
     """Choose first windows for the priority thread, which runs in addition to the `n_threads` ordinary threads.
 
@@ -112,7 +132,7 @@ def form_priority_batch(
     """
     if len(running) < n_threads or any(job.is_first_window for batch in running for job in batch.jobs):
         return None
-    return form_batch([job for job in waiting if job.is_first_window], limits, penalties_s)
+    return form_batch([job for job in waiting if job.is_first_window], limits, penalties_s, caller_levels)
 
 
 def _next_generate(in_order: Sequence[Job], limit: BatchLimit) -> Job | None:

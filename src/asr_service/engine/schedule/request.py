@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.calls import STAGES, Call
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.schedule.batch import Job
@@ -28,6 +29,7 @@ class RequestContext:
     """Code and probability. The first window sets it if the options do not."""
     is_bulk: bool = False
     """No client waits for the request: windows of other requests go first."""
+    caller: Caller = UNKNOWN_CALLER
     queued_s: float = 0.0
     """The longest time that a window has waited."""
     _calls: list[tuple[float, float]] = field(default_factory=list)
@@ -51,6 +53,7 @@ class RequestContext:
             enqueued_at=time.monotonic(),
             is_first_window=is_first_window and not self.is_bulk,
             is_bulk=self.is_bulk,
+            caller=self.caller,
         )
         result = await asyncio.wrap_future(self.scheduler.submit(job))
         self.queued_s = max(self.queued_s, job.started_at - job.enqueued_at)

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from asr_service import metrics
+from asr_service.access.caller import Caller
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.batch import (
     Batch,
@@ -24,6 +25,7 @@ from asr_service.engine.schedule.batch import (
     form_batch,
     form_priority_batch,
 )
+from asr_service.engine.schedule.caller_usage import CallerUsage
 from asr_service.engine.schedule.execution import BatchRunner, DeviceLostError, Run, fail
 from asr_service.engine.schedule.limits import AdaptiveLimit
 from asr_service.engine.schedule.throughput import ThroughputEstimator
@@ -73,6 +75,7 @@ class Scheduler:
         """The running calls of the model, and when each began."""
         self._served_audio_s: dict[int, float] = {}
         """Seconds of audio decoded for each open request."""
+        self._caller_usage = CallerUsage()
         for stage in limits:
             metrics.BATCH_SIZE.labels(stage)  # with the value 0: without a sample, a rate has no value
         self._stopped: str | None = None
@@ -165,7 +168,7 @@ class Scheduler:
 
     # -- the model threads
 
-    def _serve(self, form: Callable[[], Batch | None]) -> None:
+    def _serve(self, form: Callable[[float], Batch | None]) -> None:
         awaited: set[int] = set()
         try:
             while batch := self._next_batch(form, awaited):
@@ -176,7 +179,7 @@ class Scheduler:
         except BaseException as error:  # noqa: BLE001 - no future may stay open, whatever ends a model thread
             self._die(error)
 
-    def _next_batch(self, form: Callable[[], Batch | None], awaited: set[int]) -> Batch | None:
+    def _next_batch(self, form: Callable[[float], Batch | None], awaited: set[int]) -> Batch | None:
         """Wait for the next batch, first for a short time for jobs of the requests `awaited`. None once stopped."""
         with self._changed:
             if awaited and self._coalesce_wait_s:
@@ -184,19 +187,27 @@ class Scheduler:
             while not self._stopped:
                 now = time.monotonic()
                 self._drop_expired(now)
-                if batch := form():
+                if batch := form(now):
                     self._take(batch, now)
                     return batch
                 self._changed.wait()
             return None
 
-    def _form(self) -> Batch | None:
-        return form_batch(self._waiting, self._current_limits(), self._penalties_s())
+    def _form(self, now: float) -> Batch | None:
+        return form_batch(self._waiting, self._current_limits(), self._penalties_s(), self._caller_levels(now))
 
-    def _form_priority(self) -> Batch | None:
+    def _form_priority(self, now: float) -> Batch | None:
         return form_priority_batch(
-            self._waiting, self._running, self._current_limits(), self._penalties_s(), self._n_threads
+            self._waiting,
+            self._running,
+            self._current_limits(),
+            self._penalties_s(),
+            self._n_threads,
+            self._caller_levels(now),
         )
+
+    def _caller_levels(self, now: float) -> dict[Caller, int]:
+        return self._caller_usage.levels({job.caller for job in self._waiting}, now)
 
     def _current_limits(self) -> dict[Stage, BatchLimit]:
         return {stage: limit.current for stage, limit in self._limits.items()}
@@ -224,6 +235,8 @@ class Scheduler:
             job.started_at, job.n_together = now, len(batch.jobs)
             if batch.stage is Stage.GENERATE:
                 self._served_audio_s[job.request_id] = self._served_audio_s.get(job.request_id, 0.0) + job.audio_s
+                if not job.is_bulk:
+                    self._caller_usage.add(job.caller, job.audio_s, now)
             metrics.STAGE_DURATION.labels("queue").observe(now - job.enqueued_at)
         metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.jobs))
         self._running[batch] = now

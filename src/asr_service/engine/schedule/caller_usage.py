@@ -1,0 +1,34 @@
+"""How much of the model each caller has had recently, for the fairness between callers."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from asr_service.access.caller import Caller
+
+HALF_LIFE_S: Final = 10.0
+"""Every so many seconds the usage of a caller halves. Short, so that a caller that had the model to itself is not
+punished for it when others arrive."""
+LEVEL_AUDIO_S: Final = 15.0
+"""Callers whose usage differs by less than a window are equal."""
+
+
+class CallerUsage:
+    """Seconds of audio that the model has taken from each caller, with exponential decay."""
+
+    def __init__(self) -> None:
+        self._audio_s: dict[Caller, float] = {}
+        """Of each caller, as of `_at_s`."""
+        self._at_s = 0.0
+
+    def add(self, caller: Caller, audio_s: float, now: float) -> None:
+        """Count audio that the model takes now (monotonic seconds)."""
+        remaining = 0.5 ** ((now - self._at_s) / HALF_LIFE_S)
+        decayed = {each: used_s * remaining for each, used_s in self._audio_s.items()}
+        self._audio_s = {each: used_s for each, used_s in decayed.items() if used_s >= 1}
+        self._audio_s[caller] = decayed.get(caller, 0.0) + audio_s
+        self._at_s = now
+
+    def levels(self, callers: Iterable[Caller], now: float) -> dict[Caller, int]:
+        """Return the usage of each of the callers in whole windows. The caller with the lowest level is next."""
+        remaining = 0.5 ** ((now - self._at_s) / HALF_LIFE_S)
+        return {each: int(self._audio_s.get(each, 0.0) * remaining / LEVEL_AUDIO_S) for each in callers}
