@@ -203,14 +203,16 @@ class Settings(BaseSettings):
     max_audio_s: PositiveSeconds = 24 * 3600
     """Maximum length of a recording; longer ones get a 413."""
     upload_timeout_s: PositiveSeconds = 30
-    """Maximum time without data during an upload; then it gets a 408."""
+    """Maximum time without data during an upload; then it gets a 408. Also the maximum time that an upload waits while
+    its caller has the maximum of uploads under way."""
     upload_min_bytes_per_s: PositiveInt = 1000
     """Minimum average speed of an upload that has taken longer than ASR_UPLOAD_TIMEOUT_S; slower ones get a 408."""
     request_timeout_s: PositiveSeconds = 300
     """Deadline of a buffered answer, and maximum time between two parts of a streamed one. The time-outs of Gunicorn,
     Nginx and systemd are derived from it."""
     max_open_requests: PositiveInt = 64
-    """Maximum open requests in one slot, uploads included; more get a 503."""
+    """Maximum open requests in one slot, uploads included; more get a 503. Half of them is the maximum of uploads that
+    one caller (an API key or an address) has under way and, while there are other callers, of its open requests."""
     max_queued_audio_s: PositiveSeconds = 7200
     """Maximum seconds of speech that wait for the model in one slot; above it, new requests get a 503. One recording
     can be longer: only decoded and waiting audio counts."""

@@ -165,6 +165,14 @@ def test_the_caller_that_has_used_least_goes_first():
     assert priority == Batch(Stage.GENERATE, (first[-1], *first[:3]))
 
 
+def test_a_full_generate_call_does_not_pass_the_encodings_of_a_caller_that_used_less():
+    """It passes those of its own caller."""
+    full = [replace(job(request_id=1, at=1.0), caller=ALICE) for _ in range(4)]
+    encode = replace(job(Stage.ENCODE, request_id=2), caller=BOB)
+    assert form_batch([*full, encode], LIMITS, {}, {ALICE: 1, BOB: 0}) == Batch(Stage.ENCODE, (encode,))
+    assert form_batch([*full, encode], LIMITS, {}, {}) == Batch(Stage.GENERATE, tuple(full))
+
+
 def test_a_bulk_window_gets_no_priority_from_its_callers_usage():
     """Its caller has used less than the other one, whose client waits."""
     bulk = replace(job(key="bulk", request_id=1), is_bulk=True, caller=BOB)
