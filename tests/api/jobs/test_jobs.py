@@ -177,11 +177,11 @@ def test_metrics_and_log_lines_name_the_paths(jobs):
 def test_the_audio_of_a_job_is_charged_when_it_has_succeeded(tmp_path):
     """The next recording of the key then waits for its limit."""
     secret = new_secret()
-    key = entry("alice", secret, KeyLimits(audio_s_per_minute=1.5))
+    key = entry("charged", secret, KeyLimits(audio_s_per_minute=1.5))
     with serving(job_times=TIMES, state_dir=tmp_path, key_usage_dir=tmp_path, api_keys=key) as live:
         client = JobClient(live, **{"x-api-key": secret})
         client.accepted(audio=tone(20))
-        charged = 'asr_key_audio_seconds_total{key="alice"} 20.0'
+        charged = 'asr_key_audio_seconds_total{key="charged"} 20.0'
         until(lambda: charged in client.request("GET", "/metrics").text, what="the charge")
         until(lambda: client.submit().status_code == 429, what="the limit")
         assert client.submit().json()["error"]["code"] == "audio_limit_reached"
