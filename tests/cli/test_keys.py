@@ -25,7 +25,8 @@ def test_a_new_key_is_printed_and_only_its_hash_is_stored(tmp_path):
     assert (alice.name, alice.limits, keys.find(secret[1].encode())) == ("alice", KeyLimits(3), alice)
     again = run("keys", "new", "alice", "--file", str(file))
     assert (again.returncode, again.stdout) == (78, "")
-    assert again.stderr == f"asr-service: {file} already has a key named 'alice'.\n"
+    refusal = f"{file} already has a key named 'alice'. Choose another name, or remove its line."
+    assert again.stderr == f"asr-service: {refusal}\n"
 
 
 @pytest.mark.parametrize("audio_s", [0.001, 0.1, 600.0, 1234.5678, 1_000_000.0, 999_999_999.0])

@@ -93,11 +93,11 @@ def test_a_required_restriction_that_is_missing_stops_the_start(patched):
 def test_doctor_lists_each_restriction(patched, sandbox, level):
     """A restriction that does not hold is a warning, or a failure where it is required."""
     settings = Settings(decoder_sandbox=sandbox)
-    listed = [finding for finding in check_decoder(settings) if finding.check == "decoder sandbox"]
+    listed = [finding for finding in check_decoder(settings) if finding.check == "sandbox"]
     assert [finding.message.partition(":")[0] for finding in listed] == list(RESTRICTIONS)
     assert {finding.level for finding in listed} == {"ok"}
     patched(WITHOUT_SECCOMP)
-    found = {f.message.partition(":")[0]: f.level for f in check_decoder(settings) if f.check == "decoder sandbox"}
+    found = {f.message.partition(":")[0]: f.level for f in check_decoder(settings) if f.check == "sandbox"}
     assert found["files"] == found["network"] == level
     assert found["memory"] == "ok"
 

@@ -81,7 +81,9 @@ def _append(file: Path, stored: str) -> None:
         before = file.read_text(encoding="utf-8") if file.exists() else ""
         name = stored.partition(":")[0]
         if any(line.startswith(f"{name}:") for line in before.splitlines()):
-            raise ConfigurationError(f"{file} already has a key named {name!r}.")
+            raise ConfigurationError(
+                f"{file} already has a key named {name!r}. Choose another name, or remove its line."
+            )
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _FILE_MODE)
         with os.fdopen(descriptor, "a", encoding="utf-8") as out:
             out.write(("" if before.endswith("\n") or not before else "\n") + stored + "\n")

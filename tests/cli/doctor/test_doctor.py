@@ -67,6 +67,7 @@ def test_a_sound_machine_has_no_failures(base_model_dir, tmp_path):
     assert "3 set in the environment and .env, all valid" in result.stdout
     lines = [line for line in result.stdout.splitlines() if not line.startswith(" ")]
     assert {line[:9].strip() for line in lines} <= {"ok", "warning"}
+    assert {line[21] for line in lines} == {" "}
     assert "two seconds transcribed in" in result.stdout
 
 

@@ -102,10 +102,10 @@ def check_decoder(settings: Settings) -> list[Finding]:
 
 def _sandbox_finding(settings: Settings, name: str, holds: bool) -> Finding:
     if holds:
-        return ok("decoder sandbox", f"{name}: a decoder process {RESTRICTIONS[name]}")
+        return ok("sandbox", f"{name}: a decoder process {RESTRICTIONS[name]}")
     message = f"{name}: the kernel does not ensure that a decoder process {RESTRICTIONS[name]}"
     fix = "run where seccomp and resource limits work; ASR_DECODER_SANDBOX=require refuses to start without them"
-    return (failure if settings.decoder_sandbox == "require" else warning)("decoder sandbox", message, fix)
+    return (failure if settings.decoder_sandbox == "require" else warning)("sandbox", message, fix)
 
 
 def check_run(settings: Settings, models: Mapping[Device, Model], gpus: Sequence[Gpu]) -> list[Finding]:
