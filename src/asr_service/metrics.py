@@ -104,6 +104,12 @@ JOB_ATTEMPTS = Counter(
     "(cancelled).",
     ["outcome"],
 )
+WEBHOOK_ATTEMPTS = Counter(
+    "asr_webhook_attempts_total",
+    "Attempts to deliver webhooks, by outcome: delivered, retry (another follows), rejected (by the receiver, or its "
+    "address may not be called), given_up (the last attempt failed).",
+    ["outcome"],
+)
 BUILD_INFO = Gauge(
     "asr_build_info",
     "1; the labels describe what runs.",

@@ -311,6 +311,27 @@ def test_the_end_of_a_job_and_the_event_for_its_webhook_are_one_step(store):
     assert not store.deliveries(held.job.id)
 
 
+def test_a_delivery_is_attempted_by_one_and_again_when_it_is_due(store, open_store):
+    """An attempt that is never ended is made again after its lease, and its late end changes nothing."""
+    add(store, spec=replace(SPEC, webhook_url="https://example.com/"))
+    succeed(store, held := claim(store), at=1.0)
+    assert store.claim_delivery(0.5, LEASE_S) is None
+    lost = store.claim_delivery(2.0, LEASE_S)
+    assert (lost.job_id, lost.attempts) == (held.job.id, 1)
+    assert open_store().claim_delivery(2.0, LEASE_S) is None
+    second = open_store().claim_delivery(2.0 + LEASE_S, LEASE_S)
+    assert (second.id, second.attempts) == (lost.id, 2)
+    ended = {"delivered_at": None, "status": 503, "error": "busy"}
+    assert not store.end_attempt(lost, due_at=None, **ended)
+    assert store.end_attempt(second, due_at=50.0, **ended)
+    assert store.claim_delivery(49.0, LEASE_S) is None
+    third = store.claim_delivery(50.0, LEASE_S)
+    assert store.end_attempt(third, due_at=None, delivered_at=51.0, status=200, error=None)
+    assert store.claim_delivery(FAR, LEASE_S) is None
+    (kept,) = store.deliveries(held.job.id)
+    assert (kept.attempts, kept.delivered_at, kept.last_status, kept.last_error) == (3, 51.0, 200, None)
+
+
 def test_jobs_are_counted(store):
     """For the metrics: every status, and the age of the oldest that waits."""
     assert store.counts().oldest_waiting_at is None

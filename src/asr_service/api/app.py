@@ -35,9 +35,11 @@ from asr_service.jobs.runner import JobRunner
 from asr_service.jobs.service import open_jobs
 from asr_service.jobs.sweeper import Sweeper
 from asr_service.jobs.times import RunnerTimes
+from asr_service.jobs.webhooks import WebhookSender
 from asr_service.lifecycle import SlotState
 from asr_service.settings import Settings
 from asr_service.tracing import start_tracing, stop_tracing
+from asr_service.webhooks.configuration import webhook_configuration
 
 
 def _paths(*routers: APIRouter) -> frozenset[str]:
@@ -73,6 +75,8 @@ class SlotApplication:
         self._keys = {key.name: key for key in ring}
         self._jobs = web.state.jobs = open_jobs(engine.settings)
         self._runner = None if self._jobs is None else JobRunner(engine, self._jobs, times, self._charge)
+        configuration = webhook_configuration(engine.settings)
+        self._webhooks = None if self._jobs is None else WebhookSender(self._jobs, configuration, times)
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"])
         logged = RequestLog(_with_middleware(web, engine.settings, ring), endpoints=endpoints, probes=_PROBES)
@@ -93,12 +97,14 @@ class SlotApplication:
 
     @property
     def busy(self) -> bool:
-        return self._engine.busy or (self._runner is not None and self._runner.busy)
+        return self._engine.busy or any(each.busy for each in (self._runner, self._webhooks) if each is not None)
 
     def begin_drain(self) -> None:
         self._engine.begin_drain()
         if self._runner is not None:
             self._runner.begin_drain()
+        if self._webhooks is not None:
+            self._webhooks.begin_drain()
 
     def _charge(self, owner: str, audio_s: float) -> None:
         key = self._keys.get(owner)
@@ -120,16 +126,18 @@ class SlotApplication:
 
     @asynccontextmanager
     async def _running_jobs(self) -> AsyncIterator[None]:
-        if self._jobs is None or self._runner is None:
+        if self._jobs is None or self._runner is None or self._webhooks is None:
             yield
             return
         sweeper = Sweeper(self._jobs, self._times)
         sweeper.start()
         self._runner.start()
+        self._webhooks.start()
         try:
             yield
         finally:
             await self._runner.close()
+            await self._webhooks.close()
             await sweeper.close()
             self._jobs.close()
 

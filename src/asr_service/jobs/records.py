@@ -50,6 +50,8 @@ class JobSpec:
     priority: JobPriority = JobPriority.NORMAL
     webhook_url: str | None = None
     """Gets an event when the job has ended."""
+    webhook_transcript: bool = False
+    """Whether the event of a job that has succeeded has the transcript."""
 
 
 @dataclass(frozen=True, slots=True)

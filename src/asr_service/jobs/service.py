@@ -10,7 +10,7 @@ from typing import BinaryIO, Final, TypeVar
 
 from asr_service.errors import ConfigurationError, JobExpired, JobNotFound, NoTranscript
 from asr_service.jobs.files import DirectoryFiles, FileMissing, JobFiles
-from asr_service.jobs.records import Idempotency, Job, JobSpec, JobStatus, NewJob, OwnerLimits, new_job_id
+from asr_service.jobs.records import Delivery, Idempotency, Job, JobSpec, JobStatus, NewJob, OwnerLimits, new_job_id
 from asr_service.jobs.sqlite import SqliteJobStore
 from asr_service.jobs.store import Created, JobStore
 from asr_service.settings import Settings
@@ -117,6 +117,10 @@ class Jobs:
             return codec.decode(self.files.load_transcript(job_id)).segments[start:]
         except FileMissing:
             return ()
+
+    async def deliveries(self, job: Job) -> Sequence[Delivery]:
+        """Return the events of a job for its webhook."""
+        return () if job.spec.webhook_url is None else await self.call(self.store.deliveries, job.id)
 
     async def transcript(self, owner: str, job_id: str) -> Transcript:
         """Return the transcript of a job that has succeeded.

@@ -250,6 +250,39 @@ class SqliteJobStore:
                 )
             )
 
+    # -- for the sender of webhooks
+
+    def claim_delivery(self, now: float, lease_s: float) -> Delivery | None:
+        given = {"now": now, "until": now + lease_s}
+        with self._reading() as db:  # most calls find nothing, and a reader does not lock the file
+            if db.execute("SELECT 1 FROM deliveries WHERE due_at <= :now LIMIT 1", given).fetchone() is None:
+                return None
+        with self._transaction() as db:
+            found = db.execute(
+                "UPDATE deliveries SET attempts = attempts + 1, due_at = :until WHERE id = "
+                "(SELECT id FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT 1) RETURNING *",
+                given,
+            ).fetchone()
+            return _delivery(found) if found else None
+
+    def end_attempt(
+        self,
+        claimed: Delivery,
+        *,
+        due_at: float | None,
+        delivered_at: float | None,
+        status: int | None,
+        error: str | None,
+    ) -> bool:
+        with self._transaction() as db:
+            return _changed(
+                db.execute(
+                    "UPDATE deliveries SET due_at = ?, delivered_at = ?, last_status = ?, last_error = ? "
+                    "WHERE id = ? AND attempts = ? AND due_at IS NOT NULL",
+                    (due_at, delivered_at, status, error, claimed.id, claimed.attempts),
+                )
+            )
+
     # -- for the sweeper
 
     def requeue_lapsed(self, now: float, *, retry_delays_s: Sequence[float], expires_at: float) -> Sequence[Job]:

@@ -115,6 +115,22 @@ class JobStore(Protocol):
     def give_back(self, job_id: str, token: str) -> bool:
         """Put a job back that has not failed; its attempt does not count. Returns False if the lease is lost."""
 
+    # -- for the sender of webhooks
+
+    def claim_delivery(self, now: float, lease_s: float) -> Delivery | None:
+        """Begin the next attempt that is due, and count it. It is due again after `lease_s` if it is not ended."""
+
+    def end_attempt(
+        self,
+        claimed: Delivery,
+        *,
+        due_at: float | None,
+        delivered_at: float | None,
+        status: int | None,
+        error: str | None,
+    ) -> bool:
+        """Record the end of an attempt. `due_at` is None if no other follows. Returns False if another has begun."""
+
     # -- for the sweeper
 
     def requeue_lapsed(self, now: float, *, retry_delays_s: Sequence[float], expires_at: float) -> Sequence[Job]:

@@ -4,9 +4,11 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from openai import InvalidWebhookSignatureError
 
 from asr_service.api.app import openapi_schema
 from asr_service.api.jobs.schemas import JobForm, JobResponse
@@ -22,10 +24,13 @@ from asr_service.api.problems import STATUS
 from asr_service.formats import EVENTS, FORMATS
 from asr_service.jobs.records import JobStatus
 from asr_service.settings import Settings
+from asr_service.webhooks.events import EventType, build_message
+from asr_service.webhooks.signing import new_secret, parse_secrets, sign
 from speech import DATA
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 
 
@@ -45,9 +50,20 @@ def test_a_command_runs_as_shown(request, tmp_path, command):
     assert re.search(rb'hello|"status":"ok"|"id":"whisper-1"|"name":"english"', ran.stdout)
 
 
+def test_the_webhook_example_verifies_an_event():
+    """And refuses a changed one."""
+    program = next(each for each in PROGRAMS if "webhook_secret" in each)
+    secret = new_secret()
+    signed = sign(parse_secrets(secret), "evt_1", int(time.time()), b"{}")
+    shown = program.replace("whsec_...", secret)
+    exec(shown, {"body": "{}", "headers": signed})
+    with pytest.raises(InvalidWebhookSignatureError):
+        exec(shown, {"body": "{ }", "headers": signed})
+
+
 def test_the_sdk_example_runs_as_shown(live, tmp_path):
     """Only the port is changed, and a recording of that name is there."""
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    program = next(each for each in PROGRAMS if "transcriptions" in each)
     (tmp_path / "speech.flac").write_bytes((DATA / "en-wizard.flac").read_bytes())
     shown = program.replace("http://127.0.0.1:8000", live.url)
     ran = subprocess.run([sys.executable, "-c", shown], cwd=tmp_path, capture_output=True, check=False)
@@ -56,10 +72,12 @@ def test_the_sdk_example_runs_as_shown(live, tmp_path):
 
 def test_the_example_responses_match_real_ones(live):
     """They have the same fields, of the same types."""
-    transcript, detection, job, error = EXAMPLES
+    transcript, detection, job, event, error = EXAMPLES
     TranscriptResponse.model_validate(transcript, strict=True)
     DetectionResponse.model_validate(detection, strict=True)
     JobResponse.model_validate(job, strict=True)
+    message = build_message(event["id"], "", EventType(event["type"]), event["created_at"], event["data"])
+    assert json.loads(message.body) == event
     ErrorResponse.model_validate(error, strict=True)
     answer = live.post(word_timestamps="true").json()
     assert _shape(transcript) == _shape(answer)

@@ -29,7 +29,7 @@ async def job_events(jobs: Jobs, owner: str, job_id: str, start: int, prefix: st
             start = segment.id + 1
             yield f"id: {start}\nevent: segment\ndata: {_segment_line(segment)}\n"
             sent_at = time.monotonic()
-        state = job_response(job, prefix).model_dump_json()
+        state = job_response(job, prefix, await jobs.deliveries(job)).model_dump_json()
         if state != shown:
             yield f"event: job\ndata: {state}\n\n"
             shown, sent_at = state, time.monotonic()

@@ -85,8 +85,9 @@ async def list_jobs(request: Request) -> JobListResponse:
 )
 async def get_job(request: Request) -> JobResponse:
     asked = check_fields(WaitParameters, once(request.query_params.multi_items()))
-    job = await _jobs(request).wait(_owner(request), _job_id(request), asked.wait)
-    return job_response(job, public_prefix(request))
+    jobs = _jobs(request)
+    job = await jobs.wait(_owner(request), _job_id(request), asked.wait)
+    return job_response(job, public_prefix(request), await jobs.deliveries(job))
 
 
 @router.delete(

@@ -1,13 +1,14 @@
 """The request fields and response bodies of /jobs."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from asr_service.api.docs import examples
 from asr_service.api.native.schemas import TranscribeParameters
-from asr_service.jobs.records import Job
+from asr_service.jobs.records import Delivery, Job
 
 MAX_WAIT_S: Final = 60
 _MAX_PAIRS, _MAX_NAME, _MAX_VALUE = 16, 64, 512
@@ -43,6 +44,8 @@ class JobForm(TranscribeParameters):
 
     webhook_url: Annotated[str, Field(max_length=2048)] | None = None
     """URL that gets a signed event when the job has ended."""
+    webhook_transcript: bool = False
+    """Put the transcript into the event, as JSON, not only the job's id."""
     metadata: Annotated[str, AfterValidator(_check_metadata)] | None = None
     """Notes of your own, given back unread: a JSON object of up to 16 strings."""
     priority: Literal["normal", "low"] = "normal"
@@ -81,6 +84,23 @@ class JobFailure(BaseModel):
     message: str
 
 
+class JobDelivery(BaseModel):
+    """An event for the job's webhook."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    id: str
+    """The header `webhook-id`, the same in every attempt."""
+    type: Literal["transcription.job.succeeded", "transcription.job.failed", "transcription.job.cancelled"]
+    attempts: int
+    delivered_at: float | None
+    next_attempt_at: float | None
+    """null once it is delivered or given up."""
+    last_status: int | None
+    """HTTP status of the last attempt; null without an answer."""
+    last_error: str | None
+
+
 class JobLinks(BaseModel):
     self: str
     events: str
@@ -106,6 +126,8 @@ class JobResponse(BaseModel):
     metadata: dict[str, str]
     error: JobFailure | None
     """Why the job failed, or why its last attempt did."""
+    deliveries: list[JobDelivery] | None = None
+    """The events for `webhook_url`; null in lists."""
     links: JobLinks
 
 
@@ -120,7 +142,7 @@ class JobListResponse(BaseModel):
     has_more: bool
 
 
-def job_response(job: Job, prefix: str) -> JobResponse:
+def job_response(job: Job, prefix: str, deliveries: Sequence[Delivery] | None = None) -> JobResponse:
     """Return a job as the API shows it. `prefix` is the public path of the service."""
     path = f"{prefix}/jobs/{job.id}"
     return JobResponse(
@@ -135,7 +157,20 @@ def job_response(job: Job, prefix: str) -> JobResponse:
         attempts=job.attempts,
         metadata=dict(job.spec.metadata),
         error=JobFailure(code=job.error.code, message=job.error.message) if job.error else None,
+        deliveries=None if deliveries is None else [_delivery(each) for each in deliveries],
         links=JobLinks(self=path, events=f"{path}/events", transcript=f"{path}/transcript"),
+    )
+
+
+def _delivery(delivery: Delivery) -> JobDelivery:
+    return JobDelivery(
+        id=delivery.id,
+        type=delivery.event.value,
+        attempts=delivery.attempts,
+        delivered_at=_rounded(delivery.delivered_at),
+        next_attempt_at=_rounded(delivery.due_at),
+        last_status=delivery.last_status,
+        last_error=delivery.last_error,
     )
 
 

@@ -62,6 +62,7 @@ def read_spec(fields: Fields, settings: Settings, model: SpeechModel) -> JobSpec
         metadata={} if form.metadata is None else parse_metadata(form.metadata),
         priority=JobPriority(form.priority),
         webhook_url=form.webhook_url,
+        webhook_transcript=form.webhook_transcript,
     )
 
 

@@ -1,0 +1,119 @@
+"""Sends the events of jobs to their webhooks."""
+
+import asyncio
+import json
+import time
+from typing import Any, Final
+
+import structlog
+
+from asr_service import metrics, tasks
+from asr_service.errors import AsrError
+from asr_service.formats.json import render_json
+from asr_service.jobs.files import FileMissing
+from asr_service.jobs.records import Delivery, Job, JobStatus
+from asr_service.jobs.service import Jobs
+from asr_service.jobs.times import RunnerTimes
+from asr_service.transcript import codec
+from asr_service.webhooks.configuration import WebhookConfiguration
+from asr_service.webhooks.delivery import Attempt, Outcome, deliver, retry_delay_s
+from asr_service.webhooks.events import build_message
+
+log = structlog.get_logger(__name__)
+
+_MAX_PARALLEL: Final = 8
+_LEASE_S: Final = 60.0
+"""How long an attempt is left to a process that does not end it. An attempt takes at most ten seconds."""
+
+
+class WebhookSender:
+    """Claims the deliveries that are due and sends them. Every slot has one.
+
+    A delivery reaches its receiver at least once: an attempt whose process ends before it is recorded is made again,
+    with the same id.
+    """
+
+    def __init__(self, jobs: Jobs, configuration: WebhookConfiguration, times: RunnerTimes) -> None:
+        self._jobs = jobs
+        self._configuration = configuration
+        self._poll_s = times.poll_s
+        self._sending: set[asyncio.Task[None]] = set()
+        self._claiming: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to send. Without a secret nothing is sent, and what is due stays due."""
+        if self._configuration.keys:
+            self._claiming = asyncio.create_task(self._claim_forever())
+
+    def begin_drain(self) -> None:
+        """Begin no more attempts."""
+        if self._claiming is not None:
+            self._claiming.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an attempt is under way."""
+        return bool(self._sending)
+
+    async def close(self) -> None:
+        """Stop. An attempt that is under way is made again by another process."""
+        self.begin_drain()
+        await tasks.cancel([*self._sending, *([self._claiming] if self._claiming else [])])
+
+    async def _claim_forever(self) -> None:
+        while True:
+            claimed = None
+            try:
+                if len(self._sending) < _MAX_PARALLEL:
+                    claimed = await self._jobs.call(self._jobs.store.claim_delivery, time.time(), _LEASE_S)
+            except AsrError as error:
+                log.warning("no webhook can be claimed", reason=error.message)
+            if claimed is None:
+                await asyncio.sleep(self._poll_s)
+                continue
+            task = asyncio.create_task(self._send(claimed))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def _send(self, delivery: Delivery) -> None:
+        job = await self._jobs.call(self._jobs.store.get, delivery.job_id)
+        if job is None:  # it was deleted, with its deliveries
+            return
+        data = await self._jobs.call(self._data, job)
+        message = build_message(delivery.id, delivery.url, delivery.event, int(delivery.created_at), data)
+        attempt = await deliver(message, keys=self._configuration.keys, allowed=self._configuration.allowed)
+        delay_s = retry_delay_s(delivery.attempts) if attempt.outcome is Outcome.RETRY else None
+        now = time.time()
+        await self._jobs.call(
+            self._jobs.store.end_attempt,
+            delivery,
+            due_at=None if delay_s is None else now + delay_s,
+            delivered_at=now if attempt.outcome is Outcome.DELIVERED else None,
+            status=attempt.status,
+            error=attempt.error,
+        )
+        _report(delivery, attempt, delay_s)
+
+    def _data(self, job: Job) -> dict[str, Any]:
+        """Return what the event says of its job: by default too little to need protection. Blocks."""
+        data: dict[str, Any] = {"id": job.id, "status": job.status, "metadata": dict(job.spec.metadata)}
+        if job.error is not None:
+            data["error"] = {"code": job.error.code, "message": job.error.message}
+        if job.spec.webhook_transcript and job.status is JobStatus.SUCCEEDED:
+            try:
+                transcript = codec.decode(self._jobs.files.load_transcript(job.id))
+            except FileMissing:
+                return data
+            data["transcript"] = json.loads(render_json(transcript))
+        return data
+
+
+def _report(delivery: Delivery, attempt: Attempt, delay_s: float | None) -> None:
+    given_up = attempt.outcome is Outcome.RETRY and delay_s is None
+    outcome = "given_up" if given_up else attempt.outcome.value
+    metrics.WEBHOOK_ATTEMPTS.labels(outcome).inc()
+    fields = {"job_id": delivery.job_id, "webhook_id": delivery.id, "attempt": delivery.attempts}
+    if attempt.outcome is Outcome.DELIVERED:
+        log.info("webhook delivered", **fields, status=attempt.status, seconds=round(attempt.seconds, 3))
+    else:
+        log.warning("webhook not delivered", **fields, outcome=outcome, reason=attempt.error, retry_in_s=delay_s)

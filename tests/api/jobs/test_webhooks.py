@@ -1,0 +1,135 @@
+"""Events of jobs that end, at a real receiver."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from api.conftest import fresh
+from api.jobs.client import JobClient
+from api.jobs.conftest import TIMES
+from api.live import Live, serving
+from asr_service.webhooks import delivery
+from asr_service.webhooks.signing import new_secret
+from waiting import until
+from webhooks.receiver import Receiver, receiving
+
+SECRET = new_secret()
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    settings: dict[str, Any] = {"webhook_secret": SECRET, "webhook_allow_networks": "127.0.0.0/8"}
+    with serving(job_times=TIMES, state_dir=tmp_path_factory.mktemp("state"), **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def jobs(live: Live) -> Iterator[JobClient]:
+    for each in fresh(live):
+        yield JobClient(each)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as running:
+        yield running
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "RETRY_DELAYS_S", (0, 0.05, 0.1, 0.1, 0.1))
+
+
+def url(receiver: Receiver) -> str:
+    return f"http://127.0.0.1:{receiver.port}/hook"
+
+
+def settled(jobs: JobClient, job_id: str) -> dict[str, Any]:
+    """Wait until no attempt follows, and return the one delivery."""
+
+    def found() -> dict[str, Any] | None:
+        deliveries = jobs.show(job_id)["deliveries"]
+        return deliveries[0] if deliveries and deliveries[0]["next_attempt_at"] is None else None
+
+    return until(found, what="the end of the delivery")
+
+
+def test_a_job_that_succeeds_sends_one_signed_event(jobs: JobClient, receiver: Receiver) -> None:
+    """OpenAI's SDK verifies it. It has no word of the transcript."""
+    job_id = jobs.accepted(webhook_url=url(receiver), metadata='{"call": "7"}')
+    done = settled(jobs, job_id)
+    [body], [headers] = receiver.bodies, receiver.headers
+    OpenAI(api_key="none").webhooks.verify_signature(body.decode(), headers, secret=SECRET)
+    event = json.loads(body)
+    assert event["type"] == done["type"] == "transcription.job.succeeded"
+    assert event["id"] == headers["webhook-id"] == done["id"]
+    assert event["data"] == {"id": job_id, "status": "succeeded", "metadata": {"call": "7"}}
+    assert (done["attempts"], done["last_status"], done["last_error"]) == (1, 204, None)
+    assert done["delivered_at"] is not None
+
+
+def test_the_event_has_the_transcript_on_request(jobs: JobClient, receiver: Receiver) -> None:
+    job_id = jobs.accepted(webhook_url=url(receiver), webhook_transcript="true", response_format="srt")
+    settled(jobs, job_id)
+    stored = jobs.transcript(job_id, response_format="json").json()
+    assert json.loads(receiver.bodies[0])["data"]["transcript"] == stored
+
+
+def test_a_cancelled_job_sends_its_event(jobs: JobClient, receiver: Receiver) -> None:
+    release = threading.Event()
+    jobs.model.before = lambda _: release.wait(20)
+    job_id = jobs.accepted(webhook_url=url(receiver))
+    jobs.reaches(job_id, "running")
+    assert jobs.delete(job_id).status_code == 200
+    release.set()
+    settled(jobs, job_id)
+    assert json.loads(receiver.bodies[0])["type"] == "transcription.job.cancelled"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_receiver_that_recovers_gets_the_same_event_again(jobs: JobClient, receiver: Receiver) -> None:
+    receiver.status = 503
+    job_id = jobs.accepted(webhook_url=url(receiver))
+    until(lambda: len(receiver.bodies) >= 2, what="a second attempt")
+    receiver.status = 200
+    done = settled(jobs, job_id)
+    assert done["last_status"] == 200
+    assert done["attempts"] == len(receiver.bodies)
+    assert len({headers["webhook-id"] for headers in receiver.headers}) == len(set(receiver.bodies)) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_delivery_that_fails_five_times_is_listed_as_failed(jobs: JobClient, receiver: Receiver) -> None:
+    receiver.status = 500
+    done = settled(jobs, jobs.accepted(webhook_url=url(receiver)))
+    assert (done["attempts"], done["delivered_at"], done["last_status"]) == (5, None, 500)
+    assert len(receiver.bodies) == 5
+
+
+def test_a_delivery_that_the_receiver_refuses_is_not_repeated(jobs: JobClient, receiver: Receiver) -> None:
+    receiver.status = 410
+    done = settled(jobs, jobs.accepted(webhook_url=url(receiver)))
+    assert (done["attempts"], done["last_status"]) == (1, 410)
+    assert done["last_error"] == "The receiver answered with status 410."
+
+
+def test_a_delivery_survives_a_restart(tmp_path: Path, receiver: Receiver) -> None:
+    """The next attempt keeps its time."""
+    receiver.status = 503
+    settings: dict[str, Any] = {
+        "webhook_secret": SECRET, "webhook_allow_networks": "127.0.0.0/8", "state_dir": tmp_path
+    }  # fmt: skip
+    with serving(job_times=TIMES, **settings) as first:
+        client = JobClient(first)
+        job_id = client.accepted(webhook_url=url(receiver))
+        until(lambda: receiver.bodies, what="the first attempt")
+        until(lambda: client.show(job_id)["deliveries"][0]["last_status"], what="its record")
+        (before,) = client.show(job_id)["deliveries"]
+    with serving(job_times=TIMES, **settings) as second:
+        assert JobClient(second).show(job_id)["deliveries"] == [before]
+    assert before["next_attempt_at"] is not None
