@@ -1,10 +1,12 @@
 """Serves the fake application, with settings from the environment: `python -m serving.launcher LIMITS_AS_JSON`.
 
-If $FAKE_MODEL is set, it serves the real application with a fake model whose calls take that many seconds.
+If $FAKE_MODEL is set, it serves the real application with a fake model whose calls take that many seconds. $OPEN_FILES
+is its limit of open files, as SOFT:HARD.
 """
 
 import json
 import os
+import resource
 import sys
 from typing import Any
 
@@ -26,6 +28,9 @@ def real_app(*given: Any) -> SlotApp:
 
 
 if __name__ == "__main__":
+    if "OPEN_FILES" in os.environ:
+        soft, hard = map(int, os.environ["OPEN_FILES"].split(":"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     try:
         app_factory = real_app if "FAKE_MODEL" in os.environ else FakeApp
         sys.exit(serve(load_settings(), app_factory=app_factory, limits=ServerLimits(**json.loads(sys.argv[1]))))

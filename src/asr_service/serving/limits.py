@@ -1,8 +1,17 @@
 """Time-outs and other limits of the processes."""
 
 import math
+import resource
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
+
+_ENOUGH_OPEN_FILES: Final = 65_536
+_MAX_CONNECTIONS: Final = 8192
+"""More would take hundreds of megabytes and are no use to one slot."""
+_FILES_OF_A_WORKER: Final = 128
+"""Descriptors of a worker without requests, with room for the model's libraries and for health checks."""
+_FILES_OF_A_REQUEST: Final = 6
+"""Descriptors of a request beside its connection: its upload, its decoder process, its key's lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +87,23 @@ class ServerLimits:
         if self.drain_s is None:
             return timeouts
         return Timeouts(timeouts.request_s, timeouts.proxy_s, self.drain_s, self.drain_s + 10, math.inf, math.inf)
+
+
+def raise_open_files() -> None:
+    """Raise the limit of open files to what this process may have, for itself and its workers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def max_connections(max_open_requests: int) -> int:
+    """Return how many connections a slot may have. They leave descriptors for the files of all open requests.
+
+    If the limit of open files is low, connections get half of it.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    reserved = _FILES_OF_A_WORKER + _FILES_OF_A_REQUEST * max_open_requests
+    return min(max(soft - reserved, soft // 2), _MAX_CONNECTIONS)

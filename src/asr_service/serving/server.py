@@ -20,7 +20,7 @@ from asr_service.lifecycle import Die
 from asr_service.logs import configure_logs, log_uncaught
 from asr_service.models.auto import slot_models
 from asr_service.models.registry import check_model
-from asr_service.serving.limits import ServerLimits, Timeouts
+from asr_service.serving.limits import ServerLimits, Timeouts, raise_open_files
 from asr_service.serving.logger import name_process
 from asr_service.serving.metrics_files import METRICS_FILES, share_metrics
 from asr_service.serving.owned_directory import owned_directory
@@ -69,6 +69,7 @@ def serve(
     log_uncaught()
     faulthandler.enable()  # systemd's watchdog sends SIGABRT to a master that hangs: its stack is then printed
     name_process(pid=os.getpid())
+    raise_open_files()
     with ExitStack() as held:
         plan = _make_plan(settings, app_factory, limits, needs_tcp=needs_tcp, held=held)
         # Imported here: it imports the metrics, whose directory `_make_plan` has just set.

@@ -17,6 +17,7 @@ from asr_service.errors import StartupError
 from asr_service.hardware.devices import Slot
 from asr_service.serving.endpoint import Endpoint, TcpEndpoint, UnixEndpoint
 from asr_service.serving.http.server import SlotServer
+from asr_service.serving.limits import max_connections
 from asr_service.serving.plan import ServePlan, SlotApp
 
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
@@ -95,6 +96,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
             self._endpoint,
             drain_s=self.plan.timeouts.drain_s,
             limits=self.plan.limits,
+            max_connections=max_connections(self.plan.settings.max_open_requests),
             report_state=lambda state: self.plan.slot_status.set_state(self.slot.index, state),
         )
         self._server = server

@@ -8,7 +8,15 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from asr_service.serving.http.refusal import MALFORMED, SLOW_HEAD, UNKNOWN_TRANSFER_ENCODING, too_large_head
+from asr_service.serving.http.connections import Connections
+from asr_service.serving.http.refusal import (
+    MALFORMED,
+    SLOW_HEAD,
+    TOO_MANY_CONNECTIONS,
+    UNKNOWN_TRANSFER_ENCODING,
+    Refusal,
+    too_large_head,
+)
 from asr_service.serving.http.unread import UnreadWatch
 from asr_service.serving.limits import ServerLimits
 
@@ -69,10 +77,11 @@ class BoundedHttp(HttpToolsProtocol):
     first request.
     """
 
-    def __init__(self, limits: ServerLimits, **kwargs: Any) -> None:
+    def __init__(self, limits: ServerLimits, connections: Connections, **kwargs: Any) -> None:
         """Create the protocol of one connection; `kwargs` are those of Uvicorn's protocol."""
         super().__init__(**kwargs)
         self.limits = limits
+        self._connections = connections
         self.state = ConnectionState.READ_HEAD
         self._n_header_bytes = 0
         """Bytes received since the last byte of a body: heads, chunk sizes and trailers."""
@@ -88,10 +97,12 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_made(transport)
         self._watch = UnreadWatch(transport, self.limits.unread_s)
         self._enter(ConnectionState.READ_HEAD)
+        self._connections.open(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.stop()
         self._enter(ConnectionState.CLOSED)
+        self._connections.close(self)
         super().connection_lost(exc)
         if self._answering is not None and self._answering is not self.cycle:  # Uvicorn informs only the last request
             _disconnect(self._answering)
@@ -102,6 +113,14 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
         else:
             super().shutdown()
+
+    def drop(self) -> None:
+        """Close the connection without an answer."""
+        self.transport.abort()
+
+    def refuse(self) -> None:
+        """Answer that the slot has too many connections, and close."""
+        self._answer_and_close(TOO_MANY_CONNECTIONS)
 
     def data_received(self, data: bytes) -> None:
         """Parse `data` in parts so small that no head can exceed its limit within one of them."""
@@ -215,12 +234,15 @@ class BoundedHttp(HttpToolsProtocol):
         """Answer with the refusal, if an answer can only be taken for that of the refused request, and close."""
         self.logger.warning("A request was refused before it was read: %s", self._refusal.message)
         if self._is_next_to_be_answered():
-            answer = self._refusal.to_bytes()
-            self._watch.written(len(answer))
-            self.transport.write(answer)
-            self._linger()
+            self._answer_and_close(self._refusal)
         else:
             self.transport.close()
+
+    def _answer_and_close(self, refusal: Refusal) -> None:
+        answer = refusal.to_bytes()
+        self._watch.written(len(answer))
+        self.transport.write(answer)
+        self._linger()
 
     def _is_next_to_be_answered(self) -> bool:
         """Return whether no other answer is due before that of the request being read."""
@@ -247,6 +269,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _enter(self, state: ConnectionState) -> None:
         self.state = state
+        is_answer_due = self.cycle is not None and not self.cycle.response_complete
+        waits = state is ConnectionState.IDLE or (state is ConnectionState.READ_HEAD and not is_answer_due)
+        self._connections.set_waiting(self, is_waiting=waits)
         match state:
             case ConnectionState.READ_HEAD:
                 self._set_timer(self.limits.head_s, self._on_slow_head)

@@ -15,11 +15,14 @@ class Refusal:
     """Status code and reason phrase."""
     code: str
     message: str
+    headers: bytes = b""
+    """Further header lines, each with its line end."""
 
     def to_bytes(self) -> bytes:
         """Return the whole response, which announces that the connection will be closed."""
         body = json.dumps(error_body(int(self.status.split()[0]), self.message, self.code)).encode()
         head = b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
+        head += self.headers
         return b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n%s" % (self.status, head, len(body), body)
 
 
@@ -29,6 +32,12 @@ SLOW_HEAD: Final = Refusal(
 )
 UNKNOWN_TRANSFER_ENCODING: Final = Refusal(
     b"501 Not Implemented", "unsupported_transfer_encoding", "The only Transfer-Encoding that is supported is chunked."
+)
+TOO_MANY_CONNECTIONS: Final = Refusal(
+    b"503 Service Unavailable",
+    "overloaded",
+    "The service has as many connections as it can hold. Try again later.",
+    headers=b"retry-after: 5\r\n",
 )
 
 

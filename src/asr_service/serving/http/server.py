@@ -12,11 +12,13 @@ import uvicorn
 
 from asr_service.lifecycle import SlotState
 from asr_service.serving.endpoint import Endpoint
+from asr_service.serving.http.connections import Connections
 from asr_service.serving.http.protocol import BoundedHttp, ConnectionState
 from asr_service.serving.limits import ServerLimits
 from asr_service.serving.plan import SlotApp
 
 _TICK_S = 0.05
+_TICKS_PER_CHECK = 20
 _TICKS_PER_DATE = 2  # Uvicorn renews the date header every tenth call
 
 log = structlog.get_logger(__name__)
@@ -36,6 +38,7 @@ class SlotServer(uvicorn.Server):
         *,
         drain_s: float,
         limits: ServerLimits,
+        max_connections: int,
         report_state: Callable[[SlotState], None],
     ) -> None:
         super().__init__(config)
@@ -43,6 +46,7 @@ class SlotServer(uvicorn.Server):
         self._endpoint = endpoint
         self._drain_s = drain_s
         self._limits = limits
+        self._connections = Connections(max_connections)
         self._report_state = report_state
         self._is_open = False
         self._deadline_s = math.inf
@@ -108,6 +112,8 @@ class SlotServer(uvicorn.Server):
 
     async def _tick(self) -> None:
         await self.on_tick(self._n_ticks // _TICKS_PER_DATE)
+        if self._n_ticks % _TICKS_PER_CHECK == 0:
+            self._connections.check_descriptors()
         self._n_ticks += 1
         await asyncio.sleep(_TICK_S)
 
@@ -146,5 +152,9 @@ class SlotServer(uvicorn.Server):
 
     def _make_protocol(self) -> BoundedHttp:
         return BoundedHttp(
-            self._limits, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            self._limits,
+            self._connections,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
         )
