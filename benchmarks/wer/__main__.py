@@ -18,7 +18,15 @@ from pathlib import Path
 from benchmarks.common import arguments
 from benchmarks.common.corpus import Clip, read_corpus
 from benchmarks.common.report import save
-from benchmarks.wer.table import clip_errors, largest_differences, markdown, score
+from benchmarks.wer.table import (
+    clip_errors,
+    largest_differences,
+    markdown,
+    score,
+    score_groups,
+    table_of,
+    without_wrong_texts,
+)
 from benchmarks.wer.transcripts import BaselineOptions, Transcripts, add_corpus_options, baseline, service
 
 BASELINE, SERVICE = "faster-whisper", "service"
@@ -41,22 +49,28 @@ def main() -> None:
         about["difference"] = (
             f"{args.other_pad_ms} ms of audio kept around speech instead of {options.speech_pad_ms} ms"
         )
+    if args.leave_out_above is not None:
+        n_before = len(clips)
+        clips = without_wrong_texts(clips, runs, args.leave_out_above / 100)
+        about["left out"] = (
+            f"{n_before - len(clips)} clips, of which every system has more than {args.leave_out_above:g} %"
+        )
     _report(clips, runs, about, args.out)
 
 
 def _report(clips: list[Clip], runs: dict[str, Transcripts], about: dict[str, str], out: Path) -> None:
-    rows = score(clips, runs)
+    rows, groups = score(clips, runs), score_groups(clips, runs)
     by_clip = {system: clip_errors(clips, texts) for system, texts in runs.items()}
     about |= {
         f"words in clips without speech, {system}": str(_n_invented(clips, texts)) for system, texts in runs.items()
     }
-    report = f"# Word error rate\n\n{markdown(rows, about)}"
+    report = f"# Word error rate\n\n{markdown(rows, about)}\n## By half, language and length\n\n{table_of(groups)}"
     if len(runs) > 1:
         before, after = by_clip.values()
         report += f"\n## Largest differences\n\n{largest_differences(before, after)}"
     print(report)
     counts = {system: {name: asdict(errors) for name, errors in clip.items()} for system, clip in by_clip.items()}
-    save(out, {"about": about, "sets": [asdict(row) for row in rows], "clips": counts}, report)
+    save(out, {"about": about, "sets": [asdict(row) for row in [*rows, *groups]], "clips": counts}, report)
 
 
 def _n_invented(clips: list[Clip], transcripts: Transcripts) -> int:
@@ -82,6 +96,12 @@ def _arguments() -> argparse.Namespace:
         "--other-pad-ms",
         type=int,
         help="without --url: compare the baseline with itself, keeping this much audio around speech, not 400 ms",
+    )
+    parser.add_argument(
+        "--leave-out-above",
+        type=float,
+        metavar="PERCENT",
+        help="leave out clips of which every system gets more words wrong: their texts may not be what is said",
     )
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--compute-type", default="int8")

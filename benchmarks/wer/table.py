@@ -1,5 +1,7 @@
 """Word error rates by set of clips, and their Markdown table."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,7 @@ ALL = "all speech"
 _N_RESAMPLES = 5000
 _N_SHOWN = 12
 _MIN_CLIPS_FOR_INTERVAL = 5
+_SHORT_S, _LONG_S = 6, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,36 @@ def score(clips: list[Clip], runs: dict[str, Transcripts]) -> list[Row]:
     return [_row(ALL, spoken, runs), *sorted(rows, key=lambda row: -row.n_clips)]
 
 
+def score_groups(clips: list[Clip], runs: dict[str, Transcripts]) -> list[Row]:
+    """Score the clips with speech by half, language and length. A clip is in several groups."""
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        for name in _groups(clip) if clip.reference else ():
+            groups.setdefault(name, []).append(clip)
+    return [_row(name, groups[name], runs) for name in sorted(groups)]
+
+
+def without_wrong_texts(clips: Iterable[Clip], runs: dict[str, Transcripts], max_rate: float) -> list[Clip]:
+    """Leave out clips of which every system gets more than `max_rate` wrong.
+
+    In a set whose texts nobody has checked, such a text is often not what is said.
+    """
+    by_system = [clip_errors(list(clips), texts) for texts in runs.values()]
+    return [
+        clip
+        for clip in clips
+        if not clip.reference or any(errors[clip.path.name].rate <= max_rate for errors in by_system)
+    ]
+
+
+def _groups(clip: Clip) -> tuple[str, ...]:
+    """Return a half, which the file's name decides, a group of languages and one of lengths."""
+    half = "first half" if hashlib.sha256(f"half {clip.path.name}".encode()).digest()[0] % 2 else "second half"
+    short = f"under {_SHORT_S} s" if clip.seconds < _SHORT_S else f"{_SHORT_S} to {_LONG_S} s"
+    length = f"{_LONG_S} s and longer" if clip.seconds >= _LONG_S else short
+    return half, "English" if clip.language == "en" else "other languages", length
+
+
 def clip_errors(clips: list[Clip], transcripts: Transcripts) -> dict[str, Errors]:
     """Count each clip's errors, by file name. A missing transcript counts as one without words."""
     return {
@@ -48,10 +81,15 @@ def clip_errors(clips: list[Clip], transcripts: Transcripts) -> dict[str, Errors
 
 
 def markdown(rows: list[Row], about: dict[str, str]) -> str:
+    note = "Word error rate in percent (characters for zh, ja)."
+    return "\n\n".join([facts(about), note, table_of(rows)])
+
+
+def table_of(rows: list[Row]) -> str:
+    """Format a table of the rates, with differences if there are two systems."""
     names = list(rows[0].scores)
     heads = ["set", "clips", "minutes", "words", *names] + (["difference", "95 % interval"] if len(names) > 1 else [])
-    note = "Word error rate in percent (characters for zh, ja)."
-    return "\n\n".join([facts(about), note, table(heads, map(_cells, rows))]) + "\n"
+    return table(heads, map(_cells, rows)) + "\n"
 
 
 def interval(before: dict[str, Errors], after: dict[str, Errors]) -> str:

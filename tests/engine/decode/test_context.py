@@ -82,14 +82,20 @@ async def test_a_rejected_window_is_encoded_again_at_full_context(rejected):
 
 
 @pytest.mark.parametrize(
-    ("avg_logprob", "contexts", "text"), [(-0.49, [1152], "maybe"), (-0.51, [1152, 3000], "certainly")]
+    ("short_logprob", "full_logprob", "contexts", "text"),
+    [
+        (-0.39, -0.1, [1152], "short"),
+        (-0.41, -0.4, [1152, 3000], "full"),
+        (-0.41, -0.7, [1152, 3000], "short"),
+        (-0.99, -1.1, [1152, 3000], "short"),
+    ],
+    ids=["sure", "doubtful", "more doubtful at full context", "rejected at full context"],
 )
-async def test_a_doubtful_window_is_decoded_again_at_full_context(avg_logprob, contexts, text):
-    """A text that the model is sure of stays; another one is replaced by what the full context hears."""
+async def test_a_doubtful_window_is_decoded_again_at_full_context(short_logprob, full_logprob, contexts, text):
+    """A text that the model is sure of stays. Of two others the likelier one is the answer; no temperature follows."""
 
     def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
-        short = writing(" maybe", avg_logprob=avg_logprob)
-        full = writing(" certainly", avg_logprob=-0.7)  # still doubtful, but there is no longer context
+        short, full = writing(" short", avg_logprob=short_logprob), writing(" full", avg_logprob=full_logprob)
         return (full if len(encoding) == 1500 else short)(model, encoding, *others)
 
     before = times_again()
@@ -99,6 +105,18 @@ async def test_a_doubtful_window_is_decoded_again_at_full_context(avg_logprob, c
     assert [call.n_frames for call in engine.model.calls_of("generate")] == contexts
     assert transcript.text == text
     assert times_again() - before == len(contexts) - 1
+
+
+async def test_silence_at_full_context_silences_a_doubtful_window():
+    """The model invented words in a noise that it takes for silence when it sees 30 s."""
+
+    def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
+        silent = writing(" you", avg_logprob=-1.2, no_speech_prob=0.9)
+        return (silent if len(encoding) == 1500 else writing(" you", avg_logprob=-0.8))(model, encoding, *others)
+
+    async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert transcript.segments == ()
 
 
 async def test_a_context_of_nearly_30_s_is_not_encoded_again():

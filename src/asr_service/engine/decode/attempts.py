@@ -1,11 +1,12 @@
 """The attempts to decode a window: a fixed list, of which each is made only if the one before it failed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from asr_service.engine.decode.context import MAX_SHORT_CONTEXT
-from asr_service.engine.decode.hypothesis import FallbackReason, Hypothesis
+from asr_service.engine.decode.hypothesis import FallbackReason, Hypothesis, accepted
 from asr_service.engine.options import DecodingOptions
 
 _REPETITION_PENALTY: Final = 1.2
@@ -30,15 +31,15 @@ class Attempt:
     temperature: float
     repetition_penalty: float = 1.0
 
-    def reason(self, previous: Hypothesis) -> str | None:
-        """Return why this attempt follows `previous`, a label of `asr_fallbacks_total`; None if it is not needed."""
-        match self.step:
-            case Step.FULL_CONTEXT:
-                return "full_context" if previous.needs_full_context else None
-            case Step.REPETITION_PENALTY:
-                return "repetition_penalty" if previous.is_loop else None
-            case _:
-                return previous.fallback_reason
+    def reason(self, tried: Sequence[Hypothesis]) -> str | None:
+        """Return why this attempt follows those `tried`, a label of `asr_fallbacks_total`; None if it is not needed."""
+        if self.step is Step.FULL_CONTEXT:
+            return "full_context" if tried[-1].needs_full_context else None
+        if accepted(tried):
+            return None
+        if self.step is Step.REPETITION_PENALTY:
+            return "repetition_penalty" if tried[-1].is_loop else None
+        return tried[-1].fallback_reason
 
 
 FALLBACK_REASONS: Final = ("full_context", "repetition_penalty", *FallbackReason)

@@ -16,7 +16,7 @@ _MIN_AVG_LOGPROB: Final = -1.0
 _MAX_NO_SPEECH_PROB: Final = 0.6
 """These three are the defaults of https://github.com/openai/whisper/blob/main/whisper/transcribe.py."""
 
-_SURE_AVG_LOGPROB: Final = -0.5
+_SURE_AVG_LOGPROB: Final = -0.4
 """A less likely text from a short context is heard once more at full context. Hard speech needs the full context, and
 its texts are less likely: docs/adr/0003-short-encoder-context.md has the measurements."""
 
@@ -116,13 +116,17 @@ class Hypothesis:
         return self.generation.avg_logprob < _SURE_AVG_LOGPROB
 
     @property
-    def needs_full_context(self) -> bool:
-        """True if the hypothesis is doubtful or has a fault that a full context may prevent.
+    def has_fault(self) -> bool:
+        """True if the hypothesis has a fault that a full context may prevent.
 
         A text that stands twice is heard once more, however slow it is. What was really said twice stays.
         """
-        has_fault = self.overruns_speech or self.doubled_letters > 0 or self.fallback_reason is not None
-        return has_fault or self.is_doubtful
+        return self.overruns_speech or self.doubled_letters > 0 or self.fallback_reason is not None
+
+    @property
+    def needs_full_context(self) -> bool:
+        """True if the window must also be heard at full context."""
+        return self.has_fault or self.is_doubtful
 
     @property
     def ended_early(self) -> bool:
@@ -170,13 +174,26 @@ def _is_too_fast(part: TimedTokens, text: str, speech_s: float) -> bool:
     return len(text) > _MAX_CHARACTERS_PER_S * (min(part.end, speech_s) - part.start) + _EXTRA_CHARACTERS
 
 
+def accepted(tried: Sequence[Hypothesis]) -> Hypothesis | None:
+    """Return the most likely hypothesis without a fault, else the last one if the rules accept it, else None.
+
+    A doubtful text of a short context is often right where that of the full context is wrong, and the other way round.
+    If the last attempt hears silence, the window is silent.
+    """
+    last = tried[-1]
+    faultless = [] if last.is_silent else [each for each in tried if not each.has_fault and not each.is_silent]
+    if faultless:
+        return max(faultless, key=lambda each: each.generation.avg_logprob)
+    return last if last.fallback_reason is None else None
+
+
 def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
-    """Return the last hypothesis if the rules accept it, else the most likely one that does not repeat itself.
+    """Return the accepted hypothesis; without one, the most likely one that does not repeat itself.
 
     If all repeat themselves, the most likely of all.
     """
-    if tried[-1].fallback_reason is None:
-        return tried[-1]
+    if found := accepted(tried):
+        return found
     usable = [
         each
         for each in tried

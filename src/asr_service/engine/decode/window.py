@@ -219,7 +219,7 @@ class WindowDecoder:
         tried: list[Hypothesis] = []
         for attempt in attempts(options, task.context_frames):
             if tried:
-                reason = attempt.reason(tried[-1])
+                reason = attempt.reason(tried)
                 if reason is None:
                     continue
                 if len(tried) == task.decodes_left:
