@@ -1,6 +1,7 @@
 """Send recordings to a service over HTTP and read its NDJSON stream."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -19,6 +20,7 @@ from asr_service.transcript import Segment, Transcript
 _DEFAULT_DELAY_S: Final = 2.0
 # The service sends a line at least every ASR_REQUEST_TIMEOUT_S (300 by default). A proxy may delay the first one.
 _TIMEOUT: Final = httpx.Timeout(10.0, read=900.0, write=120.0, pool=None)
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
 # Codes of OpenSSL's x509_vfy.h
 _UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
 _OTHER_CLOCK: Final = " Renew it, or correct the clock of this machine."
@@ -103,7 +105,8 @@ def _connect_failure(url: httpx.URL, error: httpx.TransportError) -> ServerUnusa
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _certificate_failure(url, cause)
         cause = cause.__cause__ or cause.__context__
-    return ServerUnusable(f"{url} cannot be reached: {error}")
+    reason = _ERRNO.sub("", str(error)).rstrip(".")
+    return ServerUnusable(f"{url} cannot be reached: {reason}. Check the address, and that the service runs.")
 
 
 def _certificate_failure(url: httpx.URL, error: ssl.SSLCertVerificationError) -> ServerUnusable:
