@@ -31,6 +31,14 @@ def response_error(response: httpx.Response, body: bytes) -> Exception:
     return RecordingRefused(message)
 
 
+def error_code(body: bytes) -> str | None:
+    """Return the code of the service's error; None if a proxy answered."""
+    try:
+        return str(json.loads(body)["error"]["code"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _message(response: httpx.Response, body: bytes) -> str:
     """Return the service's error message, or the status if a proxy answered."""
     if response.is_redirect:

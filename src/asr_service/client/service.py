@@ -1,8 +1,6 @@
 """Send recordings to a service over HTTP and read its NDJSON stream."""
 
 import asyncio
-import re
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
@@ -11,21 +9,14 @@ from typing import BinaryIO, Final
 
 import httpx
 
-from asr_service.client.errors import AuthorityUnknown, RecordingRefused, ServerUnusable
+from asr_service.client.connection import TIMEOUT, connect_failure, trusting
+from asr_service.client.errors import RecordingRefused, ServerUnusable
 from asr_service.client.ndjson import NdjsonReader, StreamFailed
 from asr_service.client.responses import response_error
 from asr_service.client.retry import RetryableError, RetryBudget
 from asr_service.transcript import Segment, Transcript
 
 _DEFAULT_DELAY_S: Final = 2.0
-# The service sends a line at least every ASR_REQUEST_TIMEOUT_S (300 by default). A proxy may delay the first one.
-_TIMEOUT: Final = httpx.Timeout(10.0, read=900.0, write=120.0, pool=None)
-_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
-# Codes of OpenSSL's x509_vfy.h
-_UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
-_OTHER_CLOCK: Final = " Renew it, or correct the clock of this machine."
-_OTHER_HOST: Final = " Use a name in the address that the certificate has."
-_CERTIFICATE_ADVICE: Final = {9: _OTHER_CLOCK, 10: _OTHER_CLOCK, 62: _OTHER_HOST, 64: _OTHER_HOST}
 _RETRYABLE_CODES: Final = frozenset({"overloaded", "not_ready", "engine_stopped", "unavailable"})
 
 
@@ -75,7 +66,7 @@ class ServiceClient:
                     async for event in events:
                         yield event
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            failure = _connect_failure(self._http.base_url, error)
+            failure = connect_failure(self._http.base_url, error)
             raise RetryableError(failure) if self._reached else failure from error
         except httpx.TransportError as error:
             raise RetryableError(RecordingRefused(f"The connection was lost: {error!r}"), interrupted=True) from error
@@ -94,40 +85,9 @@ async def connect(
     """
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     limits = httpx.Limits(max_connections=None)
-    verify = True if ca_file is None else _trusting(ca_file)
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT, limits=limits, verify=verify) as http:
+    verify = True if ca_file is None else trusting(ca_file)
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, limits=limits, verify=verify) as http:
         yield ServiceClient(http, delay_s=delay_s)
-
-
-def _connect_failure(url: httpx.URL, error: httpx.TransportError) -> ServerUnusable:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _certificate_failure(url, cause)
-        cause = cause.__cause__ or cause.__context__
-    reason = _ERRNO.sub("", str(error)).rstrip(".")
-    return ServerUnusable(f"{url} cannot be reached: {reason}. Check the address, and that the service runs.")
-
-
-def _certificate_failure(url: httpx.URL, error: ssl.SSLCertVerificationError) -> ServerUnusable:
-    reason = error.verify_message.rstrip(".")
-    if error.verify_code in _UNKNOWN_AUTHORITY:
-        return AuthorityUnknown(f"The certificate of {url} is not trusted: {reason}.")
-    advice = _CERTIFICATE_ADVICE.get(error.verify_code, "")
-    return ServerUnusable(f"The certificate of {url} is not valid: {reason}.{advice}")
-
-
-def _trusting(ca_file: Path) -> ssl.SSLContext:
-    context = httpx.create_ssl_context()
-    try:
-        context.load_verify_locations(ca_file)
-    except ssl.SSLError as error:
-        raise ServerUnusable(
-            f"{ca_file} has no certificate in PEM format, which begins with BEGIN CERTIFICATE."
-        ) from error
-    except OSError as error:
-        raise ServerUnusable(f"{ca_file} cannot be read: {error.strerror}.") from error
-    return context
 
 
 async def _read(response: httpx.Response) -> AsyncGenerator[Segment | Transcript]:

@@ -4,15 +4,15 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 import typer
 
+from asr_service.cli.service import API_KEY_VARIABLE, check_key, check_server
 from asr_service.cli.transcribe.backend import local_backend, service_backend
 from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.files.plan import OutputConflict, OutputOptions, make_plan
 from asr_service.cli.transcribe.options import form_fields, subtitle_style, text_options
-from asr_service.cli.transcribe.types import API_KEY_VARIABLE, STDIN
+from asr_service.cli.transcribe.types import STDIN
 from asr_service.formats import FILE_FORMATS, Format
 
 _DEFAULT_CONCURRENCY: Final = 4
@@ -139,7 +139,7 @@ def transcribe_command(
     )
     style = subtitle_style(max_line_width, max_line_count, highlight_words=highlight_words)
     _check_server(server, model, device, ca_file)
-    _check_key(api_key)
+    check_key(api_key)
     backend = service_backend(server, api_key, ca_file) if server else local_backend(model, device)
     renderer = Renderer(style, word_timestamps, text_options(fields, backend.settings))
     try:
@@ -181,18 +181,4 @@ def _check_server(server: str | None, model: str | None, device: str | None, ca_
         return
     if model is not None or device is not None:
         raise typer.BadParameter("--model and --device do not apply to a --server, which has its own.")
-    try:
-        address = urlsplit(server)
-        usable = address.scheme in {"http", "https"} and bool(address.hostname) and address.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise typer.BadParameter(f"--server {server!r} is not an address. Write it like http://127.0.0.1:8000.")
-
-
-def _check_key(api_key: str | None) -> None:
-    """Refuse a key that cannot be sent in a header. The message does not repeat it."""
-    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-        raise typer.BadParameter(
-            f"The API key (--api-key or {API_KEY_VARIABLE}) contains a line end or another character that no key has."
-        )
+    check_server(server)

@@ -5,7 +5,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from asr_service.cli.transcribe.types import API_KEY_VARIABLE, Fields
+from asr_service.cli.service import API_KEY_VARIABLE
+from asr_service.cli.transcribe.types import Fields
 from asr_service.client import ApiKeyRejected, AuthorityUnknown, ServerUnusable, ServiceClient, connect
 from asr_service.transcript import Segment, Transcript
 

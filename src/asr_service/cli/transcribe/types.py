@@ -10,9 +10,6 @@ from asr_service.transcript import Segment, Transcript
 
 STDIN: Final = "-"
 
-API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
-"""Not ASR_*: the service refuses an ASR_ variable that is not one of its settings."""
-
 Fields = Mapping[str, str]
 """Options as a request's form fields."""
 

@@ -1,0 +1,201 @@
+"""`asr-service jobs`: submit recordings to a service as jobs, and fetch their transcripts."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from asr_service.cli.service import API_KEY_VARIABLE, check_key, check_server
+from asr_service.errors import AsrError
+
+if TYPE_CHECKING:
+    from asr_service.client import JobsClient, RemoteJob
+
+jobs_app = typer.Typer(no_args_is_help=True)
+
+SERVER_VARIABLE: Final = "ASRSERVICE_URL"
+_DEFAULT_SERVER: Final = "http://127.0.0.1:8000"
+
+Ids = Annotated[list[str], typer.Argument(metavar="IDS", help="Ids of jobs.", show_default=False)]
+Server = Annotated[str, typer.Option(envvar=SERVER_VARIABLE, help="Address of the service.")]
+ApiKey = Annotated[
+    str | None, typer.Option(envvar=API_KEY_VARIABLE, help="API key. The variable keeps it out of the process list.")
+]
+CaFile = Annotated[
+    Path | None, typer.Option(help="Certificate, in PEM format, of a private authority that signed the service's.")
+]
+Field = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field", "-F", metavar="NAME=VALUE", help="An option of /transcribe or a field of the job. Repeatable."
+    ),
+]
+Format = Annotated[
+    str | None, typer.Option("--format", "-f", help="Format of the transcript. By default as it was submitted.")
+]
+
+
+@jobs_app.command("submit")
+def submit_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Recordings.", show_default=False)],
+    field: Field = None,
+    server: Server = _DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    ca_file: CaFile = None,
+) -> None:
+    r"""Submit recordings, each as a job. Prints the id of each job and its file.
+
+    \b
+    Examples:
+      asr-service jobs submit talk.mp3
+      asr-service jobs submit calls/*.wav -F language=pt -F priority=low -F response_format=srt
+      asr-service jobs submit talk.mp3 -F webhook_url=https://app.example.com/hooks/asr
+    """
+    fields = _pairs(field)
+    for file in files:
+        if not file.is_file():
+            raise typer.BadParameter(f"There is no file {str(file)!r}.")
+    with _jobs(server, api_key, ca_file) as jobs:
+        for file in files:
+            with file.open("rb") as recording:
+                typer.echo(f"{jobs.submit(recording, fields).id}  {file}")
+
+
+@jobs_app.command("list")
+def list_command(
+    status: Annotated[str | None, typer.Option(help="Only jobs in this state, such as running.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Maximum number of jobs.")] = 20,
+    server: Server = _DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    ca_file: CaFile = None,
+) -> None:
+    r"""List the jobs of the API key, the newest first.
+
+    \b
+    Examples:
+      asr-service jobs list
+      asr-service jobs list --status failed --limit 100
+    """
+    query = {"limit": str(limit)} | ({"status": status} if status else {})
+    with _jobs(server, api_key, ca_file) as jobs:
+        for job in jobs.list(query):
+            created = datetime.fromtimestamp(job.fields["created_at"], UTC)
+            typer.echo(f"{job.id}  {created:%Y-%m-%dT%H:%M:%SZ}  {_state(job)}")
+
+
+@jobs_app.command("show")
+def show_command(ids: Ids, server: Server = _DEFAULT_SERVER, api_key: ApiKey = None, ca_file: CaFile = None) -> None:
+    r"""Print jobs as JSON.
+
+    \b
+    Examples:
+      asr-service jobs show job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d
+    """
+    with _jobs(server, api_key, ca_file) as jobs:
+        for job_id in ids:
+            typer.echo(json.dumps(jobs.get(job_id).fields, indent=2, ensure_ascii=False))
+
+
+@jobs_app.command("wait")
+def wait_command(ids: Ids, server: Server = _DEFAULT_SERVER, api_key: ApiKey = None, ca_file: CaFile = None) -> None:
+    r"""Wait until jobs have ended, and print how. The exit code is 1 if one has not succeeded.
+
+    \b
+    Examples:
+      asr-service jobs wait job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d
+    """
+    with _jobs(server, api_key, ca_file) as jobs:
+        ended = []
+        for job_id in ids:
+            ended.append(jobs.wait(job_id))
+            typer.echo(f"{job_id}  {_state(ended[-1])}")
+    if any(job.status != "succeeded" for job in ended):
+        raise typer.Exit(1)
+
+
+@jobs_app.command("fetch")
+def fetch_command(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False)],
+    fmt: Format = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write. By default standard output.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end of the job first.")] = False,
+    server: Server = _DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    ca_file: CaFile = None,
+) -> None:
+    r"""Print the transcript of a job, or write it to a file.
+
+    \b
+    Examples:
+      asr-service jobs fetch job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d
+      asr-service jobs fetch job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d --wait -f srt -o talk.srt
+    """
+    with _jobs(server, api_key, ca_file) as jobs:
+        if wait:
+            jobs.wait(job_id)
+        text = jobs.transcript(job_id, {"response_format": fmt} if fmt else {})
+    if output is None:
+        sys.stdout.buffer.write(text)
+        return
+    try:
+        output.write_bytes(text)
+    except OSError as error:
+        raise typer.BadParameter(f"{output} cannot be written: {error.strerror}.") from None
+
+
+@jobs_app.command("cancel")
+def cancel_command(ids: Ids, server: Server = _DEFAULT_SERVER, api_key: ApiKey = None, ca_file: CaFile = None) -> None:
+    r"""Cancel jobs. Those that have ended are deleted with their transcripts.
+
+    \b
+    Examples:
+      asr-service jobs cancel job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d
+    """
+    with _jobs(server, api_key, ca_file) as jobs:
+        for job_id in ids:
+            cancelled = jobs.remove(job_id)
+            typer.echo(f"{job_id}  {'deleted' if cancelled is None else cancelled.status}")
+
+
+@contextmanager
+def _jobs(server: str, api_key: str | None, ca_file: Path | None) -> "Iterator[JobsClient]":
+    """Open the client. An error of one request ends the command with exit code 1 and its message."""
+    from asr_service.client import connect_to_jobs  # noqa: PLC0415 - slow to import
+    from asr_service.client.errors import RecordingRefused  # noqa: PLC0415 - slow to import
+
+    check_server(server)
+    check_key(api_key)
+    try:
+        with connect_to_jobs(server, api_key, ca_file=ca_file) as jobs:
+            yield jobs
+    except RecordingRefused as error:
+        _fail(error)
+
+
+def _fail(error: AsrError) -> None:
+    typer.echo(f"asr-service: {error.message}", err=True)
+    raise typer.Exit(1) from error
+
+
+def _pairs(fields: list[str] | None) -> dict[str, str]:
+    pairs: dict[str, Any] = {}
+    for field in fields or ():
+        name, equals, value = field.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"--field {field!r} is not NAME=VALUE, such as language=en.")
+        pairs[name] = value
+    return pairs
+
+
+def _state(job: "RemoteJob") -> str:
+    """Return the state of a job in a few words."""
+    if job.status == "running" and job.audio_s_total:
+        return f"running  {job.audio_s_done:.0f} of {job.audio_s_total:.0f} s"
+    return f"{job.status}  {job.error}" if job.error else job.status

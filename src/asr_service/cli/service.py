@@ -1,0 +1,28 @@
+"""The options of commands that use a running service."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import typer
+
+API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
+"""Not ASR_*: the service refuses an ASR_ variable that is not one of its settings."""
+
+
+def check_server(server: str) -> None:
+    """Refuse what is no address of a service."""
+    try:
+        address = urlsplit(server)
+        usable = address.scheme in {"http", "https"} and bool(address.hostname) and address.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise typer.BadParameter(f"--server {server!r} is not an address. Write it like http://127.0.0.1:8000.")
+
+
+def check_key(api_key: str | None) -> None:
+    """Refuse a key that cannot be sent in a header. The message does not repeat it."""
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise typer.BadParameter(
+            f"The API key (--api-key or {API_KEY_VARIABLE}) contains a line end or another character that no key has."
+        )

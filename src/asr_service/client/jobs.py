@@ -1,0 +1,131 @@
+"""Submit jobs to a service, and follow them."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import httpx
+
+from asr_service.client.connection import TIMEOUT, connect_failure, trusting
+from asr_service.client.errors import RecordingRefused, ServerUnusable
+from asr_service.client.responses import error_code, response_error
+from asr_service.client.retry import RetryableError, RetryBudget
+
+_DELAY_S: Final = 2.0
+_WAIT_S: Final = 30
+_JOB_CODES: Final = frozenset({"job_not_found", "no_transcript", "job_expired"})
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteJob:
+    """A job as a service shows it."""
+
+    id: str
+    status: str
+    audio_s_done: float
+    audio_s_total: float | None
+    error: str | None
+    fields: Mapping[str, Any]
+    """Everything that the service sent."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in {"queued", "running"}
+
+
+class JobsClient:
+    """The jobs of one service. Each method blocks, and waits while the service is busy or starts.
+
+    Every method raises RecordingRefused (the service refuses this request) and ServerUnusable (it refuses every one).
+    """
+
+    def __init__(self, http: httpx.Client, *, delay_s: float = _DELAY_S) -> None:
+        """Use `http`, which has the base address and the API key. `delay_s` is the pause before a retry."""
+        self._http = http
+        self._delay_s = delay_s
+
+    def submit(self, file: BinaryIO, fields: Mapping[str, str]) -> RemoteJob:
+        """Submit a recording, once however often the connection breaks. `file` must be seekable."""
+        headers = {"idempotency-key": str(uuid.uuid4())}
+
+        def send() -> httpx.Response:
+            file.seek(0)
+            files = {"file": ("recording", file, "application/octet-stream")}  # the file's real name is private
+            return self._http.post("/jobs", data=fields, files=files, headers=headers)
+
+        return _job(self._answer(send).json())
+
+    def get(self, job_id: str, *, wait_s: float = 0) -> RemoteJob:
+        """Return a job, or wait up to `wait_s` for its end."""
+        query = {"wait": wait_s} if wait_s else {}
+        return _job(self._answer(lambda: self._http.get(f"/jobs/{job_id}", params=query)).json())
+
+    def wait(self, job_id: str) -> RemoteJob:
+        """Wait for the end of a job, and return it."""
+        while (job := self.get(job_id, wait_s=_WAIT_S)).is_open:
+            pass
+        return job
+
+    def list(self, query: Mapping[str, str]) -> Sequence[RemoteJob]:
+        """Return a page of jobs, the newest first."""
+        return [_job(each) for each in self._answer(lambda: self._http.get("/jobs", params=query)).json()["data"]]
+
+    def remove(self, job_id: str) -> RemoteJob | None:
+        """Cancel an open job and return it, or delete an ended one and return None."""
+        response = self._answer(lambda: self._http.delete(f"/jobs/{job_id}"))
+        return None if response.status_code == HTTPStatus.NO_CONTENT else _job(response.json())
+
+    def transcript(self, job_id: str, query: Mapping[str, str]) -> bytes:
+        """Return the transcript of a job in the format that `query` asks for."""
+        return self._answer(lambda: self._http.get(f"/jobs/{job_id}/transcript", params=query)).content
+
+    def _answer(self, send: Callable[[], httpx.Response]) -> httpx.Response:
+        budget = RetryBudget()
+        while True:
+            try:
+                return self._attempt(send)
+            except RetryableError as error:
+                delay_s = self._delay_s if error.retry_after_s is None else error.retry_after_s
+                if budget.is_spent(error, delay_s):
+                    raise error.failure from error
+                time.sleep(delay_s)
+
+    def _attempt(self, send: Callable[[], httpx.Response]) -> httpx.Response:
+        try:
+            response = send()
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise connect_failure(self._http.base_url, error) from error
+        except httpx.TransportError as error:
+            raise RetryableError(RecordingRefused(f"The connection was lost: {error!r}"), interrupted=True) from error
+        if response.is_success:
+            return response
+        failure = response_error(response, response.content)
+        if isinstance(failure, ServerUnusable) and error_code(response.content) in _JOB_CODES:
+            raise RecordingRefused(failure.message.removeprefix(f"{response.url}: "))
+        raise failure
+
+
+@contextmanager
+def connect_to_jobs(url: str, api_key: str | None, *, ca_file: Path | None = None) -> Iterator[JobsClient]:
+    """Open a client of the jobs of the service at `url`. Raises ServerUnusable: `ca_file` has no certificate."""
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    verify = True if ca_file is None else trusting(ca_file)
+    with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, verify=verify) as http:
+        yield JobsClient(http)
+
+
+def _job(fields: Mapping[str, Any]) -> RemoteJob:
+    progress, error = fields["progress"], fields["error"]
+    return RemoteJob(
+        id=fields["id"],
+        status=fields["status"],
+        audio_s_done=progress["audio_s_done"],
+        audio_s_total=progress["audio_s_total"],
+        error=error and error["message"],
+        fields=fields,
+    )
