@@ -207,13 +207,13 @@ def test_a_failure_has_the_shape_of_every_error(tight, case):
 
 
 @pytest.mark.parametrize("path", ["/transcribe", "/v1/audio/transcriptions"])
-def test_a_request_that_is_too_long_for_one_answer_is_told_of_streams(tight, path):
+def test_a_request_that_is_too_long_for_one_answer_is_told_of_streams_and_jobs(tight, path):
     """The deadline does not grow with the recording: proxies and clients would not wait. A stream has none."""
     tight.model.before = sleeping(1.5)
     fields = {"model": "whisper-1"} if path.startswith("/v1") else {}
     answer = tight.post(path, **fields)
     assert_error(answer, 504, "deadline_exceeded", None)
-    for way in ("ASR_REQUEST_TIMEOUT_S", "response_format=ndjson", "stream=true"):
+    for way in ("ASR_REQUEST_TIMEOUT_S", "response_format=ndjson", "stream=true", "POST /jobs"):
         assert way in answer.json()["error"]["message"]
 
 

@@ -219,7 +219,8 @@ async def _next(events: Events, timeout_s: float) -> Segment | Transcript:
 def _too_slow(timeout_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"The request took longer than {timeout_s:.0f} s (ASR_REQUEST_TIMEOUT_S). For long recordings use a streaming "
-        "response (response_format=ndjson, or stream=true under /v1), which is limited by line and not as a whole."
+        "response (response_format=ndjson, or stream=true under /v1), which is limited by line and not as a whole, or "
+        "submit a job (POST /jobs)."
     )
 
 

@@ -10,7 +10,7 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.errors import UndecodableAudio, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, similarity
-from decoder.media import M4A, OPUS, Format
+from decoder.media import FLAC, M4A, MKV, OPUS, WMA, Format
 
 TONE = media.warble(3)
 
@@ -39,7 +39,18 @@ def test_every_link_of_a_chained_ogg_file_is_decoded(first, second):
     "data",
     [
         pytest.param(media.wav(TONE) * 2, id="wav"),
-        pytest.param(media.encode(M4A, TONE) * 2, id="m4a"),
+        pytest.param(media.wav(TONE) + media.encode(FLAC, TONE), id="wav-and-flac"),
+        *(
+            pytest.param(media.encode(fmt, media.warble(3, fmt.rate)) * 2, id=fmt.muxer)
+            for fmt in (
+                M4A,
+                MKV,
+                WMA,
+                Format("w64", "pcm_s16le"),
+                Format("caf", "pcm_s16be"),
+                Format("aiff", "pcm_s16be"),
+            )
+        ),
     ],
 )
 def test_a_second_recording_in_the_file_has_a_warning(data):
@@ -63,9 +74,10 @@ def test_channels_that_cancel_give_one_channel(dtype):
     assert np.abs(samples).max() > 0.2
 
 
-def test_a_wav_file_of_noise_without_a_packet_is_undecodable():
+@pytest.mark.parametrize("n_bytes", [500, 100_000])
+def test_a_wav_file_of_noise_without_a_packet_is_undecodable(n_bytes):
     """The header declares FLAC, and no packet is found in the noise."""
-    noise = media.noise(100_000)
+    noise = media.noise(n_bytes)
     data = bytearray(media.wav(np.frombuffer(noise, np.int16)))
     data[20:22] = b"\xac\xf1"
     with pytest.raises(UndecodableAudio):

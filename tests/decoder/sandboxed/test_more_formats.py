@@ -5,6 +5,7 @@ import functools
 import pytest
 
 from asr_service.audio import SAMPLE_RATE
+from asr_service.errors import UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, similarity
 from decoder.ffmpeg import ffmpeg, write_inputs
@@ -42,3 +43,38 @@ def test_a_film_or_broadcast_format_is_decoded(write, name, arguments):
     assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.25)
     assert similarity(samples, TONE) > 0.9
     assert audio.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "n_odd"),
+    [
+        ("a.ts", ("-c:a", "aac"), 1),
+        ("a.vob", ("-c:a", "mp2"), 100),
+        ("a.mpg", ("-c:a", "mp2"), 1000),
+        ("a.ac3", ("-c:a", "ac3", "-ar", "48000"), 301),
+        ("a.wma", ("-c:a", "wmav2", "-ar", "44100"), 0),
+    ],
+)
+def test_a_stream_that_is_cut_off_within_a_packet_has_a_warning(write, name, arguments, n_odd):
+    """The sizes of packets show it, or the size of the file in the header. The complete file has no warning."""
+    data = write("-i", "a.wav", *arguments, name=name)
+    assert decode(data)[1].warnings == ()
+    packet_bytes = {"ts": 188, "vob": 2048, "mpg": 2048, "ac3": 768, "wma": 1}[name.partition(".")[2]]
+    half = len(data) // packet_bytes // 2 * packet_bytes
+    samples, audio = decode(data[: half + n_odd])
+    assert 0.5 < len(samples) / SAMPLE_RATE < 2.5
+    (warning,) = audio.warnings
+    assert warning.startswith("The file ends early")
+    if name == "a.wma":
+        assert "declares 3.0 s" in warning
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("a.nut", ("-c:a", "pcm_s16le")), ("a.sox", ()), ("a.rm", ("-c:a", "real_144", "-ar", "8000"))],
+)
+def test_a_container_that_is_not_supported_is_named_once(write, name, arguments):
+    """The message does not describe the file as raw samples at the same time."""
+    with pytest.raises(UnsupportedAudio) as refused:
+        decode(write("-i", "a.wav", *arguments, name=name))
+    assert f"This kind of file is not supported: FFmpeg's format '{name[2:]}'. Send" in refused.value.message

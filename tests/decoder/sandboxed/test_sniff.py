@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from asr_service.decoder.sandboxed.sniff import describe, is_ogg_truncated, wav_header_duration_s
+from asr_service.decoder.sandboxed.sniff import describe
+from asr_service.decoder.sandboxed.truncation import is_ogg_truncated, wav_header_duration_s
 from decoder import media
 
 
@@ -43,6 +44,8 @@ def test_an_ogg_file_with_an_incomplete_last_page_is_truncated():
         (b"  <!DOCTYPE HTML>", "web page"),
         (b'<?xml version="1.0"?><MPD/>', "XML"),
         (b"Sehr geehrte Frau M\xc3\xbcller,", "text"),
+        ("Привет, это письмо.".encode()[:-1], "text"),
+        (media.noise(400).translate(None, bytes(range(0x20))), "raw samples"),
         (bytes(40), "zero bytes"),
         (media.noise(400), "raw samples"),
     ],

@@ -87,8 +87,9 @@ def _refusal(source: sniff.Source, error: av.error.FFmpegError) -> Refused:
     log: Any = error.log
     _, demuxer, text = log or (0, "", "")
     if demuxer and text.startswith(_NOT_ALLOWED):
-        looks = f"{sniff.describe(head)} (recognised as {demuxer})"
-        return Refused("unsupported", f"This kind of file is not supported: it looks like {looks}. {ADVICE}")
+        looks = sniff.describe(head)
+        kind = f"FFmpeg's format {demuxer!r}" if looks == sniff.UNKNOWN else f"it looks like {looks} ({demuxer})"
+        return Refused("unsupported", f"This kind of file is not supported: {kind}. {ADVICE}")
     container = sniff.container_by_signature(head)
     if container is None:
         looks = sniff.describe(head)

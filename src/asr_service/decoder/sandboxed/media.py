@@ -1,7 +1,7 @@
 """Decodes one file's audio with FFmpeg and reports what was lost. Runs in the decoder child."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 import av
@@ -14,11 +14,12 @@ from av.packet import Packet
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_GAPS, DecodeLimits, Outcome
-from asr_service.decoder.sandboxed import declared, sniff
+from asr_service.decoder.sandboxed import declared, joined, truncation
 from asr_service.decoder.sandboxed.container import Refused, container_name, open_container
 from asr_service.decoder.sandboxed.declared import DeclaredEnd
 from asr_service.decoder.sandboxed.loss import LossMeter
 from asr_service.decoder.sandboxed.resample import Resampler
+from asr_service.decoder.sandboxed.sniff import Source
 from asr_service.decoder.sandboxed.timeline import Clock, Timeline
 from asr_service.decoder.sandboxed.tracks import choose_track
 
@@ -27,11 +28,21 @@ _BARE_STREAMS: Final = frozenset({
 })  # fmt: skip
 """Containers whose timestamps the demuxer counts."""
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
+_INCOMPLETE: Final = "incomplete frame"  # libavcodec/ac3dec.c, which decodes what is there
 _ENDED_EARLY: Final = "File ended prematurely"  # libavformat/matroskadec.c
+_IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
+    "flv": truncation.is_flv_truncated,
+    "mpegts": truncation.is_ts_truncated,
+    "mpeg": truncation.is_ps_truncated,
+}
+_FULL_DURATION_S: Final[dict[str, Callable[[Source], float | None]]] = {
+    "avi": truncation.avi_header_duration_s,
+    "asf": truncation.asf_header_duration_s,
+}
+"""The duration in the header of a file that is shorter than it declares. FFmpeg ignores it then."""
 _MAX_FAILED_READS: Final = 256  # in a row
 _LONGEST_OPUS_PACKET_S: Final = 0.12
 _MIN_SAMPLE_RATE: Final = 1000  # Hz. At lower rates a few kB become hours of noise at 16 kHz, and no recorder uses them
-_WAV_HEADER_BYTES: Final = 1024
 _MAX_EMPTY_BYTES: Final = 16 * 1024
 """A file without any samples may be this large: an empty recording with its headers."""
 
@@ -59,7 +70,7 @@ class Discarded:
     def duration(self, seconds: float, /) -> None: ...
 
 
-def decode(source: sniff.Source, limits: DecodeLimits, sink: Sink, track: str = "") -> Outcome:
+def decode(source: Source, limits: DecodeLimits, sink: Sink, track: str = "") -> Outcome:
     """Decode an audio track to 16 kHz mono s16le.
 
     `track` is explained at `choose_track`. The outcome covers every error in the file.
@@ -75,7 +86,7 @@ def decode(source: sniff.Source, limits: DecodeLimits, sink: Sink, track: str = 
 class _Decoding:
     """The decoding of a file, which consists of one part or, in OGG, of several that were joined."""
 
-    def __init__(self, source: sniff.Source, limits: DecodeLimits, sink: Sink, track: str) -> None:
+    def __init__(self, source: Source, limits: DecodeLimits, sink: Sink, track: str) -> None:
         self._source = source
         self._output = _Output(limits, sink)
         self._track = track
@@ -83,28 +94,32 @@ class _Decoding:
         self._lost_s = 0.0
 
     def run(self) -> Outcome:
-        self._decode(self._source_of_first_part())
+        following = joined.following_recording(self._source)
+        self._decode(self._source_of_first_part(following))
         for start, end in self._further_parts:
-            self._decode_further(sniff.Part(self._source, start, end))
-        following = sniff.following_recording(self._source)
+            self._decode_further(joined.Part(self._source, start, end))
         if following is not None:
-            self._warnings.append(f"A second recording ({following}) follows in the file. Only the first was decoded.")
+            self._warnings.append(
+                f"A second recording ({following[0]}) follows in the file. Only the first was decoded."
+            )
         return Outcome("decoded", warnings=tuple(self._warnings), lost_s=self._lost_s)
 
-    def _source_of_first_part(self) -> sniff.Source:
+    def _source_of_first_part(self, following: tuple[str, int] | None) -> Source:
         self._source.seek(0)
-        links = sniff.ogg_links(self._source) if self._source.read(4) == b"OggS" else []
+        links = joined.ogg_links(self._source) if self._source.read(4) == b"OggS" else []
         self._further_parts = links[1:]
-        return sniff.Part(self._source, *links[0]) if self._further_parts else self._source
+        if following is not None:
+            return joined.Part(self._source, 0, following[1])
+        return joined.Part(self._source, *links[0]) if self._further_parts else self._source
 
-    def _decode(self, source: sniff.Source) -> None:
+    def _decode(self, source: Source) -> None:
         with av.logging.Capture(local=False) as logs:
             part = _Part(source, self._output, logs, self._track)
             part.decode()
         self._warnings += part.warnings
         self._lost_s += part.lost_s
 
-    def _decode_further(self, source: sniff.Source) -> None:
+    def _decode_further(self, source: Source) -> None:
         at_s = self._output.end_s
         try:
             self._decode(source)
@@ -174,7 +189,7 @@ class _Output:
 class _Part:
     """The decoding of one part. `warnings` and `lost_s` are known once `decode` has returned."""
 
-    def __init__(self, source: sniff.Source, output: _Output, logs: list[_Log], track: str) -> None:
+    def __init__(self, source: Source, output: _Output, logs: list[_Log], track: str) -> None:
         self._source = source
         self._output = output
         self._logs = logs
@@ -215,13 +230,13 @@ class _Part:
 
     def _losses(self, kind: str, loss: LossMeter, end: DeclaredEnd) -> tuple[str, ...]:
         duration_s, truncated = end.audio_s, self._truncated
-        if kind == "flv":
-            truncated = truncated or sniff.is_flv_truncated(self._source)
+        if kind in _IS_TRUNCATED:
+            truncated = truncated or _IS_TRUNCATED[kind](self._source)
         if duration_s is None and truncated:
-            duration_s = end.file_s if kind != "wav" else sniff.wav_header_duration_s(self._source)
-        if kind == "avi":
-            duration_s = sniff.avi_header_duration_s(self._source) or duration_s
-        if kind == "ogg" and sniff.is_ogg_truncated(self._source):
+            duration_s = end.file_s if kind != "wav" else truncation.wav_header_duration_s(self._source)
+        if kind in _FULL_DURATION_S:
+            duration_s = _FULL_DURATION_S[kind](self._source) or duration_s
+        if kind == "ogg" and truncation.is_ogg_truncated(self._source):
             truncated, duration_s = True, None  # FFmpeg took the duration from the last complete page
         elif duration_s is None and kind == "wav":
             truncated = False  # a streaming writer declares no duration and may end anywhere
@@ -236,9 +251,7 @@ class _Part:
             raise Refused("undecodable", f"The file is {name}, but nothing of it could be decoded. It is damaged.")
 
     def _has_wav_samples(self, container: InputContainer) -> bool:
-        if self._file_bytes < _WAV_HEADER_BYTES:
-            return False
-        return container.format.name == "wav" and bool(sniff.wav_header_duration_s(self._source))
+        return container.format.name == "wav" and bool(truncation.wav_header_duration_s(self._source))
 
     def _decode_stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter, base_s: float) -> None:
         resampler = Resampler()
@@ -304,6 +317,8 @@ class _Part:
         if any(frame.sample_rate < _MIN_SAMPLE_RATE for frame in frames):  # damaged, or the header is wrong
             loss.packet_failed(self._duration_s(packet))
             frames = []
+        if any(text.startswith(_INCOMPLETE) for _, _, text in self._logs):
+            self._truncated = True
         self._logs.clear()  # a hostile file may make FFmpeg log without end
         loss.packet_decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
         return frames

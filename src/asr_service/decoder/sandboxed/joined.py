@@ -1,0 +1,174 @@
+"""Finds recordings that were joined into one file."""
+
+import errno
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from asr_service.decoder.sandboxed.sniff import Source, container_by_signature
+
+_OGG_SEGMENTS_AT: Final = 26
+_OGG_BEGINS_STREAM: Final = 0x02
+_MAX_OGG_LINKS: Final = 10_000
+_SEARCH_BYTES: Final = 64 * 1024
+_MAX_OBJECTS: Final = 256
+_ASF: Final = b"\x30\x26\xb2\x75"
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+_SEGMENT: Final = b"\x18\x53\x80\x67"
+
+
+class Part:
+    """A part of a file, as a file of its own."""
+
+    def __init__(self, source: Source, start: int, end: int) -> None:
+        self._source = source
+        self._start = start
+        self._end = end
+        self._at = start
+
+    def read(self, n_bytes: int, /) -> bytes:
+        self._source.seek(self._at)
+        data = self._source.read(min(n_bytes, max(self._end - self._at, 0)))
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Return the new position, or a negative errno as FFmpeg expects it."""
+        at = offset + (self._start, self._at, self._end)[whence]
+        if at < self._start:
+            return -errno.EINVAL
+        self._at = at
+        return at - self._start
+
+    def tell(self) -> int:
+        return self._at - self._start
+
+
+def ogg_links(source: Source) -> list[tuple[int, int]]:
+    """Return start and end of each link of an OGG file. Moves the position.
+
+    Links are recordings that were joined: each begins with pages that are marked as the beginning of a stream. RFC
+    3533, sections 4 and 6. A file without a valid first page is one link.
+    """
+    size = source.seek(0, 2)
+    starts, at, in_header = [0], 0, True
+    while len(starts) < _MAX_OGG_LINKS:
+        source.seek(at)
+        header = source.read(_OGG_SEGMENTS_AT + 1 + 255)
+        if len(header) <= _OGG_SEGMENTS_AT:
+            break
+        if not header.startswith(b"OggS"):
+            at = _next_page(source, at + 1)
+            if at < 0:
+                break
+            continue
+        begins_stream = bool(header[5] & _OGG_BEGINS_STREAM)
+        if begins_stream and not in_header:
+            starts.append(at)
+        in_header = begins_stream
+        n_segments = header[_OGG_SEGMENTS_AT]
+        body = _OGG_SEGMENTS_AT + 1
+        at += body + n_segments + sum(header[body : body + n_segments])
+    return list(zip(starts, [*starts[1:], size], strict=True))
+
+
+def _next_page(source: Source, at: int) -> int:
+    """Return the position of the next page from `at` on, or -1."""
+    source.seek(at)
+    tail = b""
+    while data := source.read(_SEARCH_BYTES):
+        found = (tail + data).find(b"OggS")
+        if found >= 0:
+            return at - len(tail) + found
+        at += len(data)
+        tail = (tail + data)[-3:]
+    return -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where an object of a container has its size. Objects follow each other up to the end of the recording."""
+
+    n_bytes: int
+    """Size of an object's header."""
+    size_at: int
+    size_bytes: int
+    byte_order: Literal["big", "little"]
+    is_inclusive: bool
+    """Whether the size includes the header."""
+    first: int = 0
+    """Where the first object is."""
+    alignment: int = 1
+
+
+_LAYOUTS: Final = {
+    b"RIFF": _Layout(8, 4, 4, "little", is_inclusive=False, alignment=2),
+    b"FORM": _Layout(8, 4, 4, "big", is_inclusive=False, alignment=2),
+    b"riff": _Layout(24, 16, 8, "little", is_inclusive=True, alignment=8),
+    b"caff": _Layout(12, 4, 8, "big", is_inclusive=False, first=8),
+    _ASF: _Layout(24, 16, 8, "little", is_inclusive=True),
+}
+_MP4: Final = _Layout(8, 0, 4, "big", is_inclusive=True)
+_MP4_LARGE: Final = _Layout(16, 8, 8, "big", is_inclusive=True)
+
+
+def following_recording(source: Source) -> tuple[str, int] | None:
+    """Return name and position of the container that follows after the end of the first one. Moves the position.
+
+    Knows WAV, AIFF, W64, CAF, WMA, MP4 and Matroska. FFmpeg decodes the first recording only, or mixes up both.
+    """
+    size = source.seek(0, 2)
+    source.seek(0)
+    head = source.read(12)
+    if head.startswith(_EBML):
+        return _after_matroska(source, size)
+    if head[8:12] == b"AVI ":  # large files have more than one RIFF chunk
+        return None
+    layout = _MP4 if head[4:8] == b"ftyp" else _LAYOUTS.get(head[:4])
+    return None if layout is None else _after_objects(source, size, layout)
+
+
+def _after_objects(source: Source, size: int, layout: _Layout) -> tuple[str, int] | None:
+    at, has_index = layout.first, False
+    for _ in range(_MAX_OBJECTS):
+        source.seek(at)
+        header = source.read(24)
+        name = container_by_signature(header)
+        if name is not None and at > layout.first and (layout is not _MP4 or has_index):
+            return name, at
+        has_index = has_index or header[4:8] == b"moov"
+        n_bytes = _object_bytes(header, layout)
+        if n_bytes <= 0 or at + n_bytes >= size:
+            return None
+        at += n_bytes
+    return None
+
+
+def _object_bytes(header: bytes, layout: _Layout) -> int:
+    """Return the size of an object with its header, or a number below 1 if it is not known."""
+    if layout is _MP4 and header[:4] == b"\x00\x00\x00\x01":
+        layout = _MP4_LARGE
+    field = header[layout.size_at : layout.size_at + layout.size_bytes]
+    n_bytes = int.from_bytes(field, layout.byte_order, signed=layout.size_bytes == 8)  # noqa: PLR2004
+    if n_bytes < (layout.n_bytes if layout.is_inclusive else 0):
+        return 0
+    n_bytes += 0 if layout.is_inclusive else layout.n_bytes
+    return n_bytes + -n_bytes % layout.alignment
+
+
+def _after_matroska(source: Source, size: int) -> tuple[str, int] | None:
+    """Look behind the header and the segment, if the segment has a size: a live stream has none."""
+    at = 0
+    for name in (_EBML, _SEGMENT):
+        source.seek(at)
+        header = source.read(12)
+        n_digits = 9 - header[4].bit_length() if len(header) == 12 else 9  # noqa: PLR2004
+        if not header.startswith(name) or n_digits > 8:  # noqa: PLR2004
+            return None
+        number = int.from_bytes(header[4 : 4 + n_digits], "big")
+        all_ones = (1 << 7 * n_digits) - 1
+        if number & all_ones == all_ones:
+            return None
+        at += 4 + n_digits + (number & all_ones)
+    source.seek(at)
+    found = container_by_signature(source.read(12)) if at < size else None
+    return None if found is None else (found, at)

@@ -1,0 +1,153 @@
+"""Recognises files that end early, where FFmpeg does not: by the sizes that the container stores.
+
+A file that ends exactly between two packets is not recognised if its header declares no duration: MPEG streams, AC-3,
+AAC and OGG.
+"""
+
+import struct
+from typing import Final
+
+from asr_service.decoder.sandboxed.sniff import HEAD_BYTES, Source
+
+_CHUNK_HEADER: Final = struct.Struct("<4sI")
+_MAX_CHUNKS: Final = 256
+_UNKNOWN_SIZES: Final = 0x7FFF_0000  # sizes from here up are placeholders of writers that could not seek back
+_OGG_SEGMENTS_AT: Final = 26
+_MAX_OGG_PAGE: Final = 27 + 255 + 255 * 255
+_FLV_SIZE: Final = b"filesize\x00"  # the name and the type of a number
+_DOUBLE: Final = struct.Struct(">d")
+_AVI_HEAD_BYTES: Final = 52
+_ASF_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_FIELDS: Final = struct.Struct(
+    "<QQQQQQI"
+)  # from offset 40: file size, date, packets, duration, sending, preroll, flags
+_TS_SYNC: Final = 0x47
+_TS_PACKETS: Final = ((188, 0), (192, 4), (204, 0))
+"""Size of a packet, and bytes before its first byte, which is always the same."""
+_PACK: Final = b"\x00\x00\x01\xba"
+_PS_TAIL_BYTES: Final = 256 * 1024
+_PS_END: Final = 0xB9
+
+
+def wav_header_duration_s(source: Source) -> float | None:
+    """Return the duration that a RIFF header declares, or None if it declares none. Moves the position."""
+    source.seek(12)
+    bytes_per_s = 0
+    for _ in range(_MAX_CHUNKS):
+        header = source.read(_CHUNK_HEADER.size)
+        if len(header) < _CHUNK_HEADER.size:
+            return None
+        name, size = _CHUNK_HEADER.unpack(header)
+        if name == b"data":
+            return size / bytes_per_s if bytes_per_s and size < _UNKNOWN_SIZES else None
+        start = source.tell()
+        if name == b"fmt ":
+            bytes_per_s = int.from_bytes(source.read(12)[8:12], "little")
+        source.seek(start + size + size % 2)
+    return None
+
+
+def avi_header_duration_s(source: Source) -> float | None:
+    """Return the duration that an AVI header declares, if the file is shorter than its header says. Moves the position.
+
+    FFmpeg reduces the duration of a truncated AVI file to what is there.
+    """
+    size = source.seek(0, 2)
+    source.seek(0)
+    head = source.read(_AVI_HEAD_BYTES)
+    if len(head) < _AVI_HEAD_BYTES or head[24:28] != b"avih" or int.from_bytes(head[4:8], "little") + 8 <= size:
+        return None
+    us_per_frame, n_frames = int.from_bytes(head[32:36], "little"), int.from_bytes(head[48:52], "little")
+    return us_per_frame * n_frames / 1e6 or None
+
+
+def asf_header_duration_s(source: Source) -> float | None:
+    """Return the duration that an ASF header declares, if the file is shorter than its header says. Moves the position.
+
+    FFmpeg ignores the header then. The fields: ASF specification, section 3.2.
+    """
+    size = source.seek(0, 2)
+    source.seek(0)
+    head = source.read(HEAD_BYTES)
+    at = head.find(_ASF_PROPERTIES) + 40
+    if at < 40 or len(head) < at + _ASF_FIELDS.size:  # noqa: PLR2004
+        return None
+    declared, _, _, duration, _, preroll_ms, flags = _ASF_FIELDS.unpack_from(head, at)
+    is_broadcast = flags & 1
+    return None if is_broadcast or declared <= size else max(duration / 1e7 - preroll_ms / 1e3, 0) or None
+
+
+def is_flv_truncated(source: Source) -> bool:
+    """Return whether an FLV file is shorter than its metadata declares. Moves the position."""
+    size = source.seek(0, 2)
+    source.seek(0)
+    head = source.read(HEAD_BYTES)
+    at = head.find(_FLV_SIZE) + len(_FLV_SIZE)
+    if at < len(_FLV_SIZE) or len(head) < at + _DOUBLE.size:
+        return False
+    declared: float = _DOUBLE.unpack_from(head, at)[0]
+    return declared > size
+
+
+def is_ogg_truncated(source: Source) -> bool:
+    """Return whether the last page of an OGG file extends past the file's end. Moves the position.
+
+    RFC 3533, section 6, describes pages.
+    """
+    size = source.seek(0, 2)
+    source.seek(max(0, size - _MAX_OGG_PAGE))
+    tail = source.read(_MAX_OGG_PAGE)
+    at = tail.rfind(b"OggS")
+    if at < 0 or len(tail) - at <= _OGG_SEGMENTS_AT:
+        return at >= 0
+    n_segments = tail[at + _OGG_SEGMENTS_AT]
+    body = at + _OGG_SEGMENTS_AT + 1 + n_segments
+    return body + sum(tail[body - n_segments : body]) > len(tail)
+
+
+def is_ts_truncated(source: Source) -> bool:
+    """Return whether an MPEG transport stream ends within a packet. All packets have one size. Moves the position."""
+    size = source.seek(0, 2)
+    source.seek(0)
+    head = source.read(HEAD_BYTES)
+    for n_bytes, n_before in _TS_PACKETS:
+        for at in range(n_before, n_bytes + n_before):
+            marks = head[at::n_bytes]
+            if len(marks) >= 4 and set(marks) == {_TS_SYNC}:  # noqa: PLR2004
+                return bool((size - at + n_before) % n_bytes)
+    return False
+
+
+def is_ps_truncated(source: Source) -> bool:
+    """Return whether the last packet of an MPEG program stream extends past the file's end. Moves the position."""
+    size = source.seek(0, 2)
+    source.seek(max(0, size - _PS_TAIL_BYTES))
+    tail = source.read(_PS_TAIL_BYTES)
+    at = tail.find(_PACK)
+    while at >= 0:
+        end = _end_of_packets(tail, at)
+        if end is not None:
+            return end > len(tail)
+        at = tail.find(_PACK, at + 1)
+    return False
+
+
+def _end_of_packets(data: bytes, at: int) -> int | None:
+    """Follow the packets from a pack header on. Returns where they end, or None if one of them does not begin there."""
+    while at < len(data):
+        header = data[at : at + 14]
+        if header[:3] != _PACK[: len(header[:3])]:
+            return None
+        if len(header) < 14:  # noqa: PLR2004
+            return at if header[3:4] == bytes([_PS_END]) else len(data) + 1
+        kind = header[3]
+        if kind == _PS_END:
+            return len(data)
+        if kind == _PACK[3]:
+            is_mpeg2 = header[4] >> 6 == 1
+            at += 14 + (header[13] & 7) if is_mpeg2 else 12
+        elif kind > _PACK[3]:
+            at += 6 + int.from_bytes(header[4:6], "big")
+        else:
+            return None
+    return at
