@@ -1,5 +1,6 @@
 """Nginx's configuration as text. tests/nginx runs a real Nginx."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from asr_service.deployment import NginxOptions, nginx_files
 from asr_service.errors import ConfigurationError
 from asr_service.settings import load_settings
 
+ROOT = Path(__file__).parents[2]
 PLAIN = NginxOptions(server_name="asr.example.com", certificate=Path("/c.pem"), certificate_key=Path("/k.pem"))
 
 
@@ -42,6 +44,16 @@ def test_an_option_cannot_add_directives(option, values):
     """An option that would add directives or make the file invalid is refused with its name."""
     with pytest.raises(ConfigurationError, match=option):
         text_of(replace(PLAIN, **values))
+
+
+@pytest.mark.parametrize("options", [replace(PLAIN, waf=True), replace(PLAIN, machines=("10.0.0.11:8080",))])
+def test_the_page_has_every_status_and_code_of_nginx_itself(options):
+    """docs/nginx.md has one table of them."""
+    rows = re.findall(r"^\| (\d[\d, ]*) \| (`\w+`.*?) \|", (ROOT / "docs/nginx.md").read_text(), re.MULTILINE)
+    told = {pair for statuses, codes in rows for pair in zip(statuses.split(", "), codes.split(", "), strict=True)}
+    answered = re.findall(r"return (\d+) '.*\"code\": \"(\w+)\"", text_of(options, api_keys_file="/keys"))
+    assert len(answered) > 8
+    assert {(status, f"`{code}`") for status, code in answered} <= told
 
 
 @pytest.mark.parametrize(

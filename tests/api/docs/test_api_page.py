@@ -23,11 +23,14 @@ from asr_service.api.openai.schemas import OpenAIForm
 from asr_service.api.problems import STATUS
 from asr_service.formats import EVENTS, FORMATS
 from asr_service.jobs.records import JobStatus
+from asr_service.serving.http import refusal
+from asr_service.serving.http.refusal import Refusal, too_large_head
 from asr_service.settings import Settings
 from asr_service.webhooks.events import EventType, build_message
 from asr_service.webhooks.signing import new_secret, parse_secrets, sign
 from speech import DATA
 
+REFUSALS = [each for each in vars(refusal).values() if isinstance(each, Refusal)] + [too_large_head("")]
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -94,6 +97,7 @@ def test_the_example_responses_match_real_ones(live):
         sorted(FORMATS),
         sorted({kind.code for kind in STATUS} - {"client_gone", "bad_request", "key_limit_reached"}),
         sorted(map(str, set(STATUS.values()) - {499})),
+        sorted(text for each in REFUSALS for text in (each.code, each.status[:3].decode())),
         sorted(HealthResponse.model_fields),
         sorted(openapi_schema()["paths"]),
         sorted({fmt.media_type.split(";")[0] for fmt in (*FORMATS.values(), EVENTS)}),
@@ -106,6 +110,7 @@ def test_the_example_responses_match_real_ones(live):
         "formats",
         "codes",
         "statuses",
+        "refusals before the application",
         "health",
         "addresses",
         "media types",
