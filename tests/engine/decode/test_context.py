@@ -84,9 +84,9 @@ async def test_a_rejected_window_is_encoded_again_at_full_context(rejected):
 @pytest.mark.parametrize(
     ("short_logprob", "full_logprob", "contexts", "text"),
     [
-        (-0.39, -0.1, [1152], "short"),
-        (-0.41, -0.4, [1152, 3000], "full"),
-        (-0.41, -0.7, [1152, 3000], "short"),
+        (-0.49, -0.1, [1152], "short"),
+        (-0.51, -0.5, [1152, 3000], "full"),
+        (-0.51, -0.7, [1152, 3000], "short"),
         (-0.99, -1.1, [1152, 3000], "short"),
     ],
     ids=["sure", "doubtful", "more doubtful at full context", "rejected at full context"],
@@ -105,6 +105,13 @@ async def test_a_doubtful_window_is_decoded_again_at_full_context(short_logprob,
     assert [call.n_frames for call in engine.model.calls_of("generate")] == contexts
     assert transcript.text == text
     assert times_again() - before == len(contexts) - 1
+
+
+async def test_long_doubtful_speech_is_not_decoded_again():
+    """Its context is long enough already."""
+    async with engine_around(FakeModel(writing(" hm", until_s=12.5, avg_logprob=-0.9)), margin_s=6.0) as engine:
+        await engine.transcript(engine.recording(loud(12.5)), ENGLISH)
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1856]
 
 
 async def test_silence_at_full_context_silences_a_doubtful_window():

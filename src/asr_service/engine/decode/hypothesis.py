@@ -16,9 +16,11 @@ _MIN_AVG_LOGPROB: Final = -1.0
 _MAX_NO_SPEECH_PROB: Final = 0.6
 """These three are the defaults of https://github.com/openai/whisper/blob/main/whisper/transcribe.py."""
 
-_SURE_AVG_LOGPROB: Final = -0.4
+_SURE_AVG_LOGPROB: Final = -0.5
 """A less likely text from a short context is heard once more at full context. Hard speech needs the full context, and
 its texts are less likely: docs/adr/0003-short-encoder-context.md has the measurements."""
+_MAX_DOUBTFUL_S: Final = 12.0
+"""Longer speech has a context of at least 18 s. There the full context changed nothing."""
 
 _MAX_CHARACTERS_PER_S: Final = 30
 _EXTRA_CHARACTERS: Final = 25
@@ -113,7 +115,7 @@ class Hypothesis:
     @property
     def is_doubtful(self) -> bool:
         """True if the model is so unsure of the text that a full context may change it."""
-        return self.generation.avg_logprob < _SURE_AVG_LOGPROB
+        return self.speech_s < _MAX_DOUBTFUL_S and self.generation.avg_logprob < _SURE_AVG_LOGPROB
 
     @property
     def has_fault(self) -> bool:

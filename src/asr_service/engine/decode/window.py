@@ -217,6 +217,7 @@ class WindowDecoder:
         options = task.request.options
         prompt = self._vocabulary.prompt(options, language, task.previous_tokens)
         tried: list[Hypothesis] = []
+        encodings: list[Encoding] = []
         for attempt in attempts(options, task.context_frames):
             if tried:
                 reason = attempt.reason(tried)
@@ -229,7 +230,9 @@ class WindowDecoder:
                 features = await self._features(task.chunk, FULL_CONTEXT)
                 encoding = (await _submit(task, EncodeCall(features, detect_language=False))).encoding
             tried.append(await self._attempt(task, encoding, prompt, attempt))
-        return best_of(tried), encoding, len(tried)
+            encodings.append(encoding)
+        best = best_of(tried)
+        return best, encodings[tried.index(best)], len(tried)
 
     async def _attempt(self, task: WindowTask, encoding: Encoding, prompt: Prompt, attempt: Attempt) -> Hypothesis:
         options = generate_options(
