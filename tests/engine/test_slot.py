@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NoReturn, cast
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from asr_service import metrics
 from asr_service.engine import watchdog as watchdog_module
 from asr_service.engine.gauges import SlotGauges
 from asr_service.engine.options import DecodingOptions
+from asr_service.engine.sizing import host_window_bytes
 from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
 from asr_service.errors import ModelUnavailable, NotReady
 from asr_service.hardware import malloc
@@ -225,6 +227,25 @@ async def test_on_a_cpu_a_clip_does_not_wait_for_a_call_of_a_later_window(device
         gate.set()
         await asyncio.gather(long, short)
     assert bool(done) == (device == "cpu")
+
+
+async def test_a_gauge_shows_the_memory_of_the_windows_that_are_decoded(tmp_path):
+    """Features and encodings of a window, until it is decoded."""
+    path = tmp_path / "loud.wav"
+    path.write_bytes(wav(loud(3)))
+    shown: list[float] = []
+
+    def memory_bytes() -> float:
+        return REGISTRY.get_sample_value("asr_window_memory_bytes", {"slot": "0"}) or 0.0
+
+    model = FakeModel(before=lambda call: shown.append(memory_bytes()) if call.stage == "generate" else None)
+    async with running(lambda *_: model, must_not_die) as engine:
+        await until(lambda: engine.ready)
+        with path.open("rb") as file:
+            async for _ in engine.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False)):
+                pass
+        assert shown == [0.0, host_window_bytes(model.facts)], "the warm-up has no request"
+        assert memory_bytes() == 0.0
 
 
 async def test_the_heap_is_trimmed_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path):

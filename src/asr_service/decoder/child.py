@@ -11,6 +11,8 @@ from typing import Final
 from asr_service.decoder import protocol
 
 _RECEIVE_BYTES: Final = 64 * 1024
+_MAX_PIECES: Final = 64
+"""How many pieces a frame may arrive in. The kernel passes on what a child writes at once in at most a few pieces."""
 _EXIT_STATUS_TIMEOUT_S: Final = 2.0
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _CRASHES: Final = frozenset(
@@ -53,6 +55,8 @@ class DecoderChild:
         self._pidfd: int | None = pidfd
         self._channel = channel
         self._received = bytearray()
+        self._n_pieces = 0
+        """How many pieces of the next frame have arrived."""
         self._paused = False
         self._evicted = False
         self._exit_status: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
@@ -131,6 +135,7 @@ class DecoderChild:
             return None
         payload = bytes(self._received[header_bytes : header_bytes + length])
         del self._received[: header_bytes + length]
+        self._n_pieces = 0
         return kind, payload
 
     async def _wait_for_data(self, until_s: float) -> bool:
@@ -156,6 +161,9 @@ class DecoderChild:
             data = b""
         if not data:
             raise await self._exit_reason()
+        self._n_pieces += 1
+        if self._n_pieces > _MAX_PIECES:  # each byte for itself would keep the event loop busy
+            raise ChildLost("internal decoder error: a frame has too many pieces")
         self.n_received += len(data)
         self._received += data
 
