@@ -43,6 +43,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.JobsDisabled: 501,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
+    errors.CallerLimit: 503,
     errors.NotReady: 503,
     errors.EngineStopped: 503,
     errors.DeadlineExceeded: 504,
