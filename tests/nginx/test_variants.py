@@ -135,6 +135,31 @@ def test_without_a_ready_machine_the_answer_has_retry_after(stack: Stack, machin
             assert answer.headers["retry-after"] == "5"
 
 
+def test_the_jobs_of_a_caller_are_on_one_machine(stack: Stack, tmp_path: Path) -> None:
+    """Each machine keeps its own jobs. The caller is the API key, in either header, or else the address."""
+    with ExitStack() as running:
+        machines = [running.enter_context(stack.another(tmp_path / name, private=True)) for name in "ab"]
+        addresses = tuple(f"127.0.0.1:{machine.private_port}" for machine in machines)
+        front: Nginx = running.enter_context(stack.another(tmp_path / "front", machines=addresses))
+
+        def used(path: str, come_from: str = "127.0.0.1", **headers: str) -> str:
+            name = f"jobs-{len(front.log())}"
+            given = {"x-request-id": name, **{key.replace("_", "-"): value for key, value in headers.items()}}
+            assert front.post(path, headers=given, come_from=come_from).status_code == 200
+            upstream: str = front.logged(name)["upstream"]
+            return upstream
+
+        of_keys = set()
+        for n in range(8):
+            by_key = {used("/jobs", x_api_key=f"asr_{n}"), used(f"/jobs/{n}/events", authorization=f"Bearer asr_{n}")}
+            by_key.add(used("//jobs/", authorization=f"bearer asr_{n}", x_api_key=f"asr_{n}"))
+            assert len(by_key) == 1
+            of_keys |= by_key
+        assert of_keys == set(addresses)
+        assert len({used(f"/jobs/{n}", come_from="127.0.0.2") for n in range(4)}) == 1
+        assert {used("/speech", x_api_key="asr_1") for _ in range(4)} == set(addresses)
+
+
 def test_a_machine_answers_only_its_own_network(stack: Stack, tmp_path: Path) -> None:
     """A machine trusts X-Forwarded-For, so it answers only its own network."""
     with stack.another(tmp_path / "machine", private=True, inside=("127.0.0.2",)) as machine:
