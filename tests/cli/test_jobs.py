@@ -8,6 +8,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
+from api.jobs.client import endless
 from api.live import Live, serving, tone
 from asr_service.cli.jobs import jobs_app
 from asr_service.jobs.times import RunnerTimes
@@ -19,7 +20,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     configured = structlog.get_config()
     # The server is in this process, whose standard output is the command's.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    with serving(job_times=times, vad_filter=False, state_dir=tmp_path_factory.mktemp("state")) as running:
+    with serving(
+        job_times=times, vad_filter=False, max_audio_s=60, state_dir=tmp_path_factory.mktemp("state")
+    ) as running:
         yield running
     structlog.configure(**configured)
 
@@ -69,7 +72,7 @@ def test_jobs_are_cancelled_and_deleted(live, run, tmp_path):
 
 def test_a_job_that_fails_is_exit_code_1(run, tmp_path):
     """With the reason."""
-    (tmp_path / "a.wav").write_bytes(b"RIFF" + bytes(1000))
+    (tmp_path / "a.wav").write_bytes(endless(61))
     (job_id,) = submitted(run, tmp_path / "a.wav")
     waited = run("wait", job_id)
     assert waited.exit_code == 1

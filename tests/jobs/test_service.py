@@ -43,7 +43,7 @@ def test_only_the_service_can_read_recordings(tmp_path):
 async def test_the_sweeper_deletes_recordings_that_no_job_needs(tmp_path):
     """A process that was killed may leave one. Those of waiting jobs and of uploads in progress stay."""
     jobs = opened(tmp_path)
-    created = await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"), None)
+    created = await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))
     for name in ("job_lost", "job_uploading"):
         jobs.files.store_audio(name, io.BytesIO(b"sound"))
     then = time.time() - 10_000

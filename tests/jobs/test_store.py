@@ -36,7 +36,7 @@ DELAYS_S = (5.0, 30.0)
 def add(
     store: JobStore, owner: str = "", *, at: float = 0.0, spec: JobSpec = SPEC, limits: OwnerLimits = PLENTY
 ) -> Job:
-    return store.create(NewJob(new_job_id(at), owner, spec, audio_bytes=100), limits, at).job
+    return store.create(NewJob(new_job_id(at), owner, spec, audio_bytes=100, audio_s=9.0), limits, at).job
 
 
 def claim(store: JobStore, at: float = 0.0, runner: str = "a") -> Claim:
@@ -64,7 +64,7 @@ def succeed(store: JobStore, held: Claim, at: float = 1.0, expires_at: float = F
 def test_a_job_is_read_back_as_it_was_created(store, open_store):
     """By another process too."""
     job = add(store, "alice", at=5.0)
-    assert job == Job(job.id, "alice", SPEC, JobStatus.QUEUED, created_at=5.0, audio_bytes=100)
+    assert job == Job(job.id, "alice", SPEC, JobStatus.QUEUED, created_at=5.0, audio_s_total=9.0, audio_bytes=100)
     assert store.get(job.id) == open_store().get(job.id) == job
     assert store.get("job_none") is None
 
@@ -243,7 +243,7 @@ def test_an_idempotency_key_makes_one_job(open_store):
     stores = [open_store() for _ in range(4)]
 
     def create(store: JobStore, owner: str = "alice", digest: bytes = b"d") -> tuple[str, bool]:
-        new = NewJob(new_job_id(), owner, SPEC, 100, Idempotency("key", digest))
+        new = NewJob(new_job_id(), owner, SPEC, 100, idempotency=Idempotency("key", digest))
         created = store.create(new, PLENTY, 0.0)
         return created.job.id, created.is_replayed
 

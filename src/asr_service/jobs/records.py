@@ -79,6 +79,8 @@ class NewJob:
     owner: str
     spec: JobSpec
     audio_bytes: int
+    audio_s: float | None = None
+    """Estimated length; None if it is not known."""
     idempotency: Idempotency | None = None
 
 

@@ -68,24 +68,32 @@ class JobRunner:
     # -- claiming
 
     async def _claim_forever(self) -> None:
+        """Claim jobs. The number of jobs that run grows by one a look, so that idle slots get their share."""
+        n_wanted = 1
         while True:
             self._jobs.submitted.clear()
             try:
-                claimed = self._has_room() and await self._claim()
+                while len(self._running) < min(n_wanted, self._n_useful()):
+                    if not await self._claim():
+                        n_wanted = max(len(self._running), 1)
+                        break
             except Unavailable as error:
                 log.warning("no job can be claimed", reason=error.message)
-                claimed = False
-            if not claimed:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._jobs.submitted.wait(), self._times.poll_s)
+            except Exception:
+                log.exception("no job can be claimed")
+            try:
+                await asyncio.wait_for(self._jobs.submitted.wait(), self._times.poll_s)
+            except TimeoutError:
+                n_wanted = min(n_wanted + 1, max(self._n_useful(), 1))
 
-    def _has_room(self) -> bool:
-        """Return whether another job would keep the model busier. One job may run in any case."""
-        if not self._engine.ready or self._engine.scheduler is None:
-            return False
-        n_useful = max(self._engine.scheduler.limit(Stage.GENERATE), self._engine.loaded_model.facts.threads)
-        n_waiting = self._engine.scheduler.depth
-        return not self._running or (len(self._running) < n_useful and n_waiting < n_useful)
+    def _n_useful(self) -> int:
+        """Return how many jobs may run: enough to fill the batches of the model, one while it has other work."""
+        scheduler = self._engine.scheduler
+        if not self._engine.ready or scheduler is None:
+            return 0
+        if scheduler.queued_audio_s > 0:  # of requests; windows of jobs do not count
+            return 1
+        return max(scheduler.limit(Stage.GENERATE), self._engine.loaded_model.facts.threads)
 
     async def _claim(self) -> bool:
         claiming = asyncio.ensure_future(

@@ -4,9 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
+
+import structlog
 
 from asr_service.errors import ConfigurationError, JobExpired, JobNotFound, NoTranscript
 from asr_service.jobs.files import DirectoryFiles, FileMissing, JobFiles
@@ -15,6 +18,8 @@ from asr_service.jobs.sqlite import SqliteJobStore
 from asr_service.jobs.store import Created, JobStore
 from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript, codec
+
+log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -44,25 +49,33 @@ class Jobs:
         self._threads.shutdown()
         self.store.close()
 
-    async def submit(self, owner: str, spec: JobSpec, recording: BinaryIO, idempotency: Idempotency | None) -> Created:
-        """Accept a job: it survives the loss of power from now on.
+    async def submit(
+        self,
+        owner: str,
+        spec: JobSpec,
+        recording: BinaryIO,
+        idempotency: Idempotency | None = None,
+        audio_s: float | None = None,
+    ) -> Created:
+        """Accept a job: it survives the loss of power from now on. `audio_s` is its estimated length.
 
         Raises JobLimit, IdempotencyConflict. Raises Unavailable: it cannot be stored.
         """
-        created = await self.call(self._create, owner, spec, recording, idempotency)
+        new = NewJob(new_job_id(), owner, spec, 0, audio_s, idempotency)
+        created = await self.call(self._create, new, recording)
+        log.info("job accepted", job_id=created.job.id, replayed=created.is_replayed)
         self.submitted.set()
         return created
 
-    def _create(self, owner: str, spec: JobSpec, recording: BinaryIO, idempotency: Idempotency | None) -> Created:
-        job_id = new_job_id()
-        n_bytes = self.files.store_audio(job_id, recording)
+    def _create(self, new: NewJob, recording: BinaryIO) -> Created:
+        n_bytes = self.files.store_audio(new.id, recording)
         created = None
         try:
-            created = self.store.create(NewJob(job_id, owner, spec, n_bytes, idempotency), self._limits, time.time())
+            created = self.store.create(replace(new, audio_bytes=n_bytes), self._limits, time.time())
             return created
         finally:
             if created is None or created.is_replayed:
-                self.files.delete_audio(job_id)
+                self.files.delete_audio(new.id)
 
     async def check_limits(self, owner: str) -> None:
         """Raise JobLimit if the owner cannot have another job."""

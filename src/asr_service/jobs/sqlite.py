@@ -100,6 +100,7 @@ class SqliteJobStore:
                 "is_low": new.spec.priority is JobPriority.LOW,
                 "created_at": now,
                 "audio_bytes": new.audio_bytes,
+                "audio_s_total": new.audio_s,
                 "idempotency_key": new.idempotency and new.idempotency.key,
                 "idempotency_digest": new.idempotency and new.idempotency.digest,
             }

@@ -10,6 +10,13 @@ from api.live import ALL, Live, tone
 from waiting import until
 
 
+def endless(seconds: float) -> bytes:
+    """Return a WAV file as a program writes it to a pipe: its header has no length."""
+    data = tone(seconds, rate=1000)
+    unknown = b"\xff\xff\xff\xff"
+    return data[:4] + unknown + data[8:40] + unknown + data[44:]
+
+
 class JobClient:
     def __init__(self, live: Live, **headers: str) -> None:
         self.live = live

@@ -11,11 +11,12 @@ from asr_service.jobs.times import RunnerTimes
 
 TIMES = RunnerTimes(lease_s=1.0, poll_s=0.05, flush_s=0.01, retry_delays_s=(1.0, 1.0), sweep_s=0.1)
 """Times at which tests need not wait."""
+MAX_AUDIO_S = 60
 
 
 @pytest.fixture(scope="module")
 def _with_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with serving(job_times=TIMES, state_dir=tmp_path_factory.mktemp("state")) as live:
+    with serving(job_times=TIMES, max_audio_s=MAX_AUDIO_S, state_dir=tmp_path_factory.mktemp("state")) as live:
         yield live
 
 

@@ -3,8 +3,8 @@
 import threading
 import time
 
-from api.jobs.client import JobClient
-from api.jobs.conftest import TIMES
+from api.jobs.client import JobClient, endless
+from api.jobs.conftest import MAX_AUDIO_S, TIMES
 from api.live import serving, tone
 from asr_service.access.keys import KeyLimits, entry, new_secret
 from fakes import Call
@@ -51,11 +51,12 @@ def test_a_translation_is_a_task(jobs):
     assert jobs.transcript(job_id).json()["task"] == "translate"
 
 
-def test_a_recording_that_cannot_be_decoded_fails_at_once(jobs):
+def test_a_recording_that_cannot_be_transcribed_fails_at_once(jobs):
     """It is not tried again, and the error is the one of /transcribe."""
-    job_id = jobs.accepted(audio=b"RIFF" + bytes(1000))
+    too_long = endless(MAX_AUDIO_S + 1)
+    job_id = jobs.accepted(audio=too_long)
     job = jobs.reaches(job_id, "failed")
-    direct = jobs.live.post(audio=b"RIFF" + bytes(1000)).json()["error"]
+    direct = jobs.live.post(audio=too_long).json()["error"]
     assert job["error"] == {"code": direct["code"], "message": direct["message"]}
     assert job["attempts"] == 1
     response = jobs.transcript(job_id)

@@ -44,7 +44,10 @@ async def submit(request: Request, jobs: Jobs, owner: str) -> Created:
         idempotency = None
         if scope is not None:
             idempotency = Idempotency(scope.value, await asyncio.to_thread(content_digest, upload))
-        return await jobs.submit(owner, spec, upload.file, idempotency)
+        audio_s = await engine.transcriber.probe(
+            upload.file, resolve_options(spec.options, engine.settings, model)
+        )  # a file that is no recording is refused now
+        return await jobs.submit(owner, spec, upload.file, idempotency, audio_s)
 
 
 def read_spec(fields: Fields, settings: Settings, model: SpeechModel) -> JobSpec:

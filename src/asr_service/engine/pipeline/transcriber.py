@@ -120,6 +120,15 @@ class Transcriber:
                     yield done[-1]
             yield self._conclude(request, tuple(done))
 
+    async def probe(self, file: BinaryIO, options: DecodingOptions) -> float | None:
+        """Decode the first second of a recording. Returns the estimated length in seconds; None if it is not known.
+
+        Raises RequestError: the file cannot be decoded. Raises Unavailable: no decoder can be started.
+        """
+        async with self._decoders.decode(file, options.audio_track) as audio:
+            await audio.read(SAMPLE_RATE)
+            return audio.estimated_duration_s
+
     async def detect_language(
         self,
         file: BinaryIO,
