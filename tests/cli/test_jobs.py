@@ -9,9 +9,10 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from api.jobs.client import endless
-from api.live import Live, serving, tone
+from api.live import Live, serving, tone, two_windows
 from asr_service.cli.jobs import jobs_app
 from asr_service.jobs.times import RunnerTimes
+from cli import terminal
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,26 @@ def test_a_wrong_command_says_what_is_wrong(run, arguments, code, message):
     """A mistake in the command is exit code 2, a refusal of the service 1."""
     result = run(*arguments)
     assert (result.exit_code, message in " ".join(result.stderr.replace("│", " ").split())) == (code, True)
+
+
+def test_transcribe_makes_each_recording_a_job(live, tmp_path):
+    """The text is the same. The same command finds the job again, and replaces one that has not succeeded."""
+    (tmp_path / "a.wav").write_bytes(two_windows())
+    command = ["transcribe", "a.wav", "-l", "en", "--server", live.url]
+    expected = terminal.run(*command, cwd=tmp_path)
+    first = terminal.run(*command, "--as-job", cwd=tmp_path)
+    assert (first.returncode, first.stdout) == (0, expected.stdout), first.stderr
+    before = jobs_of(live)
+    again = terminal.run(*command, "--as-job", cwd=tmp_path)
+    assert (again.stdout, jobs_of(live)) == (expected.stdout, before)
+    (tmp_path / "long.wav").write_bytes(endless(61))
+    failed = terminal.run("transcribe", "long.wav", "--server", live.url, "--as-job", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert "longer than the limit" in failed.stderr
+    failed_id = jobs_of(live)[0]
+    terminal.run("transcribe", "long.wav", "--server", live.url, "--as-job", cwd=tmp_path)
+    assert failed_id not in jobs_of(live)
+
+
+def jobs_of(live: Live) -> list[str]:
+    return [job["id"] for job in live.get("/jobs").json()["data"]]

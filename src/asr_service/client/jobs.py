@@ -48,6 +48,7 @@ class JobsClient:
         """Use `http`, which has the base address and the API key. `delay_s` is the pause before a retry."""
         self._http = http
         self._delay_s = delay_s
+        self._reached = False
 
     def submit(self, file: BinaryIO, fields: Mapping[str, str]) -> RemoteJob:
         """Submit a recording, once however often the connection breaks. `file` must be seekable."""
@@ -99,15 +100,17 @@ class JobsClient:
         try:
             response = send()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise connect_failure(self._http.base_url, error) from error
+            failure = connect_failure(self._http.base_url, error)
+            raise RetryableError(failure) if self._reached else failure from error
         except httpx.TransportError as error:
             raise RetryableError(RecordingRefused(f"The connection was lost: {error!r}"), interrupted=True) from error
+        self._reached = True
         if response.is_success:
             return response
-        failure = response_error(response, response.content)
-        if isinstance(failure, ServerUnusable) and error_code(response.content) in _JOB_CODES:
-            raise RecordingRefused(failure.message.removeprefix(f"{response.url}: "))
-        raise failure
+        refusal = response_error(response, response.content)
+        if isinstance(refusal, ServerUnusable) and error_code(response.content) in _JOB_CODES:
+            raise RecordingRefused(refusal.message.removeprefix(f"{response.url}: "))
+        raise refusal
 
 
 @contextmanager

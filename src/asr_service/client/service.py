@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 
 import httpx
 
+from asr_service.client.as_job import JobTranscriber
 from asr_service.client.connection import TIMEOUT, connect_failure, trusting
 from asr_service.client.errors import RecordingRefused, ServerUnusable
 from asr_service.client.ndjson import NdjsonReader, StreamFailed
@@ -74,9 +75,14 @@ class ServiceClient:
 
 @asynccontextmanager
 async def connect(
-    url: str, api_key: str | None, *, delay_s: float = _DEFAULT_DELAY_S, ca_file: Path | None = None
-) -> AsyncIterator[ServiceClient]:
-    """Open a client of the service at `url`.
+    url: str,
+    api_key: str | None,
+    *,
+    delay_s: float = _DEFAULT_DELAY_S,
+    ca_file: Path | None = None,
+    as_jobs: bool = False,
+) -> AsyncIterator[ServiceClient | JobTranscriber]:
+    """Open a client of the service at `url`. `as_jobs` makes each recording a job.
 
     `delay_s` is the pause before a retry if the service sends no Retry-After. `ca_file` has the certificates, in PEM
     format, of authorities to trust in addition to the usual ones.
@@ -87,7 +93,7 @@ async def connect(
     limits = httpx.Limits(max_connections=None)
     verify = True if ca_file is None else trusting(ca_file)
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, limits=limits, verify=verify) as http:
-        yield ServiceClient(http, delay_s=delay_s)
+        yield JobTranscriber(http, delay_s=delay_s) if as_jobs else ServiceClient(http, delay_s=delay_s)
 
 
 async def _read(response: httpx.Response) -> AsyncGenerator[Segment | Transcript]:

@@ -352,6 +352,7 @@ def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
         (["a.wav", "--server", "http://x:y"], "is not an address"),
         (["a.wav", "--server", "http://x", "--model", "base"], "--model and --device"),
         (["a.wav", "--ca-file", "ca.pem"], "--ca-file applies only to a --server"),
+        (["a.wav", "--as-job"], "--as-job applies only to a --server"),
         (["a.wav", "b/a.wav", "-o", "out"], "would both be written to out/a.txt"),
         ([], "Missing argument 'FILES'"),
     ],

@@ -22,6 +22,8 @@ class Service:
     url: str
     api_key: str | None
     ca_file: Path | None
+    as_jobs: bool
+    """Whether each recording is a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ class Backend:
     """Settings of the model in this process."""
 
 
-def service_backend(url: str, api_key: str | None, ca_file: Path | None) -> Backend:
-    return Backend(Service(url, api_key, ca_file), None)
+def service_backend(url: str, api_key: str | None, ca_file: Path | None, *, as_jobs: bool = False) -> Backend:
+    return Backend(Service(url, api_key, ca_file, as_jobs), None)
 
 
 def local_backend(model: str | None, device: str | None) -> Backend:
@@ -52,7 +54,9 @@ async def open_recognizer(backend: Backend, fields: Fields) -> AsyncIterator[Rec
         from asr_service.cli.transcribe.remote import remote_recognizer  # noqa: PLC0415
 
         service = backend.service
-        async with remote_recognizer(service.url, service.api_key, fields, service.ca_file) as remote:
+        async with remote_recognizer(
+            service.url, service.api_key, fields, service.ca_file, as_jobs=service.as_jobs
+        ) as remote:
             yield remote
     if backend.settings is not None:
         async with _open_local(backend.settings, fields) as local:

@@ -87,6 +87,13 @@ def transcribe_command(
             help="Certificate, in PEM format, of a private authority that signed the certificate of the --server."
         ),
     ] = None,
+    as_job: Annotated[
+        bool,
+        typer.Option(
+            "--as-job",
+            help="Make each recording a job of the --server, which goes on if the connection or this command ends.",
+        ),
+    ] = False,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, max=64, help="Recordings to transcribe at the same time.")
     ] = _DEFAULT_CONCURRENCY,
@@ -103,8 +110,9 @@ def transcribe_command(
 
     The same command continues a run that was stopped. An output that is newer than its recording and was made with the
     same options is kept. An output that was made with other options is replaced, unless it was changed since. A
-    recording in progress goes on from its last segment; with --server it starts again. The hidden files for this are
-    .asr-service.jsonl and, until a recording is finished, .asr-*.partial in the folders of the outputs.
+    recording in progress goes on from its last segment; with --server it starts again, unless it is a job (--as-job).
+    The hidden files for this are .asr-service.jsonl and, until a recording is finished, .asr-*.partial in the folders
+    of the outputs.
 
     \b
     Examples:
@@ -138,9 +146,9 @@ def transcribe_command(
         temperature=temperature,
     )
     style = subtitle_style(max_line_width, max_line_count, highlight_words=highlight_words)
-    _check_server(server, model, device, ca_file)
+    _check_server(server, model, device, ca_file, as_job=as_job)
     check_key(api_key)
-    backend = service_backend(server, api_key, ca_file) if server else local_backend(model, device)
+    backend = service_backend(server, api_key, ca_file, as_jobs=as_job) if server else local_backend(model, device)
     renderer = Renderer(style, word_timestamps, text_options(fields, backend.settings))
     try:
         plan = make_plan(files, outputs, renderer.options_of)
@@ -174,8 +182,12 @@ def _is_file(name: str) -> bool:
     return os.path.exists(name) and not os.path.isdir(name)  # noqa: PTH110, PTH112 - Path methods raise for some names
 
 
-def _check_server(server: str | None, model: str | None, device: str | None, ca_file: Path | None) -> None:
+def _check_server(
+    server: str | None, model: str | None, device: str | None, ca_file: Path | None, *, as_job: bool
+) -> None:
     if server is None:
+        if as_job:
+            raise typer.BadParameter("--as-job applies only to a --server.")
         if ca_file is not None:
             raise typer.BadParameter("--ca-file applies only to a --server.")
         return

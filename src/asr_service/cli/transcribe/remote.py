@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from asr_service.cli.service import API_KEY_VARIABLE
 from asr_service.cli.transcribe.types import Fields
-from asr_service.client import ApiKeyRejected, AuthorityUnknown, ServerUnusable, ServiceClient, connect
+from asr_service.client import ApiKeyRejected, AuthorityUnknown, JobTranscriber, ServerUnusable, ServiceClient, connect
 from asr_service.transcript import Segment, Transcript
 
 
@@ -16,7 +16,9 @@ class RemoteRecognizer:
 
     resume_key: str | None = None
 
-    def __init__(self, client: ServiceClient, fields: Fields, *, rejected: str, untrusted: str) -> None:
+    def __init__(
+        self, client: ServiceClient | JobTranscriber, fields: Fields, *, rejected: str, untrusted: str
+    ) -> None:
         """`rejected` is the error if the service rejects the API key, `untrusted` the advice about its certificate."""
         self._client = client
         self._fields = fields
@@ -40,14 +42,17 @@ class RemoteRecognizer:
 
 @asynccontextmanager
 async def remote_recognizer(
-    url: str, api_key: str | None, fields: Fields, ca_file: Path | None = None
+    url: str, api_key: str | None, fields: Fields, ca_file: Path | None = None, *, as_jobs: bool = False
 ) -> AsyncIterator[RemoteRecognizer]:
-    """Open a recognizer that uses the service at `url`. `ca_file` as in `connect`, whose errors it raises."""
+    """Open a recognizer that uses the service at `url`.
+
+    `ca_file` and `as_jobs` as in `connect`, whose errors it raises.
+    """
     rejected = f"{url} rejected the API key. Check --api-key or {API_KEY_VARIABLE}."
     if not api_key:
         rejected = f"{url} refused a request without an API key. Pass one with --api-key or {API_KEY_VARIABLE}."
     untrusted = "If a private authority signed it, pass the authority's certificate with --ca-file."
     if ca_file is not None:
         untrusted = f"--ca-file {ca_file} is not the certificate of the authority that signed it."
-    async with connect(url, api_key, ca_file=ca_file) as client:
+    async with connect(url, api_key, ca_file=ca_file, as_jobs=as_jobs) as client:
         yield RemoteRecognizer(client, fields, rejected=rejected, untrusted=untrusted)

@@ -1,0 +1,133 @@
+"""Transcribe recordings as jobs of a service."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Any, BinaryIO, Final
+
+import httpx
+
+from asr_service.client.connection import connect_failure
+from asr_service.client.errors import RecordingRefused, ServerUnusable
+from asr_service.client.ndjson import NdjsonReader
+from asr_service.client.responses import response_error
+from asr_service.client.retry import RetryableError, RetryBudget
+from asr_service.transcript import Segment, Transcript
+
+_READ_BYTES: Final = 1024 * 1024
+_OPEN: Final = frozenset({"queued", "running"})
+
+
+class JobTranscriber:
+    """Transcribes recordings as `ServiceClient` does, but a lost connection or a restart of the service loses no work.
+
+    The same recording with the same fields is the same job: a command that is repeated goes on with it.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, *, delay_s: float) -> None:
+        """Use `http`, which has the base address and the API key. `delay_s` is the pause before a retry."""
+        self._http = http
+        self._delay_s = delay_s
+        self._reached = False
+
+    async def transcribe(self, file: BinaryIO, fields: Mapping[str, str]) -> AsyncGenerator[Segment | Transcript]:
+        """Submit the recording, and yield Segments as they become known, then the Transcript.
+
+        Raises RecordingRefused: the job has failed, or the retries are spent.
+        Raises ServerUnusable: the service has no jobs, or cannot be used.
+        """
+        budget, reader = RetryBudget(), NdjsonReader()
+        job_id, n_seen = None, 0
+        while True:
+            try:
+                job_id = job_id or await self._submit(file, fields)
+                async with aclosing(self._follow(job_id, n_seen)) as lines:
+                    async for line in lines:
+                        event, n_seen, budget = reader.read(line), n_seen + 1, RetryBudget()
+                        if event is not None:
+                            yield event
+                yield await self._fetch(job_id)
+            except RetryableError as error:
+                delay_s = self._delay_s if error.retry_after_s is None else error.retry_after_s
+                if budget.is_spent(error, delay_s):
+                    raise error.failure from error
+                await asyncio.sleep(delay_s)
+            else:
+                return
+
+    async def _submit(self, file: BinaryIO, fields: Mapping[str, str]) -> str:
+        """Submit the recording and return the job's id. An earlier job that did not succeed is replaced."""
+        key = await asyncio.to_thread(_key, file, fields)
+        job, is_replayed = await self._post(file, fields, key)
+        if is_replayed and job["status"] not in {*_OPEN, "succeeded"}:
+            await self._request("DELETE", f"/jobs/{job['id']}")
+            job, _ = await self._post(file, fields, key)
+        return str(job["id"])
+
+    async def _post(self, file: BinaryIO, fields: Mapping[str, str], key: str) -> tuple[dict[str, Any], bool]:
+        file.seek(0)
+        files = {"file": ("recording", file, "application/octet-stream")}  # the file's real name is private
+        response = await self._request("POST", "/jobs", data=fields, files=files, headers={"idempotency-key": key})
+        return response.json(), "idempotent-replayed" in response.headers
+
+    async def _fetch(self, job_id: str) -> Transcript:
+        response = await self._request("GET", f"/jobs/{job_id}/transcript", params={"response_format": "ndjson"})
+        reader = NdjsonReader()
+        *_, last = map(reader.read, response.text.splitlines())
+        if not isinstance(last, Transcript):
+            raise ServerUnusable(f"{response.url} does not answer as this service does: there is no transcript")
+        return last
+
+    async def _follow(self, job_id: str, n_seen: int) -> AsyncGenerator[str]:
+        """Yield the lines of new segments until the job has succeeded. Raises RetryableError: it has not ended yet."""
+        headers, event, status = {"last-event-id": str(n_seen)}, "", "queued"
+        try:
+            async with self._http.stream("GET", f"/jobs/{job_id}/events", headers=headers) as response:
+                if response.status_code != HTTPStatus.OK:
+                    raise response_error(response, await response.aread())
+                async for line in response.aiter_lines():
+                    name, _, value = line.partition(": ")
+                    if name == "event":
+                        event = value
+                    elif name == "data" and event == "segment":
+                        yield value
+                    elif name == "data" and event == "job":
+                        status = _status(json.loads(value))
+        except httpx.TransportError as error:
+            raise self._lost(error) from error
+        if status in _OPEN:
+            raise RetryableError(RecordingRefused("The service has not finished the job."))
+
+    async def _request(self, method: str, path: str, **given: Any) -> httpx.Response:
+        try:
+            response = await self._http.request(method, path, **given)
+        except httpx.TransportError as error:
+            failure = self._lost(error)
+            raise failure if self._reached else failure.failure from error
+        self._reached = True
+        if not response.is_success:
+            raise response_error(response, response.content)
+        return response
+
+    def _lost(self, error: httpx.TransportError) -> RetryableError:
+        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+            return RetryableError(connect_failure(self._http.base_url, error))
+        return RetryableError(RecordingRefused(f"The connection was lost: {error!r}"))
+
+
+def _status(job: Mapping[str, Any]) -> str:
+    """Return the state of a job. Raises RecordingRefused: it has ended without a transcript."""
+    if job["status"] in {*_OPEN, "succeeded"}:
+        return str(job["status"])
+    raise RecordingRefused(job["error"]["message"] if job["error"] else f"The job is {job['status']}.")
+
+
+def _key(file: BinaryIO, fields: Mapping[str, str]) -> str:
+    file.seek(0)
+    digest = hashlib.sha256(json.dumps(sorted(fields.items())).encode())
+    while part := file.read(_READ_BYTES):
+        digest.update(part)
+    return f"recording-{digest.hexdigest()}"
