@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,22 @@ def test_a_job_that_ends_its_workers_fails_with_the_reason(tmp_path):
 
 
 def test_a_slot_that_drains_gives_its_job_back(tmp_path):
-    """At once, instead of running it for minutes. The attempt does not count, and the next service goes on."""
+    """At once, instead of running it for minutes, and clients that wait for it are answered.
+
+    The attempt does not count, and the next service goes on.
+    """
     with serving(tmp_path, "first") as service:
         job_id = submit(service)
         until(lambda: done_s(service, job_id) > 60, what="some segments")
-        service.signal(signal.SIGTERM)
-        assert service.ended(10) == 0
+        with httpx.Client(base_url=service.url, timeout=70) as client, ThreadPoolExecutor() as pool:
+            poll = pool.submit(client.get, f"/jobs/{job_id}", params={"wait": 60})
+            with client.stream("GET", f"/jobs/{job_id}/events") as events:
+                lines = events.iter_lines()
+                assert next(lines) == "id: 1"
+                service.signal(signal.SIGTERM)
+                assert list(lines)
+            assert service.ended(10) == 0
+            assert poll.result().status_code == 200
         assert json.dumps(job_id) in service.text()
         assert service.lines("job given back")
     with serving(tmp_path, "second") as service:
