@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from benchmarks.common import arguments
 from benchmarks.common.client import arrivals
 from benchmarks.common.report import RESULTS, save
@@ -24,6 +25,8 @@ from benchmarks.simulation.slot import Outcome, Policy
 _HOUR_S = 3600.0
 _RUSH_S = (300.0, 900.0)
 _MEMO_S = 90.0
+_GREEDY, _OTHER = Caller("greedy"), Caller("other")
+_FLOOD_CLIP_S, _MEAN_CLIP_S = 29.0, 9.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,47 @@ def starvation(costs: Costs) -> Table:
     return Table("Does the long file starve?", note, tuple(rows))
 
 
+def callers_table(costs: Costs) -> Table:
+    """Simulate a caller that cuts hours into clips, or sends a long file, beside the clips of another caller."""
+    capacity = capacity_per_s(costs)
+    flood_per_s = 3 * capacity * _MEAN_CLIP_S / _FLOOD_CLIP_S
+    flood = [Arrival(at_s, _FLOOD_CLIP_S, caller=_GREEDY) for at_s in arrivals(flood_per_s, 300.0, seed=3)]
+    few = [Arrival(30.0 + 5 * k, 5.0, caller=_OTHER) for k in range(50)]
+    loads = {"flood of clips": [*flood, *few]}
+    for share in (0.3, 0.45, 0.6):
+        clips = [Arrival(at_s, _MEAN_CLIP_S, caller=_OTHER) for at_s in arrivals(share * capacity, 400.0, seed=5)]
+        file = Arrival(60.0, 1800.0 if not costs.on_gpu else 18000.0, caller=_GREEDY)
+        loads[f"file, other clips at {100 * share:.0f} %"] = [*clips, file]
+    rows = []
+    for name, load in loads.items():
+        rows.append(_caller_row(f"{name}: as one caller", costs, load, are_known=False))
+        rows.append(_caller_row(f"{name}: as two", costs, load, are_known=True))
+    note = (
+        f"Clips of {_FLOOD_CLIP_S:.0f} s at three times the capacity beside a clip of 5 s every 5 s; a file of "
+        f"{18000 if costs.on_gpu else 1800} s beside clips at shares of the capacity. {costs.source}."
+    )
+    return Table("Two callers", note, tuple(rows))
+
+
+def _caller_row(name: str, costs: Costs, load: Sequence[Arrival], *, are_known: bool) -> Row:
+    """Return what the other caller sees, if the service knows the two callers or takes them for one."""
+    seen = [each if are_known else replace(each, caller=UNKNOWN_CALLER) for each in load]
+    others = {each.at_s for each in load if each.caller == _OTHER}
+    outcomes = FleetSim(costs, n_pods=1).run(sorted(seen, key=lambda each: each.at_s)).outcomes
+    other = [each for each in outcomes if each.arrival.at_s in others]
+    greedy = [each for each in outcomes if each.arrival.at_s not in others]
+    waits = sorted(each.latency_s for each in other if not each.refused)
+    numbers = {
+        "the other's p50 s": percentile(waits, 50),
+        "p95 s": percentile(waits, 95),
+        "max s": percentile(waits, 100),
+        "refused %": 100 * sum(each.refused for each in other) / len(other),
+        "the first's max s": max(each.latency_s for each in greedy if not each.refused),
+        "the first's refused %": 100 * sum(each.refused for each in greedy) / len(greedy),
+    }
+    return Row(name, numbers)
+
+
 def context_table(costs: Costs) -> Table:
     """Compare steps of the encoder context: finer ones save encoder time, and split decoder batches."""
     load = [each for each in clips_and_files(200.0 if costs.on_gpu else 10.0, 0.0001, 120.0, seed=6) if not each.bulk]
@@ -243,6 +287,8 @@ def tables(costs: Costs, recording: Path, *, quick: bool) -> Iterable[Table]:
     yield from policy_tables(costs, "CPU slot, Whisper base", 0.2 if quick else 2.0)
     yield from policy_tables(gpu, "GPU slot, assumed", 0.05 if quick else 1.0)
     yield starvation(costs)
+    yield callers_table(costs)
+    yield callers_table(gpu)
     yield context_table(costs)
     yield context_table(gpu)
     yield lone_file_table(gpu)

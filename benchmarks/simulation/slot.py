@@ -20,6 +20,7 @@ from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.admission import Admission, Load
 from asr_service.engine.schedule.batch import Batch, Job, fairness_penalty_s, form_batch, form_priority_batch
 from asr_service.engine.schedule.caller_usage import CallerUsage
+from asr_service.engine.schedule.scheduler import WORK_SHARE
 from asr_service.engine.schedule.throughput import ThroughputEstimator
 from asr_service.errors import Overloaded
 from asr_service.settings import Settings
@@ -260,7 +261,7 @@ class SlotSim:
             request.longest_wait_s = max(request.longest_wait_s, now_s - job.enqueued_at)
             if batch.stage is Stage.GENERATE:
                 request.served_s += job.audio_s
-                self._caller_usage.add(job.caller, job.audio_s, now_s)
+            self._caller_usage.add(job.caller, WORK_SHARE[batch.stage] * job.audio_s, now_s)
         self._throughput.begin(now_s)
         seconds = self._call_s(batch)
         if self._costs.on_gpu:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.stages import Stage
 from benchmarks.simulation.arrivals import Arrival, clips_and_files, recorded
 from benchmarks.simulation.costs import Cost, Costs, assumed_gpu
@@ -99,6 +100,19 @@ def test_a_stream_of_clips_does_not_starve_a_file():
         return latencies(FleetSim(SIMPLE, n_pods=1, policy=policy).run(load).outcomes, bulk=True)[0]
 
     assert file_s(service_rule) < file_s(clips_first) / 2
+
+
+def test_an_hour_cut_into_clips_does_not_delay_another_caller():
+    """Its clips wait for running calls only. Taken for the same caller, they wait for the whole queue."""
+    flood = [Arrival(0.3 * k, 20.0, caller=Caller("greedy")) for k in range(40)]
+    clips = [Arrival(12.0 + 9 * k, 5.0, caller=Caller("other")) for k in range(4)]
+
+    def longest_s(load: list[Arrival]) -> float:
+        outcomes = FleetSim(SIMPLE, n_pods=1).run(sorted(load, key=lambda each: each.at_s)).outcomes
+        return max(each.latency_s for each in outcomes if each.arrival.audio_s < 20)
+
+    assert longest_s([*flood, *clips]) < 4
+    assert longest_s([replace(each, caller=UNKNOWN_CALLER) for each in [*flood, *clips]]) > 30
 
 
 def test_costs_are_interpolated_in_the_table():

@@ -425,17 +425,18 @@ def test_a_request_is_deprioritised_by_its_decoded_audio_until_it_ends():
     assert gate.batches == [["first"], ["clip", "long"], ["first"], ["another", "clip"]]
 
 
-def test_the_windows_of_a_caller_wait_for_those_of_callers_that_used_less():
-    """The decoded audio of a caller's earlier requests counts, except that of bulk requests."""
+@pytest.mark.parametrize("stage", [Stage.ENCODE, Stage.GENERATE])
+def test_the_windows_of_a_caller_wait_for_those_of_callers_that_used_less(stage: Stage):
+    """Each stage of a caller's earlier windows counts, except those of bulk requests."""
     gate, alice, bob = Gate(), Caller("alice"), Caller("bob")
     with running(gate) as scheduler:
-        scheduler.submit(replace(job("bulk", caller=bob, request_id=9), is_bulk=True))
+        scheduler.submit(replace(job("bulk", caller=bob, request_id=9), stage=stage, is_bulk=True))
         until(lambda: gate.batches == [["bulk"]])
-        scheduler.submit(job("alice 1", request_id=1, caller=alice))
+        scheduler.submit(replace(job("alice 1", request_id=1, caller=alice), stage=stage))
         gate.open.set()
         until(lambda: not scheduler.busy)
         gate.open.clear()
-        scheduler.submit(job("alice 2", request_id=2, caller=alice))
+        scheduler.submit(replace(job("alice 2", request_id=2, caller=alice), stage=stage))
         until(lambda: gate.batches[2:] == [["alice 2"]])
         for number in range(3, 6):
             scheduler.submit(replace(job(f"alice {number}", request_id=number, caller=alice), key=number))

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -33,8 +33,8 @@ from asr_service.errors import AsrError, DeadlineExceeded, EngineStopped, Infere
 
 log = structlog.get_logger(__name__)
 
-_WORK_SHARE: Mapping[Stage, float] = {Stage.ENCODE: 0.5, Stage.GENERATE: 0.5, Stage.ALIGN: 0.0}
-"""The share of a window's audio that counts as done after each stage, for the throughput.
+WORK_SHARE: Final[Mapping[Stage, float]] = {Stage.ENCODE: 0.5, Stage.GENERATE: 0.5, Stage.ALIGN: 0.0}
+"""The share of a window's audio that counts as done after each stage, for the throughput and the usage of callers.
 
 If a window counted only after its last stage, the throughput would seem to be zero while the first windows of new
 recordings are encoded, and new requests would be refused for an expected wait that is far too long.
@@ -235,8 +235,8 @@ class Scheduler:
             job.started_at, job.n_together = now, len(batch.jobs)
             if batch.stage is Stage.GENERATE:
                 self._served_audio_s[job.request_id] = self._served_audio_s.get(job.request_id, 0.0) + job.audio_s
-                if not job.is_bulk:
-                    self._caller_usage.add(job.caller, job.audio_s, now)
+            if not job.is_bulk:
+                self._caller_usage.add(job.caller, WORK_SHARE[batch.stage] * job.audio_s, now)
             metrics.STAGE_DURATION.labels("queue").observe(now - job.enqueued_at)
         metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.jobs))
         self._running[batch] = now
@@ -248,7 +248,7 @@ class Scheduler:
         with self._changed:
             self.worked_at = now
             began = self._running.pop(batch, now)  # missing if another thread has failed meanwhile
-            self.throughput.end(now, _WORK_SHARE[batch.stage] * sum(job.audio_s for job in batch.jobs))
+            self.throughput.end(now, WORK_SHARE[batch.stage] * sum(job.audio_s for job in batch.jobs))
             limit = self._limits[batch.stage]
             grew = in_one_call and limit.note_success(len(batch.jobs))
         if grew:
