@@ -115,7 +115,7 @@ class SlotSim:
         self._requests: dict[int, _Request] = {}
         self._request_ids = itertools.count()
         self._throughput = ThroughputEstimator()
-        self._caller_usage = CallerUsage()
+        self._caller_usage = CallerUsage(self._throughput.estimate_s)
         settings = Settings()
         self._max_in_flight = 2 * max(self._limits[Stage.GENERATE].n_windows, costs.threads)
         self._admission = Admission(

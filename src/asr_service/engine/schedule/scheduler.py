@@ -75,12 +75,12 @@ class Scheduler:
         """The running calls of the model, and when each began."""
         self._served_audio_s: dict[int, float] = {}
         """Seconds of audio decoded for each open request."""
-        self._caller_usage = CallerUsage()
         for stage in limits:
             metrics.BATCH_SIZE.labels(stage)  # with the value 0: without a sample, a rate has no value
         self._stopped: str | None = None
         self._failed = False
         self.throughput = ThroughputEstimator()
+        self._caller_usage = CallerUsage(self.throughput.estimate_s)
         self.worked_at = -math.inf
         """When the last call of the model ended; minus infinity before the first."""
         self._n_threads = n_threads
