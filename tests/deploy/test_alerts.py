@@ -139,6 +139,16 @@ CASES = [
     ),
     Case("AsrQueueOld", 2, {"queue_age_seconds": "31x500"}, ({"queue_age_seconds": "30x500"},)),
     Case("AsrSaturated", 11, refused(11, 1000), (refused(9, 1000),)),
+    Case("AsrJobsOld", 15, {"jobs_oldest_waiting_seconds": "3601x500"}, ({"jobs_oldest_waiting_seconds": "3600x500"},)),
+    Case(
+        "AsrJobsLost",
+        43,
+        {'job_attempts_total{outcome="lost"}': "0x39 1 1 2 3x400"},
+        (
+            {'job_attempts_total{outcome="lost"}': "0x39 1 2x400"},
+            {'job_attempts_total{outcome="failed"}': "0+100x500"},
+        ),
+    ),
     Case(
         "AsrGpuMemoryHigh",
         5,
