@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from starlette.requests import Request
@@ -26,6 +26,7 @@ from asr_service.api.middleware.authentication import caller_of
 from asr_service.api.problems import UNEXPECTED, note_failure, status_of
 from asr_service.api.streaming import StreamedResponse
 from asr_service.api.upload import Fields
+from asr_service.api.warning_header import add_warnings
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.transcriber import Transcriber
@@ -40,11 +41,6 @@ from asr_service.transcript.events import Events, final_transcript
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
-
-WARNING_HEADER = "X-ASR-Warning"
-"""Has the warnings about the recording, which some formats have no field for, and names the fields of the request that
-have no effect although they might have changed the text."""
-_MAX_WARNING_CHARS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +67,8 @@ async def handle_transcription(request: Request, read: FieldReader) -> Response:
         return wanted
 
     response = await _transcribe(request, read_and_note)
-    if warnings:
-        _warn(response, *warnings)
+    add_warnings(response, tuple(warnings))
     return response
-
-
-def _warn(response: Response, *warnings: str) -> None:
-    """Add sentences to the header. They may have text of the recording, so only printable ASCII is kept."""
-    text = " ".join([*filter(None, [response.headers.get(WARNING_HEADER)]), *warnings])
-    safe = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    response.headers[WARNING_HEADER] = safe[:_MAX_WARNING_CHARS]
 
 
 async def _transcribe(request: Request, read: FieldReader) -> Response:
@@ -187,8 +175,7 @@ async def _respond_once(
 
 def _whole_response(rendered: RenderedResponse) -> Response:
     response = Response(rendered.body, media_type=rendered.media_type)
-    if rendered.warnings:
-        _warn(response, *rendered.warnings)
+    add_warnings(response, rendered.warnings)
     return response
 
 

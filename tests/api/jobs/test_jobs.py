@@ -44,6 +44,13 @@ def test_the_transcript_has_the_format_that_was_asked_for_first(jobs):
     assert jobs.transcript(job_id, language="en").status_code == 422
 
 
+def test_the_transcript_has_its_warnings_in_a_header(jobs):
+    """As an answer of /transcribe, for formats without a field for them."""
+    job_id = jobs.accepted(vad_filter="true")
+    jobs.reaches(job_id, "succeeded")
+    assert jobs.transcript(job_id, response_format="srt").headers["x-asr-warning"] == "No speech was found."
+
+
 def test_a_translation_is_a_task(jobs):
     """Jobs have no path of their own for it."""
     job_id = jobs.accepted(task="translate")

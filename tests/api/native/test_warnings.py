@@ -5,7 +5,7 @@ import pytest
 from starlette.responses import Response
 
 from api.live import Live, tone
-from asr_service.api.handler import _warn
+from asr_service.api.warning_header import add_warnings
 
 NO_SPEECH = "No speech was found."
 
@@ -48,7 +48,7 @@ def test_a_repeated_answer_has_the_same_warnings(live: Live) -> None:
 def test_the_header_is_short_and_plain() -> None:
     """Text of the recording, such as the title of a track, cannot end the header or make it too long for a proxy."""
     response = Response()
-    _warn(response, "Track 1 (кот\r\nSet-Cookie: a=b).", "x" * 5000)
+    add_warnings(response, ("Track 1 (кот\r\nSet-Cookie: a=b).", "x" * 5000))
     value = response.headers["x-asr-warning"]
     assert value.startswith("Track 1 (?????Set-Cookie: a=b). xxx")
     assert len(value) == 1000

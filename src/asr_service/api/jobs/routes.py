@@ -31,6 +31,7 @@ from asr_service.api.native.parameters import chosen_format, once, parse_paramet
 from asr_service.api.native.schemas import OutputParameters
 from asr_service.api.public_prefix import public_prefix
 from asr_service.api.streaming import StreamedResponse
+from asr_service.api.warning_header import add_warnings
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import JobsDisabled
 from asr_service.jobs.records import JobStatus
@@ -133,7 +134,9 @@ async def get_transcript(request: Request) -> Response:
         asked = {**job.spec.output, **asked}
     fmt = chosen_format(parse_parameters(tuple(asked.items())))
     transcript = await jobs.transcript(owner, job_id)
-    return Response(await asyncio.to_thread(render, fmt, transcript), media_type=fmt.media_type)
+    response = Response(await asyncio.to_thread(render, fmt, transcript), media_type=fmt.media_type)
+    add_warnings(response, transcript.warnings)
+    return response
 
 
 def _jobs(request: Request) -> Jobs:
