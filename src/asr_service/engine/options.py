@@ -34,6 +34,8 @@ class DecodingOptions:
     used."""
     initial_prompt: str | None = None
     hotwords: str | None = None
+    condition_on_previous_text: bool = False
+    """Show the model the text before each window. Windows then wait for each other."""
     max_new_tokens: int = MAX_LENGTH
     """Maximum tokens generated per window."""
     timestamps: bool = True

@@ -35,6 +35,9 @@ class RequestOptions(BaseModel):
     """Text that shows the spelling and style to use. Its last 223 tokens count."""
     hotwords: Annotated[str, Field(max_length=4000)] | None = None
     """Names and terms to expect."""
+    condition_on_previous_text: bool | None = None
+    """Show the model the text of earlier windows, as if it were part of the prompt. Names and style then change less
+    within a recording, which takes longer, because its windows wait for each other."""
     audio_track: Annotated[str, Field(min_length=1, max_length=40)] | None = None
     """Audio track of a file that has several: its number from 1, or its language. By default the track that is marked
     as default, or else the first."""

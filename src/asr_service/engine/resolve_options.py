@@ -56,6 +56,7 @@ def resolve_options(
         temperature=_either(asked.temperature, 0.0),
         initial_prompt=_either(asked.initial_prompt, settings.initial_prompt),
         hotwords=asked.hotwords,
+        condition_on_previous_text=bool(asked.condition_on_previous_text),
         max_new_tokens=_either(asked.max_new_tokens, settings.max_new_tokens),
         timestamps=_either(asked.timestamps, settings.timestamps),
         word_timestamps=_either(asked.word_timestamps, settings.word_timestamps or time_words),

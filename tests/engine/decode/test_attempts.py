@@ -32,3 +32,9 @@ def test_a_requested_temperature_has_neither_penalty_nor_sampling():
         Attempt(Step.FIRST, 0.3),
         Attempt(Step.FULL_CONTEXT, 0.3),
     ]
+
+
+def test_the_text_of_earlier_windows_is_in_the_first_prompt_only():
+    """If the prompt may be the reason for a fault, the window is decoded without it before anything else changes."""
+    listed = attempts(DecodingOptions(), 832, has_text_before=True)
+    assert listed == [FIRST, Attempt(Step.NO_TEXT_BEFORE, 0.0), FULL_CONTEXT, PENALTY, *SAMPLED]

@@ -52,7 +52,6 @@ _TRUE: Final = ("true", 1.0, "on", "yes")
 _NO_SPEAKERS: Final = "The service does not distinguish speakers."
 _SAMPLING: Final = "The service samples by temperature alone."
 _BEAMS: Final = "The beam search has one option, beam_size."
-_WINDOWS: Final = "The service decodes each window without the text of the one before it."
 _THRESHOLDS: Final = "The thresholds of the retries are fixed."
 _TOKENS: Final = "The tokens that are suppressed are fixed."
 
@@ -78,8 +77,7 @@ FOREIGN_FIELDS: Final = MappingProxyType(
         "n": _refused("The answer has one transcript.", 1.0),
         "vllm_xargs": _warned("They are options of vLLM."),
         # faster-whisper, and with it speaches and others
-        "condition_on_previous_text": _warned(_WINDOWS, *_FALSE),
-        "prompt_reset_on_temperature": _warned(_WINDOWS, 0.5),
+        "prompt_reset_on_temperature": _warned("Doubtful text never becomes part of a prompt.", 0.5),
         "prefix": _warned("Use prompt for text that was said before."),
         "no_speech_threshold": _warned(_THRESHOLDS, 0.6),
         "log_prob_threshold": _warned(_THRESHOLDS, -1.0),

@@ -18,6 +18,7 @@ class Step(Enum):
     """What an attempt changes against the one before it."""
 
     FIRST = auto()
+    NO_TEXT_BEFORE = auto()
     FULL_CONTEXT = auto()
     REPETITION_PENALTY = auto()
     TEMPERATURE = auto()
@@ -33,6 +34,8 @@ class Attempt:
 
     def reason(self, tried: Sequence[Hypothesis]) -> str | None:
         """Return why this attempt follows those `tried`, a label of `asr_fallbacks_total`; None if it is not needed."""
+        if self.step is Step.NO_TEXT_BEFORE:
+            return "text_before" if tried[-1].has_fault else None
         if self.step is Step.FULL_CONTEXT:
             return "full_context" if tried[-1].needs_full_context else None
         if accepted(tried):
@@ -42,18 +45,21 @@ class Attempt:
         return tried[-1].fallback_reason
 
 
-FALLBACK_REASONS: Final = ("full_context", "repetition_penalty", *FallbackReason)
+FALLBACK_REASONS: Final = ("text_before", "full_context", "repetition_penalty", *FallbackReason)
 """Every value that `Attempt.reason` can return."""
 
 
-def attempts(options: DecodingOptions, context_frames: int) -> list[Attempt]:
+def attempts(options: DecodingOptions, context_frames: int, *, has_text_before: bool = False) -> list[Attempt]:
     """List the attempts for a window that is encoded with `context_frames` first.
 
-    The order: the first temperature as it is, at full context, with a repetition penalty, then higher temperatures.
+    The order: the first temperature as it is, without the text of earlier windows in the prompt, at full context, with
+    a repetition penalty, then higher temperatures. Only the first attempt has text of earlier windows in its prompt.
     A request with a temperature of its own above 0 has no other temperature and no penalty.
     """
     first, *higher = options.temperatures
     listed = [Attempt(Step.FIRST, first)]
+    if has_text_before:
+        listed.append(Attempt(Step.NO_TEXT_BEFORE, first))
     if context_frames < MAX_SHORT_CONTEXT:
         listed.append(Attempt(Step.FULL_CONTEXT, first))
     if higher:

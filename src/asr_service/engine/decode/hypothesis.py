@@ -31,6 +31,9 @@ had 59 and 87."""
 _MAX_DOUBLED_LETTERS_PER_S: Final = 22
 """A text that stands twice may have this many letters and digits a second in all. Fast speech has about 20."""
 
+_MAX_COPY_CHANGES: Final = 10
+"""How many characters longer than its copy a text before the window may be."""
+
 _MAX_OVERRUN_S: Final = 2.0
 """How far after the speech the last segment may end. Now and then the model rounds an end up to the next second, or by
 two seconds for a clip of 0.3 s."""
@@ -146,11 +149,18 @@ _RULES: Final[tuple[tuple[FallbackReason, Callable[[Hypothesis], bool]], ...]] =
 
 
 def evaluate(
-    generation: Generation, temperature: float, vocabulary: Vocabulary, speech_s: float, max_output_tokens: int
+    generation: Generation,
+    temperature: float,
+    vocabulary: Vocabulary,
+    speech_s: float,
+    max_output_tokens: int,
+    text_before: str = "",
 ) -> Hypothesis:
     """Cut a generation into segments and measure it.
 
     The rules measure only segments that begin within the `speech_s` seconds of speech, because the others are dropped.
+    `text_before` is the text of earlier windows in the prompt. A text that repeats its end counts as one that stands
+    twice.
     """
     window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
     within_speech = [part for part in window.parts if part.start < speech_s]
@@ -167,7 +177,7 @@ def evaluate(
         compression_ratio=compression_ratio(vocabulary.text(generation.tokens)),
         repetition=measured,
         exceeds_speech_rate=any(_is_too_fast(part, vocabulary.text(part.tokens), speech_s) for part in within_speech),
-        doubled_letters=doubled_letters(text),
+        doubled_letters=doubled_letters(f"{text_before[-len(text) - _MAX_COPY_CHANGES :]}{text}" if text else ""),
         hit_token_limit=hit_token_limit,
     )
 

@@ -16,6 +16,7 @@ from asr_service.engine.decode.attempts import FALLBACK_REASONS, Attempt, Step, 
 from asr_service.engine.decode.context import ChunkLengths, allows_short_context, chunk_lengths, context_frames
 from asr_service.engine.decode.hypothesis import Hypothesis, best_of, evaluate, speech_parts, split_kept
 from asr_service.engine.decode.segments import TimedTokens
+from asr_service.engine.decode.text_before import TextBefore
 from asr_service.engine.decode.times import clamp_times, place_words
 from asr_service.engine.decode.words import time_words
 from asr_service.engine.model.calls import AlignCall, Call, EncodeCall, Encoded, GenerateCall
@@ -60,6 +61,8 @@ class WindowTask:
     """Text tokens of the same chunk before this window, for the prompt."""
     decodes_left: int = _MAX_DECODES
     """How many attempts this window and those of its rest may have."""
+    text_before: asyncio.Future[TextBefore] | None = None
+    """The text of the windows before this one, if the prompt shall have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,14 @@ class WindowDecoder:
         is_first_window: bool = False,
         previous_tokens: tuple[int, ...] = (),
         decodes_left: int = _MAX_DECODES,
+        text_before: asyncio.Future[TextBefore] | None = None,
     ) -> WindowTask:
         """Choose the context of a chunk and compute its features."""
         n_frames = self._context_frames(chunk, request.options)
         features = await self._features(chunk, n_frames)
-        return WindowTask(request, chunk, n_frames, features, language, is_first_window, previous_tokens, decodes_left)
+        return WindowTask(
+            request, chunk, n_frames, features, language, is_first_window, previous_tokens, decodes_left, text_before
+        )
 
     async def decode(self, task: WindowTask) -> AsyncGenerator[list[Segment]]:
         """Yield the segments of a window in order, each list as soon as it is final. Their ids are not set.
@@ -175,6 +181,7 @@ class WindowDecoder:
             is_first_window=task.is_first_window,
             previous_tokens=rest.previous_tokens,
             decodes_left=rest.decodes_left,
+            text_before=task.text_before,
         )
 
     async def _decode_once(self, task: WindowTask, *, may_continue: bool) -> _Decoded:
@@ -215,10 +222,11 @@ class WindowDecoder:
         Return the best one, its encoding, and the number of attempts.
         """
         options = task.request.options
-        prompt = self._vocabulary.prompt(options, language, task.previous_tokens)
+        before = await self._text_before(task, language)
+        prompt = self._vocabulary.prompt(options, language, (*before, *task.previous_tokens))
         tried: list[Hypothesis] = []
         encodings: list[Encoding] = []
-        for attempt in attempts(options, task.context_frames):
+        for attempt in attempts(options, task.context_frames, has_text_before=bool(before)):
             if tried:
                 reason = attempt.reason(tried)
                 if reason is None:
@@ -226,21 +234,31 @@ class WindowDecoder:
                 if len(tried) == task.decodes_left:
                     break
                 metrics.FALLBACKS.labels(reason).inc()
+                prompt, before = self._vocabulary.prompt(options, language, task.previous_tokens), []
             if attempt.step is Step.FULL_CONTEXT:
                 features = await self._features(task.chunk, FULL_CONTEXT)
                 encoding = (await _submit(task, EncodeCall(features, detect_language=False))).encoding
-            tried.append(await self._attempt(task, encoding, prompt, attempt))
+            tried.append(await self._attempt(task, encoding, prompt, attempt, self._vocabulary.text(before)))
             encodings.append(encoding)
         best = best_of(tried)
         return best, encodings[tried.index(best)], len(tried)
 
-    async def _attempt(self, task: WindowTask, encoding: Encoding, prompt: Prompt, attempt: Attempt) -> Hypothesis:
+    async def _text_before(self, task: WindowTask, language: str) -> list[int]:
+        """Wait for the text of the windows before this one, and return its tokens if it is in the same language."""
+        if task.text_before is None:
+            return []
+        before = await asyncio.shield(task.text_before)
+        return self._vocabulary.text_tokens(before.tokens) if before.language == language else []
+
+    async def _attempt(
+        self, task: WindowTask, encoding: Encoding, prompt: Prompt, attempt: Attempt, text_before: str
+    ) -> Hypothesis:
         options = generate_options(
             task.request.options, prompt, attempt.temperature, self._vocabulary.suppressed, attempt.repetition_penalty
         )
         generation: Generation = await _submit(task, GenerateCall(encoding, prompt, options))
         limit = max_output_tokens(options, prompt)
-        return evaluate(generation, attempt.temperature, self._vocabulary, task.chunk.duration_s, limit)
+        return evaluate(generation, attempt.temperature, self._vocabulary, task.chunk.duration_s, limit, text_before)
 
     def _split_at_rest(
         self,

@@ -22,6 +22,7 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import Chunk
 from asr_service.decoder.pool import DecodedAudio, DecoderPool
 from asr_service.engine.decode.code_switching import split_by_language
+from asr_service.engine.decode.text_before import PreviousText
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions, Task
 from asr_service.engine.pipeline.inflight import InflightWindow
@@ -223,30 +224,46 @@ class Transcriber:
     ) -> None:
         """Start decoding one window after the other, as far as there are places. None ends the queue."""
         is_first_window = True
+        previous: PreviousText | None = None
         try:
             async with aclosing(self._parts(request)) as parts:
                 async for chunk, language in parts:
                     await places.acquire()
-                    window = await self._start_window(request, chunk, language, is_first_window=is_first_window)
+                    if is_first_window and request.context.options.condition_on_previous_text:
+                        previous = PreviousText(request.done)
+                    window = await self._start_window(
+                        request, chunk, language, previous, is_first_window=is_first_window
+                    )
                     started.put_nowait(window)
                     is_first_window = False
         finally:
             started.put_nowait(None)
 
     async def _start_window(
-        self, request: _Request, chunk: Chunk, language: str | None, *, is_first_window: bool
+        self,
+        request: _Request,
+        chunk: Chunk,
+        language: str | None,
+        previous: PreviousText | None,
+        *,
+        is_first_window: bool,
     ) -> InflightWindow:
         """Begin to decode a window when there is memory for it. The memory is free again when the window is decoded."""
         await self._memory.take(request.memory)
         try:
             # Windows are prepared one by one, so that the first window is also the first in the model's queue.
             task = await self._windows.prepare(
-                request.context, chunk, language=language, is_first_window=is_first_window
+                request.context,
+                chunk,
+                language=language,
+                is_first_window=is_first_window,
+                text_before=previous.before_next if previous else None,
             )
         except BaseException:
             self._memory.give_back(request.memory)
             raise
-        window = InflightWindow(self._windows.decode(task))
+        decoding = self._windows.decode(task)
+        window = InflightWindow(previous.follow(decoding) if previous else decoding)
         window.task.add_done_callback(lambda _: self._memory.give_back(request.memory))
         return window
 
