@@ -38,7 +38,7 @@ PANELS = {"$instance": ".*", "$slot": ".*", "$__rate_interval": WINDOW}
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Scrape two slots under load, with successful, failing and refused requests and one killed worker."""
     folder = tmp_path_factory.mktemp("watched")
-    environ = {"ASR_DEVICES": "cuda:0,cuda:1", "ASR_MAX_OPEN_REQUESTS": "3"}
+    environ = {"ASR_DEVICES": "cuda:0,cuda:1", "ASR_MAX_OPEN_REQUESTS": "3", "ASR_STATE_DIR": str(folder / "state")}
     with (
         running(folder / "service", None, launcher="deploy.launcher", **environ) as service,
         metrics_proxy(service) as target,
