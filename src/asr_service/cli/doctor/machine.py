@@ -114,11 +114,11 @@ def check_limits() -> list[Finding]:
 
 
 def _open_files() -> Finding:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= soft < _FEW_FILES:
-        fix = f"run `ulimit -n {_FEW_FILES}` or more; set LimitNOFILE= in a systemd unit"
-        return warning("limits", f"a process may have {soft} files open, sockets included", fix)
-    return ok("limits", f"a process may have {'any number of' if soft < 0 else soft} files open")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the service raises its soft limit
+    if 0 <= hard < _FEW_FILES:
+        fix = f"run `ulimit -n {_FEW_FILES}` or more as root; set LimitNOFILE= in a systemd unit"
+        return warning("limits", f"a process may have {hard} files open, connections included", fix)
+    return ok("limits", f"a process may have {'any number of' if hard < 0 else hard} files open")
 
 
 def _shared_memory() -> Finding:
