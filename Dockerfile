@@ -50,7 +50,8 @@ ARG VERSION=
 ARG REVISION=
 RUN groupadd --gid 10001 asr-service \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin asr-service \
- && install -d -o 10001 -g 10001 -m 0750 /run/asr-service && install -d -o 10001 -g 10001 /models
+ && install -d -o 10001 -g 10001 -m 0750 /run/asr-service && install -d -o 10001 -g 10001 /models \
+ && install -d -o 10001 -g 10001 -m 0700 /var/lib/asr-service
 COPY --from=model --chown=10001:10001 /models /models
 ENV PATH=/opt/asr-service/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
