@@ -110,6 +110,8 @@ WEBHOOK_ATTEMPTS = Counter(
     "address may not be called), given_up (the last attempt failed).",
     ["outcome"],
 )
+JOB_OUTCOMES = ("succeeded", "failed", "retried", "lost", "stopped")
+WEBHOOK_OUTCOMES = ("delivered", "retry", "rejected", "given_up")
 BUILD_INFO = Gauge(
     "asr_build_info",
     "1; the labels describe what runs.",
@@ -121,6 +123,14 @@ BUILD_INFO = Gauge(
 def build_info(model: str, compute_type: str, device: str) -> None:
     """Publish the version, model, precision and device as labels of `asr_build_info`."""
     BUILD_INFO.labels(__version__, model, compute_type, device).set(1)
+
+
+def show_job_counters() -> None:
+    """Publish the counters of jobs and webhooks with the value 0: a rate does not see the step to a first sample."""
+    for outcome in JOB_OUTCOMES:
+        JOB_ATTEMPTS.labels(outcome)
+    for outcome in WEBHOOK_OUTCOMES:
+        WEBHOOK_ATTEMPTS.labels(outcome)
 
 
 def render() -> bytes:

@@ -67,6 +67,11 @@ def refused(n: int, of: int) -> Series:
     return {'request_failures_total{reason="overloaded"}': f"0+{n}x500", **answers(of - n, n)}
 
 
+def attempts(what: str, **values: str) -> Series:
+    """Return the attempts at jobs or at webhooks by outcome."""
+    return {f'{what}_attempts_total{{outcome="{outcome}"}}': counts for outcome, counts in values.items()}
+
+
 def resident(a_minute: float) -> Series:
     return {"worker_rss_bytes": f"1000000000+{round(a_minute * 2**20)}x500"}
 
@@ -141,12 +146,24 @@ CASES = [
     Case("AsrSaturated", 11, refused(11, 1000), (refused(9, 1000),)),
     Case("AsrJobsOld", 15, {"jobs_oldest_waiting_seconds": "3601x500"}, ({"jobs_oldest_waiting_seconds": "3600x500"},)),
     Case(
-        "AsrJobsLost",
+        "AsrJobsFail",
         43,
-        {'job_attempts_total{outcome="lost"}': "0x39 1 1 2 3x400"},
+        attempts("job", retried="0x39 1 2 3 4x400"),
+        (attempts("job", retried="0x39 1 2 3x400"), attempts("job", failed="0+100x500", stopped="0+100x500")),
+    ),
+    Case(
+        "AsrJobsLost",
+        62,
+        attempts("job", lost="0x59 1 2 3x400"),
+        (attempts("job", lost="0x59 1 2x400"), attempts("job", succeeded="0+100x500", retried="0+100x500")),
+    ),
+    Case(
+        "AsrWebhooksFail",
+        6,
+        attempts("webhook", delivered="0+94x500", given_up="0+3x500", rejected="0+3x500"),
         (
-            {'job_attempts_total{outcome="lost"}': "0x39 1 2x400"},
-            {'job_attempts_total{outcome="failed"}': "0+100x500"},
+            attempts("webhook", delivered="0+96x500", given_up="0+2x500", rejected="0+2x500"),
+            attempts("webhook", delivered="0+1x500", retry="0+100x500"),
         ),
     ),
     Case(
@@ -199,6 +216,12 @@ def test_a_budget_alert_ends_with_the_failures(alert, good, bad, tmp_path):
     series['requests_total{endpoint="/translate",code="500"}'] = bad
     over = 60 if alert.endswith("Fast") else 360
     promtool_test([made(series, [fires(alert, over, True), fires(alert, over + 35, False)])], tmp_path)
+
+
+def test_one_webhook_that_does_not_arrive_is_enough_where_there_are_few(tmp_path):
+    """It fires for one event of three, and ends an hour later."""
+    series = attempts("webhook", delivered="0x9 1x20 2x400", rejected="0x14 1x400")
+    promtool_test([made(series, [fires("AsrWebhooksFail", 21, True), fires("AsrWebhooksFail", 76, False)])], tmp_path)
 
 
 def test_an_alert_names_the_place_the_problem_and_the_value(tmp_path):

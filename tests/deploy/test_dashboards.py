@@ -81,6 +81,18 @@ def test_every_used_metric_exists():
     assert recorded <= set(RECORDED)
 
 
+@pytest.mark.parametrize(
+    ("name", "outcomes"),
+    [("asr_job_attempts_total", metrics.JOB_OUTCOMES), ("asr_webhook_attempts_total", metrics.WEBHOOK_OUTCOMES)],
+)
+def test_alerts_and_panels_use_outcomes_that_exist(name, outcomes):
+    """An outcome with another name would never match."""
+    expressions = [query.expr for query in QUERIES] + [alert["expr"] for alert in ALERTS.values()]
+    used = re.findall(rf'{name}{{[^}}]*outcome=~?"([^"]+)"', "\n".join(expressions))
+    assert used
+    assert {outcome for each in used for outcome in each.split("|")} <= set(outcomes)
+
+
 def test_the_provisioning_finds_the_deployed_files():
     """It has a data source, and the directory of the dashboards that docs/operations.md names."""
     (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"]

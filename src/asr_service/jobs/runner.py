@@ -48,8 +48,6 @@ class JobRunner:
         self._may_claim = asyncio.Event()
 
     def start(self) -> None:
-        for outcome in ("succeeded", "failed", "retried", "lost", "stopped"):
-            metrics.JOB_ATTEMPTS.labels(outcome)  # with the value 0: without a sample, a rate has no value
         self._claiming = asyncio.create_task(self._claim_forever())
 
     def begin_drain(self) -> None:

@@ -29,6 +29,7 @@ class Sweeper:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        metrics.show_job_counters()
         self._task = asyncio.create_task(self._sweep_forever())
 
     async def close(self) -> None:
