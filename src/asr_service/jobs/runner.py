@@ -45,7 +45,6 @@ class JobRunner:
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._claiming: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
-        self._may_claim = asyncio.Event()
 
     def start(self) -> None:
         self._claiming = asyncio.create_task(self._claim_forever())
@@ -68,10 +67,12 @@ class JobRunner:
     # -- claiming
 
     async def _claim_forever(self) -> None:
-        """Claim jobs. The number of jobs that run grows by one a look, so that idle slots get their share."""
-        n_wanted = 1
+        """Claim jobs. The number of jobs that run grows by one in `poll_s`, so that idle slots get their share."""
+        n_wanted, grown_at = 1, time.monotonic()
         while True:
             self._jobs.submitted.clear()
+            if time.monotonic() - grown_at >= self._times.poll_s:
+                n_wanted, grown_at = min(n_wanted + 1, max(self._n_useful(), 1)), time.monotonic()
             try:
                 while len(self._running) < min(n_wanted, self._n_useful()):
                     if not await self._claim():
@@ -81,10 +82,8 @@ class JobRunner:
                 log.warning("no job can be claimed", reason=error.message)
             except Exception:
                 log.exception("no job can be claimed")
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._jobs.submitted.wait(), self._times.poll_s)
-            except TimeoutError:
-                n_wanted = min(n_wanted + 1, max(self._n_useful(), 1))
 
     def _n_useful(self) -> int:
         """Return how many jobs may run: enough to fill the batches of the model, one while it has other work."""

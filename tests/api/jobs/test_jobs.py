@@ -118,6 +118,17 @@ def test_an_ended_job_is_deleted_with_its_files(jobs):
     assert jobs.transcript(job_id).status_code == 404
 
 
+def test_a_slot_runs_as_many_jobs_as_fill_its_batches(jobs):
+    """Batches of four: the fifth job waits."""
+    gate = threading.Event()
+    jobs.model.before = lambda call: gate.wait(20) if call.stage == "generate" else None
+    ids = [jobs.accepted() for _ in range(6)]
+    until(lambda: len(jobs.list(status="running")["data"]) == 4, what="four jobs that run")
+    gate.set()
+    for job_id in ids:
+        jobs.reaches(job_id, "succeeded")
+
+
 def test_a_long_poll_ends_with_the_job_or_with_its_time(jobs):
     """At most a minute."""
     gate = threading.Event()
