@@ -66,7 +66,7 @@ SMOKE = Plan(
     n_service=32,
     n_baseline=12,
     n_solo=3,
-    n_mixed=10,
+    n_mixed=24,
     patience_s=2.0,
     servers=(SERVICE, SEQUENTIAL),
 )

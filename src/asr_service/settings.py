@@ -114,9 +114,9 @@ class Settings(BaseSettings):
     """Maximum decoder batch size, in windows. By default 16 on CUDA, fewer if the GPU's memory is small. On a CPU it
     depends on their length: four clips of 4 s, two of 14 s, or one longer window."""
     encoder_context: Literal["short", "full"] | None = None
-    """Length of the encoder's input. `short`: the speech and a margin, with a retry at the full 30 s if the model is
-    not sure of the text or the text fails a check. `full`: always 30 s. By default `short` on a CPU, where it saves
-    work, and `full` on CUDA, where a batch needs windows of one length."""
+    """Length of the encoder's input. `short`: the speech and a margin, with a retry at 20 s if the model is not sure of
+    the text, and at the full 30 s if the text fails a check. `full`: always 30 s. By default `short` on a CPU, where it
+    saves work, and `full` on CUDA, where a batch needs windows of one length."""
     encoder_margin_s: Annotated[float, Field(ge=0, le=30)] = 6.0
     """Seconds of audio after the speech in a short context, so that the decoder sees the end of the speech. Smaller is
     faster; docs/performance.md has the measured error rates."""

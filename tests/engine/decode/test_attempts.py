@@ -7,6 +7,7 @@ from asr_service.engine.decode.context import MAX_SHORT_CONTEXT
 from asr_service.engine.options import DecodingOptions
 
 FIRST = Attempt(Step.FIRST, 0.0)
+LONGER_CONTEXT = Attempt(Step.LONGER_CONTEXT, 0.0)
 FULL_CONTEXT = Attempt(Step.FULL_CONTEXT, 0.0)
 PENALTY = Attempt(Step.REPETITION_PENALTY, 0.0, 1.2)
 SAMPLED = [Attempt(Step.TEMPERATURE, temperature) for temperature in (0.2, 0.4, 0.6, 0.8, 1.0)]
@@ -15,21 +16,23 @@ SAMPLED = [Attempt(Step.TEMPERATURE, temperature) for temperature in (0.2, 0.4, 
 @pytest.mark.parametrize(
     ("context_frames", "listed"),
     [
-        (832, [FIRST, FULL_CONTEXT, PENALTY, *SAMPLED]),
+        (2047, [FIRST, LONGER_CONTEXT, FULL_CONTEXT, PENALTY, *SAMPLED]),
+        (2048, [FIRST, FULL_CONTEXT, PENALTY, *SAMPLED]),
         (MAX_SHORT_CONTEXT, [FIRST, PENALTY, *SAMPLED]),
         (3000, [FIRST, PENALTY, *SAMPLED]),
     ],
-    ids=["short", "nearly full", "full"],
+    ids=["short", "longer", "nearly full", "full"],
 )
-def test_only_a_short_context_can_become_a_full_one(context_frames: int, listed: list[Attempt]):
-    """The full context comes first, then the repetition penalty, then higher temperatures."""
+def test_only_a_shorter_context_can_become_a_longer_one(context_frames: int, listed: list[Attempt]):
+    """Longer contexts come first, then the repetition penalty, then higher temperatures."""
     assert attempts(DecodingOptions(), context_frames) == listed
 
 
 def test_a_requested_temperature_has_neither_penalty_nor_sampling():
-    """The full context is tried at the same temperature."""
+    """Longer contexts are tried at the same temperature."""
     assert attempts(DecodingOptions(temperature=0.3), 832) == [
         Attempt(Step.FIRST, 0.3),
+        Attempt(Step.LONGER_CONTEXT, 0.3),
         Attempt(Step.FULL_CONTEXT, 0.3),
     ]
 
@@ -37,4 +40,4 @@ def test_a_requested_temperature_has_neither_penalty_nor_sampling():
 def test_the_text_of_earlier_windows_is_in_the_first_prompt_only():
     """If the prompt may be the reason for a fault, the window is decoded without it before anything else changes."""
     listed = attempts(DecodingOptions(), 832, has_text_before=True)
-    assert listed == [FIRST, Attempt(Step.NO_TEXT_BEFORE, 0.0), FULL_CONTEXT, PENALTY, *SAMPLED]
+    assert listed == [FIRST, Attempt(Step.NO_TEXT_BEFORE, 0.0), LONGER_CONTEXT, FULL_CONTEXT, PENALTY, *SAMPLED]

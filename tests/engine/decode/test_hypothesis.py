@@ -45,15 +45,15 @@ def test_the_speech_rate_is_measured_after_whispers_rules(
 
 
 @pytest.mark.parametrize(
-    ("doubled_letters", "needs_full_context", "reason"),
+    ("doubled_letters", "has_fault", "reason"),
     [(0, False, None), (10, True, None), (55, True, None), (56, True, FallbackReason.DOUBLED_TEXT)],
 )
 def test_a_text_that_stands_twice_needs_the_full_context(
-    doubled_letters: int, needs_full_context: bool, reason: FallbackReason | None
+    doubled_letters: int, has_fault: bool, reason: FallbackReason | None
 ):
     """It is rejected at any context only if both copies together have more than 22 letters a second."""
     found = hypothesis(-0.3, 0.1, 1.5, doubled_letters=doubled_letters)
-    assert (found.needs_full_context, found.fallback_reason) == (needs_full_context, reason)
+    assert (found.has_fault, found.fallback_reason) == (has_fault, reason)
 
 
 def hypothesis(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from asr_service.engine.decode.context import MAX_SHORT_CONTEXT
-from asr_service.engine.decode.hypothesis import FallbackReason, Hypothesis, accepted
+from asr_service.engine.decode.context import LONGER_CONTEXT, MAX_SHORT_CONTEXT
+from asr_service.engine.decode.hypothesis import FallbackReason, Hypothesis, accepted, faultless
 from asr_service.engine.options import DecodingOptions
 
 _REPETITION_PENALTY: Final = 1.2
@@ -19,6 +19,7 @@ class Step(Enum):
 
     FIRST = auto()
     NO_TEXT_BEFORE = auto()
+    LONGER_CONTEXT = auto()
     FULL_CONTEXT = auto()
     REPETITION_PENALTY = auto()
     TEMPERATURE = auto()
@@ -36,8 +37,10 @@ class Attempt:
         """Return why this attempt follows those `tried`, a label of `asr_fallbacks_total`; None if it is not needed."""
         if self.step is Step.NO_TEXT_BEFORE:
             return "text_before" if tried[-1].has_fault else None
+        if self.step is Step.LONGER_CONTEXT:
+            return "doubtful" if tried[-1].is_doubtful else None
         if self.step is Step.FULL_CONTEXT:
-            return "full_context" if tried[-1].needs_full_context else None
+            return "full_context" if tried[-1].has_fault and not faultless(tried) else None
         if accepted(tried):
             return None
         if self.step is Step.REPETITION_PENALTY:
@@ -45,21 +48,24 @@ class Attempt:
         return tried[-1].fallback_reason
 
 
-FALLBACK_REASONS: Final = ("text_before", "full_context", "repetition_penalty", *FallbackReason)
+FALLBACK_REASONS: Final = ("text_before", "doubtful", "full_context", "repetition_penalty", *FallbackReason)
 """Every value that `Attempt.reason` can return."""
 
 
 def attempts(options: DecodingOptions, context_frames: int, *, has_text_before: bool = False) -> list[Attempt]:
     """List the attempts for a window that is encoded with `context_frames` first.
 
-    The order: the first temperature as it is, without the text of earlier windows in the prompt, at full context, with
-    a repetition penalty, then higher temperatures. Only the first attempt has text of earlier windows in its prompt.
+    The order: the first temperature as it is, without the text of earlier windows in the prompt, with a longer context,
+    at full context, with a repetition penalty, then higher temperatures. Only the first attempt has text of earlier
+    windows in its prompt.
     A request with a temperature of its own above 0 has no other temperature and no penalty.
     """
     first, *higher = options.temperatures
     listed = [Attempt(Step.FIRST, first)]
     if has_text_before:
         listed.append(Attempt(Step.NO_TEXT_BEFORE, first))
+    if context_frames < LONGER_CONTEXT:
+        listed.append(Attempt(Step.LONGER_CONTEXT, first))
     if context_frames < MAX_SHORT_CONTEXT:
         listed.append(Attempt(Step.FULL_CONTEXT, first))
     if higher:

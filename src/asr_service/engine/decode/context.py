@@ -20,6 +20,10 @@ MAX_SHORT_CONTEXT: Final = FULL_CONTEXT // 32 * 32
 """The longest context below the full one: 2976 frames, 29.76 s. The sides of the encoder's matrices are half as many
 positions; the 1500 of 30 s are not a multiple of 16."""
 
+LONGER_CONTEXT: Final = 2048
+"""The context of a doubtful window's second attempt, in frames: 20.48 s. 30 s are no more accurate and cost twice as
+much."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkLengths:

@@ -1,6 +1,6 @@
 """The result of one attempt to decode a window, and the rules that accept or reject it. Pure functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -17,10 +17,10 @@ _MAX_NO_SPEECH_PROB: Final = 0.6
 """These three are the defaults of https://github.com/openai/whisper/blob/main/whisper/transcribe.py."""
 
 _SURE_AVG_LOGPROB: Final = -0.5
-"""A less likely text from a short context is heard once more at full context. Hard speech needs the full context, and
-its texts are less likely: docs/adr/0003-short-encoder-context.md has the measurements."""
+"""A less likely text from a short context is heard once more with a longer one. Hard speech needs it, and its texts are
+less likely: docs/adr/0003-short-encoder-context.md has the measurements."""
 _MAX_DOUBTFUL_S: Final = 12.0
-"""Longer speech has a context of at least 18 s. There the full context changed nothing."""
+"""Longer speech has a context of at least 18 s. There a longer one changed nothing."""
 
 _MAX_CHARACTERS_PER_S: Final = 30
 _EXTRA_CHARACTERS: Final = 25
@@ -117,8 +117,10 @@ class Hypothesis:
 
     @property
     def is_doubtful(self) -> bool:
-        """True if the model is so unsure of the text that a full context may change it."""
-        return self.speech_s < _MAX_DOUBTFUL_S and self.generation.avg_logprob < _SURE_AVG_LOGPROB
+        """True if the text has no fault, but the model is so unsure of it that a longer context may change it."""
+        return (
+            not self.has_fault and self.speech_s < _MAX_DOUBTFUL_S and self.generation.avg_logprob < _SURE_AVG_LOGPROB
+        )
 
     @property
     def has_fault(self) -> bool:
@@ -127,11 +129,6 @@ class Hypothesis:
         A text that stands twice is heard once more, however slow it is. What was really said twice stays.
         """
         return self.overruns_speech or self.doubled_letters > 0 or self.fallback_reason is not None
-
-    @property
-    def needs_full_context(self) -> bool:
-        """True if the window must also be heard at full context."""
-        return self.has_fault or self.is_doubtful
 
     @property
     def ended_early(self) -> bool:
@@ -189,14 +186,18 @@ def _is_too_fast(part: TimedTokens, text: str, speech_s: float) -> bool:
 def accepted(tried: Sequence[Hypothesis]) -> Hypothesis | None:
     """Return the most likely hypothesis without a fault, else the last one if the rules accept it, else None.
 
-    A doubtful text of a short context is often right where that of the full context is wrong, and the other way round.
-    If the last attempt hears silence, the window is silent.
+    A doubtful text of a short context is often right where that of a longer one is wrong, and the other way round. If
+    the last attempt hears silence, the window is silent.
     """
     last = tried[-1]
-    faultless = [] if last.is_silent else [each for each in tried if not each.has_fault and not each.is_silent]
-    if faultless:
-        return max(faultless, key=lambda each: each.generation.avg_logprob)
+    if not last.is_silent and (found := faultless(tried)):
+        return max(found, key=lambda each: each.generation.avg_logprob)
     return last if last.fallback_reason is None else None
+
+
+def faultless(tried: Iterable[Hypothesis]) -> list[Hypothesis]:
+    """Return the hypotheses that have text and no fault."""
+    return [each for each in tried if not each.has_fault and not each.is_silent]
 
 
 def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:

@@ -13,7 +13,13 @@ from asr_service import metrics
 from asr_service.audio.chunking import Chunk, rest_of
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT, Features, LogMel
 from asr_service.engine.decode.attempts import FALLBACK_REASONS, Attempt, Step, attempts
-from asr_service.engine.decode.context import ChunkLengths, allows_short_context, chunk_lengths, context_frames
+from asr_service.engine.decode.context import (
+    LONGER_CONTEXT,
+    ChunkLengths,
+    allows_short_context,
+    chunk_lengths,
+    context_frames,
+)
 from asr_service.engine.decode.hypothesis import Hypothesis, best_of, evaluate, speech_parts, split_kept
 from asr_service.engine.decode.segments import TimedTokens
 from asr_service.engine.decode.text_before import TextBefore
@@ -35,6 +41,7 @@ log = structlog.get_logger(__name__)
 _ENGLISH: Final = "en"
 """The language of a model that is not multilingual."""
 _DEFAULT_OPTIONS: Final = DecodingOptions()
+_NEW_CONTEXTS: Final = {Step.LONGER_CONTEXT: LONGER_CONTEXT, Step.FULL_CONTEXT: FULL_CONTEXT}
 _MAX_CONTINUATIONS: Final = 15
 """How often the rest of one chunk may get a window of its own. On real speech each of these windows covers several
 seconds; the limit bounds the work for audio that makes the model stop after every few tenths of a second."""
@@ -235,8 +242,8 @@ class WindowDecoder:
                     break
                 metrics.FALLBACKS.labels(reason).inc()
                 prompt, before = self._vocabulary.prompt(options, language, task.previous_tokens), []
-            if attempt.step is Step.FULL_CONTEXT:
-                features = await self._features(task.chunk, FULL_CONTEXT)
+            if n_frames := _NEW_CONTEXTS.get(attempt.step):
+                features = await self._features(task.chunk, n_frames)
                 encoding = (await _submit(task, EncodeCall(features, detect_language=False))).encoding
             tried.append(await self._attempt(task, encoding, prompt, attempt, self._vocabulary.text(before)))
             encodings.append(encoding)
