@@ -28,6 +28,12 @@ def test_only_a_shorter_context_can_become_a_longer_one(context_frames: int, lis
     assert attempts(DecodingOptions(), context_frames) == listed
 
 
+def test_a_doubtful_translation_needs_no_longer_context():
+    """Nearly all translations are doubtful."""
+    listed = attempts(DecodingOptions(task="translate"), 832)
+    assert listed == [FIRST, FULL_CONTEXT, PENALTY, *SAMPLED]
+
+
 def test_a_requested_temperature_has_neither_penalty_nor_sampling():
     """Longer contexts are tried at the same temperature."""
     assert attempts(DecodingOptions(temperature=0.3), 832) == [

@@ -114,6 +114,25 @@ async def test_long_doubtful_speech_is_not_decoded_again():
     assert [call.n_frames for call in engine.model.calls_of("encode")] == [1856]
 
 
+async def test_a_doubtful_translation_is_not_decoded_again():
+    """Translations are less likely than transcripts, and a longer context does not improve them."""
+    async with engine_around(FakeModel(writing(" hm", avg_logprob=-0.9)), margin_s=6.0) as engine:
+        await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, task="translate"))
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
+
+
+async def test_a_rejected_translation_is_decoded_again_at_full_context():
+    """The checks of a short context hold for translations too."""
+
+    def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
+        return writing(" yes" if len(encoding) == 1500 else " la" * 60)(model, encoding, *others)
+
+    async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, task="translate"))
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
+    assert transcript.text == "yes"
+
+
 async def test_silence_in_a_longer_context_silences_a_doubtful_window():
     """The model invented words in a noise that it takes for silence when it sees 20 s."""
 
@@ -218,25 +237,20 @@ async def test_a_long_recording_has_windows_of_15_s(length_s):
 
 @pytest.mark.parametrize(
     "options",
-    [{"task": "translate"}, {"timestamps": False}, {"language_per_chunk": True}, {}],
-    ids=["translation", "no timestamps", "languages", "a full context"],
+    [{"timestamps": False}, {"task": "translate"}, {"language_per_chunk": True}, {}],
+    ids=["no timestamps", "translation", "languages", "a full context"],
 )
 async def test_full_contexts_have_long_windows(options):
-    """Each costs 30 s, so a recording has as few as possible. Detection per chunk has long windows too."""
+    """Each costs 30 s, so a recording has few of them. Translation and detection per chunk have long windows too."""
     async with engine_around(FakeModel(), margin_s=2.5 if options else None) as engine:
         await engine.transcript(engine.recording(loud(58)), replace(ENGLISH, **options))
     assert len(engine.model.calls_of("generate")) <= 3
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"task": "translate"}, {"timestamps": False}],
-    ids=["translation", "no timestamps"],
-)
-async def test_options_that_need_the_full_context_get_it(options):
-    """Translation is less accurate with less. Without timestamps the checks do not work."""
+async def test_decoding_without_timestamps_has_the_full_context():
+    """The checks of a short context need timestamps."""
     async with engine_around(FakeModel(), margin_s=6.0) as engine:
-        await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, **options))
+        await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, timestamps=False))
     assert [call.n_frames for call in engine.model.calls_of("encode")] == [3000]
 
 

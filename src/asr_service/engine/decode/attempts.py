@@ -58,13 +58,15 @@ def attempts(options: DecodingOptions, context_frames: int, *, has_text_before: 
     The order: the first temperature as it is, without the text of earlier windows in the prompt, with a longer context,
     at full context, with a repetition penalty, then higher temperatures. Only the first attempt has text of earlier
     windows in its prompt.
-    A request with a temperature of its own above 0 has no other temperature and no penalty.
+    A request with a temperature of its own above 0 has no other temperature and no penalty. A translation has no
+    longer context: translations are less likely than transcripts, so nearly all would be doubtful, and it does not
+    improve them.
     """
     first, *higher = options.temperatures
     listed = [Attempt(Step.FIRST, first)]
     if has_text_before:
         listed.append(Attempt(Step.NO_TEXT_BEFORE, first))
-    if context_frames < LONGER_CONTEXT:
+    if context_frames < LONGER_CONTEXT and options.task == "transcribe":
         listed.append(Attempt(Step.LONGER_CONTEXT, first))
     if context_frames < MAX_SHORT_CONTEXT:
         listed.append(Attempt(Step.FULL_CONTEXT, first))

@@ -48,12 +48,13 @@ def chunk_lengths(options: DecodingOptions, margin_s: float | None, max_chunk_s:
     """Return how long the chunks of a request's speech may be.
 
     `margin_s` is the margin of a short context, None if contexts are full. `max_chunk_s` is the operator's limit.
-    A request that detects the language of each window gets long windows, because detection needs much speech.
+    A request that detects the language of each window gets long windows, because detection needs much speech. So does a
+    translation: short windows of it fail the checks so often that they cost more.
     """
     if max_chunk_s is not None:
         return ChunkLengths(max_chunk_s, max_chunk_s)
     short = margin_s is not None and margin_s <= _MAX_MARGIN_S and allows_short_context(options)
-    return _SHORT if short and not options.language_per_chunk else _LONG
+    return _SHORT if short and not options.language_per_chunk and options.task == "transcribe" else _LONG
 
 
 def context_frames(speech_s: float, margin_s: float | None) -> int:
@@ -67,7 +68,6 @@ def context_frames(speech_s: float, margin_s: float | None) -> int:
 def allows_short_context(options: DecodingOptions) -> bool:
     """Return True if a short context costs this request no accuracy.
 
-    The checks that guard a short context need timestamps. Translation is less accurate with less than 30 s. Words are
-    aligned as well with a short context as with 30 s.
+    The checks that guard a short context need timestamps. Words are aligned as well with a short context as with 30 s.
     """
-    return options.timestamps and options.task == "transcribe"
+    return options.timestamps
