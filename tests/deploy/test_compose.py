@@ -1,5 +1,6 @@
 """deploy/compose: Compose accepts the file, and the file agrees with the code."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,17 @@ def test_the_variables_are_settings_of_the_service(services):
         assert services[fetch]["environment"].items() <= given.items()
         timeouts = Timeouts.for_request(settings.request_timeout_s)
         assert services[name]["stop_grace_period"] == f"{timeouts.stop_s:.0f}s"
+
+
+def test_jobs_are_in_a_volume_that_outlives_the_container(services):
+    """Docker gives a new volume the owner of the directory in the image, so the Dockerfile creates it."""
+    volumes = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["volumes"]
+    dockerfile = (COMPOSE.parent.parent / "Dockerfile").read_text()
+    for name in SERVERS:
+        mounts = {each.split(":")[1]: each.split(":")[0] for each in services[name]["volumes"]}
+        state_dir = services[name]["environment"]["ASR_STATE_DIR"]
+        assert mounts[state_dir] in volumes
+        assert re.search(rf"install -d -o 10001 -g 10001 -m 0700 {state_dir}$", dockerfile, re.MULTILINE)
 
 
 def test_every_container_is_restricted(services):

@@ -194,6 +194,32 @@ def test_the_overlay_for_a_laptop_needs_one_node_and_no_registry():
     assert server["resources"]["requests"] == {"cpu": "1", "memory": "1Gi"}
 
 
+def test_only_a_single_pod_has_jobs(objects: tuple[Object, ...]) -> None:
+    """Another pod would not find them. Their volume outlives the pod, which ends before the next one starts."""
+    (server,) = pod_of(objects)["containers"]
+    state_dir = settings(objects, server).state_dir
+    deployment = of_kind(objects, "Deployment")["spec"]
+    assert (state_dir is not None) is (deployment.get("replicas") == 1)
+    if state_dir is None:
+        return
+    assert deployment["strategy"] == {"type": "Recreate"}
+    (mount,) = [each for each in server["volumeMounts"] if each["mountPath"] == str(state_dir)]
+    (volume,) = [each for each in pod_of(objects)["volumes"] if each["name"] == mount["name"]]
+    claim = of_kind(objects, "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_jobs_can_be_added_to_an_overlay(name, tmp_path):
+    """The component makes one pod of it, with the volume of the jobs."""
+    objects = with_component(name, "jobs", tmp_path)
+    test_only_a_single_pod_has_jobs(objects)
+    assert of_kind(objects, "Deployment")["spec"]["replicas"] == 1
+    test_volumes_are_mounted_where_the_settings_point(objects)
+    for each in objects:
+        kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
+
+
 def test_every_container_is_restricted(objects):
     """Pods meet Kubernetes's restricted standard, with a read-only root file system and without a cluster token."""
     for pod in (pod_of(objects), pod_of(objects, "Job", "asr-service-model")):
@@ -237,14 +263,15 @@ def test_selectors_select_the_pods_of_the_server(objects):
         assert not selector.items() <= job["metadata"]["labels"].items()
 
 
-def test_volumes_are_mounted_where_the_settings_point(objects):
+def test_volumes_are_mounted_where_the_settings_point(objects: tuple[Object, ...]) -> None:
     """Paths that the service writes are volumes, and volumes that it only reads are read-only."""
     (server,) = pod_of(objects)["containers"]
     given = settings(objects, server)
     mounts = {each["mountPath"]: each.get("readOnly", False) for each in server["volumeMounts"]}
     assert given.api_keys_file is not None
     keys = str(given.api_keys_file.parent)
-    assert mounts == {str(given.model_dir): True, keys: True, str(given.socket_dir): False, "/tmp": False}
+    state = {} if given.state_dir is None else {str(given.state_dir): False}
+    assert mounts == {str(given.model_dir): True, keys: True, str(given.socket_dir): False, "/tmp": False, **state}
     volumes = {each["name"]: each for each in pod_of(objects)["volumes"]}
     assert volumes["run"]["emptyDir"]["medium"] == "Memory"
     assert "medium" not in volumes["tmp"]["emptyDir"]
@@ -303,21 +330,24 @@ def test_prometheus_finds_the_service():
 
 def test_a_model_in_the_image_needs_neither_volume_nor_job(tmp_path):
     """With this component nothing is downloaded, and nothing refers to the removed objects."""
-    (tmp_path / "kustomization.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "resources": [relative(tmp_path, KUBERNETES / "overlays/gpu")],
-                "components": [relative(tmp_path, KUBERNETES / "components/model-in-image")],
-            }
-        )
-    )
-    objects = rendered(tmp_path)
+    objects = with_component("gpu", "model-in-image", tmp_path)
     pod = pod_of(objects)
     assert not {"Job", "PersistentVolumeClaim"} & {each["kind"] for each in objects}
     assert not pod.get("initContainers")
     assert {each["name"] for each in pod["volumes"]} == {each["name"] for each in pod["containers"][0]["volumeMounts"]}
     for each in objects:
         kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
+
+
+def with_component(name: str, component: str, folder: Path) -> tuple[Object, ...]:
+    """Return the objects of an overlay with another component."""
+    content = {
+        "resources": [relative(folder, KUBERNETES / "overlays" / name)],
+        "components": [relative(folder, KUBERNETES / "components" / component)],
+        "namespace": "asr",
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return rendered(folder)
 
 
 def relative(start: Path, target: Path) -> str:
