@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from asr_service.models.packaged import packaged_parts
 from asr_service.models.registry import MODELS
@@ -19,6 +20,10 @@ from programs import report_missing, require_program
 # Rich traces write out every variable, arrays too: seconds for each, on a busy machine too many.
 _plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
+
+# On a busy machine one example may take any time.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 # A developer's own settings are no part of the tests.
 for name in [name for name in os.environ if name.startswith("ASR_")]:
