@@ -80,8 +80,8 @@ def main() -> None:
     args = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         roots = _download(args.packages or Path(folder), Path(folder))
-        rows = [*_copied(_chosen(_dialogues(roots), _N_DIALOGUES), args.out)]
-        rows += _copied(_chosen(_stamps(roots[_STAMPS]), _N_STAMPS), args.out)
+        rows = [*_copied(_chosen(dialogues(roots), _N_DIALOGUES), args.out)]
+        rows += _copied(_chosen(stamps(roots[_STAMPS]), _N_STAMPS), args.out)
     rows += [row for other in args.add for row in _added(other, args.out)]
     lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows]
     (args.out / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -100,7 +100,8 @@ def _download(packages: Path, folder: Path) -> dict[str, Path]:
     return roots
 
 
-def _dialogues(roots: dict[str, Path]) -> Iterator[Candidate]:
+def dialogues(roots: dict[str, Path]) -> Iterator[Candidate]:
+    """Yield the game's dialogues. `roots` has the folder of each unpacked package."""
     scripts = roots["fillets-ng-data"] / "usr/share/games/fillets-ng/script"
     for language in ("nl", "cs"):
         sounds = roots[f"fillets-ng-data-{language}"] / "usr/share/games/fillets-ng/sound"
@@ -110,7 +111,7 @@ def _dialogues(roots: dict[str, Path]) -> Iterator[Candidate]:
                 yield Candidate(path, language, text.replace('\\"', '"').replace("\\n", " "), "fillets")
 
 
-def _stamps(root: Path) -> Iterator[Candidate]:
+def stamps(root: Path) -> Iterator[Candidate]:
     """Yield the descriptions. The first line of a text file is English, and the others are `LANGUAGE.utf8=TEXT`."""
     for path in sorted((root / "usr/share/tuxpaint/stamps").rglob("*_desc*.ogg")):
         stamp, language = path.stem.rsplit("_desc", 1)
@@ -130,10 +131,11 @@ def _chosen(candidates: Iterable[Candidate], n_of_language: int) -> Iterator[Can
     for each in candidates:
         by_language.setdefault(each.language, []).append(each)
     for own in by_language.values():
-        yield from islice(filter(_is_usable, sorted(own, key=lambda each: each.rank)), n_of_language)
+        yield from islice(filter(is_usable, sorted(own, key=lambda each: each.rank)), n_of_language)
 
 
-def _is_usable(candidate: Candidate) -> bool:
+def is_usable(candidate: Candidate) -> bool:
+    """Return True if the recording is long enough, and the text may be what is said."""
     if not candidate.path.exists() or _NOT_AS_SPOKEN.search(candidate.text):
         return False
     seconds = soundfile.info(candidate.path).duration

@@ -7,11 +7,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from benchmarks.common.corpus import Clip, read_corpus
+from benchmarks.common.material import RATE
 from benchmarks.common.scoring import Errors
-from benchmarks.wer.table import ALL, interval, markdown, score
+from benchmarks.wer.development_set import Candidate, dialogues, is_usable, stamps
+from benchmarks.wer.table import ALL, interval, markdown, score, score_groups, without_wrong_texts
 from benchmarks.wer.transcripts import service
 
 MANIFEST: list[dict[str, Any]] = [
@@ -121,3 +125,58 @@ def test_a_503_is_retried_and_another_error_is_final(clips: list[Clip], busy_ser
     transcripts, model = service(clips, busy_service, 2, detect_language=True)
     assert transcripts == {"a.wav": "heard a.wav", "b.wav": None, "c.wav": "heard c.wav"}
     assert model == "base"
+
+
+def test_clips_are_also_scored_by_half_language_and_length(clips: list[Clip]) -> None:
+    """Each clip with speech is in three groups."""
+    transcripts: dict[str, str | None] = {"a.wav": "one small step", "b.wav": "un pas", "c.wav": ""}
+    groups = {row.name: row.scores["us"] for row in score_groups(clips, {"us": transcripts})}
+    assert groups.pop("English") == Errors(0, 3)
+    assert groups.pop("other languages") == Errors(1, 3)
+    assert groups.pop("12 s and longer") == Errors(1, 6)
+    assert sum(groups.values(), Errors(0, 0)) == Errors(1, 6)
+    assert groups.keys() <= {"first half", "second half"}
+
+
+def test_a_text_that_no_system_hears_is_left_out(clips: list[Clip]) -> None:
+    """One system that hears it keeps it. Silence has no text that could be wrong."""
+    wrong: dict[str, str | None] = {"a.wav": "quite another text", "b.wav": "une autre phrase", "c.wav": "you"}
+    kept = without_wrong_texts(clips, {"them": wrong, "us": wrong | {"b.wav": "un petit mot"}}, 0.6)
+    assert [clip.path.name for clip in kept] == ["b.wav", "c.wav"]
+
+
+def test_a_dialogue_has_its_translated_text(tmp_path: Path) -> None:
+    """The script of a level has the English text and its translation."""
+    roots = {name: tmp_path / name for name in ("fillets-ng-data", "fillets-ng-data-nl", "fillets-ng-data-cs")}
+    script = roots["fillets-ng-data"] / "usr/share/games/fillets-ng/script/city/dialogs_nl.lua"
+    script.parent.mkdir(parents=True)
+    script.write_text('dialogId("a-1", "font", "Welcome \\"here\\".")\ndialogStr("Welkom \\"hier\\".")\n')
+    (found,) = dialogues(roots)
+    assert (found.path.name, found.language, found.text) == ("a-1.ogg", "nl", 'Welkom "hier".')
+
+
+def test_a_stamp_without_a_translation_is_left_out(tmp_path: Path) -> None:
+    """Its recording is in another language than its text."""
+    folder = tmp_path / "usr/share/tuxpaint/stamps/birds"
+    folder.mkdir(parents=True)
+    (folder / "owl.txt").write_text("An owl.\nes.utf8=Un búho.\n", encoding="utf-8")
+    for name in ("owl_desc.ogg", "owl_desc_es.ogg", "owl_desc_fr.ogg", "owl_desc_xx.ogg"):
+        (folder / name).touch()
+    assert [(found.language, found.text) for found in stamps(tmp_path)] == [("en", "An owl."), ("es", "Un búho.")]
+
+
+@pytest.mark.parametrize(
+    ("text", "usable"),
+    [
+        ("a barn owl in a tree", True),
+        ("an owl", False),
+        ("one of the 12 owls", False),
+        ("a barn owl in a tree, which cannot be said in so short a time", False),
+    ],
+    ids=["fits", "too short", "a number", "too long"],
+)
+def test_a_text_that_does_not_fit_its_recording_is_left_out(tmp_path: Path, text: str, usable: bool) -> None:
+    """A text is usable if it may be what is said."""
+    path = tmp_path / "owl.wav"
+    soundfile.write(path, np.zeros(RATE * 12 // 5), RATE)
+    assert is_usable(Candidate(path, "en", text, "stamps")) == usable
