@@ -72,6 +72,11 @@ def test_the_proxy_waits_longer_than_the_service():
     assert "proxy_read_timeout 315s;" in text_of()
 
 
+def test_the_proxy_waits_longer_than_a_request_for_a_job():
+    """`?wait=60` is answered and a stream of events has time for its keep-alive, however short other requests are."""
+    assert "proxy_read_timeout 75s;" in text_of(request_timeout_s=10)
+
+
 @pytest.mark.parametrize(
     ("server_name", "is_sent"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.live import ALL, tone
 from asr_service.settings import load_settings
 from nginx.conftest import Stack
 from nginx.proxy import Certificate, Nginx, free_port, needs_nginx, proxying
@@ -60,11 +61,14 @@ def test_nginx_accepts_the_file_without_a_warning(
 
 @pytest.fixture(scope="module")
 def rooted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    """Start Nginx in front of a slot whose paths begin with /asr; state and metrics are only for 127.0.0.2."""
+    """Start Nginx in front of two slots with jobs, whose paths begin with /asr and whose model takes 0.3 s for a call.
+
+    State and metrics are only for 127.0.0.2.
+    """
     folder = tmp_path_factory.mktemp("rooted")
-    given = {"devices": "cpu,cpu", "root_path": "/asr"}
+    given = {"devices": "cpu,cpu", "root_path": "/asr", "state_dir": str(folder / "state")}
     environ = {f"ASR_{name.upper()}": value for name, value in given.items()}
-    with running(folder / "service", None, FAKE_MODEL="0", **environ) as service:
+    with running(folder / "service", None, FAKE_MODEL="0.3", **environ) as service:
         settings = load_settings({}, socket_dir=service.directory / "run", **given)
         with proxying(folder / "nginx", settings, Certificate(folder / "tls"), inside=("127.0.0.2",)) as nginx:
             until(lambda: nginx.get("/health/ready").status_code == 200, within_s=60, what="the slot")
@@ -179,3 +183,22 @@ def test_a_root_path_opens_no_way_around_the_inside_addresses(rooted: Nginx, pre
         assert rooted.get(prefix + path).status_code == 403
         assert rooted.get(prefix + path, come_from="127.0.0.2").status_code == 200
     assert rooted.get(prefix + "/languages").status_code == 200
+
+
+def test_waiting_requests_and_events_pass_while_the_job_runs(rooted: Nginx) -> None:
+    """Nginx passes each event of a job on at once, and lets a request wait until the job ends."""
+    answer = rooted.request("POST", "/asr/jobs", files={"file": tone(250)}, data=ALL)
+    assert answer.status_code == 202, answer.text
+    job = answer.headers["location"]
+    with (
+        ThreadPoolExecutor(1) as pool,
+        httpx.Client(verify=rooted.certificate.trust, timeout=30) as client,
+        client.stream("GET", f"{rooted.url}{job}/events") as events,
+    ):
+        waiting = pool.submit(rooted.get, f"{job}?wait=60")
+        lines = events.iter_lines()
+        until(lambda: '"status":"running"' in next(lines), what="an event while the job runs")
+        assert not waiting.done()
+        assert rooted.request("DELETE", job).status_code == 200
+        assert waiting.result().json()["status"] == "cancelled"
+        assert any('"status":"cancelled"' in line for line in lines)

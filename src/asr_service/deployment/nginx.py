@@ -10,6 +10,8 @@ from typing import Final
 from asr_service.deployment.files import RenderedFile, fill
 from asr_service.deployment.site import Site
 from asr_service.errors import ConfigurationError, error_body
+from asr_service.jobs.times import MAX_WAIT_S
+from asr_service.serving.limits import Timeouts
 from asr_service.settings import Settings
 
 FILE_NAME: Final = "asr-service.conf"
@@ -118,7 +120,7 @@ def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile
         max_upload_bytes=settings.max_upload_bytes,
         root_path=settings.root_path,
         upload_timeout=_time(settings.upload_timeout_s),
-        read_timeout=_time(site.timeouts.proxy_s),
+        read_timeout=_time(max(site.timeouts.proxy_s, Timeouts.for_request(MAX_WAIT_S).proxy_s)),
         body=_body,
     )
     return (RenderedFile(FILE_NAME, text),)

@@ -1,6 +1,10 @@
 """How often jobs are looked at."""
 
 from dataclasses import dataclass
+from typing import Final
+
+MAX_WAIT_S: Final = 60
+"""How long a request may wait for the end of a job."""
 
 
 @dataclass(frozen=True, slots=True)

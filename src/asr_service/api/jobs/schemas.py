@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from asr_service.api.docs import examples
 from asr_service.api.native.schemas import TranscribeParameters
 from asr_service.jobs.records import Delivery, Job
+from asr_service.jobs.times import MAX_WAIT_S
 
-MAX_WAIT_S: Final = 60
 _MAX_PAIRS, _MAX_NAME, _MAX_VALUE = 16, 64, 512
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 
