@@ -20,6 +20,8 @@ SITES: dict[str, dict[str, Any]] = {
     "sockets, CPU": {"devices": "cpu,cpu"},
     "port, one GPU": {"devices": "cuda:0"},
     "port, CPU, open": {"devices": "cpu", "host": "0.0.0.0"},
+    "sockets, webhooks": {"devices": "cuda:0,cuda:1", "webhook_secret": "whsec_c2VjcmV0"},
+    "port, webhooks": {"devices": "cpu", "webhook_secret": "whsec_c2VjcmV0"},
     "elsewhere": {"devices": "cpu,cuda:0", "model_dir": Path("/srv/models"), "metrics_dir": Path("/run/metrics")},
 }
 
@@ -90,6 +92,16 @@ def test_only_the_download_has_network_access():
     fetch = unit("asr-service-model.service", **SITES["sockets, GPUs"])["Service"]
     assert "PrivateNetwork" not in fetch
     assert "ASR_OFFLINE" not in fetch["Environment"]
+
+
+@pytest.mark.parametrize("site", ["sockets, webhooks", "port, webhooks"])
+def test_a_service_that_sends_webhooks_has_the_network(site):
+    """Receivers can have any public address. The service itself refuses the others."""
+    service = unit(**SITES[site])["Service"]
+    assert "PrivateNetwork" not in service
+    assert "IPAddressDeny" not in service
+    assert service["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
+    assert not re.search("whsec|c2VjcmV0", "".join(file.text for file in render(**SITES[site])))
 
 
 def test_gpus_are_allowed_and_a_cpu_can_generate_code():

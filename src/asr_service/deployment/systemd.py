@@ -62,6 +62,7 @@ def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[Rendered
         "o": options,
         "over_sockets": site.n_slots > 1,
         "loopback_only": _is_loopback(settings.host),
+        "sends_webhooks": settings.webhook_secret is not None,
         "uses_gpu": _may_use_gpu(settings.devices),
         "on_cpu": _may_use_cpu(settings.devices),
         "model_dir": settings.model_dir,
