@@ -19,11 +19,15 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from api.jobs.client import JobClient
+from api.jobs.conftest import TIMES
 from api.live import ALL, Live, serving, tone
 from asr_service import tracing
+from asr_service.webhooks.signing import new_secret
 from fakes import Call, FakeModel, writing
 from serving.harness import running
 from waiting import until
+from webhooks.receiver import receiving
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE_ID = CALLER.split("-")[1]
@@ -31,8 +35,11 @@ STAGES = ["receive", "decode", "vad", "features", "queue", "inference encode", "
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
-    with serving(FakeModel(writing(" xylophone"))) as live:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """Serve with jobs, whose webhooks can reach this machine."""
+    settings: dict[str, Any] = {"webhook_secret": new_secret(), "webhook_allow_networks": "127.0.0.0/8"}
+    state_dir = tmp_path_factory.mktemp("state")
+    with serving(FakeModel(writing(" xylophone")), job_times=TIMES, state_dir=state_dir, **settings) as live:
         yield live
 
 
@@ -89,6 +96,26 @@ def test_a_request_is_part_of_its_callers_trace(live, spans):
         of_model = span.name == "queue" or span.name.startswith("inference")
         assert span is root or span.parent == (window if of_model else root).context, span.name
     assert (found["inference encode"][0].attributes or {})["asr.batch_size"] == 1
+
+
+def test_a_job_and_its_webhook_are_linked_to_the_submission(live, spans):
+    """Each attempt is a trace of its own, with its work in it and a link to the request that submitted the job."""
+    with receiving() as receiver:
+        receiver.status = 400
+        url = f"http://127.0.0.1:{receiver.port}/"
+        job_id = JobClient(live).accepted(headers={"traceparent": CALLER}, webhook_url=url)
+        until(lambda: "webhook" in {span.name for span in spans.get_finished_spans()}, what="the webhook's span")
+    found = {span.name: span for span in spans.get_finished_spans()}
+    submission = found["POST /jobs"].context
+    for name in ("job", "webhook"):
+        (link,), attributes = found[name].links, found[name].attributes or {}
+        assert (link.context.trace_id, link.context.span_id) == (submission.trace_id, submission.span_id)
+        assert (attributes["asr.job_id"], attributes["asr.attempt"]) == (job_id, 1)
+        assert found[name].parent is None
+        assert found[name].context.trace_id != submission.trace_id
+    assert found["window"].parent == found["job"].context
+    assert (found["webhook"].attributes or {})["error.type"] == "rejected"
+    assert found["job"].status.is_unset
 
 
 def test_no_span_contains_text_of_the_recording(live, spans):

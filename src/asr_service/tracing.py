@@ -1,6 +1,7 @@
 """OpenTelemetry traces. They are off, and the SDK is not imported, unless the standard variables turn them on.
 
-A request is one trace, and its stages are spans. Attributes hold ids, sizes and times, but never text of a recording.
+A request is one trace, and its stages are spans. An attempt at a job is a trace with a link to the request that
+submitted it. Attributes hold ids, sizes and times, but never text of a recording.
 The variables: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
@@ -109,6 +110,53 @@ def span(name: str, attributes: Attributes) -> Iterator[None]:
         return
     with _open(name, attributes):
         yield
+
+
+def current_traceparent() -> str | None:
+    """Return the current span in the form of the `traceparent` header. None without a span."""
+    if _provider is None:
+        return None
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent")
+
+
+@contextmanager
+def linked_trace(name: str, traceparent: str | None, attributes: Attributes) -> Iterator[None]:
+    """Trace work that another request started, as a trace of its own with a link to the span of that request."""
+    if _provider is None:
+        yield
+        return
+    with _open(name, attributes, **_apart(traceparent)):
+        yield
+
+
+def record_linked_span(
+    name: str, traceparent: str | None, seconds: float, attributes: Attributes, *, failed: str | None = None
+) -> None:
+    """Record a trace of one span that has just ended, with a link. `failed` is the code of its error."""
+    if _provider is None:
+        return
+    now_s = time.time()
+    recorded = _tracer().start_span(
+        name, attributes=attributes, start_time=int((now_s - seconds) * 1e9), **_apart(traceparent)
+    )
+    if failed is not None:
+        _mark_failed(recorded, failed)
+    recorded.end(int(now_s * 1e9))
+
+
+def _apart(traceparent: str | None) -> dict[str, Any]:
+    """Return the options of a span that begins a trace, with a link to `traceparent`."""
+    from opentelemetry.context import Context  # noqa: PLC0415
+    from opentelemetry.trace import Link, get_current_span  # noqa: PLC0415
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+
+    carrier = {} if traceparent is None else {"traceparent": traceparent}
+    linked = get_current_span(TraceContextTextMapPropagator().extract(carrier, Context())).get_span_context()
+    return {"context": Context(), "links": [Link(linked)] if linked.is_valid else []}
 
 
 def record_span(

@@ -52,6 +52,8 @@ class JobSpec:
     """Gets an event when the job has ended."""
     webhook_transcript: bool = False
     """Whether the event of a job that has succeeded has the transcript."""
+    traceparent: str | None = None
+    """The span of the request that submitted the job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from asr_service.jobs.files import FileMissing
 from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.times import RunnerTimes
+from asr_service.tracing import linked_trace
 from asr_service.transcript import Segment, Transcript, codec
 
 log = structlog.get_logger(__name__)
@@ -131,7 +132,7 @@ class JobRunner:
     async def _run(self, claim: Claim) -> None:
         with structlog.contextvars.bound_contextvars(job_id=claim.job.id):
             log.info("job started", attempt=claim.job.attempts)
-            work = asyncio.create_task(self._work(claim))
+            work = asyncio.create_task(self._traced_work(claim))
             lease = asyncio.create_task(self._keep_lease(claim))
             try:
                 await asyncio.wait({work, lease}, return_when=asyncio.FIRST_COMPLETED)
@@ -168,6 +169,11 @@ class JobRunner:
                 is_held = now - renewed_at < self._times.lease_s
             if not is_held:
                 return
+
+    async def _traced_work(self, claim: Claim) -> None:
+        job = claim.job
+        with linked_trace("job", job.spec.traceparent, {"asr.job_id": job.id, "asr.attempt": job.attempts}):
+            await self._work(claim)
 
     async def _work(self, claim: Claim) -> None:
         jobs, job = self._jobs, claim.job

@@ -14,6 +14,7 @@ from asr_service.jobs.files import FileMissing
 from asr_service.jobs.records import Delivery, Job, JobStatus
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.times import RunnerTimes
+from asr_service.tracing import Attributes, record_linked_span
 from asr_service.transcript import codec
 from asr_service.webhooks.configuration import WebhookConfiguration
 from asr_service.webhooks.delivery import Attempt, Outcome, deliver, retry_delay_s
@@ -92,7 +93,7 @@ class WebhookSender:
             status=attempt.status,
             error=attempt.error,
         )
-        _report(delivery, attempt, delay_s)
+        _report(job, delivery, attempt, delay_s)
 
     def _data(self, job: Job) -> dict[str, Any]:
         """Return what the event says of its job: by default too little to need protection. Blocks."""
@@ -108,10 +109,15 @@ class WebhookSender:
         return data
 
 
-def _report(delivery: Delivery, attempt: Attempt, delay_s: float | None) -> None:
+def _report(job: Job, delivery: Delivery, attempt: Attempt, delay_s: float | None) -> None:
     given_up = attempt.outcome is Outcome.RETRY and delay_s is None
     outcome = "given_up" if given_up else attempt.outcome.value
     metrics.WEBHOOK_ATTEMPTS.labels(outcome).inc()
+    attributes: Attributes = {
+        "asr.job_id": job.id, "asr.webhook_id": delivery.id, "asr.attempt": delivery.attempts
+    }  # fmt: skip
+    failed = None if attempt.outcome is Outcome.DELIVERED else outcome
+    record_linked_span("webhook", job.spec.traceparent, attempt.seconds, attributes, failed=failed)
     fields = {"job_id": delivery.job_id, "webhook_id": delivery.id, "attempt": delivery.attempts}
     if attempt.outcome is Outcome.DELIVERED:
         log.info("webhook delivered", **fields, status=attempt.status, seconds=round(attempt.seconds, 3))

@@ -21,6 +21,7 @@ from asr_service.jobs.records import Idempotency, JobPriority, JobSpec
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.store import Created
 from asr_service.settings import Settings
+from asr_service.tracing import current_traceparent
 from asr_service.validation import check_fields
 from asr_service.webhooks.configuration import webhook_configuration
 from asr_service.webhooks.targets import TargetRefused, check_target
@@ -66,6 +67,7 @@ def read_spec(fields: Fields, settings: Settings, model: SpeechModel) -> JobSpec
         priority=JobPriority(form.priority),
         webhook_url=form.webhook_url,
         webhook_transcript=form.webhook_transcript,
+        traceparent=current_traceparent(),
     )
 
 
