@@ -70,7 +70,7 @@ SMOKE = Plan(
     patience_s=2.0,
     servers=(SERVICE, SEQUENTIAL),
 )
-"""Takes two minutes on two cores. Shows a regression; the figures are not for publication."""
+"""Takes two to three minutes on two cores. Shows a regression; the figures are not for publication."""
 
 
 @dataclass(frozen=True, slots=True)

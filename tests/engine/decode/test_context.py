@@ -84,9 +84,9 @@ async def test_a_rejected_window_is_encoded_again_at_full_context(rejected):
 @pytest.mark.parametrize(
     ("short_logprob", "longer_logprob", "contexts", "text"),
     [
-        (-0.49, -0.1, [1152], "short"),
-        (-0.51, -0.5, [1152, 2048], "longer"),
-        (-0.51, -0.7, [1152, 2048], "short"),
+        (-0.59, -0.1, [1152], "short"),
+        (-0.61, -0.6, [1152, 2048], "longer"),
+        (-0.61, -0.7, [1152, 2048], "short"),
         (-0.99, -1.1, [1152, 2048], "short"),
     ],
     ids=["sure", "doubtful", "more doubtful with more context", "rejected with more context"],

@@ -16,7 +16,7 @@ _MIN_AVG_LOGPROB: Final = -1.0
 _MAX_NO_SPEECH_PROB: Final = 0.6
 """These three are the defaults of https://github.com/openai/whisper/blob/main/whisper/transcribe.py."""
 
-_SURE_AVG_LOGPROB: Final = -0.5
+_SURE_AVG_LOGPROB: Final = -0.6
 """A less likely text from a short context is heard once more with a longer one. Hard speech needs it, and its texts are
 less likely: docs/adr/0003-short-encoder-context.md has the measurements."""
 _MAX_DOUBTFUL_S: Final = 12.0
