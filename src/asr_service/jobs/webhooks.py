@@ -69,6 +69,8 @@ class WebhookSender:
                     claimed = await self._jobs.call(self._jobs.store.claim_delivery, time.time(), _LEASE_S)
             except AsrError as error:
                 log.warning("no webhook can be claimed", reason=error.message)
+            except Exception:
+                log.exception("no webhook can be claimed")
             if claimed is None:
                 await asyncio.sleep(self._poll_s)
                 continue
@@ -77,6 +79,15 @@ class WebhookSender:
             task.add_done_callback(self._sending.discard)
 
     async def _send(self, delivery: Delivery) -> None:
+        with structlog.contextvars.bound_contextvars(job_id=delivery.job_id, webhook_id=delivery.id):
+            try:
+                await self._attempt(delivery)
+            except AsrError as error:  # the attempt is made again when its lease has lapsed
+                log.warning("webhook attempt not recorded", reason=error.message)
+            except Exception:
+                log.exception("unexpected error")
+
+    async def _attempt(self, delivery: Delivery) -> None:
         job = await self._jobs.call(self._jobs.store.get, delivery.job_id)
         if job is None:  # it was deleted, with its deliveries
             return
@@ -118,8 +129,8 @@ def _report(job: Job, delivery: Delivery, attempt: Attempt, delay_s: float | Non
     }  # fmt: skip
     failed = None if attempt.outcome is Outcome.DELIVERED else outcome
     record_linked_span("webhook", job.spec.traceparent, attempt.seconds, attributes, failed=failed)
-    fields = {"job_id": delivery.job_id, "webhook_id": delivery.id, "attempt": delivery.attempts}
+    number = delivery.attempts
     if attempt.outcome is Outcome.DELIVERED:
-        log.info("webhook delivered", **fields, status=attempt.status, seconds=round(attempt.seconds, 3))
+        log.info("webhook delivered", attempt=number, status=attempt.status, seconds=round(attempt.seconds, 3))
     else:
-        log.warning("webhook not delivered", **fields, outcome=outcome, reason=attempt.error, retry_in_s=delay_s)
+        log.warning("webhook not delivered", attempt=number, outcome=outcome, reason=attempt.error, retry_in_s=delay_s)

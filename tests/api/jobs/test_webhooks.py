@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 from openai import OpenAI
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from api.conftest import fresh
 from api.jobs.client import JobClient
 from api.jobs.conftest import TIMES
 from api.live import Live, serving
+from asr_service.errors import Unavailable
+from asr_service.jobs import webhooks
+from asr_service.jobs.sqlite import SqliteJobStore
 from asr_service.webhooks import delivery
 from asr_service.webhooks.signing import new_secret
 from waiting import until
@@ -133,3 +138,22 @@ def test_a_delivery_survives_a_restart(tmp_path: Path, receiver: Receiver) -> No
     with serving(job_times=TIMES, **settings) as second:
         assert JobClient(second).show(job_id)["deliveries"] == [before]
     assert before["next_attempt_at"] is not None
+
+
+def test_an_attempt_that_cannot_be_recorded_is_made_again(jobs, receiver, monkeypatch):
+    """The store fails once, as with a full disk. The log line has the job's id, and the event arrives twice."""
+    end_attempt, failures = SqliteJobStore.end_attempt, [Unavailable("The disk is full.")]
+
+    def failing_once(*given: Any, **named: Any) -> None:
+        if failures:
+            raise failures.pop()
+        end_attempt(*given, **named)
+
+    monkeypatch.setattr(SqliteJobStore, "end_attempt", failing_once)
+    monkeypatch.setattr(webhooks, "_LEASE_S", 0.2)
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        job_id = jobs.accepted(webhook_url=url(receiver))
+        assert settled(jobs, job_id)["attempts"] == 2
+    assert len(receiver.bodies) == 2
+    (line,) = [each for each in lines if each["event"] == "webhook attempt not recorded"]
+    assert (line["job_id"], line["reason"]) == (job_id, "The disk is full.")
