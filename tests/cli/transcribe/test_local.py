@@ -43,7 +43,9 @@ async def transcripts(recognizer: Recognizer, files: Sequence[Path]) -> list[Tra
 
 
 async def transcribe_locally(model: FakeModel, files: Sequence[Path], fields=FIELDS) -> list[Transcript]:
-    async with local_recognizer(fields, load_settings({}), Device("cpu"), lambda *_: model) as recognizer:
+    async with local_recognizer(
+        fields, load_settings({}, chunk_length_s=30), Device("cpu"), lambda *_: model
+    ) as recognizer:
         return await transcripts(recognizer, files)
 
 
