@@ -1,4 +1,4 @@
-"""Where recordings and transcripts of jobs are: a directory on the disk."""
+"""Stores the recordings and transcripts of jobs in a directory."""
 
 import contextlib
 import os
@@ -21,13 +21,13 @@ _COPY_BYTES: Final = 1024 * 1024
 
 
 class FileMissing(Exception):
-    """There is no such file any more."""
+    """The file does not exist any more."""
 
 
 class JobFiles(Protocol):
     """The contract of a store of files. Every method blocks.
 
-    What was stored when a method returned survives a crash and the loss of power. Nobody sees half a file.
+    What was stored when a method returned survives a crash and a power failure. No reader sees an incomplete file.
     Every method raises Unavailable: a file cannot be written or read at the moment, such as on a full disk.
     """
 
@@ -45,10 +45,10 @@ class JobFiles(Protocol):
     def delete_audio(self, job_id: str) -> None: ...
 
     def delete(self, job_id: str) -> None:
-        """Delete the recording and the transcript, as far as they are there."""
+        """Delete the recording and the transcript, if they exist."""
 
     def old_audio(self, min_age_s: float) -> Sequence[str]:
-        """Return the jobs of the recordings that were stored longer ago than this, and clear away broken uploads."""
+        """Return the ids of jobs whose recordings are older than `min_age_s`. Deletes incomplete files of that age."""
 
 
 class DirectoryFiles:
@@ -100,7 +100,7 @@ class DirectoryFiles:
 
     @contextlib.contextmanager
     def _writing(self, name: str) -> Iterator[BinaryIO]:
-        """Write a file that appears whole, and stays."""
+        """Write a file. It appears under its name only when it is complete and on the disk."""
         part = self._directory / f"{name}.{os.getpid()}{_PART}"
         try:
             with part.open("wb") as target:

@@ -1,4 +1,4 @@
-"""What is known of a job."""
+"""The records of jobs and of their webhooks: frozen dataclasses, the same for every store."""
 
 import secrets
 import time
@@ -10,21 +10,21 @@ from asr_service.engine.request_options import RequestOptions
 from asr_service.webhooks.events import EventType
 
 MAX_ATTEMPTS = 3
-"""How often a job is started before it fails for good."""
+"""Maximum number of attempts at a job."""
 
 
 class JobStatus(StrEnum):
     """The state of a job, as the API shows it."""
 
     QUEUED = "queued"
-    """It waits: for its first attempt, or for the next one after a failure."""
+    """The job waits for its first attempt, or for the next one after a failure."""
     RUNNING = "running"
     """A runner holds its lease."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
-    """It had ended and its transcript was deleted, because the retention time is over."""
+    """The job has ended, and its transcript was deleted after the retention time."""
 
 
 OPEN = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
@@ -34,22 +34,22 @@ OPEN = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
 class JobPriority(StrEnum):
     NORMAL = "normal"
     LOW = "low"
-    """It starts when no normal job waits."""
+    """The job starts when no normal job waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What the caller asked for."""
+    """The options and fields of a submission."""
 
     options: RequestOptions
-    """As asked. A runner completes them with its settings and its model."""
+    """As they were sent. A runner completes them with its settings and its model."""
     output: Mapping[str, str] = field(default_factory=dict)
     """`response_format` and the layout of subtitles, as they were sent: the defaults of the transcript's format."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """The caller's own notes, which are given back unread."""
+    """Notes of the caller. The service returns them unchanged."""
     priority: JobPriority = JobPriority.NORMAL
     webhook_url: str | None = None
-    """Gets an event when the job has ended."""
+    """URL that gets an event when the job has ended."""
     webhook_transcript: bool = False
     """Whether the event of a job that has succeeded has the transcript."""
     traceparent: str | None = None
@@ -88,7 +88,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class OwnerLimits:
-    """The most that one owner may have in the store."""
+    """The maximum that one owner may have in the store."""
 
     waiting_jobs: int
     stored_bytes: int
@@ -106,19 +106,19 @@ class Job:
     status: JobStatus
     created_at: float
     started_at: float | None = None
-    """When it was started first."""
+    """When the first attempt began."""
     finished_at: float | None = None
     expires_at: float | None = None
     """When the transcript of an ended job is deleted."""
     attempts: int = 0
-    """How often it was started. A runner that drains gives its attempt back."""
+    """Number of attempts. An attempt that a draining runner interrupts does not count."""
     audio_s_done: float = 0.0
     audio_s_total: float | None = None
     """None until the recording's length is known, or estimated from its header."""
     audio_bytes: int = 0
     error: JobError | None = None
     resume_key: str | None = None
-    """What the stored segments depend on. A runner with another key does not use them."""
+    """Hash of everything that the stored segments depend on. A runner with another key does not use them."""
 
     @property
     def is_open(self) -> bool:
@@ -127,7 +127,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that a runner holds, and the token of its lease: whoever has another token can change nothing."""
+    """A job that a runner has leased, and the token of the lease. Changes with any other token have no effect."""
 
     job: Job
     token: str

@@ -1,4 +1,4 @@
-"""Runs jobs in a slot, in the bulk class."""
+"""Runs jobs in a slot, as bulk requests."""
 
 import asyncio
 import contextlib

@@ -28,7 +28,10 @@ _POLL_S: Final = 0.2
 
 
 class Jobs:
-    """What the API and the runners do with jobs. Used on one event loop; threads wait for the store and the files."""
+    """The operations of the API and of the runners on jobs.
+
+    Used on one event loop; the store and the files are called in threads.
+    """
 
     def __init__(self, store: JobStore, files: JobFiles, *, limits: OwnerLimits, retention_s: float) -> None:
         self.store = store
@@ -37,7 +40,7 @@ class Jobs:
         self.submitted = asyncio.Event()
         """Set when this process has accepted a job."""
         self.closing = asyncio.Event()
-        """Set when clients that wait for a job must be answered."""
+        """Set when clients that wait for a job must get their answer, because the slot drains."""
         self._limits = limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
 
@@ -57,7 +60,7 @@ class Jobs:
         idempotency: Idempotency | None = None,
         audio_s: float | None = None,
     ) -> Created:
-        """Accept a job: it survives the loss of power from now on. `audio_s` is its estimated length.
+        """Accept a job. When this returns, the job survives a power failure. `audio_s` is its estimated length.
 
         Raises JobLimit, IdempotencyConflict. Raises Unavailable: it cannot be stored.
         """
@@ -82,7 +85,7 @@ class Jobs:
         await self.call(self.store.check_limits, owner, self._limits)
 
     async def get(self, owner: str, job_id: str) -> Job:
-        """Return a job. Raises JobNotFound: it is not there, or it belongs to somebody else."""
+        """Return a job. Raises JobNotFound: it does not exist, or it belongs to another owner."""
         job = await self.call(self.store.get, job_id)
         if job is None or job.owner != owner:
             raise JobNotFound(f"There is no job {job_id[:64]!r}.")
@@ -98,7 +101,7 @@ class Jobs:
             await self.pause(_POLL_S)
 
     async def pause(self, seconds: float) -> None:
-        """Wait, but not while the service drains."""
+        """Wait. Returns early when the slot drains."""
         try:
             async with asyncio.timeout(seconds):
                 await self.closing.wait()
@@ -116,7 +119,7 @@ class Jobs:
         return cancelled
 
     async def segments(self, job_id: str, start: int) -> Sequence[Segment]:
-        """Return the segments that are known of a job, from this number on. An ended job has its transcript's."""
+        """Return the known segments of a job, from number `start` on. For an ended job, those of its transcript."""
         return await self.call(self._segments, job_id, start)
 
     def _segments(self, job_id: str, start: int) -> Sequence[Segment]:

@@ -1,7 +1,8 @@
 """The contract of a store of jobs. `jobs.sqlite` is the default.
 
-A store decides; nothing else does. Each method is one transaction: when it returns, its change survives a crash and the
-loss of power, and two callers never see half of it. Methods block for milliseconds, and any thread may call them.
+The store is the only authority on the state of jobs. Each method is one transaction: when it returns, its change
+survives a crash and a power failure, and no caller ever sees a part of it. Methods block for milliseconds, and any
+thread may call them.
 
 Times are seconds since the epoch and are passed in, so that a store has no clock of its own.
 """
@@ -23,7 +24,7 @@ from asr_service.jobs.records import (
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The job of a submission, and whether an earlier submission with the same Idempotency-Key had made it."""
+    """The job of a submission, and whether an earlier submission with the same Idempotency-Key created it."""
 
     job: Job
     is_replayed: bool
@@ -57,13 +58,13 @@ class JobStore(Protocol):
         """Return an owner's jobs, newest first, from the one that follows the job `after`."""
 
     def segments(self, job_id: str, start: int = 0) -> Sequence[str]:
-        """Return the stored segments from this number on, as `transcript.codec` wrote them; none once the job ended."""
+        """Return the stored segments from number `start` on, encoded by `transcript.codec`. An ended job has none."""
 
     def cancel(self, job_id: str, now: float, expires_at: float) -> Job | None:
-        """End a waiting or running job, whose runner loses its lease. Returns None if it had ended or is not there."""
+        """End a waiting or running job; its runner loses the lease. Returns None if it has ended or does not exist."""
 
     def delete(self, job_id: str) -> bool:
-        """Forget an ended job. Returns False if it is not there or has not ended."""
+        """Delete an ended job. Returns False if it does not exist or has not ended."""
 
     def check_limits(self, owner: str, limits: OwnerLimits) -> None:
         """Raise JobLimit if the owner cannot have another job."""
@@ -74,9 +75,9 @@ class JobStore(Protocol):
     # -- for runners
 
     def claim(self, runner: str, now: float, lease_s: float) -> Claim | None:
-        """Start the job that is next: normal ones first, the owners in turn, each owner's oldest first.
+        """Lease the next job: normal ones first, the owners in turn, each owner's oldest first.
 
-        A job that has failed at this runner, which has survived that, is left to others for a while.
+        A runner does not get a job that has failed on it for a while, so that other runners can try that job.
         """
 
     def renew(self, job_id: str, token: str, until: float) -> bool:
@@ -98,7 +99,7 @@ class JobStore(Protocol):
     ) -> bool:
         """Replace the segments from number `start` on. Returns False if the lease is lost.
 
-        `resume_key` is kept in the record, since it says who can go on from these segments.
+        `resume_key` is stored in the record: only a runner with the same key can continue after these segments.
         """
 
     def succeed(
@@ -118,7 +119,10 @@ class JobStore(Protocol):
     # -- for the sender of webhooks
 
     def claim_delivery(self, now: float, lease_s: float) -> Delivery | None:
-        """Begin the next attempt that is due, and count it. It is due again after `lease_s` if it is not ended."""
+        """Begin the next attempt that is due, and count it.
+
+        It is due again after `lease_s`, unless `end_attempt` follows.
+        """
 
     def end_attempt(
         self,
@@ -136,13 +140,14 @@ class JobStore(Protocol):
     def requeue_lapsed(self, now: float, *, retry_delays_s: Sequence[float], expires_at: float) -> Sequence[Job]:
         """Put back the jobs whose leases have lapsed, or fail them after the last attempt. Returns them.
 
-        There are `retry_delays_s` until the attempts after the first one.
+        `retry_delays_s` are the delays before the second and the third attempt.
         """
 
     def expire(self, now: float, forget_before: float) -> Sequence[str]:
-        """Mark jobs as expired whose time is over, and forget those that ended before `forget_before`.
+        """Mark the jobs whose retention time is over as expired.
 
-        Returns the ids of both: their files are no longer needed.
+        Deletes the jobs whose retention time ended before `forget_before`. Returns the ids of both: their files are
+        no longer needed.
         """
 
     def ended(self, job_ids: Collection[str]) -> Collection[str]:

@@ -1,4 +1,4 @@
-"""Looks after jobs that nobody looks after: lapsed leases, results whose time is over, files without a job."""
+"""Requeues jobs with lapsed leases, and deletes expired transcripts and files without a job."""
 
 import asyncio
 import random
@@ -15,13 +15,13 @@ from asr_service.jobs.times import RunnerTimes
 log = structlog.get_logger(__name__)
 
 _FILES_EVERY: Final = 120
-"""Sweeps between two looks at all files."""
+"""Number of sweeps between two that also check all files."""
 _MIN_FILE_AGE_S: Final = 3600.0
 """A younger recording may belong to a job that is being submitted."""
 
 
 class Sweeper:
-    """Sweeps now and then. Every slot has one, and their sweeps may coincide."""
+    """Sweeps at intervals. Every slot has one, and their sweeps may coincide."""
 
     def __init__(self, jobs: Jobs, times: RunnerTimes) -> None:
         self._jobs = jobs

@@ -1,4 +1,4 @@
-"""How often jobs are looked at."""
+"""The intervals and delays of the runners and sweepers of jobs."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,15 +9,15 @@ MAX_WAIT_S: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class RunnerTimes:
-    """How often a runner looks at the store, in seconds."""
+    """The intervals and delays of a runner and a sweeper, in seconds."""
 
     lease_s: float = 15.0
-    """How long a job is left to a runner that says nothing."""
+    """Duration of a lease. A job whose runner does not renew its lease in this time goes to another runner."""
     poll_s: float = 0.5
-    """Time between two looks: for a job, and whether the lease of one that runs is still held."""
+    """Interval at which a runner looks for a job, and checks that it still holds the leases of running jobs."""
     flush_s: float = 0.25
     """Minimum time between two writes of segments."""
     retry_delays_s: tuple[float, ...] = (5.0, 30.0)
     """Time from a failed attempt to the next: after the first one, after the second one."""
     sweep_s: float = 5.0
-    """Time between two looks at what was left behind."""
+    """Interval between two sweeps."""

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 _MAX_PARALLEL: Final = 8
 _LEASE_S: Final = 60.0
-"""How long an attempt is left to a process that does not end it. An attempt takes at most ten seconds."""
+"""Seconds after which an unfinished attempt is made again. An attempt takes at most ten seconds."""
 
 
 class WebhookSender:
@@ -42,7 +42,7 @@ class WebhookSender:
         self._claiming: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to send. Without a secret nothing is sent, and what is due stays due."""
+        """Begin to send. Without a secret nothing is sent, and deliveries stay due."""
         if self._configuration.keys:
             self._claiming = asyncio.create_task(self._claim_forever())
 
@@ -107,7 +107,7 @@ class WebhookSender:
         _report(job, delivery, attempt, delay_s)
 
     def _data(self, job: Job) -> dict[str, Any]:
-        """Return what the event says of its job: by default too little to need protection. Blocks."""
+        """Return the event's data about its job. By default they contain nothing confidential. Blocks."""
         data: dict[str, Any] = {"id": job.id, "status": job.status, "metadata": dict(job.spec.metadata)}
         if job.error is not None:
             data["error"] = {"code": job.error.code, "message": job.error.message}

@@ -35,7 +35,7 @@ _FINAL_STATUSES: Final = {401, 403, 404}
 
 
 class _NotRetryable(FetchFailed):
-    """Another try would not help."""
+    """A failure that another attempt would not change."""
 
 
 def fetch_from_hub(store: ModelStore, spec: ModelSpec, progress: Report) -> Path:

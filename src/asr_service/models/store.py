@@ -181,7 +181,7 @@ def _note_path(store: ModelStore, spec: ModelSpec, folder: Path) -> Path:
 
 
 def _is_writable(store: ModelStore) -> bool:
-    """Return whether notes can be written. On a read-only volume, whoever filled it has verified the model."""
+    """Return whether notes can be written. On a read-only volume the model was verified when the volume was filled."""
     try:
         (store.own / ".verified").mkdir(parents=True, exist_ok=True)
         (store.own / ".verified" / ".writable").touch()

@@ -11,7 +11,7 @@ _MAX_CONNECTIONS: Final = 8192
 _FILES_OF_A_WORKER: Final = 128
 """Descriptors of a worker without requests, with room for the model's libraries and for health checks."""
 _FILES_OF_A_REQUEST: Final = 6
-"""Descriptors of a request beside its connection: its upload, its decoder process, its key's lease."""
+"""Descriptors of a request in addition to its connection: its upload, its decoder process, its key's lease."""
 
 
 @dataclass(frozen=True, slots=True)

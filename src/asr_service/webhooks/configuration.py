@@ -1,4 +1,4 @@
-"""What the settings say about webhooks."""
+"""The settings of webhooks."""
 
 from dataclasses import dataclass, field
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class EventType(StrEnum):
-    """What has happened."""
+    """The type of an event."""
 
     SUCCEEDED = "transcription.job.succeeded"
     FAILED = "transcription.job.failed"

@@ -1,7 +1,7 @@
-"""Which URLs may be called, and connections to nothing but the addresses that were checked.
+"""Checks which URLs may be called, and connects only to the addresses that were checked.
 
 A URL of a caller must not reach the service's own network. So a host is resolved once, all its addresses are checked,
-and the connection is made to one of these. A second look-up, which may answer otherwise, never happens.
+and the connection is made to one of these. There is no second look-up, which could give another result.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ class TargetRefused(Exception):
 
 
 def check_url(url: str, allowed: Sequence[Network]) -> httpx.URL:
-    """Check what can be told from a URL's text. Return it parsed.
+    """Check a URL without resolving its host. Return it parsed.
 
-    Plain HTTP needs an allowed network, since nothing else says that the way there is trusted.
+    Plain HTTP needs an allowed network, because only there is the connection trusted.
 
     Raises TargetRefused: when the URL is no absolute HTTPS URL, has a user name, or names an address that may not be
     called.

@@ -1,4 +1,4 @@
-"""Where a file's header says that its audio ends."""
+"""Reads the end of the audio that a file's header declares."""
 
 import re
 from dataclasses import dataclass

@@ -95,9 +95,9 @@ class Hypothesis:
 
     @property
     def is_loop(self) -> bool:
-        """True if the model repeats itself without end, or faster than anybody speaks.
+        """True if the text repeats itself and is longer than its duration allows, or reaches the token limit.
 
-        Text that is really spoken again and again takes its time, and ends.
+        Repetition that is really spoken has the pace of speech, and the model ends its text.
         """
         is_repetitive = self.fallback_reason is FallbackReason.COMPRESSION_RATIO
         return is_repetitive and (self.exceeds_speech_rate or self.hit_token_limit)
@@ -187,7 +187,7 @@ def accepted(tried: Sequence[Hypothesis]) -> Hypothesis | None:
     """Return the most likely hypothesis without a fault, else the last one if the rules accept it, else None.
 
     A doubtful text of a short context is often right where that of a longer one is wrong, and the other way round. If
-    the last attempt hears silence, the window is silent.
+    the last attempt detects silence, the window is silent.
     """
     last = tried[-1]
     if not last.is_silent and (found := faultless(tried)):

@@ -130,7 +130,7 @@ class Transcriber:
         """Decode the first second of a recording. Returns the estimated length in seconds; None if it is not known.
 
         A small file with the signature of a container is not decoded: a decoder costs 16 ms of processor time, which is
-        much beside a clip.
+        much compared with a clip.
 
         Raises RequestError: the file cannot be decoded. Raises Unavailable: no decoder can be started.
         """

@@ -57,7 +57,7 @@ class RollingReload:
         self._waiting = deque((slot.index, self._supervisor.pid(slot.index)) for slot in self._supervisor.slots)
 
     def step(self, now_s: float) -> None:
-        """Continue as far as is possible now."""
+        """Take all steps of the reload that are possible now."""
         if self._turn is not None and self._is_over(self._turn, now_s):
             self._turn = None
             if not self._waiting:

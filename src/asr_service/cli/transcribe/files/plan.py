@@ -27,7 +27,7 @@ class OutputOptions:
 
     formats: tuple[Format, ...]
     folder: Path | None = None
-    """None writes beside each recording."""
+    """Folder of the outputs. None: each output is in the folder of its recording."""
     to_stdout: bool = False
     overwrite: bool = False
 
