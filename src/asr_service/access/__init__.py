@@ -1,1 +1,1 @@
-"""API keys, their limits, and what each key has used."""
+"""API keys, callers, their limits and their usage."""

@@ -1,4 +1,4 @@
-"""Identifies callers. What one caller holds and uses is bounded, so that the others do not notice it."""
+"""Identifies callers: API keys and addresses. Limits for each caller protect the other callers."""
 
 from ipaddress import IPv6Address, IPv6Network
 from typing import Final, NewType

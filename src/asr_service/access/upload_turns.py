@@ -1,4 +1,4 @@
-"""Limits how many uploads of one caller are under way, so that slow uploads cannot take every place of a slot."""
+"""Limits the number of concurrent uploads of one caller, so that slow ones cannot use up a slot's open requests."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The directory in which the slots of a machine share what each key uses."""
+"""The directory in which the slots of a machine share the usage of each key."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Keeps a part of the disk for uploads free for small uploads."""
+"""Reserves a part of the upload disk for small uploads."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ _SMALL_BYTES: Final = 1024**2
 """Size up to which an upload may use the last free space."""
 _MAX_RESERVE_BYTES: Final = 64 * 1024**2
 _RESERVED_SHARE: Final = 1 / 8
-"""Of the whole disk, if that is less."""
+"""Maximum reserve, as a fraction of the disk."""
 
 
 async def leave_space(body: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:

@@ -1,4 +1,4 @@
-"""A streamed response, and the resources that the request holds meanwhile."""
+"""A streamed response, and the resources that the request holds until its end."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""`asr-service webhooks`: make a secret, and try a receiver."""
+"""`asr-service webhooks`: create a secret, and send a test event to a receiver."""
 
 import secrets
 import sys

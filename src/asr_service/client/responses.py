@@ -1,4 +1,4 @@
-"""Which error a response of the service, or of a proxy before it, means for the caller."""
+"""Converts error responses of the service, or of a proxy in front of it, to errors for the caller."""
 
 import json
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""When a recording is sent again, and when the client gives up."""
+"""Decides when a recording is sent again, and when the client stops retrying."""
 
 import time
 from typing import Final

@@ -1,4 +1,4 @@
-"""How DecodingOptions follow from a request, the settings and the model."""
+"""Derives DecodingOptions from a request, the settings and the model."""
 
 from collections.abc import Sequence
 from typing import TypeVar

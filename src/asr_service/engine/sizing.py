@@ -1,4 +1,4 @@
-"""Choose how much is done at once: windows in one call of the model, and CPU threads outside the model."""
+"""Choose the number of windows in one call of the model, and of CPU threads outside the model."""
 
 import os
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Jobs: transcriptions that outlive the connection, the process and the machine's power (docs/adr/0007)."""
+"""Jobs: transcriptions that survive a lost connection, a crash and a power failure (docs/adr/0007)."""

@@ -1,4 +1,4 @@
-"""What `auto` means for the model and the precision of a device."""
+"""Chooses the model and the precision of a device for the value `auto`."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""From ASR_MODEL to a folder with a complete model: found on the disk, joined from packages, or downloaded."""
+"""Finds the complete model that ASR_MODEL names: a folder on the disk, joined from packages, or downloaded."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""/jobs: transcriptions that outlive the connection."""
+"""/jobs: transcriptions that continue without the client's connection."""

@@ -1,4 +1,4 @@
-"""Gives every path that clients write for an endpoint the one form that routes, keys and metrics know. Pure ASGI."""
+"""Rewrites every spelling of an endpoint's path to the form that routes, keys and metrics use. Pure ASGI."""
 
 import re
 from typing import Final

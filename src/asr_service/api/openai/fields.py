@@ -1,4 +1,4 @@
-"""What becomes of the fields that other implementations of OpenAI's API have and this one has no option for.
+"""The treatment of fields that other implementations of OpenAI's API have and this service does not.
 
 The options that are honoured are the fields of `schemas.OpenAIForm`. docs/api.md has both in one table.
 """

@@ -1,4 +1,4 @@
-"""The routes of OpenAI's audio and models APIs. Requests take the same way through the service as /transcribe."""
+"""The routes of OpenAI's audio and models APIs. Requests take the same path through the service as /transcribe."""
 
 import psutil
 from fastapi import APIRouter

@@ -1,4 +1,4 @@
-"""Finds a text that stands twice in a row. Pure functions.
+"""Finds a text that appears twice in a row. Pure functions.
 
 With a prompt and a short context, the model now and then writes the whole text again after its end. A copy may have
 small changes: another spelling, a word more.
@@ -16,7 +16,7 @@ _MAX_LETTERS: Final = 600
 _COMPARED: Final = frozenset("LMN")
 """The classes of Unicode that are compared: letters, marks (vowels of many alphabets) and digits."""
 _SIZE: Final = 3
-"""How many letters are compared at a time."""
+"""Number of letters that are compared at a time."""
 _MAX_SHIFT: Final = 2
 """How many letters more or less the copy may have up to a place."""
 _MIN_EQUAL: Final = 0.6

@@ -1,4 +1,4 @@
-"""The text of a recording before each of its windows, for the prompts of `condition_on_previous_text`."""
+"""The text of the earlier windows of a recording, for the prompts of `condition_on_previous_text`."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable

@@ -1,4 +1,4 @@
-"""How much of the model each caller has had recently, for the fairness between callers."""
+"""The recent usage of the model by each caller, for fairness between callers."""
 
 from collections.abc import Callable, Iterable
 from typing import Final

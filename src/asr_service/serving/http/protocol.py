@@ -1,4 +1,4 @@
-"""HTTP/1.1 by Uvicorn on httptools, with the limits that those two lack on what surrounds a request."""
+"""HTTP/1.1 by Uvicorn on httptools, with the limits on headers, trailers, pipelining and time that those two lack."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The rolling reload after SIGHUP: one slot after the other, each when the one before serves again."""
+"""The rolling reload after SIGHUP: one slot after the other, each when the previous one is ready again."""
 
 import signal
 from collections import deque

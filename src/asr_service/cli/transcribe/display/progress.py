@@ -1,4 +1,4 @@
-"""Show the progress of `asr-service transcribe` on a terminal: a line for each recording in work and one for all."""
+"""Show the progress of `asr-service transcribe` on a terminal: a line for each running recording and one for all."""
 
 import sys
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Remember with which options each output was made, to tell whether it is what a later command asks for.
+"""Remember with which options each output was made, so that a later command can skip outputs that are up to date.
 
 Each folder with outputs has a hidden file `.asr-service.jsonl`, with a line of JSON for each output that was written.
 It goes with the folder when that is moved or shared. Without it, only the time of an output is known.

@@ -1,4 +1,4 @@
-"""Keep the segments of a recording in progress, so that an interrupted run can go on from them.
+"""Keep the segments of a recording in progress, so that an interrupted run can continue after them.
 
 A journal is a hidden file in the folder of the outputs. If the transcript is printed, it is in `asr-service` below
 XDG_STATE_HOME (`~/.local/state` by default). Its name is a digest of the recording and of everything that the segments
