@@ -103,7 +103,7 @@ async def _transcribe(request: Request, read: FieldReader) -> Response:
 
 
 async def handle_upload(request: Request, work: Callable[[Received, Transcriber], Awaitable[Result]]) -> Result:
-    """Admit the request, receive the upload and return what `work` makes of it, while the client waits.
+    """Admit the request, receive the upload and return the result of `work`, while the client waits.
 
     Raises AsrError.
     """
@@ -161,7 +161,7 @@ async def _respond_once(
     admitted: Received,
     work: Callable[[], Coroutine[Any, Any, RenderedResponse]],
 ) -> Response:
-    """Respond to every request of this scope with one result. The work goes on if the client that began it leaves."""
+    """Respond to every request of this scope with one result. The work continues if its first client disconnects."""
     idempotency: IdempotencyStore = request.app.state.idempotency
     digest = await asyncio.to_thread(content_digest, admitted.upload)
     rendered, is_replayed = await _cancel_on_disconnect(

@@ -136,8 +136,8 @@ class IdempotencyStore:
     ) -> None:
         """Configure what is kept and for how long.
 
-        `window_s` and `max_bytes` limit the outcomes that are kept. `linger_s` is how long work goes on after its last
-        client has left, so that a retry finds it.
+        `window_s` and `max_bytes` limit the outcomes that are kept. `linger_s` is how long work continues after its
+        last client has disconnected, so that a retry finds it.
         """
         self._window_s = window_s
         self._max_bytes = max_bytes

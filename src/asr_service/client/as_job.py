@@ -24,7 +24,7 @@ _OPEN: Final = frozenset({"queued", "running"})
 class JobTranscriber:
     """Transcribes recordings as `ServiceClient` does, but a lost connection or a restart of the service loses no work.
 
-    The same recording with the same fields is the same job: a command that is repeated goes on with it.
+    The same recording with the same fields is the same job: a repeated command continues with it.
     """
 
     def __init__(self, http: httpx.AsyncClient, *, delay_s: float) -> None:

@@ -30,7 +30,7 @@ class NdjsonReader:
     def read(self, line: str) -> Segment | Transcript | None:
         """Return the Segment or the Transcript of a line. The Transcript comes last and contains all segments.
 
-        Returns None for a line type that this version does not know.
+        Returns None for an unknown line type.
 
         Raises StreamFailed: the line is an error.
         Raises ValueError: the line does not belong to such a stream.

@@ -8,7 +8,7 @@ from asr_service.errors import AsrError
 _MAX_REFUSED_S: Final = 600.0
 """How long the client keeps sending a recording to a service that is busy or cannot be reached any more."""
 _MAX_INTERRUPTIONS: Final = 3
-"""How many responses may break off. A recording that crashes the service must not be sent for ever."""
+"""How many responses may break off. A recording that crashes the service must not be sent again and again."""
 
 
 class RetryableError(Exception):

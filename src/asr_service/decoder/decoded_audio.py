@@ -121,7 +121,7 @@ class DecodedAudio:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the listener should know about the recording, such as parts that were lost.
+        """Warnings about the recording for the client, such as parts that were lost.
 
         Complete once `read` has returned fewer samples than requested.
         """

@@ -22,7 +22,7 @@ class DecodingOptions:
     language: str | None = None
     """Whisper's code of the language spoken; None detects it from the first window."""
     languages: tuple[str, ...] = ()
-    """Whisper's codes of the languages that the detection chooses among. Empty for all that the model knows."""
+    """Whisper's codes of the languages that the detection chooses among. Empty for all languages of the model."""
     script: ChineseScript | None = None
     """The script of Chinese text. None keeps that in which the model begins the recording."""
     language_per_chunk: bool = False

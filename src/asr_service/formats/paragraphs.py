@@ -1,6 +1,6 @@
 """Divides a transcript into paragraphs, for readers. Pure functions.
 
-The recording says where: at pauses after sentences. The longer a paragraph is, the shorter is the pause that ends it.
+A paragraph ends at a pause after a sentence. The longer a paragraph is, the shorter is the pause that ends it.
 """
 
 from collections.abc import Iterator, Sequence

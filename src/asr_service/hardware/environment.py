@@ -14,7 +14,7 @@ _SINGLE_THREADED_BLAS: Final = {"OPENBLAS_NUM_THREADS": "1"}
 def device_environment(device: Device, gpus: Sequence[Gpu]) -> dict[str, str]:
     """Return variables that let a process see this device alone. Set them before the process first uses CUDA.
 
-    They name the GPU by its UUID: CUDA numbers GPUs by speed unless told otherwise, NVML by bus, so a number may mean
+    They name the GPU by its UUID: CUDA numbers GPUs by speed by default, NVML by bus, so a number may mean
     another GPU.
     """
     if device.index is None:

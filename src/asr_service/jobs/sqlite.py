@@ -45,7 +45,7 @@ _RUNNER_LOST: Final = JobError(
 )
 _LIMIT_RETRY_S: Final = 60.0
 _OTHERS_FIRST_S: Final = 15.0
-"""How long a job is left to other runners after it has failed at one."""
+"""How long a runner does not get a job that has failed on it, so that other runners can try it."""
 
 
 class SqliteJobStore:

@@ -8,7 +8,7 @@ import structlog
 _N_STEPS: Final = 10
 
 Report = Callable[[str, int, int], None]
-"""Called as a download goes on: file name, bytes on the disk, bytes in total."""
+"""Called during a download: file name, bytes on the disk, bytes in total."""
 
 
 class FetchFailed(Exception):

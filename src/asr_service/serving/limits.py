@@ -56,7 +56,7 @@ class ServerLimits:
     min_uptime_s: float = 60
     """A worker that fails within this time of its start counts as a failed start, even if it was ready."""
     accept_grace_s: float = 0.25
-    """A draining slot goes on serving for this time after it removed its socket: a client may have connected just
+    """A draining slot continues to serve for this time after it removed its socket: a client may have connected just
     before."""
     boot_margin_s: float = 30
     """Time that a reload waits for a worker beyond ASR_MODEL_LOAD_TIMEOUT_S, after which the worker itself gives up."""

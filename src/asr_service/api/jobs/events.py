@@ -17,7 +17,7 @@ _KEEP_ALIVE_S: Final = 15.0
 async def job_events(jobs: Jobs, owner: str, job_id: str, start: int, prefix: str) -> AsyncGenerator[str]:
     """Yield events until the job has ended or the service drains. The first segment has the number `start`.
 
-    The id of an event is the number of segments up to it, so that a client can go on with `Last-Event-ID`.
+    The id of an event is the number of segments up to it, so that a client can continue with `Last-Event-ID`.
     """
     shown, sent_at = "", time.monotonic()
     while True:

@@ -20,7 +20,7 @@ KEY_CHECK: Final = "/health/key"
 """Responds 204 if the request has a valid key, and does nothing else. A proxy asks it before it accepts an upload."""
 _HINT: Final = "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`."
 _QUERY_NAMES: Final = frozenset({"api_key", "apikey", "api-key", "x-api-key", "key", "token", "access_token"})
-"""Query parameters in which other services take a key. This service ignores them, and says so."""
+"""Query parameters in which other services take a key. This service ignores them; its error explains that."""
 
 
 class Authentication:

@@ -29,7 +29,7 @@ that were transcribed correctly, the fastest had 8 characters above 30 a second.
 had 59 and 87."""
 
 _MAX_DOUBLED_LETTERS_PER_S: Final = 22
-"""A text that stands twice may have this many letters and digits a second in all. Fast speech has about 20."""
+"""Maximum letters and digits a second, both copies together, of a text that appears twice. Fast speech has about 20."""
 
 _MAX_COPY_CHANGES: Final = 10
 """How many characters longer than its copy a text before the window may be."""
@@ -79,7 +79,7 @@ class Hypothesis:
     doubled_letters: int
     """Letters of the longest sequence that the text has twice in a row; 0 if there is none."""
     hit_token_limit: bool
-    """True if the model wrote as many tokens as it may, so that it did not end by itself."""
+    """True if the model reached its token limit, so that it did not end the text by itself."""
 
     @property
     def is_silent(self) -> bool:
@@ -126,7 +126,7 @@ class Hypothesis:
     def has_fault(self) -> bool:
         """True if the hypothesis has a fault that a full context may prevent.
 
-        A text that stands twice is heard once more, however slow it is. What was really said twice stays.
+        A text that appears twice is decoded once more at any speech rate. What was really spoken twice is kept.
         """
         return self.overruns_speech or self.doubled_letters > 0 or self.fallback_reason is not None
 
@@ -156,7 +156,7 @@ def evaluate(
     """Cut a generation into segments and measure it.
 
     The rules measure only segments that begin within the `speech_s` seconds of speech, because the others are dropped.
-    `text_before` is the text of earlier windows in the prompt. A text that repeats its end counts as one that stands
+    `text_before` is the text of earlier windows in the prompt. A text that repeats its end counts as one that appears
     twice.
     """
     window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)

@@ -43,7 +43,7 @@ _ENGLISH: Final = "en"
 _DEFAULT_OPTIONS: Final = DecodingOptions()
 _NEW_CONTEXTS: Final = {Step.LONGER_CONTEXT: LONGER_CONTEXT, Step.FULL_CONTEXT: FULL_CONTEXT}
 _MAX_CONTINUATIONS: Final = 15
-"""How often the rest of one chunk may get a window of its own. On real speech each of these windows covers several
+"""Maximum number of further windows for the rest of one chunk. On real speech each of these windows covers several
 seconds; the limit bounds the work for audio that makes the model stop after every few tenths of a second."""
 _MAX_DECODES: Final = 32
 """How many attempts all windows of one chunk may have together: four windows with all eight attempts. When they are
@@ -342,7 +342,7 @@ async def _submit(task: WindowTask, call: Call) -> Any:
 def _resolve(decoded: Iterable[_Decoded]) -> list[Segment]:
     """Join the results of windows, of which each is followed by the window of its rest.
 
-    The rest replaces the doubtful segments before it, unless it says less: it is empty or ends before they do.
+    The rest replaces the doubtful segments before it, unless it has less text: it is empty or ends before they do.
     """
     segments: list[Segment] = []
     for each in reversed(list(decoded)):

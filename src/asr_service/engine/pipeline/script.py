@@ -1,6 +1,6 @@
 """Writes the Chinese text of a recording in one script.
 
-Whisper writes Chinese in Simplified or Traditional characters, and windows do not know each other, so one recording may
+Whisper writes Chinese in Simplified or Traditional characters, and chooses in each window, so one recording may
 contain both. A transcript has the script that the request asks for, or else the one of its prompt, or else the one in
 which the model began.
 """

@@ -1,4 +1,4 @@
-"""Run a batch on the model and resolve each of its jobs, whatever fails on the way.
+"""Run a batch on the model and resolve each of its jobs, also after any failure.
 
 If a batch fails, its windows are retried one by one. If memory runs out, the batch is halved. After any other CUDA
 error a trial call decides whether the device is lost, which ends the engine.

@@ -1,6 +1,6 @@
 """Measure how fast a model is, by threads and by windows in a call, and choose among what was measured.
 
-The sound is synthetic, because no recording is at hand. A model writes little for it, so each window is decoded to a
+The sound is synthetic, because no recording is available. A model writes little for it, so each window is decoded to a
 fixed number of tokens, about as many as speech of its length has: the end-of-text token is suppressed.
 """
 
@@ -155,7 +155,7 @@ class Tuner:
                 self._measure(stage, workload, parallelism.threads, parallelism.batch(stage, workload))
 
     def _batches(self, stage: Stage, best: Parallelism) -> Iterator[BatchLimit]:
-        """Measure ever larger batches while they help. Yields the candidates, the default limit first."""
+        """Measure larger and larger batches while they help. Yields the candidates, the default limit first."""
         yield best.encode if stage is Stage.ENCODE else best.decode
         on_gpu = self._model.facts.device.kind == "cuda"
         fastest = dict.fromkeys(self._workloads, 0.0)

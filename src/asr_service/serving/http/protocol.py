@@ -66,7 +66,7 @@ class _CycleTransport(asyncio.Transport):
 class BoundedHttp(HttpToolsProtocol):
     """Uvicorn's HTTP/1.1 protocol with limits on heads, pipelined requests, ignored bodies and unread answers.
 
-    Without these limits a client could keep connections open for ever by sending next to nothing or by not reading its
+    Without these limits a client could keep connections open by sending next to nothing or by not reading its
     answer. It could also fill the memory with one header, with trailers after a chunked body, or with requests.
 
     A connection whose client may still be sending is closed in two steps (nginx calls it a lingering close). If a
@@ -304,7 +304,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
-    """Tell the application that the client of this request has gone."""
+    """Notify the application that the client of this request has disconnected."""
     cycle.disconnected = True
     cycle.message_event.set()
 
