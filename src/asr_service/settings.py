@@ -86,8 +86,8 @@ class Settings(BaseSettings):
     large-v3 if the memory of the CUDA device is large enough, else base."""
     model_aliases: str | None = None
     """Further names by which clients of OpenAI's API may ask for the loaded model, separated by commas. `*` accepts
-    every name, `none` only the model's own ones. By default the names that such clients use if nobody sets one:
-    whisper-1, gpt-transcribe, gpt-4o-transcribe, gpt-4o-mini-transcribe, gpt-4o-mini-transcribe-2025-12-15 and
+    every name, `none` only the model's own ones. Not set: the default names of such clients, which are whisper-1,
+    gpt-transcribe, gpt-4o-transcribe, gpt-4o-mini-transcribe, gpt-4o-mini-transcribe-2025-12-15 and
     gpt-4o-transcribe-diarize."""
     compute_type: Literal[
         "auto", "int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32"
@@ -167,8 +167,8 @@ class Settings(BaseSettings):
     """Maximum seconds of audio per minute that one API key can send, to all slots of this machine together; more gets a
     429. A key's entry can set another number with `audio_s_per_minute=`, or `none`."""
     key_usage_dir: Path | None = None
-    """Directory in which the slots share the usage of each API key, best on tmpfs. By default it is beside the sockets.
-    Its usage files are deleted at start."""
+    """Directory in which the slots share the usage of each API key, best on tmpfs. By default it is next to the
+    sockets. Its usage files are deleted at start."""
     cors_origins: Annotated[str, AfterValidator(_check_origins)] | None = None
     """Origins of web pages that may call the service from a browser, such as `https://app.example.com`, separated by
     commas, or `*` for all. By default none."""
@@ -234,8 +234,8 @@ class Settings(BaseSettings):
     log_transcripts: bool = False
     """Log transcripts. Without it, no log line contains a word of any recording."""
     metrics_dir: Path | None = None
-    """Directory in which the worker processes share their metrics, best on tmpfs. By default it is beside the sockets.
-    Its metrics files are deleted at start."""
+    """Directory in which the worker processes share their metrics, best on tmpfs. By default it is next to the
+    sockets. Its metrics files are deleted at start."""
 
     @classmethod
     def settings_customise_sources(
