@@ -100,7 +100,7 @@ def _find(root: Schema, location: tuple[int | str, ...]) -> tuple[list[str], lis
 
 
 def _branches(schema: Schema, root: Schema) -> Iterator[Schema]:
-    """Yield the alternatives that a schema has; None is none of them, since it stands for a field left out."""
+    """Yield the alternatives of a schema, except `null`, which stands for a missing field."""
     if "$ref" in schema:
         yield from _branches(root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root)
     elif alternatives := schema.get("anyOf") or schema.get("oneOf"):

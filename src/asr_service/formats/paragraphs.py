@@ -12,9 +12,9 @@ from asr_service.formats.subtitles.pieces import columns
 from asr_service.transcript import Segment
 
 _PAUSE_MS: Final = 1000
-"""Between segments. The silence is longer: voice activity detection adds up to 0.4 s of it to each of them."""
+"""Minimum pause between segments. The silence is longer: voice activity detection adds up to 0.4 s of it to each of them."""
 _LONG_PAUSE_MS: Final = 3000
-"""Ends a paragraph even within a sentence."""
+"""A pause of this length ends a paragraph even within a sentence."""
 _SHORT_PAUSE_MS: Final = 200
 _SHORT: Final = 100
 """Columns of text below which only a pause of twice the length ends a paragraph."""

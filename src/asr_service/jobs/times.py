@@ -1,4 +1,4 @@
-"""The intervals and delays of the runners and sweepers of jobs."""
+"""The intervals, delays and time limits of jobs."""
 
 from dataclasses import dataclass
 from typing import Final

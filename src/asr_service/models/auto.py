@@ -18,7 +18,7 @@ free, and batches of at least one window, which takes 0.6 GB in float16 with a b
 
 
 def resolved_compute_type(settings: Settings, device: Device) -> str:
-    """Return the precision of the settings, with `auto` replaced by the one that it means on this device."""
+    """Return the precision of the settings, or this device's default precision for `auto`."""
     if settings.compute_type != "auto":
         return settings.compute_type
     return "int8_float16" if device.kind == "cuda" else "int8"

@@ -68,7 +68,7 @@ class Hypothesis:
     speech_s: float
     """Seconds of speech in the window, without the padding."""
     compression_ratio: float
-    """The compression ratio of the whole text, for the answer."""
+    """The compression ratio of the whole text, which the answer contains."""
     repetition: float
     """The compression ratio that the rules use: of the text that begins within the speech, with one byte a letter."""
     exceeds_speech_rate: bool

@@ -23,8 +23,8 @@ _MIN_STRETCHED_S: Final = 1.0
 _MAX_WORD_S: Final = 2.0
 """A word that is longer and loud throughout is cut to twice the usual duration."""
 _QUIET_DB: Final = 15.0
-"""How much below the median level of the usual words a frame is quiet. Within a word the level varies by less, except
-for a few frames."""
+"""A frame is quiet if it is this much below the median level of the usual words. Within a word the level varies by
+less, except for a few frames."""
 _MAX_GAP_S: Final = 0.2
 """Quiet frames within a word, such as those before a plosive, last no longer."""
 _USUAL_S: Final = 0.4

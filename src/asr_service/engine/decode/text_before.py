@@ -42,13 +42,13 @@ class PreviousText:
     """Follows the windows of one recording, in their order. Belongs to one event loop."""
 
     def __init__(self, earlier: Iterable[Segment] = ()) -> None:
-        """Begin after `earlier`, the segments that are known already."""
+        """Begin after `earlier`, the segments that are already known."""
         self.before_next: asyncio.Future[TextBefore] = asyncio.get_running_loop().create_future()
         """The text before the next window. It is known when the windows before that are decoded."""
         self.before_next.set_result(TextBefore().followed_by(earlier))
 
     def follow(self, decoding: AsyncGenerator[list[Segment]]) -> AsyncGenerator[list[Segment]]:
-        """Return the decoding of the next window, whose text is noted while it is read."""
+        """Return the decoding of the next window. Its text becomes part of `before_next` when it has been read."""
         before, self.before_next = self.before_next, asyncio.get_running_loop().create_future()
         return _noted(decoding, before, self.before_next)
 

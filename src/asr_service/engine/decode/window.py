@@ -67,14 +67,14 @@ class WindowTask:
     previous_tokens: tuple[int, ...] = ()
     """Text tokens of the same chunk before this window, for the prompt."""
     decodes_left: int = _MAX_DECODES
-    """How many attempts this window and those of its rest may have."""
+    """Maximum number of attempts for this window and the windows of its rest together."""
     text_before: asyncio.Future[TextBefore] | None = None
-    """The text of the windows before this one, if the prompt shall have it."""
+    """The text of the windows before this one, if it is part of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """The part of a chunk that the model left, and what the window for it needs to know."""
+    """The part of a chunk that the model did not transcribe, and the inputs of the window for it."""
 
     start_s: float
     language: str
@@ -93,7 +93,7 @@ class _Decoded:
 
 
 class WindowDecoder:
-    """Turns chunks of speech into segments. Every step of it is a call of the model, submitted to the scheduler."""
+    """Transcribes chunks of speech to segments. Each step is a call of the model, submitted to the scheduler."""
 
     def __init__(
         self,

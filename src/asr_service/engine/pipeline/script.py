@@ -37,10 +37,10 @@ class _Evidence:
 
 
 class ScriptConverter:
-    """Converts the segments of one recording, in their order. What it has returned never has to change."""
+    """Converts the segments of one recording, in their order. Segments that were returned stay as they are."""
 
     def __init__(self, options: DecodingOptions, earlier: Iterable[Segment] = ()) -> None:
-        """Create a converter for a request. `earlier` are segments of it that are known already."""
+        """Create a converter for a request. `earlier` are its segments that are already known."""
         self._task = options.task
         self._is_requested = options.script is not None
         prompt = f"{options.initial_prompt or ''}{options.hotwords or ''}"
@@ -49,7 +49,8 @@ class ScriptConverter:
     def convert(self, segments: Sequence[Segment]) -> list[Segment]:
         """Return the segments that follow, in the script of the recording.
 
-        The first segments of which most characters of one script only are of the same script determine it.
+        If the request names no script, the first segments with characters that only one script has determine it: the
+        script with more of them.
         """
         found = _evidence(self._text(segments))
         self._script = self._script or found.script
