@@ -12,7 +12,7 @@ from asr_service.formats.subtitles.pieces import columns
 from asr_service.transcript import Segment
 
 _PAUSE_MS: Final = 1000
-"""Minimum pause between segments. The silence is longer: voice activity detection adds up to 0.4 s of it to each of them."""
+"""Minimum pause between segments. The silence is longer: each segment includes up to 0.4 s of it as padding."""
 _LONG_PAUSE_MS: Final = 3000
 """A pause of this length ends a paragraph even within a sentence."""
 _SHORT_PAUSE_MS: Final = 200

@@ -49,8 +49,8 @@ class ScriptConverter:
     def convert(self, segments: Sequence[Segment]) -> list[Segment]:
         """Return the segments that follow, in the script of the recording.
 
-        If the request names no script, the first segments with characters that only one script has determine it: the
-        script with more of them.
+        If neither the request nor its prompt determines the script, the first segments do that have more characters of
+        one script only than of the other.
         """
         found = _evidence(self._text(segments))
         self._script = self._script or found.script
