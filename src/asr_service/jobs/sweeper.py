@@ -14,6 +14,7 @@ from asr_service.jobs.times import RunnerTimes
 
 log = structlog.get_logger(__name__)
 
+_RANDOM: Final = random.SystemRandom()
 _FILES_EVERY: Final = 120
 """Number of sweeps between two that also check all files."""
 _MIN_FILE_AGE_S: Final = 3600.0
@@ -46,7 +47,7 @@ class Sweeper:
             except Exception:
                 log.exception("jobs cannot be swept")
             number += 1
-            await asyncio.sleep(self._times.sweep_s * random.uniform(0.8, 1.2))  # noqa: S311 - slots take turns
+            await asyncio.sleep(self._times.sweep_s * _RANDOM.uniform(0.8, 1.2))
 
     def sweep(self, *, with_files: bool) -> None:
         """Sweep once. Blocks. Raises Unavailable."""

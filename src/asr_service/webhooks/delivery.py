@@ -22,6 +22,7 @@ RETRY_DELAYS_S: Final = (0, 30, 120, 600, 3600)
 """Seconds from one attempt to the next, or from the event to the first."""
 _TIMEOUT_S: Final = 10.0
 _JITTER: Final = 0.1
+_RANDOM: Final = random.SystemRandom()
 _RETRIED_STATUSES: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -50,7 +51,7 @@ def retry_delay_s(n_attempts: int) -> float | None:
     """Return the seconds until the next attempt after so many, up to 10 % more at random. None if none follows."""
     if n_attempts >= len(RETRY_DELAYS_S):
         return None
-    return RETRY_DELAYS_S[n_attempts] * (1 + random.uniform(0, _JITTER))  # noqa: S311 - no secret
+    return RETRY_DELAYS_S[n_attempts] * (1 + _RANDOM.uniform(0, _JITTER))
 
 
 async def deliver(message: Message, *, keys: Sequence[bytes], allowed: Sequence[Network]) -> Attempt:
