@@ -11,12 +11,11 @@ from asr_service.audio.chunking import (
     Chunk,
     cut_chunk,
     join_chunks,
-    pack,
     plan_block,
     rest_of,
-    split_at_pauses,
     split_chunk,
 )
+from asr_service.audio.packing import pack, split_at_pauses
 from asr_service.audio.vad import SpeechSpan
 
 SECOND = SAMPLE_RATE
@@ -39,10 +38,28 @@ def plan(samples: np.ndarray, spans: list[SpeechSpan], *, final: bool) -> BlockP
     return plan_block(samples, spans, max_chunk=MAX, lookahead=SECOND, final=final)
 
 
-def test_packing_fills_chunks_in_order():
-    """Each chunk takes as many spans as fit into 30 s."""
-    groups = list(pack([span(0, 12), span(20, 30), span(40, 49), span(60, 89)], MAX))
-    assert groups == [(span(0, 12), span(20, 30)), (span(40, 49),), (span(60, 89),)]
+def test_packing_makes_few_groups_of_whole_spans():
+    """Groups have at most 30 s. No more groups than needed are made, and none is very short."""
+    spans = [span(0, 12), span(20, 30), span(40, 49), span(60, 89)]
+    groups = pack(spans, MAX, {})
+    assert len(groups) == 3
+    assert [piece for group in groups for piece in group] == spans
+    assert pack([span(0, 28), span(30, 33), span(40, 60)], MAX, {}) == [(span(0, 28),), (span(30, 33), span(40, 60))]
+
+
+def test_a_cut_in_silence_is_better_than_one_in_speech():
+    """The second group could take more of the speech, but would then end within it."""
+    pieces = [span(0, 10), span(10, 20), span(20, 28), span(40, 52)]
+    costs = {10 * SECOND: 0.2, 20 * SECOND: 0.7}
+    assert pack(pieces, 20 * SECOND, costs) == [(span(0, 10),), (span(10, 28),), (span(40, 52),)]
+
+
+def test_a_chunk_ends_in_the_best_pause():
+    """Of two pauses in speech, the quieter one is chosen, also if the chunk is shorter for it."""
+    samples = noise(40, pauses=(14, 27))
+    samples[int(26.8 * SECOND) : int(27.2 * SECOND)] *= 10
+    chunks = plan(samples, [span(0, 40)], final=True).chunks
+    assert [chunk[0].end / SECOND for chunk in chunks] == pytest.approx([14, 40], abs=0.2)
 
 
 def test_speech_without_silence_is_cut_where_it_is_quietest():

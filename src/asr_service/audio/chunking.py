@@ -1,25 +1,24 @@
-"""Packs spans of speech into chunks that fit one window of the model. Pure functions.
+"""Plans the chunks of speech of a recording, each of which fits one window of the model. Pure functions.
 
 A recording is read in blocks. `plan_block` decides which chunks of a block are final and where the next block begins.
 Blocks and chunks end in pauses, so that no word is cut in two unless the speech has no pause.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr_service.audio import SAMPLE_RATE
+from asr_service.audio.packing import merged, pack, split_at_all_pauses, split_at_pauses
 from asr_service.audio.vad import SpeechSpan
 
-_FRAME = SAMPLE_RATE // 100
-_PAUSE_FRAMES = 15  # 150 ms: a pause between two words is longer than a stop inside a word
-_EARLIEST_CUT = 0.6  # as a fraction of the chunk; an earlier cut would leave much of the window empty
 # As a fraction of the part. Parts may be short, and the pause between two languages may be anywhere.
-_EARLIEST_PART_CUT = 0.25
+_EARLIEST_PART_CUT: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Chunk:
 
     def _separate_spans(self) -> list[SpeechSpan]:
         """Return the spans, with adjacent ones merged: no pause was left out between those."""
-        return list(_merged(self.spans))
+        return list(merged(self.spans))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +101,12 @@ def plan_block(
     ends less than `lookahead` samples before the block's end, and a last chunk that begins in the block's second half.
     The next block always begins later than this one.
     """
-    pieces = [piece for span in spans for piece in split_at_pauses(samples, span, max_chunk)]
+    costs: dict[int, float] = {}
+    pieces = [piece for span in spans for piece in split_at_all_pauses(samples, span, max_chunk, costs)]
     if final:
-        return BlockPlan(tuple(pack(pieces, max_chunk)), len(samples))
+        return BlockPlan(tuple(pack(pieces, max_chunk, costs)), len(samples))
     final_pieces, next_start = _final_pieces(pieces, len(samples), lookahead)
-    chunks = list(pack(final_pieces, max_chunk))
+    chunks = pack(final_pieces, max_chunk, costs)
     if chunks and (start := chunks[-1][0].start) > len(samples) // 2:
         next_start = start
         del chunks[-1]
@@ -121,43 +121,6 @@ def _final_pieces(pieces: list[SpeechSpan], n_samples: int, lookahead: int) -> t
     if pieces[-1].start > 0:
         return pieces[:-1], pieces[-1].start
     return pieces, n_samples  # the block is full of speech, so nothing can be left for the next one
-
-
-def pack(spans: Iterable[SpeechSpan], max_chunk: int) -> Iterable[tuple[SpeechSpan, ...]]:
-    """Group spans in order: each group takes as many as fit into `max_chunk` samples."""
-    group: list[SpeechSpan] = []
-    for span in spans:
-        if group and sum(map(len, group)) + len(span) > max_chunk:
-            yield tuple(group)
-            group = []
-        group.append(span)
-    if group:
-        yield tuple(group)
-
-
-def split_at_pauses(
-    samples: NDArray[np.float32], span: SpeechSpan, max_chunk: int, earliest: float = _EARLIEST_CUT
-) -> Iterable[SpeechSpan]:
-    """Cut a span longer than `max_chunk` samples where it is quietest.
-
-    Each piece is at least `earliest` times `max_chunk` long, except the last.
-    """
-    start = span.start
-    while span.end - start > max_chunk:
-        cut = start + _quietest(samples[start : start + max_chunk], earliest)
-        yield SpeechSpan(start, cut)
-        start = cut
-    yield SpeechSpan(start, span.end)
-
-
-def _quietest(samples: NDArray[np.float32], earliest: float) -> int:
-    """Return the middle of the quietest 150 ms in `samples`, after the fraction `earliest`, as an offset."""
-    begin = int(len(samples) * earliest)
-    tail = samples[begin:]
-    n_frames = len(tail) // _FRAME
-    energy = np.square(tail[: n_frames * _FRAME].reshape(n_frames, _FRAME)).mean(axis=1)
-    smooth = np.convolve(energy, np.ones(_PAUSE_FRAMES), mode="valid")
-    return begin + (int(np.argmin(smooth)) + _PAUSE_FRAMES // 2) * _FRAME + _FRAME // 2
 
 
 def cut_chunk(samples: NDArray[np.float32], spans: tuple[SpeechSpan, ...], block_start: int) -> Chunk:
@@ -198,19 +161,5 @@ def split_chunk(chunk: Chunk, max_part: int) -> list[Chunk]:
 def join_chunks(parts: Sequence[Chunk]) -> Chunk:
     """Join parts of a recording, given in order, into one chunk."""
     return Chunk(
-        np.concatenate([part.samples for part in parts]), tuple(_merged(span for part in parts for span in part.spans))
+        np.concatenate([part.samples for part in parts]), tuple(merged(span for part in parts for span in part.spans))
     )
-
-
-def _merged(spans: Iterable[SpeechSpan]) -> Iterable[SpeechSpan]:
-    """Yield the spans, with adjacent ones merged."""
-    last: SpeechSpan | None = None
-    for span in spans:
-        if last and last.end == span.start:
-            last = SpeechSpan(last.start, span.end)
-            continue
-        if last:
-            yield last
-        last = span
-    if last:
-        yield last
