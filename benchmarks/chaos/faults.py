@@ -21,8 +21,7 @@ from benchmarks.chaos.report import LOST, Injection, WorkerExit
 from benchmarks.common.sender import BROKEN_OFF, CLOSED, GOOD, Load, Outcome, Sender
 from benchmarks.common.stack import SLOTS, Stack, decoder_server, until
 
-NOT_READY, OVERLOADED, NO_ROOM = "503 not_ready", "503 overloaded", "503 unavailable"
-UNDECODABLE = "422 undecodable_audio"
+NOT_READY, OVERLOADED, UNAVAILABLE = "503 not_ready", "503 overloaded", "503 unavailable"
 MAX_SCRAPE_S = 0.2
 
 _OVERLOAD_S = 10.0
@@ -157,11 +156,11 @@ def master_sigterm(scene: Scene) -> Injection:
 
 
 def decoder_killed(scene: Scene) -> Injection:
-    """Kill the child that decodes a recording. Its request fails with 422 after the decoded part is transcribed."""
+    """Kill the child that decodes a recording. Its request fails with 503, because the recording is not at fault."""
     sent = scene.send(scene.long)
     location = reached(scene.stack, "decoding", scene.long.stat().st_size)
     os.kill(location.decoder or 0, signal.SIGKILL)
-    return _one(sent.result(), UNDECODABLE)
+    return _one(sent.result(), UNAVAILABLE)
 
 
 def decoder_server_killed(scene: Scene) -> Injection:
@@ -177,7 +176,7 @@ def disk_full(scene: Scene, *, nginx: bool) -> Injection:
     with _full(scene.stack.bodies if nginx else scene.stack.spool):
         during = scene.send(scene.minute).result()
     after = scene.send(scene.minute).result()
-    return Injection(own=(during, after), problems=(*_unless(during, NO_ROOM), *_unless(after, GOOD)))
+    return Injection(own=(during, after), problems=(*_unless(during, UNAVAILABLE), *_unless(after, GOOD)))
 
 
 def disconnected_while_queued(scene: Scene) -> Injection:
@@ -341,8 +340,8 @@ FAULTS = (
     Fault("SIGTERM to the master during a request", master_sigterm, frozenset({NOT_READY})),
     Fault("kill -9 of a decoder's child", decoder_killed, in_smoke=True),
     Fault("kill -9 of a decoder's fork server", decoder_server_killed),
-    Fault("full disk for the slots' uploads", partial(disk_full, nginx=False), frozenset({NO_ROOM}), in_smoke=True),
-    Fault("full disk for Nginx's uploads", partial(disk_full, nginx=True), frozenset({NO_ROOM})),
+    Fault("full disk for the slots' uploads", partial(disk_full, nginx=False), frozenset({UNAVAILABLE}), in_smoke=True),
+    Fault("full disk for Nginx's uploads", partial(disk_full, nginx=True), frozenset({UNAVAILABLE})),
     Fault("clients disconnect while queued", disconnected_while_queued),
     Fault("client disconnects during inference", disconnected_during_inference),
     Fault("slow and stalled uploads", slow_upload),
