@@ -139,7 +139,7 @@ def starvation(costs: Costs) -> Table:
 
 
 def callers_table(costs: Costs) -> Table:
-    """Simulate a caller that cuts hours into clips, or sends a long file, beside the clips of another caller."""
+    """Simulate two callers. One sends an hour as clips, or a long file, and the other sends clips at the same time."""
     capacity = capacity_per_s(costs)
     flood_per_s = 3 * capacity * _MEAN_CLIP_S / _FLOOD_CLIP_S
     flood = [Arrival(at_s, _FLOOD_CLIP_S, caller=_GREEDY) for at_s in arrivals(flood_per_s, 300.0, seed=3)]

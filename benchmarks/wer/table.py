@@ -53,7 +53,7 @@ def score_groups(clips: list[Clip], runs: dict[str, Transcripts]) -> list[Row]:
 def without_wrong_texts(clips: Iterable[Clip], runs: dict[str, Transcripts], max_rate: float) -> list[Clip]:
     """Leave out clips of which every system gets more than `max_rate` wrong.
 
-    In a set whose texts nobody has checked, such a text is often not what is said.
+    If the texts of a set were not checked, such a text often differs from the speech.
     """
     by_system = [clip_errors(list(clips), texts) for texts in runs.values()]
     return [

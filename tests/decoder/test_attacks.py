@@ -1,4 +1,4 @@
-"""Files that take much memory or time to decode, with an honest file beside them."""
+"""Files that take much memory or time to decode. An ordinary file is decoded at the same time."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ def with_a_large_index(n_frames: int) -> bytes:
 
 
 def test_the_memory_of_all_decoders_together_is_limited():
-    """Eight files that take 60 MB each get 300 MB. Some are sent away, and an honest file is decoded beside them."""
+    """Eight files need 60 MB each, and the limit is 300 MB. Some are refused, and an ordinary file is decoded."""
     hostile, limits = with_a_large_index(2_500_000), DecodeLimits(3600, 300 * MIB, 300 * MIB)
 
     async def first_samples(stack: AsyncExitStack, pool: DecoderPool) -> DecodedAudio:

@@ -111,7 +111,7 @@ def test_an_error_of_our_own_is_not_reported_as_damage(patched):
     async def use(pool: DecoderPool) -> int:
         with pytest.raises(DecoderFailed):
             await decode_in(pool, media.wav(media.warble(5)))
-        return len((await decode_in(pool, SECOND))[0])  # an honest file beside it
+        return len((await decode_in(pool, SECOND))[0])  # an ordinary file is decoded at the same time
 
     with capture_logs() as logs:
         assert with_pool(use) == 16_000

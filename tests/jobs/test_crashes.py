@@ -95,7 +95,7 @@ def test_a_job_goes_on_after_its_worker_and_then_everything_was_killed(tmp_path)
 
 
 def test_a_job_that_ends_its_workers_fails_with_the_reason(tmp_path):
-    """After three attempts. The service goes on, and nobody waits for the job for ever."""
+    """The job fails after three attempts, and the service continues."""
     with serving(tmp_path, "only") as service:
         job_id = submit(service)
         for n_attempts in (1, 2, 3):

@@ -31,7 +31,7 @@ def test_recordings_and_transcripts_are_stored_and_deleted(tmp_path):
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path):
-    """Nobody sees half a recording, and the disk stays clean."""
+    """No reader sees part of a recording, and no file of it stays on the disk."""
 
     class Broken(io.BytesIO):
         def read(self, *_: object) -> bytes:

@@ -125,7 +125,7 @@ def test_a_name_that_cannot_be_resolved_passes_the_check_and_fails_at_the_connec
 
 
 def test_a_name_whose_address_changes_after_the_check_is_refused(names: Names) -> None:
-    """The connection checks what it connects to, so that an answer for the check alone helps nobody."""
+    """The connection checks the address that it uses, so a public address in the first check is not enough."""
     names["rebound.example"] = [["93.184.215.14"], ["127.0.0.1"]]
     check("https://rebound.example/")
     with pytest.raises(TargetRefused, match=r"127\.0\.0\.1"):

@@ -543,7 +543,7 @@ def test_calls_that_fail_side_by_side_count_as_one_failure(error: str):
 
 
 def test_waiting_bulk_windows_are_no_load_for_other_requests():
-    """They delay nobody, so no request is refused and no alert fires because of them."""
+    """They delay no request, so they are no reason to refuse one or to raise an alert."""
     gate = Gate()
     with running(gate) as scheduler:
         held(scheduler, gate)
