@@ -51,10 +51,7 @@ class JobTranscriber:
                             yield event
                 yield await self._fetch(job_id)
             except RetryableError as error:
-                delay_s = self._delay_s if error.retry_after_s is None else error.retry_after_s
-                if budget.is_spent(error, delay_s):
-                    raise error.failure from error
-                await asyncio.sleep(delay_s)
+                await asyncio.sleep(budget.next_delay_s(error, self._delay_s))
             else:
                 return
 

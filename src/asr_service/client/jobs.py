@@ -91,10 +91,7 @@ class JobsClient:
             try:
                 return self._attempt(send)
             except RetryableError as error:
-                delay_s = self._delay_s if error.retry_after_s is None else error.retry_after_s
-                if budget.is_spent(error, delay_s):
-                    raise error.failure from error
-                time.sleep(delay_s)
+                time.sleep(budget.next_delay_s(error, self._delay_s))
 
     def _attempt(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         try:

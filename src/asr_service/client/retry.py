@@ -32,6 +32,16 @@ class RetryBudget:
         self._n_interruptions = 0
         self._refused_since: float | None = None
 
+    def next_delay_s(self, error: RetryableError, default_s: float) -> float:
+        """Count a failed attempt. Return the seconds before the next one: what the service asked for, else `default_s`.
+
+        Raises AsrError, the failure of this attempt: when the budget is spent.
+        """
+        delay_s = default_s if error.retry_after_s is None else error.retry_after_s
+        if self.is_spent(error, delay_s):
+            raise error.failure from error
+        return delay_s
+
     def is_spent(self, error: RetryableError, delay_s: float) -> bool:
         """Count a failed attempt. True if no attempt may follow it after `delay_s` seconds."""
         if error.interrupted:
