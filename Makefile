@@ -54,14 +54,15 @@ clients:
 	npm --prefix tests/api/openai/clients/node ci --no-audit --no-fund
 
 # Needs uv (https://docs.astral.sh/uv/). Versions stay as they are unless `make lock UPGRADE=--upgrade`.
-LOCK := uv pip compile pyproject.toml --extra base-model --extra otel --group build --universal --python-version 3.11 \
+PACKAGES := pyproject.toml --extra base-model --extra otel --extra cluster --group build
+LOCK := uv pip compile $(PACKAGES) --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --quiet \
 	--custom-compile-command "make lock" $(UPGRADE)
 lock:
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --group dev --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
-	$(subst pyproject.toml --extra base-model --extra otel --group build,--group clients,$(LOCK:3.11=3.12)) \
+	$(subst $(PACKAGES),--group clients,$(LOCK:3.11=3.12)) \
 		--output-file requirements-clients.lock
 	$(LOCK) --extra cuda --constraint requirements.lock --output-file requirements-cuda.lock
 

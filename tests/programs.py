@@ -16,6 +16,7 @@ DEBIAN_PACKAGES: Final = {
     "node": "nodejs",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "redis-server": "redis-server",
     "systemd-analyze": "systemd",
 }
 """Each program that `@pytest.mark.needs_program(NAME)` may name, and the Debian package that has it."""

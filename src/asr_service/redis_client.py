@@ -1,0 +1,69 @@
+"""Opens clients of Redis from the URLs of settings, and translates their errors."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from asr_service.errors import ConfigurationError, Unavailable
+
+if TYPE_CHECKING:
+    import redis
+
+_TCP_SCHEMES: Final = ("redis", "rediss")
+_CONNECT_TIMEOUT_S: Final = 2.0
+
+
+def check_redis_url(url: str) -> None:
+    """Raise ValueError, without the URL's password, if the URL does not lead to a Redis."""
+    try:
+        parts = urlsplit(url)
+        has_place = bool(parts.hostname and parts.port != 0) if parts.scheme in _TCP_SCHEMES else bool(parts.path)
+    except ValueError:  # a port that is no number
+        has_place = False
+    if not has_place or parts.scheme not in {*_TCP_SCHEMES, "unix"}:
+        raise ValueError(
+            "expected a URL such as redis://user:password@host:6379/0, rediss://host:6379/0 or unix:///path/redis.sock"
+        )
+
+
+def open_redis(url: str, *, setting: str, timeout_s: float, text: bool) -> "redis.Redis":
+    """Return a client, which threads may share. It connects when it is first used.
+
+    `setting` is the variable that has the URL, and `timeout_s` the maximum time of a command. `text` makes replies
+    str instead of bytes. A failed command is not repeated, because it may have had its effect.
+
+    Raises ConfigurationError: the packages are not installed, or the URL has an invalid option.
+    """
+    try:
+        import redis  # noqa: PLC0415  # an optional dependency
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.retry import Retry  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{setting} needs further packages: pip install 'asr-service[cluster]'", param=setting
+        ) from error
+    try:
+        client: redis.Redis = redis.Redis.from_url(
+            url,
+            decode_responses=text,
+            protocol=2,  # the same shapes of replies in all versions of redis-py
+            socket_timeout=timeout_s,
+            socket_connect_timeout=min(timeout_s, _CONNECT_TIMEOUT_S),
+            retry=Retry(NoBackoff(), 0),
+        )
+        client.connection_pool.make_connection()  # checks the options of the URL; it does not connect
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise ConfigurationError(f"{setting} is not valid: {error}.", param=setting) from error
+    return client
+
+
+@contextlib.contextmanager
+def redis_errors_as_unavailable(message: str) -> Iterator[None]:
+    """Raise Unavailable with this message instead of an error of Redis, which is its cause."""
+    import redis  # noqa: PLC0415  # an optional dependency
+
+    try:
+        yield
+    except redis.RedisError as error:
+        raise Unavailable(message) from error
