@@ -3,7 +3,8 @@
     python -m benchmarks.common.baseline_server --model FOLDER --mode batched --port 9000
 
 One process holds one model. The endpoint is a plain `def`, so Starlette runs it in its thread pool and several requests
-are in `transcribe` at the same time. CTranslate2 queues their calls. README.md explains why this comparison is fair.
+are in `transcribe` at the same time. CTranslate2 queues their calls, unless `--workers` lets several run at once.
+README.md explains why this comparison is fair.
 """
 
 import argparse
@@ -68,7 +69,13 @@ def _body(segments: Iterable[Any], language: str) -> dict[str, Any]:
 
 def main() -> None:
     args = _arguments()
-    model = WhisperModel(args.model, device=args.device, compute_type=args.compute_type)
+    model = WhisperModel(
+        args.model,
+        device=args.device,
+        compute_type=args.compute_type,
+        num_workers=args.workers,
+        cpu_threads=args.cpu_threads,
+    )
     transcribe = sequential(model) if args.mode == "sequential" else batched(model, args.batch_size)
     uvicorn.run(create_app(transcribe), host="127.0.0.1", port=args.port, log_level="warning")
 
@@ -81,6 +88,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compute-type", default="int8")
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=1, help="calls of the model that run at the same time")
+    parser.add_argument("--cpu-threads", type=int, default=0, help="threads of each call; 0 is CTranslate2's default")
     return parser.parse_args()
 
 

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import httpx
 
-SERVICE, SEQUENTIAL, BATCHED = "service", "sequential", "batched"
+SERVICE, SEQUENTIAL, BATCHED, TUNED = "service", "sequential", "batched", "tuned"
 BASELINES = (SEQUENTIAL, BATCHED)
+"""faster-whisper as its documentation shows it. `TUNED` has one worker of one thread for each core instead."""
+
+SERVERS = (SERVICE, *BASELINES, TUNED)
 
 _START_S = 120.0
 _STOP_S = 20.0
@@ -132,9 +135,11 @@ def _service(config: ServerConfig, port: int) -> tuple[list[str], dict[str, str]
 
 
 def _baseline(name: str, config: ServerConfig, port: int) -> list[str]:
-    module = [sys.executable, "-m", "benchmarks.common.baseline_server", "--mode", name, "--port", str(port)]
+    mode = SEQUENTIAL if name == TUNED else name
+    module = [sys.executable, "-m", "benchmarks.common.baseline_server", "--mode", mode, "--port", str(port)]
     where = ["--device", config.device.split(":", maxsplit=1)[0], "--compute-type", config.compute_type]
-    return [*module, "--model", str(config.model), *where]
+    tuning = ["--workers", str(os.cpu_count() or 1), "--cpu-threads", "1"] if name == TUNED else []
+    return [*module, "--model", str(config.model), *where, *tuning]
 
 
 def _environment() -> dict[str, str]:

@@ -21,7 +21,7 @@ from benchmarks.common.machine import machine
 from benchmarks.common.material import joined, material, recordings
 from benchmarks.common.models import model_folder
 from benchmarks.common.report import RESULTS, save_json
-from benchmarks.common.servers import ServerConfig, exit_on_sigterm, running
+from benchmarks.common.servers import BATCHED, ServerConfig, exit_on_sigterm, running
 from benchmarks.load import scenarios
 from benchmarks.load.report import write_report
 from benchmarks.load.results import Results
@@ -85,6 +85,9 @@ def _long(bench: Bench, results: Results) -> None:
     clip = joined(bench.material.joinable, bench.plan.long_s, bench.config.folder / "long.flac")
     results.about["long file"] = f"{clip.seconds:.0f} s"
     results.rounds["long file"] = scenarios.one_file(bench, clip)
+    if BATCHED in bench.servers:
+        longer = joined(bench.material.joinable, bench.plan.half_hour_s, bench.config.folder / "half-hour.flac")
+        results.rounds["half an hour"] = scenarios.half_an_hour(bench, longer)
 
 
 def _short_beside_long(bench: Bench, results: Results) -> None:

@@ -10,10 +10,10 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from benchmarks.common.servers import BASELINES, SERVICE
+from benchmarks.common.servers import SERVERS, SERVICE
 from benchmarks.load.results import Results, total
 
-_COLOURS = dict(zip((SERVICE, *BASELINES), ("tab:green", "tab:gray", "tab:brown"), strict=True))
+_COLOURS = dict(zip(SERVERS, ("tab:green", "tab:gray", "tab:brown", "tab:orange"), strict=True))
 
 
 def plot(results: Results, path: Path) -> None:

@@ -10,11 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.common.report import facts, table
-from benchmarks.common.servers import BASELINES, SEQUENTIAL, SERVICE
+from benchmarks.common.servers import SEQUENTIAL, SERVERS
 from benchmarks.load.results import Measure, Results, total
 from benchmarks.load.targets import Finding, error_differences, findings, wer_points
-
-SERVERS = (SERVICE, *BASELINES)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
@@ -24,9 +24,10 @@ from benchmarks.common.machine import Watch, wait_for_quiet
 from benchmarks.common.material import Material
 from benchmarks.common.prometheus import scrape, stage_seconds
 from benchmarks.common.servers import (
-    BASELINES,
     SEQUENTIAL,
+    SERVERS,
     SERVICE,
+    TUNED,
     Server,
     ServerConfig,
     free_port,
@@ -50,6 +51,7 @@ class Plan:
     n_solo: int = 5
     n_mixed: int = 20
     long_s: float = 620.0
+    half_hour_s: float = 1820.0
     hour_s: float = 3620.0
     n_probes: int = 12
     open_fractions: tuple[float, ...] = (0.4, 0.7, 0.9)
@@ -57,7 +59,7 @@ class Plan:
     n_starts: int = 2
     patience_s: float = 3.0
     """Maximum time to wait, before each measurement, until other processes are idle."""
-    servers: tuple[str, ...] = (SERVICE, *BASELINES)
+    servers: tuple[str, ...] = SERVERS
 
 
 SMOKE = Plan(
@@ -91,9 +93,10 @@ class Bench:
                 return
             yield number
 
-    def each(self, load: Callable[[Server], Run], number: int) -> Round:
-        """Measure every server once, in an order that rotates with the round."""
-        return {server.name: self.measured(server, load) for server in self.order(number)}
+    def each(self, load: Callable[[Server], Run], number: int, without: Collection[str] = ()) -> Round:
+        """Measure the servers once, in an order that rotates with the round."""
+        servers = (server for server in self.order(number) if server.name not in without)
+        return {server.name: self.measured(server, load) for server in servers}
 
     def measured(self, server: Server, load: Callable[[Server], Run]) -> Measure:
         """Measure one server under a load.
@@ -163,8 +166,19 @@ def mixed(bench: Bench) -> list[Round]:
 
 
 def one_file(bench: Bench, clip: Clip) -> list[Round]:
-    """Run scenario d: send one long file alone."""
-    return [bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number) for number in bench.rounds()]
+    """Run scenario d: send one long file alone, to each server that has a target for it."""
+    return [
+        bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number, without=(TUNED,))
+        for number in bench.rounds()
+    ]
+
+
+def half_an_hour(bench: Bench, clip: Clip) -> list[Round]:
+    """Run the second part of scenario d: send a longer file alone, to the service and to the batched baseline."""
+    return [
+        bench.each(lambda server: _run(closed_loop(server.url, [clip], 1)), number, without=(SEQUENTIAL, TUNED))
+        for number in bench.rounds(1)
+    ]
 
 
 def short_beside_long(bench: Bench, hour: Clip) -> list[dict[str, float]]:
