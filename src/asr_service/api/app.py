@@ -71,6 +71,8 @@ class SlotApplication:
             max_per_caller=caller_share(engine.settings.max_open_requests),
             timeout_s=engine.settings.upload_timeout_s,
         )
+        # Laying out hours of subtitles takes seconds of one core, so /format does it for one request at a time.
+        web.state.layout_turn = asyncio.Semaphore(1)
         ring = read_keys(engine.settings)
         self._keys = {key.name: key for key in ring}
         self._jobs = web.state.jobs = open_jobs(engine.settings)
