@@ -1,0 +1,313 @@
+// The document of the editor: the segments of a transcript, the changes to them, and undo. It knows no page.
+//
+// A segment is frozen: {id, source, start, end, language, speaker, words}. `id` is its name as long as the document is
+// open; `source` is its position in the transcript of the service if it is unchanged, or else null. Every change
+// replaces some neighbouring segments by others, so its inverse is the change with both sides exchanged.
+
+import { columns, isUnspaced } from "./scripts.js";
+import { cutWord, offsetsOf, retime, spread, textOf } from "./words.js";
+
+const FORMAT = 1;
+const MAX_UNDO = 500;
+const UNKNOWN_SCORES = { avg_logprob: null, no_speech_prob: null, compression_ratio: null, temperature: null };
+
+/** How far the name of a speaker reaches: the segments up to the next speaker, all of the old name, or one. */
+export const REACH = Object.freeze({ onward: "onward", everywhere: "everywhere", one: "one" });
+
+export class TranscriptDocument {
+  #base;
+  #original;
+  #originals;
+  #wordsFrom;
+  #positions = new Map();
+  #undo = [];
+  #redo = [];
+  #listeners = new Set();
+  #nextId = 0;
+
+  /** `transcript` is the JSON of the service. `saved` are earlier edits; those of another transcript have no effect. */
+  constructor(transcript, saved = null) {
+    this.#base = transcript;
+    this.#original = transcript.segments.map((segment, source) => this.#read(segment, source));
+    this.#originals = new Map(this.#original.map((segment) => [segment.id, segment]));
+    this.#wordsFrom = new Map(this.#original.map(({ words }, source) => [words, source]));
+    this.segments = this.#restored(saved) ?? [...this.#original];
+    this.#renumber();
+  }
+
+  /** Call `listener` with each change: {at, removed, inserted}, two lists of segments. Returns how to stop that. */
+  subscribe(listener) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  get canUndo() {
+    return this.#undo.length > 0;
+  }
+
+  get canRedo() {
+    return this.#redo.length > 0;
+  }
+
+  get isEdited() {
+    return this.segments.length !== this.#original.length || this.segments.some((segment) => segment.source === null);
+  }
+
+  /** The names of speakers, in the order of their first words. */
+  get speakers() {
+    return [...new Set(this.segments.map((segment) => segment.speaker).filter(Boolean))];
+  }
+
+  position(id) {
+    return this.#positions.get(id) ?? -1;
+  }
+
+  segment(id) {
+    return this.segments[this.position(id)];
+  }
+
+  /** The text of a segment as a person edits it, without spaces around it. */
+  text(id) {
+    return textOf(this.segment(id).words).trim();
+  }
+
+  /** Replace the text of a segment; an empty text removes it. Edits with the same `group` are undone at once. */
+  setText(id, text, group = null) {
+    const segment = this.segment(id);
+    const cleaned = text.replace(/\s+/gu, " ").trim();
+    if (cleaned === this.text(id)) return false;
+    if (!cleaned) return this.remove(id);
+    this.#replace(this.position(id), 1, [this.#withText(segment, cleaned)], group);
+    return true;
+  }
+
+  remove(id) {
+    this.#replace(this.position(id), 1, []);
+    return true;
+  }
+
+  /** Split a segment before the character `offset` of its text. Returns the id of the second part, or null. */
+  split(id, offset) {
+    const segment = this.segment(id);
+    const [head, tail] = cutWords(segment.words, offset + leadOf(segment.words));
+    if (!textOf(head).trim() || !textOf(tail).trim()) return null;
+    const first = this.#changed(segment, { words: head, end: Math.max(head.at(-1).end, segment.start) });
+    const second = this.#changed(segment, { words: withSpace(tail), start: tail[0].start }, this.#newId());
+    this.#replace(this.position(id), 1, [first, second]);
+    return second.id;
+  }
+
+  /** Split a segment before the word `index`. Returns the id of the second part, or null. */
+  splitBeforeWord(id, index) {
+    const { words } = this.segment(id);
+    return index < words.length ? this.split(id, offsetsOf(words)[index] - leadOf(words)) : null;
+  }
+
+  /** Join a segment with the next one. Returns the offset at which the text of the next one begins, or null. */
+  merge(id) {
+    const at = this.position(id);
+    const [first, second] = this.segments.slice(at, at + 2);
+    if (!second) return null;
+    const words = [...first.words, ...(needsSpace(first.words, second.words) ? withSpace(second.words) : second.words)];
+    const end = Math.max(first.end, second.end);
+    this.#replace(at, 2, [this.#changed(first, { words, end, speaker: first.speaker || second.speaker })]);
+    return this.text(id).length - textOf(second.words).trim().length;
+  }
+
+  /** Name the speaker of a segment, and of others as far as `reach` says. An empty name removes it. */
+  setSpeaker(id, name, reach = REACH.onward) {
+    const at = this.position(id);
+    const speaker = name.replace(/\s+/gu, " ").trim();
+    const old = this.segments[at].speaker;
+    if (speaker === old) return false;
+    let [from, to] = [at, at + 1];
+    if (reach === REACH.onward) while (this.segments[to]?.speaker === old) to += 1;
+    if (reach === REACH.everywhere) [from, to] = [0, this.segments.length];
+    const named = this.segments.slice(from, to);
+    this.#replace(from, to - from, named.map((each) => (each.speaker === old ? this.#changed(each, { speaker }) : each)));
+    return true;
+  }
+
+  /** Replace the texts of several segments in one step. `texts` maps ids to texts. Returns how many have changed. */
+  setTexts(texts) {
+    const changed = [...texts].filter(([id, text]) => text.trim() !== this.text(id));
+    if (!changed.length) return 0;
+    const positions = changed.map(([id]) => this.position(id));
+    const [from, to] = [Math.min(...positions), Math.max(...positions) + 1];
+    const wanted = new Map(changed);
+    const inserted = this.segments.slice(from, to).flatMap((segment) => {
+      if (!wanted.has(segment.id)) return [segment];
+      const text = wanted.get(segment.id).replace(/\s+/gu, " ").trim();
+      return text ? [this.#withText(segment, text)] : [];
+    });
+    this.#replace(from, to - from, inserted);
+    return changed.length;
+  }
+
+  /** Take back the last change. Returns the id of a segment that it concerned, or null. */
+  undo() {
+    return this.#step(this.#undo, this.#redo);
+  }
+
+  redo() {
+    return this.#step(this.#redo, this.#undo);
+  }
+
+  /** The edits in a form that can be stored: unchanged segments, and unchanged words, are numbers of segments. */
+  edits() {
+    return {
+      format: FORMAT,
+      base: fingerprint(this.#base),
+      segments: this.segments.map((each) => each.source ?? this.#written(each)),
+    };
+  }
+
+  /** The edited transcript, in the JSON of the service, with a `speaker` in segments that have one. */
+  transcript() {
+    const isTimed = this.#base.segments.some((segment) => segment.words);
+    const segments = this.segments.map((segment, id) => {
+      const { start, end, language, speaker, source } = segment;
+      const original = source === null ? UNKNOWN_SCORES : this.#base.segments[source];
+      const words = segment.words.map(({ text, ...times }) => ({ word: text, ...times }));
+      return {
+        ...original,
+        ...{ id, start, end, text: textOf(segment.words), language },
+        ...(speaker ? { speaker } : {}),
+        ...(isTimed ? { words } : {}),
+      };
+    });
+    return { ...this.#base, text: segments.map((segment) => segment.text).join("").trim(), segments };
+  }
+
+  #read(segment, source) {
+    const words = (segment.words ?? []).map(({ word, start, end, probability }) => ({
+      text: word, start, end, probability: probability ?? null,
+    }));
+    const isWhole = words.length > 0 && textOf(words).replace(/\s/gu, "") === segment.text.replace(/\s/gu, "");
+    return Object.freeze({
+      id: this.#newId(),
+      source,
+      start: segment.start,
+      end: segment.end,
+      language: segment.language ?? this.#base.language ?? null,
+      speaker: segment.speaker ?? "",
+      words: isWhole ? words : spread(segment.text, segment.start, segment.end),
+    });
+  }
+
+  #restored(saved) {
+    if (saved?.format !== FORMAT || saved.base !== fingerprint(this.#base)) return null;
+    return saved.segments.map((each) =>
+      typeof each === "number" ? this.#original[each] : Object.freeze(this.#readEdited(each)),
+    );
+  }
+
+  #written({ start, end, language, speaker, words }) {
+    return { start, end, language, speaker, words: this.#wordsFrom.get(words) ?? words };
+  }
+
+  #readEdited({ words, ...segment }) {
+    const own = typeof words === "number" ? this.#original[words].words : words;
+    return { ...segment, words: own, id: this.#newId(), source: null };
+  }
+
+  #newId() {
+    this.#nextId += 1;
+    return `s${this.#nextId}`;
+  }
+
+  #withText(segment, text) {
+    const lead = /^\s/u.test(textOf(segment.words)) ? " " : "";
+    return this.#changed(segment, { words: retime(segment.words, lead + text, segment.start, segment.end) });
+  }
+
+  /** Return the changed segment; the original one if it is that again. */
+  #changed(segment, changes, id = segment.id) {
+    const changed = { ...segment, ...changes, id, source: null };
+    const original = this.#originals.get(id);
+    return original && isEqual(original, changed) ? original : Object.freeze(changed);
+  }
+
+  #replace(at, count, inserted, group = null) {
+    const removed = this.segments.slice(at, at + count);
+    const last = this.#undo.at(-1);
+    const joins = group !== null && last?.group === group && last.at === at && last.inserted.length === count;
+    if (joins) this.#undo[this.#undo.length - 1] = { ...last, inserted };
+    else this.#undo.push({ at, removed, inserted, group });
+    if (this.#undo.length > MAX_UNDO) this.#undo.shift();
+    this.#redo = [];
+    this.#apply({ at, removed, inserted });
+  }
+
+  #step(from, to) {
+    const change = from.pop();
+    if (!change) return null;
+    const { at, removed, inserted } = change;
+    to.push({ at, removed: inserted, inserted: removed, group: null });
+    this.#apply({ at, removed: inserted, inserted: removed });
+    return (removed[0] ?? this.segments[at] ?? this.segments.at(-1))?.id ?? null;
+  }
+
+  #apply(change) {
+    this.segments = [
+      ...this.segments.slice(0, change.at),
+      ...change.inserted,
+      ...this.segments.slice(change.at + change.removed.length),
+    ];
+    this.#renumber();
+    this.#listeners.forEach((listener) => listener(change));
+  }
+
+  #renumber() {
+    this.#positions = new Map(this.segments.map((segment, position) => [segment.id, position]));
+  }
+}
+
+function isEqual(one, other) {
+  const { start, end, speaker, words } = other;
+  const isSame = one.start === start && one.end === end && one.speaker === speaker;
+  return isSame && (one.words === words || JSON.stringify(one.words) === JSON.stringify(words));
+}
+
+/** Return the number of spaces before the text. */
+function leadOf(words) {
+  const text = textOf(words);
+  return text.length - text.trimStart().length;
+}
+
+/** Return the words before and after a place in their text. A word around it becomes two. */
+function cutWords(words, offset) {
+  const [head, tail] = [[], []];
+  offsetsOf(words).forEach((start, index) => {
+    const word = words[index];
+    const n = offset - start; // characters of the word before the place
+    if (n >= word.text.trimEnd().length) head.push(word);
+    else if (!word.text.slice(0, Math.max(n, 0)).trim()) tail.push(word);
+    else {
+      const [left, right] = cutWord(word, n);
+      head.push(left);
+      tail.push(right);
+    }
+  });
+  return [head, tail];
+}
+
+/** Return whether words need a space before others that are put after them. */
+function needsSpace(before, after) {
+  const sides = [textOf(before).at(-1) ?? "", textOf(after)[0] ?? ""];
+  return !sides.some((character) => isUnspaced(character) || columns(character) > 1);
+}
+
+function withSpace(words) {
+  if (/^\s/u.test(words[0].text) || isUnspaced(words[0].text[0])) return words;
+  return [{ ...words[0], text: ` ${words[0].text}` }, ...words.slice(1)];
+}
+
+/** Return a text that differs for different transcripts: edits are of use only with the one they belong to. */
+function fingerprint(transcript) {
+  let hash = 5381;
+  for (const segment of transcript.segments) {
+    for (const character of `${segment.start}${segment.text}`) hash = (hash * 33 + character.codePointAt(0)) >>> 0;
+  }
+  return `${transcript.segments.length}-${hash.toString(16)}`;
+}
