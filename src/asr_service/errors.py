@@ -16,7 +16,6 @@
     │   │   ├── ConcurrencyLimit     the key's limit on open requests
     │   │   ├── AudioLimit           the key's limit on seconds of audio
     │   │   └── JobLimit             the key's limit on waiting jobs or on their bytes
-    │   ├── WorkerKeyRequired        only the API key of a job worker may do this
     │   ├── PageRefused              a browser asks for a page of another origin
     │   ├── IdempotencyConflict      the Idempotency-Key was used with another request
     │   ├── JobNotFound              no such job, or it belongs to another API key
@@ -112,10 +111,6 @@ class AudioLimit(KeyLimitReached):
 
 class JobLimit(KeyLimitReached):
     code = "job_limit_reached"
-
-
-class WorkerKeyRequired(RequestError):
-    code = "worker_key_required"
 
 
 class PageRefused(RequestError):

@@ -110,6 +110,24 @@ WEBHOOK_ATTEMPTS = Counter(
     "address may not be called), given_up (the last attempt failed).",
     ["outcome"],
 )
+CACHE_REQUESTS = Counter(
+    "asr_cache_requests_total",
+    "Requests and jobs by the cache of results: hit, miss, bypass (the client asked for a new transcript).",
+    ["outcome"],
+)
+CACHE_ERRORS = Counter(
+    "asr_cache_errors_total",
+    "Failed calls of the cache of results (unavailable), and values in it that could not be read (unreadable).",
+    ["reason"],
+)
+CACHE_BYTES = Gauge(
+    "asr_cache_bytes",
+    "Size of the cache of results. The slot is `shared` for a directory or Redis, whose other data counts too.",
+    ["slot"],
+    multiprocess_mode="livemax",
+)
+CACHE_OUTCOMES = ("hit", "miss", "bypass")
+CACHE_FAULTS = ("unavailable", "unreadable")
 JOB_OUTCOMES = ("succeeded", "failed", "retried", "lost", "stopped")
 WEBHOOK_OUTCOMES = ("delivered", "retry", "rejected", "given_up")
 BUILD_INFO = Gauge(
@@ -131,6 +149,14 @@ def show_job_counters() -> None:
         JOB_ATTEMPTS.labels(outcome)
     for outcome in WEBHOOK_OUTCOMES:
         WEBHOOK_ATTEMPTS.labels(outcome)
+
+
+def show_cache_counters() -> None:
+    """Publish the counters of the cache with the value 0, as `show_job_counters` does."""
+    for outcome in CACHE_OUTCOMES:
+        CACHE_REQUESTS.labels(outcome)
+    for fault in CACHE_FAULTS:
+        CACHE_ERRORS.labels(fault)
 
 
 def render() -> bytes:

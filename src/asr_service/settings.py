@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from asr_service.errors import ConfigurationError
+from asr_service.redis_client import check_redis_url
 from asr_service.validation import describe_error
 
 PREFIX = "ASR_"
@@ -35,6 +36,8 @@ DEFAULT_MODEL_ALIASES = (
 """OpenAI's names, of which every client has one as its default. Each stands for the loaded model."""
 ANY_ALIAS, NO_ALIASES = "*", "none"
 """Values of ASR_MODEL_ALIASES that are no names."""
+CACHE_IN_MEMORY = "memory"
+"""The value of ASR_CACHE_URL for a cache in the memory of each slot."""
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
 
@@ -48,6 +51,17 @@ def _check_origins(given: str) -> str:
 def _check_root_path(given: str) -> str:
     if not ROOT_PATH.fullmatch(given):
         raise ValueError("expected a path such as /asr, without a slash at its end")
+    return given
+
+
+def _check_cache_url(given: SecretStr) -> SecretStr:
+    url = given.get_secret_value()
+    if "://" in url:
+        check_redis_url(url)
+    elif url != CACHE_IN_MEMORY and "/" not in url:
+        raise ValueError(
+            f"expected {CACHE_IN_MEMORY}, a directory such as /var/lib/asr-service/results, or redis://HOST"
+        )
     return given
 
 
@@ -173,6 +187,20 @@ class Settings(BaseSettings):
     """Origins of web pages that may call the service from a browser, such as `https://app.example.com`, separated by
     commas, or `*` for all. By default none."""
 
+    # -- results that are kept
+    cache_url: Annotated[SecretStr, AfterValidator(_check_cache_url)] | None = None
+    """Where transcripts are kept, so that an equal recording with equal options is not transcribed again: `memory` (of
+    each slot), a directory on a local disk (for the slots of a machine), or a Redis for several machines:
+    `redis://USER:PASSWORD@HOST:6379/0`, `rediss://...`, `unix:///path/redis.sock`. Answers for retries with the same
+    Idempotency-Key are then kept there too. By default no transcript is kept."""
+    cache_shared: bool = False
+    """Answer with transcripts of all callers. By default an API key gets only those of its own requests: an early
+    answer shows that somebody has sent the same recording before."""
+    cache_max_bytes: PositiveInt = 256 * 1024**2
+    """Maximum size of the cache in a directory, or in the memory of each slot. What was not used for longest is dropped
+    first. Redis has a limit of its own, `maxmemory`."""
+    cache_ttl_s: PositiveSeconds = 7 * 24 * 3600
+    """Maximum time that a transcript is kept in the cache."""
     idempotency_window_s: PositiveSeconds = 600
     """How long an answer is kept for retries with the same Idempotency-Key."""
     idempotency_max_bytes: PositiveInt = 64 * 1024**2
@@ -248,6 +276,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read nothing but the arguments: `load_settings` reads the variables, or takes the caller's."""
         return (init_settings,)
+
+
+def cache_directory(settings: Settings) -> Path | None:
+    """Return the directory in ASR_CACHE_URL; None if it is another place."""
+    url = "" if settings.cache_url is None else settings.cache_url.get_secret_value()
+    return None if not url or url == CACHE_IN_MEMORY or "://" in url else Path(url)
 
 
 def given_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -20,6 +20,7 @@ from asr_service.engine.schedule.admission import Admission
 from asr_service.engine.slot import ModelLoader
 from asr_service.hardware.devices import Device, Slot
 from asr_service.jobs.times import RunnerTimes
+from asr_service.results.times import ResultTimes
 from asr_service.settings import load_settings
 from fakes import Call, FakeModel
 from waiting import until
@@ -115,6 +116,7 @@ def serving(
     ready: bool = True,
     device: Device = CPU,
     job_times: RunnerTimes = RunnerTimes(),  # noqa: B008 - frozen
+    result_times: ResultTimes = ResultTimes(),  # noqa: B008 - frozen
     **settings: Any,
 ) -> Iterator[Live]:
     """Serve in a thread until the context ends. `ready` waits for the model.
@@ -128,6 +130,7 @@ def serving(
         _die,
         load=load or (lambda *_: model),
         job_times=job_times,
+        result_times=result_times,
     )
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=2)
     server = _Server(config)

@@ -15,13 +15,7 @@ import pytest
 from api.live import ALL, Live, serving, tone, wav
 from api.test_failures import assert_error
 from asr_service.access.keys import entry, new_secret
-from asr_service.api.idempotency import (
-    NEW_WORK,
-    IdempotencyScope,
-    IdempotencyStore,
-    RenderedResponse,
-    Reservation,
-)
+from asr_service.api.idempotency import NEW_WORK, IdempotencyStore, Reservation
 from asr_service.api.place import Place
 from asr_service.errors import (
     AudioLimit,
@@ -32,6 +26,7 @@ from asr_service.errors import (
     Overloaded,
     UndecodableAudio,
 )
+from asr_service.results.outcomes import IdempotencyScope, RenderedResponse
 from waiting import until
 
 ALICE, BOB = new_secret(), new_secret()

@@ -167,6 +167,15 @@ CASES = [
         ),
     ),
     Case(
+        "AsrCacheFails",
+        16,
+        {'cache_errors_total{reason="unavailable"}': "0+1x500"},
+        (
+            {'cache_errors_total{reason="unavailable"}': "0x9 20x400"},
+            {'cache_errors_total{reason="unreadable"}': "0+9x500"},
+        ),
+    ),
+    Case(
         "AsrGpuMemoryHigh",
         5,
         {'gpu_memory_used_bytes{gpu="a"}': "91x500", 'gpu_memory_total_bytes{gpu="a"}': "100x500"},

@@ -38,7 +38,12 @@ PANELS = {"$instance": ".*", "$slot": ".*", "$__rate_interval": WINDOW}
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Scrape two slots under load, with successful, failing and refused requests and one killed worker."""
     folder = tmp_path_factory.mktemp("watched")
-    environ = {"ASR_DEVICES": "cuda:0,cuda:1", "ASR_MAX_OPEN_REQUESTS": "3", "ASR_STATE_DIR": str(folder / "state")}
+    environ = {
+        "ASR_DEVICES": "cuda:0,cuda:1",
+        "ASR_MAX_OPEN_REQUESTS": "3",
+        "ASR_STATE_DIR": str(folder / "state"),
+        "ASR_CACHE_URL": "memory",
+    }
     with (
         running(folder / "service", None, launcher="deploy.launcher", **environ) as service,
         metrics_proxy(service) as target,
@@ -61,7 +66,8 @@ def under_load(service: Service) -> Iterator[None]:
     kinds: list[dict[str, object]] = [{}, {}, {}, timed, {"beam_size": DOUBTFUL_BEAM}, {"beam_size": POISONOUS_BEAM}]
 
     def send(slot: int, fields: dict[str, object], recording: bytes) -> None:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(service.socket(slot)))) as client:
+        headers = {"cache-control": "no-cache"}  # each request is work
+        with httpx.Client(headers=headers, transport=httpx.HTTPTransport(uds=str(service.socket(slot)))) as client:
             while not over.wait(0.1):
                 with suppress(httpx.TransportError):
                     client.post("http://slot/transcribe", files={"file": recording}, data=ALL | fields, timeout=20)

@@ -104,6 +104,19 @@ def test_a_service_that_sends_webhooks_has_the_network(site):
     assert not re.search("whsec|c2VjcmV0", "".join(file.text for file in render(**SITES[site])))
 
 
+def test_a_cache_of_results_can_be_reached():
+    """By TCP with the network, by a Unix socket without it. A directory can be written; no password is in the unit."""
+    redis: Any = {"devices": "cpu,cpu", "cache_url": "redis://me:s3cret@cache:6379/0"}
+    service = unit(**redis)["Service"]
+    assert not {"PrivateNetwork", "IPAddressDeny"} & set(service)
+    assert service["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
+    assert "s3cret" not in "".join(file.text for file in render(**redis))
+    for url in ("unix:///run/redis/redis.sock", "memory", "/srv/results"):
+        service = unit(devices="cpu,cpu", cache_url=url)["Service"]
+        assert service["PrivateNetwork"] == "yes"
+        assert service.get("ReadWritePaths") == ("/srv/results" if url == "/srv/results" else None)
+
+
 def test_gpus_are_allowed_and_a_cpu_can_generate_code():
     """NVIDIA's devices are allowed only with a GPU, and writable executable memory only where oneDNN needs it."""
     on_gpu, on_cpu = (unit(devices=devices)["Service"] for devices in ("cuda:0", "cpu"))

@@ -7,6 +7,7 @@ from asr_service.engine.slot import ModelLoader, SlotEngine
 from asr_service.hardware.devices import Slot
 from asr_service.jobs.times import RunnerTimes
 from asr_service.lifecycle import Die
+from asr_service.results.times import ResultTimes
 from asr_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def create_app(
     *,
     load: ModelLoader = load_slot_model,
     job_times: RunnerTimes = RunnerTimes(),  # noqa: B008 - frozen
+    result_times: ResultTimes = ResultTimes(),  # noqa: B008 - frozen
 ) -> "SlotApplication":
     """Create the application of a slot and begin to load its model. Until it is loaded, requests get a 503.
 
@@ -30,4 +32,4 @@ def create_app(
     # Importing the web framework takes as long as loading a small model; both run in parallel on a core each.
     from asr_service.api.app import SlotApplication  # noqa: PLC0415
 
-    return SlotApplication(engine, job_times)
+    return SlotApplication(engine, job_times, result_times)

@@ -1,10 +1,11 @@
 """Handles every request with a recording: admission, upload, transcription and response."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -12,27 +13,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service import metrics, tasks
-from asr_service.access.usage import Meter
 from asr_service.api.admission import Received, check_new_work, received
+from asr_service.api.cache_header import cache_policy, note_outcome
 from asr_service.api.idempotency import (
-    HEADER,
-    IdempotencyScope,
     IdempotencyStore,
-    RenderedResponse,
+    Reservation,
     content_digest,
     scope_of,
 )
-from asr_service.api.middleware.authentication import caller_of
+from asr_service.api.middleware.authentication import caller_of, key_of
 from asr_service.api.problems import UNEXPECTED, note_failure, status_of
 from asr_service.api.streaming import StreamedResponse
 from asr_service.api.upload import Fields
 from asr_service.api.warning_header import add_warnings
+from asr_service.engine.fingerprint import engine_fingerprint
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.transcriber import Transcriber
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError, ClientGone, DeadlineExceeded, MalformedRequest, Unavailable
 from asr_service.formats import Format, LineStream
+from asr_service.results.cache import CacheOutcome
+from asr_service.results.key import result_key
+from asr_service.results.opening import Results
+from asr_service.results.outcomes import HEADER, IdempotencyScope, RenderedResponse
 from asr_service.settings import Settings
 from asr_service.stages import stage
 from asr_service.transcript import Segment, Transcript
@@ -74,30 +78,35 @@ async def handle_transcription(request: Request, read: FieldReader) -> Response:
 async def _transcribe(request: Request, read: FieldReader) -> Response:
     engine: SlotEngine = request.app.state.engine
     idempotency: IdempotencyStore = request.app.state.idempotency
+    results: Results | None = request.app.state.results
     settings, timeout_s = engine.settings, engine.settings.request_timeout_s
-    scope = scope_of(request)
+    scope, policy = scope_of(request), cache_policy(request.headers)
     async with AsyncExitStack() as stack:
         transcriber = engine.transcriber
         reservation = stack.enter_context(idempotency.reserve(scope))
+        if results is not None and policy.reads:  # only the whole upload shows whether the request adds work
+            reservation = replace(reservation, adds_work=False)
         admitted = await stack.enter_async_context(
             received(request, lambda fields: _read(fields, read, engine, scope), reservation)
         )
         wanted = _read(admitted.upload.fields, read, engine, scope)
-        fmt, events = wanted.fmt, _begin(request, admitted, wanted, transcriber)
+        fmt, events = wanted.fmt, _begin(request, admitted, wanted, transcriber, reservation)
         await stack.enter_async_context(aclosing(events))
         if fmt.stream is None:
             if scope is not None:
+                digest = content_digest(admitted.upload)
 
                 async def work(resources: AsyncExitStack) -> RenderedResponse:
                     async with resources:
-                        if not reservation.adds_work:
-                            await check_new_work(request)  # the work that the request hoped to find is gone
-                        return await _rendered(fmt, events, settings)
+                        if results is None or not policy.stores:
+                            return await _rendered(fmt, events, settings)
+                        shared = results.outcomes.get_or_run(scope, digest, lambda: _rendered(fmt, events, settings))
+                        return await _in_time(shared, timeout_s)
 
-                return await _respond_once(request, scope, admitted, lambda: work(stack.pop_all()))
+                return await _respond_once(request, scope, digest, admitted, lambda: work(stack.pop_all()))
             rendered = await _cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings))
             return _whole_response(rendered)
-        first = await _cancel_on_disconnect(request, lambda: _next(events, timeout_s))
+        first = await _cancel_on_disconnect(request, lambda: _in_time(anext(events), timeout_s))
         lines = _lines(fmt.stream, first, events, settings)
         return StreamedResponse(lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s)
 
@@ -132,44 +141,73 @@ def _read(
     return wanted
 
 
-def _begin(request: Request, admitted: Received, wanted: TranscriptionRequest, transcriber: Transcriber) -> Events:
+def _begin(
+    request: Request,
+    admitted: Received,
+    wanted: TranscriptionRequest,
+    transcriber: Transcriber,
+    reservation: Reservation,
+) -> Events:
+    """Return the events of the stored transcript or, if there is none, of a transcription."""
     engine: SlotEngine = request.app.state.engine
-    events = transcriber.transcribe(
-        admitted.upload.file,
-        wanted.options,
-        deadline=None if wanted.fmt.stream else time.monotonic() + engine.settings.request_timeout_s,
-        on_audio=admitted.meter.charge,
-        caller=caller_of(request.scope),
+    results: Results | None = request.app.state.results
+    settings, timeout_s, is_streamed = engine.settings, engine.settings.request_timeout_s, wanted.fmt.stream is not None
+    deadline = None if is_streamed else time.monotonic() + timeout_s
+
+    async def computed() -> Events:
+        if not reservation.adds_work:
+            await check_new_work(request)  # the result that the request hoped to find is not there
+        events = transcriber.transcribe(
+            admitted.upload.file,
+            wanted.options,
+            deadline=deadline,
+            on_audio=admitted.meter.charge,
+            caller=caller_of(request.scope),
+        )
+        async with aclosing(events):
+            try:
+                async for event in events:
+                    yield event
+            except Unavailable:
+                admitted.meter.refund()
+                raise
+
+    if results is None:
+        return computed()
+    owner = None if settings.cache_shared else _key_name(request)
+    fingerprint = engine_fingerprint(settings, engine.loaded_model.facts)
+    return results.cache.events(
+        result_key(admitted.upload.sha256.hex(), wanted.options, fingerprint, owner),
+        computed,
+        policy=cache_policy(request.headers),
+        on_outcome=lambda outcome: note_outcome(request.scope, outcome),
+        # The client of a stream must get its first line in time.
+        wait_s=timeout_s / 2 if is_streamed else math.inf,
     )
-    return _refunded(events, admitted.meter)
 
 
-async def _refunded(events: Events, meter: Meter) -> Events:
-    """Yield the events. Refund the audio if the service fails and asks the client to retry."""
-    async with aclosing(events):
-        try:
-            async for event in events:
-                yield event
-        except Unavailable:
-            meter.refund()
-            raise
+def _key_name(request: Request) -> str:
+    key = key_of(request.scope)
+    return key.name if key else ""
 
 
 async def _respond_once(
     request: Request,
     scope: IdempotencyScope,
+    digest: bytes,
     admitted: Received,
     work: Callable[[], Coroutine[Any, Any, RenderedResponse]],
 ) -> Response:
     """Respond to every request of this scope with one result. The work continues if its first client disconnects."""
     idempotency: IdempotencyStore = request.app.state.idempotency
-    digest = await asyncio.to_thread(content_digest, admitted.upload)
     rendered, is_replayed = await _cancel_on_disconnect(
         request, lambda: idempotency.get_or_run(scope, digest, work, admitted.place)
     )
     response = _whole_response(rendered)
     if is_replayed:
         response.headers["idempotent-replayed"] = "true"
+        if request.app.state.results is not None:
+            note_outcome(request.scope, CacheOutcome.HIT)
     return response
 
 
@@ -180,35 +218,24 @@ def _whole_response(rendered: RenderedResponse) -> Response:
 
 
 async def _rendered(fmt: Format, events: Events, settings: Settings) -> RenderedResponse:
-    transcript = await _final(events, settings.request_timeout_s)
+    transcript = await _in_time(final_transcript(events), settings.request_timeout_s)
     _log_if_enabled(transcript, settings)
     # In a thread, because the subtitles of ten hours take seconds to lay out.
     body = await asyncio.to_thread(render, fmt, transcript)
     return RenderedResponse(body, fmt.media_type, transcript.warnings)
 
 
-async def _final(events: Events, timeout_s: float) -> Transcript:
+async def _in_time(work: Awaitable[Result], timeout_s: float) -> Result:
+    """Return the result of `work`. Raises DeadlineExceeded: it took too long."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await final_transcript(events)
+            return await work
     except TimeoutError as error:
-        raise _too_slow(timeout_s) from error
-
-
-async def _next(events: Events, timeout_s: float) -> Segment | Transcript:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await anext(events)
-    except TimeoutError as error:
-        raise _too_slow(timeout_s) from error
-
-
-def _too_slow(timeout_s: float) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"The request took longer than {timeout_s:.0f} s (ASR_REQUEST_TIMEOUT_S). For long recordings use a streaming "
-        "response (response_format=ndjson, or stream=true under /v1), which is limited by line and not as a whole, or "
-        "submit a job (POST /jobs)."
-    )
+        raise DeadlineExceeded(
+            f"The request took longer than {timeout_s:.0f} s (ASR_REQUEST_TIMEOUT_S). For long recordings use a "
+            "streaming response (response_format=ndjson, or stream=true under /v1), which is limited by line and not "
+            "as a whole, or submit a job (POST /jobs)."
+        ) from error
 
 
 async def _lines(
@@ -218,7 +245,7 @@ async def _lines(
     try:
         while isinstance(event, Segment):
             yield stream.segment(event)
-            event = await _next(events, settings.request_timeout_s)
+            event = await _in_time(anext(events), settings.request_timeout_s)
         _log_if_enabled(event, settings)
         yield stream.closing(event)
     except AsrError as error:

@@ -1,5 +1,7 @@
 """One response for all requests with the same Idempotency-Key, within one slot. Used from the event loop only.
 
+`results.outcomes` does the same over all slots, if there is a store that they share.
+
 A scope is unknown, running or kept. It runs while its work does, with or without a client that waits. It is kept after
 the work has ended, if the outcome is final: a response, or a refusal of the request's content.
 """
@@ -7,14 +9,13 @@ the work has ended, if the outcome is final: a response, or a refusal of the req
 import asyncio
 import hashlib
 import json
-import os
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from starlette.requests import Request
 
@@ -22,36 +23,21 @@ from asr_service import tasks
 from asr_service.api.middleware.authentication import key_of
 from asr_service.api.place import Place
 from asr_service.api.upload import Upload
-from asr_service.errors import IdempotencyConflict, KeyLimitReached, MalformedRequest, RequestError
+from asr_service.errors import MalformedRequest
+from asr_service.results.outcomes import (
+    HEADER,
+    IdempotencyScope,
+    Refusal,
+    RenderedResponse,
+    final_refusal,
+    require_same,
+)
 
-HEADER: Final = "Idempotency-Key"
 _VALUE: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _MAX_KEPT: Final = 10_000
 _REFUSAL_BYTES: Final = 1024
 """The size that a kept RequestError counts as."""
-_READ_BYTES: Final = 1024 * 1024
 _LINGER_S: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedResponse:
-    """A complete response, which can be sent more than once."""
-
-    body: bytes
-    media_type: str
-    warnings: tuple[str, ...] = ()
-    """Sentences about the recording, for a header."""
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyScope:
-    """What identifies a repeated request. API keys never share a response, nor do two paths."""
-
-    api_key: str | None
-    """The name of the API key; None without one."""
-    path: str
-    value: str
-    """The value of the Idempotency-Key header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +64,9 @@ class _Running:
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
-    """A RequestError without its traceback, whose frames would keep the request in memory."""
-
-    kind: type[RequestError]
-    message: str
-    param: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Kept:
     digest: bytes
-    outcome: RenderedResponse | _Refusal
+    outcome: RenderedResponse | Refusal
     ended_at_s: float
     n_bytes: int
 
@@ -109,18 +86,8 @@ def scope_of(request: Request) -> IdempotencyScope | None:
 
 
 def content_digest(upload: Upload) -> bytes:
-    """Hash the fields, in any order, and the bytes of the file. Reads the file."""
-    digest = hashlib.blake2b(json.dumps(sorted(upload.fields)).encode(), digest_size=32)
-    descriptor, at = _descriptor(upload.file), 0
-    while part := os.pread(descriptor, _READ_BYTES, at):
-        digest.update(part)
-        at += len(part)
-    return digest.digest()
-
-
-def _descriptor(file: BinaryIO) -> int:
-    file.flush()
-    return file.fileno()
+    """Hash the fields, in any order, and the digest of the file."""
+    return hashlib.blake2b(json.dumps(sorted(upload.fields)).encode() + upload.sha256, digest_size=32).digest()
 
 
 class IdempotencyStore:
@@ -168,23 +135,24 @@ class IdempotencyStore:
     ) -> tuple[RenderedResponse, bool]:
         """Return the scope's response, and whether it was the response to another request. Runs `work` if it is new.
 
-        A RequestError is kept like a response, unless it is KeyLimitReached. Any other error is raised in every request
-        that waits, and not kept. A client that leaves does not disturb the others. `place` is the request's; new work
-        must hold it. Raises IdempotencyConflict: `digest` differs from the earlier
-        request's. Raises what the work raises.
+        A RequestError is kept like a response if an equal request would raise it too. Any other error is raised in
+        every request that waits, and not kept. A client that leaves does not disturb the others. `place` is the
+        request's; new work must hold it. Raises IdempotencyConflict: `digest` differs from the earlier request's.
+        Raises what the work raises.
         """
         self._forget_old()
         kept = self._kept.get(scope)
         if kept is not None:
-            _require_same(kept.digest, digest)
+            require_same(kept.digest, digest)
             return _replayed(kept.outcome), True
         running = self._running.get(scope)
         is_replayed = running is not None
         if running is None:
             running = self._start(scope, digest, work(), place)
-        _require_same(running.digest, digest)
+        require_same(running.digest, digest)
         with self._awaited(scope, running):
-            return await asyncio.shield(running.task), is_replayed
+            response = await asyncio.shield(running.task)
+            return response, is_replayed or response.is_replayed
 
     async def close(self) -> None:
         """Cancel the work that still runs."""
@@ -225,10 +193,10 @@ class IdempotencyStore:
         if error is None:
             response = running.task.result()
             self._keep(scope, running.digest, response, len(response.body))
-        elif isinstance(error, RequestError) and not isinstance(error, KeyLimitReached):
-            self._keep(scope, running.digest, _Refusal(type(error), error.message, error.param), _REFUSAL_BYTES)
+        elif refusal := final_refusal(error):
+            self._keep(scope, running.digest, refusal, _REFUSAL_BYTES)
 
-    def _keep(self, scope: IdempotencyScope, digest: bytes, outcome: RenderedResponse | _Refusal, n_bytes: int) -> None:
+    def _keep(self, scope: IdempotencyScope, digest: bytes, outcome: RenderedResponse | Refusal, n_bytes: int) -> None:
         self._kept[scope] = _Kept(digest, outcome, self._clock(), n_bytes)
         self._n_bytes += n_bytes
         while self._n_bytes > self._max_bytes or len(self._kept) > _MAX_KEPT:
@@ -244,15 +212,7 @@ class IdempotencyStore:
         self._n_bytes -= kept.n_bytes
 
 
-def _require_same(was: bytes, digest: bytes) -> None:
-    if was != digest:
-        raise IdempotencyConflict(
-            f"This {HEADER} was used with another recording or other fields. Use a new one for a new request.",
-            param=HEADER,
-        )
-
-
-def _replayed(outcome: RenderedResponse | _Refusal) -> RenderedResponse:
-    if isinstance(outcome, _Refusal):
-        raise outcome.kind(outcome.message, param=outcome.param)
+def _replayed(outcome: RenderedResponse | Refusal) -> RenderedResponse:
+    if isinstance(outcome, Refusal):
+        raise outcome.error()
     return outcome

@@ -1,6 +1,7 @@
 """Receives a request body: one file on disk, and fields."""
 
 import errno
+import hashlib
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
@@ -9,7 +10,7 @@ from typing import IO, BinaryIO, cast
 
 import structlog
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser, MultipartPart
 from starlette.requests import ClientDisconnect, Request
 
@@ -42,6 +43,8 @@ class Upload:
     """The recording, at position 0. It has a descriptor that another process can read."""
     fields: Fields
     """The fields of the query, then those of the form. A name may occur more than once."""
+    sha256: bytes
+    """The SHA-256 digest of the recording, taken while it arrived."""
 
 
 def early_fields(request: Request) -> Fields | None:
@@ -63,13 +66,13 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
         if content_type == "multipart/form-data":
             async with AsyncExitStack() as stack:
                 with stage("receive"):
-                    file, fields = await stack.enter_async_context(_multipart(request))
-                yield Upload(file, (*query, *fields))
+                    file, fields, sha256 = await stack.enter_async_context(_multipart(request))
+                yield Upload(file, (*query, *fields), sha256)
         elif content_type.startswith(_RAW_TYPES):
             async with AsyncExitStack() as stack:
                 with stage("receive"):
-                    file = await stack.enter_async_context(_raw(request))
-                yield Upload(file, tuple(query))
+                    file, sha256 = await stack.enter_async_context(_raw(request))
+                yield Upload(file, tuple(query), sha256)
         else:
             raise UnsupportedAudio(_unsupported(content_type))
     except ClientDisconnect as error:
@@ -115,23 +118,25 @@ def _unsupported(content_type: str) -> str:
 
 
 @asynccontextmanager
-async def _multipart(request: Request) -> AsyncIterator[tuple[BinaryIO, list[tuple[str, str]]]]:
-    form = await _parsed(request)
+async def _multipart(request: Request) -> AsyncIterator[tuple[BinaryIO, list[tuple[str, str]], bytes]]:
+    form, sha256 = await _parsed(request)
     try:
         with _disk_errors_as_unavailable():
             file = _only_file(form)
-        yield file, [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+        yield file, [(name, value) for name, value in form.multi_items() if isinstance(value, str)], sha256
     finally:
         with suppress(OSError):  # as in _close
             await form.close()
 
 
-async def _parsed(request: Request) -> FormData:
+async def _parsed(request: Request) -> tuple[FormData, bytes]:
+    """Return the form, and the digest of its file."""
     limits = {"max_files": 1, "max_fields": _MAX_FIELDS, "max_part_size": _MAX_FIELD_BYTES}
     _check_charset(request)
     try:
         with _disk_errors_as_unavailable():
-            return await _Parser(request.headers, _complete_stream(request), **limits).parse()
+            parser = _Parser(request.headers, _complete_stream(request), **limits)
+            return await parser.parse(), parser.sha256.digest()
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise MalformedRequest("Send one file per request.", param="file") from error
@@ -144,7 +149,19 @@ async def _parsed(request: Request) -> FormData:
 
 
 class _Parser(MultiPartParser):
-    """Also takes a recording whose part has no `filename`, but a `filename*` or a media type of binary data."""
+    """Also takes a recording whose part has no `filename`, but a `filename*` or a media type of binary data.
+
+    `sha256` is the hash of the file, of which a form has one.
+    """
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes], **limits: int) -> None:
+        super().__init__(headers, stream, **limits)
+        self.sha256 = hashlib.sha256()
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        super().on_part_data(data, start, end)
+        if self._current_part.file is not None:
+            self.sha256.update(memoryview(data)[start:end])
 
     def on_headers_finished(self) -> None:
         part = self._current_part
@@ -224,13 +241,15 @@ def _on_disk(upload: UploadFile) -> BinaryIO:
 
 
 @asynccontextmanager
-async def _raw(request: Request) -> AsyncIterator[BinaryIO]:
+async def _raw(request: Request) -> AsyncIterator[tuple[BinaryIO, bytes]]:
+    sha256 = hashlib.sha256()
     with ExitStack() as stack:
         with _disk_errors_as_unavailable():
             file = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
             stack.callback(_close, file)
             async for part in leave_space(request.stream()):
                 file.write(part)
+                sha256.update(part)
             file.flush()
             file.seek(0)
-        yield cast("BinaryIO", file)
+        yield cast("BinaryIO", file), sha256.digest()

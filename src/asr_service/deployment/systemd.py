@@ -9,7 +9,7 @@ from typing import Final
 from asr_service.deployment.files import RenderedFile, fill
 from asr_service.deployment.site import RUN_DIRECTORY, Site
 from asr_service.errors import ConfigurationError
-from asr_service.settings import PREFIX, Settings
+from asr_service.settings import PREFIX, Settings, cache_directory
 
 _WATCHDOG_S: Final = 30
 _START_MARGIN_S: Final = 60
@@ -63,11 +63,14 @@ def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[Rendered
         "over_sockets": site.n_slots > 1,
         "loopback_only": _is_loopback(settings.host),
         "sends_webhooks": settings.webhook_secret is not None,
+        "over_network": _settings_over_network(settings),
         "uses_gpu": _may_use_gpu(settings.devices),
         "on_cpu": _may_use_cpu(settings.devices),
         "model_dir": settings.model_dir,
         "written": [
-            path for path in (settings.metrics_dir, settings.key_usage_dir, settings.state_dir) if path is not None
+            path
+            for path in (settings.metrics_dir, settings.key_usage_dir, settings.state_dir, cache_directory(settings))
+            if path is not None
         ],
         "start_s": _seconds(settings.model_load_timeout_s + _START_MARGIN_S),
         "stop_s": _seconds(site.timeouts.stop_s),
@@ -88,6 +91,12 @@ def _may_use_gpu(devices: str) -> bool:
 
 def _may_use_cpu(devices: str) -> bool:
     return any(part.strip().lower() in ("cpu", "auto") for part in devices.split(","))
+
+
+def _settings_over_network(settings: Settings) -> list[str]:
+    """Return the settings that name a server which the service connects to by TCP."""
+    urls = {"ASR_CACHE_URL": settings.cache_url}
+    return [name for name, url in urls.items() if url and url.get_secret_value().startswith(("redis://", "rediss://"))]
 
 
 def _is_loopback(host: str) -> bool:
@@ -113,7 +122,8 @@ def _check(settings: Settings, options: SystemdOptions) -> None:
             f"ASR_SOCKET_DIR={settings.socket_dir} cannot be used: systemd creates {RUN_DIRECTORY}. Leave it unset.",
             param="ASR_SOCKET_DIR",
         )
-    for field in ("model_dir", "metrics_dir", "key_usage_dir", "state_dir"):
-        path, name = getattr(settings, field), PREFIX + field.upper()
+    paths = {field: getattr(settings, field) for field in ("model_dir", "metrics_dir", "key_usage_dir", "state_dir")}
+    for field, path in (paths | {"cache_url": cache_directory(settings)}).items():
+        name = PREFIX + field.upper()
         if path is not None and not _PATH.fullmatch(str(path)):
             raise ConfigurationError(f"{name}={str(path)!r} is not an absolute path without spaces.", param=name)

@@ -5,13 +5,11 @@ from asr_service.formats.registry import (
     FILE_FORMATS,
     FORMATS,
     OPENAI_FORMATS,
-    TEXT_FORMATS,
     WORDS_AND_SEGMENTS,
     WORDS_ONLY,
     Format,
     LineStream,
 )
-from asr_service.formats.speakers import with_speaker_names
 from asr_service.formats.subtitles.layout import SubtitleStyle
 
 __all__ = [
@@ -19,11 +17,9 @@ __all__ = [
     "FILE_FORMATS",
     "FORMATS",
     "OPENAI_FORMATS",
-    "TEXT_FORMATS",
     "WORDS_AND_SEGMENTS",
     "WORDS_ONLY",
     "Format",
     "LineStream",
     "SubtitleStyle",
-    "with_speaker_names",
 ]

@@ -52,6 +52,8 @@ class JobSpec:
     """URL that gets an event when the job has ended."""
     webhook_transcript: bool = False
     """Whether the event of a job that has succeeded has the transcript."""
+    recording_sha256: str | None = None
+    """Digest of the recording, in hexadecimal."""
     traceparent: str | None = None
     """The span of the request that submitted the job."""
 

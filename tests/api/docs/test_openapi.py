@@ -39,7 +39,7 @@ def test_the_document_has_every_option_and_every_status():
         post = openapi_schema()["paths"][path]["post"]
         form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
         assert set(form) == {"file", *TranscribeParameters.model_fields}
-        assert [parameter["in"] for parameter in post["parameters"]] == ["header"]
+        assert {parameter["in"] for parameter in post["parameters"]} == {"header"}
         assert "query" in post["description"]
         assert {"200", "400", "408", "413", "415", "422", "500", "503", "504"} <= set(post["responses"])
 

@@ -1,6 +1,6 @@
 """Accepts a job: reads its form, checks it, and stores it."""
 
-import asyncio
+from dataclasses import replace
 
 from starlette.requests import Request
 
@@ -41,10 +41,11 @@ async def submit(request: Request, jobs: Jobs, owner: str) -> Created:
     async with received(request, lambda fields: read_spec(fields, engine.settings, model), joins) as admitted:
         upload = admitted.upload
         spec = read_spec(upload.fields, engine.settings, model)
+        spec = replace(spec, recording_sha256=upload.sha256.hex())
         await _check_webhook(spec.webhook_url, engine.settings)
         idempotency = None
         if scope is not None:
-            idempotency = Idempotency(scope.value, await asyncio.to_thread(content_digest, upload))
+            idempotency = Idempotency(scope.value, content_digest(upload))
         audio_s = await engine.transcriber.probe(
             upload.file, resolve_options(spec.options, engine.settings, model)
         )  # a file that is no recording is refused now

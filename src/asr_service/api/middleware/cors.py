@@ -15,6 +15,7 @@ _EXPOSED_HEADERS: Final = (
     "Location",
     "Retry-After",
     "WWW-Authenticate",
+    "X-ASR-Cache",
     "X-ASR-Warning",
     "X-Request-ID",
     "X-Should-Retry",

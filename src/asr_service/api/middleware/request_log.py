@@ -13,6 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr_service import metrics
+from asr_service.api.cache_header import HEADER as CACHE_HEADER
+from asr_service.api.cache_header import outcome_of
 from asr_service.api.middleware.authentication import key_of
 from asr_service.tracing import RequestTrace, request_trace
 
@@ -52,7 +54,10 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                if outcome := outcome_of(scope):
+                    headers[CACHE_HEADER] = outcome.value
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id), self._traced(scope, request_id) as trace:
@@ -92,6 +97,8 @@ class RequestLog:
         if key is not None:
             metrics.KEY_REQUESTS.labels(key.name, str(status)).inc()
         named = {} if key is None else {"key": key.name}
+        if outcome := outcome_of(scope):
+            named["cache"] = outcome.value
         write = log.debug if path in self._probes else log.info
         # The path is quoted because it may contain line ends and terminal control characters.
         write(

@@ -33,6 +33,8 @@ class ModelFacts:
     """Model calls that run side by side, without the priority thread."""
     dimensions: ModelDimensions | None = None
     """None if they are not known."""
+    revision: str = ""
+    """Identifies the content of the model's files."""
 
     @property
     def priority_thread(self) -> bool:

@@ -20,6 +20,7 @@ from asr_service.engine.model.protocol import (
 from asr_service.errors import ModelUnavailable
 from asr_service.hardware.devices import Device
 from asr_service.models.dimensions import read_dimensions
+from asr_service.models.fingerprint import fingerprint
 
 
 class WhisperModel:
@@ -43,6 +44,7 @@ class WhisperModel:
                 max_queued_batches=-1,
             )
             self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+            revision = fingerprint(folder)
         except (RuntimeError, ValueError, OSError) as error:
             if _is_device_failure(str(error)):
                 raise
@@ -55,6 +57,7 @@ class WhisperModel:
             compute_type=self._model.compute_type,
             threads=threads,
             dimensions=read_dimensions(folder),
+            revision=revision,
         )
 
     def encode(self, windows: Sequence[Features]) -> list[Encoding]:

@@ -21,7 +21,6 @@ from asr_service import metrics, tasks
 from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import Chunk
-from asr_service.audio.peaks import PeakMeter
 from asr_service.decoder.pool import DecodedAudio, DecoderPool
 from asr_service.decoder.sandboxed.sniff import container_by_signature
 from asr_service.engine.decode.code_switching import split_by_language
@@ -66,7 +65,6 @@ class _Request:
     script: ScriptConverter
     done: list[Segment]
     """The segments that are known, in order. At first, those of an earlier run that did not finish."""
-    peaks: PeakMeter | None
 
 
 class Transcriber:
@@ -190,10 +188,9 @@ class Transcriber:
                     if audio.estimated_duration_s is not None:
                         on_length(audio.estimated_duration_s)
 
-                peaks = PeakMeter() if options.peaks else None
-                speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, note, peaks)
+                speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, note)
                 script = ScriptConverter(options, earlier)
-                yield _Request(audio, speech, context, MemoryShare(is_bulk), started_at, script, list(earlier), peaks)
+                yield _Request(audio, speech, context, MemoryShare(is_bulk), started_at, script, list(earlier))
         finally:
             self._scheduler.cancel_request(context.request_id)
 
@@ -358,7 +355,6 @@ class Transcriber:
                 realtime_factor=realtime_factor,
             ),
             language_name=LANGUAGES.get(language or ""),
-            peaks=None if request.peaks is None else request.peaks.peaks(),
         )
 
 

@@ -81,10 +81,9 @@ def lay_out(transcript: Transcript, style: SubtitleStyle) -> list[Cue]:
 
 
 def _runs(transcript: Transcript) -> Iterator[tuple[str, list[Piece]]]:
-    """Yield the pieces between long pauses, after the language of their text. No run has two speakers."""
+    """Yield the pieces between long pauses, after the language of their text."""
     start_s = 0.0
-    turns = groupby(transcript.segments, key=lambda segment: (segment.language, segment.speaker))
-    for (language, _), segments in turns:
+    for language, segments in groupby(transcript.segments, key=lambda segment: segment.language):
         written = written_language(language, transcript.task)
         run: list[Piece] = []
         for piece in pieces_of(segments, start_s):

@@ -1,1 +1,0 @@
-"""Runs claimed jobs: in a slot, or in a worker that sends them to the services."""

@@ -1,0 +1,65 @@
+"""Opens the store of results that the settings name."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from asr_service import metrics
+from asr_service.errors import ConfigurationError
+from asr_service.results.cache import ResultCache
+from asr_service.results.computations import Computations
+from asr_service.results.directory import DirectoryStore
+from asr_service.results.guarded import GuardedStore
+from asr_service.results.memory import MemoryStore
+from asr_service.results.outcomes import SharedOutcomes
+from asr_service.results.redis import RedisStore
+from asr_service.results.store import ResultStore
+from asr_service.results.times import ResultTimes
+from asr_service.settings import CACHE_IN_MEMORY, Settings, cache_directory
+
+_SETTING: Final = "ASR_CACHE_URL"
+_SHARED: Final = "shared"
+"""The label `slot` of a store that several slots use: each of them knows its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What slots keep of the work that they have done."""
+
+    cache: ResultCache
+    outcomes: SharedOutcomes
+    _store: GuardedStore
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+def open_results(settings: Settings, slot: int, times: ResultTimes = ResultTimes()) -> Results | None:  # noqa: B008
+    """Open the store in ASR_CACHE_URL; None without one. Raises ConfigurationError: it cannot be used."""
+    if settings.cache_url is None:
+        return None
+    metrics.show_cache_counters()
+    url = settings.cache_url.get_secret_value()
+    label = str(slot) if url == CACHE_IN_MEMORY else _SHARED
+    store = GuardedStore(_open(url, settings, times), times, label)
+    computations = Computations(store, times)
+    return Results(
+        ResultCache(store, computations, settings.cache_ttl_s),
+        SharedOutcomes(store, computations, settings.idempotency_window_s),
+        store,
+    )
+
+
+def _open(url: str, settings: Settings, times: ResultTimes) -> ResultStore:
+    directory = cache_directory(settings)
+    if url == CACHE_IN_MEMORY:
+        return MemoryStore(settings.cache_max_bytes)
+    if directory is None:
+        return RedisStore(url, setting=_SETTING, timeout_s=times.timeout_s)
+    try:
+        return DirectoryStore(directory, settings.cache_max_bytes)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The directory {directory} cannot be used: {error.strerror}. Set {_SETTING} to a directory that can be "
+            "written.",
+            param=_SETTING,
+        ) from error

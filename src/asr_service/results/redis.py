@@ -1,0 +1,97 @@
+"""Keeps results in Redis, for several machines. Redis limits the memory itself, and drops what is used least."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from asr_service.redis_client import open_redis
+from asr_service.results.store import Claim, Claimed, Found, Held, Lease, StoreFailed
+
+if TYPE_CHECKING:
+    import redis
+
+_PREFIX: Final = "asr:results:"
+_LEASES: Final = "asr:results:lease:"
+
+# Each script is one step for all clients. A holder is the token and the note of its lease, with a space between them.
+_CLAIM: Final = """
+local value = redis.call('GET', KEYS[1])
+if value then return {'found', value} end
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'claimed', ''} end
+return {'held', redis.call('GET', KEYS[2])}
+"""
+_RENEW: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+_RELEASE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+class RedisStore:
+    """Implements `ResultStore`."""
+
+    def __init__(self, url: str, *, setting: str, timeout_s: float) -> None:
+        """Create a client, which connects when it is first used. Raises ConfigurationError, as `open_redis` does."""
+        self._client: redis.Redis = open_redis(url, setting=setting, timeout_s=timeout_s, text=False)
+        self._claim = self._client.register_script(_CLAIM)
+        self._renew = self._client.register_script(_RENEW)
+        self._release = self._client.register_script(_RELEASE)
+
+    def load(self, key: str) -> bytes | None:
+        with _failing():
+            value = self._client.get(_PREFIX + key)
+        return value.encode() if isinstance(value, str) else value  # the client returns bytes
+
+    def claim(self, key: str, lease: Lease, duration_s: float) -> Claim:
+        with _failing():
+            kind, content = self._claim(
+                keys=[_PREFIX + key, _LEASES + lease.name], args=[_holder(lease), _milliseconds(duration_s)]
+            )
+        if kind == b"found":
+            return Found(content)
+        return Claimed() if kind == b"claimed" else Held(content.decode().partition(" ")[2])
+
+    def renew(self, lease: Lease, duration_s: float) -> bool:
+        with _failing():
+            return bool(self._renew(keys=[_LEASES + lease.name], args=[_holder(lease), _milliseconds(duration_s)]))
+
+    def release(self, lease: Lease) -> None:
+        with _failing():
+            self._release(keys=[_LEASES + lease.name], args=[_holder(lease)])
+
+    def store(self, key: str, value: bytes, ttl_s: float) -> None:
+        with _failing():
+            self._client.set(_PREFIX + key, value, px=_milliseconds(ttl_s))
+
+    def delete(self, key: str) -> None:
+        with _failing():
+            self._client.delete(_PREFIX + key)
+
+    def n_bytes(self) -> int:
+        """Return the memory that Redis uses, for whatever purpose."""
+        with _failing():
+            return int(self._client.info("memory")["used_memory"])
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _holder(lease: Lease) -> str:
+    return f"{lease.token} {lease.note}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(round(seconds * 1000), 1)
+
+
+@contextlib.contextmanager
+def _failing() -> Iterator[None]:
+    import redis  # noqa: PLC0415  # an optional dependency
+
+    try:
+        yield
+    except redis.RedisError as error:
+        raise StoreFailed(str(error)) from error
