@@ -16,11 +16,13 @@
     │   │   ├── ConcurrencyLimit     the key's limit on open requests
     │   │   ├── AudioLimit           the key's limit on seconds of audio
     │   │   └── JobLimit             the key's limit on waiting jobs or on their bytes
+    │   ├── WorkerKeyRequired        only the API key of a job worker may do this
     │   ├── PageRefused              a browser asks for a page of another origin
     │   ├── IdempotencyConflict      the Idempotency-Key was used with another request
     │   ├── JobNotFound              no such job, or it belongs to another API key
     │   ├── NoTranscript             the job has no transcript: it has not ended, or failed
     │   ├── JobExpired               the transcript was deleted after ASR_JOBS_RETENTION_S
+    │   ├── EmptyBuffer              a live session's commit without audio
     │   ├── UnsupportedAudio         not audio, or a kind of audio that is not supported
     │   └── UndecodableAudio         looks like audio, but nothing in it decodes
     ├── Unavailable                  retry after `retry_after_s`
@@ -113,6 +115,10 @@ class JobLimit(KeyLimitReached):
     code = "job_limit_reached"
 
 
+class WorkerKeyRequired(RequestError):
+    code = "worker_key_required"
+
+
 class PageRefused(RequestError):
     code = "page_refused"
 
@@ -131,6 +137,10 @@ class NoTranscript(RequestError):
 
 class JobExpired(RequestError):
     code = "job_expired"
+
+
+class EmptyBuffer(RequestError):
+    code = "input_audio_buffer_commit_empty"
 
 
 class UnsupportedAudio(RequestError):

@@ -128,6 +128,21 @@ CACHE_BYTES = Gauge(
 )
 CACHE_OUTCOMES = ("hit", "miss", "bypass")
 CACHE_FAULTS = ("unavailable", "unreadable")
+LIVE_SESSIONS = Gauge("asr_live_sessions", "Open live sessions.", ["slot"], multiprocess_mode="livesum")
+LIVE_REFUSED = Counter(
+    "asr_live_refused_total", "Live sessions refused, because the model cannot follow one more at its speed."
+)
+LIVE_TURNS = Counter("asr_live_turns_total", "Turns of live sessions that ended, by outcome.", ["outcome"])
+LIVE_PARTIALS = Counter(
+    "asr_live_partials_total",
+    "Decodings of unfinished turns: decoded, or dropped (too late, or the turn had ended).",
+    ["outcome"],
+)
+LIVE_FINAL_DELAY = Histogram(
+    "asr_live_final_delay_seconds",
+    "Time from the end of speech in a live session to the final text, with the silence that ends the turn.",
+    buckets=(0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10, 30),
+)
 JOB_OUTCOMES = ("succeeded", "failed", "retried", "lost", "stopped")
 WEBHOOK_OUTCOMES = ("delivered", "retry", "rejected", "given_up")
 BUILD_INFO = Gauge(

@@ -31,8 +31,8 @@ _FLUSH_S = 5.0
 _provider: "TracerProvider | None" = None
 
 
-def start_tracing(slot: int) -> None:
-    """Start tracing in this process if the variables turn it on.
+def start_tracing(slot: int | None) -> None:
+    """Start tracing in this process, a slot or a job worker (None), if the variables turn it on.
 
     Call it in a worker, after the fork: the exporter's thread does not survive one.
     """
@@ -213,7 +213,7 @@ def _is_enabled(environ: Mapping[str, str]) -> bool:
     return exporter != "none"
 
 
-def _otlp_provider(slot: int) -> "TracerProvider":
+def _otlp_provider(slot: int | None) -> "TracerProvider":
     """Return a provider that exports in batches on its own thread. The SDK reads the other variables itself."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
@@ -224,8 +224,8 @@ def _otlp_provider(slot: int) -> "TracerProvider":
         {
             "service.name": "asr-service",
             "service.version": __version__,
-            "service.instance.id": f"{socket.gethostname()}/slot-{slot}",
-            "asr.slot": slot,
+            "service.instance.id": f"{socket.gethostname()}/{'worker' if slot is None else f'slot-{slot}'}",
+            **({} if slot is None else {"asr.slot": slot}),
         }
     )
     configured = OTELResourceDetector().detect()  # the operator's attributes take precedence

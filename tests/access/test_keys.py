@@ -86,3 +86,14 @@ def test_a_short_secret_is_refused():
 def test_no_other_bytes_match_a_key(shown):
     """Any bytes other than the secret are rejected."""
     assert (KeyRing(ring(f"alice:sha256:{HASH}")).find(shown) is not None) == (shown == SECRET.encode())
+
+
+def test_the_key_of_a_job_worker_is_marked_in_its_entry():
+    """With limits or without. All other keys are keys of callers."""
+    secret = new_secret()
+    stored = entry("jobs", secret, KeyLimits(4, None), is_worker=True)
+    assert stored.endswith(" concurrent_requests=4 worker")
+    (key,) = read_keys(load_settings({}, api_keys=stored))
+    assert (key.is_worker, key.limits) == (True, KeyLimits(4, None))
+    (key,) = read_keys(load_settings({}, api_keys=entry("alice", secret)))
+    assert not key.is_worker

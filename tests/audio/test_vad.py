@@ -3,44 +3,66 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
+import faster_whisper.vad
 import numpy as np
 import pytest
 from faster_whisper.audio import decode_audio
 from faster_whisper.vad import VadOptions as TheirOptions
 from faster_whisper.vad import get_speech_timestamps, get_vad_model
 
-from asr_service.audio import SAMPLE_RATE
-from asr_service.audio.silero import speech_probabilities
+from asr_service.audio import SAMPLE_RATE, vad
+from asr_service.audio.silero import SpeechStream, speech_probabilities
 from asr_service.audio.vad import SpeechSpan, VadOptions, detect_speech, pad, speech_frames
 from speech import RECORDINGS, SPEECH, WORDLESS
 
 
-def recordings_with_pauses() -> np.ndarray:
-    """Return every recording of speech, each followed by 2 s of silence: four minutes."""
+@dataclass(frozen=True)
+class Recording:
+    """Every recording of speech, each followed by 2 s of silence: four minutes."""
+
+    samples: np.ndarray
+    theirs: np.ndarray
+    """The probabilities of faster-whisper, which runs the model over the whole recording: [frames]."""
+    ours: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
     silence = np.zeros(2 * SAMPLE_RATE, np.float32)
-    return np.concatenate([part for each in SPEECH.values() for part in (decode_audio(str(each.path)), silence)])
-
-
-def test_probabilities_equal_those_of_faster_whisper():
-    """Running the model in pieces gives the probabilities of a run over the whole recording."""
-    samples = recordings_with_pauses()
+    samples = np.concatenate([part for each in SPEECH.values() for part in (decode_audio(str(each.path)), silence)])
     whole = np.pad(samples, (0, 512 - len(samples) % 512))
-    theirs = get_vad_model()(whole).reshape(-1)
-    ours = speech_probabilities(samples)
-    assert np.allclose(ours, theirs[: len(ours)], atol=1e-3)
+    return Recording(samples, get_vad_model()(whole).reshape(-1), speech_probabilities(samples))
 
 
-@pytest.mark.parametrize(
-    ("threshold", "min_silence_duration_ms"), [(0.2, 0), (0.2, 2000), (0.5, 100), (0.5, 500), (0.8, 0), (0.8, 2000)]
-)
-def test_spans_equal_those_of_faster_whisper(threshold: float, min_silence_duration_ms: int):
+def test_probabilities_equal_those_of_faster_whisper(recording: Recording):
+    """Running the model in pieces gives the probabilities of a run over the whole recording."""
+    assert np.allclose(recording.ours, recording.theirs[: len(recording.ours)], atol=1e-3)
+
+
+def test_probabilities_of_a_stream_equal_those_of_the_recording(recording: Recording):
+    """The state and the incomplete frame are kept between pieces of any size."""
+    samples = recording.samples[: 20 * SAMPLE_RATE]
+    stream = SpeechStream()
+    pieces = np.concatenate([stream(samples[at : at + 777]) for at in range(0, len(samples), 777)])
+    assert len(pieces) == len(samples) // 512
+    assert np.allclose(pieces, recording.ours[: len(pieces)], atol=1e-4)
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("min_silence_duration_ms", [0, 100, 500, 2000])
+def test_spans_equal_those_of_faster_whisper(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, threshold: float, min_silence_duration_ms: int
+):
     """They differ by at most one frame, for any options."""
-    samples = recordings_with_pauses()
+    # The model runs once for all options: it takes 2 s for each of the two.
+    monkeypatch.setattr(faster_whisper.vad, "get_vad_model", lambda: lambda _: recording.theirs)
+    monkeypatch.setattr(vad, "speech_probabilities", lambda _: recording.ours)
     theirs = get_speech_timestamps(
-        samples, TheirOptions(threshold=threshold, min_silence_duration_ms=min_silence_duration_ms)
+        recording.samples, TheirOptions(threshold=threshold, min_silence_duration_ms=min_silence_duration_ms)
     )
-    ours = detect_speech(samples, VadOptions(threshold, min_silence_duration_ms))
+    ours = detect_speech(recording.samples, VadOptions(threshold, min_silence_duration_ms))
     assert len(ours) == len(theirs)
     for span, other in zip(ours, theirs, strict=True):
         assert abs(span.start - other["start"]) <= 512
@@ -81,7 +103,7 @@ def test_spans_are_padded_without_overlap():
 
 REPORTING = """
 import sys, numpy
-from asr_service.audio.silero import speech_probabilities
+from asr_service.audio.silero import SpeechStream, speech_probabilities
 speech_probabilities(numpy.zeros(16_000, numpy.float32))
 """
 

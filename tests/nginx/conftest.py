@@ -59,7 +59,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
-    with running(folder / "service", None, **SETTINGS) as service:
+    with running(folder / "service", {"heartbeat_s": 6}, **SETTINGS) as service:
         fields = {name.removeprefix("ASR_").lower(): value for name, value in SETTINGS.items()}
         settings = load_settings({}, socket_dir=service.directory / "run", **fields)
         certificate = Certificate(folder / "tls")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_service.transcript import Segment, Timing, Transcript, Word
+from asr_service.transcript import Peaks, Segment, Timing, Transcript, Word
 from asr_service.transcript.codec import TranscriptUnreadable, decode, decode_segment, encode, encode_segment
 
 _TEXT = st.text()
@@ -30,6 +30,7 @@ _SEGMENT = st.builds(
     language=_TEXT,
     words=st.none() | st.lists(_WORD, max_size=3).map(tuple),
     window_start=_NUMBER,
+    speaker=_OPTIONAL_TEXT,
 )
 _TRANSCRIPT = st.builds(
     Transcript,
@@ -44,6 +45,7 @@ _TRANSCRIPT = st.builds(
     warnings=st.lists(_TEXT, max_size=3).map(tuple),
     timing=st.builds(Timing, *[_NUMBER] * len(fields(Timing))),
     language_name=_OPTIONAL_TEXT,
+    peaks=st.none() | st.builds(Peaks, st.integers(1, 100), st.binary()),
 )
 
 EMPTY = Transcript("", "transcribe", None, None, 0.0, 0.0, "base", (), (), Timing(0, 0, 0, 0, 0, 0))
@@ -71,6 +73,16 @@ def test_the_form_is_json_with_a_version() -> None:
     data = json.loads(encode(replace(EMPTY, timing=timing)), parse_constant=pytest.fail)
     assert data["version"] == 1
     assert (data["transcript"]["timing"]["queue_ms"], data["transcript"]["timing"]["total_ms"]) == ("NaN", "-Infinity")
+
+
+def test_a_transcript_of_an_earlier_version_is_read() -> None:
+    """One without later fields is read, and is written without them, so that an earlier version can read it too."""
+    segment = Segment(0, 0.0, 1.0, " Hi", (), 0.0, 0.0, 1.0, 0.0, "en")
+    fields = json.loads(encode(replace(EMPTY, segments=(segment,))))["transcript"]
+    assert "peaks" not in fields
+    assert "speaker" not in fields["segments"][0]
+    assert "speaker" not in encode_segment(segment)
+    assert decode(json.dumps({"version": 1, "transcript": fields})).segments == (segment,)
 
 
 def _changed(**changes: Any) -> str:

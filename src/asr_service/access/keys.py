@@ -24,6 +24,8 @@ _MAX_KEYS: Final = 1000
 """Each key is a label value in the metrics."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_WORKER: Final = "worker"
+"""The word in the entry of a job worker's key."""
 _HINT: Final = "Run `asr-service keys new NAME` to make a key. It prints the entry to store: NAME:sha256:HASH."
 
 
@@ -45,6 +47,8 @@ class Key:
     digest: bytes
     """SHA-256 of the secret."""
     limits: KeyLimits = KeyLimits()
+    is_worker: bool = False
+    """Whether a job worker has it, which may run the jobs of all keys."""
 
 
 class KeyRing:
@@ -74,7 +78,7 @@ def new_secret() -> str:
     return f"asr_{secrets.token_urlsafe(32)}"
 
 
-def entry(name: str, secret: str, limits: KeyLimits = KeyLimits()) -> str:
+def entry(name: str, secret: str, limits: KeyLimits = KeyLimits(), *, is_worker: bool = False) -> str:
     """Write the entry that is stored for a key.
 
     Raises ConfigurationError: the name or a limit is invalid, or the secret is too short.
@@ -89,6 +93,8 @@ def entry(name: str, secret: str, limits: KeyLimits = KeyLimits()) -> str:
         words.append(f"concurrent_requests={limits.concurrent_requests}")
     if limits.audio_s_per_minute is not None:
         words.append(f"audio_s_per_minute={_without_exponent(limits.audio_s_per_minute)}")
+    if is_worker:
+        words.append(_WORKER)
     stored = " ".join(words)
     _parse("The key", stored, KeyLimits())  # the service must be able to read what it stores
     return stored
@@ -153,8 +159,9 @@ def _parse(where: str, text: str, default: KeyLimits) -> Key:
     _check_name(name, where)
     limits = default
     for word in words:
-        limits = _with_limit(where, limits, word)
-    return Key(name, bytes.fromhex(digest), limits)
+        if word != _WORKER:
+            limits = _with_limit(where, limits, word)
+    return Key(name, bytes.fromhex(digest), limits, is_worker=_WORKER in words)
 
 
 def _check_name(name: str, where: str = "The key") -> None:
@@ -174,5 +181,5 @@ def _with_limit(where: str, limits: KeyLimits, word: str) -> KeyLimits:
     raise ConfigurationError(
         f"{where} has an invalid limit. After the hash, an entry may have concurrent_requests=NUMBER (1 to "
         f"{MAX_CONCURRENT_REQUESTS}) and audio_s_per_minute=NUMBER (more than 0, at most {MAX_AUDIO_S_PER_MINUTE:.0f}, "
-        "at most nine decimals), each a number or `none`."
+        "at most nine decimals), each a number or `none`, and the word worker for the key of a job worker."
     )

@@ -49,6 +49,19 @@ async def received(
         yield result
 
 
+@asynccontextmanager
+async def place_of(request: Request) -> AsyncIterator[None]:
+    """Hold a place for a request that needs no work of the model, until the context ends.
+
+    Raises CallerLimit, KeyLimitReached, Unavailable, as `received` does.
+    """
+    turns: UploadTurns = request.app.state.upload_turns
+    async with turns.turn(caller_of(request.scope)):
+        place = await _take_place(request, adds_work=False)
+        async with place.held():
+            yield
+
+
 async def check_new_work(request: Request) -> None:
     """Check that the request may add work. Raises Overloaded: the queue is full. Raises AudioLimit: the key is."""
     engine: SlotEngine = request.app.state.engine

@@ -20,6 +20,8 @@ from asr_service.api.docs import page
 from asr_service.api.docs.openapi import DOCUMENTED_KEYS
 from asr_service.api.idempotency import IdempotencyStore
 from asr_service.api.jobs import routes as jobs
+from asr_service.api.jobs import runs
+from asr_service.api.jobs.background import SlotJobs
 from asr_service.api.middleware.authentication import KEY_CHECK, Authentication
 from asr_service.api.middleware.body_limit import BodyLimit
 from asr_service.api.middleware.canonical_path import CanonicalPath
@@ -31,17 +33,13 @@ from asr_service.api.problems import on_asr_error, on_crash, on_http_error
 from asr_service.engine.schedule.admission import caller_share
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError
-from asr_service.jobs.runner import JobRunner
-from asr_service.jobs.service import open_jobs
-from asr_service.jobs.sweeper import Sweeper
+from asr_service.jobs.running import wire
 from asr_service.jobs.times import RunnerTimes
-from asr_service.jobs.webhooks import WebhookSender
 from asr_service.lifecycle import SlotState
 from asr_service.results.opening import open_results
 from asr_service.results.times import ResultTimes
 from asr_service.settings import Settings
 from asr_service.tracing import start_tracing, stop_tracing
-from asr_service.webhooks.configuration import webhook_configuration
 
 
 def _paths(*routers: APIRouter) -> frozenset[str]:
@@ -49,7 +47,7 @@ def _paths(*routers: APIRouter) -> frozenset[str]:
 
 
 # A router decides for all of its routes whether they need an API key. The exception is health.METRICS, by a setting.
-_ROUTERS_WITH_KEY = (native.router, openai.router, jobs.router)
+_ROUTERS_WITH_KEY = (native.router, openai.router, jobs.router, runs.router)
 _PUBLIC_ROUTERS = (health.router, page.router)
 _PUBLIC = _paths(*_PUBLIC_ROUTERS)
 """The paths that need no API key."""
@@ -62,7 +60,6 @@ class SlotApplication:
 
     def __init__(self, engine: SlotEngine, times: RunnerTimes, result_times: ResultTimes) -> None:
         self._engine = engine
-        self._times = times
         web = web_application()
         web.state.engine = engine
         self._key_usage = web.state.key_usage = KeyUsage(engine.settings.key_usage_dir)
@@ -74,14 +71,14 @@ class SlotApplication:
             max_per_caller=caller_share(engine.settings.max_open_requests),
             timeout_s=engine.settings.upload_timeout_s,
         )
+        # Laying out hours of subtitles takes seconds of one core, so /format does it for one request at a time.
+        web.state.layout_turn = asyncio.Semaphore(1)
         ring = read_keys(engine.settings)
         self._keys = {key.name: key for key in ring}
-        self._jobs = web.state.jobs = open_jobs(engine.settings)
-        self._runner = None if self._jobs is None else JobRunner(engine, self._jobs, times, self._charge)
-        configuration = webhook_configuration(engine.settings)
-        self._webhooks = None if self._jobs is None else WebhookSender(self._jobs, configuration, times)
+        self._jobs = SlotJobs(engine, times, self._charge)
+        web.state.jobs, web.state.job_runs = self._jobs.jobs, self._jobs.runs
         web.router.lifespan_context = self._lifespan
-        endpoints = frozenset(web.openapi()["paths"])
+        endpoints = frozenset(web.openapi()["paths"]) | {wire.PATH}
         logged = RequestLog(_with_middleware(web, engine.settings, ring), endpoints=endpoints, probes=_PROBES)
         self._app: ASGIApp = CanonicalPath(
             logged, root_path=engine.settings.root_path, exact=frozenset({health.METRICS})
@@ -100,14 +97,11 @@ class SlotApplication:
 
     @property
     def busy(self) -> bool:
-        return self._engine.busy or any(each.busy for each in (self._runner, self._webhooks) if each is not None)
+        return self._engine.busy or self._jobs.busy
 
     def begin_drain(self) -> None:
         self._engine.begin_drain()
-        if self._runner is not None:
-            self._runner.begin_drain()
-        if self._webhooks is not None:
-            self._webhooks.begin_drain()
+        self._jobs.begin_drain()
 
     def _charge(self, owner: str, audio_s: float) -> None:
         key = self._keys.get(owner)
@@ -119,7 +113,7 @@ class SlotApplication:
         start_tracing(self._engine.slot.index)
         await self._engine.start()
         try:
-            async with self._running_jobs():
+            async with self._jobs.running():
                 yield
         finally:
             await self._engine.close()
@@ -128,23 +122,6 @@ class SlotApplication:
                 await self._results.close()
             self._key_usage.close()
             await asyncio.to_thread(stop_tracing)
-
-    @asynccontextmanager
-    async def _running_jobs(self) -> AsyncIterator[None]:
-        if self._jobs is None or self._runner is None or self._webhooks is None:
-            yield
-            return
-        sweeper = Sweeper(self._jobs, self._times)
-        sweeper.start()
-        self._runner.start()
-        self._webhooks.start()
-        try:
-            yield
-        finally:
-            await self._runner.close()
-            await self._webhooks.close()
-            await sweeper.close()
-            self._jobs.close()
 
 
 class _HeadAsGet:

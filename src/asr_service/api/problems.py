@@ -22,6 +22,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.MissingKey: 401,
     errors.WrongKey: 401,
     errors.PageRefused: 403,
+    errors.WorkerKeyRequired: 403,
     errors.ModelNotFound: 404,
     errors.JobNotFound: 404,
     errors.UploadTooSlow: 408,

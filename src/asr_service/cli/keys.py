@@ -34,11 +34,16 @@ Audio = Annotated[
         min=0.001, max=MAX_AUDIO_S_PER_MINUTE, help="Maximum seconds of audio per minute. By default as configured."
     ),
 ]
+Worker = Annotated[bool, typer.Option("--worker", help="The key is for `asr-service worker`, which runs jobs of all.")]
 
 
 @keys_app.command("new")
 def new_command(
-    name: Name, file: File = None, concurrent_requests: Requests = None, audio_s_per_minute: Audio = None
+    name: Name,
+    file: File = None,
+    concurrent_requests: Requests = None,
+    audio_s_per_minute: Audio = None,
+    is_worker: Worker = False,
 ) -> None:
     r"""Create a key and print it with its entry. The key cannot be shown again.
 
@@ -46,9 +51,10 @@ def new_command(
     Examples:
       asr-service keys new alice
       asr-service keys new alice --file /etc/asr-service/keys --concurrent-requests 4
+      asr-service keys new jobs --worker
     """
     secret = new_secret()
-    stored = entry(name, secret, KeyLimits(concurrent_requests, audio_s_per_minute))
+    stored = entry(name, secret, KeyLimits(concurrent_requests, audio_s_per_minute), is_worker=is_worker)
     if file is not None:
         _append(file, stored)
     typer.echo(f"key:   {secret}")
@@ -59,7 +65,11 @@ def new_command(
 
 @keys_app.command("hash")
 def hash_command(
-    name: Name, file: File = None, concurrent_requests: Requests = None, audio_s_per_minute: Audio = None
+    name: Name,
+    file: File = None,
+    concurrent_requests: Requests = None,
+    audio_s_per_minute: Audio = None,
+    is_worker: Worker = False,
 ) -> None:
     r"""Read an existing key from standard input and print its entry.
 
@@ -69,7 +79,8 @@ def hash_command(
     """
     if sys.stdin.isatty():
         _print_note("Type the key, then Enter:")
-    stored = entry(name, sys.stdin.readline().strip(), KeyLimits(concurrent_requests, audio_s_per_minute))
+    limits = KeyLimits(concurrent_requests, audio_s_per_minute)
+    stored = entry(name, sys.stdin.readline().strip(), limits, is_worker=is_worker)
     if file is not None:
         _append(file, stored)
     typer.echo(f"entry: {stored}")

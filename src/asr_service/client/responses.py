@@ -18,9 +18,9 @@ _UNUSABLE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPSt
 
 def response_error(response: httpx.Response, body: bytes) -> Exception:
     """Return the error to raise for a response whose status is not 200."""
-    message = _message(response, body)
+    message = error_message(response, body)
     if response.status_code in _BUSY:
-        return RetryableError(RecordingRefused(message), retry_after_s=_retry_after_s(response))
+        return RetryableError(RecordingRefused(message), retry_after_s=retry_after_s(response))
     # The service sends x-should-retry: false with a 504 when it has used up the request's time; a proxy does not.
     if response.status_code in _INTERRUPTED and response.headers.get("x-should-retry") != "false":
         return RetryableError(RecordingRefused(message), interrupted=True)
@@ -39,7 +39,7 @@ def error_code(body: bytes) -> str | None:
         return None
 
 
-def _message(response: httpx.Response, body: bytes) -> str:
+def error_message(response: httpx.Response, body: bytes) -> str:
     """Return the service's error message, or the status if a proxy answered."""
     if response.is_redirect:
         return f"The address redirects to {response.headers.get('location')}. Use that address."
@@ -49,7 +49,7 @@ def _message(response: httpx.Response, body: bytes) -> str:
         return f"{response.status_code} {response.reason_phrase}"
 
 
-def _retry_after_s(response: httpx.Response) -> float | None:
+def retry_after_s(response: httpx.Response) -> float | None:
     """Return Retry-After in seconds. None if it is missing, or a date, which this service never sends."""
     value = response.headers.get("retry-after", "")
     return min(max(float(value), _MIN_DELAY_S), _MAX_DELAY_S) if value.isdecimal() else None

@@ -46,6 +46,8 @@ class DecodingOptions:
     vad_filter: bool = True
     """Leave out parts of the recording without speech."""
     vad: VadOptions = field(default_factory=VadOptions)
+    peaks: bool = False
+    """Measure the waveform."""
 
     def among_candidates(self, probabilities: Mapping[str, float]) -> dict[str, float]:
         """Return the probabilities of the languages that may be spoken, in their order; at least one language."""

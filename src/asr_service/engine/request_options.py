@@ -55,3 +55,5 @@ class RequestOptions(BaseModel):
     """Add start and end times to each word. Default for subtitles at /transcribe, whose cues are cut by word times."""
     max_new_tokens: Annotated[int, Field(ge=1, le=448)] | None = None
     """Maximum tokens generated per window."""
+    peaks: bool | None = None
+    """`json` and `ndjson`: add the waveform, as 20 peaks a second, for players that draw it."""

@@ -67,6 +67,7 @@ def resolve_options(
             min_silence_duration_ms=_either(asked.min_silence_duration_ms, settings.min_silence_duration_ms),
             speech_pad_ms=_either(asked.speech_pad_ms, VadOptions().speech_pad_ms),
         ),
+        peaks=bool(asked.peaks),
     )
 
 

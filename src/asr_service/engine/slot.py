@@ -3,16 +3,20 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
 
 from asr_service import metrics
+from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.engine.build import Engine, build_engine
 from asr_service.engine.model.protocol import SpeechModel
+from asr_service.engine.pipeline.live.options import LiveOptions
+from asr_service.engine.pipeline.live.session import LiveSession
 from asr_service.engine.pipeline.transcriber import Transcriber
 from asr_service.engine.schedule.admission import Admission, Load
 from asr_service.engine.schedule.scheduler import Scheduler
@@ -61,6 +65,7 @@ class SlotEngine:
         self._engine: Engine | None = None
         self._closed = threading.Event()
         self._cpu_pool = ThreadPoolExecutor(cpu_pool_threads(), thread_name_prefix="cpu")
+        self._live_pool = ThreadPoolExecutor(cpu_pool_threads(), thread_name_prefix="live")
         self._decoders = DecoderPool(
             DecodeLimits(max_audio_s=settings.max_audio_s, memory_bytes=settings.decoder_memory_bytes),
             max_parallel=settings.decoders,
@@ -110,11 +115,14 @@ class SlotEngine:
             self.scheduler.stop()
             await asyncio.to_thread(self.scheduler.join, 5.0)
         await self._decoders.close()
-        self._cpu_pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._cpu_pool, self._live_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def begin_drain(self) -> None:
-        """Refuse new requests; accepted ones continue."""
+        """Refuse new requests; accepted ones continue. Live sessions end with their open turns."""
         self._enter(SlotState.DRAINING, "the service is draining", after={SlotState.LOADING, SlotState.READY})
+        if self._engine is not None:
+            self._engine.live.drain()
 
     def fail(self, reason: str) -> None:
         """End the worker with exit code 70, unless the slot is closed already."""
@@ -149,6 +157,26 @@ class SlotEngine:
         if not self.ready or self._engine is None:
             raise self.not_ready()
         return self._engine.transcriber
+
+    @asynccontextmanager
+    async def open_live(
+        self,
+        options: LiveOptions,
+        *,
+        caller: Caller = UNKNOWN_CALLER,
+        on_audio: Callable[[float], None] = lambda _: None,
+    ) -> AsyncIterator[LiveSession]:
+        """Open a live session, which holds one of the slot's places. All its work is cancelled when the context ends.
+
+        `on_audio` is called with the seconds of audio, as they are fed.
+        Raises NotReady: the slot is not ready. Raises Overloaded, CallerLimit: the model cannot follow one more
+        session, or there is no place for another request.
+        """
+        if not self.ready or self._engine is None:
+            raise self.not_ready()
+        with self.admission.permit(caller):
+            async with self._engine.live.open(options, caller=caller, on_audio=on_audio) as session:
+                yield session
 
     @property
     def loaded_model(self) -> SpeechModel:
@@ -188,7 +216,16 @@ class SlotEngine:
         try:
             model = self._load(self.settings, self.slot, self._note_files_found)
             show_memory = metrics.WINDOW_MEMORY.labels(str(self.slot.index)).set
-            engine = build_engine(self.settings, model, self._decoders, self._cpu_pool, self.fail, show_memory)
+            engine = build_engine(
+                self.settings,
+                model,
+                self._decoders,
+                self._cpu_pool,
+                self.fail,
+                show_memory,
+                live_pool=self._live_pool,
+                slot_name=str(self.slot.index),
+            )
             self._engine = engine
             engine.scheduler.start()
             warm_up(engine.scheduler, model)

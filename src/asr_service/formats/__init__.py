@@ -5,11 +5,13 @@ from asr_service.formats.registry import (
     FILE_FORMATS,
     FORMATS,
     OPENAI_FORMATS,
+    TEXT_FORMATS,
     WORDS_AND_SEGMENTS,
     WORDS_ONLY,
     Format,
     LineStream,
 )
+from asr_service.formats.speakers import with_speaker_names
 from asr_service.formats.subtitles.layout import SubtitleStyle
 
 __all__ = [
@@ -17,9 +19,11 @@ __all__ = [
     "FILE_FORMATS",
     "FORMATS",
     "OPENAI_FORMATS",
+    "TEXT_FORMATS",
     "WORDS_AND_SEGMENTS",
     "WORDS_ONLY",
     "Format",
     "LineStream",
     "SubtitleStyle",
+    "with_speaker_names",
 ]

@@ -2,11 +2,12 @@
 
 import json
 import math
+from base64 import b64encode
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from asr_service.errors import error_body
-from asr_service.transcript import Segment, Timing, Transcript, Word
+from asr_service.transcript import Peaks, Segment, Timing, Transcript, Word
 
 Timed = TypeVar("Timed", Segment, Word)
 
@@ -77,7 +78,7 @@ def _with_rounded_time(timed: Timed) -> Timed:
 
 
 def _fields(transcript: Transcript) -> dict[str, Any]:
-    return {
+    fields = {
         "text": transcript.text,
         "task": transcript.task,
         "language": transcript.language,
@@ -88,6 +89,11 @@ def _fields(transcript: Transcript) -> dict[str, Any]:
         "warnings": list(transcript.warnings),
         "timing": _timing(transcript.timing),
     }
+    return fields if transcript.peaks is None else fields | {"peaks": _peaks(transcript.peaks)}
+
+
+def _peaks(peaks: Peaks) -> dict[str, Any]:
+    return {"per_second": peaks.per_second, "data": b64encode(peaks.values).decode("ascii")}
 
 
 def _timing(timing: Timing) -> dict[str, float | None]:

@@ -1,6 +1,7 @@
 """Divides a transcript into paragraphs, for readers. Pure functions.
 
-A paragraph ends at a pause after a sentence. The longer a paragraph is, the shorter is the pause that ends it.
+A paragraph ends at a pause after a sentence, and where another speaker begins. The longer a paragraph is, the shorter
+is the pause that ends it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,8 @@ def paragraphs(segments: Sequence[Segment]) -> Iterator[str]:
 
 
 def _is_end(text: str, segment: Segment, after: Segment) -> bool:
+    if segment.speaker != after.speaker:
+        return True
     # In whole milliseconds, as JSON has them: a transcript that was received as JSON has the same paragraphs.
     pause_ms = round(after.start * 1000) - round(segment.end * 1000)
     if pause_ms >= _LONG_PAUSE_MS:

@@ -93,6 +93,9 @@ OPENAI_FORMATS = _by_name(_OPENAI_JSON, _VERBOSE_JSON, _OPENAI_TEXT, _SRT, _VTT)
 FILE_FORMATS = _by_suffix(FORMATS.values())
 """The formats that the CLI writes to files, by the suffix of the file."""
 
+TEXT_FORMATS = _by_name(_TEXT, _SRT, _VTT, _TSV, _LRC)
+"""The formats of /format, by the value of `response_format`: those that need nothing but text and times."""
+
 WORDS_ONLY = Format("verbose_json", "application/json", openai.render_verbose_json_of_words)
 """OpenAI's verbose_json for the granularity `word`."""
 

@@ -3,12 +3,13 @@
 The formats of `asr_service.formats` are for users: they round numbers and leave fields out. This form keeps everything.
 It is one JSON object, `{"version": 1, "transcript": {...}}`, in which the transcript's fields have the names of the
 dataclasses. A single Segment has the key `segment` instead. JSON has no number for NaN and infinity; they are the
-strings "NaN", "Infinity" and "-Infinity".
+strings "NaN", "Infinity" and "-Infinity". Bytes are base64 in the URL-safe alphabet.
 
-A change of the fields of Transcript needs a new version.
+A change of the fields of Transcript needs a new version, unless the field is left out while it has its default. Such
+fields are `peaks` and a segment's `speaker`: earlier programs read transcripts without them, and this one reads theirs.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,7 +21,9 @@ class TranscriptUnreadable(ValueError):
 
 
 class _Envelope(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     version: Literal[1]
     transcript: Transcript
@@ -35,7 +38,12 @@ class _SegmentEnvelope(BaseModel):
 
 def encode(transcript: Transcript) -> str:
     """Write a transcript as JSON."""
-    return _Envelope(version=1, transcript=transcript).model_dump_json()
+    absent: dict[str, Any] = {}
+    if transcript.peaks is None:
+        absent["peaks"] = True
+    if all(segment.speaker is None for segment in transcript.segments):
+        absent["segments"] = {"__all__": {"speaker"}}
+    return _Envelope(version=1, transcript=transcript).model_dump_json(exclude={"transcript": absent})
 
 
 def decode(data: str | bytes) -> Transcript:
@@ -51,7 +59,8 @@ def decode(data: str | bytes) -> Transcript:
 
 def encode_segment(segment: Segment) -> str:
     """Write a segment as JSON on one line."""
-    return _SegmentEnvelope(version=1, segment=segment).model_dump_json()
+    absent = {"segment": {"speaker"}} if segment.speaker is None else None
+    return _SegmentEnvelope(version=1, segment=segment).model_dump_json(exclude=absent)
 
 
 def decode_segment(data: str | bytes) -> Segment:

@@ -40,6 +40,8 @@ class Segment:
     """None if word times were not requested."""
     window_start: float = 0.0
     """Start of the window in which the segment was decoded."""
+    speaker: str | None = None
+    """Name of the speaker, which a person has given; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,15 @@ class Timing:
     total_ms: float
     realtime_factor: float
     """The total divided by the duration of the recording; 0 for an empty recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The waveform of a recording, for players that draw it."""
+
+    per_second: int
+    values: bytes
+    """The largest absolute sample of each interval, one byte each: 255 is full scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,8 @@ class Transcript:
     timing: Timing
     language_name: str | None = None
     """English name of the language in lower case."""
+    peaks: Peaks | None = None
+    """None if they were not requested."""
 
 
 @dataclass(frozen=True, slots=True)

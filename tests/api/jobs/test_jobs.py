@@ -95,8 +95,8 @@ def test_cancelling_ends_a_running_job_within_a_second(jobs):
         began = time.monotonic()
         response = jobs.delete(job_id)
         assert (response.status_code, response.json()["status"]) == (200, "cancelled")
-        runner = jobs.live.app._runner
-        until(lambda: not runner.busy, within_s=1, what="the runner's end")
+        slot_jobs = jobs.live.app._jobs
+        until(lambda: not slot_jobs.busy, within_s=1, what="the runner's end")
         assert time.monotonic() - began < 1
     finally:
         gate.set()

@@ -10,6 +10,7 @@ from asr_service.engine.schedule.batch import (
     Batch,
     BatchLimit,
     Job,
+    LiveWork,
     fairness_penalty_s,
     form_batch,
     form_priority_batch,
@@ -196,3 +197,57 @@ def test_bulk_windows_do_not_make_the_call_of_another_request_longer():
     clip = job(request_id=3, at=30.0)
     assert formed([*bulk, clip]).jobs == (clip,)
     assert set(map(id, formed([*bulk, replace(clip, enqueued_at=90.0)]).jobs)) >= set(map(id, bulk))
+
+
+def live(work: LiveWork, stage: Stage = Stage.GENERATE, *, request_id: int = 0, at: float = 0.0, key: str = "k") -> Job:
+    return replace(job(stage, key=key, request_id=request_id, at=at), live=work, is_first_window=True)
+
+
+def test_live_work_goes_before_all_other_work_and_final_texts_before_partial_ones():
+    """However long the others have waited, and whatever their callers have used."""
+    old = replace(job(at=0, request_id=1), is_first_window=True)
+    partial = live(LiveWork.PARTIAL, Stage.ENCODE, request_id=2, at=50)
+    final = replace(live(LiveWork.FINAL, Stage.ENCODE, request_id=3, at=60), caller=ALICE)
+    levels = {ALICE: 9, old.caller: 0}
+    waiting = [old, partial, final]
+    assert form_batch(waiting, LIMITS, {3: 30.0}, levels) == Batch(Stage.ENCODE, (final, partial))
+    assert form_batch([old, replace(partial, key="other")], LIMITS, {}, levels) is not None
+    assert formed([old, replace(partial, stage=Stage.GENERATE, key="other")]).jobs[0].live is LiveWork.PARTIAL
+
+
+def test_the_turn_that_ended_first_is_finished_first():
+    """Its later stages go before the earlier stages of turns that ended after it."""
+    first = live(LiveWork.FINAL, Stage.GENERATE, request_id=1, at=5)
+    second = live(LiveWork.FINAL, Stage.ENCODE, request_id=2, at=1)
+    assert formed([second, first]).jobs == (first,)
+
+
+def test_a_full_decoder_call_does_not_overtake_live_work():
+    """Encodings that wait for the decoder give way, too."""
+    urgent = live(LiveWork.PARTIAL, Stage.ENCODE, request_id=9, at=100)
+    assert formed([*(job() for _ in range(4)), urgent]).jobs == (urgent,)
+
+
+def test_other_windows_share_a_call_with_live_work():
+    """If they have its stage and key, up to the limit; bulk windows do not."""
+    urgent, other, bulk = live(LiveWork.FINAL, at=9), job(at=1), replace(job(), is_bulk=True)
+    assert formed([bulk, other, urgent]).jobs == (urgent, other)
+
+
+def test_the_priority_thread_runs_live_work_beside_long_calls():
+    """Also while a first window runs, unless as many calls as there are threads run work that is as urgent."""
+    long_call = Batch(Stage.GENERATE, (job(),))
+    first_window = Batch(Stage.GENERATE, (replace(job(), is_first_window=True),))
+    final, partial = live(LiveWork.FINAL), live(LiveWork.PARTIAL)
+    running_final, running_partial = Batch(Stage.ENCODE, (final,)), Batch(Stage.ENCODE, (partial,))
+
+    def taken(waiting: Job, *running: Batch) -> bool:
+        return form_priority_batch([waiting], running, LIMITS, {}, n_threads=2) is not None
+
+    assert taken(final, long_call, first_window)
+    assert taken(final, running_partial, running_partial)
+    assert taken(partial, running_final, long_call)
+    assert not taken(final, running_final, running_final)
+    assert not taken(partial, running_final, running_partial)
+    assert not taken(final, long_call)  # the other ordinary thread takes it
+    assert not taken(replace(job(), is_first_window=True), long_call, running_final)

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from asr_service.api.docs.openapi import (
     IDEMPOTENCY,
     error_responses,
+    query_parameters,
     recording_body,
     transcripts,
     without_null,
@@ -78,21 +77,9 @@ def transcript_documentation() -> dict[str, Any]:
             200: transcripts(FORMATS.values(), json=True),
             **error_responses(400, 401, 404, 409, 410, 422, 501, 503),
         },
-        "openapi_extra": path_documentation(*_query(OutputParameters, no_default="response_format")),
+        "openapi_extra": path_documentation(*query_parameters(OutputParameters, no_default="response_format")),
     }
 
 
-def _query(form: type[BaseModel], *, no_default: str = "") -> list[dict[str, Any]]:
-    parameters = []
-    for name, field in without_null(form)["properties"].items():
-        schema = {key: value for key, value in field.items() if key != "description"}
-        if name == no_default:
-            schema.pop("default", None)
-        parameters.append(
-            {"name": name, "in": "query", "required": False, "schema": schema, "description": field["description"]}
-        )
-    return parameters
-
-
-LIST_DOCUMENTATION = {"parameters": _query(ListParameters)}
-WAIT_DOCUMENTATION = path_documentation(*_query(WaitParameters))
+LIST_DOCUMENTATION = {"parameters": query_parameters(ListParameters)}
+WAIT_DOCUMENTATION = path_documentation(*query_parameters(WaitParameters))

@@ -12,12 +12,14 @@ from asr_service.api.native.schemas import (
     DetectionResponse,
     DetectParameters,
     ErrorResponse,
+    FormatParameters,
     TranscribeParameters,
     TranscriptResponse,
 )
+from asr_service.api.native.transcript_body import TranscriptBody
 from asr_service.api.openai.schemas import OpenAITranscription, OpenAIVerboseTranscription
 from asr_service.api.problems import MEANINGS
-from asr_service.formats import FORMATS, Format
+from asr_service.formats import FORMATS, TEXT_FORMATS, Format
 from asr_service.results.cache import CacheOutcome
 
 DOCUMENTED_KEYS = (
@@ -56,6 +58,56 @@ def detection_documentation(summary: str, name: str) -> dict[str, Any]:
         "responses": error_responses(400, 401, 408, 413, 415, 422, 429, 500, 503, 504),
         "openapi_extra": recording_body(without_null(DetectParameters)),
     }
+
+
+def format_documentation() -> dict[str, Any]:
+    """Return the keyword arguments of the route that writes a given transcript in another format."""
+    schema = TranscriptBody.model_json_schema()
+    return {
+        "summary": "Write a transcript in another format",
+        "description": "The body is the JSON of /transcribe, which may have been edited. Subtitles get the same "
+        "layout as at /transcribe.",
+        "operation_id": "format_transcript",
+        "responses": {
+            200: transcripts(TEXT_FORMATS.values()),
+            **error_responses(400, 401, 408, 413, 422, 429, 503),
+        },
+        "openapi_extra": {
+            "parameters": query_parameters(FormatParameters),
+            "requestBody": {"required": True, "content": {"application/json": {"schema": _inlined(schema, schema)}}},
+        },
+    }
+
+
+def _inlined(part: Any, root: dict[str, Any]) -> Any:
+    """Return a schema with its definitions in the places of the references to them."""
+    if isinstance(part, list):
+        return [_inlined(each, root) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _inlined(root["$defs"][part["$ref"].removeprefix("#/$defs/")], root)
+    return {name: _inlined(value, root) for name, value in part.items() if name != "$defs"}
+
+
+def query_parameters(form: type[BaseModel], *, no_default: str = "") -> list[dict[str, Any]]:
+    """Document the fields of a form as parameters of the query, one of them without its default."""
+    fields, parameters = without_null(form), []
+    for name, field in fields["properties"].items():
+        schema = {key: value for key, value in field.items() if key != "description"}
+        if name == no_default:
+            schema.pop("default", None)
+        is_required = name in fields.get("required", ())
+        parameters.append(
+            {
+                "name": name,
+                "in": "query",
+                "required": is_required,
+                "schema": schema,
+                "description": field["description"],
+            }
+        )
+    return parameters
 
 
 def recording_body(fields: dict[str, Any], *headers: dict[str, Any]) -> dict[str, Any]:

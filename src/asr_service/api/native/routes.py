@@ -8,9 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service.api.admission import Received
-from asr_service.api.docs.openapi import detection_documentation, error_responses, transcribe_documentation
+from asr_service.api.docs.openapi import (
+    detection_documentation,
+    error_responses,
+    format_documentation,
+    transcribe_documentation,
+)
 from asr_service.api.handler import TranscriptionRequest, handle_transcription, handle_upload
 from asr_service.api.middleware.authentication import caller_of
+from asr_service.api.native.formatting import format_transcript
 from asr_service.api.native.parameters import chosen_format, needs_word_times, once, parse_parameters
 from asr_service.api.native.schemas import (
     DetectionResponse,
@@ -90,6 +96,11 @@ def _detection(detection: Detection, model: SpeechModel) -> DetectionResponse:
         end=round(detection.end, 3) if detection.end is not None else None,
         model=model.facts.name,
     )
+
+
+@router.post("/format", **format_documentation())
+async def write_format(request: Request) -> Response:
+    return await format_transcript(request)
 
 
 @router.get(

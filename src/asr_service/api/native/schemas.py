@@ -9,7 +9,7 @@ from pydantic_core import core_schema
 
 from asr_service.api.docs import examples
 from asr_service.engine.request_options import RequestOptions
-from asr_service.formats import FORMATS
+from asr_service.formats import FORMATS, TEXT_FORMATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,15 @@ class OutputParameters(_LayoutParameters, _FormatParameter):
     model_config = ConfigDict(extra="forbid")
 
 
+class FormatParameters(_LayoutParameters):
+    """How /format writes a transcript."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    response_format: Annotated[str, OneOf(TEXT_FORMATS)]
+    """Format of the response."""
+
+
 class DetectParameters(BaseModel):
     """Options of /detect-language, as form fields or in the query. Settings have the defaults."""
 
@@ -106,6 +115,17 @@ class TimingSchema(BaseModel):
     realtime_factor: float
 
 
+class PeaksSchema(BaseModel):
+    """The waveform of the recording."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    per_second: int
+    """Number of peaks for each second of the recording."""
+    data: str
+    """The peaks in base64, a byte each: the largest absolute sample of the interval, of which 255 is full scale."""
+
+
 class TranscriptResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra=examples.example_of(examples.TRANSCRIPT))
 
@@ -118,6 +138,7 @@ class TranscriptResponse(BaseModel):
     model: str
     warnings: list[str]
     timing: TimingSchema
+    peaks: PeaksSchema | None = None
     segments: list[SegmentSchema]
 
 

@@ -1,6 +1,6 @@
 """The tokens that decoding begins with, and how many tokens may follow them."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from asr_service.engine.model.protocol import GenerateOptions
@@ -14,11 +14,17 @@ class Prompt:
     tokens: tuple[int, ...]
     sot_index: int
     """Index of `<|startoftranscript|>` in `tokens`."""
+    n_forced: int = 0
+    """Text tokens at the end of `tokens` that the output begins with."""
 
     @property
     def shape(self) -> Hashable:
         """A key that prompts in one batch must share, as https://github.com/OpenNMT/CTranslate2 requires."""
-        return self.sot_index, len(self.tokens)
+        return self.sot_index, len(self.tokens) - self.n_forced
+
+    def forcing(self, tokens: Sequence[int]) -> "Prompt":
+        """Return the prompt for an output that begins with these text tokens."""
+        return Prompt((*self.tokens, *tokens), self.sot_index, self.n_forced + len(tokens))
 
 
 def generate_options(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import BlockPlan, Chunk, cut_chunk, plan_block
 from asr_service.audio.level import Leveller
+from asr_service.audio.peaks import PeakMeter
 from asr_service.audio.vad import SpeechSpan, VadOptions, detect_speech
 from asr_service.decoder.pool import DecodedAudio, Gap
 from asr_service.engine.decode.context import ChunkLengths
@@ -37,11 +38,12 @@ class SpeechChunker:
         max_block_s: float,
         cpu_pool: Executor,
         on_audio: Callable[[float], None],
+        peaks: PeakMeter | None = None,
     ) -> None:
         """Create a chunker for a recording that is being decoded.
 
         Without `vad`, all audio counts as speech. `cpu_pool` runs voice activity detection. `on_audio` is called with
-        the seconds of each block as it is decoded.
+        the seconds of each block as it is decoded. `peaks` measures the waveform.
         """
         self._audio = audio
         self._vad = vad
@@ -49,6 +51,7 @@ class SpeechChunker:
         self._max_block_s = max_block_s
         self._cpu_pool = cpu_pool
         self._on_audio = on_audio
+        self._peaks = peaks
         self._leveller = Leveller()
         self.speech_s = 0.0
         """Seconds of speech in the chunks so far."""
@@ -77,7 +80,16 @@ class SpeechChunker:
         with stage("decode"):
             samples = await self._audio.read(n_samples)
         self._on_audio(len(samples) / SAMPLE_RATE)
+        if self._peaks is not None:
+            start = self._audio.n_samples - len(samples)
+            await asyncio.get_running_loop().run_in_executor(
+                self._cpu_pool, self._measure_in_thread, self._peaks, samples, start
+            )
         return samples
+
+    def _measure_in_thread(self, peaks: PeakMeter, samples: NDArray[np.float32], start: int) -> None:
+        for piece in self._pieces(start, start + len(samples)):
+            peaks.add(samples[piece.start : piece.end], self._place(piece.shifted(start)).start)
 
     def _place(self, span: SpeechSpan) -> SpeechSpan:
         """Return the place in the recording of a span of samples, between which there is no gap."""

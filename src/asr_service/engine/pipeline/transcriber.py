@@ -21,6 +21,7 @@ from asr_service import metrics, tasks
 from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import Chunk
+from asr_service.audio.peaks import PeakMeter
 from asr_service.decoder.pool import DecodedAudio, DecoderPool
 from asr_service.decoder.sandboxed.sniff import container_by_signature
 from asr_service.engine.decode.code_switching import split_by_language
@@ -65,6 +66,7 @@ class _Request:
     script: ScriptConverter
     done: list[Segment]
     """The segments that are known, in order. At first, those of an earlier run that did not finish."""
+    peaks: PeakMeter | None
 
 
 class Transcriber:
@@ -79,8 +81,12 @@ class Transcriber:
         cpu_pool: Executor,
         limits: PipelineLimits,
         model_name: str,
+        request_ids: "itertools.count[int] | None" = None,
     ) -> None:
-        """Create a transcriber over a running scheduler. `cpu_pool` runs voice activity detection."""
+        """Create a transcriber over a running scheduler. `cpu_pool` runs voice activity detection.
+
+        `request_ids` gives the ids of requests within the slot, if others take them too.
+        """
         self._decoders = decoders
         self._cpu_pool = cpu_pool
         self._windows = windows
@@ -88,7 +94,7 @@ class Transcriber:
         self._memory = memory
         self._limits = limits
         self._model_name = model_name
-        self._request_ids = itertools.count()
+        self._request_ids = request_ids or itertools.count()
 
     async def transcribe(
         self,
@@ -122,7 +128,7 @@ class Transcriber:
             done = request.done
             async with aclosing(self._segments(request)) as segments:
                 async for segment in segments:
-                    done.append(replace(_with_leading_space(segment, options.task), id=len(done)))
+                    done.append(replace(with_leading_space(segment, options.task), id=len(done)))
                     yield done[-1]
             yield self._conclude(request, tuple(done))
 
@@ -188,9 +194,10 @@ class Transcriber:
                     if audio.estimated_duration_s is not None:
                         on_length(audio.estimated_duration_s)
 
-                speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, note)
+                peaks = PeakMeter() if options.peaks else None
+                speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, note, peaks)
                 script = ScriptConverter(options, earlier)
-                yield _Request(audio, speech, context, MemoryShare(is_bulk), started_at, script, list(earlier))
+                yield _Request(audio, speech, context, MemoryShare(is_bulk), started_at, script, list(earlier), peaks)
         finally:
             self._scheduler.cancel_request(context.request_id)
 
@@ -355,6 +362,7 @@ class Transcriber:
                 realtime_factor=realtime_factor,
             ),
             language_name=LANGUAGES.get(language or ""),
+            peaks=None if request.peaks is None else request.peaks.peaks(),
         )
 
 
@@ -363,7 +371,7 @@ def _is_likely_clip(file: BinaryIO) -> bool:
     return os.fstat(file.fileno()).st_size < _MAX_CLIP_BYTES and container_by_signature(head) is not None
 
 
-def _with_leading_space(segment: Segment, task: Task) -> Segment:
+def with_leading_space(segment: Segment, task: Task) -> Segment:
     """Add the space before the first word, which Whisper now and then leaves out at the start of a window."""
     if written_language(segment.language or "", task) in UNSPACED_LANGUAGES or segment.text.startswith(" "):
         return segment

@@ -3,10 +3,20 @@
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Final
 
 from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.stages import Stage
+
+
+class LiveWork(IntEnum):
+    """Work of a live session: somebody speaks and waits for the text. The lower value goes first."""
+
+    FINAL = 0
+    """The final text of a turn."""
+    PARTIAL = 1
+    """Text of a turn that is still spoken. It can be left out."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +37,8 @@ class Job:
     """The client gets no text before this window is decoded."""
     is_bulk: bool = False
     """No client waits for the request, so windows of other requests go first."""
+    live: LiveWork | None = None
+    """Work of a live session goes before all other work."""
     caller: Caller = UNKNOWN_CALLER
     """Whose request it is. Callers share the model equally."""
     future: Future[Any] = field(default_factory=Future)
@@ -89,14 +101,17 @@ def form_batch(
 ) -> Batch | None:
     """Choose the jobs of the next call of the model; return None if none wait.
 
-    The jobs of the caller with the lowest level (`caller_usage.CallerUsage`) go first. Bulk jobs have the highest level
-    of all callers that wait. Within a level the oldest job goes first, whatever its stage. `penalties_s` (request_id ->
-    seconds) makes the jobs of a request count as younger than they are. A job of a request's first window counts as old
-    as the oldest job of that request, because the client waits for its text. A bulk job counts as younger by
-    BULK_PENALTY_S. Encodings do not pile up in memory: if only encode jobs of later windows are before a full generate
-    call of their level, it goes first. Jobs with the stage and key of the first job join it, in the same order, up to
-    the limit. A bulk job does not join others, whose call would take longer. The batch holds only jobs that wait now:
-    the model never idles to fill a batch.
+    Jobs of live sessions go before all others, final texts before partial ones, and the turn that ended first goes
+    first: turns have ascending request ids. Levels and penalties do not apply to them.
+
+    Then the jobs of the caller with the lowest level (`caller_usage.CallerUsage`) go first. Bulk jobs have the
+    highest level of all callers that wait. Within a level the oldest job goes first, whatever its stage.
+    `penalties_s` (request_id -> seconds) makes the jobs of a request count as younger than they are. A job of a
+    request's first window counts as old as the oldest job of that request, because the client waits for its text. A
+    bulk job counts as younger by BULK_PENALTY_S. Encodings do not pile up in memory: if only encode jobs of later
+    windows are before a full generate call of their level, it goes first. Jobs with the stage and key of the first
+    job join it, in the same order, up to the limit. A bulk job does not join others, whose call would take longer.
+    The batch holds only jobs that wait now: the model never idles to fill a batch.
     """
     oldest: dict[int, float] = {}
     for job in waiting:
@@ -104,6 +119,8 @@ def form_batch(
     bulk_level = max((caller_levels.get(job.caller, 0) for job in waiting), default=0)
 
     def rank(job: Job) -> tuple[int, float, bool]:
+        if job.live is not None:
+            return job.live - len(LiveWork), job.request_id, False
         level = bulk_level if job.is_bulk else caller_levels.get(job.caller, 0)
         return level, *_rank(job, oldest[job.request_id], penalties_s.get(job.request_id, 0.0))
 
@@ -124,15 +141,28 @@ def form_priority_batch(
     n_threads: int,
     caller_levels: Mapping[Caller, int] = _ALL_EQUAL,
 ) -> Batch | None:
-    """Choose first windows for the priority thread, which runs in addition to the `n_threads` ordinary threads.
+    """Choose live work or first windows for the priority thread, which runs beside the `n_threads` ordinary ones.
 
     A call of the model cannot be interrupted, but the kernel shares a CPU's cores among all running calls.
-    Returns None if an ordinary thread is free, because it takes the job itself. Returns None also while any running
-    call decodes a first window: such a call is short, and one more would only slow it down.
+    Returns None if an ordinary thread is free, because it takes the job itself. First windows wait while any running
+    call decodes a first window or live work: such a call is short, and one more would only slow it down. Live work
+    waits only while as many calls as there are ordinary threads run work that is as urgent.
     """
-    if len(running) < n_threads or any(job.is_first_window for batch in running for job in batch.jobs):
+    if len(running) < n_threads:
+        return None
+    urgent = [job for job in waiting if job.live is not None]
+    if urgent:
+        most_urgent = min(job.live for job in urgent if job.live is not None)
+        n_as_urgent = sum(any(_is_live(job, most_urgent) for job in batch.jobs) for batch in running)
+        return form_batch(urgent, limits, penalties_s) if n_as_urgent < n_threads else None
+    if any(job.is_first_window or job.live is not None for batch in running for job in batch.jobs):
         return None
     return form_batch([job for job in waiting if job.is_first_window], limits, penalties_s, caller_levels)
+
+
+def _is_live(job: Job, least: LiveWork) -> bool:
+    """Return True for live work that is at least as urgent as `least`."""
+    return job.live is not None and job.live <= least
 
 
 def _next_generate(in_order: Sequence[Job], limit: BatchLimit) -> Job | None:
@@ -140,7 +170,9 @@ def _next_generate(in_order: Sequence[Job], limit: BatchLimit) -> Job | None:
 
     Other jobs are not overtaken.
     """
-    first = next((job for job in in_order if job.stage is not Stage.ENCODE or job.is_first_window), None)
+    first = next(
+        (job for job in in_order if job.stage is not Stage.ENCODE or job.is_first_window or job.live is not None), None
+    )
     if first is None or first.stage is not Stage.GENERATE or (first.is_bulk and not in_order[0].is_bulk):
         return None
     n_alike = len(_batch_of(first, in_order, limit).jobs)

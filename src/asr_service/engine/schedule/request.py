@@ -10,7 +10,7 @@ from typing import Any
 from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.calls import STAGES, Call
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.schedule.batch import Job
+from asr_service.engine.schedule.batch import Job, LiveWork
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.tracing import record_span
 
@@ -30,6 +30,8 @@ class RequestContext:
     is_bulk: bool = False
     """No client waits for the request: windows of other requests go first."""
     caller: Caller = UNKNOWN_CALLER
+    live: LiveWork | None = None
+    """Set for the turns of live sessions."""
     queued_s: float = 0.0
     """The longest time that a window has waited."""
     _calls: list[tuple[float, float]] = field(default_factory=list)
@@ -54,6 +56,7 @@ class RequestContext:
             is_first_window=is_first_window and not self.is_bulk,
             is_bulk=self.is_bulk,
             caller=self.caller,
+            live=self.live,
         )
         result = await asyncio.wrap_future(self.scheduler.submit(job))
         self.queued_s = max(self.queued_s, job.started_at - job.enqueued_at)

@@ -62,7 +62,7 @@ class Scheduler:
         `probe` makes a trial call of the model after a CUDA error, and raises if the device fails.
         `coalesce_wait_s` is how long a thread that has encoded a window waits for the decode job of the same request,
         before it takes a job of another request.
-        `priority_thread` adds a thread that takes only first windows, while all others are in calls for later windows
+        `priority_thread` adds a thread that takes only live work and first windows, while all others are in calls
         (`batch.form_priority_batch`).
         """
         self._runner = BatchRunner(run, self._shrink, probe)
@@ -233,7 +233,7 @@ class Scheduler:
         self._waiting = [job for job in self._waiting if id(job) not in taken]
         for job in batch.jobs:
             job.started_at, job.n_together = now, len(batch.jobs)
-            if batch.stage is Stage.GENERATE:
+            if batch.stage is Stage.GENERATE and job.live is None:
                 self._served_audio_s[job.request_id] = self._served_audio_s.get(job.request_id, 0.0) + job.audio_s
             if not job.is_bulk:
                 self._caller_usage.add(job.caller, WORK_SHARE[batch.stage] * job.audio_s, now)

@@ -81,9 +81,10 @@ def lay_out(transcript: Transcript, style: SubtitleStyle) -> list[Cue]:
 
 
 def _runs(transcript: Transcript) -> Iterator[tuple[str, list[Piece]]]:
-    """Yield the pieces between long pauses, after the language of their text."""
+    """Yield the pieces between long pauses, after the language of their text. No run has two speakers."""
     start_s = 0.0
-    for language, segments in groupby(transcript.segments, key=lambda segment: segment.language):
+    turns = groupby(transcript.segments, key=lambda segment: (segment.language, segment.speaker))
+    for (language, _), segments in turns:
         written = written_language(language, transcript.task)
         run: list[Piece] = []
         for piece in pieces_of(segments, start_s):

@@ -1,0 +1,1 @@
+"""Real recordings, played in real time by several live sessions at once."""

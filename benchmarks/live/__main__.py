@@ -1,0 +1,162 @@
+"""Play real recordings in real time to several live sessions, and report their delays and errors.
+
+    python -m benchmarks.live --audio FOLDER --model FOLDER_OR_NAME --sessions 1,2,4,8 --seconds 120
+
+Runs the service's engine in this process, without HTTP. Clips of 2 to 10 s with silence between them make up the sound
+of a session; each session plays another order. Each clip is also transcribed as a file, for comparison. Writes the
+figures to benchmarks/results.
+"""
+
+import argparse
+import asyncio
+import logging
+import resource
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from asr_service.engine.build import Engine
+from asr_service.engine.model.loading import load_slot_model
+from asr_service.engine.options import DecodingOptions
+from asr_service.engine.pipeline.live.options import Delay, LiveOptions, ServerVad
+from asr_service.errors import Overloaded
+from asr_service.hardware.devices import Slot
+from asr_service.hardware.spec import parse_devices
+from asr_service.settings import load_settings
+from asr_service.transcript import Transcript, Word
+from benchmarks.common import arguments
+from benchmarks.common.corpus import Clip
+from benchmarks.common.engine import running_whole_engine
+from benchmarks.common.machine import Watch, machine
+from benchmarks.common.models import model_folder
+from benchmarks.common.report import facts, save, table
+from benchmarks.live.material import Playlist, playlist, speech_clips
+from benchmarks.live.measure import Measured, add_session
+from benchmarks.live.player import Heard, play
+
+_LIMIT_S: Final = 2.0
+_HEADS: Final = (
+    "sessions", "turns", "final p50 [s]", "final p99 [s]", "word p50 [s]", "word p90 [s]", "told before the end",
+    "taken back", "WER live", "WER file", "CPU [cores]", "others [cores]",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The clips, transcribed as files."""
+
+    texts: dict[Path, str]
+    words: dict[Path, tuple[Word, ...]]
+
+
+def main() -> None:
+    """Measure each number of sessions, and write the report."""
+    logging.disable(logging.INFO)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    asyncio.run(_measure(_arguments()))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = arguments.parser(__doc__, model_used_by="the engine", needs_audio=True)
+    parser.add_argument("--sessions", default="1,2,4,8", help="numbers of sessions, separated by commas")
+    parser.add_argument("--seconds", type=float, default=120.0, help="length of each session's sound")
+    parser.add_argument("--language", default="en")
+    parser.add_argument("--delay", type=Delay, choices=list(Delay), default=LiveOptions().delay)
+    parser.add_argument("--silence-ms", type=int, default=ServerVad().silence_duration_ms)
+    parser.add_argument("--devices", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments.add_out(parser, "live")
+    return parser.parse_args()
+
+
+async def _measure(args: argparse.Namespace) -> None:
+    settings = load_settings({}, model=str(model_folder(args.model)), devices=args.devices)
+    (device,) = parse_devices(args.devices)
+    model = load_slot_model(settings, Slot(0, device), lambda: None)
+    clips = speech_clips(args.audio, args.language)
+    rows: dict[int, Measured] = {}
+    costs: dict[int, tuple[float, float]] = {}
+    async with running_whole_engine(settings, model) as engine:
+        files = await _transcribe_files(engine, clips, args.language)
+        options = LiveOptions(
+            DecodingOptions(language=args.language),
+            ServerVad(silence_duration_ms=args.silence_ms),
+            args.delay,
+        )
+        for n_sessions in map(int, args.sessions.split(",")):
+            lists = [playlist(clips, args.seconds, args.seed + number) for number in range(n_sessions)]
+            watch, cpu_s, began = Watch.start(), _cpu_s(), time.monotonic()
+            heard = await _play_all(engine, options, lists)
+            cores = (_cpu_s() - cpu_s) / (time.monotonic() - began)
+            costs[n_sessions] = cores, watch.others_cores()
+            measured = rows[n_sessions] = Measured()
+            for played, events in heard:
+                add_session(measured, played, events, files.texts, files.words, args.silence_ms, args.language)
+            print(table(_HEADS, [_row(n_sessions, measured, costs[n_sessions])]), flush=True)
+    about = {**machine(), "model": args.model, "delay": str(args.delay), "silence": f"{args.silence_ms} ms"}
+    about["sessions on time"] = str(_n_on_time(rows))
+    text = f"# Live sessions\n\n{facts(about)}\n\n{table(_HEADS, [_row(n, m, costs[n]) for n, m in rows.items()])}\n"
+    save(args.out, {"about": about, "sessions": {n: asdict(m) for n, m in rows.items()}}, text)
+
+
+async def _transcribe_files(engine: Engine, clips: list[Clip], language: str) -> Files:
+    files = Files({}, {})
+    for clip in clips:
+        with clip.path.open("rb") as file:
+            options = DecodingOptions(language=language, word_timestamps=True)
+            async for event in engine.transcriber.transcribe(file, options):
+                if isinstance(event, Transcript):
+                    files.texts[clip.path] = event.text
+                    files.words[clip.path] = tuple(word for segment in event.segments for word in segment.words or ())
+    return files
+
+
+async def _play_all(engine: Engine, options: LiveOptions, lists: list[Playlist]) -> list[tuple[Playlist, list[Heard]]]:
+    async with AsyncExitStack() as stack:
+        sessions = []
+        for each in lists:
+            try:
+                sessions.append((each, await stack.enter_async_context(engine.live.open(options))))
+            except Overloaded as error:
+                print(f"{len(sessions)} sessions: {error.message}")
+                break
+        heard = await asyncio.gather(*(play(session, each.samples) for each, session in sessions))
+    return [(each, events) for (each, _), events in zip(sessions, heard, strict=True)]
+
+
+def _row(n_sessions: int, measured: Measured, cost: tuple[float, float]) -> list[str]:
+    final, words = np.array(measured.final_delays_s or [np.nan]), np.array(measured.word_delays_s or [np.nan])
+    return [
+        str(n_sessions),
+        str(measured.n_turns),
+        f"{np.quantile(final, 0.5):.2f}",
+        f"{np.quantile(final, 0.99):.2f}",
+        f"{np.quantile(words, 0.5):.2f}",
+        f"{np.quantile(words, 0.9):.2f}",
+        f"{measured.n_told}",
+        f"{measured.n_taken_back / max(measured.n_told, 1):.1%}",
+        f"{measured.errors.rate:.2%}",
+        f"{measured.file_errors.rate:.2%}",
+        f"{cost[0]:.2f}",
+        f"{cost[1]:.2f}",
+    ]
+
+
+def _n_on_time(rows: dict[int, Measured]) -> int:
+    """Return the largest measured number of sessions whose final texts came within `_LIMIT_S` in 99 of 100 cases."""
+    on_time = [n for n, measured in rows.items() if np.quantile(measured.final_delays_s, 0.99) <= _LIMIT_S]
+    return max(on_time, default=0)
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What the events of a session show: delays, errors, and text that was taken back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Final
+
+from asr_service.engine.pipeline.live.agreement import plain
+from asr_service.engine.pipeline.live.events import TextDelta, TurnCompleted, TurnStarted, TurnStopped
+from asr_service.transcript import Word
+from benchmarks.common.scoring import Errors, count_errors
+from benchmarks.live.material import Placed, Playlist
+from benchmarks.live.player import Heard, sent_at_s
+
+_FRAME_MS: Final = 32
+
+
+@dataclass
+class Turn:
+    """What a session sent about one turn. Times are seconds of the sound; `_at_s` are those of the player."""
+
+    start_s: float = 0.0
+    end_s: float = 0.0
+    text: str = ""
+    completed_at_s: float = 0.0
+    deltas: list[tuple[float, str]] = field(default_factory=list)
+    """When each came, and its text, up to the end of the turn's sound."""
+    is_open: bool = True
+
+
+@dataclass
+class Measured:
+    """The figures of some sessions that were open at the same time."""
+
+    final_delays_s: list[float] = field(default_factory=list)
+    """From the end of speech to `TurnCompleted`."""
+    word_delays_s: list[float] = field(default_factory=list)
+    """From the end of a word to the delta that has it; for the words that came while the turn was open."""
+    n_told: int = 0
+    """Words in deltas that came while the turn was open."""
+    n_taken_back: int = 0
+    """Those that the final text does not have."""
+    errors: Errors = field(default_factory=lambda: Errors(0, 0))
+    file_errors: Errors = field(default_factory=lambda: Errors(0, 0))
+    """Of the same clips, each transcribed as a file."""
+    n_turns: int = 0
+    n_clips: int = 0
+
+
+def turns_of(heard: Sequence[Heard]) -> list[Turn]:
+    """Return the turns of a session, in order."""
+    turns: dict[str, Turn] = {}
+    for each in heard:
+        event = each.event
+        if isinstance(event, TurnStarted):
+            turns[event.turn_id] = Turn(start_s=event.audio_start_ms / 1000)
+        elif isinstance(event, TurnStopped):
+            turns[event.turn_id].end_s = event.audio_end_ms / 1000
+            turns[event.turn_id].is_open = False
+        elif isinstance(event, TextDelta) and turns[event.turn_id].is_open:
+            turns[event.turn_id].deltas.append((each.at_s, event.text))
+        elif isinstance(event, TurnCompleted):
+            turns[event.turn_id].text = event.transcript.text
+            turns[event.turn_id].completed_at_s = each.at_s
+    return list(turns.values())
+
+
+def add_session(
+    measured: Measured,
+    played: Playlist,
+    heard: Sequence[Heard],
+    file_texts: Mapping[Path, str],
+    file_words: Mapping[Path, Sequence[Word]],
+    silence_ms: int,
+    language: str,
+) -> None:
+    """Add what one session shows. `file_texts` and `file_words` are those of the clips, transcribed as files."""
+    silence_s = round(silence_ms / _FRAME_MS) * _FRAME_MS / 1000
+    turns = turns_of(heard)
+    for turn in turns:
+        measured.n_turns += 1
+        measured.final_delays_s.append(turn.completed_at_s - sent_at_s(turn.end_s - silence_s))
+        told = [plain(word) for _, text in turn.deltas for word in text.split()]
+        measured.n_told += len(told)
+        measured.n_taken_back += len(told) - _n_common(told, [plain(word) for word in turn.text.split()])
+    for placed in played.clips:
+        own = [turn for turn in turns if turn.start_s < placed.end_s and turn.end_s > placed.start_s]
+        path = placed.clip.path
+        measured.n_clips += 1
+        measured.errors += count_errors(placed.clip.reference, " ".join(turn.text for turn in own), language)
+        measured.file_errors += count_errors(placed.clip.reference, file_texts[path], language)
+        measured.word_delays_s += _word_delays_s(placed, own, file_words[path])
+
+
+def _n_common(one: Sequence[str], other: Sequence[str]) -> int:
+    return sum(block.size for block in SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks())
+
+
+def _word_delays_s(placed: Placed, turns: Sequence[Turn], words: Sequence[Word]) -> list[float]:
+    told = [(at_s, plain(word)) for turn in turns for at_s, text in turn.deltas for word in text.split()]
+    spoken = [plain(word.word) for word in words]
+    matcher = SequenceMatcher(None, [word for _, word in told], spoken, autojunk=False)
+    return [
+        told[block.a + at][0] - sent_at_s(placed.start_s + words[block.b + at].end)
+        for block in matcher.get_matching_blocks()
+        for at in range(block.size)
+    ]

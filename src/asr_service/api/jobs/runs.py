@@ -1,0 +1,133 @@
+"""Runs jobs for job workers: POST /internal/job-runs, which is not part of the public API."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from typing import BinaryIO
+
+import structlog
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from asr_service import tasks
+from asr_service.api.middleware.authentication import key_of
+from asr_service.api.problems import UNEXPECTED
+from asr_service.api.streaming import StreamedResponse
+from asr_service.api.upload import receive_upload
+from asr_service.engine.slot import SlotEngine
+from asr_service.errors import AsrError, MalformedRequest, Overloaded, RequestError, WorkerKeyRequired
+from asr_service.jobs.running import wire
+from asr_service.jobs.running.executor import AttemptFailed, Event, Work, WorkReturned
+from asr_service.jobs.running.slot_executor import SlotExecutor
+from asr_service.transcript import Transcript
+
+log = structlog.get_logger(__name__)
+
+router = APIRouter()
+
+
+class JobRuns:
+    """The runs of a slot for job workers. They end at once when the slot drains."""
+
+    def __init__(self, engine: SlotEngine, charge: Callable[[str, float], None]) -> None:
+        """`charge` is called with the owner of a job whose transcript is complete, and its seconds of audio."""
+        self._engine = engine
+        self._executor = SlotExecutor(engine)
+        self._charge = charge
+        self._n_runs = 0
+        self._draining = asyncio.Event()
+
+    @property
+    def busy(self) -> bool:
+        return self._n_runs > 0
+
+    def begin_drain(self) -> None:
+        self._draining.set()
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Count a run while the context lasts. Raises NotReady. Raises Overloaded: more runs would not be useful."""
+        if not self._engine.ready:
+            raise self._engine.not_ready()
+        if self._n_runs >= self._executor.n_useful:
+            raise Overloaded(f"The slot runs {self._n_runs} jobs, which is enough for now.", retry_after_s=1)
+        self._n_runs += 1
+        try:
+            yield
+        finally:
+            self._n_runs -= 1
+
+    async def lines(self, work: Work, file: BinaryIO) -> AsyncGenerator[str]:
+        """Run the work and yield the lines of the response. An error is the last line."""
+        failure: AttemptFailed | WorkReturned | None = None
+        try:
+            async with aclosing(self._events(work, file)) as events:
+                async for event in events:
+                    yield wire.encode_line(event)
+        except WorkReturned as error:
+            failure = error
+        except AsrError as error:
+            failure = AttemptFailed(error.code, error.message, is_final=isinstance(error, RequestError))
+        except Exception:
+            log.exception("unexpected error")
+            failure = AttemptFailed("internal_error", UNEXPECTED, is_final=False)
+        if failure is not None:
+            yield wire.encode_line(failure)
+
+    async def _events(self, work: Work, file: BinaryIO) -> AsyncGenerator[Event | wire.Waiting]:
+        """Yield the events of a run, and a Waiting if there is none for a while.
+
+        Raises WorkReturned: the slot drains.
+        """
+        draining = asyncio.create_task(self._draining.wait())
+        async with aclosing(self._executor.transcribe(work, file)) as events:
+            following = asyncio.ensure_future(anext(events))
+            try:
+                while True:
+                    waited_for = {following, draining}
+                    await asyncio.wait(waited_for, timeout=wire.KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+                    event = following.result() if following.done() else wire.Waiting()
+                    if isinstance(event, Transcript):
+                        self._charge(work.owner, event.duration)
+                    yield event
+                    if isinstance(event, Transcript):
+                        return
+                    if draining.done():
+                        raise WorkReturned("The slot drains.")
+                    if following.done():
+                        following = asyncio.ensure_future(anext(events))
+            finally:
+                await tasks.cancel([following, draining])
+
+
+@router.post(wire.PATH, include_in_schema=False)
+async def run_job(request: Request) -> Response:
+    _check_key(request)
+    runs: JobRuns = request.app.state.job_runs
+    engine: SlotEngine = request.app.state.engine
+    n_audio_bytes = request.headers.get(wire.AUDIO_BYTES, "")
+    if not (n_audio_bytes.isascii() and n_audio_bytes.isdecimal()):
+        raise MalformedRequest(f"{wire.AUDIO_BYTES} is not the size of a recording.", param=wire.AUDIO_BYTES)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(runs.permit())
+        upload = await stack.enter_async_context(receive_upload(request))
+        try:
+            work = await asyncio.to_thread(wire.split_body, upload.file, int(n_audio_bytes))
+        except ValueError as error:
+            raise MalformedRequest(str(error)) from error
+        structlog.contextvars.bind_contextvars(job_id=work.job_id)
+        return StreamedResponse(
+            runs.lines(work, upload.file),
+            resources=stack.pop_all(),
+            media_type=wire.MEDIA_TYPE,
+            send_timeout_s=engine.settings.request_timeout_s,
+        )
+
+
+def _check_key(request: Request) -> None:
+    key = key_of(request.scope)
+    if key is not None and not key.is_worker:
+        raise WorkerKeyRequired(
+            f"The API key {key.name!r} is not one of a job worker. `asr-service keys new NAME --worker` makes one."
+        )

@@ -1,0 +1,78 @@
+"""Writes a given transcript in another format: /format.
+
+A page or program that edits a transcript needs the layout of subtitles after the edit. The rules of the layout are in
+one place, `asr_service.formats`, so an editor sends the transcript back instead of having rules of its own.
+"""
+
+import asyncio
+from typing import Final
+
+from pydantic_core import from_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from asr_service.api.admission import place_of
+from asr_service.api.handler import render
+from asr_service.api.native.parameters import chosen_format, once, parse_parameters
+from asr_service.api.native.schemas import FormatParameters
+from asr_service.api.native.transcript_body import TranscriptBody
+from asr_service.errors import InvalidParameter, MalformedRequest, UploadTooLarge
+from asr_service.formats import Format, with_speaker_names
+from asr_service.validation import check_fields
+
+MAX_BYTES: Final = 32 * 1024 * 1024
+"""The JSON of 24 hours of speech with word times has 25 MB."""
+_MAX_CHARACTERS: Final = 2_000_000
+"""24 hours of fast speech have 1.7 million."""
+_MAX_LAYOUT: Final = 250_000_000
+"""Characters times the characters of a cue: the time of the layout grows with both."""
+
+
+async def format_transcript(request: Request) -> Response:
+    """Return the transcript of the body in the format of the query. Raises AsrError."""
+    asked = once(request.query_params.multi_items())
+    check_fields(FormatParameters, asked)
+    parameters = parse_parameters(tuple(asked.items()))
+    fmt = chosen_format(parameters)
+    cue_width = (parameters.max_line_width or 42) * (parameters.max_line_count or 2)
+    async with place_of(request):
+        body = await _body(request)
+        layout_turn: asyncio.Semaphore = request.app.state.layout_turn
+        async with layout_turn:
+            written = await asyncio.to_thread(_write, body, fmt, cue_width)
+    return Response(written, media_type=fmt.media_type)
+
+
+async def _body(request: Request) -> bytes:
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise MalformedRequest(
+            "The body is not a transcript. Send the JSON of /transcribe, with Content-Type: application/json."
+        )
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BYTES:
+            raise UploadTooLarge(f"The transcript is larger than {MAX_BYTES} bytes, which is the limit.")
+    return bytes(body)
+
+
+def _write(body: bytes, fmt: Format, cue_width: int) -> bytes:
+    try:
+        fields = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise MalformedRequest(f"The body is not JSON: {error}.") from error
+    if not isinstance(fields, dict):
+        raise MalformedRequest("The body is not a transcript: expected a JSON object with the field segments.")
+    transcript = with_speaker_names(check_fields(TranscriptBody, fields).to_transcript())
+    n_characters = len(transcript.text)
+    if n_characters > _MAX_CHARACTERS:
+        raise InvalidParameter(
+            f"The text has {n_characters} characters; the limit is {_MAX_CHARACTERS}.", param="segments"
+        )
+    if fmt.styled is not None and n_characters * cue_width > _MAX_LAYOUT:
+        raise InvalidParameter(
+            f"A text of {n_characters} characters is too long for cues of {cue_width} characters. Use a smaller "
+            "max_line_width or max_line_count.",
+            param="max_line_width",
+        )
+    return render(fmt, transcript)

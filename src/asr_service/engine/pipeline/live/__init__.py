@@ -1,0 +1,1 @@
+"""Live speech: samples in as they are spoken, turns with their text out."""

@@ -1,0 +1,97 @@
+"""How much live speech the model can follow, from what it has done so far. No model and no tasks.
+
+Final texts must be on time. So sessions are admitted only while their final texts take a part of the model's time, and
+partial texts get what is left: the more speakers, the less often.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from asr_service.engine.pipeline.live.agreement import Caution
+from asr_service.errors import Overloaded
+
+_FINAL_SHARE: Final = 0.5
+"""Part of the model's time that the final texts of all sessions may take, if all speak at the same time."""
+_PARTIAL_SHARE: Final = 0.4
+"""Part of the model's time for partial texts."""
+_EARLY_SHARE: Final = 0.25
+"""While final texts take less than this, they are decoded at each pause, in case that the turn ends there."""
+_MEMORY: Final = 0.9
+"""Weight of the past when a final or a partial text is measured."""
+_FIRST_SESSIONS_PER_THREAD: Final = 2
+"""Sessions that are admitted before anything was measured."""
+_LATE_S: Final = 1.5
+_RECENT_S: Final = 20.0
+_MIN_LATE: Final = 3
+"""So many recent final texts that took longer than `_LATE_S` show that the model cannot keep up."""
+_RETRY_AFTER_S: Final = 10.0
+
+
+class LiveLoad:
+    """Measures the live sessions of one slot. Belongs to one event loop."""
+
+    def __init__(self, n_threads: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`n_threads` is how many calls of the model run side by side. `clock` returns monotonic seconds."""
+        self._n_threads = n_threads
+        self._clock = clock
+        self._final_s = self._final_audio_s = 0.0
+        self._partial_s = 0.0
+        self._n_partials = 0.0
+        self._late: deque[float] = deque(maxlen=_MIN_LATE)
+        """When the latest final texts that were late were ready."""
+        self.n_sessions = 0
+        self.n_speaking = 0
+        """Sessions in whose sound somebody speaks at the moment."""
+
+    def note_final(self, model_s: float, audio_s: float, delay_s: float) -> None:
+        """Count a final text: the time of the model, the sound that it is of, and how long after its end it came."""
+        self._final_s = self._final_s * _MEMORY + model_s
+        self._final_audio_s = self._final_audio_s * _MEMORY + audio_s
+        if delay_s > _LATE_S:
+            self._late.append(self._clock())
+
+    def note_partial(self, model_s: float) -> None:
+        """Count a partial text: the time of the model."""
+        self._partial_s = self._partial_s * _MEMORY + model_s
+        self._n_partials = self._n_partials * _MEMORY + 1
+
+    @property
+    def capacity(self) -> int:
+        """How many sessions may be open, at least one."""
+        if not self._final_audio_s:
+            return _FIRST_SESSIONS_PER_THREAD * self._n_threads
+        share_of_one = self._final_s / self._final_audio_s / self._n_threads
+        return max(1, int(_FINAL_SHARE / max(share_of_one, 1e-6)))
+
+    def check_room(self) -> None:
+        """Check that one more session may be opened. Raises Overloaded: its final texts would not be on time."""
+        capacity = self.capacity
+        if self.n_sessions >= capacity:
+            raise Overloaded(
+                f"The service follows {self.n_sessions} live sessions, which is as many as it can at its speed. "
+                "Try again later.",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        if self.n_sessions and self._is_late():
+            raise Overloaded(
+                "The texts of the open live sessions are late: the service is too busy. Try again later.",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+
+    def interval_s(self, caution: Caution) -> float:
+        """Return how many seconds of new sound the next partial text of a session waits for."""
+        average_s = self._partial_s / self._n_partials if self._n_partials else 0.0
+        needed_s = max(self.n_speaking, 1) * average_s / (_PARTIAL_SHARE * self._n_threads)
+        return max(caution.interval_s, needed_s)
+
+    @property
+    def allows_early(self) -> bool:
+        """True if there is time to decode final texts that may turn out not to be final."""
+        if not self._final_audio_s:
+            return True
+        return self.n_speaking * self._final_s / self._final_audio_s / self._n_threads <= _EARLY_SHARE
+
+    def _is_late(self) -> bool:
+        return len(self._late) == _MIN_LATE and self._clock() - self._late[0] < _RECENT_S

@@ -1,0 +1,123 @@
+"""The live sessions of one slot."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Final
+
+from asr_service import metrics, tasks
+from asr_service.access.caller import UNKNOWN_CALLER, Caller
+from asr_service.engine.decode.window import WindowDecoder
+from asr_service.engine.options import DecodingOptions
+from asr_service.engine.pipeline.live.events import EndReason
+from asr_service.engine.pipeline.live.finisher import FinisherTools
+from asr_service.engine.pipeline.live.load import LiveLoad
+from asr_service.engine.pipeline.live.options import LiveOptions
+from asr_service.engine.pipeline.live.partial import PartialDecoder
+from asr_service.engine.pipeline.live.session import LiveSession, SessionTools
+from asr_service.engine.pipeline.window_memory import WindowMemory
+from asr_service.engine.schedule.batch import LiveWork
+from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.scheduler import Scheduler
+
+TURN_OUTCOMES: Final = ("completed", "failed")
+PARTIAL_OUTCOMES: Final = ("decoded", "dropped")
+
+
+class LiveSessions:
+    """Opens live sessions, as many as the slot's model can follow. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        windows: WindowDecoder,
+        partials: PartialDecoder,
+        scheduler: Scheduler,
+        memory: WindowMemory,
+        cpu_pool: ThreadPoolExecutor,
+        request_ids: Iterator[int],
+        model_name: str,
+        n_threads: int,
+        slot_name: str = "0",
+    ) -> None:
+        """Create the sessions' common parts over a running scheduler.
+
+        `cpu_pool` runs voice activity detection. `request_ids` gives the ids of requests within the slot, which other
+        requests also take. `n_threads` is how many calls of the model run side by side.
+        """
+        self._partials = partials
+        self._scheduler = scheduler
+        self._cpu_pool = cpu_pool
+        self._request_ids = request_ids
+        self._load = LiveLoad(n_threads)
+        self._finishing = FinisherTools(windows, memory, self._load, model_name)
+        self._open: set[LiveSession] = set()
+        self._show_sessions = metrics.LIVE_SESSIONS.labels(slot_name).set
+        for outcome in TURN_OUTCOMES:
+            metrics.LIVE_TURNS.labels(outcome)  # with the value 0: without a sample, a rate has no value
+        for outcome in PARTIAL_OUTCOMES:
+            metrics.LIVE_PARTIALS.labels(outcome)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        options: LiveOptions,
+        *,
+        caller: Caller = UNKNOWN_CALLER,
+        on_audio: Callable[[float], None] = lambda _: None,
+    ) -> AsyncIterator[LiveSession]:
+        """Open a session, and cancel all its work when the context ends.
+
+        `on_audio` is called with the seconds of audio, as they are fed. Raises Overloaded: the model cannot follow one
+        more session.
+        """
+        try:
+            self._load.check_room()
+        except Exception:
+            metrics.LIVE_REFUSED.inc()
+            raise
+
+        def new_context(decoding: DecodingOptions, live: LiveWork, max_wait_s: float) -> RequestContext:
+            return self._new_context(decoding, live, max_wait_s, caller)
+
+        session = LiveSession(
+            SessionTools(self._finishing, self._partials, new_context, self._cpu_pool), options, on_audio
+        )
+        self._note(session, is_open=True)
+        running = asyncio.create_task(session.run())
+        try:
+            yield session
+        finally:
+            await tasks.cancel([running])
+            self._note(session, is_open=False)
+
+    def drain(self) -> None:
+        """End the open turns, and then the sessions. Their last event has the reason `draining`."""
+        for session in self._open:
+            session.begin_to_finish(EndReason.DRAINING)
+
+    def _note(self, session: LiveSession, *, is_open: bool) -> None:
+        if is_open:
+            self._open.add(session)
+        else:
+            self._open.remove(session)
+        self._load.n_sessions = len(self._open)
+        self._show_sessions(len(self._open))
+
+    def _new_context(
+        self, decoding: DecodingOptions, live: LiveWork, max_wait_s: float, caller: Caller
+    ) -> RequestContext:
+        deadline = time.monotonic() + max_wait_s
+        context = RequestContext(
+            self._scheduler,
+            next(self._request_ids),
+            decoding,
+            lambda: deadline,
+            asyncio.get_running_loop().create_future(),
+            caller=caller,
+            live=live,
+        )
+        if decoding.language is not None:
+            context.set_language(decoding.language, 1.0)
+        return context

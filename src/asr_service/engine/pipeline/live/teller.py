@@ -1,0 +1,143 @@
+"""Tells the text of a window while somebody still speaks: decodes it again and again, and tells what is certain."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from asr_service import metrics
+from asr_service.audio import SAMPLE_RATE
+from asr_service.engine.pipeline.live.agreement import CAUTION, Caution, split_words
+from asr_service.engine.pipeline.live.events import LiveEvent, TextDelta
+from asr_service.engine.pipeline.live.finisher import NewContext
+from asr_service.engine.pipeline.live.listener import Listener
+from asr_service.engine.pipeline.live.load import LiveLoad
+from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialText, Utterance
+from asr_service.engine.pipeline.live.turn import Window
+from asr_service.engine.schedule.batch import LiveWork
+from asr_service.engine.schedule.request import RequestContext
+from asr_service.errors import DeadlineExceeded, InferenceFailed, Overloaded
+from asr_service.languages import written_language
+
+log = structlog.get_logger(__name__)
+
+_FIRST_S: Final = 0.5
+"""Seconds of sound before the first hypothesis."""
+_SPLIT_S: Final = 25.0
+"""A window without a pause is split here, after the last word that was told."""
+_MAX_WAIT_S: Final = 3.0
+"""A partial text that waits longer for the model is left out."""
+
+
+class Teller:
+    """Makes the partial texts of one session, one at a time."""
+
+    def __init__(
+        self,
+        decoder: PartialDecoder,
+        load: LiveLoad,
+        listener: Listener,
+        new_context: NewContext,
+        on_event: Callable[[LiveEvent], None],
+        in_script: Callable[[Window, PartialText], str],
+    ) -> None:
+        """`in_script` returns a text in the script of the session."""
+        self._decoder = decoder
+        self._load = load
+        self._listener = listener
+        self._new_context = new_context
+        self._on_event = on_event
+        self._in_script = in_script
+        self._heard = asyncio.Event()
+        self._decoding: tuple[Window, asyncio.Task[PartialText]] | None = None
+        self.n_told = 0
+
+    def note_sound(self) -> None:
+        """Note that there is new sound."""
+        self._heard.set()
+
+    def stop(self, window: Window) -> None:
+        """Stop the partial text of a window that is not open any more."""
+        if self._decoding is not None and self._decoding[0] is window:
+            self._decoding[1].cancel()
+
+    async def run(self) -> None:
+        """Tell until this is cancelled. Raises EngineStopped: the engine takes no more work."""
+        while True:
+            await self._heard.wait()
+            self._heard.clear()
+            window = self._listener.window
+            if window is not None and (caution := self._due(window)):
+                await self._tell(window, caution)
+
+    def _due(self, window: Window) -> Caution | None:
+        """Return how careful to be with the window's next hypothesis; None if there is none yet."""
+        caution = CAUTION[window.turn.options.delay]
+        if caution is None or window.early is not None or self._listener.speech_end <= window.heard_until:
+            return None
+        since = max(window.heard_until, window.start)
+        wait_s = self._load.interval_s(caution) if since > window.start else _FIRST_S
+        return caution if self._listener.end - since >= wait_s * SAMPLE_RATE else None
+
+    async def _tell(self, window: Window, caution: Caution) -> None:
+        samples = self._listener.sound_of(window)
+        window.heard_until = self._listener.end
+        options = window.turn.options.decoding
+        language = options.language or window.language
+        before = self._tokens_before(window, language)
+        utterance = Utterance(samples, window.told.text, language, before)
+        context = self._new_context(options, LiveWork.PARTIAL, _MAX_WAIT_S)
+        task = asyncio.create_task(self._decoder.decode(context, utterance))
+        self._decoding = window, task
+        partial: PartialText | None = None
+        try:
+            partial = await _result(task)
+            if partial is not None and window.is_open:
+                rest = self._take(window, partial, caution)
+                if len(samples) >= _SPLIT_S * SAMPLE_RATE and rest and window.told.text:
+                    await self._split(window, context, partial, rest, len(samples) / SAMPLE_RATE)
+        except (DeadlineExceeded, InferenceFailed, Overloaded) as error:
+            log.debug("a partial text was left out", error=repr(error))
+        finally:
+            task.cancel()
+            self._decoding = None
+            context.scheduler.cancel_request(context.request_id)
+        if context.inference_s:
+            self._load.note_partial(context.inference_s)
+        metrics.LIVE_PARTIALS.labels("dropped" if partial is None else "decoded").inc()
+
+    def _take(self, window: Window, partial: PartialText, caution: Caution) -> str:
+        """Tell what is certain by now, and return the rest of the hypothesis."""
+        turn = window.turn
+        window.language = window.language or partial.language
+        language = written_language(partial.language, turn.options.decoding.task)
+        words = split_words(self._in_script(window, partial), language)
+        told = window.told.add(words, caution)
+        if told:
+            self._on_event(TextDelta(turn.id, told if turn.has_text else told.lstrip()))
+            turn.has_text = True
+            self.n_told += 1
+        return "".join(words)[len(told) :]
+
+    async def _split(
+        self, window: Window, context: RequestContext, partial: PartialText, rest: str, sound_s: float
+    ) -> None:
+        """End a long window where the rest of its text begins. The rest is decoded with the next window."""
+        at_s = await self._decoder.start_of(context, partial, window.told.text, rest, sound_s)
+        at = window.start + int(at_s * SAMPLE_RATE)
+        if window.is_open and window.start < at < self._listener.end:
+            self._listener.split(window, at)
+
+    @staticmethod
+    def _tokens_before(window: Window, language: str | None) -> tuple[int, ...]:
+        if window.previous is None or not window.previous.tokens.done():
+            return ()
+        before = window.previous.tokens.result()
+        return before.tokens if before.language == language else ()
+
+
+async def _result(task: "asyncio.Task[PartialText]") -> PartialText | None:
+    """Wait for a task. Return None if it was cancelled, and raise CancelledError only if the waiting one was."""
+    await asyncio.wait([task])
+    return None if task.cancelled() else task.result()

@@ -1,0 +1,1 @@
+"""Runs claimed jobs: in a slot, or in a worker that sends them to the services."""

@@ -1,0 +1,80 @@
+"""Runs jobs in a slot, as bulk requests."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+import structlog
+
+from asr_service import tasks
+from asr_service.engine.slot import SlotEngine
+from asr_service.errors import Unavailable
+from asr_service.jobs.running.attempts import Attempts
+from asr_service.jobs.running.slot_executor import SlotExecutor
+from asr_service.jobs.service import Jobs
+from asr_service.jobs.times import RunnerTimes
+
+log = structlog.get_logger(__name__)
+
+
+class SlotRunner:
+    """Claims jobs while the slot has room for them, runs them, and gives them back when the slot drains."""
+
+    def __init__(
+        self, engine: SlotEngine, jobs: Jobs, times: RunnerTimes, charge: Callable[[str, float], None]
+    ) -> None:
+        """Create a runner. `charge` is called with the owner of a job that has succeeded, and its seconds of audio."""
+        self._jobs = jobs
+        self._times = times
+        self._executor = SlotExecutor(engine)
+        self._attempts = Attempts(jobs, self._executor, times, charge)
+        self._name = f"{socket.gethostname()}/{engine.slot.index}"
+        self._claiming: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._claiming = asyncio.create_task(self._claim_forever())
+
+    def begin_drain(self) -> None:
+        """Claim no more jobs, and give back those that run."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs, or is being given back."""
+        return len(self._attempts) > 0
+
+    async def close(self) -> None:
+        self.begin_drain()
+        if self._draining is not None:
+            await self._draining
+
+    async def _claim_forever(self) -> None:
+        """Claim jobs. The number of jobs that run grows by one in `poll_s`, so that idle slots get their share."""
+        n_wanted, grown_at = 1, time.monotonic()
+        while True:
+            self._jobs.submitted.clear()
+            if time.monotonic() - grown_at >= self._times.poll_s:
+                n_wanted, grown_at = min(n_wanted + 1, max(self._executor.n_useful, 1)), time.monotonic()
+            try:
+                while len(self._attempts) < min(n_wanted, self._executor.n_useful):
+                    task = await self._attempts.claim(self._name)
+                    if task is None:
+                        n_wanted = max(len(self._attempts), 1)
+                        break
+                    task.add_done_callback(lambda _: self._jobs.submitted.set())  # there is room
+            except Unavailable as error:
+                log.warning("no job can be claimed", reason=error.message)
+            except Exception:
+                log.exception("no job can be claimed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._jobs.submitted.wait(), self._times.poll_s)
+
+    async def _drain(self) -> None:
+        if self._claiming is not None:
+            await tasks.cancel([self._claiming])
+        await self._attempts.drain()
+        self._jobs.closing.set()

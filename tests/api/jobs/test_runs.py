@@ -1,0 +1,197 @@
+"""A service runs jobs for job workers: the executor of a worker, with a real service."""
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from api.conftest import fresh
+from api.live import Live, serving, tone
+from asr_service.access.keys import KeyLimits, entry, new_secret
+from asr_service.engine.request_options import RequestOptions
+from asr_service.jobs.running import service_executor, wire
+from asr_service.jobs.running.executor import AttemptFailed, Event, Length, Started, Work, WorkReturned
+from asr_service.jobs.running.service_executor import ServiceExecutor
+from asr_service.transcript import Segment, Transcript
+from fakes import Call
+from waiting import until
+
+SOUND = tone(60, rate=1000)
+"""Six windows, each of which is one segment."""
+WORK = Work("job_1", "alice", RequestOptions(vad_filter=False))
+ALICE, WORKER = new_secret(), new_secret()
+ENTRIES = [entry("alice", ALICE, KeyLimits(None, 100_000.0)), entry("jobs", WORKER, is_worker=True)]
+
+
+@pytest.fixture(scope="module")
+def _keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    usage = tmp_path_factory.mktemp("usage")
+    with serving(api_keys=",".join(ENTRIES), key_usage_dir=usage, chunk_length_s=15) as live:
+        yield live
+
+
+@pytest.fixture
+def live(_keyed: Live) -> Iterator[Live]:
+    yield from fresh(_keyed)
+
+
+@asynccontextmanager
+async def executing(live: Live, key: str = WORKER, patience_s: float = 0.1) -> AsyncIterator[ServiceExecutor]:
+    headers = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=live.url, headers=headers, timeout=service_executor.TIMEOUT) as http:
+        yield ServiceExecutor([http], patience_s=patience_s)
+
+
+async def events_of(executor: ServiceExecutor, work: Work = WORK, sound: bytes = SOUND) -> list[Event]:
+    async with aclosing(executor.transcribe(work, io.BytesIO(sound))) as events:
+        return [event async for event in events]
+
+
+async def run(live: Live, work: Work = WORK, sound: bytes = SOUND, key: str = WORKER) -> list[Event]:
+    async with executing(live, key) as executor:
+        return await events_of(executor, work, sound)
+
+
+async def test_a_run_has_the_segments_and_the_transcript(live):
+    """In the lossless form, and with the numbers that progress is counted in."""
+    started, *events = await run(live)
+    assert isinstance(started, Started)
+    transcript = events[-1]
+    assert isinstance(transcript, Transcript)
+    segments = [each for each in events if isinstance(each, Segment)]
+    assert transcript.segments == tuple(segments)
+    assert len(segments) == 6
+    assert segments[0].tokens
+    assert [each.audio_s for each in events if isinstance(each, Length)][-1] == 60.0
+
+
+async def test_a_run_continues_after_earlier_segments(live):
+    """If they come from a run with the same options, model and settings. Otherwise it begins at the start."""
+    started, *events = await run(live)
+    assert isinstance(started, Started)
+    whole = events[-1]
+    assert isinstance(whole, Transcript)
+    live.model.calls.clear()
+    resumed = await run(live, replace(WORK, resume_key=started.resume_key, earlier=whole.segments[:5]))
+    assert isinstance(resumed[-1], Transcript)
+    assert resumed[-1].segments == whole.segments
+    assert [each.id for each in resumed if isinstance(each, Segment)] == [4, 5], "the last one is decoded again"
+    assert sum(call.n_windows for call in live.model.calls_of("generate")) == 2
+    other = await run(live, replace(WORK, resume_key="another", earlier=whole.segments[:5]))
+    assert [each.id for each in other if isinstance(each, Segment)] == list(range(6))
+
+
+async def test_the_owner_of_the_job_is_charged(live):
+    """Not the worker, and only for a transcript."""
+    sample = 'asr_key_audio_seconds_total{{key="{}"}}'.format
+
+    def charged(name: str) -> float:
+        text = httpx.get(f"{live.url}/metrics").text
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(sample(name)))
+
+    before = charged("alice")
+    await run(live)
+    with pytest.raises(AttemptFailed):
+        await run(live, sound=b"no audio")
+    assert charged("alice") == before + 60
+    assert charged("jobs") == 0
+
+
+def test_only_the_key_of_a_worker_runs_jobs(live):
+    """Another key would act for all owners."""
+    for key, status, code in ((ALICE, 403, "worker_key_required"), ("", 401, "missing_api_key")):
+        response = httpx.post(f"{live.url}{wire.PATH}", content=b"", headers={"x-api-key": key})
+        assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    with pytest.raises(WorkReturned, match="alice"):
+        asyncio.run(run(live, key=ALICE))
+    assert wire.PATH not in httpx.get(f"{live.url}/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("headers", [{}, {wire.AUDIO_BYTES: "many"}, {wire.AUDIO_BYTES: "3"}])
+def test_a_request_that_is_no_workers_is_refused(live, headers):
+    """With a message, as a form is."""
+    headers = {"x-api-key": WORKER, "content-type": "application/octet-stream", **headers}
+    response = httpx.post(f"{live.url}{wire.PATH}", content=b"abc{}", headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "malformed_request")
+
+
+def test_a_recording_that_cannot_be_transcribed_is_not_tried_again(live):
+    """The error is the one of /transcribe."""
+    with pytest.raises(AttemptFailed) as failed:
+        asyncio.run(run(live, sound=b"no audio" * 100))
+    direct = httpx.post(f"{live.url}/transcribe", headers={"x-api-key": ALICE}, files={"file": b"no audio" * 100})
+    error = direct.json()["error"]
+    assert (failed.value.code, failed.value.message, failed.value.is_final) == (error["code"], error["message"], True)
+
+
+async def test_a_failure_of_the_model_may_pass(live):
+    def fail(call: Call) -> None:
+        if call.stage == "generate":
+            raise RuntimeError("no")
+
+    live.model.before = fail
+    with pytest.raises(AttemptFailed) as failed:
+        await run(live)
+    assert (failed.value.code, failed.value.is_final) == ("inference_failed", False)
+
+
+async def test_a_slot_takes_no_more_jobs_than_fill_its_batches(live):
+    """The worker looks for another slot, and returns the job if none has room. It waits only as long as it may."""
+    gate = threading.Event()
+    live.model.before = lambda call: gate.wait(20) if call.stage == "generate" else None
+    running = [asyncio.create_task(run(live, sound=tone(1))) for _ in range(4)]
+    try:
+        await asyncio.to_thread(until, lambda: live.app._jobs.runs._n_runs == 4, what="four runs")
+        with pytest.raises(WorkReturned, match="enough"):
+            await run(live)
+    finally:
+        gate.set()
+    await asyncio.gather(*running)
+
+
+async def test_a_slot_that_drains_returns_the_work_at_once():
+    """Also while the model works, so that a restart does not wait for an hour of speech."""
+    gate = threading.Event()
+    with serving(chunk_length_s=15) as live:
+        live.model.before = lambda call: gate.wait(20) if call.stage == "generate" else None
+        running = asyncio.create_task(run(live))
+        try:
+            draining: Any = live.app._jobs.runs._draining
+            loop = await asyncio.to_thread(until, lambda: draining._loop, what="the run")
+            loop.call_soon_threadsafe(live.app.begin_drain)
+            with pytest.raises(WorkReturned, match="drains"):
+                await asyncio.wait_for(running, 5)
+        finally:
+            gate.set()
+
+
+async def test_a_service_that_cannot_be_reached_returns_the_work(live):
+    """The attempt does not count: the recording is not at fault. Other services are asked at once."""
+    async with executing(live) as reachable, httpx.AsyncClient(base_url="http://127.0.0.1:9") as closed:
+        with pytest.raises(WorkReturned):
+            await anext(ServiceExecutor([closed], patience_s=0.1).transcribe(WORK, io.BytesIO(SOUND)))
+        both = ServiceExecutor([closed, *reachable._services], patience_s=0.1)
+        assert isinstance(await anext(both.transcribe(WORK, io.BytesIO(SOUND))), Started)
+
+
+async def test_a_connection_that_breaks_is_a_failed_attempt():
+    """The recording may have ended the service."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b'"earlier":[]}}')
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + wire.encode_line(Started("key")).encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            with pytest.raises(AttemptFailed) as failed:
+                await events_of(ServiceExecutor([http]), sound=b"sound")
+    assert (failed.value.code, failed.value.is_final) == ("runner_lost", False)

@@ -1,0 +1,123 @@
+"""/format: a transcript, as it was or edited, in another format."""
+
+import json
+from typing import Any
+
+import httpx
+import pysubs2
+import pytest
+
+from api.live import Live, two_windows
+
+TEXT_FORMATS = ("text", "srt", "vtt", "tsv", "lrc")
+
+
+def formatted(live: Live, transcript: Any, **query: str) -> httpx.Response:
+    body = transcript if isinstance(transcript, bytes) else json.dumps(transcript).encode()
+    headers = {"content-type": "application/json"}
+    return httpx.post(f"{live.url}/format", params=query, content=body, headers=headers, timeout=30)
+
+
+def a_segment(start: float, text: str, **more: Any) -> dict[str, Any]:
+    """Return a segment whose words take half a second each."""
+    words = [
+        {"word": f" {word}", "start": start + at / 2, "end": start + at / 2 + 0.5}
+        for at, word in enumerate(text.split())
+    ]
+    return {"start": start, "end": words[-1]["end"], "text": f" {text}", "language": "en", "words": words, **more}
+
+
+@pytest.mark.parametrize("fmt", TEXT_FORMATS)
+def test_a_transcript_is_written_as_at_transcribe(live: Live, fmt: str) -> None:
+    """JSON that was received and sent back gives the bytes that /transcribe would have given."""
+    transcript = live.post(audio=two_windows(), word_timestamps="true").json()
+    answer = formatted(live, transcript, response_format=fmt)
+    direct = live.post(audio=two_windows(), word_timestamps="true", response_format=fmt)
+    assert answer.status_code == 200
+    assert answer.content == direct.content
+    assert answer.headers["content-type"] == direct.headers["content-type"]
+
+
+def test_an_edit_is_in_the_subtitles_with_the_times_of_its_words(live: Live) -> None:
+    """The layout follows the rules: here at most 16 characters on one line."""
+    transcript = {"segments": [a_segment(1.0, "We have corrected these words"), a_segment(9.0, "And this.")]}
+    answer = formatted(live, transcript, response_format="srt", max_line_width="16", max_line_count="1")
+    cues = pysubs2.SSAFile.from_string(answer.text)
+    assert " ".join(cue.text for cue in cues) == "We have corrected these words And this."
+    assert all(len(cue.text) <= 16 for cue in cues)
+    assert (cues[0].start, cues[-1].start) == (1000, 9000)
+
+
+def test_each_speaker_has_cues_and_paragraphs_of_their_own(live: Live) -> None:
+    """The name is written where it changes."""
+    turns = [("Ann", "Hello."), ("Ann", "Are you there?"), ("Ben Li", "Yes."), (None, "A noise.")]
+    segments = [a_segment(at, text, speaker=name) for at, (name, text) in enumerate(turns)]
+    text = formatted(live, {"segments": segments}, response_format="text").text
+    assert text == "Ann: Hello. Are you there?\n\nBen Li: Yes.\n\nA noise.\n"
+    cues = pysubs2.SSAFile.from_string(formatted(live, {"segments": segments}, response_format="srt").text)
+    assert [cue.plaintext.replace("\n", " ") for cue in cues][-2:] == ["Ben Li: Yes.", "A noise."]
+    assert "Ben" not in "".join(cue.plaintext for cue in cues[:-2])
+
+
+def test_empty_segments_are_left_out(live: Live) -> None:
+    """An editor may leave some. A transcript may have no text at all."""
+    segments = [a_segment(0, "One."), {"start": 2, "end": 3, "text": " "}, a_segment(4, "Two.")]
+    assert formatted(live, {"segments": segments}, response_format="tsv").text.count("\n") == 3
+    assert formatted(live, {"segments": []}, response_format="vtt").text == "WEBVTT\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "status", "message"),
+    [
+        ({"segments": []}, {}, 400, "Field 'response_format' is required."),
+        ({"segments": []}, {"response_format": "json"}, 422, "expected one of text, srt, vtt, tsv, lrc"),
+        ({"segments": []}, {"response_format": "text", "max_line_width": "20"}, 422, "is only for subtitles"),
+        ({}, {"response_format": "srt"}, 400, "Field 'segments' is required."),
+        (b"{", {"response_format": "srt"}, 400, "The body is not JSON"),
+        (b"[]", {"response_format": "srt"}, 400, "expected a JSON object"),
+        (b"[" * 100_000, {"response_format": "srt"}, 400, "The body is not JSON"),
+        (
+            {"segments": [{"start": 0, "text": "a"}]},
+            {"response_format": "srt"},
+            422,
+            "Field 'segments.end' is required.",
+        ),
+        (
+            {"segments": [{"start": "soon", "end": 1, "text": "a"}]},
+            {"response_format": "srt"},
+            422,
+            "segments.start=soon is not valid",
+        ),
+        (b'{"segments": [{"start": NaN, "end": 1, "text": "a"}]}', {"response_format": "srt"}, 400, "not JSON"),
+        (
+            {"segments": [{"start": 0, "end": 9, "text": "a " * 1_000_001}]},
+            {"response_format": "text"},
+            422,
+            "the limit is 2000000",
+        ),
+        (
+            {"segments": [{"start": 0, "end": 9, "text": "a " * 200_000}]},
+            {"response_format": "srt", "max_line_width": "200", "max_line_count": "5"},
+            422,
+            "Use a smaller max_line_width",
+        ),
+    ],
+    ids=lambda value: None if isinstance(value, (bytes, dict)) else str(value)[:30],
+)
+def test_what_is_wrong_is_named(live: Live, body: Any, query: dict[str, str], status: int, message: str) -> None:
+    answer = formatted(live, body, **query)
+    assert answer.status_code == status, answer.text
+    assert message in answer.json()["error"]["message"]
+
+
+def test_a_body_of_another_type_is_refused(live: Live) -> None:
+    answer = live.post("/format?response_format=srt")
+    assert answer.status_code == 400
+    assert "Content-Type: application/json" in answer.json()["error"]["message"]
+
+
+def test_a_body_of_more_than_the_limit_is_refused(live: Live) -> None:
+    """33 MiB of white space, which would be valid JSON."""
+    answer = formatted(live, b" " * (33 * 1024 * 1024), response_format="srt")
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "upload_too_large"

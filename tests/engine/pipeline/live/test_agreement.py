@@ -1,0 +1,64 @@
+"""Which words are told while a turn is still spoken."""
+
+import pytest
+
+from asr_service.engine.pipeline.live.agreement import CAUTION, Caution, ToldText, rest_after, split_words
+from asr_service.engine.pipeline.live.options import Delay
+
+CAREFUL = Caution(n_agreeing=2, n_held_back=1, interval_s=0.4)
+
+
+def tell(*hypotheses: str, caution: Caution = CAREFUL) -> list[str]:
+    """Return the deltas of successive hypotheses of a whole utterance. As a model, each continues what was told."""
+    told = ToldText()
+    return [told.add(split_words(each, "en")[len(told.words) :], caution) for each in hypotheses]
+
+
+def test_a_word_is_told_when_two_hypotheses_agree_and_another_word_follows():
+    """The newest word is held back; case and punctuation at the edges make no difference."""
+    assert tell(" As you", " as you, know", " As you know and", " As you know and I have") == [
+        "", " as you,", " know", " and",
+    ]  # fmt: skip
+
+
+def test_words_after_a_disagreement_are_not_told():
+    """Two hypotheses that differ in a word tell nothing from there on."""
+    assert tell(" I have seen a", " I had seen a dog", " I had seen a dog run") == ["", " I", " had seen a dog"]
+
+
+def test_deltas_are_only_appended():
+    """Whatever the hypotheses are, the deltas joined are what was told, and grow."""
+    hypotheses = [" a b c", " a b c d", " x y", " a b c d e f", " a b c d e f g"]
+    told, shown = ToldText(), ""
+    for each in hypotheses:
+        shown += told.add(split_words(each, "en")[len(told.words) :], CAREFUL)
+        assert told.text == shown
+
+
+def test_greater_caution_tells_later():
+    """With three agreeing hypotheses and two words held back, the same words come later."""
+    hypotheses = [" one two three four five"] * 3
+    assert tell(*hypotheses, caution=Caution(3, 2, 0.8)) == ["", "", " one two three"]
+
+
+def test_delays_are_ordered():
+    """Each longer delay holds at least as much back as the shorter ones; the longest tells nothing early."""
+    cautions = [CAUTION[delay] for delay in Delay]
+    assert cautions[-1] is None
+    held = [(each.n_agreeing, each.n_held_back, each.interval_s) for each in cautions if each is not None]
+    assert held == sorted(held)
+
+
+def test_languages_without_spaces_are_told_by_character():
+    """A character of which bytes are missing is not told."""
+    assert split_words("今日は�", "ja") == ["今", "日", "は"]
+    assert split_words(" one  two", "en") == [" one", "  two"]
+
+
+@pytest.mark.parametrize(
+    ("told", "final", "rest"),
+    [(" As you", " As you know.", " know."), ("", " All", "All"), (" as you", " As you know.", None)],
+)
+def test_the_rest_of_a_final_text_follows_what_was_told(told: str, final: str, rest: str | None):
+    """If the final text differs from what was told, there is no rest: only `completed` has the text."""
+    assert rest_after(told, final) == rest

@@ -1,0 +1,327 @@
+"""A live session as its caller sees it, with a fake model and sound whose speech is known."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+import pytest
+
+from asr_service.audio import SAMPLE_RATE
+from asr_service.audio.features import LogMel
+from asr_service.audio.silero import FRAME
+from asr_service.engine.decode.window import WindowDecoder
+from asr_service.engine.model.calls import run_calls
+from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
+from asr_service.engine.model.stages import Stage
+from asr_service.engine.model.vocabulary import Vocabulary
+from asr_service.engine.options import DecodingOptions
+from asr_service.engine.pipeline.live import session as session_module
+from asr_service.engine.pipeline.live.events import (
+    Cleared,
+    EndReason,
+    LiveEvent,
+    SessionEnded,
+    TextDelta,
+    TurnCommitted,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+    TurnStopped,
+)
+from asr_service.engine.pipeline.live.options import Delay, LiveOptions
+from asr_service.engine.pipeline.live.partial import PartialDecoder
+from asr_service.engine.pipeline.live.session import LiveSession
+from asr_service.engine.pipeline.live.sessions import LiveSessions
+from asr_service.engine.pipeline.window_memory import WindowMemory
+from asr_service.engine.schedule.batch import BatchLimit
+from asr_service.engine.schedule.scheduler import Scheduler
+from asr_service.errors import EmptyBuffer, Overloaded
+from fakes import Call, FakeModel, writing
+
+ENGLISH = LiveOptions(DecodingOptions(language="en"))
+MANUAL = replace(ENGLISH, turn_detection=None)
+
+
+def speech(seconds: float) -> np.ndarray:
+    n_samples = int(seconds * SAMPLE_RATE) // FRAME * FRAME
+    return np.random.default_rng(1).uniform(-0.9, 0.9, n_samples).astype(np.float32)
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(int(seconds * SAMPLE_RATE) // FRAME * FRAME, np.float32)
+
+
+class Loudness:
+    """Stands for Silero: sound is speech. Frames must be fed whole."""
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        peaks: np.ndarray = np.abs(samples.reshape(-1, FRAME)).max(axis=1)
+        return peaks
+
+
+def writing_words(model: FakeModel, encoding: Encoding, prompt, options: GenerateOptions) -> Generation:
+    """Write one word for each half second of sound, after the text that the prompt forces."""
+    n_words = int((encoding > encoding.max() - 0.5).sum() / 25)
+    text = "".join(f" w{number}" for number in range(n_words))
+    if options.beam_size == 1:
+        return Generation(tuple(model.tokens(text)), -0.2, 0.01)
+    return Generation((model.at(0.0), *model.tokens(text), model.at(1.0)), -0.2, 0.01)
+
+
+@asynccontextmanager
+async def sessions_around(model: FakeModel, n_threads: int = 2) -> AsyncIterator[LiveSessions]:
+    scheduler = Scheduler(
+        lambda batch: run_calls(model, batch.stage, [job.payload for job in batch.jobs]),
+        {Stage.ENCODE: BatchLimit(1), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)},
+        n_threads=n_threads,
+        on_failure=lambda _: None,
+        probe=lambda: None,
+    )
+    scheduler.start()
+    vocabulary, log_mel = Vocabulary(model.tokenizer, multilingual=True), LogMel(80)
+    with ThreadPoolExecutor(2) as pool:
+        windows = WindowDecoder(vocabulary, log_mel, pool, multilingual=True, margin_s=6.0, chunk_length_s=None)
+        partials = PartialDecoder(vocabulary, log_mel, pool, multilingual=True, margin_s=2.0)
+        memory = WindowMemory(limit_bytes=1000, window_bytes=1)
+        try:
+            yield LiveSessions(windows, partials, scheduler, memory, pool, count(), "fake", n_threads)
+        finally:
+            scheduler.stop()
+            scheduler.join(5)
+
+
+@pytest.fixture(autouse=True)
+def _speech_is_loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "SpeechStream", Loudness)
+
+
+async def rest_of(session: LiveSession) -> list[LiveEvent]:
+    async with asyncio.timeout(20), aclosing(session.events()) as events:
+        return [event async for event in events]
+
+
+async def heard(session: LiveSession, *sounds: np.ndarray) -> list[LiveEvent]:
+    """Feed sounds, finish, and return all events."""
+    for sound in sounds:
+        await session.feed(sound)
+    await session.finish()
+    return await rest_of(session)
+
+
+def kinds(events: list[LiveEvent]) -> list[type]:
+    return [type(event) for event in events if not isinstance(event, TextDelta)]
+
+
+async def test_a_turn_from_its_start_to_its_text():
+    """The events of one turn come in the order of the protocol, with times in the session's sound."""
+    async with sessions_around(FakeModel(writing(" hello"))) as sessions, sessions.open(ENGLISH) as session:
+        events = await heard(session, silence(1), speech(2), silence(1))
+    assert kinds(events) == [TurnStarted, TurnStopped, TurnCommitted, TurnCompleted, SessionEnded]
+    completed = next(event for event in events if isinstance(event, TurnCompleted))
+    assert completed.transcript.text == "hello"
+    assert completed.transcript.language == "en"
+    assert completed.transcript.segments[0].start == pytest.approx(0.7, abs=0.05)
+    assert completed.audio_s == pytest.approx(2.8, abs=0.05)
+    assert events[-1] == SessionEnded(EndReason.FINISHED)
+
+
+async def test_text_is_told_while_somebody_speaks_and_only_appended():
+    """The deltas of a turn, joined, are its final text, since it begins with what was told."""
+    async with sessions_around(FakeModel(writing_words)) as sessions, sessions.open(ENGLISH) as session:
+        reading = asyncio.create_task(rest_of(session))
+        for _ in range(40):  # 5 s, faster than real time
+            await session.feed(speech(0.128))
+            await asyncio.sleep(0.02)
+        n_before_end = session._teller.n_told
+        await session.feed(silence(1))
+        await session.finish()
+        events = await reading
+    deltas = [event.text for event in events if isinstance(event, TextDelta)]
+    completed = next(event for event in events if isinstance(event, TurnCompleted))
+    assert n_before_end >= 1
+    assert "".join(deltas) == completed.transcript.text
+    assert completed.transcript.text.startswith("w0 w1 w2")
+
+
+async def test_the_longest_delay_tells_only_final_text():
+    """One delta, after the commit."""
+    options = replace(ENGLISH, delay=Delay.XHIGH)
+    async with sessions_around(FakeModel(writing_words)) as sessions, sessions.open(options) as session:
+        events = await heard(session, speech(5), silence(1))
+    assert [type(event) for event in events[-4:]] == [TurnCommitted, TextDelta, TurnCompleted, SessionEnded]
+
+
+async def test_the_final_text_is_begun_in_the_pause_and_not_decoded_twice():
+    """A turn costs one decode with the full beam, which begins before the silence is long enough."""
+    model = FakeModel(writing(" hello"))
+    async with sessions_around(model) as sessions, sessions.open(replace(ENGLISH, delay=Delay.XHIGH)) as session:
+        await session.feed(np.concatenate([speech(2), silence(0.3)]))
+        await _until(lambda: len(model.calls_of("generate")) == 1)
+        events = await heard(session, silence(0.5))
+    assert kinds(events)[-2:] == [TurnCompleted, SessionEnded]
+    assert len(model.calls_of("generate")) == 1
+
+
+async def test_speech_that_goes_on_after_a_pause_is_part_of_the_text():
+    """What was decoded in the pause is not the final text then."""
+    model = FakeModel(writing_words)
+    async with sessions_around(model) as sessions, sessions.open(replace(ENGLISH, delay=Delay.XHIGH)) as session:
+        await session.feed(np.concatenate([speech(2), silence(0.3)]))
+        await _until(lambda: len(model.calls_of("generate")) == 1)
+        events = await heard(session, speech(2), silence(1))
+    (completed,) = [event for event in events if isinstance(event, TurnCompleted)]
+    assert completed.transcript.text.endswith("w7")
+
+
+async def test_manual_commits():
+    """Two turns, each with its text; a commit without sound is an error."""
+    async with sessions_around(FakeModel(writing(" hello"))) as sessions, sessions.open(MANUAL) as session:
+        reading = asyncio.create_task(rest_of(session))
+        with pytest.raises(EmptyBuffer):
+            await session.commit()
+        for _ in range(2):
+            await session.feed(speech(1))
+            await session.commit()
+        with pytest.raises(EmptyBuffer):
+            await session.commit()
+        await session.finish()
+        events = await reading
+    first, second = [event for event in events if isinstance(event, TurnCommitted)]
+    assert second.previous_turn_id == first.turn_id
+    assert sum(isinstance(event, TurnCompleted) for event in events) == 2
+
+
+async def test_silence_that_is_committed_has_no_text():
+    """The model is not asked: it would make words up."""
+    model = FakeModel(writing(" Thank you."))
+    async with sessions_around(model) as sessions, sessions.open(MANUAL) as session:
+        await session.feed(silence(3))
+        await session.commit()
+        events = await heard(session)
+    (completed,) = [event for event in events if isinstance(event, TurnCompleted)]
+    assert completed.transcript.text == ""
+    assert model.calls == []
+
+
+async def test_cleared_sound_has_no_text():
+    """Only Cleared follows the start of the turn."""
+    async with sessions_around(FakeModel()) as sessions, sessions.open(ENGLISH) as session:
+        await session.feed(speech(2))
+        await session.clear()
+        events = await heard(session, silence(1))
+    assert kinds(events) == [TurnStarted, Cleared, SessionEnded]
+
+
+async def test_one_turn_fails_and_the_session_goes_on():
+    """The model fails on the first turn three times; the second one has its text."""
+    is_broken = True
+
+    def before(call: Call) -> None:
+        if call.stage == "generate" and is_broken:
+            raise RuntimeError("bad window")
+
+    options = replace(ENGLISH, delay=Delay.XHIGH)
+    async with sessions_around(FakeModel(before=before)) as sessions, sessions.open(options) as session:
+        await session.feed(speech(1))
+        await session.feed(silence(1))
+        first = [await anext(session.events()) for _ in range(4)]
+        is_broken = False
+        events = await heard(session, speech(1), silence(1))
+    assert isinstance(first[-1], TurnFailed)
+    assert kinds(events) == [TurnStarted, TurnStopped, TurnCommitted, TurnCompleted, SessionEnded]
+
+
+async def test_the_language_is_detected_in_each_turn():
+    """Unless the options set it."""
+    languages = iter(["fr", "de"])
+    model = FakeModel(writing(" oui"), detects=lambda _: next(languages))
+    options = LiveOptions(delay=Delay.XHIGH)
+    async with sessions_around(model) as sessions, sessions.open(options) as session:
+        events = await heard(session, speech(1), silence(1), speech(1), silence(1))
+    assert [event.transcript.language for event in events if isinstance(event, TurnCompleted)] == ["fr", "de"]
+
+
+async def test_a_drain_completes_the_open_turn():
+    """The last event has the reason, by which the client knows that it may go on elsewhere."""
+    async with sessions_around(FakeModel(writing(" hello"))) as sessions, sessions.open(ENGLISH) as session:
+        await session.feed(speech(2))
+        sessions.drain()
+        await session.feed(speech(2))  # is ignored
+        events = await rest_of(session)
+    assert kinds(events)[-2:] == [TurnCompleted, SessionEnded]
+    assert events[-1] == SessionEnded(EndReason.DRAINING)
+
+
+async def test_a_session_ends_with_the_engine():
+    """The client is told that the engine failed, and does not wait for ever."""
+    model = FakeModel()
+    async with sessions_around(model) as sessions:
+        scheduler = sessions._scheduler
+        async with sessions.open(replace(ENGLISH, delay=Delay.XHIGH)) as session:
+            scheduler.stop()
+            await session.feed(np.concatenate([speech(1), silence(1)]))
+            events = await rest_of(session)
+    assert isinstance(events[-1], SessionEnded)
+    assert events[-1].reason is EndReason.FAILED
+
+
+async def test_a_client_that_is_too_fast_waits():
+    """While the model does nothing, a session holds a minute of sound and one window; then all is transcribed."""
+    released = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def before(call: Call) -> None:
+        asyncio.run_coroutine_threadsafe(released.wait(), loop).result(20)
+
+    options = replace(ENGLISH, delay=Delay.XHIGH)
+    model = FakeModel(writing(" hello"), before=before)
+    async with sessions_around(model) as sessions, sessions.open(options) as session:
+        reading = asyncio.create_task(rest_of(session))
+        turn = np.concatenate([speech(4), silence(1)])
+        feeding = asyncio.create_task(_feed_all(session, [turn] * 30))
+        await asyncio.sleep(0.3)
+        assert not feeding.done()
+        assert session._n_waiting < 90 * SAMPLE_RATE
+        released.set()
+        await feeding
+        events = await reading
+    assert sum(isinstance(event, TurnCompleted) for event in events) == 30
+
+
+async def test_a_caller_that_reads_no_events_stops_the_session():
+    """Neither the events nor the sound grow without end."""
+    async with sessions_around(FakeModel()) as sessions, sessions.open(ENGLISH) as session:
+        turn = np.concatenate([speech(0.3), silence(0.6)])
+        feeding = asyncio.create_task(_feed_all(session, [turn] * 1000))
+        await _until(lambda: session._events.qsize() > 256)
+        await asyncio.sleep(0.1)
+        assert not feeding.done()
+        assert session._events.qsize() < 350
+        feeding.cancel()
+
+
+async def test_sessions_are_refused_when_the_model_cannot_follow():
+    """At first two sessions for each thread are open; then the measured speed decides."""
+    async with sessions_around(FakeModel(), n_threads=1) as sessions:
+        async with sessions.open(ENGLISH), sessions.open(ENGLISH):
+            with pytest.raises(Overloaded):
+                async with sessions.open(ENGLISH):
+                    pass
+        async with sessions.open(ENGLISH):
+            pass
+
+
+async def _feed_all(session: LiveSession, sounds: list[np.ndarray]) -> None:
+    for sound in sounds:
+        await session.feed(sound)
+    await session.finish()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - threads cannot set an asyncio event
+            await asyncio.sleep(0.005)
