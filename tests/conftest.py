@@ -2,10 +2,10 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -16,6 +16,10 @@ from asr_service.models.registry import MODELS
 from asr_service.models.resolution import ensure_model
 from asr_service.settings import Settings
 from programs import report_missing, require_program
+
+if TYPE_CHECKING:
+    from redis_server import RedisServer
+    from s3_server import S3Server
 
 # Rich traces write out every variable, arrays too: seconds for each, on a busy machine too many.
 _plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -77,6 +81,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def anyio_backend() -> str:
     """Run asynchronous tests as the service runs: on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RedisServer]":
+    """Run one Redis for all tests of a process: each uses its own prefix of keys."""
+    from redis_server import running_redis
+
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[S3Server]":
+    """Run one S3 server for all tests of a process: each uses its own prefix."""
+    from s3_server import running_s3
+
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

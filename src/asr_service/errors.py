@@ -30,7 +30,7 @@
     │   │   └── CallerLimit          the caller holds half of the slot's places
     │   ├── NotReady                 the slot is loading, draining or failed
     │   └── EngineStopped            the engine stopped while it held the request
-    ├── JobsDisabled                 the operator has set no ASR_STATE_DIR
+    ├── JobsDisabled                 the operator has set neither ASR_STATE_DIR nor ASR_JOBS_URL
     ├── DeadlineExceeded             the request took longer than ASR_REQUEST_TIMEOUT_S
     ├── ClientGone                   the client disconnected
     ├── InferenceFailed              the model failed on this audio, also when it ran alone

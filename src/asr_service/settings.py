@@ -74,6 +74,21 @@ def _check_networks(given: str) -> str:
     return given
 
 
+def _check_redis(given: SecretStr) -> SecretStr:
+    check_redis_url(given.get_secret_value())
+    return given
+
+
+def _check_files(given: str) -> str:
+    scheme, separator, place = given.partition("://")
+    if separator and (scheme not in {"s3", "gs", "az"} or not place.strip("/")):
+        raise ValueError("expected a directory, or a URL such as s3://bucket/prefix, gs://... or az://...")
+    return given
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis)]
+
+
 class Settings(BaseSettings):
     """The settings of a service, read once at start by `load_settings`. Each field is the variable ASR_FIELD."""
 
@@ -217,7 +232,17 @@ class Settings(BaseSettings):
     # -- jobs
     state_dir: Path | None = None
     """Directory on a local disk for the jobs of /jobs: their records, recordings and transcripts. It outlives restarts,
-    and all slots of a machine share it. `make run` sets `.state`. Without it, /jobs answers 501."""
+    and all slots of a machine share it. `make run` sets `.state`. Without it and without ASR_JOBS_URL, /jobs answers
+    501."""
+    jobs_url: RedisUrl | None = None
+    """Redis that keeps the records of the jobs of several machines, such as `redis://user:password@host:6379/0`,
+    `rediss://...` with TLS or `unix:///run/redis/redis.sock`. Needs `pip install 'asr-service[cluster]'` and
+    ASR_JOBS_FILES. By default the records are in ASR_STATE_DIR, for one machine."""
+    jobs_files: Annotated[str, AfterValidator(_check_files)] | None = None
+    """Place of the recordings and transcripts of jobs: a directory, which several machines may share, or
+    `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. By default a directory in ASR_STATE_DIR."""
+    redis_prefix: Annotated[str, Field(pattern="^[A-Za-z0-9_.-]+$")] = "asr"
+    """First part of all keys in Redis, before a colon. Services that share a Redis and no jobs need different ones."""
     jobs_retention_s: PositiveSeconds = 7 * 24 * 3600
     """How long the transcript of an ended job is kept. Its recording is deleted when it ends."""
     jobs_max_waiting: PositiveInt = 1000

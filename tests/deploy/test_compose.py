@@ -23,7 +23,8 @@ SETTINGS = {"ASR_DEVICES": "cpu", "ASR_API_KEYS_FILE": "/etc/asr-service/keys"}
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (COMPOSE / "compose.yaml").read_text())  # with an empty .env
+    found: dict[str, Any] = yaml.safe_load(text)["services"]
     return found
 
 
@@ -36,13 +37,16 @@ def test_compose_accepts_the_file(profile, tmp_path):
     content = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
     content.pop("name")  # docker-compose 1 does not know it
     (tmp_path / "compose.yaml").write_text(yaml.safe_dump(content))
-    where = ["--file", str(tmp_path / "compose.yaml"), "--project-directory", str(COMPOSE), "--profile", profile]
+    where = ["--file", str(tmp_path / "compose.yaml"), "--project-directory", str(COMPOSE)]
+    where += ["--profile", profile, "--profile", "redis"]
     env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "GRAFANA_PASSWORD": "secret"}
     result = subprocess.run(
         [*command, *where, "config"], check=False, env=env, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 0, result.stderr
-    assert {"nginx", "prometheus", "grafana", f"asr-{profile}"} <= set(yaml.safe_load(result.stdout)["services"])
+    assert {"nginx", "prometheus", "grafana", "redis-jobs", f"asr-{profile}"} <= set(
+        yaml.safe_load(result.stdout)["services"]
+    )
 
 
 def takes_config(command: list[str]) -> bool:
@@ -73,6 +77,16 @@ def test_jobs_are_in_a_volume_that_outlives_the_container(services):
         state_dir = services[name]["environment"]["ASR_STATE_DIR"]
         assert mounts[state_dir] in volumes
         assert re.search(rf"install -d -o 10001 -g 10001 -m 0700 {state_dir}$", dockerfile, re.MULTILINE)
+
+
+def test_the_redis_of_jobs_keeps_them(services):
+    """It refuses to write when its memory is full, and a change is on the disk before its answer."""
+    command = services["redis-jobs"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options == {
+        "--appendonly": "yes", "--appendfsync": "always", "--save": "", "--maxmemory-policy": "noeviction"
+    }  # fmt: skip
+    assert services["redis-jobs"]["volumes"] == ["redis-jobs:/data"]
 
 
 def test_every_container_is_restricted(services):

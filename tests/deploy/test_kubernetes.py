@@ -220,6 +220,22 @@ def test_jobs_can_be_added_to_an_overlay(name, tmp_path):
         kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
 
 
+def test_pods_share_their_jobs_through_a_redis(tmp_path):
+    """The component names the Secret with its URL, lets the pods reach it, and does not limit their number."""
+    before, objects = overlay("gpu"), with_component("gpu", "jobs-redis", tmp_path)
+    (server,) = pod_of(objects)["containers"]
+    assert server["name"] == "server"
+    assert {"secretRef": {"name": "asr-service-jobs"}} in server["envFrom"]
+    assert of_kind(objects, "Deployment")["spec"].get("replicas") == of_kind(before, "Deployment")["spec"].get(
+        "replicas"
+    )
+    egress = of_kind(objects, "NetworkPolicy", "asr-service-server")["spec"]["egress"]
+    assert {each["port"] for rule in egress for each in rule["ports"]} == {53, 443, 6379, 6380}
+    for each in objects:
+        if (each["apiVersion"], each["kind"]) not in CUSTOM:
+            kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
+
+
 def test_every_container_is_restricted(objects):
     """Pods meet Kubernetes's restricted standard, with a read-only root file system and without a cluster token."""
     for pod in (pod_of(objects), pod_of(objects, "Job", "asr-service-model")):

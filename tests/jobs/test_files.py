@@ -1,24 +1,56 @@
-"""The files of jobs in a directory."""
+"""What every store of files promises: a directory, and a bucket of a real S3 server."""
 
 import io
 import os
+import secrets
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from asr_service.errors import Unavailable
-from asr_service.jobs.files import DirectoryFiles, FileMissing
+from asr_service.errors import ConfigurationError, Unavailable
+from asr_service.jobs.files import FileMissing, JobFiles
+from asr_service.jobs.stores.directory import DirectoryFiles
+from asr_service.jobs.stores.objects import ObjectFiles
+from asr_service.settings import load_settings
+from s3_server import S3Server
+
+MIB = 1024 * 1024
 
 
-def test_recordings_and_transcripts_are_stored_and_deleted(tmp_path):
+@pytest.fixture(autouse=True)
+def _credentials(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.environ.items():
+        monkeypatch.setenv(name, value)
+
+
+def _directory(_: pytest.FixtureRequest, directory: Path) -> JobFiles:
+    return DirectoryFiles(directory)
+
+
+def _s3(request: pytest.FixtureRequest, _: Path) -> JobFiles:
+    server: S3Server = request.getfixturevalue("s3")
+    return ObjectFiles(server.url(secrets.token_hex(4)))
+
+
+FILES: dict[str, Callable[[pytest.FixtureRequest, Path], JobFiles]] = {"directory": _directory, "s3": _s3}
+
+
+@pytest.fixture(params=FILES)
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> JobFiles:
+    return FILES[request.param](request, tmp_path)
+
+
+def test_recordings_and_transcripts_are_stored_and_deleted(files):
     """The recording of an ended job goes first."""
-    files = DirectoryFiles(tmp_path)
     source = io.BytesIO(b"sound")
     source.seek(3)  # the whole recording is stored, wherever its reader was
     assert files.store_audio("job_1", source) == 5
     files.store_transcript("job_1", b"{}")
     with files.open_audio("job_1") as audio:
         assert audio.read() == b"sound"
+        assert audio.fileno() >= 0
     files.delete_audio("job_1")
     with pytest.raises(FileMissing):
         files.open_audio("job_1")
@@ -27,22 +59,49 @@ def test_recordings_and_transcripts_are_stored_and_deleted(tmp_path):
     with pytest.raises(FileMissing):
         files.load_transcript("job_1")
     files.delete("job_1")
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_copy_that_fails_leaves_nothing(tmp_path):
-    """No reader sees part of a recording, and no file of it stays on the disk."""
+def test_a_large_recording_is_read_back_as_it_was(files, tmp_path):
+    """It goes to an object store in parts."""
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(17 * MIB + 5))
+    with source.open("rb") as opened:
+        assert files.store_audio("job_1", opened) == 17 * MIB + 5
+    with files.open_audio("job_1") as audio:
+        assert audio.read() == source.read_bytes()
+    files.delete("job_1")
+
+
+def test_a_transcript_is_replaced(files):
+    """A runner whose lease has lapsed may have stored one."""
+    files.store_transcript("job_1", b"first")
+    files.store_transcript("job_1", b"second")
+    assert files.load_transcript("job_1") == b"second"
+
+
+def test_old_recordings_are_found(files):
+    """Younger ones may be in use, and transcripts are not recordings."""
+    for name in ("job_1", "job_2"):
+        files.store_audio(name, io.BytesIO(b"sound"))
+    files.store_transcript("job_3", b"{}")
+    assert list(files.old_audio(500)) == []
+    assert sorted(files.old_audio(-5)) == ["job_1", "job_2"]
+
+
+def test_a_copy_that_fails_leaves_nothing(files):
+    """No reader sees part of a recording."""
 
     class Broken(io.BytesIO):
         def read(self, *_: object) -> bytes:
             raise OSError(28, "No space left on device")
 
     with pytest.raises(Unavailable):
-        DirectoryFiles(tmp_path).store_audio("job_1", Broken())
-    assert list(tmp_path.iterdir()) == []
+        files.store_audio("job_1", Broken(b"sound"))
+    with pytest.raises(FileMissing):
+        files.open_audio("job_1")
 
 
-def test_old_recordings_are_found_and_broken_uploads_cleared_away(tmp_path):
+def test_broken_uploads_in_a_directory_are_cleared_away(tmp_path):
     """A process that was killed has left them. Younger ones may be in use."""
     files = DirectoryFiles(tmp_path)
     for name in ("job_old", "job_new"):
@@ -55,3 +114,29 @@ def test_old_recordings_are_found_and_broken_uploads_cleared_away(tmp_path):
     assert list(files.old_audio(500)) == ["job_old"]
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["job_new.audio", "job_new.audio.7.part", "job_old.audio", "job_old.transcript.json"]
+
+
+def test_a_directory_has_no_file_but_those_of_jobs(tmp_path):
+    """What was deleted, or could not be stored, takes no space."""
+    files = DirectoryFiles(tmp_path)
+    files.store_audio("job_1", io.BytesIO(b"sound"))
+    files.store_transcript("job_1", b"{}")
+    files.delete("job_1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_object_store_that_does_not_answer_is_a_503(s3, monkeypatch):
+    """Also one that refuses the credentials."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(Unavailable):
+        ObjectFiles(s3.url("x")).load_transcript("job_1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(Unavailable):
+        ObjectFiles(s3.url("x")).store_transcript("job_1", b"{}")
+
+
+@pytest.mark.parametrize("place", ["s3://", "ftp://host/x", "https://bucket.example.com/x"])
+def test_a_place_that_cannot_be_used_is_an_error_of_the_settings(place):
+    """The message has an example."""
+    with pytest.raises(ConfigurationError, match="s3://bucket/prefix"):
+        load_settings({"ASR_JOBS_FILES": place})

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from asr_service.errors import ConfigurationError, Unavailable
-from asr_service.jobs.sqlite import SqliteJobStore
+from asr_service.jobs.stores.sqlite import SqliteJobStore
 from jobs.test_store import add
 
 

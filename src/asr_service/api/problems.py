@@ -64,7 +64,7 @@ MEANINGS: Mapping[int, str] = {
     422: "A parameter is invalid, or nothing in the recording decodes",
     429: "The API key is at its limit; retry after Retry-After seconds",
     500: "The model or the decoder failed on this recording",
-    501: "The service keeps no jobs, because ASR_STATE_DIR is not set",
+    501: "The service keeps no jobs, because neither ASR_STATE_DIR nor ASR_JOBS_URL is set",
     503: "Overloaded, loading or draining; retry after Retry-After seconds",
     504: "The request took longer than ASR_REQUEST_TIMEOUT_S",
 }

@@ -113,7 +113,7 @@ def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile
         o=options,
         servers=tuple(_Server(address) for address in options.machines or options.upstreams or site.addresses),
         over_machines=bool(options.machines),
-        jobs_by_caller=len(options.machines or options.upstreams) > 1,
+        jobs_by_caller=settings.jobs_url is None and len(options.machines or options.upstreams) > 1,
         checks_keys=_asks_for_keys(settings) and options.private_listen is None,
         http2_directive=_version(options.version) >= _HTTP2_DIRECTIVE_SINCE,
         hsts=options.private_listen is None and _uses_hsts(options),

@@ -1,23 +1,7 @@
-"""Stores the recordings and transcripts of jobs in a directory."""
+"""The contract of a store of the recordings and transcripts of jobs."""
 
-import contextlib
-import os
-import shutil
-import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO, Final, Protocol
-
-import structlog
-
-from asr_service.errors import Unavailable
-
-log = structlog.get_logger(__name__)
-
-_AUDIO: Final = ".audio"
-_TRANSCRIPT: Final = ".transcript.json"
-_PART: Final = ".part"
-_COPY_BYTES: Final = 1024 * 1024
+from collections.abc import Sequence
+from typing import BinaryIO, Protocol
 
 
 class FileMissing(Exception):
@@ -35,7 +19,10 @@ class JobFiles(Protocol):
         """Copy a whole recording. Returns its size in bytes."""
 
     def open_audio(self, job_id: str) -> BinaryIO:
-        """Return the recording as an open file with a descriptor. Raises FileMissing."""
+        """Return the recording as an open file with a descriptor; from an object store, as a temporary file.
+
+        Raises FileMissing.
+        """
 
     def store_transcript(self, job_id: str, data: bytes) -> None: ...
 
@@ -49,82 +36,3 @@ class JobFiles(Protocol):
 
     def old_audio(self, min_age_s: float) -> Sequence[str]:
         """Return the ids of jobs whose recordings are older than `min_age_s`. Deletes incomplete files of that age."""
-
-
-class DirectoryFiles:
-    """Keeps the files in one directory, which several machines may share."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def store_audio(self, job_id: str, source: BinaryIO) -> int:
-        with _as_unavailable(), self._writing(job_id + _AUDIO) as target:
-            source.seek(0)
-            shutil.copyfileobj(source, target, _COPY_BYTES)
-            return target.tell()
-
-    def open_audio(self, job_id: str) -> BinaryIO:
-        with _as_unavailable():
-            return (self._directory / (job_id + _AUDIO)).open("rb")
-
-    def store_transcript(self, job_id: str, data: bytes) -> None:
-        with _as_unavailable(), self._writing(job_id + _TRANSCRIPT) as target:
-            target.write(data)
-
-    def load_transcript(self, job_id: str) -> bytes:
-        with _as_unavailable():
-            return (self._directory / (job_id + _TRANSCRIPT)).read_bytes()
-
-    def delete_audio(self, job_id: str) -> None:
-        with _as_unavailable():
-            (self._directory / (job_id + _AUDIO)).unlink(missing_ok=True)
-
-    def delete(self, job_id: str) -> None:
-        self.delete_audio(job_id)
-        with _as_unavailable():
-            (self._directory / (job_id + _TRANSCRIPT)).unlink(missing_ok=True)
-
-    def old_audio(self, min_age_s: float) -> Sequence[str]:
-        since = time.time() - min_age_s
-        found = []
-        with _as_unavailable(), os.scandir(self._directory) as entries:
-            for entry in entries:
-                with contextlib.suppress(FileNotFoundError):  # another process has deleted it meanwhile
-                    if entry.stat().st_mtime > since:
-                        continue
-                    if entry.name.endswith(_PART):
-                        Path(entry.path).unlink()
-                    elif entry.name.endswith(_AUDIO):
-                        found.append(entry.name.removesuffix(_AUDIO))
-        return found
-
-    @contextlib.contextmanager
-    def _writing(self, name: str) -> Iterator[BinaryIO]:
-        """Write a file. It appears under its name only when it is complete and on the disk."""
-        part = self._directory / f"{name}.{os.getpid()}{_PART}"
-        try:
-            with part.open("wb") as target:
-                yield target
-                target.flush()
-                os.fsync(target.fileno())
-            part.rename(self._directory / name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _as_unavailable() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FileMissing(str(error)) from error
-    except OSError as error:
-        log.error("a job's file cannot be stored or read", error=repr(error))  # noqa: TRY400 - the traceback adds nothing
-        raise Unavailable("The service cannot store or read files at the moment. Try again later.") from error

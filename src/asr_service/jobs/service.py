@@ -6,16 +6,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 import structlog
 
-from asr_service.errors import ConfigurationError, JobExpired, JobNotFound, NoTranscript
-from asr_service.jobs.files import DirectoryFiles, FileMissing, JobFiles
+from asr_service.errors import JobExpired, JobNotFound, NoTranscript, Unavailable
+from asr_service.jobs.files import FileMissing, JobFiles
 from asr_service.jobs.records import Delivery, Idempotency, Job, JobSpec, JobStatus, NewJob, OwnerLimits, new_job_id
-from asr_service.jobs.sqlite import SqliteJobStore
 from asr_service.jobs.store import Created, JobStore
+from asr_service.jobs.stores.opening import open_stores
 from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript, codec
 
@@ -23,8 +22,13 @@ log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
-_THREADS: Final = 4
+_RECORD_THREADS: Final = 4
+_FILE_THREADS: Final = 8
 _POLL_S: Final = 0.2
+
+
+class _OutcomeUnknown(Unavailable):
+    """The record may exist."""
 
 
 class Jobs:
@@ -42,14 +46,22 @@ class Jobs:
         self.closing = asyncio.Event()
         """Set when clients that wait for a job must get their answer, because the slot drains."""
         self._limits = limits
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
+        self._record_threads = ThreadPoolExecutor(_RECORD_THREADS, thread_name_prefix="jobs")
+        self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="job-files")
 
     async def call(self, function: Callable[..., Result], *args: object, **kwargs: object) -> Result:
-        """Run a method of the store or of the files in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
+        """Run a method of the store in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._record_threads, partial(function, *args, **kwargs)
+        )
+
+    async def call_files(self, function: Callable[..., Result], *args: object, **kwargs: object) -> Result:
+        """Run a method of the files in a thread. Large recordings do not hold up the renewal of leases."""
+        return await asyncio.get_running_loop().run_in_executor(self._file_threads, partial(function, *args, **kwargs))
 
     def close(self) -> None:
-        self._threads.shutdown()
+        self._record_threads.shutdown()
+        self._file_threads.shutdown()
         self.store.close()
 
     async def submit(
@@ -65,20 +77,36 @@ class Jobs:
         Raises JobLimit, IdempotencyConflict. Raises Unavailable: it cannot be stored.
         """
         new = NewJob(new_job_id(), owner, spec, 0, audio_s, idempotency)
-        created = await self.call(self._create, new, recording)
+        created = await self.call_files(self._create, new, recording)
         log.info("job accepted", job_id=created.job.id, replayed=created.is_replayed)
         self.submitted.set()
         return created
 
     def _create(self, new: NewJob, recording: BinaryIO) -> Created:
         n_bytes = self.files.store_audio(new.id, recording)
-        created = None
         try:
-            created = self.store.create(replace(new, audio_bytes=n_bytes), self._limits, time.time())
-            return created
-        finally:
-            if created is None or created.is_replayed:
-                self.files.delete_audio(new.id)
+            created = self._create_record(replace(new, audio_bytes=n_bytes))
+        except _OutcomeUnknown:  # if there is no job, the sweeper deletes the recording
+            raise
+        except BaseException:
+            self.files.delete_audio(new.id)
+            raise
+        if created.is_replayed:
+            self.files.delete_audio(new.id)
+        return created
+
+    def _create_record(self, new: NewJob) -> Created:
+        """Create the record. If the store's answer was lost, look whether it exists. Raises _OutcomeUnknown."""
+        try:
+            return self.store.create(new, self._limits, time.time())
+        except Unavailable as error:
+            try:
+                job = self.store.get(new.id)
+            except Unavailable:
+                raise _OutcomeUnknown(error.message) from error
+            if job is None:
+                raise
+            return Created(job, is_replayed=False)
 
     async def check_limits(self, owner: str) -> None:
         """Raise JobLimit if the owner cannot have another job."""
@@ -115,12 +143,12 @@ class Jobs:
         cancelled = await self.call(self.store.cancel, job_id, now, now + self.retention_s)
         if cancelled is None:
             await self.call(self.store.delete, job_id)
-        await self.call(self.files.delete, job_id)
+        await self.call_files(self.files.delete, job_id)
         return cancelled
 
     async def segments(self, job_id: str, start: int) -> Sequence[Segment]:
         """Return the known segments of a job, from number `start` on. For an ended job, those of its transcript."""
-        return await self.call(self._segments, job_id, start)
+        return await self.call_files(self._segments, job_id, start)
 
     def _segments(self, job_id: str, start: int) -> Sequence[Segment]:
         stored = self.store.segments(job_id, start)
@@ -150,29 +178,18 @@ class Jobs:
             reason = f": {job.error.message}" if job.status is JobStatus.FAILED and job.error else "."
             raise NoTranscript(f"The job has no transcript. It is {job.status}{reason}")
         try:
-            return codec.decode(await self.call(self.files.load_transcript, job_id))
+            return codec.decode(await self.call_files(self.files.load_transcript, job_id))
         except FileMissing as error:  # it expired or was deleted just now
             raise JobNotFound(f"There is no job {job_id[:64]!r}.") from error
 
 
 def open_jobs(settings: Settings) -> Jobs | None:
-    """Open the jobs in ASR_STATE_DIR; None without one. Raises ConfigurationError: the directory cannot be used."""
-    if settings.state_dir is None:
+    """Open the jobs of the settings; None if the service keeps none.
+
+    Raises ConfigurationError: settings contradict each other, or a directory or a URL cannot be used.
+    """
+    stores = open_stores(settings)
+    if stores is None:
         return None
-    directory = settings.state_dir / "jobs"
-    files = directory / "files"
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        files.mkdir(exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The directory {directory} cannot be used: {error.strerror}. Set ASR_STATE_DIR to a directory that can be "
-            "written.",
-            param="ASR_STATE_DIR",
-        ) from error
-    return Jobs(
-        SqliteJobStore(Path(directory, "jobs.sqlite3")),
-        DirectoryFiles(files),
-        limits=OwnerLimits(settings.jobs_max_waiting, settings.jobs_max_bytes),
-        retention_s=settings.jobs_retention_s,
-    )
+    limits = OwnerLimits(settings.jobs_max_waiting, settings.jobs_max_bytes)
+    return Jobs(*stores, limits=limits, retention_s=settings.jobs_retention_s)

@@ -1,4 +1,4 @@
-"""The contract of a store of jobs. `jobs.sqlite` is the default.
+"""The contract of a store of jobs. `jobs.stores` has the implementations.
 
 The store is the only authority on the state of jobs. Each method is one transaction: when it returns, its change
 survives a crash and a power failure, and no caller ever sees a part of it. Methods block for milliseconds, and any

@@ -41,7 +41,7 @@ class Sweeper:
         number = 0
         while True:
             try:
-                await self._jobs.call(self.sweep, with_files=number % _FILES_EVERY == 0)
+                await self._jobs.call_files(self.sweep, with_files=number % _FILES_EVERY == 0)
             except AsrError as error:
                 log.warning("jobs cannot be swept", reason=error.message)
             except Exception:

@@ -91,7 +91,7 @@ class WebhookSender:
         job = await self._jobs.call(self._jobs.store.get, delivery.job_id)
         if job is None:  # it was deleted, with its deliveries
             return
-        data = await self._jobs.call(self._data, job)
+        data = await self._jobs.call_files(self._data, job)
         message = build_message(delivery.id, delivery.url, delivery.event, int(delivery.created_at), data)
         attempt = await deliver(message, keys=self._configuration.keys, allowed=self._configuration.allowed)
         delay_s = retry_delay_s(delivery.attempts) if attempt.outcome is Outcome.RETRY else None

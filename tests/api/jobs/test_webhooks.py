@@ -17,7 +17,7 @@ from api.jobs.conftest import TIMES
 from api.live import Live, serving
 from asr_service.errors import Unavailable
 from asr_service.jobs import webhooks
-from asr_service.jobs.sqlite import SqliteJobStore
+from asr_service.jobs.stores.sqlite import SqliteJobStore
 from asr_service.webhooks import delivery
 from asr_service.webhooks.signing import new_secret
 from waiting import until

@@ -28,7 +28,7 @@ class _DrainablePart(_Part, Protocol):
 
 
 class SlotJobs:
-    """All parts of a slot that work on jobs. Without ASR_STATE_DIR it only runs jobs for workers."""
+    """All parts of a slot that work on jobs. If the service keeps no jobs, it only runs jobs for workers."""
 
     def __init__(self, engine: SlotEngine, times: RunnerTimes, charge: Callable[[str, float], None]) -> None:
         """`charge` is called with the owner of a job that was transcribed, and its seconds of audio.

@@ -142,7 +142,9 @@ async def get_transcript(request: Request) -> Response:
 def _jobs(request: Request) -> Jobs:
     jobs: Jobs | None = request.app.state.jobs
     if jobs is None:
-        raise JobsDisabled("This service keeps no jobs. Its operator can set ASR_STATE_DIR to a directory for them.")
+        raise JobsDisabled(
+            "This service keeps no jobs. Its operator can set ASR_STATE_DIR, or ASR_JOBS_URL for several machines."
+        )
     return jobs
 
 

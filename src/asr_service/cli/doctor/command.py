@@ -10,6 +10,7 @@ from rich.text import Text
 
 from asr_service.cli.doctor.findings import Finding, Level
 from asr_service.cli.doctor.gpu import check_devices, check_memory
+from asr_service.cli.doctor.jobs import check_jobs
 from asr_service.cli.doctor.libraries import check_libraries
 from asr_service.cli.doctor.machine import (
     check_address,
@@ -44,8 +45,8 @@ def doctor_command(
 ) -> None:
     r"""Check this machine and its settings, and suggest fixes.
 
-    Checks Python, settings, GPUs, CUDA's libraries, memory, the model's files, disks, the address, API keys, limits and
-    the decoder, and runs the model once. Downloads nothing.
+    Checks Python, settings, GPUs, CUDA's libraries, memory, the model's files, disks, the address, API keys, jobs in
+    Redis, limits and the decoder, and runs the model once. Downloads nothing.
 
     \b
     Examples:
@@ -84,6 +85,7 @@ def _run_checks(*, quick: bool) -> Iterator[Finding]:
     yield from check_spool(settings)
     yield from check_address(settings, devices)
     yield from check_keys(settings)
+    yield from check_jobs(settings)
     yield from check_limits()
     decoder_findings = check_decoder(settings)
     yield from decoder_findings

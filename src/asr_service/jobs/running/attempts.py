@@ -5,13 +5,14 @@ import contextlib
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Final
 
 import structlog
 
 from asr_service import metrics, tasks
 from asr_service.errors import AsrError, RequestError, Unavailable
 from asr_service.jobs.files import FileMissing
-from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError
+from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError, JobStatus
 from asr_service.jobs.running.executor import AttemptFailed, Executor, Length, Started, Work, WorkReturned
 from asr_service.jobs.running.segment_writer import LeaseLost, SegmentWriter
 from asr_service.jobs.service import Jobs
@@ -20,6 +21,8 @@ from asr_service.tracing import linked_trace
 from asr_service.transcript import Segment, Transcript, codec
 
 log = structlog.get_logger(__name__)
+
+_WITHOUT_TRANSCRIPT: Final = frozenset({JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
 
 
 class Attempts:
@@ -130,7 +133,7 @@ class Attempts:
         with linked_trace("job", job.spec.traceparent, {"asr.job_id": job.id, "asr.attempt": job.attempts}):
             transcript = await self._transcribe(claim)
             data = await jobs.call(lambda: codec.encode(transcript).encode())
-            await jobs.call(jobs.files.store_transcript, job.id, data)
+            await jobs.call_files(jobs.files.store_transcript, job.id, data)
         return transcript, len(data)
 
     async def _succeed(self, claim: Claim, transcript: Transcript, n_bytes: int) -> None:
@@ -146,14 +149,14 @@ class Attempts:
         )
         if not is_held:
             current = await jobs.call(jobs.store.get, job.id)
-            if current is None or not current.is_open:
-                await jobs.call(jobs.files.delete, job.id)
+            if current is None or current.status in _WITHOUT_TRANSCRIPT:
+                await jobs.call_files(jobs.files.delete, job.id)
             raise LeaseLost
         metrics.JOB_ATTEMPTS.labels("succeeded").inc()
         if self._charge is not None:
             self._charge(job.owner, transcript.duration)
         log.info("job succeeded", audio_s=round(transcript.duration, 3))
-        await jobs.call(jobs.files.delete_audio, job.id)
+        await jobs.call_files(jobs.files.delete_audio, job.id)
 
     async def _transcribe(self, claim: Claim) -> Transcript:
         jobs, job = self._jobs, claim.job
@@ -161,7 +164,7 @@ class Attempts:
         earlier = tuple(map(codec.decode_segment, stored))
         work = Work(job.id, job.owner, job.spec.options, job.resume_key, earlier)
         try:
-            file = await jobs.call(jobs.files.open_audio, job.id)
+            file = await jobs.call_files(jobs.files.open_audio, job.id)
         except FileMissing as error:
             raise RequestError("The recording of this job is not there any more.") from error
         with file:
@@ -186,7 +189,7 @@ class Attempts:
         if _is_final(error) or job.attempts >= MAX_ATTEMPTS:
             expires_at = now + jobs.retention_s
             if await jobs.call(jobs.store.fail, job.id, claim.token, now, failure, expires_at=expires_at):
-                await jobs.call(jobs.files.delete_audio, job.id)
+                await jobs.call_files(jobs.files.delete_audio, job.id)
             outcome = "failed"
         else:
             not_before = now + self._times.retry_delays_s[job.attempts - 1]

@@ -1,4 +1,4 @@
-"""The tables of the SQLite store."""
+"""The tables, and their migration."""
 
 import sqlite3
 from typing import Final

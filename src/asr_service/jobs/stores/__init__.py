@@ -1,0 +1,1 @@
+"""The implementations of the stores of records and of files."""

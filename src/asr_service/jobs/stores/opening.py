@@ -1,0 +1,59 @@
+"""Opens the stores that the settings name."""
+
+from pathlib import Path
+
+from asr_service.errors import ConfigurationError
+from asr_service.jobs.files import JobFiles
+from asr_service.jobs.store import JobStore
+from asr_service.jobs.stores.directory import DirectoryFiles
+from asr_service.jobs.stores.objects import SCHEMES, ObjectFiles
+from asr_service.jobs.stores.redis import RedisJobStore
+from asr_service.jobs.stores.sqlite import SqliteJobStore
+from asr_service.settings import Settings
+
+
+def open_stores(settings: Settings) -> tuple[JobStore, JobFiles] | None:
+    """Open the stores of records and of files; None if the service keeps no jobs.
+
+    Raises ConfigurationError: settings contradict each other, or a directory or a URL cannot be used.
+    """
+    directory = None if settings.state_dir is None else _made(settings.state_dir / "jobs", "ASR_STATE_DIR")
+    if settings.jobs_url is not None:
+        files = _open_files(settings.jobs_files, directory)
+        return RedisJobStore(settings.jobs_url.get_secret_value(), settings.redis_prefix), files
+    if directory is not None:
+        return SqliteJobStore(directory / "jobs.sqlite3"), _open_files(settings.jobs_files, directory)
+    if settings.jobs_files is not None:
+        raise ConfigurationError(
+            "ASR_JOBS_FILES is the place of the files of jobs. Their records also need a place: set ASR_JOBS_URL, or "
+            "ASR_STATE_DIR for one machine.",
+            param="ASR_JOBS_FILES",
+        )
+    return None
+
+
+def _open_files(place: str | None, directory: Path | None) -> JobFiles:
+    if place is not None and place.startswith(SCHEMES):
+        return ObjectFiles(place)
+    if place is not None:
+        return DirectoryFiles(_made(Path(place), "ASR_JOBS_FILES"))
+    if directory is not None:
+        return DirectoryFiles(_made(directory / "files", "ASR_STATE_DIR"))
+    raise ConfigurationError(
+        "ASR_JOBS_URL is the place of the records of jobs. Their files also need a place: set ASR_JOBS_FILES to a URL "
+        "such as s3://bucket/prefix, or to a directory that all machines share.",
+        param="ASR_JOBS_URL",
+    )
+
+
+def _made(directory: Path, setting: str) -> Path:
+    """Make a directory that only this user can read, if it does not exist. Raises ConfigurationError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The directory {directory} cannot be used: {error.strerror}. Set {setting} to a directory that can be "
+            "written.",
+            param=setting,
+        ) from error
+    return directory

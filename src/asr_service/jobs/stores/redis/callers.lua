@@ -1,0 +1,72 @@
+-- The operations of the API's callers.
+
+function operations.create()
+  local new = given.record
+  if load(new.id) then -- this command was sent before, and its answer was lost
+    return { 'created', record(new.id) }
+  end
+  local earlier = new.idempotency_key and call('HGET', key('idempotency', new.owner), new.idempotency_key)
+  if earlier then
+    if call('HGET', key('job', earlier), 'idempotency_digest') ~= new.idempotency_digest then
+      return { 'conflict' }
+    end
+    return { 'replayed', record(earlier) }
+  end
+  local n_waiting = call('ZCARD', key('owner', 'queued', new.owner))
+  local n_bytes = tonumber(call('HGET', key('bytes'), new.owner) or 0) + new.audio_bytes
+  if n_waiting >= tonumber(given.max_waiting) or n_bytes > tonumber(given.max_bytes) then
+    return { 'refused', n_waiting, n_bytes }
+  end
+  call('SET', key('version'), VERSION)
+  for field, value in pairs(new) do
+    call('HSET', key('job', new.id), field, value)
+  end
+  call('HINCRBY', key('bytes'), new.owner, new.audio_bytes)
+  call('ZADD', key('owner', 'all', new.owner), 0, new.id)
+  if new.idempotency_key then
+    call('HSET', key('idempotency', new.owner), new.idempotency_key, new.id)
+  end
+  enter(new, 'queued', new.created_at)
+  return { 'created', record(new.id) }
+end
+
+function operations.find_replay()
+  local id = call('HGET', key('idempotency', given.owner), given.key)
+  return id and record(id) or {}
+end
+
+function operations.get()
+  return record(given.id)
+end
+
+function operations.list()
+  local jobs = key('owner', given.status or 'all', given.owner)
+  local from = given.after and '(' .. given.after or '+'
+  return records(call('ZREVRANGEBYLEX', jobs, from, '-', 'LIMIT', 0, given.limit))
+end
+
+function operations.cancel()
+  local job = load(given.id)
+  if not job or not is_open(job) then
+    return {}
+  end
+  finish(job, 'cancelled', 0)
+  return record(job.id)
+end
+
+function operations.delete()
+  local job = load(given.id)
+  if not job or is_open(job) then
+    return 0
+  end
+  remove(job)
+  return 1
+end
+
+function operations.usage()
+  return { call('ZCARD', key('owner', 'queued', given.owner)), tonumber(call('HGET', key('bytes'), given.owner) or 0) }
+end
+
+function operations.segments()
+  return call('LRANGE', key('segments', given.id), given.start, -1)
+end

@@ -1,0 +1,40 @@
+-- The deliveries of webhooks.
+
+function operations.of_job()
+  local found = {}
+  for i, id in ipairs(call('ZRANGE', key('deliveries', given.id), 0, -1)) do
+    found[i] = call('HGETALL', key('delivery', id))
+  end
+  return found
+end
+
+function operations.claim()
+  allow_full_memory()
+  local id = call('ZRANGEBYSCORE', key('due'), '-inf', given.now, 'LIMIT', 0, 1)[1]
+  if not id then
+    return {}
+  end
+  call('ZADD', key('due'), given.lease_until, id)
+  call('HINCRBY', key('delivery', id), 'attempts', 1)
+  call('HSET', key('delivery', id), 'due_at', given.lease_until)
+  return call('HGETALL', key('delivery', id))
+end
+
+function operations.end_attempt()
+  allow_full_memory()
+  local name = key('delivery', given.id)
+  local found = call('HMGET', name, 'attempts', 'due_at')
+  if found[1] ~= given.attempts or not found[2] then
+    return 0
+  end
+  set(name, 'due_at', given.due_at)
+  set(name, 'delivered_at', given.delivered_at)
+  set(name, 'last_status', given.status)
+  set(name, 'last_error', given.error)
+  if given.due_at then
+    call('ZADD', key('due'), given.due_at, given.id)
+  else
+    call('ZREM', key('due'), given.id)
+  end
+  return 1
+end

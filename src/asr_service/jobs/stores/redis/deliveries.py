@@ -1,0 +1,38 @@
+"""The deliveries of webhooks in Redis."""
+
+from collections.abc import Sequence
+
+from asr_service.jobs.records import Delivery
+from asr_service.jobs.stores.redis.database import Database
+from asr_service.jobs.stores.redis.records import delivery_of
+
+
+class DeliveryOperations(Database):
+    def deliveries(self, job_id: str) -> Sequence[Delivery]:
+        return [delivery_of(each) for each in self._run("deliveries", "of_job", id=job_id)]
+
+    def claim_delivery(self, now: float, lease_s: float) -> Delivery | None:
+        answer = self._run("deliveries", "claim", now=now, lease_until=now + lease_s)
+        return delivery_of(answer) if answer else None
+
+    def end_attempt(
+        self,
+        claimed: Delivery,
+        *,
+        due_at: float | None,
+        delivered_at: float | None,
+        status: int | None,
+        error: str | None,
+    ) -> bool:
+        return bool(
+            self._run(
+                "deliveries",
+                "end_attempt",
+                id=claimed.id,
+                attempts=claimed.attempts,
+                due_at=due_at,
+                delivered_at=delivered_at,
+                status=status,
+                error=error,
+            )
+        )

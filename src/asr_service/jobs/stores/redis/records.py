@@ -1,0 +1,81 @@
+"""Records as Redis keeps them: fields and values, which are text."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from asr_service.jobs.records import Delivery, Job, JobError, JobStatus, NewJob
+from asr_service.jobs.stores.rules import SPEC
+from asr_service.webhooks.events import EventType
+
+
+def new_record(new: NewJob, now: float) -> dict[str, object]:
+    """Return the record of a job that has just been accepted. Values that are None are absent."""
+    return {
+        "id": new.id,
+        "owner": new.owner,
+        "spec": SPEC.dump_json(new.spec).decode(),
+        "priority": new.spec.priority.value,
+        "webhook_url": new.spec.webhook_url,
+        "created_at": now,
+        "attempts": 0,
+        "audio_s_total": new.audio_s,
+        "audio_bytes": new.audio_bytes,
+        "result_bytes": 0,
+        "idempotency_key": new.idempotency and new.idempotency.key,
+        "idempotency_digest": new.idempotency and new.idempotency.digest.hex(),
+    }
+
+
+def job_of(answer: Sequence[str]) -> Job:
+    """Return the job of a record, whose fields and values alternate."""
+    given = _pairs(answer)
+    error = JobError(given["error_code"], given["error_message"]) if "error_code" in given else None
+    return Job(
+        id=given["id"],
+        owner=given["owner"],
+        spec=SPEC.validate_json(given["spec"]),
+        status=JobStatus(given["status"]),
+        error=error,
+        resume_key=given.get("resume_key"),
+        **_converted(given, _JOB_NUMBERS),
+    )
+
+
+def delivery_of(answer: Sequence[str]) -> Delivery:
+    """Return the delivery of a record, whose fields and values alternate."""
+    given = _pairs(answer)
+    return Delivery(
+        id=given["id"],
+        job_id=given["job_id"],
+        url=given["url"],
+        event=EventType(given["event"]),
+        last_error=given.get("last_error"),
+        **{"due_at": None} | _converted(given, _DELIVERY_NUMBERS),
+    )
+
+
+_JOB_NUMBERS: Final = {
+    "created_at": float,
+    "started_at": float,
+    "finished_at": float,
+    "expires_at": float,
+    "attempts": int,
+    "audio_s_done": float,
+    "audio_s_total": float,
+    "audio_bytes": int,
+}
+_DELIVERY_NUMBERS: Final = {
+    "created_at": float,
+    "due_at": float,
+    "attempts": int,
+    "delivered_at": float,
+    "last_status": int,
+}
+
+
+def _pairs(answer: Sequence[str]) -> dict[str, str]:
+    return dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _converted(given: dict[str, str], types: dict[str, type[int] | type[float]]) -> dict[str, Any]:
+    return {name: convert(given[name]) for name, convert in types.items() if name in given}

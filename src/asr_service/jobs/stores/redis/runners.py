@@ -1,0 +1,105 @@
+"""The operations of runners in Redis: leases, and what a lease's holder may change."""
+
+import secrets
+from collections.abc import Sequence
+
+from asr_service.jobs.records import Claim, JobError, JobStatus, new_delivery_id
+from asr_service.jobs.stores.redis.database import Database
+from asr_service.jobs.stores.redis.records import job_of
+from asr_service.jobs.stores.rules import EVENTS, OTHERS_FIRST_S
+
+
+class RunnerOperations(Database):
+    def claim(self, runner: str, now: float, lease_s: float) -> Claim | None:
+        token = secrets.token_hex(16)
+        answer = self._run(
+            "runners",
+            "claim",
+            runner=runner,
+            now=now,
+            others_first=now - OTHERS_FIRST_S,
+            token=token,
+            lease_until=now + lease_s,
+        )
+        return Claim(job_of(answer), token) if answer else None
+
+    def renew(self, job_id: str, token: str, until: float) -> bool:
+        return bool(self._run("runners", "renew", id=job_id, token=token, lease_until=until))
+
+    def holds(self, job_id: str, token: str) -> bool:
+        return bool(self._run("runners", "holds", id=job_id, token=token))
+
+    def store_segments(
+        self,
+        job_id: str,
+        token: str,
+        start: int,
+        segments: Sequence[str],
+        *,
+        resume_key: str,
+        audio_s_done: float,
+        audio_s_total: float | None,
+    ) -> bool:
+        return bool(
+            self._run(
+                "runners",
+                "store_segments",
+                id=job_id,
+                token=token,
+                start=start,
+                segments=segments,
+                resume_key=resume_key,
+                audio_s_done=audio_s_done,
+                audio_s_total=audio_s_total,
+            )
+        )
+
+    def succeed(
+        self, job_id: str, token: str, now: float, *, audio_s: float, result_bytes: int, expires_at: float
+    ) -> bool:
+        return bool(
+            self._run(
+                "runners",
+                "succeed",
+                id=job_id,
+                token=token,
+                now=now,
+                audio_s=audio_s,
+                result_bytes=result_bytes,
+                expires_at=expires_at,
+                event=EVENTS[JobStatus.SUCCEEDED],
+                delivery_id=new_delivery_id(),
+            )
+        )
+
+    def fail(self, job_id: str, token: str, now: float, error: JobError, *, expires_at: float) -> bool:
+        return bool(
+            self._run(
+                "runners",
+                "fail",
+                id=job_id,
+                token=token,
+                now=now,
+                error_code=error.code,
+                error_message=error.message,
+                expires_at=expires_at,
+                event=EVENTS[JobStatus.FAILED],
+                delivery_id=new_delivery_id(),
+            )
+        )
+
+    def retry(self, job_id: str, token: str, not_before: float, error: JobError) -> bool:
+        return bool(
+            self._run(
+                "runners",
+                "retry",
+                id=job_id,
+                token=token,
+                not_before=not_before,
+                error_code=error.code,
+                error_message=error.message,
+            )
+        )
+
+    def give_back(self, job_id: str, token: str) -> bool:
+        return bool(self._run("runners", "give_back", id=job_id, token=token))

@@ -1,0 +1,29 @@
+"""What is wrong with a Redis that keeps jobs."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import redis
+
+_MAX_SKEW_S: Final = 5.0
+
+
+def server_warnings(client: "redis.Redis") -> Sequence[str]:
+    """Return the reasons why jobs may be lost or run twice. Raises redis.RedisError: the server does not answer."""
+    memory, persistence = client.info("memory"), client.info("persistence")
+    found = []
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        found.append(f"maxmemory-policy is {policy}, which deletes records when the memory is full; set noeviction")
+    if not persistence.get("aof_enabled"):
+        found.append("it has no append-only file, so a restart loses jobs; set appendonly yes")
+    before, (seconds, microseconds), after = time.time(), client.time(), time.time()
+    skew_s = seconds + microseconds / 1e6 - (before + after) / 2
+    if abs(skew_s) > _MAX_SKEW_S:
+        found.append(
+            f"its clock differs from this machine's by {skew_s:.0f} s, so leases may lapse too early; synchronize the "
+            "clocks of all machines (NTP)"
+        )
+    return found

@@ -1,0 +1,48 @@
+"""The rules that every store of jobs applies: limits, events and errors."""
+
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from asr_service.errors import IdempotencyConflict, JobLimit
+from asr_service.jobs.records import JobError, JobSpec, JobStatus, OwnerLimits
+from asr_service.webhooks.events import EventType
+
+SPEC: Final = TypeAdapter(JobSpec)
+"""The JSON form of a spec."""
+EVENTS: Final = {
+    JobStatus.SUCCEEDED: EventType.SUCCEEDED,
+    JobStatus.FAILED: EventType.FAILED,
+    JobStatus.CANCELLED: EventType.CANCELLED,
+}
+"""The event for the webhook of a job that has ended."""
+RUNNER_LOST: Final = JobError(
+    "runner_lost", "The process that ran this job ended or hung. The service's log has the reason."
+)
+OTHERS_FIRST_S: Final = 15.0
+"""How long a runner does not get a job that has failed on it, so that other runners can try it."""
+_LIMIT_RETRY_S: Final = 60.0
+
+
+def check_limits(n_waiting: int, n_bytes: int, limits: OwnerLimits) -> None:
+    """Raise JobLimit if an owner with `n_waiting` jobs cannot have another one.
+
+    `n_bytes` is the size of all jobs of the owner and of the new recording.
+    """
+    if n_waiting >= limits.waiting_jobs:
+        raise JobLimit(
+            f"{n_waiting} jobs wait, which is the limit (ASR_JOBS_MAX_WAITING).", retry_after_s=_LIMIT_RETRY_S
+        )
+    if n_bytes > limits.stored_bytes:
+        raise JobLimit(
+            f"The recordings and transcripts of the jobs would have more than {limits.stored_bytes} bytes, which is "
+            "the limit (ASR_JOBS_MAX_BYTES). Delete jobs that have ended, or wait until others have.",
+            retry_after_s=_LIMIT_RETRY_S,
+        )
+
+
+def idempotency_conflict() -> IdempotencyConflict:
+    return IdempotencyConflict(
+        "This Idempotency-Key was used with another recording or other fields. Use a new one for a new request.",
+        param="Idempotency-Key",
+    )

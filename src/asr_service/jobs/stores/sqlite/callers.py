@@ -1,0 +1,94 @@
+"""The operations of the API's callers in SQLite."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from asr_service.jobs.records import OPEN, Job, JobPriority, JobStatus, NewJob, OwnerLimits
+from asr_service.jobs.store import Created
+from asr_service.jobs.stores.rules import SPEC, check_limits, idempotency_conflict
+from asr_service.jobs.stores.sqlite.database import Database
+from asr_service.jobs.stores.sqlite.rows import end_job, find_job, has_changed, job_of
+
+
+class CallerOperations(Database):
+    def create(self, new: NewJob, limits: OwnerLimits, now: float) -> Created:
+        with self._transaction() as db:
+            if new.idempotency and (earlier := _by_key(db, new.owner, new.idempotency.key)):
+                if earlier["idempotency_digest"] != new.idempotency.digest:
+                    raise idempotency_conflict()
+                return Created(job_of(earlier), is_replayed=True)
+            _check_limits(db, new.owner, new.audio_bytes, limits)
+            row = {
+                "id": new.id,
+                "owner": new.owner,
+                "spec": SPEC.dump_json(new.spec).decode(),
+                "status": JobStatus.QUEUED,
+                "is_low": new.spec.priority is JobPriority.LOW,
+                "created_at": now,
+                "audio_bytes": new.audio_bytes,
+                "audio_s_total": new.audio_s,
+                "idempotency_key": new.idempotency and new.idempotency.key,
+                "idempotency_digest": new.idempotency and new.idempotency.digest,
+            }
+            columns, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+            db.execute(f"INSERT INTO jobs ({columns}) VALUES ({values})", row)  # noqa: S608 - names of columns
+            return Created(job_of(find_job(db, new.id)), is_replayed=False)
+
+    def find_replay(self, owner: str, key: str) -> Job | None:
+        with self._reading() as db:
+            found = _by_key(db, owner, key)
+            return job_of(found) if found else None
+
+    def get(self, job_id: str) -> Job | None:
+        with self._reading() as db:
+            found = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            return job_of(found) if found else None
+
+    def list(self, owner: str, *, status: JobStatus | None, after: str | None, limit: int) -> Sequence[Job]:
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT * FROM jobs WHERE owner = :owner AND (:status IS NULL OR status = :status) "
+                "AND (:after IS NULL OR id < :after) ORDER BY id DESC LIMIT :limit",
+                {"owner": owner, "status": status, "after": after, "limit": limit},
+            )
+            return [job_of(row) for row in rows]
+
+    def segments(self, job_id: str, start: int = 0) -> Sequence[str]:
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT data FROM segments WHERE job_id = ? AND number >= ? ORDER BY number", (job_id, start)
+            )
+            return [row["data"] for row in rows]
+
+    def cancel(self, job_id: str, now: float, expires_at: float) -> Job | None:
+        with self._transaction() as db:
+            found = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            if found is None or found["status"] not in OPEN:
+                return None
+            return end_job(db, found, JobStatus.CANCELLED, now, expires_at)
+
+    def delete(self, job_id: str) -> bool:
+        with self._transaction() as db:
+            return has_changed(
+                db.execute("DELETE FROM jobs WHERE id = ? AND status NOT IN (?, ?)", (job_id, *OPEN)),
+            )
+
+    def check_limits(self, owner: str, limits: OwnerLimits) -> None:
+        with self._reading() as db:
+            _check_limits(db, owner, 0, limits)
+
+
+def _by_key(db: sqlite3.Connection, owner: str, key: str) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM jobs WHERE owner = ? AND idempotency_key = ?", (owner, key)
+    ).fetchone()
+    return row
+
+
+def _check_limits(db: sqlite3.Connection, owner: str, audio_bytes: int, limits: OwnerLimits) -> None:
+    n_waiting, n_bytes = db.execute(
+        "SELECT count(*) FILTER (WHERE status = ?), coalesce(sum(audio_bytes + result_bytes), 0) FROM jobs "
+        "WHERE owner = ?",
+        (JobStatus.QUEUED, owner),
+    ).fetchone()
+    check_limits(n_waiting, n_bytes + audio_bytes, limits)

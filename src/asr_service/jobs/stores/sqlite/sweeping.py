@@ -1,0 +1,52 @@
+"""The operations of the sweeper in SQLite."""
+
+from collections.abc import Collection, Sequence
+
+from asr_service.jobs.records import MAX_ATTEMPTS, OPEN, Job, JobStatus
+from asr_service.jobs.store import Counts
+from asr_service.jobs.stores.rules import RUNNER_LOST
+from asr_service.jobs.stores.sqlite.database import Database
+from asr_service.jobs.stores.sqlite.rows import end_job, put_back
+
+
+class SweeperOperations(Database):
+    def requeue_lapsed(self, now: float, *, retry_delays_s: Sequence[float], expires_at: float) -> Sequence[Job]:
+        lapsed = "SELECT * FROM jobs WHERE status = ? AND lease_until < ?"
+        with self._reading() as db:
+            if db.execute(lapsed, (JobStatus.RUNNING, now)).fetchone() is None:
+                return []
+        with self._transaction() as db:
+            changed = []
+            for found in db.execute(lapsed, (JobStatus.RUNNING, now)).fetchall():
+                if found["attempts"] < MAX_ATTEMPTS:
+                    not_before = now + retry_delays_s[found["attempts"] - 1]
+                    changed.append(put_back(db, found, None, not_before, RUNNER_LOST))
+                else:
+                    changed.append(end_job(db, found, JobStatus.FAILED, now, expires_at, RUNNER_LOST))
+            return changed
+
+    def expire(self, now: float, forget_before: float) -> Sequence[str]:
+        with self._transaction() as db:
+            due = db.execute("SELECT id FROM jobs WHERE expires_at < ? AND status <> ?", (now, JobStatus.EXPIRED))
+            ids = [row["id"] for row in due]
+            old = db.execute(
+                "SELECT id FROM jobs WHERE expires_at < ? AND status = ?", (forget_before, JobStatus.EXPIRED)
+            )
+            forgotten = [row["id"] for row in old]
+            db.executemany(
+                "UPDATE jobs SET status = ?, result_bytes = 0 WHERE id = ?", [(JobStatus.EXPIRED, each) for each in ids]
+            )
+            db.executemany("DELETE FROM jobs WHERE id = ?", [(each,) for each in forgotten])
+            return [*ids, *forgotten]
+
+    def ended(self, job_ids: Collection[str]) -> Collection[str]:
+        with self._reading() as db:
+            is_open = {row["id"] for row in db.execute("SELECT id FROM jobs WHERE status IN (?, ?)", tuple(OPEN))}
+            return [each for each in job_ids if each not in is_open]
+
+    def counts(self) -> Counts:
+        with self._reading() as db:
+            rows = db.execute("SELECT status, count(*) AS n FROM jobs GROUP BY status").fetchall()
+            oldest = db.execute("SELECT min(created_at) FROM jobs WHERE status = ?", (JobStatus.QUEUED,)).fetchone()[0]
+        found = {JobStatus(row["status"]): row["n"] for row in rows}
+        return Counts({status: found.get(status, 0) for status in JobStatus}, oldest)

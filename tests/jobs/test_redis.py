@@ -1,0 +1,202 @@
+"""The Redis store and its server: outages, a full memory, several services on one server."""
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from asr_service.errors import ConfigurationError, Unavailable
+from asr_service.jobs.records import JobStatus
+from asr_service.jobs.stores.redis import RedisJobStore, database
+from jobs.test_store import ERROR, FAR, PLENTY, SPEC, add, claim, get, succeed, write
+from redis_server import RedisServer, running_redis
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Iterator[RedisJobStore]:
+    opened = RedisJobStore(redis_server.url, secrets.token_hex(4))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a server that a test may stop."""
+    with running_redis(tmp_path / "redis") as server:
+        yield server
+
+
+def keys_of(store: RedisJobStore) -> set[str]:
+    return {str(key).removeprefix(store._prefix) for key in store._client.keys(f"{store._prefix}*")}
+
+
+def test_services_with_different_prefixes_share_a_server(redis_server, store):
+    """Neither sees the jobs of the other."""
+    other = RedisJobStore(redis_server.url, "other")
+    job = add(store)
+    assert other.get(job.id) is None
+    assert other.claim("x", 1.0, 10.0) is None
+    other.close()
+
+
+def test_nothing_accepted_is_lost_when_the_server_is_killed(own_server):
+    """The append-only file has the record, the segments and the lease. Until the server is back, calls are a 503."""
+    store = RedisJobStore(own_server.url, "asr")
+    waiting = add(store, "alice")
+    held = claim(store)
+    write(store, held, 0, "zero")
+    own_server.kill()
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                store.get(held.job.id)
+        own_server.start()
+        assert get(store, waiting.id).owner == "alice"
+    assert [each["event"] for each in logs] == [
+        "the jobs' records cannot be used",
+        "the jobs' records can be used again",
+    ]
+    assert list(store.segments(held.job.id)) == ["zero"]
+    assert succeed(store, held)
+    store.close()
+
+
+def test_a_server_that_hangs_is_a_503(own_server, monkeypatch):
+    """The time of a call is limited, and the service continues."""
+    monkeypatch.setattr(database, "_TIMEOUT_S", 0.2)
+    store = RedisJobStore(own_server.url, "asr")
+    job = add(store)
+    os.kill(own_server.pid, signal.SIGSTOP)
+    with pytest.raises(Unavailable):
+        store.get(job.id)
+    os.kill(own_server.pid, signal.SIGCONT)
+    assert get(store, job.id) == job
+    store.close()
+
+
+def test_a_full_memory_refuses_jobs_and_lets_running_ones_end(own_server):
+    """Otherwise a full server would never become emptier."""
+    store = RedisJobStore(own_server.url, "asr")
+    job = add(store)
+    own_server.client().config_set("maxmemory", 1)
+    with pytest.raises(Unavailable):
+        add(store)
+    held = claim(store)
+    assert write(store, held, 0, "zero")
+    assert succeed(store, held)
+    assert get(store, job.id).status is JobStatus.SUCCEEDED
+    assert store.delete(job.id)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [("maxmemory-policy", "allkeys-lru", "set noeviction"), ("appendonly", "no", "set appendonly yes")],
+)
+def test_a_server_that_may_lose_jobs_is_a_warning(own_server, option, value, reason):
+    """Once for each process, when it first uses the server."""
+    own_server.client().config_set(option, value)
+    store = RedisJobStore(own_server.url, "asr")
+    with capture_logs() as logs:
+        add(store)
+        add(store)
+    (line,) = logs
+    assert reason in line["reason"]
+    store.close()
+
+
+def test_an_answer_that_was_lost_may_be_asked_for_again(store):
+    """A runner repeats the end of its job, and a job is created once."""
+    job = add(store)
+    held = claim(store)
+    assert succeed(store, held)
+    assert succeed(store, held)
+    assert not store.fail(job.id, held.token, 1.0, ERROR, expires_at=FAR)
+    assert get(store, job.id).status is JobStatus.SUCCEEDED
+
+
+def test_a_deleted_job_leaves_no_key(store):
+    """Redis keeps everything in memory. What remains is the layout's version and the turns of owners."""
+    for at in (1.0, 2.0):
+        add(store, "alice", at=at)
+        held = claim(store, at)
+        write(store, held, 0, "zero")
+        succeed(store, held, expires_at=10.0)
+    assert len(store.expire(11.0, -FAR)) == 2
+    assert store.delete(held.job.id)
+    assert len(store.expire(FAR, FAR)) == 1
+    assert keys_of(store) == {"version", "turns"}
+
+
+def test_records_of_a_newer_version_are_left_alone(store):
+    """An old slot does not change what it does not understand."""
+    add(store)
+    store._client.set(f"{store._prefix}version", 99)
+    with pytest.raises(Unavailable):
+        claim(store)
+    with pytest.raises(Unavailable):
+        add(store)
+
+
+def test_times_are_kept_to_the_last_digit(store):
+    """Lua's numbers would be shortened to 14 digits."""
+    at = 1764413348.1234567
+    assert get(store, add(store, at=at).id).created_at == at
+
+
+def test_text_of_every_kind_is_kept(store):
+    """Segments contain any character of any script."""
+    add(store)
+    held = claim(store)
+    text = 'line\nbreak "quotes" \\ \x00 \x7f é 日本 😀'
+    write(store, held, 0, text)
+    assert list(store.segments(held.job.id)) == [text]
+
+
+@pytest.mark.parametrize("url", ["redis://", "http://host", "redis://host:port", "unix://", "host:6379"])
+def test_a_url_of_nothing_is_an_error_of_the_settings(url):
+    """The message has an example, and no password."""
+    from asr_service.settings import load_settings
+
+    with pytest.raises(ConfigurationError, match="redis://user:password@host") as refused:
+        load_settings({"ASR_JOBS_URL": url.replace("://", "://me:hunter2@", 1)})
+    assert "hunter2" not in refused.value.message
+
+
+def test_passwords_are_not_logged(own_server):
+    """Neither that of the URL nor that of the server."""
+    own_server.client().config_set("requirepass", "swordfish")
+    store = RedisJobStore(own_server.url.replace("unix://", "unix://:hunter2@"), "asr")
+    with capture_logs() as logs, pytest.raises(Unavailable) as refused:
+        store.counts()
+    assert "hunter2" not in f"{logs} {refused.value}"
+    assert "swordfish" not in f"{logs} {refused.value}"
+    store.close()
+
+
+def test_the_limits_of_an_owner_hold_for_simultaneous_submissions(redis_server):
+    """The check and the creation are one step."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from asr_service.errors import JobLimit
+    from asr_service.jobs.records import NewJob, OwnerLimits, new_job_id
+
+    prefix = secrets.token_hex(4)
+    stores = [RedisJobStore(redis_server.url, prefix) for _ in range(4)]
+    few = OwnerLimits(waiting_jobs=3, stored_bytes=PLENTY.stored_bytes)
+
+    def submit(store: RedisJobStore) -> int:
+        try:
+            store.create(NewJob(new_job_id(), "", SPEC, 1), few, 0.0)
+        except JobLimit:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(submit, stores * 4)) == 3
+    for store in stores:
+        store.close()
