@@ -221,6 +221,14 @@ class Settings(BaseSettings):
     idempotency_max_bytes: PositiveInt = 64 * 1024**2
     """Maximum size of all answers that a slot keeps for retries. The oldest are dropped first."""
 
+    # -- the page
+    page: bool = True
+    """Show the page for people at `/`. With `off`, `/` does not exist."""
+    page_name: Annotated[str, Field(max_length=60)] | None = None
+    """Name of the service on its page, in place of *Speech to text*."""
+    page_note: Annotated[str, Field(max_length=500)] | None = None
+    """Note to the people who use the page, such as where their recordings are processed. Plain text."""
+
     # -- webhooks
     webhook_secret: SecretStr | None = None
     """Secret that signs webhooks, `whsec_` and base64, or two with a comma between them while receivers change to the

@@ -1,5 +1,6 @@
 """Without a key nothing is uploaded: Nginx asks a slot about the key before it receives an upload."""
 
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -179,6 +180,17 @@ def test_an_unusual_host_changes_neither_messages_nor_the_scope_of_a_retry(keyed
     assert keyed.nginx.request("POST", "/transcribe", headers=once, **sent).status_code == 200
     again = keyed.nginx.request("POST", "/transcribe", headers=once | {"host": "localhost"}, **sent)
     assert (again.status_code, "idempotent-replayed" in again.headers) == (200, True)
+
+
+def test_the_page_opens_without_a_key(keyed: Keyed) -> None:
+    """It asks for one itself. Its policy and the lifetimes of its files are those of the service."""
+    answer = keyed.nginx.get("/", headers={"accept": "text/html"})
+    assert (answer.status_code, 'data-keys="true"' in answer.text) == (200, True)
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    script = re.search(r'src="(page/[^"]+/app.js)"', answer.text)
+    assert script
+    file = keyed.nginx.get(f"/{script[1]}")
+    assert (file.status_code, file.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
 
 
 def test_without_a_slot_to_check_keys_the_answer_has_retry_after(keyed: Keyed) -> None:

@@ -318,6 +318,8 @@ def test_one_address_cannot_send_too_many_requests_per_second(stack: Stack, tmp_
         check_error(refused, 429, "rate_limited")
         assert refused.headers["retry-after"] == "1"
         assert all(nginx.get("/health/ready").status_code == 200 for _ in range(8))
+        # A browser asks for all files of the page at once.
+        assert all(nginx.get("/page/0/app.js").status_code == 200 for _ in range(8))
 
 
 def test_one_address_cannot_have_too_many_open_requests(stack: Stack, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from asr_service.api.middleware.cors import SafeHeaders, allow_origins
 from asr_service.api.middleware.request_log import RequestLog
 from asr_service.api.native import routes as native
 from asr_service.api.openai import routes as openai
+from asr_service.api.page import routes as web_page
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
 from asr_service.engine.schedule.admission import caller_share
 from asr_service.engine.slot import SlotEngine
@@ -48,7 +49,7 @@ def _paths(*routers: APIRouter) -> frozenset[str]:
 
 # A router decides for all of its routes whether they need an API key. The exception is health.METRICS, by a setting.
 _ROUTERS_WITH_KEY = (native.router, openai.router, jobs.router, runs.router)
-_PUBLIC_ROUTERS = (health.router, page.router)
+_PUBLIC_ROUTERS = (health.router, page.router, web_page.router)
 _PUBLIC = _paths(*_PUBLIC_ROUTERS)
 """The paths that need no API key."""
 _PROBES = _paths(health.router) | {KEY_CHECK}
@@ -75,6 +76,7 @@ class SlotApplication:
         web.state.layout_turn = asyncio.Semaphore(1)
         ring = read_keys(engine.settings)
         self._keys = {key.name: key for key in ring}
+        web.state.needs_key = bool(ring)
         self._jobs = SlotJobs(engine, times, self._charge)
         web.state.jobs, web.state.job_runs = self._jobs.jobs, self._jobs.runs
         web.router.lifespan_context = self._lifespan
@@ -147,6 +149,7 @@ def _with_middleware(web: ASGIApp, settings: Settings, ring: KeyRing) -> ASGIApp
         limited,
         ring=ring,
         public=_PUBLIC - {health.METRICS},
+        public_folder=web_page.FILES,
         inside_paths=frozenset() if settings.metrics_need_key else frozenset({health.METRICS}),
         inside=parse_networks(settings.metrics_inside),
     )

@@ -35,13 +35,19 @@ class Authentication:
         *,
         ring: KeyRing,
         public: AbstractSet[str],
+        public_folder: str,
         inside_paths: AbstractSet[str],
         inside: Sequence[Network],
     ) -> None:
-        """`public` has the paths that need no key, `inside_paths` those that need none from the networks `inside`."""
+        """Configure which paths need no key.
+
+        `public` has the paths that need none, and so does every path that begins with `public_folder`; `inside_paths`
+        those that need none from the networks `inside`.
+        """
         self._app = app
         self._ring = ring
         self._public = public
+        self._public_folder = public_folder
         self._inside_paths = inside_paths
         self._inside = inside
 
@@ -66,7 +72,8 @@ class Authentication:
 
     def _is_open(self, scope: Scope) -> bool:
         path = scope["path"]
-        return path in self._public or (path in self._inside_paths and self._is_inside(scope))
+        is_public = path in self._public or path.startswith(self._public_folder)
+        return is_public or (path in self._inside_paths and self._is_inside(scope))
 
     def _is_inside(self, scope: Scope) -> bool:
         """Return whether the client has an inside address. Without an address, it is a proxy on a Unix socket."""

@@ -30,7 +30,7 @@ class CanonicalPath:
 def canonical_path(path: str, root_path: str | None = None) -> str:
     """Return a path without `root_path`, without doubled or final slashes, and without the `/openai` before `/v1`."""
     path = _SLASHES.sub("/", path)
-    if root_path and path.startswith(root_path + "/"):
+    if root_path and f"{path}/".startswith(f"{root_path}/"):
         path = path.removeprefix(root_path)
     path = path.rstrip("/") or "/"
     return path.removeprefix("/openai") if path.startswith(_OPENAI_PREFIX) else path

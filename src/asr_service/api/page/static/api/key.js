@@ -1,0 +1,26 @@
+// The API key. It is kept for the session only: it is gone when the tab is closed.
+
+const NAME = "asr.key";
+let held = read();
+
+function read() {
+  try {
+    return sessionStorage.getItem(NAME) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+export const apiKey = Object.freeze({
+  get: () => held,
+  set(key) {
+    held = key;
+    try {
+      sessionStorage.setItem(NAME, key);
+    } catch {
+      // It then holds until the page is closed.
+    }
+  },
+  /** The header that carries it; none without a key. */
+  headers: () => (held ? { Authorization: `Bearer ${held}` } : {}),
+});

@@ -1,0 +1,62 @@
+// The page's texts. A language is one file in i18n/, named by its code; every file has the same keys.
+
+import { FOLDER, config } from "./config.js";
+import { settings } from "../store/settings.js";
+
+const FALLBACK = "en";
+let texts = {};
+let locale = FALLBACK;
+let plurals = new Intl.PluralRules(FALLBACK);
+
+/** Load the language that the user chose, or else the best of the browser's. */
+export async function loadTexts() {
+  await useLocale(settings.get("locale") ?? bestLocale(navigator.languages, config.locales));
+}
+
+/** Load a language and remember it. */
+export async function chooseLocale(name) {
+  settings.set("locale", name);
+  await useLocale(name);
+}
+
+async function useLocale(name) {
+  locale = config.locales.includes(name) ? name : FALLBACK;
+  const response = await fetch(new URL(`i18n/${locale}.json`, FOLDER));
+  texts = await response.json();
+  plurals = new Intl.PluralRules(locale);
+  document.documentElement.lang = locale;
+}
+
+/** Return the first of `wanted` that is available, exactly or by its language; `zh-TW` is not `zh-CN`. */
+export function bestLocale(wanted, available) {
+  for (const each of wanted) {
+    if (available.includes(each)) return each;
+    const language = new Intl.Locale(each).maximize();
+    const near = available.find((name) => {
+      const other = new Intl.Locale(name).maximize();
+      return other.language === language.language && other.script === language.script;
+    });
+    if (near) return near;
+  }
+  return FALLBACK;
+}
+
+export function currentLocale() {
+  return locale;
+}
+
+/** Return the text of a key, with `{name}` replaced by `values.name`. With `values.count`, its plural form. */
+export function t(key, values = {}) {
+  const counted = values.count === undefined ? undefined : texts[`${key}.${plurals.select(values.count)}`];
+  const text = counted ?? texts[key] ?? texts[`${key}.other`] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? show(values[name]) : whole));
+}
+
+/** Return whether the language has a text for the key. */
+export function hasText(key) {
+  return key in texts;
+}
+
+function show(value) {
+  return typeof value === "number" ? new Intl.NumberFormat(locale).format(value) : String(value);
+}

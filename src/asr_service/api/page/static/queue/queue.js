@@ -1,0 +1,337 @@
+// The queue: sends recordings, a few at a time, and keeps what becomes of them.
+
+import { connection } from "../core/connection.js";
+import { Problem } from "../api/problem.js";
+import { withClaim } from "./claims.js";
+import { isOpen, newItem, startingState } from "./item.js";
+import { Pace } from "./pace.js";
+import { MAX_LOST, delayS } from "./retry.js";
+
+const MAX_SENDING = 2;
+const ELSEWHERE_MS = 3000;
+
+/**
+ * Dispatches `added`, `changed` and `removed` with an item, `segment` with {item, segment}, `settled` with an item
+ * that has come to its end while the page was open, and `keyneeded`.
+ */
+export class Queue extends EventTarget {
+  #library;
+  #service;
+  #items = new Map();
+  #aborts = new Map();
+  #paces = new Map();
+  #segments = new Map();
+  #unsaved = new Map();
+  #elsewhere = new Set();
+  #timer = null;
+  #isHeld = false;
+
+  /** `service` sends recordings: see service.js. */
+  constructor(library, service) {
+    super();
+    this.#library = library;
+    this.#service = service;
+    connection.addEventListener("found", () => this.#pump());
+    library.addEventListener("changed", ({ detail }) => this.#reload(detail));
+  }
+
+  /** Load the recordings of earlier visits, and continue. */
+  async restore() {
+    for (const item of (await this.#library.list()).reverse()) {
+      // Of an upload or a request that the last page had begun, nothing is left.
+      if (isOpen(item) && !item.jobId) Object.assign(item, { state: "waiting", sentShare: 0, doneS: 0 });
+      this.#items.set(item.id, item);
+      this.#emit("added", item);
+    }
+    this.#pump();
+  }
+
+  /** All items, the newest first. */
+  get items() {
+    return [...this.#items.values()].reverse();
+  }
+
+  get(id) {
+    return this.#items.get(id);
+  }
+
+  /** Whether closing the page now would interrupt an upload or a request. */
+  get isSending() {
+    return this.#aborts.size > 0;
+  }
+
+  /** Whether the audio of an item is only in memory. */
+  isUnsaved(id) {
+    return this.#unsaved.has(id) || !this.#library.isLasting;
+  }
+
+  async add(blob, about) {
+    const item = newItem(blob, about);
+    if (!(await this.#library.saveAudio(item.id, blob))) this.#unsaved.set(item.id, blob);
+    this.#items.set(item.id, item);
+    await this.#library.save(item);
+    this.#emit("added", item);
+    this.#pump();
+    return item;
+  }
+
+  /** Add a recording that is refused without being sent. */
+  async refuse(blob, about, problem) {
+    const item = { ...newItem(blob, about), state: "failed", problem: problem.facts };
+    this.#items.set(item.id, item);
+    await this.#library.save(item);
+    this.#emit("added", item);
+    this.#emit("settled", item);
+  }
+
+  async cancel(id) {
+    const item = this.#items.get(id);
+    if (!item || !isOpen(item)) return;
+    const { jobId } = item;
+    this.#aborts.get(id)?.abort(new DOMException("cancelled", "AbortError"));
+    await this.#update(item, { state: "cancelled", jobId: null, resumeAt: null, problem: null });
+    if (jobId) await this.#service.remove(jobId).catch(() => {});
+    this.#pump();
+  }
+
+  /** Begin again with the same options. */
+  async retry(id) {
+    const item = this.#items.get(id);
+    if (!item || isOpen(item)) return;
+    this.#segments.delete(id);
+    this.#paces.delete(id);
+    await this.#update(item, startingState());
+    this.#pump();
+  }
+
+  async rename(id, name) {
+    await this.#update(this.#items.get(id), { name });
+  }
+
+  async remove(id) {
+    const item = this.#items.get(id);
+    this.#aborts.get(id)?.abort(new DOMException("removed", "AbortError"));
+    this.#items.delete(id);
+    this.#emit("removed", item);
+    await this.#library.remove(id);
+    if (item.jobId) await this.#service.remove(item.jobId).catch(() => {});
+    this.#pump();
+  }
+
+  /** Send nothing until `release`: the service wants a key. */
+  hold() {
+    this.#isHeld = true;
+    this.dispatchEvent(new Event("keyneeded"));
+  }
+
+  release() {
+    this.#isHeld = false;
+    this.#pump();
+  }
+
+  get isHeld() {
+    return this.#isHeld;
+  }
+
+  async audio(id) {
+    return this.#unsaved.get(id) ?? (await this.#library.audio(id)) ?? null;
+  }
+
+  /** The segments that are known so far, of a recording that is being transcribed. */
+  segments(id) {
+    return this.#segments.get(id) ?? [];
+  }
+
+  /** Seconds until the upload or the transcription is done, or null. */
+  secondsLeft(item) {
+    const pace = this.#paces.get(item.id);
+    if (item.state === "uploading") return pace?.secondsLeft(1) ?? null;
+    return item.state === "running" ? (pace?.secondsLeft(item.durationS) ?? null) : null;
+  }
+
+  /** Follow an open recording, so that its segments arrive while it is being transcribed. Returns what ends that. */
+  follow(id) {
+    const ended = new AbortController();
+    if (this.#service.follow) this.#followUntil(id, ended.signal);
+    return () => ended.abort();
+  }
+
+  async #followUntil(id, signal) {
+    for (let failures = 0; !signal.aborted; failures += 1) {
+      const item = this.#items.get(id);
+      if (!item || !isOpen(item)) return;
+      if (item.jobId && !this.#isHeld && !connection.isLost) {
+        const start = this.segments(id).length;
+        const onSegment = (segment) => this.#addSegment(item, segment);
+        try {
+          await this.#service.follow(item.jobId, start, { signal, onSegment });
+          return;
+        } catch {
+          // The list of jobs shows what has become of it; here only the segments are missing.
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(10, 1 + failures)));
+    }
+  }
+
+  /** Note what the service says about jobs: called by the watch of jobs. */
+  async noteJob(item, job) {
+    if (!this.#items.has(item.id) || !isOpen(item)) return;
+    const { audio_s_done: doneS, audio_s_total: totalS } = job.progress;
+    if (job.status === "succeeded") {
+      await this.#finish(item, await this.#service.transcript(job.id));
+    } else if (job.status === "failed") {
+      await this.#fail(item, new Problem(500, job.error.code, job.error.message));
+    } else if (job.status === "queued" || job.status === "running") {
+      if (job.status === "running") this.#pace(item).note(doneS);
+      await this.#update(item, { state: job.status, doneS, durationS: totalS ?? item.durationS });
+    } else {
+      await this.noteMissing(item);
+    }
+  }
+
+  /** The service no longer has the job. */
+  async noteMissing(item) {
+    await this.#fail(item, new Problem(404, "job_not_found", ""));
+  }
+
+  #pump() {
+    clearTimeout(this.#timer);
+    if (this.#isHeld || connection.isLost) return;
+    const now = Date.now();
+    const isFree = ({ id, state }) => state === "waiting" && !this.#aborts.has(id) && !this.#elsewhere.has(id);
+    const waiting = [...this.#items.values()].filter(isFree);
+    for (const item of waiting.filter((each) => (each.resumeAt ?? 0) <= now)) {
+      if (this.#aborts.size >= MAX_SENDING) return;
+      this.#send(item);
+    }
+    const next = Math.min(...waiting.map((item) => item.resumeAt ?? 0).filter((time) => time > now));
+    if (Number.isFinite(next)) this.#timer = setTimeout(() => this.#pump(), next - now + 20);
+  }
+
+  async #send(item) {
+    const abort = new AbortController();
+    this.#aborts.set(item.id, abort);
+    try {
+      if (!(await withClaim(item.id, () => this.#attempt(item, abort.signal)))) this.#leaveToOtherTab(item.id);
+    } finally {
+      this.#aborts.delete(item.id);
+      this.#pump();
+    }
+  }
+
+  /** Another tab sends the recording. If that tab is closed, this one does it. */
+  #leaveToOtherTab(id) {
+    this.#elsewhere.add(id);
+    setTimeout(() => this.#elsewhere.delete(id) && this.#pump(), ELSEWHERE_MS);
+  }
+
+  async #attempt(item, signal) {
+    try {
+      const blob = await this.audio(item.id);
+      if (!blob) throw new Problem(0, "audio_missing", "");
+      this.#paces.set(item.id, new Pace());
+      await this.#update(item, { state: "uploading", attempts: item.attempts + 1, sentShare: 0, resumeAt: null });
+      const outcome = await this.#service.send(blob, item, { signal, ...this.#reports(item) });
+      if (outcome.job) await this.#update(item, { jobId: outcome.job.id, state: "queued", problem: null });
+      else await this.#finish(item, outcome.transcript);
+    } catch (error) {
+      if (!signal.aborted) await this.#noteFailure(item, error);
+    }
+  }
+
+  #reports(item) {
+    return {
+      onSent: (share) => {
+        this.#pace(item).note(share);
+        Object.assign(item, { sentShare: share, problem: null });
+        if (share >= 1 && !this.#service.follow) {
+          this.#paces.set(item.id, new Pace());
+          Object.assign(item, { state: "running", runningSince: Date.now() });
+        }
+        this.#emit("changed", item);
+      },
+      onSegment: (segment) => {
+        this.#pace(item).note(segment.end);
+        Object.assign(item, { state: "running", doneS: segment.end });
+        this.#addSegment(item, segment);
+        this.#emit("changed", item);
+      },
+    };
+  }
+
+  async #noteFailure(item, error) {
+    const problem = error instanceof Problem ? error : new Problem(500, "page_failed", String(error));
+    if (problem.needsKey) {
+      await this.#update(item, { state: "waiting", attempts: item.attempts - 1 });
+      this.hold();
+    } else if (problem.isPassing && problem.code !== "audio_missing" && !(problem.isLost && item.attempts >= MAX_LOST)) {
+      if (problem.isLost) connection.lose();
+      const resumeAt = Date.now() + 1000 * delayS(problem, item.attempts);
+      await this.#update(item, { state: "waiting", resumeAt, problem: problem.facts, sentShare: 0 });
+    } else {
+      await this.#fail(item, problem);
+    }
+  }
+
+  #addSegment(item, segment) {
+    const known = this.#segments.get(item.id) ?? [];
+    if (segment.id < known.length) return;
+    this.#segments.set(item.id, [...known, segment]);
+    this.dispatchEvent(new CustomEvent("segment", { detail: { item, segment } }));
+  }
+
+  #pace(item) {
+    if (!this.#paces.has(item.id)) this.#paces.set(item.id, new Pace());
+    return this.#paces.get(item.id);
+  }
+
+  async #finish(item, transcript) {
+    await this.#library.saveTranscript(item.id, transcript);
+    const { language, duration, text } = transcript;
+    await this.#update(item, {
+      state: "done",
+      durationS: duration,
+      doneS: duration,
+      language,
+      preview: text.slice(0, 200),
+      problem: null,
+    });
+    this.#segments.delete(item.id);
+    this.#emit("settled", item);
+  }
+
+  async #fail(item, problem) {
+    await this.#update(item, { state: "failed", problem: problem.facts, jobId: null, resumeAt: null });
+    this.#emit("settled", item);
+  }
+
+  async #update(item, changes) {
+    const isNews = Object.entries(changes).some(([name, value]) => item[name] !== value);
+    if (!isNews || !this.#items.has(item.id)) return;
+    Object.assign(item, changes);
+    this.#emit("changed", item);
+    await this.#library.save(item).catch(() => this.#unsaved.set(item.id, null));
+  }
+
+  /** Another tab has changed a recording. */
+  async #reload(id) {
+    if (this.#aborts.has(id)) return;
+    const item = await this.#library.find(id);
+    const known = this.#items.get(id);
+    if (!item && known) {
+      this.#items.delete(id);
+      this.#emit("removed", known);
+    } else if (item && known) {
+      Object.assign(known, item);
+      this.#emit("changed", known);
+    } else if (item) {
+      this.#items.set(id, item);
+      this.#emit("added", item);
+    }
+  }
+
+  #emit(type, item) {
+    this.dispatchEvent(new CustomEvent(type, { detail: item }));
+  }
+}

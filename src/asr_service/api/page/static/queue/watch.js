@@ -1,0 +1,56 @@
+// Asks the service about the open jobs: one request for all of them, often while the page is seen and seldom else.
+
+import { connection } from "../core/connection.js";
+import { findJobs } from "../api/jobs.js";
+import { Problem } from "../api/problem.js";
+import { isOpen } from "./item.js";
+
+const SEEN_MS = 1000;
+const HIDDEN_MS = 10_000;
+const MOST_MS = 30_000;
+
+/** Watch the jobs of a queue as long as the page is open. */
+export function watchJobs(queue) {
+  let timer = null;
+  let isAsking = false;
+  let pauseMs = 0;
+
+  const openItems = () => queue.items.filter((item) => item.jobId && isOpen(item));
+
+  async function ask() {
+    if (isAsking) return;
+    isAsking = true;
+    try {
+      if (!queue.isHeld && !connection.isLost && openItems().length) await askOnce();
+      pauseMs = 0;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.needsKey) queue.hold();
+      else if (error.isLost) connection.lose();
+      pauseMs = Math.min(MOST_MS, error.retryAfterS ? 1000 * error.retryAfterS : 2 * pauseMs + 1000);
+    } finally {
+      isAsking = false;
+      plan();
+    }
+  }
+
+  async function askOnce() {
+    const items = openItems();
+    const jobs = await findJobs(items.map((item) => item.jobId));
+    for (const item of items) {
+      const job = jobs.get(item.jobId);
+      await (job ? queue.noteJob(item, job) : queue.noteMissing(item));
+    }
+  }
+
+  function plan() {
+    clearTimeout(timer);
+    if (openItems().length) timer = setTimeout(ask, Math.max(pauseMs, document.hidden ? HIDDEN_MS : SEEN_MS));
+  }
+
+  document.addEventListener("visibilitychange", () => document.hidden || ask());
+  connection.addEventListener("found", ask);
+  queue.addEventListener("added", plan);
+  queue.addEventListener("changed", ({ detail }) => detail.jobId && detail.state === "queued" && plan());
+  ask();
+}

@@ -1,0 +1,48 @@
+// Where recordings come in: drop, choose, paste or record.
+
+import { config } from "../core/config.js";
+import { h, icon } from "../core/dom.js";
+import { bytes } from "../core/format.js";
+import { t } from "../core/i18n.js";
+import { ICONS } from "../core/icons.js";
+import { ACCEPT } from "./files.js";
+
+/** Returns {element, chooseFiles, setDropping, say}. `actions` has `addFiles(files, inFolders)` and `record`. */
+export function intakePanel(actions, options) {
+  const files = h("input", { type: "file", class: "unseen", multiple: true, accept: ACCEPT, tabindex: -1, "aria-hidden": "true" });
+  const folder = h("input", { type: "file", class: "unseen", webkitdirectory: true, tabindex: -1, "aria-hidden": "true" });
+  files.onchange = () => take(files, (chosen) => actions.addFiles(chosen, []));
+  folder.onchange = () => take(folder, (chosen) => actions.addFiles([], chosen));
+
+  const element = h(
+    "section",
+    { class: "intake", "aria-labelledby": "intake-title" },
+    h("h2", { id: "intake-title" }, t("intake.title")),
+    h("p", { class: "intake-lead" }, t("intake.lead", { limit: bytes(config.maxUploadBytes) })),
+    h(
+      "div",
+      { class: "intake-ways" },
+      h("button", { type: "button", class: "main", onclick: () => files.click() }, icon(ICONS.file), t("intake.choose")),
+      h("button", { type: "button", class: "record", onclick: actions.record }, icon(ICONS.microphone), t("intake.record")),
+      h("button", { type: "button", onclick: () => folder.click() }, icon(ICONS.folder), t("intake.folder")),
+    ),
+    h("p", { class: "intake-message", id: "intake-message", role: "status" }),
+    options.element,
+    files,
+    folder,
+  );
+  return {
+    element,
+    chooseFiles: () => files.click(),
+    setDropping: (isDropping) => element.classList.toggle("dropping", isDropping),
+    say(text) {
+      element.querySelector("#intake-message").textContent = text;
+    },
+  };
+}
+
+function take(input, use) {
+  const chosen = [...input.files];
+  input.value = "";
+  if (chosen.length) use(chosen);
+}

@@ -1,0 +1,54 @@
+// One recording in the list.
+
+import { clock, languageName, when } from "../core/format.js";
+import { h, icon, setText } from "../core/dom.js";
+import { t } from "../core/i18n.js";
+import { ICONS } from "../core/icons.js";
+import { addressOf } from "../core/router.js";
+import { isOpen } from "../queue/item.js";
+import { progressBar } from "./progress.js";
+import { statusText } from "./status.js";
+
+/** Returns {element, update}. `actions` has `cancel`, `retry` and `remove`, which get the item. */
+export function recordingRow(item, queue, actions) {
+  const link = h("a", { class: "row-name", href: addressOf(item.id) });
+  const facts = h("p", { class: "row-facts" });
+  const status = h("p", { class: "row-status" });
+  const preview = h("p", { class: "row-preview", dir: "auto" });
+  const bar = progressBar(() => t("row.progress", { name: item.name }));
+  const buttons = h("div", { class: "row-actions" });
+  const element = h("li", { class: "row", "data-id": item.id }, h("div", { class: "row-text" }, link, facts, preview, status), buttons, bar.element);
+  let shownState = null;
+
+  function update() {
+    setText(link, item.name);
+    setText(facts, factsOf(item));
+    setText(preview, item.state === "done" ? item.preview : "");
+    const words = item.state === "done" ? "" : statusText(item, queue);
+    setText(status, words);
+    preview.hidden = !preview.textContent;
+    status.hidden = !words;
+    preview.lang = item.language ?? "";
+    bar.update(item);
+    if (item.state === shownState) return;
+    shownState = element.dataset.state = item.state;
+    const hadFocus = buttons.contains(document.activeElement);
+    buttons.replaceChildren(...buttonsOf(item, actions));
+    if (hadFocus) buttons.querySelector("button")?.focus();
+  }
+
+  update();
+  return { element, update };
+}
+
+function factsOf(item) {
+  const language = item.language && item.state === "done" ? languageName(item.language) : null;
+  return [item.durationS ? clock(item.durationS) : null, language, when(item.addedAt)].filter(Boolean).join(" · ");
+}
+
+function buttonsOf(item, actions) {
+  const button = (action, path) =>
+    h("button", { type: "button", class: "quiet", "aria-label": t(`row.${action}`, { name: item.name }), title: t(`action.${action}`), onclick: () => actions[action](item) }, icon(path));
+  if (isOpen(item)) return [button("cancel", ICONS.close)];
+  return [item.state === "done" ? null : button("retry", ICONS.retry), button("remove", ICONS.trash)].filter(Boolean);
+}

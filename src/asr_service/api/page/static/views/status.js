@@ -1,0 +1,45 @@
+// The state of a recording in words, and as a share.
+
+import { connection } from "../core/connection.js";
+import { clock, percent, roughly } from "../core/format.js";
+import { t } from "../core/i18n.js";
+import { problemText } from "./problems.js";
+
+const BUSY = new Set([429, 503]);
+
+/** Return the words of an item's state, such as `Transcribing 40% · about 2 minutes left`. */
+export function statusText(item, queue) {
+  if (item.state === "waiting") return waitingText(item, queue);
+  if (item.state === "uploading") return withTimeLeft(t("status.uploading", { share: percent(item.sentShare) }), item, queue);
+  if (item.state === "running") return withTimeLeft(runningText(item), item, queue);
+  if (item.state === "failed") return problemText(item.problem);
+  return t(`status.${item.state}`);
+}
+
+/** Return the share that is done of the step that is under way, or null if it is not known. */
+export function shareDone(item) {
+  if (item.state === "uploading") return item.sentShare;
+  if (item.state === "running" && item.durationS) return Math.min(1, item.doneS / item.durationS);
+  return null;
+}
+
+function waitingText({ resumeAt, problem }, queue) {
+  if (connection.isLost) return t("status.lost");
+  if (queue.isHeld) return t("status.held");
+  const seconds = ((resumeAt ?? 0) - Date.now()) / 1000;
+  if (seconds <= 0) return t("status.waiting");
+  const time = roughly(seconds);
+  if (problem?.code === "not_ready") return t("status.starting", { time });
+  return t(BUSY.has(problem?.status) ? "status.busy" : "status.again", { time });
+}
+
+function runningText(item) {
+  const share = shareDone(item);
+  if (share !== null) return t("status.running", { share: percent(share) });
+  return item.doneS ? t("status.running_to", { time: clock(item.doneS) }) : t("status.running_first");
+}
+
+function withTimeLeft(text, item, queue) {
+  const seconds = queue.secondsLeft(item);
+  return seconds === null || seconds < 1 ? text : `${text} · ${t("status.left", { time: roughly(seconds) })}`;
+}
