@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from typing import Final
 
@@ -23,6 +23,18 @@ from asr_service.transcript import Segment, Transcript, codec
 log = structlog.get_logger(__name__)
 
 _WITHOUT_TRANSCRIPT: Final = frozenset({JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
+
+
+class _FilesUnavailable(Exception):
+    """The recording cannot be read or the transcript not be stored at the moment. The attempt does not count."""
+
+
+@contextlib.contextmanager
+def _as_files_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except Unavailable as error:
+        raise _FilesUnavailable(error.message) from error
 
 
 class Attempts:
@@ -94,6 +106,11 @@ class Attempts:
             except WorkReturned:
                 with contextlib.suppress(Unavailable):  # then the lease lapses
                     await self._give_back(claim)
+            except _FilesUnavailable as error:
+                log.warning("job attempt postponed", reason=str(error))
+                await asyncio.sleep(self._times.retry_delays_s[0])
+                with contextlib.suppress(Unavailable):
+                    await self._give_back(claim)
             except Exception as error:  # noqa: BLE001 - whatever failed, the job must not stay claimed
                 with contextlib.suppress(Unavailable):  # then the lease lapses
                     await self._give_up(claim, error)
@@ -133,20 +150,13 @@ class Attempts:
         with linked_trace("job", job.spec.traceparent, {"asr.job_id": job.id, "asr.attempt": job.attempts}):
             transcript = await self._transcribe(claim)
             data = await jobs.call(lambda: codec.encode(transcript).encode())
-            await jobs.call_files(jobs.files.store_transcript, job.id, data)
+            with _as_files_unavailable():
+                await jobs.call_files(jobs.files.store_transcript, job.id, data)
         return transcript, len(data)
 
     async def _succeed(self, claim: Claim, transcript: Transcript, n_bytes: int) -> None:
-        jobs, job, now = self._jobs, claim.job, time.time()
-        is_held = await jobs.call(
-            jobs.store.succeed,
-            job.id,
-            claim.token,
-            now,
-            audio_s=transcript.duration,
-            result_bytes=n_bytes,
-            expires_at=now + jobs.retention_s,
-        )
+        jobs, job = self._jobs, claim.job
+        is_held = await self._store_success(claim, transcript.duration, n_bytes)
         if not is_held:
             current = await jobs.call(jobs.store.get, job.id)
             if current is None or current.status in _WITHOUT_TRANSCRIPT:
@@ -158,13 +168,34 @@ class Attempts:
         log.info("job succeeded", audio_s=round(transcript.duration, 3))
         await jobs.call_files(jobs.files.delete_audio, job.id)
 
+    async def _store_success(self, claim: Claim, audio_s: float, n_bytes: int) -> bool:
+        """Mark the job as succeeded; try again while the store is unavailable, as long as the lease can be held."""
+        jobs, until = self._jobs, time.monotonic() + self._times.lease_s
+        while True:
+            now = time.time()
+            try:
+                return await jobs.call(
+                    jobs.store.succeed,
+                    claim.job.id,
+                    claim.token,
+                    now,
+                    audio_s=audio_s,
+                    result_bytes=n_bytes,
+                    expires_at=now + jobs.retention_s,
+                )
+            except Unavailable:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(self._times.poll_s)
+
     async def _transcribe(self, claim: Claim) -> Transcript:
         jobs, job = self._jobs, claim.job
         stored = await jobs.call(jobs.store.segments, job.id) if job.resume_key is not None else ()
         earlier = tuple(map(codec.decode_segment, stored))
         work = Work(job.id, job.owner, job.spec.options, job.resume_key, earlier)
         try:
-            file = await jobs.call_files(jobs.files.open_audio, job.id)
+            with _as_files_unavailable():
+                file = await jobs.call_files(jobs.files.open_audio, job.id)
         except FileMissing as error:
             raise RequestError("The recording of this job is not there any more.") from error
         with file:

@@ -1,9 +1,11 @@
 """Stores the segments of a job as they become known."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Self
 
 from asr_service import tasks
+from asr_service.errors import Unavailable
 from asr_service.jobs.records import Claim
 from asr_service.jobs.service import Jobs
 from asr_service.transcript import Segment, codec
@@ -35,7 +37,7 @@ class SegmentWriter:
         await tasks.cancel([self._task])
 
     def add(self, segment: Segment) -> None:
-        """Queue a segment. Raises LeaseLost, Unavailable: earlier ones could not be written."""
+        """Queue a segment. Raises LeaseLost: earlier ones could not be written."""
         if self._task.done():
             self._task.result()
         self._new.append(segment)
@@ -47,15 +49,23 @@ class SegmentWriter:
             await asyncio.sleep(self._flush_s)
             self._arrived.clear()
             new, self._new = self._new, []
-            is_held = await self._jobs.call(
-                self._jobs.store.store_segments,
-                self._claim.job.id,
-                self._claim.token,
-                new[0].id,
-                [codec.encode_segment(segment) for segment in new],
-                resume_key=self.resume_key,
-                audio_s_done=new[-1].end,
-                audio_s_total=self.audio_s_total,
-            )
+            try:
+                is_held = await self._write(new)
+            except Unavailable:  # they are written later; if that takes too long, the lease ends the attempt
+                self._new = [*new, *self._new]
+                self._arrived.set()
+                continue
             if not is_held:
                 raise LeaseLost
+
+    async def _write(self, new: Sequence[Segment]) -> bool:
+        return await self._jobs.call(
+            self._jobs.store.store_segments,
+            self._claim.job.id,
+            self._claim.token,
+            new[0].id,
+            [codec.encode_segment(segment) for segment in new],
+            resume_key=self.resume_key,
+            audio_s_done=new[-1].end,
+            audio_s_total=self.audio_s_total,
+        )

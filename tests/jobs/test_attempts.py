@@ -1,0 +1,158 @@
+"""An attempt at a job while its stores fail, and after another runner has ended the job."""
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from asr_service.engine.request_options import RequestOptions
+from asr_service.errors import Unavailable
+from asr_service.jobs.files import JobFiles
+from asr_service.jobs.records import Job, JobSpec, JobStatus, OwnerLimits
+from asr_service.jobs.running.attempts import Attempts
+from asr_service.jobs.running.executor import Event, Started, Work
+from asr_service.jobs.service import Jobs
+from asr_service.jobs.store import JobStore
+from asr_service.jobs.stores.directory import DirectoryFiles
+from asr_service.jobs.stores.sqlite import SqliteJobStore
+from asr_service.jobs.times import RunnerTimes
+from jobs.test_wire import SEGMENT, TRANSCRIPT
+from waiting import until
+
+TIMES = RunnerTimes(lease_s=5.0, poll_s=0.01, flush_s=0.01, retry_delays_s=(0.01, 0.01))
+
+
+class Writes:
+    """An executor that yields one segment, and the transcript when it may."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def transcribe(self, _work: Work, _file: BinaryIO) -> AsyncGenerator[Event]:
+        yield Started("key")
+        yield SEGMENT
+        await self.may_end.wait()
+        yield TRANSCRIPT
+
+
+class Failing:
+    """A store of which one method raises Unavailable a number of times."""
+
+    def __init__(self, store: object, method: str, n_failures: int) -> None:
+        self._store = store
+        self._method = method
+        self.n_failures = n_failures
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method and self.n_failures > 0:
+            return self._fail
+        return getattr(self._store, name)
+
+    def _fail(self, *_: object, **__: object) -> None:
+        self.n_failures -= 1
+        raise Unavailable("It is down.")
+
+
+Open = Callable[..., Jobs]
+
+
+@pytest.fixture
+async def open_jobs(tmp_path: Path) -> AsyncIterator[Open]:
+    opened: list[Jobs] = []
+
+    def open_with(method: str = "", n_failures: int = 0) -> Jobs:
+        store: Any = Failing(SqliteJobStore(tmp_path / "jobs.sqlite3"), method, n_failures)
+        files: Any = Failing(DirectoryFiles(tmp_path), method, n_failures)
+        opened.append(Jobs(store, files, limits=OwnerLimits(10, 10**9), retention_s=60))
+        return opened[-1]
+
+    yield open_with
+    for jobs in opened:
+        jobs.close()
+
+
+async def submit(jobs: Jobs) -> str:
+    return (await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))).job.id
+
+
+async def attempt(jobs: Jobs, executor: Writes, times: RunnerTimes = TIMES) -> None:
+    task = await Attempts(jobs, executor, times).claim("a")
+    assert task is not None
+    await task
+
+
+async def job_of(jobs: Jobs, job_id: str) -> Job:
+    return await jobs.get("", job_id)
+
+
+@pytest.mark.parametrize("method", ["store_segments", "succeed"])
+async def test_a_short_outage_of_the_records_costs_no_attempt(open_jobs, method):
+    """Redis may restart while a job runs."""
+    jobs = open_jobs(method, 3)
+    job_id = await submit(jobs)
+    executor = Writes()
+    running = asyncio.create_task(attempt(jobs, executor))
+    if method == "store_segments":
+        await asyncio.to_thread(until, lambda: jobs.store.segments(job_id))
+    executor.may_end.set()
+    await running
+    job = await job_of(jobs, job_id)
+    assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 1)
+    assert (await jobs.transcript("", job_id)).text == TRANSCRIPT.text
+
+
+@pytest.mark.parametrize("method", ["open_audio", "store_transcript"])
+async def test_an_outage_of_the_files_postpones_the_job(open_jobs, method):
+    """It does not fail, however often its recording cannot be read or its transcript not be stored."""
+    jobs = open_jobs(method, 4)
+    job_id = await submit(jobs)
+    for _ in range(4):
+        executor = Writes()
+        executor.may_end.set()
+        await attempt(jobs, executor)
+        job = await job_of(jobs, job_id)
+        assert (job.status, job.attempts) == (JobStatus.QUEUED, 0)
+    executor = Writes()
+    executor.may_end.set()
+    await attempt(jobs, executor)
+    assert (await job_of(jobs, job_id)).status is JobStatus.SUCCEEDED
+
+
+async def test_a_late_runner_leaves_the_transcript_of_its_successor(open_jobs):
+    """Its lease has lapsed, and another runner has ended the job."""
+    jobs = open_jobs()
+    job_id = await submit(jobs)
+    late = Writes()
+    running = asyncio.create_task(attempt(jobs, late, replace(TIMES, poll_s=60.0)))  # it does not notice
+    await asyncio.to_thread(until, lambda: jobs.store.segments(job_id))
+    _let_lapse(jobs.store)
+    successor = Writes()
+    successor.may_end.set()
+    await attempt(jobs, successor)
+    late.may_end.set()
+    await running
+    assert (await jobs.transcript("", job_id)).text == TRANSCRIPT.text
+
+
+def _let_lapse(store: JobStore) -> None:
+    assert store.requeue_lapsed(1e12, retry_delays_s=(-1e12, -1e12), expires_at=1e12)
+
+
+async def test_a_recording_is_kept_if_the_job_may_exist(open_jobs):
+    """The answer of the store was lost, and it does not say whether there is a job: the sweeper decides later."""
+    jobs = open_jobs("create", 1)
+    jobs.store = Failing(jobs.store, "get", 1)
+    with pytest.raises(Unavailable):
+        await submit(jobs)
+    assert len(_recordings(jobs.files)) == 1
+    with pytest.raises(Unavailable):
+        await submit(open_jobs("create", 1))
+    assert len(_recordings(jobs.files)) == 1, "there is no such job: its recording is deleted"
+
+
+def _recordings(files: JobFiles) -> Any:
+    return files.old_audio(-5)
