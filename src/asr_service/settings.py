@@ -38,6 +38,7 @@ ANY_ALIAS, NO_ALIASES = "*", "none"
 """Values of ASR_MODEL_ALIASES that are no names."""
 CACHE_IN_MEMORY = "memory"
 """The value of ASR_CACHE_URL for a cache in the memory of each slot."""
+_ENDPOINT = re.compile(r"https?://[^\s/,]+(/[^\s,]*)?|unix:/[^\s,]+")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
 
@@ -87,6 +88,13 @@ def _check_files(given: str) -> str:
 
 
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis)]
+
+
+def _check_endpoints(given: str) -> str:
+    for address in given.split(","):
+        if not _ENDPOINT.fullmatch(address.strip()):
+            raise ValueError(f"{address.strip()!r} is neither a URL such as https://asr.example.com nor unix:/PATH")
+    return given
 
 
 class Settings(BaseSettings):
@@ -257,6 +265,22 @@ class Settings(BaseSettings):
     """Maximum waiting jobs of one API key, or of all callers together without keys; more get a 429."""
     jobs_max_bytes: PositiveInt = 50 * 1024**3
     """Maximum size of the recordings and transcripts of all jobs of one API key; more get a 429."""
+
+    jobs_runner: Literal["slots", "workers"] = "slots"
+    """What runs the jobs and sends their webhooks: the slots, or the processes of `asr-service worker`, which need
+    ASR_JOBS_URL."""
+
+    # -- job workers
+    service_url: Annotated[str, AfterValidator(_check_endpoints)] | None = None
+    """Where `asr-service worker` finds the services: the URL of their load balancer or of one service, or `unix:/PATH`
+    of a slot's socket. Several, separated by commas, are used in turn."""
+    service_key: SecretStr | None = None
+    """API key of the job worker, if the services have keys. `asr-service keys new NAME --worker` makes one."""
+    worker_concurrency: PositiveInt = 8
+    """Maximum jobs that a job worker runs at a time. A slot takes as many as fill its batches, and refuses others for
+    the moment."""
+    worker_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port, at ASR_HOST, of the /metrics of a job worker. By default none."""
 
     # -- limits
     max_upload_bytes: PositiveInt = 2 * 1024**3

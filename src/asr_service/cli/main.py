@@ -58,6 +58,7 @@ _COMMANDS: Final = {
         "transcribe_command",
     ),
     "jobs": _Command("Submit recordings to a service as jobs.", "asr_service.cli.jobs", "jobs_app"),
+    "worker": _Command("Run jobs with the services, without a model.", "asr_service.cli.worker", "worker_command"),
     "models": _Command("List, download and verify models.", "asr_service.cli.models", "models_app"),
     "keys": _Command("Create API keys.", "asr_service.cli.keys", "keys_app"),
     "webhooks": _Command("Make a secret for webhooks, and try a receiver.", "asr_service.cli.webhooks", "webhooks_app"),

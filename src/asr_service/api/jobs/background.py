@@ -1,4 +1,4 @@
-"""The work of a slot on jobs: it runs them, sweeps, and sends webhooks."""
+"""The work of a slot on jobs: it runs them and sends webhooks, or wakes the job workers; and it sweeps."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -6,11 +6,13 @@ from typing import Protocol
 
 from asr_service.api.jobs.runs import JobRuns
 from asr_service.engine.slot import SlotEngine
+from asr_service.errors import ConfigurationError
 from asr_service.jobs.running.slot_runner import SlotRunner
 from asr_service.jobs.service import Jobs, open_jobs
 from asr_service.jobs.sweeper import Sweeper
 from asr_service.jobs.times import RunnerTimes
 from asr_service.jobs.webhooks import WebhookSender
+from asr_service.settings import Settings
 from asr_service.webhooks.configuration import webhook_configuration
 
 
@@ -42,8 +44,11 @@ class SlotJobs:
         if self.jobs is None:
             return
         self._others.append(Sweeper(self.jobs, times))
-        self._drainable.append(SlotRunner(engine, self.jobs, times, charge))
-        self._drainable.append(WebhookSender(self.jobs, webhook_configuration(engine.settings), times))
+        if engine.settings.jobs_runner == "workers":
+            self._others.append(_open_notifier(engine.settings, self.jobs, times))
+        else:
+            self._drainable.append(SlotRunner(engine, self.jobs, times, charge))
+            self._drainable.append(WebhookSender(self.jobs, webhook_configuration(engine.settings), times))
 
     @property
     def busy(self) -> bool:
@@ -53,6 +58,8 @@ class SlotJobs:
         self.runs.begin_drain()
         for part in self._drainable:
             part.begin_drain()
+        if self.jobs is not None and not self._drainable:
+            self.jobs.closing.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -66,3 +73,17 @@ class SlotJobs:
                 await part.close()
             if self.jobs is not None:
                 self.jobs.close()
+
+
+def _open_notifier(settings: Settings, jobs: Jobs, times: RunnerTimes) -> _Part:
+    if settings.jobs_url is None:
+        raise ConfigurationError(
+            "ASR_JOBS_RUNNER=workers needs a Redis, through which the workers are woken. Set ASR_JOBS_URL.",
+            param="ASR_JOBS_RUNNER",
+        )
+    # Celery is an optional dependency.
+    from asr_service.jobs.cluster.broker import Broker  # noqa: PLC0415
+    from asr_service.jobs.cluster.notifier import WorkerNotifier  # noqa: PLC0415
+
+    broker = Broker(settings.jobs_url.get_secret_value(), settings.redis_prefix)
+    return WorkerNotifier(jobs, broker, times.sweep_s)

@@ -20,7 +20,7 @@ from asr_service.transcript import Transcript
 log = structlog.get_logger(__name__)
 
 TIMEOUT: Final = httpx.Timeout(10.0, read=6 * wire.KEEP_ALIVE_S, write=120.0, pool=None)
-_RETRY_S: Final = 2.0
+_RETRY_S: Final = 1.0
 _PART_BYTES: Final = 1024**2
 _INLINE_BYTES: Final = 64 * 1024
 """Longer lines are decoded in a thread."""

@@ -1,0 +1,1 @@
+"""Job workers: processes without a model that run jobs with the services, woken through Celery."""
