@@ -28,6 +28,33 @@ class Vendored:
 
 
 PACKAGES: Final[dict[str, tuple[Vendored, ...]]] = {
+    "docx@9.15.2": (
+        Vendored(
+            "dist/index.mjs",
+            "vendor/docx.js",
+            "76235885a9f9ae43ae4b6ad60b8e1fef3ef64a0d205fc0ab0afe7b8fb4205652",
+        ),
+        Vendored(
+            "LICENSE",
+            "vendor/docx-licence.txt",
+            "b5b2364c0c95a26b2a2399d7e706a61acac680be1d5b180b00592ee85830bffb",
+        ),
+    ),
+    # docx contains these two.
+    "fflate@0.8.3": (
+        Vendored(
+            "LICENSE",
+            "vendor/fflate-licence.txt",
+            "0a1df3a083d0c010560aa342e87959c8c1070e6fd54545741f083f22d0c8b551",
+        ),
+    ),
+    "nanoid@6.0.1": (
+        Vendored(
+            "LICENSE",
+            "vendor/nanoid-licence.txt",
+            "4383cb2c3608397ce7a4159502614ed66890f8999c2a9c056dd3b1024d6721f0",
+        ),
+    ),
     "@fontsource-variable/atkinson-hyperlegible-next@5.3.0": (
         Vendored(
             "files/atkinson-hyperlegible-next-latin-ext-wght-normal.woff2",

@@ -87,5 +87,9 @@ def _html(request: Request, assets: Assets) -> str:
 
 
 def _is_module(path: str) -> bool:
-    """Return whether the page imports the file when it opens. Worklets are loaded in threads of their own."""
-    return path.endswith(".js") and not path.endswith("-worklet.js")
+    """Return whether the page imports the file when it opens.
+
+    Worklets are loaded in threads of their own, and libraries when they are used.
+    """
+    is_library = path.startswith("vendor/") or path == "editor/export/docx.js"
+    return path.endswith(".js") and not path.endswith("-worklet.js") and not is_library

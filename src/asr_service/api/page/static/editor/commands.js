@@ -29,8 +29,8 @@ export class Commands {
 
   /** Go to the next (1) or the previous (-1) word. */
   word(step) {
-    const place = this.follower.place;
-    const next = place ? neighbour(this.document.segments, place, step) : this.#start();
+    const place = this.follower.place ?? this.#start();
+    const next = place && neighbour(this.document.segments, place, step);
     if (next) this.#goTo(next);
   }
 

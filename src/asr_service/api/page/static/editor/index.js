@@ -29,7 +29,7 @@ import { Rows } from "./text/rows.js";
 import { SpeakerForm } from "./text/speakers.js";
 import { toolbar } from "./toolbar.js";
 
-const SAVE_MS = 400;
+const SAVE_MS = 100;
 let mounted = null;
 
 export function mountEditor(element, options) {

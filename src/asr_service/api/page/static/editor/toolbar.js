@@ -8,10 +8,10 @@ const DONE_MS = 2000;
 
 /** Return {element, update}. `update` shows what can be undone and how much is edited. */
 export function toolbar({ document: document_, commands, copy, t }) {
-  const button = (name, action, keys) =>
+  const button = (name, action, keys, label = t(`editor.${name}`)) =>
     h("button", {
-      type: "button", class: "quiet icon-button", "aria-label": t(`editor.${name}`), "aria-keyshortcuts": keys,
-      title: `${t(`editor.${name}`)} (${keys.replace("Control", "Ctrl")})`, onclick: action,
+      type: "button", class: "quiet icon-button", "aria-label": label, "aria-keyshortcuts": keys,
+      title: `${label} (${keys.replace("Control", "Ctrl")})`, onclick: action,
     }, icon(ICONS[name]));
   const undo = button("undo", () => commands.undo(), "Control+Z");
   const redo = button("redo", () => commands.redo(), "Control+Y");
@@ -23,7 +23,7 @@ export function toolbar({ document: document_, commands, copy, t }) {
     button("split", () => commands.split(), "S"),
     button("merge", () => commands.merge(), "M"),
     button("remove", () => commands.remove(), "Delete"),
-    button("find", () => commands.search(), "Control+F"),
+    button("find", () => commands.search(), "Control+F", t("editor.find_and_replace")),
     doubt,
     h("span", { class: "tools-end" }, copied,
       h("button", { type: "button", class: "main", onclick: () => commands.download() }, icon(ICONS.download), t("editor.download"))),

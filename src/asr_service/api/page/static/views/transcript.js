@@ -1,26 +1,47 @@
-// The finished transcript.
+// The finished transcript, in the player and editor.
 
-import { h } from "../core/dom.js";
-import { clock } from "../core/format.js";
+import { announcer } from "../core/announcer.js";
 import { t } from "../core/i18n.js";
+import { request } from "../api/client.js";
+import { mountEditor } from "../editor/index.js";
+import { problemText } from "./problems.js";
 
 /** Show the transcript of an item in `place`. Returns {keys, close}. */
 export function mountTranscript(item, { library }, place) {
-  library.transcript(item.id).then((transcript) => {
-    if (!transcript) return;
-    const lines = transcript.segments.map((segment) =>
-      h("li", {}, h("span", { class: "line-time" }, clock(segment.start)), h("span", { lang: segment.language }, segment.text.trim())),
-    );
-    place.append(
-      h("div", { class: "recording-buttons" }, h("button", { type: "button", class: "main", onclick: () => save(item, transcript) }, t("recording.download"))),
-      h("ol", { class: "lines", dir: "auto" }, lines),
-    );
-  });
-  return { keys: [], close() {} };
+  let editor = null;
+  let isClosed = false;
+  Promise.all([library.transcript(item.id), library.audio(item.id), library.edits(item.id)]).then(
+    ([transcript, audio, saved]) => {
+      if (!transcript || isClosed) return;
+      editor = mountEditor(place, {
+        transcript,
+        audio: audio ?? null,
+        saved: saved ?? null,
+        onChange: (edits) => library.saveEdits(item.id, edits),
+        name: item.name,
+        t,
+        request: explainedRequest,
+        announce: announcer.say,
+      });
+    },
+  );
+  return {
+    get keys() {
+      return editor ? [editor.keys] : [];
+    },
+    close() {
+      isClosed = true;
+      editor?.unmount();
+    },
+  };
 }
 
-function save(item, transcript) {
-  const address = URL.createObjectURL(new Blob([`${transcript.text}\n`], { type: "text/plain" }));
-  h("a", { href: address, download: `${item.name.replace(/\.\w+$/, "")}.txt` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+/** Send a request. The message of its error is one for people. */
+async function explainedRequest(path, init) {
+  try {
+    return await request(path, init);
+  } catch (problem) {
+    problem.message = problemText(problem);
+    throw problem;
+  }
 }

@@ -19,6 +19,7 @@ export class TranscriptDocument {
   #original;
   #originals;
   #wordsFrom;
+  #fingerprint;
   #positions = new Map();
   #undo = [];
   #redo = [];
@@ -30,6 +31,7 @@ export class TranscriptDocument {
     this.#base = transcript;
     this.#original = transcript.segments.map((segment, source) => this.#read(segment, source));
     this.#originals = new Map(this.#original.map((segment) => [segment.id, segment]));
+    this.#fingerprint = fingerprint(transcript);
     this.#wordsFrom = new Map(this.#original.map(({ words }, source) => [words, source]));
     this.segments = this.#restored(saved) ?? [...this.#original];
     this.#renumber();
@@ -157,7 +159,7 @@ export class TranscriptDocument {
   edits() {
     return {
       format: FORMAT,
-      base: fingerprint(this.#base),
+      base: this.#fingerprint,
       segments: this.segments.map((each) => each.source ?? this.#written(each)),
     };
   }
@@ -196,7 +198,7 @@ export class TranscriptDocument {
   }
 
   #restored(saved) {
-    if (saved?.format !== FORMAT || saved.base !== fingerprint(this.#base)) return null;
+    if (saved?.format !== FORMAT || saved.base !== this.#fingerprint) return null;
     return saved.segments.map((each) =>
       typeof each === "number" ? this.#original[each] : Object.freeze(this.#readEdited(each)),
     );

@@ -24,6 +24,7 @@ export class Follower {
     this.#editing = editing;
     this.button = h("button", { type: "button", class: "follow main", hidden: true, onclick: () => this.follow() },
       icon(ICONS.follow), t("editor.follow"));
+    if (document_.segments.length) this.#show({ position: 0, index: 0 });
     player?.addEventListener("time", () => this.#toTime());
     player?.addEventListener("state", () => this.#showButton());
     for (const type of ["wheel", "touchmove"]) addEventListener(type, this.#onScroll, { passive: true });
@@ -33,7 +34,7 @@ export class Follower {
     for (const type of ["wheel", "touchmove"]) removeEventListener(type, this.#onScroll);
   }
 
-  /** The place of the word, {position, index}, or null before the first. */
+  /** The place of the word, {position, index}, or null if there is none. */
   get place() {
     const position = this.#place ? this.#document.position(this.#place.id) : -1;
     if (position < 0) return null;

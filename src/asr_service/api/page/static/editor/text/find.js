@@ -75,20 +75,8 @@ export class FindPanel {
     this.#parts = { query, replacement, matchesCase, isWord, isRegular, count };
     return h("form", {
       class: "find", hidden: true, "aria-label": t("editor.find_and_replace"), role: "search",
-      onsubmit: (event) => {
-        event.preventDefault();
-        if (document.activeElement === replacement) this.#replace();
-        else this.#go(1);
-      },
-      onkeydown: (event) => {
-        if (event.key === "Escape") {
-          event.stopPropagation();
-          this.close();
-        } else if (event.key === "Enter" && event.shiftKey) {
-          event.preventDefault();
-          this.#go(-1);
-        }
-      },
+      onsubmit: (event) => event.preventDefault(),
+      onkeydown: (event) => this.#pressed(event),
     },
       h("div", { class: "find-line" }, query, count, button("find_previous", () => this.#go(-1)), button("find_next", () => this.#go(1))),
       h("div", { class: "find-line" }, replacement,
@@ -97,6 +85,18 @@ export class FindPanel {
       h("div", { class: "find-line checks" }, caseLabel, wordLabel, regularLabel,
         h("button", { type: "button", class: "small close", onclick: () => this.close() }, t("editor.close"))),
     );
+  }
+
+  #pressed(event) {
+    if (event.isComposing) return;
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      this.close();
+    } else if (event.key === "Enter" && event.target.type === "text") {
+      event.preventDefault();
+      if (event.target === this.#parts.replacement) this.#replace();
+      else this.#go(event.shiftKey ? -1 : 1);
+    }
   }
 
   get #options() {

@@ -1,0 +1,285 @@
+"""The player and editor of the page, in Chromium."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pysubs2
+import pytest
+import webvtt
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from api.live import Live
+from api.page.editor.opened import WORD_S, opened_editor, saved_edits, transcript_of
+from api.page.pages import fits
+from waiting import until
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+
+TEXTS = ("We begin with the wizzard.", "He was behind the curtain.", "Nobody saw the wizzard leave.", "Good night.")
+TRANSCRIPT = transcript_of(*TEXTS, doubtful="wizzard. curtain.")
+
+
+@pytest.fixture
+def page(browser: Browser, live: Live) -> Iterator[Page]:
+    """The transcript with a silent recording."""
+    with opened_editor(browser, live.url, TRANSCRIPT) as opened:
+        yield opened
+
+
+def word(page: Page, text: str, number: int = 0) -> Locator:
+    return page.locator(".word", has_text=text).nth(number)
+
+
+def texts(page: Page) -> list[str]:
+    return page.locator(".segment .text").all_inner_texts()
+
+
+def player_time(page: Page) -> float:
+    return float(page.evaluate("player.currentTime"))
+
+
+def edit(page: Page, text: str, typed: str) -> None:
+    """Double-click a word and type after it."""
+    word(page, text).dblclick()
+    field = page.locator(".text-field")
+    field.evaluate("(field, at) => field.setSelectionRange(at, at)", field.input_value().index(text) + len(text))
+    page.keyboard.type(typed)
+
+
+def test_the_word_under_the_players_time_is_lit(page: Page) -> None:
+    """Within 100 ms, while it plays, and after a click on a word."""
+    word(page, "behind").click()
+    assert player_time(page) == 5.0
+    expect(page.locator(".word.now")).to_have_text("behind")
+    samples = page.evaluate("""() => new Promise((resolve) => {
+      const samples = [];
+      const look = () => {
+        samples.push([player.currentTime, document.querySelector(".word.now")?.textContent ?? ""]);
+        if (player.currentTime > 6.4) resolve(samples);
+        else requestAnimationFrame(look);
+      };
+      document.querySelector(".play").click();
+      requestAnimationFrame(look);
+    })""")
+    words = {5.0: "behind", 5.5: "the", 6.0: "curtain."}
+    late = [
+        (time, lit)
+        for time, lit in samples
+        for start, expected in words.items()
+        if start + 0.1 <= time < start + WORD_S and lit != expected
+    ]
+    assert late == []
+    assert {lit for _, lit in samples} == set(words.values())
+
+
+def test_the_keys_move_through_the_words_and_the_recording(page: Page) -> None:
+    """With the focus nowhere, as after opening."""
+    keys = page.keyboard
+    keys.press("ArrowRight")
+    assert (player_time(page), page.locator(".now").inner_text()) == (0.5, "begin")
+    keys.press("ArrowDown")
+    keys.press("ArrowLeft")
+    assert (player_time(page), page.locator(".now").inner_text()) == (2.0, "wizzard.")
+    keys.press("u")
+    assert page.locator(".now").inner_text() == "curtain."
+    keys.press("l")
+    assert player_time(page) == 11.0
+    for key, speed in (("+", 1.25), ("-", 1), ("-", 0.75), ("-", 0.5), ("-", 0.5)):
+        keys.press(key)
+        assert page.evaluate("player.playbackRate") == speed
+    keys.press(" ")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    keys.press(" ")
+    keys.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Join with the next segment")
+
+
+def test_doubtful_words_are_marked_without_colour_alone(page: Page) -> None:
+    """By a dotted line. Words of a person are not marked."""
+    doubtful = page.locator(".doubtful")
+    assert doubtful.all_inner_texts() == ["wizzard.", "curtain."]
+    assert doubtful.first.evaluate("(word) => getComputedStyle(word).textDecorationStyle") == "dotted"
+    edit(page, "curtain", "s")
+    page.keyboard.press("Escape")
+    assert doubtful.all_inner_texts() == ["wizzard."]
+
+
+def test_text_is_edited_split_joined_and_undone_by_keyboard(page: Page) -> None:
+    """As in a text editor: Enter splits, Backspace at the start joins, Ctrl+Z takes back."""
+    keys = page.keyboard
+    edit(page, "begin", " today")
+    keys.press("Enter")
+    keys.press("Escape")
+    assert texts(page)[:2] == ["We begin today", "with the wizzard."]
+    assert page.locator(".segment .time").nth(1).inner_text() == "0:01"
+    keys.press("e")
+    keys.press("Home")
+    keys.press("Backspace")
+    keys.press("Escape")
+    assert texts(page)[0] == "We begin today with the wizzard."
+    keys.press("ArrowDown")
+    keys.press("m")
+    assert texts(page)[1] == f"{TEXTS[1]} {TEXTS[2]}"
+    word(page, "Nobody").click()
+    keys.press("s")
+    keys.press("Delete")
+    assert texts(page)[1:] == [TEXTS[1], TEXTS[3]]
+    for _ in range(6):
+        keys.press("Control+z")
+    assert texts(page) == list(TEXTS)
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    for _ in range(6):
+        keys.press("Control+y")
+    assert texts(page)[1:] == [TEXTS[1], TEXTS[3]]
+
+
+def test_find_and_replace_counts_and_knows_case_words_and_expressions(page: Page) -> None:
+    page.keyboard.press("Control+f")
+    count = page.locator(".find .count")
+    page.get_by_label("Find", exact=True).fill("wizzard")
+    expect(count).to_have_text("1 of 2")
+    page.keyboard.press("Enter")
+    expect(count).to_have_text("2 of 2")
+    page.get_by_label("Replace with").fill("wizard")
+    page.get_by_role("button", name="Replace", exact=True).click()
+    assert texts(page)[2] == "Nobody saw the wizard leave."
+    page.get_by_role("button", name="Replace all").click()
+    expect(count).to_have_text("1 replaced")
+    assert texts(page)[0] == "We begin with the wizard."
+    page.get_by_label("Find", exact=True).fill("HE")
+    expect(count).to_have_text("1 of 4")
+    page.get_by_label("Whole words").check()
+    expect(count).to_have_text("1 of 1")
+    page.get_by_label("Match case").check()
+    expect(count).to_have_text("Not found")
+    page.get_by_label("Whole words").uncheck()
+    page.get_by_label("Regular expression").check()
+    page.get_by_label("Find", exact=True).fill("(")
+    expect(count).to_have_text("Not a valid expression")
+    page.get_by_label("Find", exact=True).fill("(Good) (night)")
+    page.get_by_label("Replace with").fill("$2, $1")
+    expect(count).to_have_text("1 of 1")
+    page.get_by_role("button", name="Replace all").click()
+    assert texts(page)[3] == "night, Good."
+
+
+def download(page: Page, *suffixes: str) -> tuple[str, bytes]:
+    """Download in these formats. Returns the name and the bytes."""
+    page.keyboard.press("Control+s")
+    dialog = page.get_by_role("dialog")
+    for box in dialog.get_by_role("checkbox").all():
+        box.set_checked(box.get_attribute("value") in suffixes)
+    with page.expect_download() as begun:
+        dialog.get_by_role("button", name="Download").click()
+    return begun.value.suggested_filename, Path(begun.value.path()).read_bytes()
+
+
+def test_the_edited_text_is_downloaded_in_every_format(page: Page) -> None:
+    """One format as a file, several as an archive. Subtitles keep the layout of the service."""
+    edit(page, "wizzard", "ry")
+    page.keyboard.press("Escape")
+    name_speaker(page, 0, "Ann")
+    name_speaker(page, 1, "Ben")
+    name, srt = download(page, "srt")
+    assert name == "interview.srt"
+    cues = pysubs2.SSAFile.from_string(srt.decode())
+    assert [cue.plaintext for cue in cues][:2] == [
+        "Ann: We begin with the wizzardry.",
+        "Ben: He was behind the curtain.",
+    ]
+    assert (cues[1].start, cues[3].start) == (4000, 12_000)
+
+    name, archive = download(page, "txt", "srt", "vtt", "docx", "tsv", "json")
+    assert name == "interview.zip"
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        files = {Path(each).suffix: opened.read(each) for each in opened.namelist()}
+    assert set(files) == {".txt", ".srt", ".vtt", ".docx", ".tsv", ".json"}
+    assert files[".srt"] == srt
+    assert files[".txt"].decode().startswith("Ann: We begin with the wizzardry.\n\nBen: He was")
+    assert "wizzardry" in webvtt.from_string(files[".vtt"].decode()).captions[0].text
+    assert files[".tsv"].decode().splitlines()[1] == "0\t2500\tAnn: We begin with the wizzardry."
+    segments: list[dict[str, Any]] = json.loads(files[".json"])["segments"]
+    assert [each["speaker"] for each in segments] == ["Ann", "Ben", "Ben", "Ben"]
+    assert segments[0]["words"][-1] == {"word": " wizzardry.", "start": 2.0, "end": 2.5, "probability": None}
+    assert segments[1]["words"] == TRANSCRIPT["segments"][1]["words"]
+    with zipfile.ZipFile(io.BytesIO(files[".docx"])) as document:
+        body = ET.fromstring(document.read("word/document.xml"))
+    paragraphs = ["".join(each.itertext()) for each in body.iter() if each.tag.endswith("}p")]
+    assert paragraphs[:2] == ["interview", "Ann: We begin with the wizzardry."]
+
+
+def name_speaker(page: Page, segment: int, name: str) -> None:
+    row = page.locator(".segment").nth(segment)
+    row.hover()
+    row.locator(".speaker").click()
+    page.get_by_label("Name of the speaker").fill(name)
+    page.keyboard.press("Enter")
+
+
+def test_edits_and_names_are_kept_in_the_browser(page: Page) -> None:
+    """A reload loses nothing, not even what is being typed. A name reaches to the next speaker."""
+    name_speaker(page, 0, "Ann")
+    name_speaker(page, 2, "Ben")
+    edit(page, "curtain", "s")
+    until(lambda: "curtains." in saved_edits(page), what="the edit in the store")
+    page.reload()
+    page.locator(".segment").first.wait_for()
+    assert texts(page)[1] == "He was behind the curtains."
+    assert page.locator(".segment .speaker").all_text_contents() == ["Ann", "Ann", "Ben", "Ben"]
+    page.locator(".segment").nth(3).hover()
+    page.locator(".segment .speaker").nth(3).click()
+    assert page.locator("datalist option").evaluate_all("(all) => all.map((each) => each.value)") == ["Ann", "Ben"]
+
+
+def test_a_refused_download_is_explained_and_can_be_tried_again(browser: Browser, live: Live) -> None:
+    """The dialog stays open with the reason, and nothing is lost. A busy service is asked again by itself."""
+    busy = {"status": 503, "headers": {"retry-after": "0"}, "json": {"error": {"message": "Later."}}}
+    refused = {"status": 422, "json": {"error": {"message": "Too wide."}}}
+    answers = [busy, refused, busy]
+    with opened_editor(browser, live.url, TRANSCRIPT, may_fail=True) as page:
+        page.route("**/format?*", lambda route: route.fulfill(**answers.pop(0)) if answers else route.continue_())
+        page.keyboard.press("Control+s")
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Download").click()
+        expect(dialog.get_by_role("alert")).to_have_text("Too wide.")
+        with page.expect_download():
+            dialog.get_by_role("button", name="Download").click()
+    assert answers == []
+
+
+def test_a_transcript_without_a_recording_is_edited_too(browser: Browser, live: Live) -> None:
+    """It has no player, and its words are found by the keys."""
+    with opened_editor(browser, live.url, TRANSCRIPT, has_audio=False) as page:
+        assert page.locator(".player").count() == 0
+        page.keyboard.press("ArrowDown")
+        expect(page.locator(".word.now")).to_have_text("He")
+        edit(page, "curtain", "s")
+        page.keyboard.press("Escape")
+        assert texts(page)[1] == "He was behind the curtains."
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_editor_fits_a_phone_and_axe_finds_nothing(browser: Browser, live: Live, scheme: str) -> None:
+    """With the text being edited, a speaker being named, and the panel for finding."""
+    with opened_editor(browser, live.url, TRANSCRIPT, phone=True, color_scheme=scheme) as page:
+        name_speaker(page, 0, "A name that is rather long for a column")
+        page.keyboard.press("Control+f")
+        page.get_by_label("Find", exact=True).fill("the")
+        expect(page.locator(".find .count")).to_have_text("1 of 3")
+        assert_accessible(page)
+        word(page, "curtain").dblclick()
+        assert_accessible(page)
+        page.keyboard.press("Control+s")
+        assert_accessible(page)
+        assert fits(page)
+
+
+def assert_accessible(page: Page) -> None:
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
