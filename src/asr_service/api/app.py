@@ -77,7 +77,8 @@ class SlotApplication:
         ring = read_keys(engine.settings)
         self._keys = {key.name: key for key in ring}
         web.state.needs_key = bool(ring)
-        self._jobs = SlotJobs(engine, times, self._charge)
+        cache = None if self._results is None else self._results.cache
+        self._jobs = SlotJobs(engine, times, self._charge, cache)
         web.state.jobs, web.state.job_runs = self._jobs.jobs, self._jobs.runs
         web.router.lifespan_context = self._lifespan
         endpoints = frozenset(web.openapi()["paths"]) | {wire.PATH}

@@ -5,7 +5,7 @@ import time
 
 from api.jobs.client import JobClient, endless
 from api.jobs.conftest import MAX_AUDIO_S, TIMES
-from api.live import serving, tone
+from api.live import ALL, serving, tone, two_windows
 from asr_service.access.keys import KeyLimits, entry, new_secret
 from fakes import Call
 from waiting import until
@@ -204,3 +204,29 @@ def test_the_audio_of_a_job_is_charged_when_it_has_succeeded(tmp_path):
         until(lambda: charged in client.request("GET", "/metrics").text, what="the charge")
         until(lambda: client.submit().status_code == 429, what="the limit")
         assert client.submit().json()["error"]["code"] == "audio_limit_reached"
+
+
+def test_a_job_whose_transcript_is_cached_ends_at_once(tmp_path):
+    """Without the model and free of charge, with all its segments. A request finds the transcript of a job."""
+    secret = new_secret()
+    key = entry("cached", secret, KeyLimits(audio_s_per_minute=100))
+    with serving(
+        job_times=TIMES, state_dir=tmp_path / "state", cache_url="memory", api_keys=key, key_usage_dir=tmp_path
+    ) as live:
+        client = JobClient(live, **{"x-api-key": secret})
+        audio, hits = two_windows(), 'asr_cache_requests_total{outcome="hit"}'
+        had = live.metric(hits)
+        first = client.reaches(client.accepted(audio=audio), "succeeded")
+        live.model.before = lambda _: 1 / 0
+        second = client.reaches(client.accepted(audio=audio), "succeeded")
+        fields = {"data": ALL, "files": {"file": audio}}
+        answer = client.request("POST", "/transcribe", **fields)
+        assert (answer.status_code, answer.headers["x-asr-cache"]) == (200, "hit")
+        bodies = {client.transcript(job["id"]).content for job in (first, second)}
+        assert bodies == {answer.content}
+        assert len(answer.json()["segments"]) == 2
+        events = client.request("GET", f"/jobs/{second['id']}/events").text
+        assert events.count("event: segment") == 2
+        assert second["attempts"] == 1
+        assert live.metric(hits) == had + 2
+        assert live.metric('asr_key_audio_seconds_total{key="cached"}') == 34

@@ -184,7 +184,7 @@ async def test_a_connection_that_breaks_is_a_failed_attempt():
     """The recording may have ended the service."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b'"earlier":[]}}')
+        await reader.readuntil(b'"recording_sha256":null}}')
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + wire.encode_line(Started("key")).encode())
         await writer.drain()
         writer.close()

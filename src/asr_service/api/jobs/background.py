@@ -7,11 +7,13 @@ from typing import Protocol
 from asr_service.api.jobs.runs import JobRuns
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import ConfigurationError
+from asr_service.jobs.running.slot_executor import SlotExecutor
 from asr_service.jobs.running.slot_runner import SlotRunner
 from asr_service.jobs.service import Jobs, open_jobs
 from asr_service.jobs.sweeper import Sweeper
 from asr_service.jobs.times import RunnerTimes
 from asr_service.jobs.webhooks import WebhookSender
+from asr_service.results.cache import ResultCache
 from asr_service.settings import Settings
 from asr_service.webhooks.configuration import webhook_configuration
 
@@ -32,13 +34,20 @@ class _DrainablePart(_Part, Protocol):
 class SlotJobs:
     """All parts of a slot that work on jobs. If the service keeps no jobs, it only runs jobs for workers."""
 
-    def __init__(self, engine: SlotEngine, times: RunnerTimes, charge: Callable[[str, float], None]) -> None:
+    def __init__(
+        self,
+        engine: SlotEngine,
+        times: RunnerTimes,
+        charge: Callable[[str, float], None],
+        cache: ResultCache | None,
+    ) -> None:
         """`charge` is called with the owner of a job that was transcribed, and its seconds of audio.
 
         Raises ConfigurationError: a setting is wrong.
         """
         self.jobs: Jobs | None = open_jobs(engine.settings)
-        self.runs = JobRuns(engine, charge)
+        executor = SlotExecutor(engine, charge, cache)
+        self.runs = JobRuns(engine, executor)
         self._drainable: list[_DrainablePart] = []
         self._others: list[_Part] = []
         if self.jobs is None:
@@ -47,7 +56,7 @@ class SlotJobs:
         if engine.settings.jobs_runner == "workers":
             self._others.append(_open_notifier(engine.settings, self.jobs, times))
         else:
-            self._drainable.append(SlotRunner(engine, self.jobs, times, charge))
+            self._drainable.append(SlotRunner(executor, engine.slot.index, self.jobs, times))
             self._drainable.append(WebhookSender(self.jobs, webhook_configuration(engine.settings), times))
 
     @property

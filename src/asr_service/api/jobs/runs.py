@@ -1,7 +1,7 @@
 """Runs jobs for job workers: POST /internal/job-runs, which is not part of the public API."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import BinaryIO
 
@@ -30,11 +30,9 @@ router = APIRouter()
 class JobRuns:
     """The runs of a slot for job workers. They end at once when the slot drains."""
 
-    def __init__(self, engine: SlotEngine, charge: Callable[[str, float], None]) -> None:
-        """`charge` is called with the owner of a job whose transcript is complete, and its seconds of audio."""
+    def __init__(self, engine: SlotEngine, executor: SlotExecutor) -> None:
         self._engine = engine
-        self._executor = SlotExecutor(engine)
-        self._charge = charge
+        self._executor = executor
         self._n_runs = 0
         self._draining = asyncio.Event()
 
@@ -88,8 +86,6 @@ class JobRuns:
                     waited_for = {following, draining}
                     await asyncio.wait(waited_for, timeout=wire.KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
                     event = following.result() if following.done() else wire.Waiting()
-                    if isinstance(event, Transcript):
-                        self._charge(work.owner, event.duration)
                     yield event
                     if isinstance(event, Transcript):
                         return

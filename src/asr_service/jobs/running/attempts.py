@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Final
 
@@ -40,14 +40,10 @@ def _as_files_unavailable() -> Iterator[None]:
 class Attempts:
     """The attempts that run in this process. Each keeps its lease, and stores its segments and its result."""
 
-    def __init__(
-        self, jobs: Jobs, executor: Executor, times: RunnerTimes, charge: Callable[[str, float], None] | None = None
-    ) -> None:
-        """`charge` is called with the owner of a job that has succeeded, and its seconds of audio."""
+    def __init__(self, jobs: Jobs, executor: Executor, times: RunnerTimes) -> None:
         self._jobs = jobs
         self._executor = executor
         self._times = times
-        self._charge = charge
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._draining = False
 
@@ -163,8 +159,6 @@ class Attempts:
                 await jobs.call_files(jobs.files.delete, job.id)
             raise LeaseLost
         metrics.JOB_ATTEMPTS.labels("succeeded").inc()
-        if self._charge is not None:
-            self._charge(job.owner, transcript.duration)
         log.info("job succeeded", audio_s=round(transcript.duration, 3))
         await jobs.call_files(jobs.files.delete_audio, job.id)
 
@@ -192,7 +186,7 @@ class Attempts:
         jobs, job = self._jobs, claim.job
         stored = await jobs.call(jobs.store.segments, job.id) if job.resume_key is not None else ()
         earlier = tuple(map(codec.decode_segment, stored))
-        work = Work(job.id, job.owner, job.spec.options, job.resume_key, earlier)
+        work = Work(job.id, job.owner, job.spec.options, job.resume_key, earlier, job.spec.recording_sha256)
         try:
             with _as_files_unavailable():
                 file = await jobs.call_files(jobs.files.open_audio, job.id)

@@ -21,6 +21,8 @@ class Work:
     """The key of the run that yielded the `earlier` segments."""
     earlier: tuple[Segment, ...] = ()
     """The segments of an interrupted run, in order."""
+    recording_sha256: str | None = None
+    """Digest of the recording, in hexadecimal; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Executor(Protocol):
         A Length may come before any Segment. The first Segment replaces the one of `earlier` with its number (`id`),
         and all after it: the last ones may be decoded again, and all are if the run does not continue after them.
         `file` is open and seekable. Closing the generator cancels the run.
+
+        The result of an equal job that is stored has a Transcript and no Segments.
 
         Raises RequestError: the recording cannot be transcribed, and another attempt would fail too.
         Raises AsrError, AttemptFailed: this attempt failed.

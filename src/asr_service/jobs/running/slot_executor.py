@@ -2,23 +2,39 @@
 
 import hashlib
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import BinaryIO
 
-from asr_service import __version__
+import structlog
+
+from asr_service.engine.fingerprint import engine_fingerprint
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.resolve_options import resolve_options
 from asr_service.engine.slot import SlotEngine
 from asr_service.jobs.running.executor import Event, Length, Started, Work
+from asr_service.results.cache import BULK, CacheOutcome, ResultCache
+from asr_service.results.key import result_key
+from asr_service.transcript import Transcript
+from asr_service.transcript.events import Events
+
+log = structlog.get_logger(__name__)
 
 
 class SlotExecutor:
     """Implements `Executor`."""
 
-    def __init__(self, engine: SlotEngine) -> None:
+    def __init__(
+        self, engine: SlotEngine, charge: Callable[[str, float], None], cache: ResultCache | None = None
+    ) -> None:
+        """`charge` is called with the owner of a job that was transcribed, and its seconds of audio.
+
+        A transcript in the `cache` is the result of an equal job at once, and is not charged.
+        """
         self._engine = engine
+        self._charge = charge
+        self._cache = cache
 
     @property
     def n_useful(self) -> int:
@@ -36,27 +52,51 @@ class SlotExecutor:
         resume_key = _resume_key(options, engine)
         yield Started(resume_key)
         lengths: list[float] = []
-        events = engine.transcriber.transcribe(
-            file,
-            options,
-            deadline=math.inf,
-            on_length=lengths.append,
-            earlier=work.earlier if work.resume_key == resume_key else (),
-            is_bulk=True,
-        )
-        async with aclosing(events):
+        outcomes: list[CacheOutcome] = []
+
+        def compute() -> Events:
+            return engine.transcriber.transcribe(
+                file,
+                options,
+                deadline=math.inf,
+                on_length=lengths.append,
+                earlier=work.earlier if work.resume_key == resume_key else (),
+                is_bulk=True,
+            )
+
+        async with aclosing(self._cached(work, options, compute, outcomes.append)) as events:
             async for event in events:
                 if lengths:
                     yield Length(lengths[-1])
                     lengths.clear()
-                yield event
+                is_hit = CacheOutcome.HIT in outcomes
+                if isinstance(event, Transcript) and not is_hit:
+                    self._charge(work.owner, event.duration)
+                if isinstance(event, Transcript) or not is_hit:
+                    yield event
+
+    def _cached(
+        self,
+        work: Work,
+        options: DecodingOptions,
+        compute: Callable[[], Events],
+        note: Callable[[CacheOutcome], object],
+    ) -> Events:
+        """Return the events of an equal request or job whose transcript is stored, else those of `compute`."""
+        if self._cache is None or work.recording_sha256 is None:
+            return compute()
+        settings, facts = self._engine.settings, self._engine.loaded_model.facts
+        owner = None if settings.cache_shared else work.owner
+        key = result_key(work.recording_sha256, options, engine_fingerprint(settings, facts), owner)
+
+        def on_outcome(outcome: CacheOutcome) -> None:
+            log.info("job looked up in the cache", cache=outcome.value)
+            note(outcome)
+
+        return self._cache.events(key, compute, on_outcome=on_outcome, lane=BULK)
 
 
 def _resume_key(options: DecodingOptions, engine: SlotEngine) -> str:
     """Return a hash of everything that decides how a recording is cut into windows, and what is decoded in them."""
-    facts, settings = engine.loaded_model.facts, engine.settings
-    depends_on = (
-        __version__, options, facts.name, facts.compute_type, facts.device.kind,
-        settings.encoder_context, settings.encoder_margin_s, settings.chunk_length_s, settings.block_length_s,
-    )  # fmt: skip
+    depends_on = (options, engine_fingerprint(engine.settings, engine.loaded_model.facts))
     return hashlib.sha256(repr(depends_on).encode()).hexdigest()

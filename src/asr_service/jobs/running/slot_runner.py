@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable
 
 import structlog
 
 from asr_service import tasks
-from asr_service.engine.slot import SlotEngine
 from asr_service.errors import Unavailable
 from asr_service.jobs.running.attempts import Attempts
 from asr_service.jobs.running.slot_executor import SlotExecutor
@@ -22,15 +20,12 @@ log = structlog.get_logger(__name__)
 class SlotRunner:
     """Claims jobs while the slot has room for them, runs them, and gives them back when the slot drains."""
 
-    def __init__(
-        self, engine: SlotEngine, jobs: Jobs, times: RunnerTimes, charge: Callable[[str, float], None]
-    ) -> None:
-        """Create a runner. `charge` is called with the owner of a job that has succeeded, and its seconds of audio."""
+    def __init__(self, executor: SlotExecutor, slot: int, jobs: Jobs, times: RunnerTimes) -> None:
         self._jobs = jobs
         self._times = times
-        self._executor = SlotExecutor(engine)
-        self._attempts = Attempts(jobs, self._executor, times, charge)
-        self._name = f"{socket.gethostname()}/{engine.slot.index}"
+        self._executor = executor
+        self._attempts = Attempts(jobs, executor, times)
+        self._name = f"{socket.gethostname()}/{slot}"
         self._claiming: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
 
