@@ -258,7 +258,7 @@ class Settings(BaseSettings):
     """Place of the recordings and transcripts of jobs: a directory, which several machines may share, or
     `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. By default a directory in ASR_STATE_DIR."""
     redis_prefix: Annotated[str, Field(pattern="^[A-Za-z0-9_.-]+$")] = "asr"
-    """First part of the keys of jobs in Redis. Services that share a Redis, but no jobs, need different ones."""
+    """First part of the keys in Redis. Services that share a Redis, but no jobs and no results, need different ones."""
     jobs_retention_s: PositiveSeconds = 7 * 24 * 3600
     """How long the transcript of an ended job is kept. Its recording is deleted when it ends."""
     jobs_max_waiting: PositiveInt = 1000

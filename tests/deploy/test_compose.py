@@ -38,13 +38,13 @@ def test_compose_accepts_the_file(profile, tmp_path):
     content.pop("name")  # docker-compose 1 does not know it
     (tmp_path / "compose.yaml").write_text(yaml.safe_dump(content))
     where = ["--file", str(tmp_path / "compose.yaml"), "--project-directory", str(COMPOSE)]
-    where += ["--profile", profile, "--profile", "redis"]
+    where += ["--profile", profile, "--profile", "redis", "--profile", "cache"]
     env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "GRAFANA_PASSWORD": "secret"}
     result = subprocess.run(
         [*command, *where, "config"], check=False, env=env, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 0, result.stderr
-    assert {"nginx", "prometheus", "grafana", "redis-jobs", f"asr-{profile}"} <= set(
+    assert {"nginx", "prometheus", "grafana", "redis-jobs", "redis-cache", f"asr-{profile}"} <= set(
         yaml.safe_load(result.stdout)["services"]
     )
 
@@ -87,6 +87,14 @@ def test_the_redis_of_jobs_keeps_them(services):
         "--appendonly": "yes", "--appendfsync": "always", "--save": "", "--maxmemory-policy": "noeviction"
     }  # fmt: skip
     assert services["redis-jobs"]["volumes"] == ["redis-jobs:/data"]
+
+
+def test_the_redis_of_the_cache_drops_what_is_used_least(services):
+    """Within a limit of its memory, and it writes nothing to a disk."""
+    command = services["redis-cache"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert (options["--maxmemory-policy"], options["--save"], options["--appendonly"]) == ("allkeys-lfu", "", "no")
+    assert "--maxmemory" in options
 
 
 def test_every_container_is_restricted(services):

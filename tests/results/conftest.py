@@ -33,7 +33,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
             store = DirectoryStore(tmp_path / "store", MAX_BYTES)
         else:
             url = request.getfixturevalue("redis_server").url
-            store = RedisStore(url, setting="ASR_CACHE_URL", timeout_s=5)
+            store = RedisStore(url, setting="ASR_CACHE_URL", prefix="asr", timeout_s=5)
         opened.append(store)
         return store
 

@@ -128,7 +128,7 @@ def test_a_store_that_is_not_there_fails(tmp_path):
     """Each call raises StoreFailed."""
     directory = DirectoryStore(tmp_path / "store", 1000)
     (tmp_path / "store" / "values").rmdir()
-    redis = RedisStore(f"unix://{tmp_path}/none.sock", setting="ASR_CACHE_URL", timeout_s=1)
+    redis = RedisStore(f"unix://{tmp_path}/none.sock", setting="ASR_CACHE_URL", prefix="asr", timeout_s=1)
     lease = Lease("r-1", "a")
     for call in (
         lambda: directory.store("r-1", b"", 60),

@@ -95,7 +95,7 @@ def _may_use_cpu(devices: str) -> bool:
 
 def _settings_over_network(settings: Settings) -> list[str]:
     """Return the settings that name a server which the service connects to by TCP."""
-    urls = {"ASR_CACHE_URL": settings.cache_url}
+    urls = {"ASR_CACHE_URL": settings.cache_url, "ASR_JOBS_URL": settings.jobs_url}
     return [name for name, url in urls.items() if url and url.get_secret_value().startswith(("redis://", "rediss://"))]
 
 

@@ -40,7 +40,7 @@ def open_results(settings: Settings, slot: int, times: ResultTimes = ResultTimes
     metrics.show_cache_counters()
     url = settings.cache_url.get_secret_value()
     label = str(slot) if url == CACHE_IN_MEMORY else _SHARED
-    store = GuardedStore(_open(url, settings, times), times, label)
+    store = GuardedStore(open_store(settings, times.timeout_s), times, label)
     computations = Computations(store, times)
     return Results(
         ResultCache(store, computations, settings.cache_ttl_s),
@@ -49,12 +49,17 @@ def open_results(settings: Settings, slot: int, times: ResultTimes = ResultTimes
     )
 
 
-def _open(url: str, settings: Settings, times: ResultTimes) -> ResultStore:
+def open_store(settings: Settings, timeout_s: float) -> ResultStore:
+    """Open the store in ASR_CACHE_URL, which must be set. Raises ConfigurationError: it cannot be used.
+
+    `timeout_s` is the maximum time of a call of Redis.
+    """
+    url = "" if settings.cache_url is None else settings.cache_url.get_secret_value()
     directory = cache_directory(settings)
     if url == CACHE_IN_MEMORY:
         return MemoryStore(settings.cache_max_bytes)
     if directory is None:
-        return RedisStore(url, setting=_SETTING, timeout_s=times.timeout_s)
+        return RedisStore(url, setting=_SETTING, prefix=settings.redis_prefix, timeout_s=timeout_s)
     try:
         return DirectoryStore(directory, settings.cache_max_bytes)
     except OSError as error:

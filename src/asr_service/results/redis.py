@@ -1,7 +1,7 @@
 """Keeps results in Redis, for several machines. Redis limits the memory itself, and drops what is used least."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from asr_service.redis_client import open_redis
@@ -9,9 +9,6 @@ from asr_service.results.store import Claim, Claimed, Found, Held, Lease, StoreF
 
 if TYPE_CHECKING:
     import redis
-
-_PREFIX: Final = "asr:results:"
-_LEASES: Final = "asr:results:lease:"
 
 # Each script is one step for all clients. A holder is the token and the note of its lease, with a space between them.
 _CLAIM: Final = """
@@ -33,8 +30,10 @@ return 0
 class RedisStore:
     """Implements `ResultStore`."""
 
-    def __init__(self, url: str, *, setting: str, timeout_s: float) -> None:
+    def __init__(self, url: str, *, setting: str, prefix: str, timeout_s: float) -> None:
         """Create a client, which connects when it is first used. Raises ConfigurationError, as `open_redis` does."""
+        self._values = f"{prefix}:results:"
+        self._leases = f"{prefix}:results:lease:"
         self._client: redis.Redis = open_redis(url, setting=setting, timeout_s=timeout_s, text=False)
         self._claim = self._client.register_script(_CLAIM)
         self._renew = self._client.register_script(_RENEW)
@@ -42,13 +41,13 @@ class RedisStore:
 
     def load(self, key: str) -> bytes | None:
         with _failing():
-            value = self._client.get(_PREFIX + key)
+            value = self._client.get(self._values + key)
         return value.encode() if isinstance(value, str) else value  # the client returns bytes
 
     def claim(self, key: str, lease: Lease, duration_s: float) -> Claim:
         with _failing():
             kind, content = self._claim(
-                keys=[_PREFIX + key, _LEASES + lease.name], args=[_holder(lease), _milliseconds(duration_s)]
+                keys=[self._values + key, self._leases + lease.name], args=[_holder(lease), _milliseconds(duration_s)]
             )
         if kind == b"found":
             return Found(content)
@@ -56,24 +55,35 @@ class RedisStore:
 
     def renew(self, lease: Lease, duration_s: float) -> bool:
         with _failing():
-            return bool(self._renew(keys=[_LEASES + lease.name], args=[_holder(lease), _milliseconds(duration_s)]))
+            return bool(self._renew(keys=[self._leases + lease.name], args=[_holder(lease), _milliseconds(duration_s)]))
 
     def release(self, lease: Lease) -> None:
         with _failing():
-            self._release(keys=[_LEASES + lease.name], args=[_holder(lease)])
+            self._release(keys=[self._leases + lease.name], args=[_holder(lease)])
 
     def store(self, key: str, value: bytes, ttl_s: float) -> None:
         with _failing():
-            self._client.set(_PREFIX + key, value, px=_milliseconds(ttl_s))
+            self._client.set(self._values + key, value, px=_milliseconds(ttl_s))
 
     def delete(self, key: str) -> None:
         with _failing():
-            self._client.delete(_PREFIX + key)
+            self._client.delete(self._values + key)
 
     def n_bytes(self) -> int:
         """Return the memory that Redis uses, for whatever purpose."""
         with _failing():
             return int(self._client.info("memory")["used_memory"])
+
+    def server_warnings(self) -> Sequence[str]:
+        """Return what is wrong with the server's settings for a cache."""
+        with _failing():
+            memory = self._client.info("memory")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if not memory.get("maxmemory"):
+            return ["it has no maxmemory, so it may fill the machine's memory"]
+        if not policy.startswith("allkeys"):
+            return [f"maxmemory-policy is {policy}, which refuses new results when the memory is full"]
+        return []
 
     def close(self) -> None:
         self._client.close()

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from asr_service.cli.doctor.cache import check_cache
 from asr_service.cli.doctor.findings import Finding, Level
 from asr_service.cli.doctor.gpu import check_devices, check_memory
 from asr_service.cli.doctor.jobs import check_jobs
@@ -86,6 +87,7 @@ def _run_checks(*, quick: bool) -> Iterator[Finding]:
     yield from check_address(settings, devices)
     yield from check_keys(settings)
     yield from check_jobs(settings)
+    yield from check_cache(settings)
     yield from check_limits()
     decoder_findings = check_decoder(settings)
     yield from decoder_findings
