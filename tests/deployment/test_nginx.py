@@ -100,3 +100,10 @@ def test_hsts_is_sent_for_public_host_names_unless_an_option_says_otherwise(serv
     assert f"add_header {header}" in text_of(replace(by_default, hsts=True))
     assert f"add_header {header}" not in text_of(replace(by_default, hsts=False))
     assert header not in text_of(replace(by_default, hsts=True, private_listen="10.0.0.1:8080"))
+
+
+def test_requests_about_jobs_go_to_one_machine_only_if_it_keeps_them():
+    """With a Redis, any machine has any job."""
+    machines = replace(PLAIN, machines=("10.0.0.11:8080", "10.0.0.12:8080"))
+    assert "asr_slots_by_caller" in text_of(machines)
+    assert "asr_slots_by_caller" not in text_of(machines, jobs_url="redis://redis.example.com")

@@ -62,13 +62,17 @@ class WebhookSender:
         await tasks.cancel([*self._sending, *([self._claiming] if self._claiming else [])])
 
     async def _claim_forever(self) -> None:
+        is_down = False
         while True:
             claimed = None
             try:
                 if len(self._sending) < _MAX_PARALLEL:
                     claimed = await self._jobs.call(self._jobs.store.claim_delivery, time.time(), _LEASE_S)
+                is_down = False
             except AsrError as error:
-                log.warning("no webhook can be claimed", reason=error.message)
+                if not is_down:
+                    log.warning("no webhook can be claimed", reason=error.message)
+                is_down = True
             except Exception:
                 log.exception("no webhook can be claimed")
             if claimed is None:

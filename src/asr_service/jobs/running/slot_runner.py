@@ -50,6 +50,7 @@ class SlotRunner:
     async def _claim_forever(self) -> None:
         """Claim jobs. The number of jobs that run grows by one in `poll_s`, so that idle slots get their share."""
         n_wanted, grown_at = 1, time.monotonic()
+        is_down = False
         while True:
             self._jobs.submitted.clear()
             if time.monotonic() - grown_at >= self._times.poll_s:
@@ -61,8 +62,11 @@ class SlotRunner:
                         n_wanted = max(len(self._attempts), 1)
                         break
                     task.add_done_callback(lambda _: self._jobs.submitted.set())  # there is room
+                is_down = False
             except Unavailable as error:
-                log.warning("no job can be claimed", reason=error.message)
+                if not is_down:
+                    log.warning("no job can be claimed", reason=error.message)
+                is_down = True
             except Exception:
                 log.exception("no job can be claimed")
             with contextlib.suppress(TimeoutError):

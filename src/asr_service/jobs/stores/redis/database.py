@@ -63,7 +63,7 @@ class Database:
         if _NEWER in str(reason):
             log.error("the jobs' records are of a newer asr-service", reason=str(reason))
         elif not self._is_down:
-            log.error("the jobs' records cannot be used", error=repr(reason))
+            log.error("the jobs' records cannot be used", error=f"{type(reason).__name__}: {reason}")
         self._is_down = True
 
 

@@ -1,0 +1,58 @@
+"""`doctor` checks the Redis and the bucket of jobs, with real ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asr_service.cli.doctor.jobs import check_jobs
+from asr_service.settings import load_settings
+from redis_server import RedisServer, running_redis
+from s3_server import S3Server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with running_redis(tmp_path / "redis") as running:
+        yield running
+
+
+def found(**settings: str) -> list[tuple[str, str, str | None]]:
+    return [(each.level, each.message, each.fix) for each in check_jobs(load_settings({}, **settings))]
+
+
+def test_nothing_is_checked_on_one_machine(tmp_path):
+    assert found(state_dir=str(tmp_path)) == found(jobs_files=str(tmp_path)) == []
+
+
+def test_a_redis_that_keeps_jobs_is_ok(server):
+    assert found(jobs_url=server.url) == [("ok", "Redis answers and keeps what it gets", None)]
+
+
+def test_a_redis_that_may_lose_jobs_is_a_warning(server):
+    """With the option that must change."""
+    server.client().config_set("maxmemory-policy", "allkeys-lfu")
+    ((level, message, fix),) = found(jobs_url=server.url)
+    assert level == "warning"
+    assert "maxmemory-policy is allkeys-lfu" in message
+    assert fix is not None
+    assert fix.startswith("set noeviction")
+
+
+def test_a_redis_that_does_not_answer_is_a_failure(server):
+    server.kill()
+    ((level, message, _),) = found(jobs_url=server.url)
+    assert level == "failure"
+    assert "Redis does not answer" in message
+
+
+def test_a_bucket_is_read(s3: S3Server, monkeypatch: pytest.MonkeyPatch):
+    """A wrong password is a failure."""
+    for name, value in s3.environ.items():
+        monkeypatch.setenv(name, value)
+    place = s3.url("doctor")
+    assert found(jobs_files=place) == [("ok", f"{place} can be read", None)]
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    ((level, message, fix),) = found(jobs_files=place)
+    assert (level, fix) == ("failure", "correct ASR_JOBS_FILES or the credentials")
+    assert place in message
