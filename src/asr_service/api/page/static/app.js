@@ -62,7 +62,7 @@ async function addFiles(files, inFolders) {
   const all = [...files, ...recordings];
   for (const file of all) await addRecording(file, { name: file.name, source: "file" });
   const told = [all.length ? t("intake.added", { count: all.length }) : null, skipped ? t("intake.skipped", { count: skipped }) : null];
-  say(told.filter(Boolean).join(" "));
+  say(told.filter(Boolean).join(" "), { isPassing: !skipped });
   if (all.length) askToKeep();
 }
 
@@ -81,9 +81,9 @@ function askToKeep() {
   navigator.storage?.persist?.().catch(() => {});
 }
 
-function say(text) {
+function say(text, { isPassing = false } = {}) {
   announcer.say(text);
-  page.view.intake?.say(text);
+  page.view.intake?.say(text, isPassing);
 }
 
 // ---- the microphone

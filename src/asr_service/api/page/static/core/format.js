@@ -15,12 +15,8 @@ const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
 export function bytes(count) {
   const step = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(count, 1)) / 3)));
   const value = count / 1000 ** step;
-  return new Intl.NumberFormat(currentLocale(), {
-    style: "unit",
-    unit: UNITS[step],
-    unitDisplay: "short",
-    maximumFractionDigits: value < 10 && step ? 1 : 0,
-  }).format(value);
+  const style = { style: "unit", unit: UNITS[step], unitDisplay: "short", maximumFractionDigits: value < 10 && step ? 1 : 0 };
+  return new Intl.NumberFormat(currentLocale(), style).format(value).replace(" ", "\u00a0");
 }
 
 /** A duration in words, as coarse as it is certain: "20 seconds", "about 2 minutes", "about 3 hours". */

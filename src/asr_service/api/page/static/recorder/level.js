@@ -1,6 +1,8 @@
 // The loudness of a microphone, as numbers from 0 to 1.
 
-const FLOOR_DB = -60;
+const FLOOR_DB = -54;
+/** Makes the differences between loud sounds visible. */
+const CURVE = 1.8;
 
 export class Level {
   #context = new AudioContext();
@@ -12,12 +14,12 @@ export class Level {
     this.#context.createMediaStreamSource(stream).connect(this.#analyser);
   }
 
-  /** The loudness of the last few hundredths of a second: 0 at -60 dB or below, 1 at full scale. */
+  /** The loudness of the last few hundredths of a second: 0 at -54 dB or below, 1 at full scale. */
   get value() {
     this.#analyser.getFloatTimeDomainData(this.#samples);
     const power = this.#samples.reduce((sum, sample) => sum + sample * sample, 0) / this.#samples.length;
     const decibels = 10 * Math.log10(Math.max(power, 1e-12)) + 3;
-    return Math.min(1, Math.max(0, 1 - decibels / FLOOR_DB));
+    return Math.min(1, Math.max(0, 1 - decibels / FLOOR_DB)) ** CURVE;
   }
 
   close() {

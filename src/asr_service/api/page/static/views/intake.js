@@ -5,28 +5,38 @@ import { h, icon } from "../core/dom.js";
 import { bytes } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { ICONS } from "../core/icons.js";
+import { soundAndText } from "./figure.js";
 import { ACCEPT } from "./files.js";
+
+const MESSAGE_MS = 8000;
 
 /** Returns {element, chooseFiles, setDropping, say}. `actions` has `addFiles(files, inFolders)` and `record`. */
 export function intakePanel(actions, options) {
   const files = h("input", { type: "file", class: "unseen", multiple: true, accept: ACCEPT, tabindex: -1, "aria-hidden": "true" });
   const folder = h("input", { type: "file", class: "unseen", webkitdirectory: true, tabindex: -1, "aria-hidden": "true" });
+  const message = h("p", { class: "intake-message", id: "intake-message" });
+  let timer = null;
   files.onchange = () => take(files, (chosen) => actions.addFiles(chosen, []));
   folder.onchange = () => take(folder, (chosen) => actions.addFiles([], chosen));
 
   const element = h(
     "section",
     { class: "intake", "aria-labelledby": "intake-title" },
-    h("h2", { id: "intake-title" }, t("intake.title")),
-    h("p", { class: "intake-lead" }, t("intake.lead", { limit: bytes(config.maxUploadBytes) })),
     h(
       "div",
-      { class: "intake-ways" },
-      h("button", { type: "button", class: "main", onclick: () => files.click() }, icon(ICONS.file), t("intake.choose")),
-      h("button", { type: "button", class: "record", onclick: actions.record }, icon(ICONS.microphone), t("intake.record")),
-      h("button", { type: "button", onclick: () => folder.click() }, icon(ICONS.folder), t("intake.folder")),
+      { class: "panel" },
+      soundAndText(),
+      h("h2", { id: "intake-title" }, t("intake.title")),
+      h("p", { class: "intake-lead" }, t("intake.lead", { limit: bytes(config.maxUploadBytes) })),
+      h(
+        "div",
+        { class: "intake-ways" },
+        h("button", { type: "button", class: "main", onclick: () => files.click() }, icon(ICONS.file), t("intake.choose")),
+        h("button", { type: "button", class: "record", onclick: actions.record }, icon(ICONS.microphone), t("intake.record")),
+        h("button", { type: "button", class: "folder", onclick: () => folder.click() }, icon(ICONS.folder), t("intake.folder")),
+      ),
+      message,
     ),
-    h("p", { class: "intake-message", id: "intake-message", role: "status" }),
     options.element,
     files,
     folder,
@@ -35,8 +45,11 @@ export function intakePanel(actions, options) {
     element,
     chooseFiles: () => files.click(),
     setDropping: (isDropping) => element.classList.toggle("dropping", isDropping),
-    say(text) {
-      element.querySelector("#intake-message").textContent = text;
+    /** Show a message. What was only an acknowledgement goes away by itself. */
+    say(text, isPassing) {
+      clearTimeout(timer);
+      message.textContent = text;
+      if (isPassing) timer = setTimeout(() => (message.textContent = ""), MESSAGE_MS);
     },
   };
 }

@@ -8,5 +8,5 @@ import { hasText, t } from "../core/i18n.js";
 export function problemText({ code, message }) {
   const key = `problem.${code}`;
   if (!hasText(key)) return message || t("problem.unknown", { code });
-  return t(key, { limit: bytes(config.maxUploadBytes), longest: roughly(config.maxAudioS), message });
+  return t(key, { limit: bytes(config.maxUploadBytes), longest: roughly(config.maxAudioS) });
 }

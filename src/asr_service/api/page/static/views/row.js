@@ -13,21 +13,30 @@ import { statusText } from "./status.js";
 export function recordingRow(item, queue, actions) {
   const link = h("a", { class: "row-name", href: addressOf(item.id) });
   const facts = h("p", { class: "row-facts" });
-  const status = h("p", { class: "row-status" });
+  const words = h("span");
+  const status = h("p", { class: "row-status" }, icon(ICONS.warning), words);
   const preview = h("p", { class: "row-preview", dir: "auto" });
   const bar = progressBar(() => t("row.progress", { name: item.name }));
   const buttons = h("div", { class: "row-actions" });
-  const element = h("li", { class: "row", "data-id": item.id }, h("div", { class: "row-text" }, link, facts, preview, status), buttons, bar.element);
+  const element = h(
+    "li",
+    { class: "row", "data-id": item.id },
+    h("span", { class: "row-source" }, icon(item.source === "microphone" ? ICONS.microphone : ICONS.file)),
+    h("div", { class: "row-head" }, link, facts),
+    buttons,
+    preview,
+    status,
+    bar.element,
+  );
   let shownState = null;
 
   function update() {
     setText(link, item.name);
     setText(facts, factsOf(item));
     setText(preview, item.state === "done" ? item.preview : "");
-    const words = item.state === "done" ? "" : statusText(item, queue);
-    setText(status, words);
+    setText(words, item.state === "done" ? "" : statusText(item, queue));
     preview.hidden = !preview.textContent;
-    status.hidden = !words;
+    status.hidden = !words.textContent;
     preview.lang = item.language ?? "";
     bar.update(item);
     if (item.state === shownState) return;

@@ -19,7 +19,8 @@ export function statusText(item, queue) {
 /** Return the share that is done of the step that is under way, or null if it is not known. */
 export function shareDone(item) {
   if (item.state === "uploading") return item.sentShare;
-  if (item.state === "running" && item.durationS) return Math.min(1, item.doneS / item.durationS);
+  // Until the first segment is known, nothing is known of the pace.
+  if (item.state === "running" && item.durationS && item.doneS) return Math.min(1, item.doneS / item.durationS);
   return null;
 }
 
