@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NoReturn, cast
 
+import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
@@ -20,6 +21,8 @@ from asr_service import metrics
 from asr_service.engine import watchdog as watchdog_module
 from asr_service.engine.gauges import SlotGauges
 from asr_service.engine.options import DecodingOptions
+from asr_service.engine.pipeline.live.events import EndReason, SessionEnded
+from asr_service.engine.pipeline.live.options import LiveOptions
 from asr_service.engine.sizing import host_window_bytes
 from asr_service.engine.slot import ENGINE_FAILURE, ModelLoader, SlotEngine
 from asr_service.errors import ModelUnavailable, NotReady
@@ -279,6 +282,33 @@ async def test_a_draining_slot_refuses_new_requests():
             with pytest.raises(NotReady, match="draining"):
                 _ = engine.transcriber
         assert not engine.busy
+
+
+async def test_a_live_session_holds_a_place_until_it_is_closed_and_ends_with_the_drain():
+    """A slot without a model opens none. A draining one ends those that are open, and opens no more."""
+    released = threading.Event()
+
+    def load(settings: Settings, slot: Slot, note: Callable[[], None]) -> FakeModel:
+        released.wait(10)
+        return FakeModel()
+
+    async with running(load, RecordingDie()) as engine:
+        with pytest.raises(NotReady):
+            async with engine.open_live(LiveOptions()):
+                pass
+        released.set()
+        await engine.wait_until_ready()
+        heard: list[float] = []
+        async with engine.open_live(LiveOptions(), on_audio=heard.append) as session:
+            assert engine.busy
+            await session.feed(np.zeros(8000, np.float32))
+            engine.begin_drain()
+            assert [event async for event in session.events()] == [SessionEnded(EndReason.DRAINING)]
+        assert sum(heard) == 0.5
+        assert not engine.busy
+        with pytest.raises(NotReady):
+            async with engine.open_live(LiveOptions()):
+                pass
 
 
 async def test_a_drain_while_loading_stays_a_drain():

@@ -241,8 +241,24 @@ async def test_the_language_is_detected_in_each_turn():
     model = FakeModel(writing(" oui"), detects=lambda _: next(languages))
     options = LiveOptions(delay=Delay.XHIGH)
     async with sessions_around(model) as sessions, sessions.open(options) as session:
-        events = await heard(session, speech(1), silence(1), speech(1), silence(1))
+        events = await heard(session, speech(3), silence(1), speech(3), silence(1))
     assert [event.transcript.language for event in events if isinstance(event, TurnCompleted)] == ["fr", "de"]
+
+
+async def test_a_short_turn_has_the_language_of_the_turn_before():
+    """Of a word or two, the detection is not reliable. The first turn has no other choice."""
+    languages = iter(["fr", "de", "es"])
+    model = FakeModel(writing(" oui"), detects=lambda _: next(languages))
+    options = LiveOptions(delay=Delay.XHIGH)
+    async with sessions_around(model) as sessions, sessions.open(options) as session:
+        found = []
+        for seconds in (3, 0.5, 3):
+            await session.feed(np.concatenate([speech(seconds), silence(1)]))
+            async for event in session.events():
+                if isinstance(event, TurnCompleted):
+                    found.append(event.transcript.language)
+                    break
+    assert found == ["fr", "fr", "de"]
 
 
 async def test_a_drain_completes_the_open_turn():

@@ -34,10 +34,10 @@ class Caution:
 
 
 CAUTION: Final[Mapping[Delay, Caution | None]] = {
-    Delay.MINIMAL: Caution(n_agreeing=1, n_held_back=2, interval_s=0.3),
-    Delay.LOW: Caution(n_agreeing=2, n_held_back=1, interval_s=0.4),
-    Delay.MEDIUM: Caution(n_agreeing=2, n_held_back=2, interval_s=0.6),
-    Delay.HIGH: Caution(n_agreeing=3, n_held_back=2, interval_s=0.8),
+    Delay.MINIMAL: Caution(n_agreeing=2, n_held_back=1, interval_s=0.4),
+    Delay.LOW: Caution(n_agreeing=2, n_held_back=2, interval_s=0.5),
+    Delay.MEDIUM: Caution(n_agreeing=3, n_held_back=2, interval_s=0.5),
+    Delay.HIGH: Caution(n_agreeing=3, n_held_back=3, interval_s=0.6),
     Delay.XHIGH: None,
 }
 """None tells only final text."""

@@ -16,7 +16,7 @@ from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.live.agreement import rest_after
 from asr_service.engine.pipeline.live.events import LiveEvent, TextDelta, TurnCompleted, TurnFailed
 from asr_service.engine.pipeline.live.load import LiveLoad
-from asr_service.engine.pipeline.live.turn import ClosedWindow, Early, Final, Turn, Window
+from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, ClosedWindow, Early, Final, Turn, Window
 from asr_service.engine.pipeline.script import ScriptConverter
 from asr_service.engine.pipeline.transcriber import with_leading_space
 from asr_service.engine.pipeline.window_memory import MemoryShare, WindowMemory
@@ -71,6 +71,8 @@ class Finisher:
         self._script_options: DecodingOptions | None = None
         self.script_of(DecodingOptions())
         self.n_turns = 0
+        self.language: tuple[str, float] | None = None
+        """Code and probability of the latest turn with text."""
 
     def begin_early(self, window: Window, closing: ClosedWindow) -> None:
         """Decode an open window in a pause of its speech, in case that it does not go on."""
@@ -131,6 +133,8 @@ class Finisher:
         with tracing.span("live window", {"asr.window.begin_s": window.start / SAMPLE_RATE}):
             final = await self._final(closing)
         turn.language = turn.language or final.language
+        if final.segments:
+            self.language = turn.language
         self._add_segments(turn, final)
         window.tokens.set_result(TextBefore().followed_by(final.segments))
         if closing.chunk is not None:
@@ -169,6 +173,8 @@ class Finisher:
         context = self._new_context(turn.options.decoding, LiveWork.FINAL, _MAX_WAIT_S)
         if turn.language is not None:
             context.set_language(*turn.language)
+        elif self.language is not None and chunk.duration_s < MIN_DETECTION_S:
+            context.set_language(*self.language)
         segments: list[Segment] = []
         try:
             async with self._tools.memory.window(MemoryShare()):

@@ -95,6 +95,7 @@ class LiveSession:
             tools.new_context,
             self._events.put_nowait,
             self._in_script,
+            latest_language=lambda: self._finisher.language[0] if self._finisher.language else None,
         )
 
     # -- for the caller

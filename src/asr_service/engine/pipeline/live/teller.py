@@ -14,7 +14,7 @@ from asr_service.engine.pipeline.live.finisher import NewContext
 from asr_service.engine.pipeline.live.listener import Listener
 from asr_service.engine.pipeline.live.load import LiveLoad
 from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialText, Utterance
-from asr_service.engine.pipeline.live.turn import Window
+from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, Window
 from asr_service.engine.schedule.batch import LiveWork
 from asr_service.engine.schedule.request import RequestContext
 from asr_service.errors import DeadlineExceeded, InferenceFailed, Overloaded
@@ -41,14 +41,20 @@ class Teller:
         new_context: NewContext,
         on_event: Callable[[LiveEvent], None],
         in_script: Callable[[Window, PartialText], str],
+        latest_language: Callable[[], str | None],
     ) -> None:
-        """`in_script` returns a text in the script of the session."""
+        """Create a teller.
+
+        `in_script` returns a text in the script of the session. `latest_language` returns the language of the turn
+        before, if there is one.
+        """
         self._decoder = decoder
         self._load = load
         self._listener = listener
         self._new_context = new_context
         self._on_event = on_event
         self._in_script = in_script
+        self._latest_language = latest_language
         self._heard = asyncio.Event()
         self._decoding: tuple[Window, asyncio.Task[PartialText]] | None = None
         self.n_told = 0
@@ -85,6 +91,9 @@ class Teller:
         window.heard_until = self._listener.end
         options = window.turn.options.decoding
         language = options.language or window.language
+        is_short = len(samples) < MIN_DETECTION_S * SAMPLE_RATE
+        if language is None and is_short:
+            language = self._latest_language()
         before = self._tokens_before(window, language)
         utterance = Utterance(samples, window.told.text, language, before)
         context = self._new_context(options, LiveWork.PARTIAL, _MAX_WAIT_S)
@@ -94,6 +103,8 @@ class Teller:
         try:
             partial = await _result(task)
             if partial is not None and window.is_open:
+                if not is_short:
+                    window.language = partial.language
                 rest = self._take(window, partial, caution)
                 if len(samples) >= _SPLIT_S * SAMPLE_RATE and rest and window.told.text:
                     await self._split(window, context, partial, rest, len(samples) / SAMPLE_RATE)
@@ -110,7 +121,6 @@ class Teller:
     def _take(self, window: Window, partial: PartialText, caution: Caution) -> str:
         """Tell what is certain by now, and return the rest of the hypothesis."""
         turn = window.turn
-        window.language = window.language or partial.language
         language = written_language(partial.language, turn.options.decoding.task)
         words = split_words(self._in_script(window, partial), language)
         told = window.told.add(words, caution)

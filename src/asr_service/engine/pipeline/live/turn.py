@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final as Constant
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from asr_service.engine.pipeline.live.agreement import ToldText
 from asr_service.engine.pipeline.live.options import LiveOptions
 from asr_service.errors import AsrError
 from asr_service.transcript import Segment
+
+MIN_DETECTION_S: Constant = 2.0
+"""From less sound, the language is not detected if a turn before has one: a `yes` is heard as any language."""
 
 
 @dataclass(slots=True, eq=False)
