@@ -83,10 +83,14 @@ def saved_edits(page: Page) -> str:
 
 @contextmanager
 def opened_editor(
-    browser: Browser, address: str, transcript: dict[str, Any], *, has_audio: bool = True, **options: Any
+    browser: Browser, address: str, transcript: dict[str, Any], *, audio_s: float | None = None, **options: Any
 ) -> Iterator[Page]:
-    """Open the transcript. Its recording is silent. `options` are those of `opened_page`."""
-    silence = wav(bytes(2 * int(transcript["duration"] * 8000)), 8000) if has_audio else None
+    """Open the transcript. Its recording is silent, and as long, or has `audio_s`. With 0, it is not there.
+
+    `options` are those of `opened_page`.
+    """
+    seconds = transcript["duration"] if audio_s is None else audio_s
+    silence = wav(bytes(2 * int(seconds * 8000)), 8000) if seconds else None
     with opened_page(browser, address, **options) as page:
         page.add_init_script(_KEEP_PLAYER)
         audio = None if silence is None else base64.b64encode(silence).decode()

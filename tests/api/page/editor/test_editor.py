@@ -255,7 +255,7 @@ def test_a_refused_download_is_explained_and_can_be_tried_again(browser: Browser
 
 def test_a_transcript_without_a_recording_is_edited_too(browser: Browser, live: Live) -> None:
     """It has no player, and its words are found by the keys."""
-    with opened_editor(browser, live.url, TRANSCRIPT, has_audio=False) as page:
+    with opened_editor(browser, live.url, TRANSCRIPT, audio_s=0) as page:
         assert page.locator(".player").count() == 0
         page.keyboard.press("ArrowDown")
         expect(page.locator(".word.now")).to_have_text("He")

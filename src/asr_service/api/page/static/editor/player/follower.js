@@ -77,10 +77,9 @@ export class Follower {
       return;
     }
     this.#show(place);
-    if (this.#player.isPlaying && this.#isFollowing && !this.#editing.isOpen) {
-      if (!this.#rows.element.contains(document.activeElement)) this.#rows.activate(this.#place.id);
-      this.#reveal(place);
-    }
+    if (!this.#player.isPlaying || this.#editing.isOpen) return;
+    this.#rows.activate(this.#place.id); // the keys concern what is heard; the focus stays, so nothing is read aloud
+    if (this.#isFollowing) this.#reveal(place);
   }
 
   #show(place) {
