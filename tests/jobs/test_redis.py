@@ -109,6 +109,21 @@ def test_a_server_that_may_lose_jobs_is_a_warning(own_server, option, value, rea
     store.close()
 
 
+def test_a_user_needs_no_other_permissions_than_documented(own_server):
+    """Neither to change the server nor to reach the keys of others. Without INFO, only the warnings are missing."""
+    documented = "~asr:* +@read +@write +@scripting +@connection +info +time"
+    assert documented in (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for number, rules in enumerate((documented, documented.replace(" +info", ""))):
+        own_server.client().execute_command("ACL", "SETUSER", f"user{number}", "on", ">secret", *rules.split())
+        store = RedisJobStore(own_server.url.replace("unix://", f"unix://user{number}:secret@"), "asr")
+        with capture_logs() as logs:
+            add(store)
+            assert succeed(store, claim(store))
+            assert store.expire(FAR * 10, -FAR)
+        assert logs == []
+        store.close()
+
+
 def test_an_answer_that_was_lost_may_be_asked_for_again(store):
     """A runner repeats the end of its job, and a job is created once."""
     job = add(store)

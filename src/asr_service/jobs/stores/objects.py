@@ -121,10 +121,15 @@ class ObjectFiles:
         try:
             yield
         except FileNotFoundError as error:
-            raise FileMissing(str(error)) from error
+            raise FileMissing(_reason(error)) from error
         except (OSError, self._error) as error:
-            log.error("a job's file cannot be stored or read", error=repr(error))  # noqa: TRY400 - the traceback adds nothing
+            log.error("a job's file cannot be stored or read", error=_reason(error))  # noqa: TRY400 - the traceback adds nothing
             raise Unavailable("The service cannot store or read files at the moment. Try again later.") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the message of an error without the details for developers of the library, which follow it."""
+    return str(error).partition("\n")[0]
 
 
 def _audio(job_id: str) -> str:

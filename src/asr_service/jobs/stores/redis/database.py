@@ -1,5 +1,6 @@
 """The connection to Redis, and the scripts that run there."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -43,11 +44,11 @@ class Database:
         try:
             with redis_errors_as_unavailable(_UNAVAILABLE):
                 answer = self._scripts[part](keys=[self._prefix], args=[operation, parameters])
-                self._note_success()
-                return answer
         except Unavailable as error:
             self._note_failure(error.__cause__)
             raise
+        self._note_success()
+        return answer
 
     def _note_success(self) -> None:
         if self._is_down:
@@ -55,8 +56,9 @@ class Database:
             log.info("the jobs' records can be used again")
         if not self._is_checked:
             self._is_checked = True
-            for warning in server_warnings(self._client):
-                log.warning("the Redis of ASR_JOBS_URL may lose jobs", reason=warning)
+            with contextlib.suppress(Unavailable), redis_errors_as_unavailable(_UNAVAILABLE):
+                for warning in server_warnings(self._client):
+                    log.warning("the Redis of ASR_JOBS_URL may lose jobs", reason=warning)
 
     def _note_failure(self, reason: BaseException | None) -> None:
         """Log the begin of an outage, and not each of its errors: runners ask again every half second."""
