@@ -156,7 +156,7 @@ class Settings(BaseSettings):
     saves work, and `full` on CUDA, where a batch needs windows of one length."""
     encoder_margin_s: Annotated[float, Field(ge=0, le=30)] = 6.0
     """Seconds of audio after the speech in a short context, so that the decoder sees the end of the speech. Smaller is
-    faster; docs/performance.md has the measured error rates."""
+    faster; docs/performance.md has the measured error rates. Recordings with several windows use 2.5 s at most."""
     chunk_length_s: Annotated[float, Field(ge=5, le=30)] | None = None
     """Maximum speech in one window, in seconds. By default 30. With short contexts, recordings of more than a minute,
     or with more than 30 s of speech, are cut into windows of at most 18 s, which takes a quarter less time."""

@@ -1,5 +1,6 @@
 """Spans of speech are packed into chunks."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -136,7 +137,8 @@ def test_chunk_times_are_mapped_to_the_recording():
 def test_the_rest_of_a_chunk_keeps_its_times(from_s: float):
     """The same samples have the same times in the recording."""
     chunk = cut_chunk(noise(20), (span(2, 5), span(10, 14)), block_start=0)
-    rest = rest_of(chunk, from_s)
+    rest = rest_of(replace(chunk, is_part=True), from_s)
+    assert rest.is_part
     assert isinstance(rest, Chunk)
     assert np.array_equal(rest.samples, chunk.samples[int(from_s * SECOND) :])
     assert rest.to_source_time(1.0) == chunk.to_source_time(from_s + 1.0)

@@ -6,7 +6,7 @@ Blocks and chunks end in pauses, so that no word is cut in two unless the speech
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
@@ -29,6 +29,8 @@ class Chunk:
     """float32 [n], 16 kHz mono."""
     spans: tuple[SpeechSpan, ...]
     """The positions of the samples in the recording, in order."""
+    is_part: bool = False
+    """True if the recording has several chunks."""
 
     @property
     def duration_s(self) -> float:
@@ -123,7 +125,9 @@ def _final_pieces(pieces: list[SpeechSpan], n_samples: int, lookahead: int) -> t
     return pieces, n_samples  # the block is full of speech, so nothing can be left for the next one
 
 
-def cut_chunk(samples: NDArray[np.float32], spans: tuple[SpeechSpan, ...], block_start: int) -> Chunk:
+def cut_chunk(
+    samples: NDArray[np.float32], spans: tuple[SpeechSpan, ...], block_start: int, *, is_part: bool = False
+) -> Chunk:
     """Return the spans of a block as a chunk. Copies the samples.
 
     `samples` is the block, and `block_start` its first sample in the recording.
@@ -131,6 +135,7 @@ def cut_chunk(samples: NDArray[np.float32], spans: tuple[SpeechSpan, ...], block
     return Chunk(
         samples=np.concatenate([samples[span.start : span.end] for span in spans]),
         spans=tuple(span.shifted(block_start) for span in spans),
+        is_part=is_part,
     )
 
 
@@ -147,7 +152,7 @@ def slice_chunk(chunk: Chunk, start: int, end: int) -> Chunk:
         if first < last:
             spans.append(SpeechSpan(span.start + first, span.start + last))
         offset += len(span)
-    return Chunk(chunk.samples[start:end], tuple(spans))
+    return replace(chunk, samples=chunk.samples[start:end], spans=tuple(spans))
 
 
 def split_chunk(chunk: Chunk, max_part: int) -> list[Chunk]:
@@ -160,6 +165,8 @@ def split_chunk(chunk: Chunk, max_part: int) -> list[Chunk]:
 
 def join_chunks(parts: Sequence[Chunk]) -> Chunk:
     """Join parts of a recording, given in order, into one chunk."""
-    return Chunk(
-        np.concatenate([part.samples for part in parts]), tuple(merged(span for part in parts for span in part.spans))
+    return replace(
+        parts[0],
+        samples=np.concatenate([part.samples for part in parts]),
+        spans=tuple(merged(span for part in parts for span in part.spans)),
     )

@@ -38,6 +38,23 @@ def test_a_context_has_a_minimum_steps_and_a_maximum(speech_s, n_frames):
     assert context_frames(speech_s, None) == 3000
 
 
+def test_a_part_of_a_recording_has_a_small_margin():
+    """15 s of speech get 2.5 s more, or a shorter margin that the operator chose."""
+    assert context_frames(15.0, 6.0, is_part=True) == 1792
+    assert context_frames(15.0, 1.0, is_part=True) == 1600
+    assert context_frames(15.0, None, is_part=True) == 3000
+
+
+@pytest.mark.parametrize(("length_s", "n_frames"), [(28, 2976), (40, 2048)])
+async def test_only_a_recording_of_one_window_has_the_whole_margin(length_s, n_frames):
+    """28 s are one window. 40 s are several windows of at most 18 s."""
+    async with engine_around(FakeModel(), margin_s=6.0) as engine:
+        await engine.transcript(engine.recording(loud(length_s)), ENGLISH)
+    contexts = [call.n_frames for call in engine.model.calls_of("encode")]
+    assert max(contexts) <= n_frames
+    assert (len(contexts) > 1) == (length_s > 30)
+
+
 async def test_an_unfinished_segment_after_the_speech_needs_the_full_context():
     """The segment starts at its own timestamp, and not at the end of the segment before it."""
 

@@ -40,6 +40,9 @@ _SHORT: Final = ChunkLengths(30.0, 18.0)
 """The encoder's time grows with the square of the window, and the time of each token with the window, so short windows
 take less of both. Below 15 s little is gained, because each window has its margin, and accuracy is lost. With at most
 18 s, most windows can end in a good pause."""
+_PART_MARGIN_S: Final = 2.5
+"""The longest margin in a recording with several windows. A window of 10 to 18 s has enough speech: with 6 s, as many
+words were wrong."""
 _MAX_MARGIN_S: Final = _SHORT.multi_window_s / 2
 """With a longer margin, shorter windows save nothing."""
 
@@ -57,10 +60,14 @@ def chunk_lengths(options: DecodingOptions, margin_s: float | None, max_chunk_s:
     return _SHORT if short and not options.language_per_chunk and options.task == "transcribe" else _LONG
 
 
-def context_frames(speech_s: float, margin_s: float | None) -> int:
-    """Return how many frames the encoder gets for `speech_s` seconds of speech; without a margin always 30 s."""
+def context_frames(speech_s: float, margin_s: float | None, *, is_part: bool = False) -> int:
+    """Return how many frames the encoder gets for `speech_s` seconds of speech; without a margin always 30 s.
+
+    `is_part` says that the recording has several windows.
+    """
     if margin_s is None or speech_s * FRAMES_PER_SECOND > MAX_SHORT_CONTEXT:
         return FULL_CONTEXT
+    margin_s = min(margin_s, _PART_MARGIN_S) if is_part else margin_s
     frames = max(speech_s + margin_s, _MIN_CONTEXT_S) * FRAMES_PER_SECOND
     return min(math.ceil(frames / _STEP_FRAMES) * _STEP_FRAMES, MAX_SHORT_CONTEXT)
 

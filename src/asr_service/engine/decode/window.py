@@ -178,7 +178,8 @@ class WindowDecoder:
         return request.options.among_candidates(encoded.languages or {})
 
     def _context_frames(self, chunk: Chunk, options: DecodingOptions) -> int:
-        return context_frames(chunk.duration_s, self._margin_s if allows_short_context(options) else None)
+        margin_s = self._margin_s if allows_short_context(options) else None
+        return context_frames(chunk.duration_s, margin_s, is_part=chunk.is_part)
 
     async def _prepare_rest(self, task: WindowTask, rest: _Rest) -> WindowTask:
         return await self.prepare(

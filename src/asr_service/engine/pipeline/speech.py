@@ -68,8 +68,9 @@ class SpeechChunker:
             final = len(samples) < n_samples
             block = np.concatenate([carried, samples]) if len(carried) else samples
             plan = await self._plan(block, start, is_whole=final and start == 0, final=final)
+            is_part = not final or start > 0 or len(plan.chunks) > 1
             for spans in plan.chunks:
-                chunk = cut_chunk(block, spans, start)
+                chunk = cut_chunk(block, spans, start, is_part=is_part)
                 self.speech_s += chunk.duration_s
                 yield replace(chunk, spans=tuple(self._place(span) for span in chunk.spans))
             carried = block[plan.next_start :].copy()
