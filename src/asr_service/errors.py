@@ -18,6 +18,9 @@
     │   │   └── JobLimit             the key's limit on waiting jobs or on their bytes
     │   ├── WorkerKeyRequired        only the API key of a job worker may do this
     │   ├── PageRefused              a browser asks for a page of another origin
+    │   ├── NoWebSocket              the path has no WebSocket
+    │   ├── UpgradeRequired          the path has a WebSocket, and the request does not ask for one
+    │   ├── SessionExpired           a live session has reached its maximum duration
     │   ├── IdempotencyConflict      the Idempotency-Key was used with another request
     │   ├── JobNotFound              no such job, or it belongs to another API key
     │   ├── NoTranscript             the job has no transcript: it has not ended, or failed
@@ -121,6 +124,18 @@ class WorkerKeyRequired(RequestError):
 
 class PageRefused(RequestError):
     code = "page_refused"
+
+
+class NoWebSocket(RequestError):
+    code = "not_found"
+
+
+class UpgradeRequired(RequestError):
+    code = "upgrade_required"
+
+
+class SessionExpired(RequestError):
+    code = "session_expired"
 
 
 class IdempotencyConflict(RequestError):

@@ -47,6 +47,7 @@ KEY_AUDIO_SECONDS = Counter(
 KEY_LIMITED = Counter(
     "asr_key_limited_total", "Requests refused because of a limit of the API key (requests or audio).", ["key", "limit"]
 )
+WEBSOCKETS_CLOSED = Counter("asr_websockets_closed_total", "WebSockets that were closed, by close code.", ["code"])
 BATCH_SIZE = Histogram(
     "asr_batch_size", "Windows in one model call.", ["stage"], buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 )

@@ -132,7 +132,9 @@ def serving(
         job_times=job_times,
         result_times=result_times,
     )
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=2)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=2, ws_max_size=21 * 1024**2
+    )
     server = _Server(config)
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faster_whisper import decode_audio
 
-from api.live import Live, serving
+from api.live import Live, serving, wav
 from fakes import FakeModel, writing
 from speech import DATA
 from waiting import until
@@ -37,6 +38,29 @@ def run(service: str, *command: str, **env: str) -> subprocess.CompletedProcess[
         timeout=60,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def short_speech(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a WAV file of one word, which the examples of live speech send as fast as it was spoken."""
+    path = tmp_path_factory.mktemp("speech") / "speech.wav"
+    samples = decode_audio(RECORDING)[:20_000]
+    path.write_bytes(wav((samples * 32_767).astype("<i2").tobytes()))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param([sys.executable, "live.py"], id="openai"),
+        pytest.param(["node", "--experimental-websocket", "live.mjs"], id="node", marks=NEEDS_NODE),
+    ],
+)
+def test_the_examples_of_live_speech_print_each_turn(live, short_speech, command):
+    """Node 20 has WebSockets as an experiment, Node 22 without."""
+    done = run(live.url, *command, short_speech)
+    assert done.returncode == 0, done.stderr
+    assert "\n> hello there\n" in done.stdout
 
 
 CURL = pytest.param(["./curl.sh"], id="curl", marks=NEEDS_CURL)

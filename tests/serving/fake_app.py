@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from asr_service.hardware.devices import Slot
 from asr_service.serving import Die
 from asr_service.settings import Settings
+from serving.fake_socket import echo, refuse
 from serving.fake_speech import FakeSpeech
 
 
@@ -40,6 +41,8 @@ class FakeApp:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await (refuse(send) if scope["path"] == "/refused" else echo(receive, send))
         elif scope["path"] in ("/speech", "/stream"):
             await FakeSpeech(self, Path(os.environ["FAKE_DIR"])).answer(scope, receive, send)
         else:

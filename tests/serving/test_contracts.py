@@ -25,6 +25,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.mmap_dict import MmapedDict
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from asr_service import metrics
@@ -32,6 +33,7 @@ from asr_service.serving.allocated_dict import AllocatedDict
 from asr_service.serving.arbiter import SlotArbiter
 from asr_service.serving.http.protocol import BoundedHttp
 from asr_service.serving.http.server import SlotServer
+from asr_service.serving.http.websocket import BoundedWebSocket
 from asr_service.serving.logger import GunicornLogger
 from asr_service.serving.metrics_files import FILES_OF_A_PROCESS
 from asr_service.serving.worker import SlotWorker
@@ -57,6 +59,18 @@ SIGNATURES: list[tuple[type, type, dict[str, str]]] = [
         },
     ),
     (BoundedHttp, FlowControl, {"resume_reading": "self"}),
+    (
+        BoundedWebSocket,
+        WebSocketsSansIOProtocol,
+        {
+            "__init__": "self config server_state app_state _loop",
+            "connection_lost": "self exc",
+            "connection_made": "self transport",
+            "data_received": "self data",
+            "keepalive_timeout": "self",
+            "send": "self message",
+        },
+    ),
     (
         SlotServer,
         uvicorn.Server,
@@ -207,6 +221,13 @@ async def test_uvicorns_connection_has_the_attributes_that_we_use() -> None:
         assert hasattr(connection.cycle, name), f"RequestResponseCycle.{name} has gone: see {BoundedHttp.__module__}"
     assert hasattr(connection.server_state, "connections")
     assert connection.server_state.total_requests == 1
+
+
+async def test_uvicorns_websocket_has_the_attributes_that_we_use() -> None:
+    config = uvicorn.Config(app, http="httptools", ws="none", log_config=None)
+    connection = WebSocketsSansIOProtocol(config=config, server_state=ServerState(), app_state={})
+    for name in ("handshake_complete", "handshake_initiated", "loop", "ping_timeout", "pong_timer", "read_paused"):
+        assert hasattr(connection, name), f"WebSocketsSansIOProtocol.{name} has gone: see {BoundedWebSocket.__module__}"
 
 
 async def test_uvicorn_starts_every_request_by_the_function_that_we_override() -> None:

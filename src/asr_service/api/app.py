@@ -22,13 +22,14 @@ from asr_service.api.idempotency import IdempotencyStore
 from asr_service.api.jobs import routes as jobs
 from asr_service.api.jobs import runs
 from asr_service.api.jobs.background import SlotJobs
-from asr_service.api.middleware.authentication import KEY_CHECK, Authentication
+from asr_service.api.middleware.authentication import KEY_CHECK, REALTIME, Authentication
 from asr_service.api.middleware.body_limit import BodyLimit
 from asr_service.api.middleware.canonical_path import CanonicalPath
 from asr_service.api.middleware.cors import SafeHeaders, allow_origins
 from asr_service.api.middleware.request_log import RequestLog
 from asr_service.api.native import routes as native
 from asr_service.api.openai import routes as openai
+from asr_service.api.openai.realtime import routes as realtime
 from asr_service.api.page import routes as web_page
 from asr_service.api.problems import on_asr_error, on_crash, on_http_error
 from asr_service.engine.schedule.admission import caller_share
@@ -48,7 +49,7 @@ def _paths(*routers: APIRouter) -> frozenset[str]:
 
 
 # A router decides for all of its routes whether they need an API key. The exception is health.METRICS, by a setting.
-_ROUTERS_WITH_KEY = (native.router, openai.router, jobs.router, runs.router)
+_ROUTERS_WITH_KEY = (native.router, openai.router, realtime.router, jobs.router, runs.router)
 _PUBLIC_ROUTERS = (health.router, page.router, web_page.router)
 _PUBLIC = _paths(*_PUBLIC_ROUTERS)
 """The paths that need no API key."""
@@ -81,7 +82,7 @@ class SlotApplication:
         self._jobs = SlotJobs(engine, times, self._charge, cache)
         web.state.jobs, web.state.job_runs = self._jobs.jobs, self._jobs.runs
         web.router.lifespan_context = self._lifespan
-        endpoints = frozenset(web.openapi()["paths"]) | {wire.PATH}
+        endpoints = frozenset(web.openapi()["paths"]) | {REALTIME, wire.PATH}
         logged = RequestLog(_with_middleware(web, engine.settings, ring), endpoints=endpoints, probes=_PROBES)
         self._app: ASGIApp = CanonicalPath(
             logged, root_path=engine.settings.root_path, exact=frozenset({health.METRICS})
@@ -177,7 +178,7 @@ def web_application() -> FastAPI:
     )
     for router in _ROUTERS_WITH_KEY:
         web.include_router(router, dependencies=DOCUMENTED_KEYS)
-    for router in _PUBLIC_ROUTERS:
+    for router in (*_PUBLIC_ROUTERS, realtime.websockets):
         web.include_router(router)
     return web
 

@@ -25,6 +25,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.WorkerKeyRequired: 403,
     errors.ModelNotFound: 404,
     errors.JobNotFound: 404,
+    errors.NoWebSocket: 404,
     errors.UploadTooSlow: 408,
     errors.IdempotencyConflict: 409,
     errors.NoTranscript: 409,
@@ -34,6 +35,7 @@ STATUS: Mapping[type[AsrError], int] = {
     errors.UnsupportedAudio: 415,
     errors.InvalidParameter: 422,
     errors.UndecodableAudio: 422,
+    errors.UpgradeRequired: 426,
     errors.KeyLimitReached: 429,
     errors.ConcurrencyLimit: 429,
     errors.AudioLimit: 429,
@@ -62,6 +64,7 @@ MEANINGS: Mapping[int, str] = {
     413: "The upload is too large, or the recording too long",
     415: "Not audio, or a kind of audio that is not supported",
     422: "A parameter is invalid, or nothing in the recording decodes",
+    426: "The path has a WebSocket; connect with `Upgrade: websocket`",
     429: "The API key is at its limit; retry after Retry-After seconds",
     500: "The model or the decoder failed on this recording",
     501: "The service keeps no jobs, because neither ASR_STATE_DIR nor ASR_JOBS_URL is set",
@@ -113,6 +116,8 @@ def _headers(error: AsrError) -> Mapping[str, str]:
             return {"www-authenticate": _CHALLENGE}
         case WrongKey():
             return {"www-authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+        case errors.UpgradeRequired():
+            return {"upgrade": "websocket", "connection": "upgrade"}
         case (
             errors.InferenceFailed() | errors.DecoderFailed() | errors.DeadlineExceeded() | errors.IdempotencyConflict()
         ):

@@ -71,6 +71,8 @@ class ServerLimits:
     """Maximum headers of one request."""
     max_pipelined: int = 100
     """Maximum requests of one connection that wait for earlier answers; with more the connection is closed."""
+    ping_s: float = 20
+    """A WebSocket is pinged at this interval. If its client does not answer within the same time, it is closed."""
     unread_s: float = 300
     """A connection whose client reads nothing of its answer for this time is reset."""
     lingering_close_s: float = 2

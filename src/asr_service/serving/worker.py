@@ -23,6 +23,8 @@ from asr_service.serving.plan import ServePlan, SlotApp
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 """Signals that stay blocked in a worker until it has its own handlers."""
 _DIE_TIMEOUT_S = 5
+_MAX_MESSAGE_BYTES = 21 * 1024**2
+"""Maximum size of one message of a WebSocket: 15 MiB of audio in base64, with its JSON."""
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +119,11 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         return uvicorn.Config(
             app,
             http="httptools",  # `SlotServer` creates its own subclass of this protocol
-            ws="none",
+            ws="none",  # `BoundedHttp` creates its own subclass of the WebSocket protocol
+            ws_max_size=_MAX_MESSAGE_BYTES,
+            ws_ping_interval=self.plan.limits.ping_s,
+            ws_ping_timeout=self.plan.limits.ping_s,
+            ws_per_message_deflate=False,  # base64 of audio hardly compresses, and the compressor takes memory
             lifespan="on",
             interface="asgi3",
             log_config=None,

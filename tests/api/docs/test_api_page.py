@@ -50,7 +50,7 @@ def test_a_command_runs_as_shown(request, tmp_path, command):
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert re.search(rb'hello|"status":"ok"|"id":"whisper-1"|"name":"english"', ran.stdout)
+    assert re.search(rb'hello|"status":"ok"|"id":"whisper-1"|"value":"ek_|"name":"english"', ran.stdout)
 
 
 def test_the_webhook_example_verifies_an_event():

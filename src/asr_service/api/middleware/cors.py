@@ -1,6 +1,8 @@
 """Response headers that restrict browsers, and CORS for the origins that the settings allow. Pure ASGI."""
 
+from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
@@ -36,13 +38,13 @@ class SafeHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
                 headers = MutableHeaders(scope=message)
                 for name, value in _SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_with_headers)
 
 
 def allow_origins(app: ASGIApp, origins: str | None) -> ASGIApp:
@@ -50,11 +52,13 @@ def allow_origins(app: ASGIApp, origins: str | None) -> ASGIApp:
 
     Credentials such as cookies are never allowed. A page sends its API key in a header, if a key is required.
     """
-    if origins is None:
+    allowed = [] if origins is None else [origin.strip() for origin in origins.split(",")]
+    app = _WebSocketOrigins(app, allowed)
+    if not allowed:
         return app
     return _Cors(
         app,
-        allow_origins=[origin.strip() for origin in origins.split(",")],
+        allow_origins=allowed,
         allow_methods=("DELETE", "GET", "HEAD", "POST"),
         # Clients of OpenAI's API send a dozen headers of their own (X-Stainless-...). No header means anything here
         # that an allowed page should not send, so all are allowed.
@@ -82,3 +86,37 @@ class _Cors(CORSMiddleware):
         )
         refusal.headers["vary"] = response.headers["vary"]
         return refusal
+
+
+class _WebSocketOrigins:
+    """Refuses WebSockets of web pages of other origins. A browser sends the origin, and does not apply CORS to them.
+
+    A page on the host of the service itself is allowed. So is a client without an origin: it is not a browser.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and not self._is_allowed(Headers(scope=scope)):
+            refusal = problem(
+                PageRefused("This origin is not allowed. ASR_CORS_ORIGINS lists the origins whose pages may connect.")
+            )
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_allowed(self, headers: Headers) -> bool:
+        origin = headers.get("origin")
+        if origin is None or "*" in self._allowed or origin in self._allowed:
+            return True
+        return _host(origin) == _host(f"//{headers.get('host', '')}") != ""
+
+
+def _host(url: str) -> str:
+    """Return the host of a URL without its port, which Nginx leaves out of the header `Host`."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

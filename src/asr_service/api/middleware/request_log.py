@@ -1,4 +1,4 @@
-"""Gives each request an id, a log line, metrics and a trace. Pure ASGI, outermost."""
+"""Gives each request and WebSocket an id, log lines, metrics and a trace. Pure ASGI, outermost."""
 
 import re
 import time
@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import quote
 
 import structlog
@@ -22,10 +24,54 @@ log = structlog.get_logger(__name__)
 
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _NOT_SENT = 499
+_SWITCHED: Final = 101
+"""The status of a WebSocket that was accepted."""
+_STANDARD_CODES: Final = frozenset(range(1000, 1016))
+"""The close codes of RFC 6455 and its registry. A client can send others, and must not create labels."""
+_NO_CLOSE_FRAME: Final = 1006
+"""The close code of a WebSocket whose connection was lost."""
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One request, or one WebSocket from its request to its end."""
+
+    scope: Scope
+    endpoint: str
+    request_id: str
+    began_s: float = field(default_factory=time.monotonic)
+    status: int = _NOT_SENT
+    close_code: int | None = None
+    """The code of the first close frame, from either side."""
+
+    @property
+    def is_websocket(self) -> bool:
+        """Return whether a WebSocket was accepted."""
+        return self.status == _SWITCHED
+
+    @property
+    def method(self) -> str:
+        return str(self.scope.get("method", "GET"))
+
+    @property
+    def path(self) -> str:
+        """Return the path, quoted, because it may contain line ends and terminal control characters."""
+        return quote(self.scope["path"][:200])
+
+    @property
+    def key(self) -> dict[str, str]:
+        key = key_of(self.scope)
+        return {} if key is None else {"key": key.name}
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.began_s
 
 
 class RequestLog:
-    """Takes X-Request-ID from the request, or makes one, and adds it to the response and to every log line."""
+    """Takes X-Request-ID from the request, or makes one, and adds it to the response and to every log line.
+
+    A WebSocket has a line when it opens and a line when it closes. One that is refused has the line of a request.
+    """
 
     def __init__(self, app: ASGIApp, *, endpoints: AbstractSet[str], probes: AbstractSet[str]) -> None:
         """Configure which paths are named and which are quiet.
@@ -42,43 +88,40 @@ class RequestLog:
         self._probes = probes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
-        status, began = _NOT_SENT, time.monotonic()
+        exchange = _Exchange(scope, self._endpoint(scope), request_id)
         structlog.contextvars.clear_contextvars()  # a pipelined request starts in the context of the one before it
 
-        async def observed(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                if outcome := outcome_of(scope):
-                    headers[CACHE_HEADER] = outcome.value
-            await send(message)
-
-        with structlog.contextvars.bound_contextvars(request_id=request_id), self._traced(scope, request_id) as trace:
+        with structlog.contextvars.bound_contextvars(request_id=request_id), self._traced(exchange) as trace:
             try:
-                await self._app(scope, receive, observed)
+                await self._app(scope, _observed_receive(exchange, receive), _observed_send(exchange, send))
             except Exception:
                 # The response was sent, or can no longer be. The server outside does not know the request id.
                 log.exception("unexpected error")
             finally:
-                trace.set_status(status)
-                self._record(scope, status, time.monotonic() - began)
+                trace.set_status(exchange.status)
+                if exchange.is_websocket:
+                    _record_close(exchange)
+                else:
+                    self._record(exchange)
 
     @contextmanager
-    def _traced(self, scope: Scope, request_id: str) -> Iterator[RequestTrace]:
+    def _traced(self, exchange: _Exchange) -> Iterator[RequestTrace]:
         """Trace the request and bind the trace id to its log lines. Probes would outnumber all other traces."""
-        if scope["path"] in self._probes:
+        if exchange.scope["path"] in self._probes:
             yield RequestTrace()
             return
-        endpoint, method = self._endpoint(scope), scope["method"]
-        attributes = {"http.request.method": method, "http.route": endpoint, "asr.request_id": request_id}
-        with request_trace(f"{method} {endpoint}", Headers(scope=scope), attributes) as trace:
+        name = f"{exchange.method} {exchange.endpoint}"
+        attributes = {
+            "http.request.method": exchange.method,
+            "http.route": exchange.endpoint,
+            "asr.request_id": exchange.request_id,
+        }
+        with request_trace(name, Headers(scope=exchange.scope), attributes) as trace:
             bound = {} if trace.trace_id is None else {"trace_id": trace.trace_id}
             with structlog.contextvars.bound_contextvars(**bound):
                 yield trace
@@ -89,23 +132,71 @@ class RequestLog:
             return path
         return next((name for name, pattern in self._templates.items() if pattern.fullmatch(path)), "other")
 
-    def _record(self, scope: Scope, status: int, lasted_s: float) -> None:
-        path, endpoint = scope["path"], self._endpoint(scope)
-        metrics.REQUESTS.labels(endpoint, str(status)).inc()
-        metrics.REQUEST_DURATION.labels(endpoint).observe(lasted_s)
-        key = key_of(scope)
-        if key is not None:
-            metrics.KEY_REQUESTS.labels(key.name, str(status)).inc()
-        named = {} if key is None else {"key": key.name}
-        if outcome := outcome_of(scope):
-            named["cache"] = outcome.value
-        write = log.debug if path in self._probes else log.info
-        # The path is quoted because it may contain line ends and terminal control characters.
+    def _record(self, exchange: _Exchange) -> None:
+        lasted_s = exchange.elapsed_s()
+        _count(exchange)
+        metrics.REQUEST_DURATION.labels(exchange.endpoint).observe(lasted_s)
+        write = log.debug if exchange.scope["path"] in self._probes else log.info
         write(
             "request",
-            method=scope["method"],
-            path=quote(path[:200]),
-            status=status,
+            method=exchange.method,
+            path=exchange.path,
+            status=exchange.status,
             seconds=round(lasted_s, 3),
-            **named,
+            **exchange.key,
+            **({"cache": outcome.value} if (outcome := outcome_of(exchange.scope)) else {}),
         )
+
+
+def _observed_send(exchange: _Exchange, send: Send) -> Send:
+    async def observed(message: Message) -> None:
+        match message["type"]:
+            case "http.response.start" | "websocket.http.response.start":
+                exchange.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = exchange.request_id
+                if outcome := outcome_of(exchange.scope):
+                    headers[CACHE_HEADER] = outcome.value
+            case "websocket.accept":
+                message.setdefault("headers", [])
+                MutableHeaders(scope=message)["x-request-id"] = exchange.request_id
+            case "websocket.close":
+                exchange.close_code = exchange.close_code or message.get("code", 1000)
+        await send(message)
+        if message["type"] == "websocket.accept":
+            exchange.status = _SWITCHED
+            _count(exchange)
+            log.info("websocket opened", path=exchange.path, **exchange.key)
+
+    return observed
+
+
+def _observed_receive(exchange: _Exchange, receive: Receive) -> Receive:
+    async def observed() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            exchange.close_code = exchange.close_code or message.get("code", _NO_CLOSE_FRAME)
+        return message
+
+    return observed
+
+
+def _count(exchange: _Exchange) -> None:
+    status = str(exchange.status)
+    metrics.REQUESTS.labels(exchange.endpoint, status).inc()
+    key = key_of(exchange.scope)
+    if key is not None:
+        metrics.KEY_REQUESTS.labels(key.name, status).inc()
+
+
+def _record_close(exchange: _Exchange) -> None:
+    """Log the end of a WebSocket. Its hour is no duration of a request, so no histogram has it."""
+    code = exchange.close_code or _NO_CLOSE_FRAME
+    metrics.WEBSOCKETS_CLOSED.labels(str(code) if code in _STANDARD_CODES else "other").inc()
+    log.info(
+        "websocket closed",
+        path=exchange.path,
+        code=code,
+        seconds=round(exchange.elapsed_s(), 3),
+        **exchange.key,
+    )

@@ -1,7 +1,7 @@
 """Converts the fields of OpenAI's audio API to request options, and from there to decoding options."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic_core import from_json
 
@@ -61,7 +61,7 @@ def _read(fields: Fields, settings: Settings, model: SpeechModel, endpoint: Task
     fmt, language = _format(form), form.language
     if endpoint == "translate" and language and chosen_language(language) == "en":
         language = None  # here clients name the language of the text; spoken English is detected too
-    language, candidates = _languages(form, language)
+    language, candidates = language_candidates(form.languages, language)
     given = form.model_dump(include=RequestOptions.model_fields.keys() - {"language", "hotwords"}, exclude_none=True)
     options = RequestOptions(**(_other_names(form) | given), language=language)
     time_words = needs_word_times(form, form.task or endpoint) or fmt in {WORDS_ONLY, WORDS_AND_SEGMENTS}
@@ -119,17 +119,20 @@ def _format(form: OpenAIForm) -> Format:
     return fmt
 
 
-def _languages(form: OpenAIForm, language: str | None) -> tuple[str | None, tuple[str, ...]]:
-    """Return the language, or how to detect it, and the codes that the detection chooses among."""
+def language_candidates(names: Sequence[str], language: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """Return the language, or how to detect it, and the codes that the detection chooses among.
+
+    `names` are the languages that may be spoken. Raises InvalidParameter: one is unknown, or `language` is not one.
+    """
     try:
-        codes = tuple(dict.fromkeys(map(parse_language, form.languages)))
+        codes = tuple(dict.fromkeys(map(parse_language, names)))
     except InvalidParameter as error:
         raise InvalidParameter(error.message, param="languages") from error
     code = chosen_language(language) if language else None
     if codes and code and code not in codes:
         raise InvalidParameter(f"language={code} is not among the languages {', '.join(codes)}.", param="languages")
     if len(codes) == 1:
-        return language if code else form.languages[0], ()
+        return language if code else names[0], ()
     return language, codes
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -18,7 +18,11 @@ from asr_service.serving.http.refusal import (
     too_large_head,
 )
 from asr_service.serving.http.unread import UnreadWatch
+from asr_service.serving.http.websocket import BoundedWebSocket
 from asr_service.serving.limits import ServerLimits
+
+_MAX_WEBSOCKET_LINE: Final = 8000
+"""Maximum bytes of a line in the head of a WebSocket. The library `websockets` parses 8192, with the line end."""
 
 
 class ConnectionState(Enum):
@@ -27,6 +31,7 @@ class ConnectionState(Enum):
     READ_HEAD --> READ_BODY --> RESPONDING --> IDLE
         ^                           |           |
         +---------------------------+-----------+   the next request begins
+    READ_HEAD --> UPGRADED                          the connection belongs to a WebSocket
     any of them --> LINGERING --> CLOSED            refused, or the last answer was given
     """
 
@@ -38,6 +43,8 @@ class ConnectionState(Enum):
     """All requests were received, and the application has not answered all of them."""
     IDLE = auto()
     """All requests were answered, and the next one is awaited for at most `keep_alive_s`."""
+    UPGRADED = auto()
+    """A BoundedWebSocket has the connection. This state has no end."""
     LINGERING = auto()
     """Nothing more is sent. Received data is discarded until the client closes or `lingering_close_s` is over."""
     CLOSED = auto()
@@ -73,8 +80,8 @@ class BoundedHttp(HttpToolsProtocol):
     socket is closed while it has unread bytes, the kernel resets the connection, and the client, or the proxy before
     it, may lose the answer that was already sent.
 
-    `Upgrade` is ignored, as RFC 9110 section 7.8 allows. Java's HTTP client relies on it: it offers HTTP/2 with every
-    first request.
+    `Upgrade` to anything but a WebSocket is ignored, as RFC 9110 section 7.8 allows. Java's HTTP client relies on it:
+    it offers HTTP/2 with every first request.
     """
 
     def __init__(self, limits: ServerLimits, connections: Connections, **kwargs: Any) -> None:
@@ -127,6 +134,9 @@ class BoundedHttp(HttpToolsProtocol):
         while data and not self.transport.is_closing():
             if self.state is ConnectionState.LINGERING:
                 self._discard(data)
+                return
+            if self.state is ConnectionState.UPGRADED:
+                self._websocket.data_received(data)
                 return
             part = data[: self.limits.max_head_bytes - self._n_header_bytes]
             if not part:
@@ -209,7 +219,11 @@ class BoundedHttp(HttpToolsProtocol):
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                data = self._without_upgrade(data[upgrade.args[0] :])
+                rest = data[upgrade.args[0] :]
+                if self._asks_for_websocket():
+                    self._become_websocket(rest)
+                    return
+                data = self._without_upgrade(rest)
             except httptools.HttpParserError:
                 self._refuse()
                 return
@@ -220,15 +234,50 @@ class BoundedHttp(HttpToolsProtocol):
         """Return whether the parser takes what follows the head for another protocol. For CONNECT it always does."""
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
+    def _asks_for_websocket(self) -> bool:
+        """Return whether this request opens a WebSocket, and no answer to an earlier request is due."""
+        offers = [value.strip().lower() for name, value in self.headers if name == b"upgrade"]
+        is_answer_due = self.cycle is not None and not self.cycle.response_complete
+        return offers == [b"websocket"] and self.parser.get_method() == b"GET" and not is_answer_due
+
+    def _become_websocket(self, rest: bytes) -> None:
+        """Give the connection to a WebSocket, which parses the head of this request again, and then `rest`."""
+        head = self._head()
+        if max(map(len, head.split(b"\r\n"))) > _MAX_WEBSOCKET_LINE:
+            self._refusal = too_large_head(f"A line of the request exceeds {_MAX_WEBSOCKET_LINE} bytes.")
+            self._refuse()
+            return
+        self._enter(ConnectionState.UPGRADED)
+        self._watch.stop()
+        self.connections.discard(self)
+        self._connections.close(self)
+        self._websocket = BoundedWebSocket(
+            self.limits,
+            self._connections,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.app_state,
+        )
+        self._websocket.connection_made(self.transport)
+        self.transport.set_protocol(self._websocket)
+        self._websocket.data_received(head + rest)
+        if not self._websocket.handshake_initiated:  # `websockets` could not parse the head, and would wait for ever
+            self._websocket.drop()
+
+    def _head(self, *, without: bytes = b"") -> bytes:
+        """Return the head of the request that was parsed last, without the headers of this name."""
+        head = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        head += [b"%s: %s" % (name, value) for name, value in self.headers if name != without]
+        return b"\r\n".join([*head, b"", b""])
+
     def _without_upgrade(self, rest: bytes) -> bytes:
         """Return the head without `Upgrade` for a new parser, and `rest`, which this one took for another protocol."""
         if not self._offers_upgrade():
             return b""
-        head = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
-        head += [b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        head = self._head(without=b"upgrade")
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # like Uvicorn's own
-        return b"\r\n".join([*head, b"", rest])
+        return head + rest
 
     def _refuse(self) -> None:
         """Answer with the refusal, if an answer can only be taken for that of the refused request, and close."""
