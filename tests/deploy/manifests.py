@@ -66,9 +66,11 @@ def pod_of(objects: tuple[Object, ...], kind: str = "Deployment", name: str = "a
 
 
 def settings_of(objects: tuple[Object, ...], container: Object) -> dict[str, str]:
-    """Return the environment variables of a container."""
+    """Return the environment variables of a container, without those of Secrets, which the operator makes."""
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
+        if "secretRef" in source:
+            continue
         name = source["configMapRef"]["name"]
         (config,) = [each for each in objects if each["kind"] == "ConfigMap" and each["metadata"]["name"] == name]
         found |= config["data"]

@@ -38,13 +38,13 @@ def test_compose_accepts_the_file(profile, tmp_path):
     content.pop("name")  # docker-compose 1 does not know it
     (tmp_path / "compose.yaml").write_text(yaml.safe_dump(content))
     where = ["--file", str(tmp_path / "compose.yaml"), "--project-directory", str(COMPOSE)]
-    where += ["--profile", profile, "--profile", "redis", "--profile", "cache"]
+    where += ["--profile", profile, "--profile", "redis", "--profile", "cache", "--profile", "workers"]
     env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "GRAFANA_PASSWORD": "secret"}
     result = subprocess.run(
         [*command, *where, "config"], check=False, env=env, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 0, result.stderr
-    assert {"nginx", "prometheus", "grafana", "redis-jobs", "redis-cache", f"asr-{profile}"} <= set(
+    assert {"nginx", "prometheus", "grafana", "redis-jobs", "redis-cache", "worker", f"asr-{profile}"} <= set(
         yaml.safe_load(result.stdout)["services"]
     )
 
@@ -95,6 +95,21 @@ def test_the_redis_of_the_cache_drops_what_is_used_least(services):
     options = dict(zip(command[1::2], command[2::2], strict=True))
     assert (options["--maxmemory-policy"], options["--save"], options["--appendonly"]) == ("allkeys-lfu", "", "no")
     assert "--maxmemory" in options
+
+
+def test_the_job_worker_has_the_jobs_of_the_service(services):
+    """Their records, their files, and the address of the slot. Webhooks need the network outside."""
+    worker = services["worker"]
+    given = {name: value for name, value in worker["environment"].items() if name not in NOT_SETTINGS}
+    settings = load_settings({name: value or "" for name, value in given.items()})
+    assert settings.service_url == f"http://{SLOT}:8000"
+    for name in SERVERS:
+        service = services[name]["environment"]
+        assert service["ASR_STATE_DIR"] == given["ASR_STATE_DIR"]
+        assert {"ASR_JOBS_URL", "ASR_WEBHOOK_SECRET"} <= service.keys() & given.keys()
+        assert worker["volumes"] == [each for each in services[name]["volumes"] if each.startswith("jobs:")]
+    assert set(worker["networks"]) == {"outside", "inside"}
+    assert worker["command"] == ["worker"]
 
 
 def test_every_container_is_restricted(services):

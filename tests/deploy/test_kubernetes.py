@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import kubernetes_validate
@@ -40,9 +41,9 @@ def objects(request: pytest.FixtureRequest) -> tuple[Object, ...]:
     return overlay(request.param)
 
 
-def settings(objects: tuple[Object, ...], container: Object) -> Settings:
+def settings(objects: tuple[Object, ...], container: Object, **secrets: str) -> Settings:
     """Read the settings as the process in the container would, with the same refusals."""
-    given = settings_of(objects, container)
+    given = settings_of(objects, container) | secrets
     return load_settings(given, **{name[4:].lower(): value for name, value in given.items() if name[:4] == "ASR_"})
 
 
@@ -212,7 +213,7 @@ def test_only_a_single_pod_has_jobs(objects: tuple[Object, ...]) -> None:
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
 def test_jobs_can_be_added_to_an_overlay(name, tmp_path):
     """The component makes one pod of it, with the volume of the jobs."""
-    objects = with_component(name, "jobs", tmp_path)
+    objects = with_components(name, ["jobs"], tmp_path)
     test_only_a_single_pod_has_jobs(objects)
     assert of_kind(objects, "Deployment")["spec"]["replicas"] == 1
     test_volumes_are_mounted_where_the_settings_point(objects)
@@ -222,7 +223,7 @@ def test_jobs_can_be_added_to_an_overlay(name, tmp_path):
 
 def test_pods_share_their_jobs_through_a_redis(tmp_path):
     """The component names the Secret with its URL, lets the pods reach it, and does not limit their number."""
-    before, objects = overlay("gpu"), with_component("gpu", "jobs-redis", tmp_path)
+    before, objects = overlay("gpu"), with_components("gpu", ["jobs-redis"], tmp_path)
     (server,) = pod_of(objects)["containers"]
     assert server["name"] == "server"
     assert {"secretRef": {"name": "asr-service-jobs"}} in server["envFrom"]
@@ -234,6 +235,41 @@ def test_pods_share_their_jobs_through_a_redis(tmp_path):
     for each in objects:
         if (each["apiVersion"], each["kind"]) not in CUSTOM:
             kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
+
+
+def test_job_workers_run_the_jobs_of_the_service(tmp_path):
+    """They have the places of the jobs, the address of the service, their own key, and the network that they need."""
+    objects = with_components("gpu", ["jobs-redis", "job-workers", "job-workers-keda"], tmp_path)
+    for each in objects:
+        if fields := CUSTOM.get((each["apiVersion"], each["kind"])):
+            assert set(each["spec"]) <= fields
+        else:
+            kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
+    (server,) = pod_of(objects)["containers"]
+    assert settings(objects, server, ASR_JOBS_URL="redis://redis").jobs_runner == "workers"
+    deployment = of_kind(objects, "Deployment", "asr-service-worker")["spec"]
+    assert "replicas" not in deployment, "KEDA sets it"
+    pod = deployment["template"]["spec"]
+    (worker,) = pod["containers"]
+    assert [each["secretRef"]["name"] for each in worker["envFrom"]] == ["asr-service-jobs", "asr-service-worker"]
+    given = load_settings({each["name"]: each["value"] for each in worker["env"] if each["name"] not in NOT_SETTINGS})
+    assert given.service_url == f"http://{of_kind(objects, 'Service')['metadata']['name']}"
+    assert given.worker_port == worker["ports"][0]["containerPort"]
+    assert worker["securityContext"] == server["securityContext"]
+    assert pod["securityContext"]["runAsNonRoot"]
+
+    policies = {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "NetworkPolicy"}
+    labels = deployment["template"]["metadata"]["labels"]
+    admitted = [
+        each.get("podSelector", {}).get("matchLabels") for each in policies["asr-service-server"]["ingress"][0]["from"]
+    ]
+    assert any(each and each.items() <= labels.items() for each in admitted)
+    policy = policies["asr-service-worker"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert {each["port"] for rule in policy["egress"] for each in rule["ports"]} == {"http", 53, 443, 6379, 6380}
+    (trigger,) = of_kind(objects, "ScaledObject", "asr-service-worker")["spec"]["triggers"]
+    assert set(re.findall(r"asr_\w+", trigger["metadata"]["query"])) <= metric_names()
+    assert trigger["metadata"]["threshold"] == str(given.worker_concurrency)
 
 
 def test_every_container_is_restricted(objects):
@@ -346,7 +382,7 @@ def test_prometheus_finds_the_service():
 
 def test_a_model_in_the_image_needs_neither_volume_nor_job(tmp_path):
     """With this component nothing is downloaded, and nothing refers to the removed objects."""
-    objects = with_component("gpu", "model-in-image", tmp_path)
+    objects = with_components("gpu", ["model-in-image"], tmp_path)
     pod = pod_of(objects)
     assert not {"Job", "PersistentVolumeClaim"} & {each["kind"] for each in objects}
     assert not pod.get("initContainers")
@@ -355,11 +391,11 @@ def test_a_model_in_the_image_needs_neither_volume_nor_job(tmp_path):
         kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
 
 
-def with_component(name: str, component: str, folder: Path) -> tuple[Object, ...]:
-    """Return the objects of an overlay with another component."""
+def with_components(name: str, components: Sequence[str], folder: Path) -> tuple[Object, ...]:
+    """Return the objects of an overlay with other components."""
     content = {
         "resources": [relative(folder, KUBERNETES / "overlays" / name)],
-        "components": [relative(folder, KUBERNETES / "components" / component)],
+        "components": [relative(folder, KUBERNETES / "components" / each) for each in components],
         "namespace": "asr",
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))

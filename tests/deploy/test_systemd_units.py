@@ -22,6 +22,14 @@ SITES: dict[str, dict[str, Any]] = {
     "port, CPU, open": {"devices": "cpu", "host": "0.0.0.0"},
     "sockets, webhooks": {"devices": "cuda:0,cuda:1", "webhook_secret": "whsec_c2VjcmV0"},
     "port, webhooks": {"devices": "cpu", "webhook_secret": "whsec_c2VjcmV0"},
+    "sockets, workers": {
+        "devices": "cuda:0,cuda:1",
+        "webhook_secret": "whsec_c2VjcmV0",
+        "jobs_runner": "workers",
+        "jobs_url": "unix:///run/redis/redis.sock",
+        "jobs_files": "/srv/jobs",
+    },
+    "sockets, cloud": {"devices": "cpu,cpu", "jobs_url": "redis://redis.example.com", "jobs_files": "s3://bucket/jobs"},
     "elsewhere": {"devices": "cpu,cuda:0", "model_dir": Path("/srv/models"), "metrics_dir": Path("/run/metrics")},
 }
 
@@ -63,11 +71,11 @@ def test_systemd_accepts_every_line(folder):
 
 @needs_systemd_analyze
 def test_the_exposure_is_below_two(folder):
-    """`systemd-analyze security` rates the service and the download below 2 with all settings."""
+    """`systemd-analyze security` rates the service, the download and the job worker below 2 with all settings."""
     result = analyze("security", "--offline=yes", "--threshold=19", folder=folder)
     assert result.returncode == 0, result.stdout
     levels = [float(level) for level in re.findall(r"exposure level for \S+: ([\d.]+)", result.stdout)]
-    assert len(levels) == 4
+    assert len(levels) == 5
     assert max(levels) < 2
 
 
@@ -117,6 +125,19 @@ def test_a_cache_of_results_can_be_reached():
         assert service.get("ReadWritePaths") == ("/srv/results" if url == "/srv/results" else None)
 
 
+def test_the_job_worker_has_the_network_instead_of_the_service():
+    """With a Redis on a socket the service needs none. A Redis or a bucket elsewhere needs it."""
+    service = unit(**SITES["sockets, workers"])["Service"]
+    assert (service["PrivateNetwork"], service["ReadWritePaths"]) == ("yes", "/srv/jobs")
+    worker = unit("asr-service-worker.service", **SITES["sockets, workers"])["Service"]
+    assert "PrivateNetwork" not in worker
+    assert (worker["ReadWritePaths"], worker["IPAddressDeny"]) == ("/srv/jobs", "link-local multicast")
+    assert (worker["PrivateDevices"], worker["MemoryDenyWriteExecute"]) == ("yes", "yes")
+    assert "PrivateNetwork" not in unit(**SITES["sockets, cloud"])["Service"]
+    in_cloud = unit("asr-service-worker.service", **SITES["sockets, cloud"])["Service"]
+    assert not {"ReadWritePaths", "IPAddressDeny"} & set(in_cloud), "credentials may come from the metadata service"
+
+
 def test_gpus_are_allowed_and_a_cpu_can_generate_code():
     """NVIDIA's devices are allowed only with a GPU, and writable executable memory only where oneDNN needs it."""
     on_gpu, on_cpu = (unit(devices=devices)["Service"] for devices in ("cuda:0", "cpu"))
@@ -144,6 +165,7 @@ def test_each_of_several_services_has_its_own_files():
         ("--proxy-user", SystemdOptions(proxy_user="www data"), {}),
         ("ASR_SOCKET_DIR", SystemdOptions(), {"socket_dir": Path("/srv/sockets")}),
         ("ASR_MODEL_DIR", SystemdOptions(), {"model_dir": Path("/srv/my models")}),
+        ("ASR_JOBS_FILES", SystemdOptions(), {"jobs_files": "/srv/my jobs"}),
     ],
 )
 def test_values_that_would_break_a_unit_are_refused(param, options, settings):

@@ -142,7 +142,7 @@ def systemd_command(
     devices: DevicesOption = None,
     output: OutputOption = None,
 ) -> None:
-    r"""Write systemd units for the service and for the download of its model, and the definition of its user.
+    r"""Write systemd units for the service, the download of its model and a job worker, and the definition of its user.
 
     There are units for one service and for several (asr-service@NAME). Exits with 78 if a setting or an option is
     wrong.

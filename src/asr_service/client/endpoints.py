@@ -8,8 +8,11 @@ _UNIX = "unix:"
 
 
 def open_endpoint(address: str, headers: Mapping[str, str], timeout: httpx.Timeout) -> httpx.AsyncClient:
-    """Open a client of the service at `http(s)://HOST`, or at a unix socket: `unix:/PATH`."""
-    limits = httpx.Limits(max_connections=None)
+    """Open a client of the service at `http(s)://HOST`, or at a unix socket: `unix:/PATH`.
+
+    Each request has a connection of its own: a load balancer may choose another service for each connection.
+    """
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     if address.startswith(_UNIX):
         transport = httpx.AsyncHTTPTransport(uds=address.removeprefix(_UNIX), limits=limits)
         return httpx.AsyncClient(base_url="http://slot", headers=headers, timeout=timeout, transport=transport)

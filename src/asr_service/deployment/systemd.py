@@ -1,4 +1,4 @@
-"""systemd's units: the sandboxed service, and a second service that downloads its model and has network access."""
+"""systemd's units: the sandboxed service, the download of its model, and the job worker."""
 
 import ipaddress
 import re
@@ -9,7 +9,7 @@ from typing import Final
 from asr_service.deployment.files import RenderedFile, fill
 from asr_service.deployment.site import RUN_DIRECTORY, Site
 from asr_service.errors import ConfigurationError
-from asr_service.settings import PREFIX, Settings, cache_directory
+from asr_service.settings import Settings, cache_directory
 
 _WATCHDOG_S: Final = 30
 _START_MARGIN_S: Final = 60
@@ -52,7 +52,7 @@ _INSTANCES: Final = (
 
 
 def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[RenderedFile, ...]:
-    """Render two units for one service, two templates for several services, and their user.
+    """Render two units for one service, two templates for several services, a job worker, and their user.
 
     Raises ConfigurationError: when an option is invalid, or a setting conflicts with what systemd sets.
     """
@@ -62,16 +62,12 @@ def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[Rendered
         "o": options,
         "over_sockets": site.n_slots > 1,
         "loopback_only": _is_loopback(settings.host),
-        "sends_webhooks": settings.webhook_secret is not None,
+        "sends_webhooks": settings.webhook_secret is not None and settings.jobs_runner == "slots",
         "over_network": _settings_over_network(settings),
         "uses_gpu": _may_use_gpu(settings.devices),
         "on_cpu": _may_use_cpu(settings.devices),
         "model_dir": settings.model_dir,
-        "written": [
-            path
-            for path in (settings.metrics_dir, settings.key_usage_dir, settings.state_dir, cache_directory(settings))
-            if path is not None
-        ],
+        "written": list(_written(settings).values()),
         "start_s": _seconds(settings.model_load_timeout_s + _START_MARGIN_S),
         "stop_s": _seconds(site.timeouts.stop_s),
         "watchdog_s": _WATCHDOG_S,
@@ -82,6 +78,9 @@ def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[Rendered
         for instance in _INSTANCES
         for name, template in (("asr-service", "systemd-service.j2"), ("asr-service-model", "systemd-model.j2"))
     ]
+    files_dir = _written(settings).get("ASR_JOBS_FILES")
+    worker = fill("systemd-worker.j2", o=options, files_in_cloud=_is_url(settings.jobs_files), files_dir=files_dir)
+    units.append(RenderedFile("asr-service-worker.service", worker))
     return (*units, RenderedFile("asr-service.sysusers.conf", fill("systemd-sysusers.j2", o=options)))
 
 
@@ -95,8 +94,27 @@ def _may_use_cpu(devices: str) -> bool:
 
 def _settings_over_network(settings: Settings) -> list[str]:
     """Return the settings that name a server which the service connects to by TCP."""
-    urls = {"ASR_CACHE_URL": settings.cache_url, "ASR_JOBS_URL": settings.jobs_url}
-    return [name for name, url in urls.items() if url and url.get_secret_value().startswith(("redis://", "rediss://"))]
+    places = {"ASR_JOBS_FILES": settings.jobs_files}
+    for name, url in (("ASR_CACHE_URL", settings.cache_url), ("ASR_JOBS_URL", settings.jobs_url)):
+        places[name] = None if url is None else url.get_secret_value()
+    return [name for name, place in places.items() if _is_url(place)]
+
+
+def _written(settings: Settings) -> dict[str, Path]:
+    """Return the directories outside of those of the unit that the service writes to, by the names of the settings."""
+    places = {
+        "ASR_METRICS_DIR": settings.metrics_dir,
+        "ASR_KEY_USAGE_DIR": settings.key_usage_dir,
+        "ASR_STATE_DIR": settings.state_dir,
+        "ASR_JOBS_FILES": None if _is_url(settings.jobs_files) else settings.jobs_files,
+        "ASR_CACHE_URL": cache_directory(settings),
+    }
+    return {name: Path(place) for name, place in places.items() if place is not None}
+
+
+def _is_url(place: str | None) -> bool:
+    """Return whether a place is reached over the network: neither a directory nor a socket."""
+    return place is not None and "://" in place and not place.startswith("unix:")
 
 
 def _is_loopback(host: str) -> bool:
@@ -122,8 +140,6 @@ def _check(settings: Settings, options: SystemdOptions) -> None:
             f"ASR_SOCKET_DIR={settings.socket_dir} cannot be used: systemd creates {RUN_DIRECTORY}. Leave it unset.",
             param="ASR_SOCKET_DIR",
         )
-    paths = {field: getattr(settings, field) for field in ("model_dir", "metrics_dir", "key_usage_dir", "state_dir")}
-    for field, path in (paths | {"cache_url": cache_directory(settings)}).items():
-        name = PREFIX + field.upper()
+    for name, path in [("ASR_MODEL_DIR", settings.model_dir), *_written(settings).items()]:
         if path is not None and not _PATH.fullmatch(str(path)):
             raise ConfigurationError(f"{name}={str(path)!r} is not an absolute path without spaces.", param=name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 import threading
@@ -137,6 +138,8 @@ def _consume(broker: Broker, n_threads: int, on_shutdown: Any) -> int:
     def keep_our_logs(**_: object) -> None:
         """Celery configures logging unless this signal has a receiver."""
 
+    for name in ("celery", "httpx"):  # a line for each message and each request
+        logging.getLogger(name).setLevel(logging.WARNING)
     signals.worker_shutting_down.connect(shut_down)
     signals.setup_logging.connect(keep_our_logs)
     consumer = broker.celery.Worker(
