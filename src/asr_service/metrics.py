@@ -93,7 +93,12 @@ DECODER_FAILURES = Counter(
     "Decoder processes that failed through no fault of their file: interrupted (killed, stopped, out of memory), bug.",
     ["reason"],
 )
-JOBS = Gauge("asr_jobs", "Jobs in the store, by status.", ["status"], multiprocess_mode="livemax")
+JOBS = Gauge(
+    "asr_jobs",
+    "Jobs by status. store is shared if all machines have the same jobs and export the same numbers, else local.",
+    ["status", "store"],
+    multiprocess_mode="livemax",
+)
 JOBS_OLDEST = Gauge(
     "asr_jobs_oldest_waiting_seconds",
     "Age of the oldest waiting job; 0 without one.",

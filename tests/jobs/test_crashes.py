@@ -27,10 +27,10 @@ def serving(tmp_path: Path, name: str, **environ: str) -> Iterator[Service]:
         yield service.ready()
 
 
-def send(service: Service, path: str) -> dict[str, Any]:
+def send(service: Service, path: str, **fields: str) -> dict[str, Any]:
     response = httpx.post(
         f"{service.url}{path}",
-        params={"vad_filter": "false"},
+        params={"vad_filter": "false", **fields},
         content=SOUND,
         headers={"content-type": "audio/wav"},
         timeout=20,
@@ -40,8 +40,8 @@ def send(service: Service, path: str) -> dict[str, Any]:
     return answer
 
 
-def submit(service: Service) -> str:
-    job_id: str = send(service, "/jobs")["id"]
+def submit(service: Service, **fields: str) -> str:
+    job_id: str = send(service, "/jobs", **fields)["id"]
     return job_id
 
 

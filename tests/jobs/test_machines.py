@@ -1,6 +1,7 @@
 """Services share their jobs, as several machines do: one Redis, one bucket, and a fake model in each service."""
 
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -12,10 +13,12 @@ import httpx
 import pytest
 
 from api.live import tone
+from asr_service.webhooks.signing import new_secret
 from jobs.test_crashes import SOUND, done_s, is_running, segments, send, show, submit
 from redis_server import RedisServer, running_redis
 from serving.harness import Service, running
 from waiting import until
+from webhooks.receiver import receiving
 
 RAW: dict[str, Any] = {"params": {"vad_filter": "false"}, "headers": {"content-type": "audio/wav"}, "timeout": 20}
 
@@ -51,15 +54,26 @@ def started(service: Service) -> set[str]:
 
 
 def test_machines_share_their_jobs_and_none_is_lost(tmp_path, redis_of_jobs, s3):
-    """Whichever machine runs a job may be killed, and so may Redis. Each job ends once, and all machines show it."""
-    place = {"ASR_JOBS_URL": redis_of_jobs.url, "ASR_JOBS_FILES": s3.url(secrets.token_hex(4)), **s3.environ}
+    """Whichever machine runs a job may be killed, and so may Redis.
+
+    Each job ends once, with one event, and all machines show it.
+    """
+    place = {
+        "ASR_JOBS_URL": redis_of_jobs.url,
+        "ASR_JOBS_FILES": s3.url(secrets.token_hex(4)),
+        "ASR_WEBHOOK_SECRET": new_secret(),
+        "ASR_WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
+        **s3.environ,
+    }
     with contextlib.ExitStack() as stack:
+        receiver = stack.enter_context(receiving())
+        webhook = {"webhook_url": f"http://127.0.0.1:{receiver.port}/"}
         both = [stack.enter_context(machine(tmp_path, name, place)) for name in ("first", "second")]
         for service in both:
             service.ready()
 
         # The machine that runs a job is killed: the other one continues it.
-        job_id = submit(both[0])
+        job_id = submit(both[0], **webhook)
         until(lambda: done_s(both[1], job_id) > 60, what="some segments")
         lost, kept = both if started(both[0]) else reversed(both)
         kill(lost)
@@ -68,7 +82,7 @@ def test_machines_share_their_jobs_and_none_is_lost(tmp_path, redis_of_jobs, s3)
         assert show(kept, job_id)["attempts"] == 2
 
         # Redis is killed: jobs are refused, other requests are not, and after its restart the job continues.
-        second_id = submit(kept)
+        second_id = submit(kept, **webhook)
         until(lambda: is_running(kept, second_id, 1), what="the second job")
         redis_of_jobs.kill()
         refused = httpx.post(f"{kept.url}/jobs", content=SOUND, **RAW)
@@ -87,4 +101,5 @@ def test_machines_share_their_jobs_and_none_is_lost(tmp_path, redis_of_jobs, s3)
         assert started(kept) & started(third) & set(ids) == set()
         assert started(third) & set(ids)
         assert segments(third, job_id) == segments(kept, second_id) == expected
-        assert third.metric('asr_jobs{status="succeeded"}') == 2 + len(ids)
+        assert sorted(json.loads(body)["data"]["id"] for body in receiver.bodies) == sorted((job_id, second_id))
+        assert third.metric('asr_jobs{status="succeeded",store="shared"}') == 2 + len(ids)

@@ -9,7 +9,7 @@ Times are seconds since the epoch and are passed in, so that a store has no cloc
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from asr_service.jobs.records import (
     Claim,
@@ -40,6 +40,9 @@ class Counts:
 
 class JobStore(Protocol):
     """Every method raises Unavailable: the store cannot be used at the moment."""
+
+    is_shared: ClassVar[bool]
+    """Whether several machines may have this store."""
 
     # -- for callers of the API
 

@@ -64,7 +64,8 @@ class Sweeper:
             for job_id in store.ended(files.old_audio(_MIN_FILE_AGE_S)):
                 files.delete_audio(job_id)
         counts = store.counts()
+        kind = "shared" if store.is_shared else "local"
         for status, n_jobs in counts.by_status.items():
-            metrics.JOBS.labels(status).set(n_jobs)
+            metrics.JOBS.labels(status, kind).set(n_jobs)
         oldest = counts.oldest_waiting_at
         metrics.JOBS_OLDEST.set(now - oldest if oldest is not None else 0)

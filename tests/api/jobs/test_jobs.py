@@ -188,7 +188,7 @@ def test_metrics_and_log_lines_name_the_paths(jobs):
     """A label has the template of a path, not the id of a job."""
     job_id = jobs.accepted()
     jobs.reaches(job_id, "succeeded")
-    until(lambda: jobs.live.metric('asr_jobs{status="succeeded"}') >= 1, what="the gauge")
+    until(lambda: jobs.live.metric('asr_jobs{status="succeeded",store="local"}') >= 1, what="the gauge")
     assert jobs.live.metric('asr_job_attempts_total{outcome="succeeded"}') >= 1
     assert jobs.live.metric('asr_requests_total{code="200",endpoint="/jobs/{job_id}"}') >= 1
 
