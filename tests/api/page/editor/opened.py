@@ -1,6 +1,7 @@
 """Opens a transcript in the editor of the page, as if it had been made before."""
 
 import base64
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,8 @@ const RealAudio = Audio;
 window.Audio = function () { return (window.player = new RealAudio()); };
 """
 _STORE = """
-async ({ transcript, audio, name }) => {
+async ({ json, audio, name }) => {
+  const transcript = JSON.parse(json);
   const app = document.querySelector("script[type=module]").src;
   const { openDatabase } = await import(new URL("store/database.js", app));
   const { Library } = await import(new URL("store/library.js", app));
@@ -95,6 +97,6 @@ def opened_editor(
         page.add_init_script(_KEEP_PLAYER)
         audio = None if silence is None else base64.b64encode(silence).decode()
         with page.expect_navigation():
-            page.evaluate(_STORE, {"transcript": transcript, "audio": audio, "name": "interview.mp3"})
+            page.evaluate(_STORE, {"json": json.dumps(transcript), "audio": audio, "name": "interview.mp3"})
         page.locator(".editor .segment").first.wait_for()
         yield page

@@ -214,6 +214,26 @@ def test_the_edited_text_is_downloaded_in_every_format(page: Page) -> None:
     assert paragraphs[:2] == ["interview", "Ann: We begin with the wizzardry."]
 
 
+def test_the_layout_of_subtitles_is_chosen_and_remembered(page: Page) -> None:
+    """Characters on a line, and lines. The service's rules decide where a line ends."""
+    page.keyboard.press("Control+s")
+    page.get_by_label("Characters on a line").fill("12")
+    page.get_by_label("Lines").fill("1")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+s")
+    with page.expect_download() as begun:
+        page.get_by_role("dialog").get_by_role("button", name="Download").click()
+    cues = pysubs2.SSAFile.from_string(Path(begun.value.path()).read_text())
+    assert all(len(cue.plaintext) <= 12 for cue in cues)
+    assert " ".join(cue.plaintext for cue in cues) == " ".join(TEXTS)
+    page.reload()
+    page.locator(".segment").first.wait_for()
+    page.keyboard.press("Control+s")
+    expect(page.get_by_label("Characters on a line")).to_have_value("12")
+    page.get_by_label(".srt").uncheck()
+    expect(page.get_by_label("Lines")).to_be_hidden()
+
+
 def name_speaker(page: Page, segment: int, name: str) -> None:
     row = page.locator(".segment").nth(segment)
     row.hover()

@@ -30,8 +30,7 @@ export class Commands {
   /** Go to the next (1) or the previous (-1) word. */
   word(step) {
     const place = this.follower.place ?? this.#start();
-    const next = place && neighbour(this.document.segments, place, step);
-    if (next) this.#goTo(next);
+    this.#goToWord(place && neighbour(this.document.segments, place, step));
   }
 
   /** Go to the first word of the next (1) or the previous (-1) segment. */
@@ -46,8 +45,7 @@ export class Commands {
   }
 
   doubtful(step) {
-    const next = nextDoubtful(this.document.segments, this.follower.place ?? { position: 0, index: -1 }, step);
-    if (next) this.#goTo(next);
+    this.#goToWord(nextDoubtful(this.document.segments, this.follower.place ?? { position: 0, index: -1 }, step));
   }
 
   /** Edit the text of the active segment, at the word of the editor's place if that is in it. */
@@ -122,10 +120,10 @@ export class Commands {
     else if (event.target.closest(".time")) {
       this.follower.goTo({ position: this.document.position(id), index: 0 });
       this.player?.play();
-    } else if (!event.target.closest("button")) {
+    } else if (!event.target.closest("button") && getSelection().isCollapsed) {
       if (place) this.follower.goTo(place);
       else this.rows.activate(id);
-      if (getSelection().isCollapsed) this.rows.parts(id).text.focus({ preventScroll: true });
+      this.rows.parts(id).text.focus({ preventScroll: true });
     }
   }
 
@@ -135,6 +133,13 @@ export class Commands {
     if (!id) return;
     getSelection().removeAllRanges();
     this.editing.begin(id, place ? this.#offsetOf(place) : this.document.text(id).length);
+  }
+
+  /** Go to a word and say it: the focus may stay on its segment, and then a screen reader says nothing. */
+  #goToWord(place) {
+    if (!place) return;
+    this.#goTo(place);
+    if (!this.player?.isPlaying) this.announce(this.document.segments[place.position].words[place.index].text.trim());
   }
 
   #goTo(place) {

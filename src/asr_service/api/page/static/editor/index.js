@@ -58,7 +58,7 @@ function mount(element, options) {
   const speakers = new SpeakerForm(document_, rows, t);
   const find = new FindPanel(document_, rows, t, { announce, onClose: () => rows.parts(rows.active)?.text.focus() });
   const exported = exportDialog({ transcript: () => document_.transcript(), request, name, t, announce });
-  const commands = new Commands({ document: document_, rows, player, editing, follower, speakers, find, exported });
+  const commands = new Commands({ document: document_, rows, player, editing, follower, speakers, find, exported, announce });
   const tools = toolbar({ document: document_, commands, rows, copy, t });
   const bar = player && playerBar({ player, peaks, segments: () => document_.segments, t });
   const keys = keyboard(commands, t);

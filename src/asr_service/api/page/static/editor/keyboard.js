@@ -3,7 +3,8 @@
 import { areKeysOn } from "../core/keys.js";
 
 const FIELDS = "input:not([type=checkbox], [type=range]), textarea, select, [contenteditable]";
-const OWN_KEYS = "button, a, summary, input"; // they have a use of their own for Space, Enter and the arrows
+const PRESSED = "button, a, summary"; // they have a use of their own for Space and Enter
+const MOVED = "input"; // sliders and boxes, which have one for the arrows too
 
 /** Return {pressed, list}: a listener for `keydown`, and the shortcuts as [key, text]. */
 export function keyboard(commands, t) {
@@ -56,7 +57,9 @@ export function keyboard(commands, t) {
   function alone(event) {
     if (event.target.closest(FIELDS) || !isHere(event.target)) return null;
     if (!areKeysOn() && event.key.length === 1 && event.key !== " ") return null;
-    if (event.target.closest(OWN_KEYS) && (event.key.length > 1 || event.key === " ")) return null;
+    if (event.target.closest(PRESSED) && (event.key === "Enter" || event.key === " ")) return null;
+    if (event.target.closest(MOVED) && (event.key.length > 1 || event.key === " ")) return null;
+    if (event.key === "Delete" && !event.target.closest(".segments")) return null;
     return single[event.key];
   }
 
@@ -75,5 +78,5 @@ export function keyboard(commands, t) {
 
 /** Return whether the keys concern the editor: the focus is in it, or on nothing that has keys of its own. */
 function isHere(target) {
-  return target.closest(".editor") !== null || !target.closest(OWN_KEYS);
+  return target.closest(".editor") !== null || !target.closest(`${PRESSED}, ${MOVED}`);
 }

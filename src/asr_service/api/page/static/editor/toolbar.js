@@ -17,7 +17,7 @@ export function toolbar({ document: document_, commands, copy, t }) {
   const redo = button("redo", () => commands.redo(), "Control+Y");
   const doubt = button("doubt", () => commands.doubtful(1), "U");
   const copied = h("button", { type: "button", class: "quiet", onclick: copyNow }, icon(ICONS.copy), h("span", {}, t("editor.copy")));
-  const element = h("div", { class: "tools", role: "toolbar", "aria-label": t("editor.tools") },
+  const element = h("div", { class: "tools", role: "group", "aria-label": t("editor.tools") },
     undo, redo,
     button("edit", () => commands.edit(), "E"),
     button("split", () => commands.split(), "S"),

@@ -16,14 +16,22 @@ export const FORMATS = Object.freeze([
   { suffix: "json", service: null, type: "application/json" },
 ]);
 
+/** The formats that have a layout. */
+export const SUBTITLES = new Set(["srt", "vtt"]);
+
 export class Exporter {
   #transcript;
   #request;
+  #layout;
 
-  /** `transcript` is the edited one, and `request` sends a request to the service and throws if it is refused. */
-  constructor(transcript, request) {
+  /**
+   * `transcript` is the edited one. `request` sends a request to the service and throws if it is refused. `layout` has
+   * the options of subtitles, such as `max_line_width`.
+   */
+  constructor(transcript, request, layout = {}) {
     this.#transcript = transcript;
     this.#request = request;
+    this.#layout = layout;
   }
 
   /** Return the text, in paragraphs. */
@@ -59,8 +67,9 @@ export class Exporter {
 
   async #formatted(format) {
     const { peaks, ...transcript } = this.#transcript;
+    const query = new URLSearchParams({ response_format: format, ...(SUBTITLES.has(format) ? this.#layout : {}) });
     const send = () =>
-      this.#request(`format?response_format=${format}`, {
+      this.#request(`format?${query}`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify(transcript),
