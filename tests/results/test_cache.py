@@ -66,7 +66,7 @@ class Process:
     async def ask(self, work: Work, **options: Any) -> tuple[CacheOutcome, list[Any]]:
         outcomes: list[CacheOutcome] = []
         events = self.cache.events(KEY, work, on_outcome=outcomes.append, **options)
-        async with aclosing(events):
+        async with asyncio.timeout(10), aclosing(events):
             got = [event async for event in events]
         (outcome,) = outcomes
         return outcome, got
@@ -76,8 +76,10 @@ class Process:
 
 
 @asynccontextmanager
-async def processes(open_store: Callable[[], ResultStore], n: int = 2) -> AsyncIterator[list[Process]]:
-    made = [Process(open_store()) for _ in range(n)]
+async def processes(
+    open_store: Callable[[], ResultStore], n: int = 2, lease_s: float = 60
+) -> AsyncIterator[list[Process]]:
+    made = [Process(open_store(), replace(TIMES, lease_s=lease_s)) for _ in range(n)]
     yield made
     for each in made:
         await each.guarded.close()
@@ -116,7 +118,7 @@ async def test_equal_requests_at_the_same_time_compute_once(open_store):
 
 async def test_a_lease_is_renewed_while_the_work_goes_on(open_store):
     """The work may take longer than the lease."""
-    async with processes(open_store) as (one, other):
+    async with processes(open_store, lease_s=TIMES.lease_s) as (one, other):
         work = Work()
         first, second = one.begin(work), None
         await become(lambda: work.n_started)
@@ -128,7 +130,7 @@ async def test_a_lease_is_renewed_while_the_work_goes_on(open_store):
 
 @pytest.mark.parametrize("error", [UndecodableAudio("broken"), InferenceFailed("bad"), RuntimeError("defect")])
 async def test_a_failure_is_not_shared(open_store, error):
-    """One of those that wait computes instead."""
+    """One of those that wait computes instead, at once."""
     async with processes(open_store) as (one, other):
         failing, work = Work(error), Work()
         work.may_end.set()
@@ -162,7 +164,7 @@ async def test_another_takes_over_if_the_client_leaves(open_store):
 
 async def test_another_takes_over_if_a_process_dies(open_store):
     """After the rest of its lease, which nobody renews."""
-    async with processes(open_store) as (one, other):
+    async with processes(open_store, lease_s=TIMES.lease_s) as (one, other):
         lost, work = Work(), Work()
         work.may_end.set()
         first = one.begin(lost)
@@ -218,8 +220,11 @@ async def test_a_damaged_value_is_a_miss_and_is_replaced(open_store):
         work = Work()
         work.may_end.set()
         await one.guarded.store(KEY, b"damaged", 60)
+        assert (await one.ask(work, policy=CachePolicy(stores=False)))[0] == MISS
+        assert await one.guarded.load(KEY) is None
+        await one.guarded.store(KEY, b"damaged", 60)
         assert [(await one.ask(work))[0] for _ in range(2)] == [MISS, HIT]
-    assert unreadable._value.get() == had + 1
+    assert unreadable._value.get() == had + 2
 
 
 class Hanging:
