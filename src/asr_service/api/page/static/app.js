@@ -14,12 +14,13 @@ import { Takes } from "./store/takes.js";
 import { Queue } from "./queue/queue.js";
 import { serviceFor } from "./queue/service.js";
 import { watchJobs } from "./queue/watch.js";
+import { LiveText } from "./recorder/live_text.js";
 import { NoMicrophone, Take } from "./recorder/take.js";
-import { confirmDialog } from "./views/dialog.js";
-import { droppedFiles, durationOf, looksLikeRecording } from "./views/files.js";
-import { openHelp } from "./views/help_dialog.js";
-import { askForKey } from "./views/key_dialog.js";
-import { requestOptions } from "./views/options.js";
+import { confirmDialog } from "./views/dialogs/dialog.js";
+import { droppedFiles, durationOf, looksLikeRecording } from "./views/intake/files.js";
+import { openHelp } from "./views/dialogs/help_dialog.js";
+import { askForKey } from "./views/dialogs/key_dialog.js";
+import { requestOptions } from "./views/intake/options.js";
 import { buildPage } from "./views/page.js";
 import { problemText } from "./views/problems.js";
 
@@ -29,6 +30,7 @@ const library = new Library(database);
 const takes = new Takes(database);
 const queue = new Queue(library, serviceFor(config));
 let take = null;
+let live = null;
 let isOpening = false;
 
 const actions = {
@@ -104,25 +106,39 @@ async function record() {
   take.addEventListener("ended", finish);
   say("");
   announcer.say(t("recorder.recording"));
-  page.view.showTake?.(take);
+  listen();
+  page.view.showTake?.(take, live);
+}
+
+/** Show the text while it is spoken. Translations have none, because the socket does not translate. */
+function listen() {
+  const options = requestOptions();
+  if (options.task === "translate") return;
+  live = new LiveText(take, options);
+  live.start();
+}
+
+/** Forget the recording that was being made, and show the page without it. */
+function endTake() {
+  const ended = take;
+  take = null;
+  live?.close();
+  live = null;
+  page.view.showTake?.(null);
+  return ended;
 }
 
 async function finish() {
-  const done = take;
+  const done = endTake();
   if (!done) return;
-  take = null;
   const { blob, seconds, begunAt } = await done.finish();
-  page.view.showTake?.(null);
   await addRecording(blob, takeFacts(seconds, begunAt));
   await done.forget();
 }
 
 async function discard() {
   if (!take || !(await confirmDialog(t("recorder.discard_title"), t("recorder.discard_text"), t("recorder.discard")))) return;
-  const done = take;
-  take = null;
-  page.view.showTake?.(null);
-  await done?.discard();
+  await endTake()?.discard();
 }
 
 async function keepTake(found) {
@@ -148,7 +164,7 @@ async function showFound() {
 
 function shown(view) {
   if (!view.showTake) return;
-  view.showTake(take);
+  view.showTake(take, live);
   if (take === null) takes.unfinished().then(view.showFound);
 }
 

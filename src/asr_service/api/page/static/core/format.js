@@ -21,7 +21,8 @@ export function bytes(count) {
 
 /** A duration in words, as coarse as it is certain: "20 seconds", "about 2 minutes", "about 3 hours". */
 export function roughly(seconds) {
-  if (seconds < 55) return t("time.seconds", { count: Math.max(5, Math.ceil(seconds / 5) * 5) });
+  if (seconds < 5) return t("time.seconds", { count: Math.max(1, Math.ceil(seconds)) });
+  if (seconds < 55) return t("time.seconds", { count: Math.ceil(seconds / 5) * 5 });
   if (seconds < 55 * 60) return t("time.minutes", { count: Math.round(seconds / 60) });
   return t("time.hours", { count: Math.round(seconds / 3600) });
 }

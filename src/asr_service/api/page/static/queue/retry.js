@@ -1,10 +1,13 @@
 const FIRST_S = 2;
 const LONGEST_S = 120;
+/** Each attempt of a busy service costs an upload. */
+const LONGEST_BUSY_S = 30;
 
-/** Return how long to wait before the next attempt: what the service asked for, or twice as long each time. */
+/** Return how long to wait before the next attempt: twice as long each time, and never less than the service asked for. */
 export function delayS(problem, attempts) {
-  if (problem.retryAfterS !== null) return Math.max(1, problem.retryAfterS);
-  return Math.min(LONGEST_S, FIRST_S * 2 ** Math.max(0, attempts - 1)) * (0.75 + Math.random() / 2);
+  const longer = FIRST_S * 2 ** Math.max(0, attempts - 1);
+  if (problem.retryAfterS !== null) return Math.max(problem.retryAfterS, Math.min(LONGEST_BUSY_S, longer));
+  return Math.min(LONGEST_S, longer) * (0.75 + Math.random() / 2);
 }
 
 /** After so many attempts without an answer, the fault is not the network's. */

@@ -4,9 +4,9 @@ import { h } from "../core/dom.js";
 import { config } from "../core/config.js";
 import { clock } from "../core/format.js";
 import { t } from "../core/i18n.js";
-import { intakePanel } from "./intake.js";
-import { recordingList } from "./list.js";
-import { recorderPanel } from "./recorder.js";
+import { intakePanel } from "./intake/intake.js";
+import { recordingList } from "./list/list.js";
+import { recorderPanel } from "./intake/recorder.js";
 
 /** Returns {element, close, intake, showTake}. */
 export function homeView({ queue, actions, options }) {
@@ -19,9 +19,9 @@ export function homeView({ queue, actions, options }) {
   let recorder = null;
 
   /** Show the recording that is being made; null if there is none. */
-  function showTake(take) {
+  function showTake(take, live) {
     recorder?.close();
-    recorder = take ? recorderPanel(take, actions) : null;
+    recorder = take ? recorderPanel(take, live, actions) : null;
     place.replaceChildren(...(recorder ? [recorder.element] : []));
     intake.element.classList.toggle("recording", recorder !== null);
   }

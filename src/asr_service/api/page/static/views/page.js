@@ -7,7 +7,7 @@ import { config } from "../core/config.js";
 import { pageBanner } from "./banner.js";
 import { pageHeader } from "./header.js";
 import { homeView } from "./home.js";
-import { optionsForm } from "./options.js";
+import { optionsForm } from "./intake/options.js";
 import { recordingView } from "./recording.js";
 
 /** Returns an object whose `show(id)` shows a recording, or the first view for null. */

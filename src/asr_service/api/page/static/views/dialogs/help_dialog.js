@@ -1,8 +1,8 @@
 // Shows the keys.
 
-import { h } from "../core/dom.js";
-import { t } from "../core/i18n.js";
-import { areKeysOn, turnKeys } from "../core/keys.js";
+import { h } from "../../core/dom.js";
+import { t } from "../../core/i18n.js";
+import { areKeysOn, turnKeys } from "../../core/keys.js";
 import { openDialog } from "./dialog.js";
 
 const PAGE_KEYS = [

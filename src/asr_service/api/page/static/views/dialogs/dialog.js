@@ -1,8 +1,8 @@
 // Modal dialogs. The browser keeps the focus in them, closes them with Escape and gives the focus back.
 
-import { h, icon } from "../core/dom.js";
-import { t } from "../core/i18n.js";
-import { ICONS } from "../core/icons.js";
+import { h, icon } from "../../core/dom.js";
+import { t } from "../../core/i18n.js";
+import { ICONS } from "../../core/icons.js";
 
 /** Open a dialog. Resolves to what `close` was called with, or to null if it was dismissed. */
 export function openDialog(title, content) {

@@ -1,12 +1,12 @@
 // Asks for the API key.
 
-import { apiKey } from "../api/key.js";
-import { checkKey } from "../api/options.js";
-import { Problem } from "../api/problem.js";
-import { h } from "../core/dom.js";
-import { t } from "../core/i18n.js";
+import { apiKey } from "../../api/key.js";
+import { checkKey } from "../../api/options.js";
+import { Problem } from "../../api/problem.js";
+import { h } from "../../core/dom.js";
+import { t } from "../../core/i18n.js";
 import { openDialog } from "./dialog.js";
-import { problemText } from "./problems.js";
+import { problemText } from "../problems.js";
 
 let asking = null;
 

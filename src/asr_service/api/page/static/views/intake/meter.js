@@ -1,7 +1,7 @@
 // The level of the microphone, drawn as the last seconds of it.
 
-import { h } from "../core/dom.js";
-import { t } from "../core/i18n.js";
+import { h } from "../../core/dom.js";
+import { t } from "../../core/i18n.js";
 
 const STEP_PX = 4;
 const BAR_PX = 2;

@@ -1,8 +1,8 @@
 // The list of recordings.
 
-import { h } from "../core/dom.js";
-import { t } from "../core/i18n.js";
-import { isOpen } from "../queue/item.js";
+import { h } from "../../core/dom.js";
+import { t } from "../../core/i18n.js";
+import { isOpen } from "../../queue/item.js";
 import { recordingRow } from "./row.js";
 
 const TICK_MS = 1000;

@@ -1,13 +1,13 @@
 // One recording in the list.
 
-import { clock, languageName, when } from "../core/format.js";
-import { h, icon, setText } from "../core/dom.js";
-import { t } from "../core/i18n.js";
-import { ICONS } from "../core/icons.js";
-import { addressOf } from "../core/router.js";
-import { isOpen } from "../queue/item.js";
-import { progressBar } from "./progress.js";
-import { statusText } from "./status.js";
+import { clock, languageName, when } from "../../core/format.js";
+import { h, icon, setText } from "../../core/dom.js";
+import { t } from "../../core/i18n.js";
+import { ICONS } from "../../core/icons.js";
+import { addressOf } from "../../core/router.js";
+import { isOpen } from "../../queue/item.js";
+import { progressBar } from "../progress.js";
+import { statusText } from "../status.js";
 
 /** Returns {element, update}. `actions` has `cancel`, `retry` and `remove`, which get the item. */
 export function recordingRow(item, queue, actions) {

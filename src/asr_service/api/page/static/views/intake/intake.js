@@ -1,10 +1,10 @@
 // Where recordings come in: drop, choose, paste or record.
 
-import { config } from "../core/config.js";
-import { h, icon } from "../core/dom.js";
-import { bytes } from "../core/format.js";
-import { t } from "../core/i18n.js";
-import { ICONS } from "../core/icons.js";
+import { config } from "../../core/config.js";
+import { h, icon } from "../../core/dom.js";
+import { bytes } from "../../core/format.js";
+import { t } from "../../core/i18n.js";
+import { ICONS } from "../../core/icons.js";
 import { soundAndText } from "./figure.js";
 import { ACCEPT } from "./files.js";
 

@@ -1,10 +1,10 @@
 // The options of the next recordings: two in a line, the others under a fold. They are remembered.
 
-import { loadOffer } from "../api/options.js";
-import { languageName } from "../core/format.js";
-import { h } from "../core/dom.js";
-import { currentLocale, t } from "../core/i18n.js";
-import { settings } from "../store/settings.js";
+import { loadOffer } from "../../api/options.js";
+import { languageName } from "../../core/format.js";
+import { h } from "../../core/dom.js";
+import { currentLocale, t } from "../../core/i18n.js";
+import { settings } from "../../store/settings.js";
 
 const NAME = "options";
 const SCRIPTS = ["zh-Hans", "zh-Hant"];

@@ -1,0 +1,31 @@
+// Shows the text of a recording while it is spoken: what is final in full colour, what may change in grey.
+
+import { h } from "../../core/dom.js";
+import { t } from "../../core/i18n.js";
+
+/** Returns {element, close}. The text is no live region: it would be read aloud into the microphone. */
+export function liveTextPanel(live) {
+  const text = h("div", { class: "live-text", dir: "auto", role: "log", "aria-live": "off", "aria-label": t("live.title"), tabindex: 0 });
+  const hint = h("p", { class: "hint" }, t("live.hint"));
+  const element = h("div", { class: "live" }, text, hint);
+
+  function update() {
+    const isAtEnd = text.scrollHeight - text.scrollTop - text.clientHeight < 40;
+    // An ellipsis marks what may change for those who do not see the grey.
+    const parts = live.turns.map((turn) => h("span", { class: turn.isFinal ? "final" : "open" }, turn.isFinal ? turn.text : `${turn.text.trim()}…`));
+    text.replaceChildren(...parts.flatMap((part) => [part, " "]));
+    if (isAtEnd) text.scrollTop = text.scrollHeight;
+  }
+
+  const stop = () => (hint.textContent = t("live.stopped"));
+  live.addEventListener("changed", update);
+  live.addEventListener("stopped", stop);
+  update();
+  return {
+    element,
+    close() {
+      live.removeEventListener("changed", update);
+      live.removeEventListener("stopped", stop);
+    },
+  };
+}
