@@ -81,6 +81,19 @@ def test_a_recording_of_the_microphone_survives_a_reload(page: Page) -> None:
 
 
 @pytest.mark.speech
+def test_the_text_appears_while_it_is_spoken(page: Page) -> None:
+    """Text that may still change is grey and ends with an ellipsis."""
+    page.get_by_role("button", name="Record", exact=True).click()
+    text = page.get_by_role("log", name="Text so far")
+    expect(text).to_contain_text("All representatives of", timeout=20_000)
+    expect(text.locator(".open")).to_contain_text("…")
+    assert_accessible(page)
+    page.get_by_role("button", name="Finish and transcribe").click()
+    expect(page.locator(".recorder")).to_have_count(0)
+    expect_state(page, "Recording, ", "done")
+
+
+@pytest.mark.speech
 def test_the_microphone_can_be_paused_and_its_recording_discarded(page: Page) -> None:
     """Nothing of it is kept."""
     page.keyboard.press("r")
