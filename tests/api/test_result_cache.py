@@ -27,6 +27,13 @@ TIMES = ResultTimes(lease_s=1, min_poll_s=0.01, max_poll_s=0.05, pause_s=0.2)
 ALICE, BOB = new_secret(), new_secret()
 KEYS = f"{entry('alice', ALICE)} audio_s_per_minute=5,{entry('bob', BOB)}"
 STORES = ("directory", "redis")
+CLIENT = httpx.Client(timeout=30, limits=httpx.Limits(keepalive_expiry=1))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _connections() -> Iterator[None]:
+    yield
+    CLIENT.close()
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -49,7 +56,6 @@ def pair(_pair: list[Live]) -> Iterator[list[Live]]:
 
 
 _lengths = iter(range(1000, 10_000))
-CLIENT = httpx.Client(timeout=30, limits=httpx.Limits(keepalive_expiry=1))
 
 
 def unheard(seconds: float = 0) -> bytes:
