@@ -32,6 +32,8 @@ DEFAULT_MODEL_ALIASES = (
     "gpt-4o-mini-transcribe",
     "gpt-4o-mini-transcribe-2025-12-15",
     "gpt-4o-transcribe-diarize",
+    "gpt-live-transcribe",
+    "gpt-realtime-whisper",
 )
 """OpenAI's names, of which every client has one as its default. Each stands for the loaded model."""
 ANY_ALIAS, NO_ALIASES = "*", "none"
@@ -124,8 +126,8 @@ class Settings(BaseSettings):
     model_aliases: str | None = None
     """Further names by which clients of OpenAI's API may ask for the loaded model, separated by commas. `*` accepts
     every name, `none` only the model's own ones. Not set: the default names of such clients, which are whisper-1,
-    gpt-transcribe, gpt-4o-transcribe, gpt-4o-mini-transcribe, gpt-4o-mini-transcribe-2025-12-15 and
-    gpt-4o-transcribe-diarize."""
+    gpt-transcribe, gpt-4o-transcribe, gpt-4o-mini-transcribe, gpt-4o-mini-transcribe-2025-12-15,
+    gpt-4o-transcribe-diarize, gpt-live-transcribe and gpt-realtime-whisper."""
     compute_type: Literal[
         "auto", "int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32"
     ] = "auto"

@@ -7,7 +7,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from asr_service.api.openai.parameters import language_candidates, require_served
-from asr_service.api.openai.realtime.schemas import LOGPROBS, WORDS, SemanticVad, SessionConfiguration, TurnDetection
+from asr_service.api.openai.realtime.schemas import (
+    LOGPROBS,
+    WORDS,
+    Audio,
+    AudioInput,
+    SemanticVad,
+    SessionConfiguration,
+    TurnDetection,
+)
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.pipeline.live.options import Delay, LiveOptions
 from asr_service.engine.pipeline.live.options import ServerVad as EngineVad
@@ -27,6 +35,8 @@ _MAX_PROMPT_CHARS: Final = 4000
 """Well over the 223 tokens of a prompt that count."""
 _SILENCE_MS: Final = {"high": 300, "medium": 600, "auto": 600, "low": 1200}
 """By the eagerness of `semantic_vad`."""
+_COMMITTED_BY_CLIENTS: Final = ("gpt-realtime-whisper", "gpt-live-transcribe")
+"""OpenAI's models without turn detection. Clients of them leave the field out, and commit their turns."""
 _KEPT_NULL: Final = frozenset({"turn_detection"})
 """Fields for which null is a value. In others it restores the default."""
 
@@ -60,6 +70,7 @@ class Configuration:
             raise _refusal(error) from error
         except InvalidParameter as error:
             raise _at_its_path(error) from error
+        session = _with_turns_of_its_model(session, update)
         unsupported = tuple(_without_effect(update, session.model_dump(mode="json")))
         return Configuration(session, unsupported[:_MAX_LISTED])
 
@@ -124,6 +135,18 @@ def _merge(current: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, A
         else:
             merged[name] = value
     return merged
+
+
+def _with_turns_of_its_model(session: SessionConfiguration, update: Mapping[str, Any]) -> SessionConfiguration:
+    """Turn the default turn detection off if the update names a model without it, and does not set it itself."""
+    asked = (update.get("audio") or {}).get("input") or {}
+    model = (asked.get("transcription") or {}).get("model") or ""
+    audio_input = session.audio.input
+    is_default = audio_input.turn_detection == AudioInput().turn_detection
+    if not is_default or not model.startswith(_COMMITTED_BY_CLIENTS) or "turn_detection" in asked:
+        return session
+    without = audio_input.model_copy(update={"turn_detection": None})
+    return session.model_copy(update={"audio": Audio(input=without)})
 
 
 def _without_effect(update: Mapping[str, Any], effective: Mapping[str, Any], above: str = "") -> Iterator[str]:
