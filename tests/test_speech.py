@@ -1,5 +1,7 @@
 """Real speech, transcribed by the real service: Gunicorn, decoder processes, Whisper base."""
 
+import asyncio
+import base64
 import json
 import os
 import socket
@@ -17,7 +19,7 @@ import numpy as np
 import pysubs2
 import pytest
 from faster_whisper import decode_audio
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 from openai.resources.audio import Audio
 
 from engines import RATE, wav
@@ -263,3 +265,31 @@ def test_speech_is_written_as_subtitles(url: str) -> None:
     assert all(1000 <= cue.end - cue.start <= 7000 for cue in cues)
     assert all(cue.end < after.start for cue, after in pairwise(cues))
     assert cues[-1].end <= recording.seconds * 1000 + 1
+
+
+async def test_live_speech_is_transcribed(url: str) -> None:
+    """Two recordings with a pause between them are two turns, with the texts that are spoken in them."""
+    recordings = [RECORDINGS["en-wizard"], RECORDINGS["en-telemarketers"]]
+    silence = np.zeros(24_000, np.float32)
+    sounds = [sound for each in recordings for sound in (decode_audio(str(each.path), sampling_rate=24_000), silence)]
+    pcm = (np.concatenate(sounds) * 32_767).astype("<i2").tobytes()
+    texts: list[str] = []
+    deltas = ""
+    client = AsyncOpenAI(base_url=f"{url}/v1", api_key="any")
+    async with client.realtime.connect(extra_query={"intent": "transcription"}) as connection:
+        for start in range(0, len(pcm), 4800):
+            await connection.input_audio_buffer.append(audio=base64.b64encode(pcm[start : start + 4800]).decode())
+        while word_count(texts) < sum(len(each.text.split()) for each in recordings) - 3:
+            event = await asyncio.wait_for(connection.recv(), 60)
+            assert event.type != "error", event
+            if event.type == "conversation.item.input_audio_transcription.delta":
+                deltas += event.delta or ""
+            if event.type == "conversation.item.input_audio_transcription.completed":
+                texts.append(event.transcript)
+    assert len(texts) >= len(recordings)
+    assert word_error_rate(" ".join(each.text for each in recordings), " ".join(texts), "en") <= 0.15
+    assert deltas
+
+
+def word_count(texts: list[str]) -> int:
+    return len(" ".join(texts).split())
