@@ -110,6 +110,14 @@ def test_doubtful_words_are_marked_without_colour_alone(page: Page) -> None:
     assert doubtful.all_inner_texts() == ["wizzard."]
 
 
+def test_a_double_click_selects_the_word_so_that_typing_replaces_it(page: Page) -> None:
+    """Not the mark after it."""
+    word(page, "wizzard").dblclick()
+    page.keyboard.type("wizard")
+    page.keyboard.press("Escape")
+    assert texts(page)[0] == "We begin with the wizard."
+
+
 def test_text_is_edited_split_joined_and_undone_by_keyboard(page: Page) -> None:
     """As in a text editor: Enter splits, Backspace at the start joins, Ctrl+Z takes back."""
     keys = page.keyboard

@@ -132,7 +132,10 @@ export class Commands {
     const id = event.target.closest(".text") && this.rows.idOf(event.target);
     if (!id) return;
     getSelection().removeAllRanges();
-    this.editing.begin(id, place ? this.#offsetOf(place) : this.document.text(id).length);
+    const start = place ? this.#offsetOf(place) : this.document.text(id).length;
+    const word = place ? this.document.segment(id).words[place.index].text.trim() : "";
+    const bare = /^\P{P}*/u.exec(word)[0]; // what is typed replaces the word, but not its comma
+    this.editing.begin(id, start, start + bare.length);
   }
 
   /** Go to a word and say it: the focus may stay on its segment, and then a screen reader says nothing. */

@@ -31,8 +31,8 @@ export class Editing extends EventTarget {
     return this.isOpen ? { id: this.#id, offset: this.#offset(this.#field.selectionStart) } : null;
   }
 
-  /** Open the text of a segment, with the caret before the character `offset`. */
-  begin(id, offset = 0) {
+  /** Open the text of a segment, with the characters from `offset` to `end` selected, or the caret before `offset`. */
+  begin(id, offset = 0, end = offset) {
     if (this.#id !== id) {
       this.end({ keepsFocus: true });
       this.#rows.activate(id);
@@ -53,7 +53,7 @@ export class Editing extends EventTarget {
       this.#fit();
     }
     this.#field.focus({ preventScroll: true });
-    this.#field.setSelectionRange(offset, offset);
+    this.#field.setSelectionRange(offset, end);
     this.#field.scrollIntoView({ block: "nearest" });
     this.dispatchEvent(new Event("begin"));
   }
