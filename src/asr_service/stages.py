@@ -13,7 +13,7 @@ from asr_service import metrics, tracing
 
 
 @contextmanager
-def stage(name: Literal["receive", "decode", "vad", "features", "render"]) -> Iterator[None]:
+def stage(name: Literal["receive", "cache", "decode", "vad", "features", "render"]) -> Iterator[None]:
     """Time the body, its waits included, whether it succeeds or raises."""
     began = time.monotonic()
     failed = None

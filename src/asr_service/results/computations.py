@@ -12,6 +12,7 @@ from asr_service import tasks
 from asr_service.results.guarded import GuardedStore
 from asr_service.results.store import Claimed, Found, Held, Lease, StoreFailed
 from asr_service.results.times import ResultTimes
+from asr_service.stages import stage
 
 _POLL_GROWTH: Final = 1.5
 _RENEWALS_PER_LEASE: Final = 3
@@ -44,7 +45,8 @@ class Computations:
         `on_held` is called with the `note` of the computation that this waits for, and may raise an error.
         """
         lease = Lease(f"{key}-{lane}" if lane else key, secrets.token_hex(8), note)
-        claim = await self._claim(key, lease, on_held, wait_s)
+        with stage("cache"):
+            claim = await self._claim(key, lease, on_held, wait_s)
         if not isinstance(claim, Claimed):
             yield claim.value if isinstance(claim, Found) else None
             return

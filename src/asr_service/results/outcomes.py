@@ -1,5 +1,6 @@
 """Answers by Idempotency-Key, for all slots and machines that share a store of results."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -93,7 +94,7 @@ class SharedOutcomes:
             key, note=digest.hex(), on_held=lambda note: require_same(bytes.fromhex(note), digest)
         )
         async with turn as value:
-            kept = None if value is None else _decode(value)
+            kept = None if value is None else await asyncio.to_thread(_decode, value)
             if kept is None:
                 return await self._run(key, digest, work)
         require_same(kept.digest, digest)
@@ -113,7 +114,7 @@ class SharedOutcomes:
 
     async def _keep(self, key: str, kept: "_Kept") -> None:
         with contextlib.suppress(StoreFailed):  # then the slot alone keeps it
-            await self._store.store(key, _encode(kept), self._window_s)
+            await self._store.store(key, await asyncio.to_thread(_encode, kept), self._window_s)
 
 
 @dataclass(frozen=True, slots=True)
