@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -84,6 +85,13 @@ def test_messages_are_counted_in_redis(redis_server: RedisServer) -> None:
     assert (broker.wake(3), broker.wake(4), broker.wake(2), other.wake(1)) == (3, 1, 0, 1)
     for each in (broker, other):
         each.close()
+
+
+@pytest.mark.parametrize("query", ["", "?ssl_ca_certs=/etc/ssl/ca.pem"])
+def test_the_certificate_of_a_redis_is_checked(query):
+    """Celery would accept every certificate."""
+    connection = Broker(f"rediss://localhost:1/0{query}", "asr").celery.connection_for_write()
+    assert connection.ssl["ssl_cert_reqs"] is ssl.CERT_REQUIRED
 
 
 def test_a_broker_that_cannot_be_reached_is_unavailable(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from asr_service.errors import Unavailable
 
@@ -62,7 +63,7 @@ class Broker:
                 n_missing = max(n_waiting - self._n_messages(producer.channel), 0)
                 for _ in range(n_missing):
                     self.celery.send_task(TASK, producer=producer, retry=False)
-        except OperationalError as error:
+        except (OperationalError, RedisError) as error:
             raise Unavailable(f"The broker of job workers cannot be used: {error}") from error
         return n_missing
 
@@ -75,5 +76,9 @@ class Broker:
 
 
 def _for_kombu(url: str) -> str:
-    """Return the address of a Redis in the form that Celery's library for messages has for sockets."""
-    return url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
+    """Return the address of a Redis in the form that Celery's library for messages has."""
+    if url.startswith("unix://"):
+        return url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
+    if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:  # by default it accepts every certificate
+        return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
+    return url
