@@ -98,5 +98,5 @@ def opened_editor(
         audio = None if silence is None else base64.b64encode(silence).decode()
         with page.expect_navigation():
             page.evaluate(_STORE, {"json": json.dumps(transcript), "audio": audio, "name": "interview.mp3"})
-        page.locator(".editor .segment").first.wait_for()
+        page.locator(".editor").wait_for()
         yield page

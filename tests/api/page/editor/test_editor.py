@@ -292,6 +292,18 @@ def test_a_transcript_without_a_recording_is_edited_too(browser: Browser, live: 
         assert texts(page)[1] == "He was behind the curtains."
 
 
+def test_a_recording_without_speech_and_its_warnings_are_explained(browser: Browser, live: Live) -> None:
+    """No key causes an error where there is no text."""
+    silent = {**TRANSCRIPT, "segments": [], "text": "", "warnings": ["1.20 s of audio could not be decoded."]}
+    with opened_editor(browser, live.url, silent) as page:
+        expect(page.locator(".editor-hint")).to_have_text("No speech was found in this recording.")
+        expect(page.locator(".warnings")).to_have_text("1.20 s of audio could not be decoded.")
+        for key in ("ArrowRight", "ArrowDown", "Home", "End", "Enter", "u", "s", "m", "n", "Control+z", "Control+f"):
+            page.keyboard.press(key)
+        page.get_by_label("Find", exact=True).fill("any")
+        expect(page.locator(".find .count")).to_have_text("Not found")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_editor_fits_a_phone_and_axe_finds_nothing(browser: Browser, live: Live, scheme: str) -> None:
     """With the text being edited, a speaker being named, and the panel for finding."""

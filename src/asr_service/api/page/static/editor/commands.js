@@ -41,7 +41,7 @@ export class Commands {
 
   edge(step) {
     const position = step < 0 ? 0 : this.document.segments.length - 1;
-    if (position >= 0) this.#goTo({ position, index: 0 });
+    if (this.document.segments[position]) this.#goTo({ position, index: 0 });
   }
 
   doubtful(step) {

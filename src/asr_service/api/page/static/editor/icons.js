@@ -17,4 +17,5 @@ export const ICONS = Object.freeze({
   remove: "M3.5 5.5h13M8 5.5v-2h4v2M5.5 5.5l.7 11h7.6l.7-11",
   split: "M3.5 10h13M10 3v4M10 13v4",
   undo: "M7 4 3.5 7.5 7 11M4 7.5h8a4.5 4.5 0 0 1 0 9H9",
+  warning: "M10 3 2.5 16.5h15L10 3ZM10 8v4M10 14.5h0",
 });

@@ -14,13 +14,14 @@
 // `keys` are the shortcuts, for a help of the page: {title, keys: [[key, text]]}. `edits()` returns the current edits.
 // The element must have the style editor.css. unmount() without an editor removes the one that was mounted last.
 
-import { h } from "../core/dom.js";
+import { h, icon } from "../core/dom.js";
 import { Commands } from "./commands.js";
 import { Editing } from "./text/editing.js";
 import { Exporter, copyText } from "./export/export.js";
 import { exportDialog } from "./export/export_dialog.js";
 import { FindPanel } from "./text/find.js";
 import { Follower } from "./player/follower.js";
+import { ICONS } from "./icons.js";
 import { keyboard } from "./keyboard.js";
 import { TranscriptDocument } from "./model/document.js";
 import { Player } from "./player/player.js";
@@ -30,6 +31,7 @@ import { SpeakerForm } from "./text/speakers.js";
 import { toolbar } from "./toolbar.js";
 
 const SAVE_MS = 100;
+const NO_SPEECH = "No speech was found."; // the editor has its own words for that
 let mounted = null;
 
 export function mountEditor(element, options) {
@@ -62,10 +64,11 @@ function mount(element, options) {
   const tools = toolbar({ document: document_, commands, rows, copy, t });
   const bar = player && playerBar({ player, peaks, segments: () => document_.segments, t });
   const keys = keyboard(commands, t);
-  const hint = h("p", { class: "hint editor-hint" }, t(player ? "editor.hint" : "editor.hint_text"));
+  const isEmpty = !transcript.segments.length;
+  const hint = isEmpty ? "editor.empty" : player ? "editor.hint" : "editor.hint_text";
   const root = h("section", { class: "editor", "aria-label": t("editor.title") },
-    h("div", { class: "editor-top" }, bar?.element, tools.element, find.element),
-    hint, rows.element, follower.button, exported);
+    h("div", { class: "editor-top" }, bar?.element, isEmpty ? null : tools.element, find.element),
+    warnings(transcript), h("p", { class: "hint editor-hint" }, t(hint)), rows.element, follower.button, exported);
 
   rows.element.addEventListener("click", (event) => commands.clicked(event));
   rows.element.addEventListener("dblclick", (event) => commands.doubleClicked(event));
@@ -96,6 +99,12 @@ function mount(element, options) {
     },
   };
   return self;
+}
+
+/** Return what the service says about the recording, such as lost parts. */
+function warnings(transcript) {
+  const sentences = (transcript.warnings ?? []).filter((sentence) => sentence !== NO_SPEECH);
+  return sentences.length ? h("ul", { class: "warnings" }, sentences.map((each) => h("li", {}, icon(ICONS.warning), each))) : null;
 }
 
 /** Return {later, now}: `later` calls the action once, some time after the last call; `now` does so at once. */
