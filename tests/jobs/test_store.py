@@ -200,12 +200,12 @@ def test_an_attempt_that_is_given_back_does_not_count(store):
 
 
 def test_normal_jobs_go_before_low_ones_and_the_owners_in_turn(store):
-    """A thousand jobs of one owner do not hold up another's."""
+    """A thousand jobs of one owner do not hold up another's. Of new owners, the one with the oldest job is first."""
     low = add(store, "carol", at=0.0, spec=replace(SPEC, priority=JobPriority.LOW))
     alice = [add(store, "alice", at=at) for at in (1.0, 2.0, 3.0)]
-    bob = add(store, "bob", at=4.0)
+    bob = add(store, "bob", at=0.5)
     order = [claim(store, 10.0 + n).job.id for n in range(5)]
-    assert order == [alice[0].id, bob.id, alice[1].id, alice[2].id, low.id]
+    assert order == [bob.id, alice[0].id, alice[1].id, alice[2].id, low.id]
 
 
 def test_jobs_are_listed_by_owner_the_newest_first(store):

@@ -27,13 +27,28 @@ local function first_of(owner, priority)
   end
 end
 
+local function is_older(job, other)
+  local at, other_at = tonumber(job.created_at), tonumber(other.created_at)
+  return at < other_at or (at == other_at and job.id < other.id)
+end
+
+-- The owners in turn; of owners whose turn is at the same time, such as those that are new, the one with the oldest job.
 local function next_job()
   for _, priority in ipairs({ 'normal', 'low' }) do
-    for _, owner in ipairs(call('ZRANGE', key('owners', priority), 0, -1)) do
-      local id = first_of(owner, priority)
-      if id then
-        return load(id)
+    local owners = call('ZRANGE', key('owners', priority), 0, -1, 'WITHSCORES')
+    local best, best_turn
+    for i = 1, #owners, 2 do
+      if best and owners[i + 1] ~= best_turn then
+        break
       end
+      local id = first_of(owners[i], priority)
+      local job = id and load(id)
+      if job and (not best or is_older(job, best)) then
+        best, best_turn = job, owners[i + 1]
+      end
+    end
+    if best then
+      return best
     end
   end
 end
