@@ -28,12 +28,12 @@ async ({ json, audio, name }) => {
   const { Library } = await import(new URL("store/library.js", app));
   const { newItem } = await import(new URL("queue/item.js", app));
   const library = new Library(await openDatabase());
-  const bytes = Uint8Array.from(atob(audio ?? ""), (each) => each.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(audio), (each) => each.charCodeAt(0));
   const blob = new Blob([bytes], { type: "audio/wav" });
   const durationS = transcript.duration;
   const item = { ...newItem(blob, { name, source: "file", options: {}, durationS }), state: "done" };
   await library.saveTranscript(item.id, transcript);
-  if (audio) await library.saveAudio(item.id, blob);
+  if (blob.size) await library.saveAudio(item.id, blob);
   await library.save(item);
   location.hash = `#/recording/${item.id}`;
   location.reload();
@@ -69,6 +69,11 @@ def transcript_of(*texts: str, doubtful: str = "") -> dict[str, Any]:
     }
 
 
+def silence(seconds: float) -> bytes:
+    """Return a WAV file."""
+    return wav(bytes(2 * int(seconds * 8000)), 8000)
+
+
 _SAVED = """
 async () => {
   const app = document.querySelector("script[type=module]").src;
@@ -85,17 +90,16 @@ def saved_edits(page: Page) -> str:
 
 @contextmanager
 def opened_editor(
-    browser: Browser, address: str, transcript: dict[str, Any], *, audio_s: float | None = None, **options: Any
+    browser: Browser, address: str, transcript: dict[str, Any], *, recording: bytes | None = None, **options: Any
 ) -> Iterator[Page]:
-    """Open the transcript. Its recording is silent, and as long, or has `audio_s`. With 0, it is not there.
+    """Open the transcript. Its recording is silence of its length, or `recording`; empty bytes are none.
 
     `options` are those of `opened_page`.
     """
-    seconds = transcript["duration"] if audio_s is None else audio_s
-    silence = wav(bytes(2 * int(seconds * 8000)), 8000) if seconds else None
+    stored = silence(transcript["duration"]) if recording is None else recording
     with opened_page(browser, address, **options) as page:
         page.add_init_script(_KEEP_PLAYER)
-        audio = None if silence is None else base64.b64encode(silence).decode()
+        audio = base64.b64encode(stored).decode()
         with page.expect_navigation():
             page.evaluate(_STORE, {"json": json.dumps(transcript), "audio": audio, "name": "interview.mp3"})
         page.locator(".editor").wait_for()

@@ -188,7 +188,7 @@ def download(page: Page, *suffixes: str) -> tuple[str, bytes]:
     return begun.value.suggested_filename, Path(begun.value.path()).read_bytes()
 
 
-def test_the_edited_text_is_downloaded_in_every_format(page: Page) -> None:
+def test_the_edited_text_is_downloaded_in_every_format_and_copied(page: Page) -> None:
     """One format as a file, several as an archive. Subtitles keep the layout of the service."""
     edit(page, "wizzard", "ry")
     page.keyboard.press("Escape")
@@ -218,6 +218,10 @@ def test_the_edited_text_is_downloaded_in_every_format(page: Page) -> None:
     assert segments[1]["words"] == TRANSCRIPT["segments"][1]["words"]
     with zipfile.ZipFile(io.BytesIO(files[".docx"])) as document:
         body = ET.fromstring(document.read("word/document.xml"))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy text").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == files[".txt"].decode()
     paragraphs = ["".join(each.itertext()) for each in body.iter() if each.tag.endswith("}p")]
     assert paragraphs[:2] == ["interview", "Ann: We begin with the wizzardry."]
 
@@ -283,10 +287,20 @@ def test_a_refused_download_is_explained_and_can_be_tried_again(browser: Browser
 
 def test_a_transcript_without_a_recording_is_edited_too(browser: Browser, live: Live) -> None:
     """It has no player, and its words are found by the keys."""
-    with opened_editor(browser, live.url, TRANSCRIPT, audio_s=0) as page:
+    with opened_editor(browser, live.url, TRANSCRIPT, recording=b"") as page:
         assert page.locator(".player").count() == 0
         page.keyboard.press("ArrowDown")
         expect(page.locator(".word.now")).to_have_text("He")
+        edit(page, "curtain", "s")
+        page.keyboard.press("Escape")
+        assert texts(page)[1] == "He was behind the curtains."
+
+
+def test_a_recording_that_the_browser_cannot_play_has_its_text(browser: Browser, live: Live) -> None:
+    """The player says so."""
+    with opened_editor(browser, live.url, TRANSCRIPT, recording=b"#!AMR\n" + bytes(1000)) as page:
+        expect(page.locator(".player")).to_contain_text("This browser cannot play the recording.")
+        expect(page.get_by_role("button", name="Play", exact=True)).to_be_disabled()
         edit(page, "curtain", "s")
         page.keyboard.press("Escape")
         assert texts(page)[1] == "He was behind the curtains."

@@ -12,14 +12,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from api.live import Live
-from api.page.editor.opened import opened_editor, transcript_of
+from api.page.editor.opened import opened_editor, silence, transcript_of
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
 
 N_WORDS, N_SEGMENTS = 20_000, 1_800
 FIRST_PAINT_MS = 1000
 FRAME_MS = 50
-AUDIO_S = 60
 
 
 def long_transcript() -> dict[str, Any]:
@@ -64,7 +63,7 @@ class Tasks:
 def test_two_hours_open_scroll_and_play_without_a_long_frame(browser: Browser, live: Live) -> None:
     transcript = long_transcript()
     assert sum(len(each["words"]) for each in transcript["segments"]) == N_WORDS
-    with opened_editor(browser, live.url, transcript, audio_s=AUDIO_S) as page:
+    with opened_editor(browser, live.url, transcript, recording=silence(60)) as page:
         tasks = Tasks(page)
         page.get_by_role("link", name="All recordings").click()
 
