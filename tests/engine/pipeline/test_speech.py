@@ -8,27 +8,30 @@ import pytest
 from faster_whisper.audio import decode_audio
 from numpy.typing import NDArray
 
+from asr_service.audio import SAMPLE_RATE
+from asr_service.audio.peaks import PeakMeter
 from asr_service.audio.vad import VadOptions
-from asr_service.decoder.pool import DecodedAudio
+from asr_service.decoder.pool import DecodedAudio, Gap
 from asr_service.engine.decode.context import ChunkLengths
 from asr_service.engine.pipeline.speech import SpeechChunker
 from speech import RECORDINGS
 
 
 class Samples:
-    """A decoded recording without gaps."""
+    """A decoded recording, whose gaps are known from the start."""
 
-    gaps = ()
-
-    def __init__(self, samples: NDArray[np.float32]) -> None:
+    def __init__(self, samples: NDArray[np.float32], *gaps: Gap) -> None:
         self._rest = samples
+        self.gaps = list(gaps)
+        self.n_samples = 0
 
     async def read(self, n_samples: int) -> NDArray[np.float32]:
         read, self._rest = self._rest[:n_samples], self._rest[n_samples:]
+        self.n_samples += len(read)
         return read
 
-    def n_absent_before(self, _: int) -> int:
-        return 0
+    def n_absent_before(self, sample: int) -> int:
+        return max((gap.n_absent for gap in self.gaps if gap.at <= sample), default=0)
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(0.001, 0.0), (0.2, 0.7)])
@@ -42,3 +45,18 @@ async def test_quiet_speech_and_an_offset_are_levelled_for_the_detection_only(ga
         (chunk,) = [chunk async for chunk in chunker.chunks()]
     assert chunker.speech_s > 4.3
     assert np.array_equal(chunk.samples, np.concatenate([samples[span.start : span.end] for span in chunk.spans]))
+
+
+async def test_the_peaks_are_at_their_times_in_a_recording_with_gaps() -> None:
+    """A late start of 1 s, and 2 s that are missing after 90 s, in the second block: both are silent."""
+    audio = Samples(
+        np.full(100 * SAMPLE_RATE, 0.5, np.float32), Gap(0, SAMPLE_RATE), Gap(90 * SAMPLE_RATE, 3 * SAMPLE_RATE)
+    )
+    peaks = PeakMeter()
+    with ThreadPoolExecutor(1) as pool:
+        chunker = SpeechChunker(
+            cast("DecodedAudio", audio), None, ChunkLengths(30, 15), 300, pool, lambda _: None, peaks
+        )
+        assert [chunk async for chunk in chunker.chunks()]
+    values = peaks.peaks().values
+    assert values == bytes(20) + bytes([128]) * 90 * 20 + bytes(40) + bytes([128]) * 10 * 20
