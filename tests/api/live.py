@@ -133,7 +133,13 @@ def serving(
         result_times=result_times,
     )
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=2, ws_max_size=21 * 1024**2
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_keep_alive=2,
+        ws_max_size=21 * 1024**2,
+        ws_per_message_deflate=False,
     )
     server = _Server(config)
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)

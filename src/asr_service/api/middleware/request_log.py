@@ -191,7 +191,7 @@ def _count(exchange: _Exchange) -> None:
 
 def _record_close(exchange: _Exchange) -> None:
     """Log the end of a WebSocket. Its hour is no duration of a request, so no histogram has it."""
-    code = exchange.close_code or _NO_CLOSE_FRAME
+    code = int(exchange.close_code or _NO_CLOSE_FRAME)  # `websockets` has members of an enumeration
     metrics.WEBSOCKETS_CLOSED.labels(str(code) if code in _STANDARD_CODES else "other").inc()
     log.info(
         "websocket closed",

@@ -34,7 +34,7 @@ class Program:
         needed = PYTHON if self.is_python else NODE_MODULES
         return None if needed.exists() else f"{needed} does not exist: make clients"
 
-    def run(self, url: str, audio: Path) -> list[str]:
+    def run(self, url: str, audio: Path, **environ: str) -> list[str]:
         """Run the program. Returns the lines that it prints."""
         start = [str(PYTHON), str(HERE / "programs" / self.script)]
         if not self.is_python:
@@ -42,7 +42,7 @@ class Program:
         quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONWARNINGS": "ignore", "OPENAI_API_KEY": "any"}
         done = subprocess.run(
             [*start, url, str(audio), *self.arguments],
-            env=os.environ | quiet, capture_output=True, text=True, timeout=120, check=False,
+            env=os.environ | quiet | environ, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return [line for line in done.stdout.splitlines() if line]
