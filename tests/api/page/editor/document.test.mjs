@@ -23,7 +23,10 @@ test("a split cuts at the words, and each part has their times", () => {
   const [first] = idsOf(document);
   assert.ok(document.split(first, 12));
   assert.deepEqual(textsOf(document).slice(0, 2), ["Hello brave", "new world."]);
-  assert.deepEqual(spansOf(document).slice(0, 2), [[0, 1], [1, 2]]);
+  assert.deepEqual(spansOf(document).slice(0, 2), [
+    [0, 1],
+    [1, 2],
+  ]);
 });
 
 test("a split within a word divides it; one at an end does nothing", () => {
@@ -49,7 +52,14 @@ test("a merge joins texts and times, and undoes a split", () => {
 });
 
 test("a merge in Chinese adds no space", () => {
-  const segments = ["你好。", "世界。"].map((text, id) => ({ id, start: id, end: id + 1, text, language: "zh", words: null }));
+  const segments = ["你好。", "世界。"].map((text, id) => ({
+    id,
+    start: id,
+    end: id + 1,
+    text,
+    language: "zh",
+    words: null,
+  }));
   const document = new TranscriptDocument({ ...TRANSCRIPT, segments });
   document.merge(idsOf(document)[0]);
   assert.deepEqual(textsOf(document), ["你好。世界。"]);
@@ -66,7 +76,11 @@ test("every change can be undone and repeated, and the document says what change
     () => document.split(first, 6),
     () => document.setSpeaker(second, "Ann"),
     () => document.merge(second),
-    () => document.setTexts([[first, "Bye"], [second, ""]]),
+    () =>
+      document.setTexts([
+        [first, "Bye"],
+        [second, ""],
+      ]),
     () => document.remove(first),
     () => document.setText(idsOf(document)[0], ""),
   ];

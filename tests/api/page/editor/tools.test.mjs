@@ -12,7 +12,8 @@ const { TranscriptDocument } = await model("document.js");
 const { clock } = await model("clock.js");
 const { zip } = await model("zip.js");
 
-const found = (text, query, options) => findAll([text], pattern(query, options)).map(({ start, end }) => text.slice(start, end));
+const found = (text, query, options) =>
+  findAll([text], pattern(query, options)).map(({ start, end }) => text.slice(start, end));
 
 test("a search is for the text as it stands, in any case, unless options say otherwise", () => {
   assert.deepEqual(found("a.b A.B axb", "a.b"), ["a.b", "A.B"]);
@@ -55,17 +56,28 @@ test("doubtful words are those of a low probability, but not marks or a person's
 });
 
 test("times are short and have hours only where needed", () => {
-  assert.deepEqual([0, 59.9, 61, 3600, 36_061].map((time) => clock(time)), ["0:00", "0:59", "1:01", "1:00:00", "10:01:01"]);
+  assert.deepEqual(
+    [0, 59.9, 61, 3600, 36_061].map((time) => clock(time)),
+    ["0:00", "0:59", "1:01", "1:00:00", "10:01:01"],
+  );
 });
 
 test("another program reads the archive", () => {
-  const bytes = zip([
-    { name: "Gespräch.srt", bytes: new TextEncoder().encode("1\n") },
-    { name: "empty", bytes: new Uint8Array() },
-  ], new Date(2024, 1, 29, 12, 30, 40));
-  const program = "import io, sys, zipfile; z = zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())); " +
+  const bytes = zip(
+    [
+      { name: "Gespräch.srt", bytes: new TextEncoder().encode("1\n") },
+      { name: "empty", bytes: new Uint8Array() },
+    ],
+    new Date(2024, 1, 29, 12, 30, 40),
+  );
+  const program =
+    "import io, sys, zipfile; z = zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())); " +
     "print(z.testzip(), [(i.filename, z.read(i), i.date_time) for i in z.infolist()])";
-  const read = execFileSync("python3", ["-c", program], { input: bytes, encoding: "utf-8", env: { ...process.env, PYTHONIOENCODING: "utf-8" } });
+  const read = execFileSync("python3", ["-c", program], {
+    input: bytes,
+    encoding: "utf-8",
+    env: { ...process.env, PYTHONIOENCODING: "utf-8" },
+  });
   const date = "(2024, 2, 29, 12, 30, 40)";
   assert.equal(read.trim(), `None [('Gespräch.srt', b'1\\n', ${date}), ('empty', b'', ${date})]`);
 });

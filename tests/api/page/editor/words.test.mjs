@@ -18,7 +18,10 @@ test("words that did not change keep their times, also where a word has two part
 
 test("changed words share the span of those that they replace", () => {
   const words = retime(HELLO, " Hello very famous world.", 0, 3);
-  assert.deepEqual(words.map((each) => each.text), [" Hello", " very", " famous", " world."]);
+  assert.deepEqual(
+    words.map((each) => each.text),
+    [" Hello", " very", " famous", " world."],
+  );
   assert.deepEqual([words[1].start, words[2].end], [1, 2]);
   assert.equal(words[1].end, words[2].start);
 });
@@ -37,20 +40,26 @@ test("several changes at once leave the words between them as they were", () => 
 test("Chinese is compared character by character, and punctuation stays with its word", () => {
   const words = [word("你好", 0, 1), word("，", 1, 1), word("世界。", 1, 2)];
   assert.deepEqual(retime(words, "你好，新世界。", 0, 2).at(-1), words[2]);
-  assert.deepEqual(retime(words, "您好，世界！", 0, 2).map((each) => each.text), ["您", "好", "，", "世", "界！"]);
+  assert.deepEqual(
+    retime(words, "您好，世界！", 0, 2).map((each) => each.text),
+    ["您", "好", "，", "世", "界！"],
+  );
 });
 
 test("whatever the text, it is kept, and times never go back", () => {
   let seed = 1;
   const random = (below) => (seed = (seed * 48271) % 2147483647) % below;
   const vocabulary = ["a", "be", "see,", "你好", "día", "x-y", "ไทย", "…"];
-  const sentence = () => Array.from({ length: random(9) }, () => vocabulary[random(vocabulary.length)]).join(random(4) ? " " : "");
+  const sentence = () =>
+    Array.from({ length: random(9) }, () => vocabulary[random(vocabulary.length)]).join(random(4) ? " " : "");
   for (let round = 0; round < 300; round += 1) {
     const before = spread(sentence(), 10, 20);
     const text = sentence();
     const after = retime(before, text, 10, 20);
     assert.equal(textOf(after).trim(), text.trim());
-    after.forEach((each, index) => assert.ok(each.start <= each.end && each.start >= (after[index - 1]?.end ?? 10) && each.end <= 20));
+    after.forEach((each, index) =>
+      assert.ok(each.start <= each.end && each.start >= (after[index - 1]?.end ?? 10) && each.end <= 20),
+    );
   }
 });
 

@@ -1,6 +1,6 @@
 // The player and editor of a transcript.
 //
-// mountEditor(element, options) fills an element and returns {unmount, keys, edits}. Options:
+// mountEditor(element, options) fills an element and returns {unmount(), keys, edits()}. Options:
 //   transcript  the JSON of /transcribe (response_format=json), best with words
 //   audio       the recording as a Blob or an address, or null: then there is text alone
 //   peaks       {per_second, data} as in that JSON, or null; by default those of the transcript
@@ -11,8 +11,8 @@
 //   request     sends a request to the service: request(path, {method, headers, body}) resolves to a Response. It throws
 //               an error with a `message` for people and, if a later try may succeed, `isPassing` and `retryAfterS`
 //   announce    tells a sentence to screen readers
-// `keys` are the shortcuts, for a help of the page: {title, keys: [[key, text]]}. `edits()` returns the current edits.
-// The element must have the style editor.css. unmount() without an editor removes the one that was mounted last.
+// `keys` are the shortcuts, for a help of the page: {title, keys: [[key, text]]}. edits() returns the current edits.
+// The page must have the style editor.css.
 
 import { h, icon } from "../core/dom.js";
 import { Commands } from "./commands.js";
@@ -32,79 +32,106 @@ import { toolbar } from "./toolbar.js";
 
 const SAVE_MS = 100;
 const NO_SPEECH = "No speech was found."; // the editor has its own words for that
-let mounted = null;
+const DEFAULTS = { audio: null, saved: null, onChange: () => {}, name: "", request: send, announce: () => {} };
 
 export function mountEditor(element, options) {
-  mounted = mount(element, options);
-  return mounted;
+  const editor = new Editor({ ...DEFAULTS, peaks: options.transcript.peaks, ...options });
+  element.replaceChildren(editor.element);
+  return editor;
 }
 
-export function unmount() {
-  mounted?.unmount();
-}
+class Editor {
+  #document;
+  #parts;
+  #keyboard;
+  #edited;
 
-function mount(element, options) {
-  const { transcript, audio = null, peaks = transcript.peaks, saved = null, onChange = () => {} } = options;
-  const { name = "", t, request = send, announce = () => {} } = options;
-  const document_ = new TranscriptDocument(transcript, saved);
-  const player = audio === null ? null : new Player(audio, transcript.duration);
-  const edited = debounced(SAVE_MS, () => onChange(document_.edits()));
-  const rows = new Rows(document_, t, () => {
-    edited.later();
+  constructor(options) {
+    const { transcript, saved, onChange, t } = options;
+    this.#document = new TranscriptDocument(transcript, saved);
+    this.#edited = debounced(SAVE_MS, () => onChange(this.edits()));
+    this.#parts = this.#makeParts(options);
+    this.#keyboard = keyboard(this.#parts.commands, t);
+    this.keys = { title: t("editor.title"), keys: this.#keyboard.list };
+    this.element = this.#layOut(options);
+    this.#listen();
+  }
+
+  edits() {
+    return this.#document.edits();
+  }
+
+  unmount() {
+    const { editing, find, follower, rows, bar, player } = this.#parts;
+    editing.end({ keepsFocus: true });
+    this.#edited.now();
+    removeEventListener("pagehide", this.#edited.now);
+    document.removeEventListener("keydown", this.#keyboard.pressed);
+    find.close();
+    for (const part of [follower, rows, bar, player]) part?.close();
+    this.element.remove();
+  }
+
+  #makeParts({ transcript, audio, peaks, name, t, request, announce }) {
+    const document_ = this.#document;
+    const edited = () => document_.transcript();
+    const player = audio === null ? null : new Player(audio, transcript.duration);
+    const rows = new Rows(document_, t, () => this.#changed());
+    const editing = new Editing(document_, rows, t);
+    const follower = new Follower(document_, rows, player, editing, t);
+    const speakers = new SpeakerForm(document_, rows, t);
+    const find = new FindPanel(document_, rows, t, { announce, onClose: () => rows.parts(rows.active)?.text.focus() });
+    const exported = exportDialog({ transcript: edited, request, name, t, announce });
+    const parts = { document: document_, rows, player, editing, follower, speakers, find, exported, announce };
+    const commands = new Commands(parts);
+    const copy = async () => {
+      await copyText(await new Exporter(edited(), request).text());
+      announce(t("editor.copied"));
+    };
+    const tools = toolbar({ document: document_, commands, copy, t });
+    const bar = player && playerBar({ player, peaks, segments: () => document_.segments, t });
+    return { ...parts, commands, tools, bar };
+  }
+
+  #layOut({ transcript, t }) {
+    const { bar, tools, find, rows, follower, exported, player } = this.#parts;
+    const isEmpty = !transcript.segments.length;
+    const hint = isEmpty ? "editor.empty" : player ? "editor.hint" : "editor.hint_text";
+    return h(
+      "section",
+      { class: "editor", "aria-label": t("editor.title") },
+      h("div", { class: "editor-top" }, bar?.element, isEmpty ? null : tools.element, find.element),
+      warnings(transcript),
+      h("p", { class: "hint editor-hint" }, t(hint)),
+      rows.element,
+      follower.button,
+      exported,
+    );
+  }
+
+  #listen() {
+    const { rows, commands } = this.#parts;
+    rows.element.addEventListener("click", (event) => commands.clicked(event));
+    rows.element.addEventListener("dblclick", (event) => commands.doubleClicked(event));
+    document.addEventListener("keydown", this.#keyboard.pressed);
+    addEventListener("pagehide", this.#edited.now);
+  }
+
+  #changed() {
+    const { follower, find, tools } = this.#parts;
+    this.#edited.later();
     follower.refresh();
     find.refresh();
     tools.update();
-  });
-  const editing = new Editing(document_, rows, t);
-  const follower = new Follower(document_, rows, player, editing, t);
-  const speakers = new SpeakerForm(document_, rows, t);
-  const find = new FindPanel(document_, rows, t, { announce, onClose: () => rows.parts(rows.active)?.text.focus() });
-  const exported = exportDialog({ transcript: () => document_.transcript(), request, name, t, announce });
-  const commands = new Commands({ document: document_, rows, player, editing, follower, speakers, find, exported, announce });
-  const tools = toolbar({ document: document_, commands, rows, copy, t });
-  const bar = player && playerBar({ player, peaks, segments: () => document_.segments, t });
-  const keys = keyboard(commands, t);
-  const isEmpty = !transcript.segments.length;
-  const hint = isEmpty ? "editor.empty" : player ? "editor.hint" : "editor.hint_text";
-  const root = h("section", { class: "editor", "aria-label": t("editor.title") },
-    h("div", { class: "editor-top" }, bar?.element, isEmpty ? null : tools.element, find.element),
-    warnings(transcript), h("p", { class: "hint editor-hint" }, t(hint)), rows.element, follower.button, exported);
-
-  rows.element.addEventListener("click", (event) => commands.clicked(event));
-  rows.element.addEventListener("dblclick", (event) => commands.doubleClicked(event));
-  document.addEventListener("keydown", keys.pressed);
-  addEventListener("pagehide", edited.now);
-  element.replaceChildren(root);
-
-  async function copy() {
-    await copyText(await new Exporter(document_.transcript(), request).text());
-    announce(t("editor.copied"));
   }
-
-  const self = {
-    keys: { title: t("editor.title"), keys: keys.list },
-    edits: () => document_.edits(),
-    unmount() {
-      editing.end({ keepsFocus: true });
-      edited.now();
-      removeEventListener("pagehide", edited.now);
-      document.removeEventListener("keydown", keys.pressed);
-      find.close();
-      follower.close();
-      rows.close();
-      bar?.close();
-      player?.close();
-      root.remove();
-      if (mounted === self) mounted = null;
-    },
-  };
-  return self;
 }
 
 /** Return what the service says about the recording, such as lost parts. */
 function warnings(transcript) {
   const sentences = (transcript.warnings ?? []).filter((sentence) => sentence !== NO_SPEECH);
-  return sentences.length ? h("ul", { class: "warnings" }, sentences.map((each) => h("li", {}, icon(ICONS.warning), each))) : null;
+  if (!sentences.length) return null;
+  const lines = sentences.map((each) => h("li", {}, icon(ICONS.warning), each));
+  return h("ul", { class: "warnings" }, lines);
 }
 
 /** Return {later, now}: `later` calls the action once, some time after the last call; `now` does so at once. */

@@ -64,9 +64,22 @@ export function keyboard(commands, t) {
   }
 
   const shown = [
-    ["Space", "play"], ["← →", "word"], ["↑ ↓", "segment"], ["J L", "jump"], ["- +", "faster"], ["Enter", "edit"],
-    ["Esc", "end"], ["U", "doubtful"], ["S", "split"], ["M", "merge"], ["N", "speaker"], ["Delete", "remove"],
-    ["Ctrl Z, Ctrl Y", "undo"], ["Ctrl F", "find"], ["Ctrl S", "download"], ["Ctrl Space", "play_editing"],
+    ["Space", "play"],
+    ["← →", "word"],
+    ["↑ ↓", "segment"],
+    ["J L", "jump"],
+    ["- +", "faster"],
+    ["Enter", "edit"],
+    ["Esc", "end"],
+    ["U", "doubtful"],
+    ["S", "split"],
+    ["M", "merge"],
+    ["N", "speaker"],
+    ["Delete", "remove"],
+    ["Ctrl Z, Ctrl Y", "undo"],
+    ["Ctrl F", "find"],
+    ["Ctrl S", "download"],
+    ["Ctrl Space", "play_editing"],
     ["Ctrl Enter", "play_here"],
   ];
   const needsPlayer = new Set(["play", "jump", "faster", "play_editing", "play_here"]);

@@ -9,7 +9,10 @@ const AFTER_PARAGRAPH = 160; // twentieths of a point
  * `speakers` and a colon has the name in bold.
  */
 export function writeDocx({ title, text, speakers }) {
-  const paragraphs = text.split(/\n\n+/u).map((each) => each.trim()).filter(Boolean);
+  const paragraphs = text
+    .split(/\n\n+/u)
+    .map((each) => each.trim())
+    .filter(Boolean);
   return Packer.toBlob(
     new Document({
       title,
@@ -20,7 +23,9 @@ export function writeDocx({ title, text, speakers }) {
         {
           children: [
             new Paragraph({ text: title, heading: HeadingLevel.HEADING_1 }),
-            ...paragraphs.map((each) => new Paragraph({ children: runs(each, speakers), spacing: { after: AFTER_PARAGRAPH } })),
+            ...paragraphs.map(
+              (each) => new Paragraph({ children: runs(each, speakers), spacing: { after: AFTER_PARAGRAPH } }),
+            ),
           ],
         },
       ],

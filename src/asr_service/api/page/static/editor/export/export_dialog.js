@@ -15,23 +15,49 @@ export function exportDialog({ transcript, request, name, t, announce }) {
   );
   const width = h("input", { type: "number", min: 8, max: 200, required: true, value: choice.layout.max_line_width });
   const lines = h("input", { type: "number", min: 1, max: 5, required: true, value: choice.layout.max_line_count });
-  const layout = h("fieldset", { class: "layout" },
+  const layout = h(
+    "fieldset",
+    { class: "layout" },
     h("legend", {}, t("editor.subtitles")),
     h("label", {}, t("editor.line_width"), width),
-    h("label", {}, t("editor.line_count"), lines));
+    h("label", {}, t("editor.line_count"), lines),
+  );
   const error = h("p", { class: "error", role: "alert" });
-  const submit = h("button", { type: "submit", class: "main", autofocus: true }, icon(ICONS.download), t("editor.download"));
-  const dialog = h("dialog", { class: "export", "aria-labelledby": "editor-export-title" },
+  const submit = h(
+    "button",
+    { type: "submit", class: "main", autofocus: true },
+    icon(ICONS.download),
+    t("editor.download"),
+  );
+  const dialog = h(
+    "dialog",
+    { class: "export", "aria-labelledby": "editor-export-title" },
     h("div", { class: "dialog-head" }, h("h2", { id: "editor-export-title" }, t("editor.download_as"))),
-    h("form", { onsubmit: send, onchange: changed },
-      h("fieldset", { class: "formats" }, h("legend", { class: "unseen" }, t("editor.formats")),
+    h(
+      "form",
+      { onsubmit: send, onchange: changed },
+      h(
+        "fieldset",
+        { class: "formats" },
+        h("legend", { class: "unseen" }, t("editor.formats")),
         FORMATS.map(({ suffix }, index) =>
-          h("label", { class: "check" }, boxes[index],
-            h("span", {}, h("b", {}, `.${suffix}`), h("span", { class: "hint" }, t(`editor.format_${suffix}`)))))),
+          h(
+            "label",
+            { class: "check" },
+            boxes[index],
+            h("span", {}, h("b", {}, `.${suffix}`), h("span", { class: "hint" }, t(`editor.format_${suffix}`))),
+          ),
+        ),
+      ),
       layout,
       error,
-      h("div", { class: "dialog-buttons" },
-        h("button", { type: "button", onclick: () => dialog.close() }, t("editor.close")), submit)),
+      h(
+        "div",
+        { class: "dialog-buttons" },
+        h("button", { type: "button", onclick: () => dialog.close() }, t("editor.close")),
+        submit,
+      ),
+    ),
   );
   changed();
   return dialog;
@@ -48,7 +74,10 @@ export function exportDialog({ transcript, request, name, t, announce }) {
 
   async function send(event) {
     event.preventDefault();
-    const chosen = { formats: wanted(), layout: { max_line_width: Number(width.value), max_line_count: Number(lines.value) } };
+    const chosen = {
+      formats: wanted(),
+      layout: { max_line_width: Number(width.value), max_line_count: Number(lines.value) },
+    };
     remember(chosen);
     submit.disabled = true;
     error.textContent = "";

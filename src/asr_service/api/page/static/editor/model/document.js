@@ -126,7 +126,11 @@ export class TranscriptDocument {
     if (reach === REACH.onward) while (this.segments[to]?.speaker === old) to += 1;
     if (reach === REACH.everywhere) [from, to] = [0, this.segments.length];
     const named = this.segments.slice(from, to);
-    this.#replace(from, to - from, named.map((each) => (each.speaker === old ? this.#changed(each, { speaker }) : each)));
+    this.#replace(
+      from,
+      to - from,
+      named.map((each) => (each.speaker === old ? this.#changed(each, { speaker }) : each)),
+    );
     return true;
   }
 
@@ -178,12 +182,22 @@ export class TranscriptDocument {
         ...(isTimed ? { words } : {}),
       };
     });
-    return { ...this.#base, text: segments.map((segment) => segment.text).join("").trim(), segments };
+    return {
+      ...this.#base,
+      text: segments
+        .map((segment) => segment.text)
+        .join("")
+        .trim(),
+      segments,
+    };
   }
 
   #read(segment, source) {
     const words = (segment.words ?? []).map(({ word, start, end, probability }) => ({
-      text: word, start, end, probability: probability ?? null,
+      text: word,
+      start,
+      end,
+      probability: probability ?? null,
     }));
     const isWhole = words.length > 0 && textOf(words).replace(/\s/gu, "") === segment.text.replace(/\s/gu, "");
     return Object.freeze({

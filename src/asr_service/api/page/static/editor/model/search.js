@@ -6,7 +6,10 @@ const SPECIAL = /[\\^$.*+?()[\]{}|/]/gu;
 export function pattern(query, { isRegular = false, matchesCase = false, isWord = false } = {}) {
   if (!query) return null;
   const source = isRegular ? query : query.replace(SPECIAL, "\\$&");
-  return new RegExp(isWord ? `(?<![\\p{L}\\p{N}_])(?:${source})(?![\\p{L}\\p{N}_])` : source, matchesCase ? "gu" : "giu");
+  return new RegExp(
+    isWord ? `(?<![\\p{L}\\p{N}_])(?:${source})(?![\\p{L}\\p{N}_])` : source,
+    matchesCase ? "gu" : "giu",
+  );
 }
 
 /** Return the matches in texts, in order: {index, start, end}, with the index of the text. Empty matches are left out. */

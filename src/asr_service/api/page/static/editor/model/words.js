@@ -138,7 +138,7 @@ function commonMiddle(before, after) {
     }
   }
   const pairs = [];
-  for (let i = 0, j = 0; i < n && j < m; ) {
+  for (let i = 0, j = 0; i < n && j < m;) {
     if (before[i].text === after[j].text) pairs.push([before[i++], after[j++]]);
     else if (lengths[(i + 1) * width + j] >= lengths[i * width + j + 1]) i += 1;
     else j += 1;

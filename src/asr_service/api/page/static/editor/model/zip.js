@@ -15,15 +15,37 @@ export function zip(files, date = new Date()) {
   let offset = 0;
   for (const { name, bytes } of files) {
     const path = new TextEncoder().encode(name);
-    const common = fields([2, VERSION], [2, UTF_8], [2, 0], ...dosTime(date), [4, crc32(bytes)], [4, bytes.length],
-      [4, bytes.length], [2, path.length], [2, 0]);
+    const common = fields(
+      [2, VERSION],
+      [2, UTF_8],
+      [2, 0],
+      ...dosTime(date),
+      [4, crc32(bytes)],
+      [4, bytes.length],
+      [4, bytes.length],
+      [2, path.length],
+      [2, 0],
+    );
     const local = [fields([4, 0x04034b50]), common, path, bytes];
-    directory.push(fields([4, 0x02014b50], [2, VERSION]), common, fields([2, 0], [2, 0], [2, 0], [4, 0], [4, offset]), path);
+    directory.push(
+      fields([4, 0x02014b50], [2, VERSION]),
+      common,
+      fields([2, 0], [2, 0], [2, 0], [4, 0], [4, offset]),
+      path,
+    );
     locals.push(...local);
     offset += sizeOf(local);
   }
-  const end = fields([4, 0x06054b50], [2, 0], [2, 0], [2, files.length], [2, files.length], [4, sizeOf(directory)],
-    [4, offset], [2, 0]);
+  const end = fields(
+    [4, 0x06054b50],
+    [2, 0],
+    [2, 0],
+    [2, files.length],
+    [2, files.length],
+    [4, sizeOf(directory)],
+    [4, offset],
+    [2, 0],
+  );
   return joined([...locals, ...directory, end]);
 }
 
@@ -35,7 +57,10 @@ function crc32(bytes) {
 
 function dosTime(date) {
   const time = (date.getHours() << 11) | (date.getMinutes() << 5) | (date.getSeconds() >> 1);
-  return [[2, time], [2, ((date.getFullYear() - 1980) << 9) | ((date.getMonth() + 1) << 5) | date.getDate()]];
+  return [
+    [2, time],
+    [2, ((date.getFullYear() - 1980) << 9) | ((date.getMonth() + 1) << 5) | date.getDate()],
+  ];
 }
 
 /** Return little-endian numbers, each of which is given as its size in bytes and its value. */

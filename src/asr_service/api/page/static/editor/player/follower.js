@@ -22,8 +22,12 @@ export class Follower {
     this.#rows = rows;
     this.#player = player;
     this.#editing = editing;
-    this.button = h("button", { type: "button", class: "follow main", hidden: true, onclick: () => this.follow() },
-      icon(ICONS.follow), t("editor.follow"));
+    this.button = h(
+      "button",
+      { type: "button", class: "follow main", hidden: true, onclick: () => this.follow() },
+      icon(ICONS.follow),
+      t("editor.follow"),
+    );
     if (document_.segments.length) this.#show({ position: 0, index: 0 });
     player?.addEventListener("time", () => this.#toTime());
     player?.addEventListener("state", () => this.#showButton());

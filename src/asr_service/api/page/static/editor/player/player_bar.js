@@ -12,19 +12,39 @@ export function playerBar({ player, peaks, segments, t }) {
   const time = h("span", { class: "player-time" });
   const canvas = h("canvas", { "aria-hidden": "true" });
   const place = h("input", {
-    type: "range", min: 0, max: Math.max(player.duration, 0.1), step: "any", value: 0, "aria-label": t("editor.place"),
+    type: "range",
+    min: 0,
+    max: Math.max(player.duration, 0.1),
+    step: "any",
+    value: 0,
+    "aria-label": t("editor.place"),
     oninput: () => player.seek(Number(place.value)),
   });
-  const speed = h("select", {
-    class: "speed", "aria-label": t("editor.speed"), onchange: () => (player.speed = Number(speed.value)),
-  }, SPEEDS.map((each) => h("option", { value: each, selected: each === 1 }, `${each}×`)));
+  const speed = h(
+    "select",
+    {
+      class: "speed",
+      "aria-label": t("editor.speed"),
+      onchange: () => (player.speed = Number(speed.value)),
+    },
+    SPEEDS.map((each) => h("option", { value: each, selected: each === 1 }, `${each}×`)),
+  );
   const message = h("p", { class: "hint broken", hidden: true }, t("editor.cannot_play"));
   const measured = peaks && decodePeaks(peaks);
   const bars = (count) =>
-    measured?.values.length ? barsOfPeaks(measured, player.duration, count) : barsOfSegments(segments(), player.duration || 1, count);
+    measured?.values.length
+      ? barsOfPeaks(measured, player.duration, count)
+      : barsOfSegments(segments(), player.duration || 1, count);
   const waveform = new Waveform(canvas, bars);
-  const element = h("div", { class: "player", role: "group", "aria-label": t("editor.player") },
-    play, h("div", { class: "wave" }, canvas, place), time, speed, message);
+  const element = h(
+    "div",
+    { class: "player", role: "group", "aria-label": t("editor.player") },
+    play,
+    h("div", { class: "wave" }, canvas, place),
+    time,
+    speed,
+    message,
+  );
 
   player.addEventListener("time", showTime);
   player.addEventListener("state", showState);

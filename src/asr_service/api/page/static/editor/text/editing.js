@@ -38,7 +38,12 @@ export class Editing extends EventTarget {
       this.#rows.activate(id);
       const { text, row } = this.#rows.parts(id);
       this.#field = h("textarea", {
-        class: "text-field", rows: 1, spellcheck: "true", enterkeyhint: "enter", lang: text.lang, dir: "auto",
+        class: "text-field",
+        rows: 1,
+        spellcheck: "true",
+        enterkeyhint: "enter",
+        lang: text.lang,
+        dir: "auto",
         "aria-label": this.#t("editor.text_of_segment"),
         oninput: () => this.#typed(),
         onkeydown: (event) => this.#pressed(event),

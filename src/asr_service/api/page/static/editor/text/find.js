@@ -58,14 +58,29 @@ export class FindPanel {
   #build() {
     const t = this.#t;
     const button = (name, action) =>
-      h("button", { type: "button", class: "icon-button", title: t(`editor.${name}`), "aria-label": t(`editor.${name}`), onclick: action },
-        icon(ICONS[name === "find_next" ? "next" : "previous"]));
+      h(
+        "button",
+        {
+          type: "button",
+          class: "icon-button",
+          title: t(`editor.${name}`),
+          "aria-label": t(`editor.${name}`),
+          onclick: action,
+        },
+        icon(ICONS[name === "find_next" ? "next" : "previous"]),
+      );
     const option = (name) => {
       const box = h("input", { type: "checkbox", onchange: () => this.#search() });
       return [box, h("label", { class: "check" }, box, t(`editor.${name}`))];
     };
     const field = (name) =>
-      h("input", { type: "text", autocomplete: "off", spellcheck: "false", "aria-label": t(`editor.${name}`), placeholder: t(`editor.${name}`) });
+      h("input", {
+        type: "text",
+        autocomplete: "off",
+        spellcheck: "false",
+        "aria-label": t(`editor.${name}`),
+        placeholder: t(`editor.${name}`),
+      });
     const [query, replacement] = [field("find"), field("replace_with")];
     const [matchesCase, caseLabel] = option("match_case");
     const [isWord, wordLabel] = option("whole_words");
@@ -73,17 +88,43 @@ export class FindPanel {
     const count = h("output", { class: "count", "aria-live": "polite" });
     query.addEventListener("input", () => this.refresh());
     this.#parts = { query, replacement, matchesCase, isWord, isRegular, count };
-    return h("form", {
-      class: "find", hidden: true, "aria-label": t("editor.find_and_replace"), role: "search",
-      onsubmit: (event) => event.preventDefault(),
-      onkeydown: (event) => this.#pressed(event),
-    },
-      h("div", { class: "find-line" }, query, count, button("find_previous", () => this.#go(-1)), button("find_next", () => this.#go(1))),
-      h("div", { class: "find-line" }, replacement,
+    return h(
+      "form",
+      {
+        class: "find",
+        hidden: true,
+        "aria-label": t("editor.find_and_replace"),
+        role: "search",
+        onsubmit: (event) => event.preventDefault(),
+        onkeydown: (event) => this.#pressed(event),
+      },
+      h(
+        "div",
+        { class: "find-line" },
+        query,
+        count,
+        button("find_previous", () => this.#go(-1)),
+        button("find_next", () => this.#go(1)),
+      ),
+      h(
+        "div",
+        { class: "find-line" },
+        replacement,
         h("button", { type: "button", class: "small", onclick: () => this.#replace() }, t("editor.replace")),
-        h("button", { type: "button", class: "small", onclick: () => this.#replaceEverywhere() }, t("editor.replace_all"))),
-      h("div", { class: "find-line checks" }, caseLabel, wordLabel, regularLabel,
-        h("button", { type: "button", class: "small close", onclick: () => this.close() }, t("editor.close"))),
+        h(
+          "button",
+          { type: "button", class: "small", onclick: () => this.#replaceEverywhere() },
+          t("editor.replace_all"),
+        ),
+      ),
+      h(
+        "div",
+        { class: "find-line checks" },
+        caseLabel,
+        wordLabel,
+        regularLabel,
+        h("button", { type: "button", class: "small close", onclick: () => this.close() }, t("editor.close")),
+      ),
     );
   }
 
@@ -122,7 +163,8 @@ export class FindPanel {
     const wanted = this.#pattern();
     const texts = wanted ? this.#document.segments.map(({ id }) => this.#document.text(id)) : [];
     this.#found = wanted ? findAll(texts, wanted) : [];
-    const isBefore = (match) => match.index < before.index || (match.index === before.index && match.start < before.start);
+    const isBefore = (match) =>
+      match.index < before.index || (match.index === before.index && match.start < before.start);
     const same = before ? this.#found.findIndex((match) => !isBefore(match)) : 0;
     this.#at = this.#found.length ? Math.max(same, 0) : -1;
     this.#show();
@@ -153,7 +195,10 @@ export class FindPanel {
     row.scrollIntoView({ block: "center" });
     if (!canMark) return;
     const first = Math.max(this.#at - MAX_MARKED / 2, 0);
-    CSS.highlights.set("found", new Highlight(...this.#found.slice(first, first + MAX_MARKED).map((match) => this.#range(match))));
+    CSS.highlights.set(
+      "found",
+      new Highlight(...this.#found.slice(first, first + MAX_MARKED).map((match) => this.#range(match))),
+    );
     CSS.highlights.set("found-now", new Highlight(this.#range(current)));
   }
 
@@ -177,7 +222,13 @@ export class FindPanel {
     const wanted = this.#pattern();
     if (!match || !wanted) return;
     const id = this.#idOf(match);
-    const replaced = replaceOne(this.#document.text(id), wanted, match.start, this.#parts.replacement.value, this.#options);
+    const replaced = replaceOne(
+      this.#document.text(id),
+      wanted,
+      match.start,
+      this.#parts.replacement.value,
+      this.#options,
+    );
     const end = match.start + replaced.length - this.#document.text(id).length + (match.end - match.start);
     this.#found[this.#at] = { ...match, start: end, end }; // the next match is searched after the new text
     this.#document.setText(id, replaced);
@@ -191,7 +242,9 @@ export class FindPanel {
     const ids = new Set(this.#found.map((match) => this.#idOf(match)));
     const { value } = this.#parts.replacement;
     const count = this.#found.length;
-    this.#document.setTexts([...ids].map((id) => [id, replaceAll(this.#document.text(id), wanted, value, this.#options)]));
+    this.#document.setTexts(
+      [...ids].map((id) => [id, replaceAll(this.#document.text(id), wanted, value, this.#options)]),
+    );
     clearTimeout(this.#timer);
     this.#search();
     const done = this.#t("editor.replaced", { count });

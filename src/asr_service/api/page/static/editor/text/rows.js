@@ -206,7 +206,8 @@ export class Rows {
 
   #rewrite(segment, position) {
     const { text } = this.#rows.get(segment.id);
-    const isSameText = text.textContent === textOf(segment.words).trim() && text.children.length === segment.words.length;
+    const isSameText =
+      text.textContent === textOf(segment.words).trim() && text.children.length === segment.words.length;
     if (isSameText) this.#writeSpeaker(segment, position);
     else this.#write(segment, position);
   }
