@@ -1,7 +1,6 @@
 // The panel for find and replace.
 
-import { h, icon } from "../../core/dom.js";
-import { ICONS } from "../icons.js";
+import { findForm } from "./find_form.js";
 import { findAll, pattern, replaceAll, replaceOne } from "../model/search.js";
 
 const DELAY_MS = 120;
@@ -16,7 +15,7 @@ export class FindPanel {
   #found = [];
   #at = -1;
   #timer = 0;
-  #parts = {};
+  #parts; // of the form
 
   /** `announce` tells a sentence to screen readers. `onClose` is called when the panel has closed. */
   constructor(document_, rows, t, { announce, onClose }) {
@@ -25,7 +24,17 @@ export class FindPanel {
     this.#t = t;
     this.#announce = announce;
     this.onClose = onClose;
-    this.element = this.#build();
+    this.#parts = findForm(t, {
+      changed: () => this.#search(),
+      typed: () => this.refresh(),
+      pressed: (event) => this.#pressed(event),
+      previous: () => this.#go(-1),
+      next: () => this.#go(1),
+      replace: () => this.#replace(),
+      replaceAll: () => this.#replaceEverywhere(),
+      close: () => this.close(),
+    });
+    this.element = this.#parts.form;
   }
 
   get isOpen() {
@@ -53,79 +62,6 @@ export class FindPanel {
     if (!this.isOpen) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#search(), DELAY_MS);
-  }
-
-  #build() {
-    const t = this.#t;
-    const button = (name, action) =>
-      h(
-        "button",
-        {
-          type: "button",
-          class: "icon-button",
-          title: t(`editor.${name}`),
-          "aria-label": t(`editor.${name}`),
-          onclick: action,
-        },
-        icon(ICONS[name === "find_next" ? "next" : "previous"]),
-      );
-    const option = (name) => {
-      const box = h("input", { type: "checkbox", onchange: () => this.#search() });
-      return [box, h("label", { class: "check" }, box, t(`editor.${name}`))];
-    };
-    const field = (name) =>
-      h("input", {
-        type: "text",
-        autocomplete: "off",
-        spellcheck: "false",
-        "aria-label": t(`editor.${name}`),
-        placeholder: t(`editor.${name}`),
-      });
-    const [query, replacement] = [field("find"), field("replace_with")];
-    const [matchesCase, caseLabel] = option("match_case");
-    const [isWord, wordLabel] = option("whole_words");
-    const [isRegular, regularLabel] = option("regular_expression");
-    const count = h("output", { class: "count", "aria-live": "polite" });
-    query.addEventListener("input", () => this.refresh());
-    this.#parts = { query, replacement, matchesCase, isWord, isRegular, count };
-    return h(
-      "form",
-      {
-        class: "find",
-        hidden: true,
-        "aria-label": t("editor.find_and_replace"),
-        role: "search",
-        onsubmit: (event) => event.preventDefault(),
-        onkeydown: (event) => this.#pressed(event),
-      },
-      h(
-        "div",
-        { class: "find-line" },
-        query,
-        count,
-        button("find_previous", () => this.#go(-1)),
-        button("find_next", () => this.#go(1)),
-      ),
-      h(
-        "div",
-        { class: "find-line" },
-        replacement,
-        h("button", { type: "button", class: "small", onclick: () => this.#replace() }, t("editor.replace")),
-        h(
-          "button",
-          { type: "button", class: "small", onclick: () => this.#replaceEverywhere() },
-          t("editor.replace_all"),
-        ),
-      ),
-      h(
-        "div",
-        { class: "find-line checks" },
-        caseLabel,
-        wordLabel,
-        regularLabel,
-        h("button", { type: "button", class: "small close", onclick: () => this.close() }, t("editor.close")),
-      ),
-    );
   }
 
   #pressed(event) {
