@@ -65,6 +65,40 @@ def test_several_files_of_a_folder_are_queued(page: Page, tmp_path: Path) -> Non
     expect_state(page, "two.flac", "done")
 
 
+def test_files_can_be_dropped_and_pasted_anywhere(browser: Browser, held: Held) -> None:
+    """Also while a recording is shown; the list is then shown again."""
+    event = """([type, name]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(100)], name, { type: "audio/wav" }));
+        const options = { dataTransfer: transfer, clipboardData: transfer, bubbles: true, cancelable: true };
+        document.body.dispatchEvent(new (type === "paste" ? ClipboardEvent : DragEvent)(type, options));
+    }"""
+    with opened_page(browser, held.live.url, may_fail=True) as page:
+        page.evaluate(event, ["dragover", "dropped.wav"])
+        expect(page.locator(".intake")).to_have_class(re.compile("dropping"))
+        page.evaluate(event, ["drop", "dropped.wav"])
+        expect_state(page, "dropped.wav", "failed")
+        row(page, "dropped.wav").get_by_role("link").click()
+        page.evaluate(event, ["paste", "pasted.wav"])
+        expect_state(page, "pasted.wav", "failed")
+
+
+def test_another_tab_shows_the_same_recordings(browser: Browser, held: Held) -> None:
+    """They are sent once, and every change appears in both."""
+    held.hold()
+    with opened_page(browser, held.live.url) as page, page.context.new_page() as other:
+        other.goto(held.live.url)
+        expect(other.locator(".intake")).to_be_visible()
+        before = held.live.metric('asr_requests_total{code="202",endpoint="/jobs"}')
+        add_files(page, TONE)
+        expect_state(page, "tone.wav", "running")
+        expect_state(other, "tone.wav", "running")
+        held.release()
+        expect_state(page, "tone.wav", "done")
+        expect_state(other, "tone.wav", "done")
+        assert held.live.metric('asr_requests_total{code="202",endpoint="/jobs"}') == before + 1
+
+
 @pytest.mark.speech
 def test_a_recording_of_the_microphone_survives_a_reload(page: Page) -> None:
     """It is offered at the next visit with what was recorded until then."""
@@ -95,12 +129,16 @@ def test_the_text_appears_while_it_is_spoken(page: Page) -> None:
 
 @pytest.mark.speech
 def test_the_microphone_can_be_paused_and_its_recording_discarded(page: Page) -> None:
-    """Nothing of it is kept."""
+    """Nothing of it is kept. Another tab does not take it for an interrupted one."""
     page.keyboard.press("r")
     expect(page.get_by_role("timer")).to_have_text("0:01")
     assert_accessible(page)
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".recorder-state")).to_have_text("Paused")
+    with page.context.new_page() as other:
+        other.goto(page.url)
+        expect(other.locator(".intake")).to_be_visible()
+        expect(other.locator(".found")).to_be_empty()
     page.get_by_role("button", name="Discard").click()
     page.get_by_role("dialog").get_by_role("button", name="Discard").click()
     expect(page.locator(".recorder")).to_have_count(0)

@@ -24,6 +24,7 @@ export class Take extends EventTarget {
   #writing = Promise.resolve();
   #activeMs = 0;
   #resumedAt = null;
+  #release = () => {};
 
   /** Ask for the microphone and begin. Throws NoMicrophone. */
   static async begin(takes) {
@@ -72,14 +73,16 @@ export class Take extends EventTarget {
     await this.forget();
   }
 
-  forget() {
-    return this.#takes.remove(this.#about.id);
+  async forget() {
+    await this.#takes.remove(this.#about.id);
+    this.#release();
   }
 
   async #start() {
     const mimeType = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
     this.#recorder = new MediaRecorder(this.#stream, { mimeType, audioBitsPerSecond: BITS_PER_S });
     this.#about = { id: randomId(), type: (mimeType ?? this.#recorder.mimeType).split(";")[0], begunAt: Date.now() };
+    this.#release = this.#takes.hold(this.#about.id);
     await this.#takes.begin(this.#about.id, this.#about.type);
     this.#recorder.ondataavailable = ({ data }) => this.#keep(data);
     this.#stream.getAudioTracks()[0].onended = () => this.dispatchEvent(new Event("ended"));

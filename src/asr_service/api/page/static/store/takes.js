@@ -1,5 +1,7 @@
 // What the microphone records, second by second, so that a reload or a crash loses nothing.
 
+const LOCK = "asr-take-";
+
 export class Takes {
   #database;
 
@@ -17,9 +19,18 @@ export class Takes {
     await this.#database.put("takes", take.id, { ...take, seconds });
   }
 
-  /** Return the recordings that were not finished, the newest first. */
+  /** Mark a recording as being made in this tab. Returns what ends that; the end of the tab ends it too. */
+  hold(id) {
+    let release = () => {};
+    navigator.locks?.request(LOCK + id, () => new Promise((resolve) => (release = resolve)));
+    return () => release();
+  }
+
+  /** Return the recordings that were not finished and that no tab is making, the newest first. */
   async unfinished() {
-    const takes = await this.#database.all("takes");
+    const { held = [] } = (await navigator.locks?.query()) ?? {};
+    const names = new Set(held.map((lock) => lock.name));
+    const takes = (await this.#database.all("takes")).filter(({ id }) => !names.has(LOCK + id));
     return takes.sort((one, other) => other.begunAt - one.begunAt);
   }
 

@@ -31,9 +31,11 @@ export function pageHeader(actions) {
   );
 }
 
+/** The name of a language in itself: `English`, and of `zh-CN` the name of its script, `简体中文`. */
 function ownName(code) {
   try {
-    return new Intl.DisplayNames(code, { type: "language" }).of(code);
+    const { language, script } = new Intl.Locale(code).maximize();
+    return new Intl.DisplayNames(code, { type: "language" }).of(code.includes("-") ? `${language}-${script}` : code);
   } catch {
     return languageName(code);
   }

@@ -8,7 +8,7 @@ import { intakePanel } from "./intake/intake.js";
 import { recordingList } from "./list/list.js";
 import { recorderPanel } from "./intake/recorder.js";
 
-/** Returns {element, close, intake, showTake}. */
+/** Returns {element, close, intake, showTake, showFound}. */
 export function homeView({ queue, actions, options }) {
   const intake = intakePanel(actions, options);
   const list = recordingList(queue, actions);
@@ -22,8 +22,11 @@ export function homeView({ queue, actions, options }) {
   function showTake(take, live) {
     recorder?.close();
     recorder = take ? recorderPanel(take, live, actions) : null;
+    const wasRecording = intake.element.classList.contains("recording");
     place.replaceChildren(...(recorder ? [recorder.element] : []));
     intake.element.classList.toggle("recording", recorder !== null);
+    // The button that was pressed is gone; its successor gets the focus.
+    if (wasRecording !== (recorder !== null)) (recorder ?? intake).element.querySelector(recorder ? ".main" : ".record").focus({ preventScroll: true });
   }
 
   /** Offer the recordings that were not finished. */

@@ -1,0 +1,66 @@
+// Recordings that come in: they are checked against the limits and added to the queue.
+
+import { Problem } from "../api/problem.js";
+import { config } from "../core/config.js";
+import { t } from "../core/i18n.js";
+import { droppedFiles, durationOf, looksLikeRecording } from "../views/intake/files.js";
+import { requestOptions } from "../views/intake/options.js";
+
+/** Returns {addFiles, addRecording}. `say` tells a sentence to the person at the page. */
+export function incomingRecordings(queue, say) {
+  /** Add files; of those that were in folders, only what looks like a recording. */
+  async function addFiles(files, inFolders) {
+    const recordings = inFolders.filter(looksLikeRecording);
+    const skipped = inFolders.length - recordings.length;
+    const all = [...files, ...recordings];
+    for (const file of all) await addRecording(file, { name: file.name, source: "file" });
+    const told = [
+      all.length ? t("intake.added", { count: all.length }) : "",
+      skipped ? t("intake.skipped", { count: skipped }) : "",
+    ];
+    say(told.filter(Boolean).join(" "), { isPassing: !skipped });
+    if (all.length) askToKeep();
+  }
+
+  async function addRecording(blob, about) {
+    const whole = { options: requestOptions(), ...about };
+    if (blob.size > config.maxUploadBytes) {
+      await queue.refuse(blob, whole, new Problem(413, "upload_too_large", ""));
+      return;
+    }
+    const durationS = about.durationS ?? (await durationOf(blob));
+    await queue.add(blob, { ...whole, durationS });
+  }
+
+  return { addFiles, addRecording };
+}
+
+/** Ask the browser not to delete the recordings when its disk is full. */
+function askToKeep() {
+  navigator.storage?.persist?.().catch(() => {});
+}
+
+/** Take files that are dropped or pasted anywhere on the page. `showDropping` gets whether files hover over it. */
+export function takeDroppedAndPasted(addFiles, showDropping) {
+  const hasFiles = (event) => event.dataTransfer.types.includes("Files");
+
+  addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    showDropping(true);
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget || showDropping(false));
+  addEventListener("drop", async (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    showDropping(false);
+    const { files, inFolders } = await droppedFiles(event.dataTransfer);
+    await addFiles(files, inFolders);
+  });
+  addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (!files.length) return;
+    event.preventDefault();
+    addFiles(files, []);
+  });
+}
