@@ -1,0 +1,1 @@
+"""Jobs, compared with the same recordings as requests."""
