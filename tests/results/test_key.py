@@ -8,7 +8,7 @@ import pytest
 
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.engine.build import build_engine
-from asr_service.engine.fingerprint import EngineFingerprint, engine_fingerprint
+from asr_service.engine.fingerprint import EngineFingerprint, code_fingerprint, engine_fingerprint
 from asr_service.engine.options import DecodingOptions
 from asr_service.hardware.devices import Device
 from asr_service.models.fingerprint import fingerprint
@@ -92,6 +92,19 @@ def test_the_fingerprint_follows_each_setting_of_the_engine():
     slots.add(engine_fingerprint(load_settings({}), replace(facts, revision="2")))
     slots.add(engine_fingerprint(load_settings({}), replace(facts, device=Device("cuda", 0))))
     assert len(slots) == len(given) + 2
+
+
+def test_the_fingerprint_follows_the_code(tmp_path: Path):
+    """A changed constant is another version, whatever the release. A byte-code file is not."""
+    (tmp_path / "engine").mkdir()
+    source = tmp_path / "engine" / "words.py"
+    source.write_text("LIMIT = 1")
+    first = code_fingerprint([tmp_path], ["numpy"])
+    (tmp_path / "engine" / "words.pyc").write_bytes(b"x")
+    assert code_fingerprint([tmp_path], ["numpy"]) == first
+    source.write_text("LIMIT = 2")
+    assert len({first, code_fingerprint([tmp_path], ["numpy"]), code_fingerprint([tmp_path], ["numpy", "av"])}) == 3
+    assert SLOT.code == engine_fingerprint(load_settings({}), FakeModel().facts).code
 
 
 def test_a_models_fingerprint_follows_the_content_of_its_files(tmp_path: Path):

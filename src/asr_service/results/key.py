@@ -9,7 +9,7 @@ from asr_service.engine.fingerprint import EngineFingerprint
 from asr_service.engine.options import DecodingOptions
 
 _SCHEMA: Final = 1
-"""Increase it when an equal key would give another answer although the version of the service is the same."""
+"""Increase it when the stored form changes. `EngineFingerprint` has the version of the code."""
 
 
 def result_key(
