@@ -1,7 +1,16 @@
 """`asr-service worker` without what it needs. tests/jobs/test_workers.py has the workers that run."""
 
+import re
+import sys
+from typing import cast
+
 import pytest
 
+from asr_service.api.jobs.background import open_notifier
+from asr_service.errors import ConfigurationError
+from asr_service.jobs.service import Jobs
+from asr_service.jobs.times import RunnerTimes
+from asr_service.settings import load_settings
 from cli.test_main import run
 
 
@@ -19,3 +28,16 @@ def test_a_missing_or_invalid_setting_ends_it_with_78(environ, param):
     assert (result.returncode, result.stdout) == (78, "")
     assert result.stderr.count("\n") == 1
     assert param in result.stderr
+
+
+@pytest.mark.parametrize(("missing", "hint"), [(None, "Set ASR_JOBS_URL"), ("celery", "asr-service[cluster]")])
+def test_a_service_needs_the_broker_of_its_workers(missing, hint, tmp_path, monkeypatch):
+    """The message says what to set, or what to install."""
+    given = {"jobs_url": "redis://localhost:1"} if missing else {}
+    settings, no_jobs = load_settings({}, state_dir=tmp_path, jobs_runner="workers", **given), cast("Jobs", None)
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+        monkeypatch.delitem(sys.modules, "asr_service.jobs.cluster.broker", raising=False)
+    with pytest.raises(ConfigurationError, match=re.escape(hint)) as refused:
+        open_notifier(settings, no_jobs, RunnerTimes())
+    assert refused.value.param == "ASR_JOBS_RUNNER"

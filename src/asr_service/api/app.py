@@ -146,6 +146,7 @@ def _with_middleware(web: ASGIApp, settings: Settings, ring: KeyRing) -> ASGIApp
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
         min_bytes_per_s=settings.upload_min_bytes_per_s,
+        more_bytes={wire.PATH: wire.MAX_WORK_BYTES},
     )
     authenticated = Authentication(
         limited,

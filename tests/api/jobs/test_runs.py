@@ -155,6 +155,29 @@ async def test_a_slot_takes_no_more_jobs_than_fill_its_batches(live):
     await asyncio.gather(*running)
 
 
+def test_a_run_without_news_keeps_the_connection_alive(live, monkeypatch):
+    """So the worker notices within a minute if the machine of the service is lost."""
+    monkeypatch.setattr(wire, "KEEP_ALIVE_S", 0.05)
+    gate = threading.Event()
+    live.model.before = lambda call: gate.wait(20) if call.stage == "generate" else None
+    sound, headers = tone(1), {"x-api-key": WORKER, "content-type": "application/octet-stream"}
+    body, headers = sound + wire.encode_work(WORK), headers | {wire.AUDIO_BYTES: str(len(sound))}
+    with httpx.stream("POST", f"{live.url}{wire.PATH}", content=body, headers=headers) as response:
+        lines = response.iter_lines()
+        assert "started" in next(lines)
+        assert [next(lines) for _ in range(3)] == ["{}"] * 3
+        gate.set()
+        assert "transcript" in list(lines)[-1]
+
+
+def test_stored_segments_may_exceed_the_limit_of_an_upload():
+    """A recording of the maximum size was accepted, so its job must be able to continue."""
+    sound, long = tone(1), Segment(0, 0.0, 1.0, "a" * 1000, (), 0.0, 0.0, 1.0, 0.0, "en")
+    work = replace(WORK, resume_key="another", earlier=(long,) * 100)
+    with serving(max_upload_bytes=len(sound)) as live:
+        assert isinstance(asyncio.run(run(live, work, sound))[-1], Transcript)
+
+
 async def test_a_slot_that_drains_returns_the_work_at_once():
     """Also while the model works, so that a restart does not wait for an hour of speech."""
     gate = threading.Event()

@@ -54,7 +54,7 @@ class SlotJobs:
             return
         self._others.append(Sweeper(self.jobs, times))
         if engine.settings.jobs_runner == "workers":
-            self._others.append(_open_notifier(engine.settings, self.jobs, times))
+            self._others.append(open_notifier(engine.settings, self.jobs, times))
         else:
             self._drainable.append(SlotRunner(executor, engine.slot.index, self.jobs, times))
             self._drainable.append(WebhookSender(self.jobs, webhook_configuration(engine.settings), times))
@@ -84,15 +84,20 @@ class SlotJobs:
                 self.jobs.close()
 
 
-def _open_notifier(settings: Settings, jobs: Jobs, times: RunnerTimes) -> _Part:
+def open_notifier(settings: Settings, jobs: Jobs, times: RunnerTimes) -> _Part:
+    """Open the part that wakes job workers. Raises ConfigurationError: a setting or a package is missing."""
     if settings.jobs_url is None:
         raise ConfigurationError(
             "ASR_JOBS_RUNNER=workers needs a Redis, through which the workers are woken. Set ASR_JOBS_URL.",
             param="ASR_JOBS_RUNNER",
         )
-    # Celery is an optional dependency.
-    from asr_service.jobs.cluster.broker import Broker  # noqa: PLC0415
-    from asr_service.jobs.cluster.notifier import WorkerNotifier  # noqa: PLC0415
-
+    try:
+        from asr_service.jobs.cluster.broker import Broker  # noqa: PLC0415 - an optional dependency
+        from asr_service.jobs.cluster.notifier import WorkerNotifier  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError(
+            f"ASR_JOBS_RUNNER=workers needs the package {error.name}. Run `pip install 'asr-service[cluster]'`.",
+            param="ASR_JOBS_RUNNER",
+        ) from error
     broker = Broker(settings.jobs_url.get_secret_value(), settings.redis_prefix)
     return WorkerNotifier(jobs, broker, times.sweep_s)

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,10 +17,22 @@ _MAX_DIGITS = 20
 class BodyLimit:
     """Raises UploadTooLarge or UploadTooSlow in the application, where it reads the body."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float, min_bytes_per_s: float) -> None:
-        """`timeout_s` is the longest wait for the next part, and how long a body may be below `min_bytes_per_s`."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        min_bytes_per_s: float,
+        more_bytes: Mapping[str, int] = {},
+    ) -> None:
+        """`timeout_s` is the longest wait for the next part, and how long a body may be below `min_bytes_per_s`.
+
+        `more_bytes` has the paths whose bodies may have more than `max_bytes`, and how many more.
+        """
         self._app = app
         self._max_bytes = max_bytes
+        self._more_bytes = more_bytes
         self._timeout_s = timeout_s
         self._min_bytes_per_s = min_bytes_per_s
 
@@ -32,6 +45,7 @@ class BodyLimit:
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         received, complete, began_s = 0, False, math.inf
         content_length = Headers(scope=scope).get("content-length", "")
+        max_bytes = self._max_bytes + self._more_bytes.get(scope["path"], 0)
 
         async def limited() -> Message:
             nonlocal received, complete, began_s
@@ -39,20 +53,20 @@ class BodyLimit:
                 return await receive()
             if received == 0:
                 # Refuse a Content-Length over the limit before reading any of the body.
-                self._check_size(_announced_bytes(content_length))
+                self._check_size(_announced_bytes(content_length), max_bytes)
             began_s = min(began_s, time.monotonic())
             message = await self._next(receive)
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
-            self._check_size(received)
+            self._check_size(received, max_bytes)
             if not complete:
                 self._check_pace(received, time.monotonic() - began_s)
             return message
 
         return limited
 
-    def _check_size(self, n_bytes: int) -> None:
-        if n_bytes > self._max_bytes:
+    def _check_size(self, n_bytes: int, max_bytes: int) -> None:
+        if n_bytes > max_bytes:
             raise UploadTooLarge(f"The upload is larger than {self._max_bytes} bytes (ASR_MAX_UPLOAD_BYTES).")
 
     def _check_pace(self, n_bytes: int, lasted_s: float) -> None:

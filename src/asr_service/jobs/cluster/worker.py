@@ -6,12 +6,14 @@ import logging
 import secrets
 import socket
 import threading
+import warnings
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import httpx
 import structlog
 from celery import signals
+from celery.exceptions import SecurityWarning
 from prometheus_client import start_http_server
 
 from asr_service import metrics
@@ -138,6 +140,7 @@ def _consume(broker: Broker, n_threads: int, on_shutdown: Any) -> int:
     def keep_our_logs(**_: object) -> None:
         """Celery configures logging unless this signal has a receiver."""
 
+    warnings.simplefilter("ignore", SecurityWarning)  # of root, who could run code in messages; ours have none
     for name in ("celery", "httpx"):  # a line for each message and each request
         logging.getLogger(name).setLevel(logging.WARNING)
     signals.worker_shutting_down.connect(shut_down)

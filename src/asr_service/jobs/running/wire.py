@@ -19,7 +19,8 @@ AUDIO_BYTES: Final = "x-asr-audio-bytes"
 MEDIA_TYPE: Final = "application/x-ndjson"
 KEEP_ALIVE_S: Final = 10.0
 """The longest time between two lines: the service then sends a Waiting, so that a lost connection is noticed."""
-_MAX_WORK_BYTES: Final = 64 * 1024**2
+MAX_WORK_BYTES: Final = 64 * 1024**2
+"""The maximum size of the Work as JSON: the words of a day of speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def encode_work(work: Work) -> bytes:
 def split_body(file: BinaryIO, n_audio_bytes: int) -> Work:
     """Read the Work after the recording, and cut it off the file. Blocks. Raises ValueError: it is not valid."""
     file.seek(n_audio_bytes)
-    data = file.read(_MAX_WORK_BYTES)
+    data = file.read(MAX_WORK_BYTES)
     file.truncate(n_audio_bytes)
     file.seek(0)
     try:
