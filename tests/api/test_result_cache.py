@@ -136,6 +136,25 @@ def test_formats_without_word_times_share_a_transcript(pair):
     assert outcome(send(pair[0], audio + b"\0")) == "miss"
 
 
+def test_a_client_that_waits_and_leaves_frees_its_place(pair):
+    """At once, while the other slot still computes."""
+    one, other = pair
+    release = threading.Event()
+    one.model.before = lambda _: release.wait(20)
+    audio = unheard()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(send, one, audio)
+        until(lambda: one.model.calls, what="the first request")
+        head = "POST /transcribe?vad_filter=false HTTP/1.1\r\nHost: a\r\nContent-Type: audio/wav\r\n"
+        with other.connect() as waiting:
+            waiting.sendall(f"{head}Content-Length: {len(audio)}\r\n\r\n".encode() + audio)
+            until(lambda: other.admission.open_requests == 1, what="the second request")
+        until(lambda: other.admission.open_requests == 0, what="its end")
+        release.set()
+        assert outcome(first.result()) == "miss"
+    assert not other.model.calls
+
+
 @pytest.mark.parametrize("fields", [{}, {"response_format": "ndjson"}])
 def test_two_slots_compute_equal_requests_once(pair, fields):
     """Twenty requests at the same time, whole and streamed, call one model once."""
@@ -208,10 +227,10 @@ def test_a_hit_is_answered_while_the_queue_is_full(tmp_path):
 
 
 def test_an_api_key_gets_its_own_results(tmp_path):
-    """A hit costs no audio: a key that has used its audio still gets what it has had."""
+    """A hit costs no audio: a key that has used its audio still gets what it has had. All holds after a restart."""
 
-    def ask(live: Live, secret: str, audio: bytes) -> httpx.Response:
-        headers = {"x-api-key": secret}
+    def ask(live: Live, secret: str, audio: bytes, **more: str) -> httpx.Response:
+        headers = {"x-api-key": secret} | more
         return CLIENT.post(f"{live.url}/transcribe", files={"file": audio}, data=ALL, headers=headers)
 
     audio = tone(6)
@@ -221,10 +240,12 @@ def test_an_api_key_gets_its_own_results(tmp_path):
         assert [outcome(ask(live, ALICE, audio)) for _ in range(2)] == ["hit", "hit"]
         refused = ask(live, ALICE, tone(7))
         assert (refused.status_code, outcome(refused)) == (429, "miss")
+        assert ask(live, BOB, audio, **{"idempotency-key": "1"}).status_code == 200
         used = live.metric('asr_key_audio_seconds_total{key="alice"}')
     with serving(cache_url=f"{tmp_path}/cache", cache_shared=True, api_keys=KEYS, key_usage_dir=tmp_path) as live:
         assert [outcome(ask(live, secret, audio)) for secret in (BOB, ALICE)] == ["miss", "hit"]
         assert live.metric('asr_key_audio_seconds_total{key="alice"}') == used
+        assert ask(live, BOB, audio, **{"idempotency-key": "1"}).headers["idempotent-replayed"] == "true"
 
 
 def test_without_a_cache_nothing_changes(live):
