@@ -20,9 +20,11 @@ from typing import Final
 import numpy as np
 import structlog
 
+from asr_service.audio import SAMPLE_RATE
 from asr_service.engine.build import Engine
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.options import DecodingOptions
+from asr_service.engine.pipeline.live.events import TurnCompleted, TurnStarted
 from asr_service.engine.pipeline.live.options import Delay, LiveOptions, ServerVad
 from asr_service.errors import Overloaded
 from asr_service.hardware.devices import Slot
@@ -38,6 +40,7 @@ from benchmarks.common.report import facts, save, table
 from benchmarks.live.material import Playlist, playlist, speech_clips
 from benchmarks.live.measure import Measured, add_session
 from benchmarks.live.player import Heard, play
+from benchmarks.live.wordless import wordless_sounds
 
 _LIMIT_S: Final = 2.0
 _HEADS: Final = (
@@ -82,16 +85,19 @@ async def _measure(args: argparse.Namespace) -> None:
     rows: dict[int, Measured] = {}
     costs: dict[int, tuple[float, float]] = {}
     async with running_whole_engine(settings, model) as engine:
-        files = await _transcribe_files(engine, clips, args.language)
+        numbers = [int(number) for number in args.sessions.split(",")]
+        lists = [playlist(clips, args.seconds, args.seed + number) for number in range(max(numbers))]
+        played_clips = {placed.clip.path: placed.clip for each in lists for placed in each.clips}
+        files = await _transcribe_files(engine, list(played_clips.values()), args.language)
         options = LiveOptions(
             DecodingOptions(language=args.language),
             ServerVad(silence_duration_ms=args.silence_ms),
             args.delay,
         )
-        for n_sessions in map(int, args.sessions.split(",")):
-            lists = [playlist(clips, args.seconds, args.seed + number) for number in range(n_sessions)]
+        wordless = await _play_wordless(engine)
+        for n_sessions in numbers:
             watch, cpu_s, began = Watch.start(), _cpu_s(), time.monotonic()
-            heard = await _play_all(engine, options, lists)
+            heard = await _play_all(engine, options, lists[:n_sessions])
             cores = (_cpu_s() - cpu_s) / (time.monotonic() - began)
             costs[n_sessions] = cores, watch.others_cores()
             measured = rows[n_sessions] = Measured()
@@ -99,6 +105,7 @@ async def _measure(args: argparse.Namespace) -> None:
                 add_session(measured, played, events, files.texts, files.words, args.silence_ms, args.language)
             print(table(_HEADS, [_row(n_sessions, measured, costs[n_sessions])]), flush=True)
     about = {**machine(), "model": args.model, "delay": str(args.delay), "silence": f"{args.silence_ms} ms"}
+    about["without a word"] = wordless
     about["sessions on time"] = str(_n_on_time(rows))
     text = f"# Live sessions\n\n{facts(about)}\n\n{table(_HEADS, [_row(n, m, costs[n]) for n, m in rows.items()])}\n"
     save(args.out, {"about": about, "sessions": {n: asdict(m) for n, m in rows.items()}}, text)
@@ -114,6 +121,21 @@ async def _transcribe_files(engine: Engine, clips: list[Clip], language: str) ->
                     files.texts[clip.path] = event.text
                     files.words[clip.path] = tuple(word for segment in event.segments for word in segment.words or ())
     return files
+
+
+async def _play_wordless(engine: Engine) -> str:
+    """Feed sound without words, as fast as the session takes it. Return what it made of it."""
+    seconds, n_turns, texts = 0.0, 0, []
+    for _, sound in wordless_sounds():
+        seconds += len(sound) / SAMPLE_RATE
+        async with engine.live.open(LiveOptions()) as session:
+            await session.feed(sound)
+            await session.finish()
+            async for event in session.events():
+                n_turns += isinstance(event, TurnStarted)
+                if isinstance(event, TurnCompleted) and event.transcript.text:
+                    texts.append(event.transcript.text)
+    return f"{seconds:.0f} s of silence, noise and music: {n_turns} turns, {len(texts)} with text"
 
 
 async def _play_all(engine: Engine, options: LiveOptions, lists: list[Playlist]) -> list[tuple[Playlist, list[Heard]]]:

@@ -52,7 +52,11 @@ def test_delays_are_ordered():
 def test_languages_without_spaces_are_told_by_character():
     """A character of which bytes are missing is not told."""
     assert split_words("今日は�", "ja") == ["今", "日", "は"]
-    assert split_words(" one  two", "en") == [" one", "  two"]
+
+
+def test_words_have_one_space_before_them():
+    """Models write two now and then. The rest of a word that was told in part has none."""
+    assert split_words("s one  two", "en") == ["s", " one", " two"]
 
 
 @pytest.mark.parametrize(

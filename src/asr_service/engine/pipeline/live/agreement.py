@@ -80,10 +80,10 @@ def plain(word: str) -> str:
 
 
 def split_words(text: str, language: str) -> list[str]:
-    """Split a text into words with the spaces before them; into characters if the language writes no spaces."""
+    """Split a text into words, each with the space before it; into characters if the language writes no spaces."""
     pattern = _CHARACTERS if language in UNSPACED_LANGUAGES else _WORDS
     words: list[str] = pattern.findall(text.partition(_INCOMPLETE)[0])
-    return words
+    return [" " + word.strip() if word[0].isspace() else word for word in words]
 
 
 def rest_after(told: str, final: str) -> str | None:
