@@ -3,21 +3,23 @@
     python -m benchmarks.live --audio FOLDER --model FOLDER_OR_NAME --sessions 1,2,4,8 --seconds 120
 
 Runs the service's engine in this process, without HTTP. Clips of 2 to 10 s with silence between them make up the sound
-of a session; each session plays another order. Each clip is also transcribed as a file, for comparison. Writes the
-figures to benchmarks/results.
+of a session; each session plays another order. The sound of each session is also transcribed as a recording, for
+comparison. Writes the figures to benchmarks/results.
 """
 
 import argparse
 import asyncio
 import logging
 import resource
+import tempfile
 import time
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 import numpy as np
+import soundfile
 import structlog
 
 from asr_service.audio import SAMPLE_RATE
@@ -30,9 +32,9 @@ from asr_service.errors import Overloaded
 from asr_service.hardware.devices import Slot
 from asr_service.hardware.spec import parse_devices
 from asr_service.settings import load_settings
-from asr_service.transcript import Transcript, Word
+from asr_service.transcript import Word
+from asr_service.transcript.events import final_transcript
 from benchmarks.common import arguments
-from benchmarks.common.corpus import Clip
 from benchmarks.common.engine import running_whole_engine
 from benchmarks.common.machine import Watch, machine
 from benchmarks.common.models import model_folder
@@ -47,14 +49,6 @@ _HEADS: Final = (
     "sessions", "turns", "final p50 [s]", "final p99 [s]", "word p50 [s]", "word p90 [s]", "told before the end",
     "taken back", "WER live", "WER file", "CPU [cores]", "others [cores]",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The clips, transcribed as files."""
-
-    texts: dict[Path, str]
-    words: dict[Path, tuple[Word, ...]]
 
 
 def main() -> None:
@@ -87,8 +81,8 @@ async def _measure(args: argparse.Namespace) -> None:
     async with running_whole_engine(settings, model) as engine:
         numbers = [int(number) for number in args.sessions.split(",")]
         lists = [playlist(clips, args.seconds, args.seed + number) for number in range(max(numbers))]
-        played_clips = {placed.clip.path: placed.clip for each in lists for placed in each.clips}
-        files = await _transcribe_files(engine, list(played_clips.values()), args.language)
+        words = await _words_of_clips(engine, lists, args.language)
+        texts = [await _text_as_file(engine, each, args.language) for each in lists]
         options = LiveOptions(
             DecodingOptions(language=args.language),
             ServerVad(silence_duration_ms=args.silence_ms),
@@ -101,8 +95,8 @@ async def _measure(args: argparse.Namespace) -> None:
             cores = (_cpu_s() - cpu_s) / (time.monotonic() - began)
             costs[n_sessions] = cores, watch.others_cores()
             measured = rows[n_sessions] = Measured()
-            for played, events in heard:
-                add_session(measured, played, events, files.texts, files.words, args.silence_ms, args.language)
+            for (played, events), text in zip(heard, texts, strict=False):
+                add_session(measured, played, events, text, words, args.silence_ms, args.language)
             print(table(_HEADS, [_row(n_sessions, measured, costs[n_sessions])]), flush=True)
     about = {**machine(), "model": args.model, "delay": str(args.delay), "silence": f"{args.silence_ms} ms"}
     about["without a word"] = wordless
@@ -111,16 +105,24 @@ async def _measure(args: argparse.Namespace) -> None:
     save(args.out, {"about": about, "sessions": {n: asdict(m) for n, m in rows.items()}}, text)
 
 
-async def _transcribe_files(engine: Engine, clips: list[Clip], language: str) -> Files:
-    files = Files({}, {})
-    for clip in clips:
-        with clip.path.open("rb") as file:
-            options = DecodingOptions(language=language, word_timestamps=True)
-            async for event in engine.transcriber.transcribe(file, options):
-                if isinstance(event, Transcript):
-                    files.texts[clip.path] = event.text
-                    files.words[clip.path] = tuple(word for segment in event.segments for word in segment.words or ())
-    return files
+async def _words_of_clips(engine: Engine, lists: list[Playlist], language: str) -> dict[Path, tuple[Word, ...]]:
+    """Transcribe each clip that is played, for the times of its words."""
+    words: dict[Path, tuple[Word, ...]] = {}
+    options = DecodingOptions(language=language, word_timestamps=True)
+    for path in {placed.clip.path for each in lists for placed in each.clips}:
+        with path.open("rb") as file:
+            transcript = await final_transcript(engine.transcriber.transcribe(file, options))
+        words[path] = tuple(word for segment in transcript.segments for word in segment.words or ())
+    return words
+
+
+async def _text_as_file(engine: Engine, played: Playlist, language: str) -> str:
+    """Transcribe the sound of a session as a recording."""
+    with tempfile.TemporaryFile() as file:
+        soundfile.write(file, played.samples, SAMPLE_RATE, format="WAV")
+        file.seek(0)
+        events = engine.transcriber.transcribe(cast("BinaryIO", file), DecodingOptions(language=language))
+        return (await final_transcript(events)).text
 
 
 async def _play_wordless(engine: Engine) -> str:

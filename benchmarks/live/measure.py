@@ -43,9 +43,8 @@ class Measured:
     """Those that the final text does not have."""
     errors: Errors = field(default_factory=lambda: Errors(0, 0))
     file_errors: Errors = field(default_factory=lambda: Errors(0, 0))
-    """Of the same clips, each transcribed as a file."""
+    """Of the same sound, transcribed as a recording."""
     n_turns: int = 0
-    n_clips: int = 0
 
 
 def turns_of(heard: Sequence[Heard]) -> list[Turn]:
@@ -70,12 +69,15 @@ def add_session(
     measured: Measured,
     played: Playlist,
     heard: Sequence[Heard],
-    file_texts: Mapping[Path, str],
-    file_words: Mapping[Path, Sequence[Word]],
+    file_text: str,
+    clip_words: Mapping[Path, Sequence[Word]],
     silence_ms: int,
     language: str,
 ) -> None:
-    """Add what one session shows. `file_texts` and `file_words` are those of the clips, transcribed as files."""
+    """Add what one session shows.
+
+    `file_text` is that of the same sound, transcribed as a recording. `clip_words` are those of the clips alone.
+    """
     silence_s = round(silence_ms / _FRAME_MS) * _FRAME_MS / 1000
     turns = turns_of(heard)
     for turn in turns:
@@ -86,11 +88,10 @@ def add_session(
         measured.n_taken_back += len(told) - _n_common(told, [plain(word) for word in turn.text.split()])
     for placed in played.clips:
         own = [turn for turn in turns if turn.start_s < placed.end_s and turn.end_s > placed.start_s]
-        path = placed.clip.path
-        measured.n_clips += 1
-        measured.errors += count_errors(placed.clip.reference, " ".join(turn.text for turn in own), language)
-        measured.file_errors += count_errors(placed.clip.reference, file_texts[path], language)
-        measured.word_delays_s += _word_delays_s(placed, own, file_words[path])
+        measured.word_delays_s += _word_delays_s(placed, own, clip_words[placed.clip.path])
+    reference = " ".join(placed.clip.reference for placed in played.clips)
+    measured.errors += count_errors(reference, " ".join(turn.text for turn in turns), language)
+    measured.file_errors += count_errors(reference, file_text, language)
 
 
 def _n_common(one: Sequence[str], other: Sequence[str]) -> int:

@@ -39,8 +39,9 @@ def _noise(n_samples: int, slope: int) -> Sound:
     """Return noise of level 1 whose power falls with the frequency to the power of `slope`."""
     spectrum = np.fft.rfft(np.random.default_rng(slope).standard_normal(n_samples))
     spectrum[1:] /= np.arange(1, len(spectrum)) ** (slope / 2)
-    noise = np.fft.irfft(spectrum, n_samples)
-    return (noise / noise.std()).astype(np.float32)
+    noise: NDArray[np.float64] = np.fft.irfft(spectrum, n_samples)
+    level: Sound = (noise / noise.std()).astype(np.float32)
+    return level
 
 
 def _knocks(n_samples: int) -> Sound:

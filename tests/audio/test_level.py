@@ -6,7 +6,7 @@ from faster_whisper.audio import decode_audio
 from numpy.typing import NDArray
 
 from asr_service.audio import SAMPLE_RATE
-from asr_service.audio.level import Leveller
+from asr_service.audio.level import Leveller, LiveLeveller
 from asr_service.audio.vad import VadOptions, detect_speech
 from speech import RECORDINGS, SPEECH, WORDLESS
 
@@ -98,3 +98,16 @@ def test_an_offset_may_change_within_a_recording():
 def test_the_shortest_blocks(n_samples: int):
     samples = np.full(n_samples, 0.5, np.float32)
     assert len(Leveller()(samples)) == n_samples
+
+
+def test_a_quiet_live_session_is_amplified_and_a_loud_one_is_not():
+    """As a recording is, from the first 0.3 s on, whatever the pieces are. A sudden loud sound is not clipped."""
+    quiet = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.002
+    pieces = [quiet[at : at + 800] for at in range(0, len(quiet), 800)]
+    level = LiveLeveller()
+    amplified = np.concatenate([level(piece) for piece in pieces])
+    assert amplified[8000:].std() == pytest.approx(0.063, rel=0.2)
+    assert np.abs(level(np.full(800, 0.9, np.float32))).max() <= 1.0
+    loud = LiveLeveller()
+    for piece in pieces:
+        assert np.array_equal(loud(piece * 100), piece * 100)

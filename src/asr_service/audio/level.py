@@ -45,13 +45,39 @@ class Leveller:
         return samples * np.float32(min(_TARGET / self._level, _MAX_GAIN))
 
 
+class LiveLeveller:
+    """Amplifies the quiet sound of one live session, piece by piece.
+
+    The level is that of the loudest 0.3 s so far, as for a recording. Sound that suddenly becomes loud is not
+    amplified beyond full scale.
+    """
+
+    def __init__(self) -> None:
+        self._loudest: list[float] = []
+        """The deviations of the loudest frames, in ascending order."""
+
+    def __call__(self, samples: Samples) -> Samples:
+        """Return `samples` (float32 [n], 16 kHz) unchanged, or a copy with a higher level."""
+        self._loudest = sorted([*self._loudest, *_deviations(samples).tolist()])[-_LOUD_FRAMES:]
+        peak = float(np.abs(samples).max(initial=0.0))
+        if len(self._loudest) < _LOUD_FRAMES or not 0 < self._loudest[0] < _QUIET or not peak:
+            return samples
+        return samples * np.float32(max(min(_TARGET / self._loudest[0], _MAX_GAIN, 1 / peak), 1.0))
+
+
+def _deviations(samples: Samples) -> NDArray[np.float32]:
+    """Return the root mean square of each whole frame without its offset."""
+    n_frames = len(samples) // _FRAME
+    deviations: NDArray[np.float32] = samples[: n_frames * _FRAME].reshape(n_frames, _FRAME).std(axis=1)
+    return deviations
+
+
 def _level(samples: Samples) -> float:
     """Return the root mean square of the loudest parts, without their offset."""
-    n_frames = len(samples) // _FRAME
-    if not n_frames:
+    deviations = _deviations(samples)
+    if not len(deviations):
         return 0.0
-    deviations = samples[: n_frames * _FRAME].reshape(n_frames, _FRAME).std(axis=1)
-    at = min(_LOUD_FRAMES, max(1, n_frames // 4))
+    at = min(_LOUD_FRAMES, max(1, len(deviations) // 4))
     return float(np.partition(deviations, -at)[-at])
 
 

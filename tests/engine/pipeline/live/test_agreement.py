@@ -61,8 +61,14 @@ def test_words_have_one_space_before_them():
 
 @pytest.mark.parametrize(
     ("told", "final", "rest"),
-    [(" As you", " As you know.", " know."), ("", " All", "All"), (" as you", " As you know.", None)],
+    [
+        (" As you", " As you know.", " know."),
+        ("", " All", " All"),
+        (" as you,", " As you know.", " know."),
+        (" has", " As you", None),
+        (" a b c", " a b", None),
+    ],
 )
 def test_the_rest_of_a_final_text_follows_what_was_told(told: str, final: str, rest: str | None):
-    """If the final text differs from what was told, there is no rest: only `completed` has the text."""
-    assert rest_after(told, final) == rest
+    """If the final text has other words than those that were told, there is no rest: only `completed` has the text."""
+    assert rest_after(split_words(told, "en"), final, "en") == rest

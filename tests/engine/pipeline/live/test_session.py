@@ -147,6 +147,22 @@ async def test_text_is_told_while_somebody_speaks_and_only_appended():
     assert completed.transcript.text.startswith("w0 w1 w2")
 
 
+async def test_text_of_a_manual_turn_is_told_in_order():
+    """A long silence ends a window within the turn. Its whole text comes before that of the next window."""
+    async with sessions_around(FakeModel(writing_words)) as sessions, sessions.open(MANUAL) as session:
+        reading = asyncio.create_task(rest_of(session))
+        for sound in (speech(3), silence(2), speech(3)):
+            for start in range(0, len(sound), 4 * FRAME):
+                await session.feed(sound[start : start + 4 * FRAME])
+                await asyncio.sleep(0.01)
+        await session.commit()
+        await session.finish()
+        events = await reading
+    (completed,) = [event for event in events if isinstance(event, TurnCompleted)]
+    assert completed.transcript.text.count("w0") == 2
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == completed.transcript.text
+
+
 async def test_the_longest_delay_tells_only_final_text():
     """One delta, after the commit."""
     options = replace(ENGLISH, delay=Delay.XHIGH)

@@ -86,7 +86,7 @@ def split_words(text: str, language: str) -> list[str]:
     return [" " + word.strip() if word[0].isspace() else word for word in words]
 
 
-def rest_after(told: str, final: str) -> str | None:
-    """Return what a final text has after the told text; None if it does not begin with exactly that."""
-    told, final = told.strip(), final.strip()
-    return final[len(told) :] if final.startswith(told) else None
+def rest_after(told: Sequence[str], final: str, language: str) -> str | None:
+    """Return what a final text has after the told words; None if it begins with other words."""
+    words = split_words(final, language)
+    return "".join(words[len(told) :]) if agreeing(told, words) == len(told) else None

@@ -23,7 +23,7 @@ from asr_service.engine.pipeline.window_memory import MemoryShare, WindowMemory
 from asr_service.engine.schedule.batch import LiveWork
 from asr_service.engine.schedule.request import RequestContext
 from asr_service.errors import AsrError, EngineStopped
-from asr_service.languages import LANGUAGES
+from asr_service.languages import LANGUAGES, written_language
 from asr_service.transcript import Segment, Timing, Transcript
 
 _MAX_WAIT_S: Constant = 30.0
@@ -193,8 +193,10 @@ class Finisher:
         return Final(tuple(segments), language, context.queued_s, context.inference_s)
 
     def _tell_rest(self, window: Window, segments: tuple[Segment, ...]) -> None:
-        """Tell the text of a window that was not told yet, if the final text begins with the told one."""
-        rest = rest_after(window.told.text, "".join(segment.text for segment in segments))
+        """Tell the text of a window that was not told yet, if the final text begins with the told words."""
+        options = window.turn.options.decoding
+        language = written_language(segments[0].language if segments else "", options.task)
+        rest = rest_after(window.told.words, "".join(segment.text for segment in segments), language)
         if rest:
             text = rest if window.turn.has_text else rest.lstrip()
             window.turn.has_text = True

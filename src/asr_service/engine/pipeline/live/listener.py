@@ -70,6 +70,8 @@ class Listener:
         self._idle_since: int | None = 0
         self._long_window: Window | None = None
         """The window before, if it ended at a pause because it was long."""
+        self._earlier_window: Window | None = None
+        """The window before in the open turn."""
         self.window: Window | None = None
         """The window that grows at the moment."""
 
@@ -133,7 +135,7 @@ class Listener:
         if self.window is not None:
             self.window.is_open = False
             self._react.discarded(self.window)
-        self._turn = self.window = None
+        self._turn = self.window = self._earlier_window = None
         self._committed_until = self.end
         self._detector.reset()
         self._react.event(Cleared())
@@ -151,7 +153,8 @@ class Listener:
         else:
             self._close_window(at, is_last=False)
         assert self._turn is not None  # noqa: S101 - begun above, or never ended
-        self.window = Window(self._turn, at, previous=window, heard_until=at, language=window.language)
+        earlier = None if turn.is_announced else window
+        self.window = Window(self._turn, at, window, earlier, heard_until=at, language=window.language)
 
     # -- what happens in the sound
 
@@ -191,7 +194,9 @@ class Listener:
         assert self._turn is not None  # noqa: S101 - begun above
         previous = self._long_window
         is_continued = previous is not None and at - self._committed_until <= _CONTINUED_MS * SAMPLE_RATE // 1000
-        self.window = Window(self._turn, start, previous=previous if is_continued else None, heard_until=start)
+        self.window = Window(
+            self._turn, start, previous if is_continued else None, self._earlier_window, heard_until=start
+        )
         self._long_window = None
 
     def _end_at_pause(self, window: Window) -> None:
@@ -215,7 +220,7 @@ class Listener:
         turn = self._turn
         assert turn is not None  # noqa: S101 - begun above, or before
         if self.window is None:
-            self.window = Window(turn, min(self._first_free, end))
+            self.window = Window(turn, min(self._first_free, end), earlier=self._earlier_window)
         if turn.is_announced:
             self._react.event(TurnStopped(turn.id, _ms(end)))
         self._react.event(TurnCommitted(turn.id, self._previous_turn_id))
@@ -229,6 +234,7 @@ class Listener:
         assert window is not None  # noqa: S101 - the callers check it
         closing = self._closing(window, end, is_last=is_last)
         self.window, window.is_open = None, False
+        self._earlier_window = None if is_last else window
         self._react.closed(closing)
 
     def _closing(self, window: Window, end: int, *, is_last: bool) -> ClosedWindow:

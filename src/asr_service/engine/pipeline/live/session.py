@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from asr_service import tasks
 from asr_service.audio import SAMPLE_RATE
+from asr_service.audio.level import LiveLeveller
 from asr_service.audio.silero import FRAME, SpeechStream
 from asr_service.engine.pipeline.live.events import EndReason, LiveEvent, SessionEnded
 from asr_service.engine.pipeline.live.finisher import Finisher, FinisherTools, NewContext
@@ -74,6 +75,7 @@ class LiveSession:
         self._commits: set[asyncio.Future[bool]] = set()
         """Those that wait until the sound before them was heard."""
         self._is_speaking = False
+        self._level = LiveLeveller()
         self._stream = SpeechStream()
         self._listener = Listener(
             options,
@@ -207,11 +209,15 @@ class LiveSession:
                     command()
                     continue
                 samples = self._next_sound()
-                probabilities = await loop.run_in_executor(self._cpu_pool, self._stream, samples)
+                probabilities = await loop.run_in_executor(self._cpu_pool, self._detect, samples)
                 self._listener.hear(samples, probabilities.tolist())
                 self._note_speaking(is_speaking=self._listener.window is not None)
                 self._note_waiting(-len(samples))
                 self._teller.note_sound()
+
+    def _detect(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probability of speech for each frame that is complete now."""
+        return self._stream(self._level(samples))
 
     def _next_sound(self) -> NDArray[np.float32]:
         """Take the sound that waits, up to the next command."""

@@ -80,6 +80,8 @@ class Teller:
     def _due(self, window: Window) -> Caution | None:
         """Return how careful to be with the window's next hypothesis; None if there is none yet."""
         caution = CAUTION[window.turn.options.delay]
+        if window.earlier is not None and not window.earlier.tokens.done():
+            return None
         if caution is None or window.early is not None or self._listener.speech_end <= window.heard_until:
             return None
         since = max(window.heard_until, window.start)

@@ -64,6 +64,8 @@ class Window:
     start: int
     previous: "Window | None" = None
     """The window that this one continues without a pause. Its text is part of the prompt."""
+    earlier: "Window | None" = None
+    """The window before this one in the same turn. Its text is told first."""
     told: ToldText = field(default_factory=ToldText)
     heard_until: int = 0
     """End of the sound that the last hypothesis had."""
