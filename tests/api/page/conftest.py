@@ -32,7 +32,9 @@ _ARGUMENTS = (
 
 
 MAX_OPEN = 2
-"""The open requests that the service without jobs allows."""
+MAX_UPLOAD_BYTES = 90_000
+NOTE = "<b>Nothing</b> leaves the house."
+"""Limits and texts of the service without jobs."""
 
 
 class Held:
@@ -82,7 +84,7 @@ def _held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
 
 @pytest.fixture(scope="module")
 def _jobless() -> Iterator[Held]:
-    jobless = Held(max_open_requests=MAX_OPEN)
+    jobless = Held(max_open_requests=MAX_OPEN, max_upload_bytes=MAX_UPLOAD_BYTES, page_name="Ward 9", page_note=NOTE)
     yield jobless
     jobless.close()
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from api.live import Live, serving, tone
 from api.middleware.test_authentication import ALICE, ENTRIES
-from api.page.conftest import INSECURE, MAX_OPEN, Held
+from api.page.conftest import INSECURE, MAX_OPEN, MAX_UPLOAD_BYTES, NOTE, Held
 from api.page.pages import add_files, expect_state, fits, opened_page, row
 from fakes import FakeModel
 from speech import DATA
@@ -51,18 +51,18 @@ def test_a_file_becomes_text_that_can_be_downloaded(page: Page) -> None:
     assert "He began a confused complaint" in Path(begun.value.path()).read_text()
 
 
-@pytest.mark.speech
-def test_several_files_of_a_folder_are_queued(page: Page, tmp_path: Path) -> None:
+def test_several_files_of_a_folder_are_queued(browser: Browser, held: Held, tmp_path: Path) -> None:
     """Files that are no recordings are skipped, and their number is said."""
-    for name in ("one.flac", "two.flac"):
-        (tmp_path / name).write_bytes(WIZARD.read_bytes())
+    for name in ("one.wav", "two.wav"):
+        (tmp_path / name).write_bytes(tone())
     (tmp_path / "notes.docx").write_bytes(b"no recording")
-    page.locator(".intake input[type=file]").nth(1).set_input_files(tmp_path)
-    expect(page.locator("#intake-message")).to_have_text(
-        "2 recordings added. 1 file is not a recording and was skipped."
-    )
-    expect_state(page, "one.flac", "done")
-    expect_state(page, "two.flac", "done")
+    with opened_page(browser, held.live.url) as page:
+        page.locator(".intake input[type=file]").nth(1).set_input_files(tmp_path)
+        expect(page.locator("#intake-message")).to_have_text(
+            "2 recordings added. 1 file is not a recording and was skipped."
+        )
+        expect_state(page, "one.wav", "done")
+        expect_state(page, "two.wav", "done")
 
 
 def test_files_can_be_dropped_and_pasted_anywhere(browser: Browser, held: Held) -> None:
@@ -100,10 +100,12 @@ def test_another_tab_shows_the_same_recordings(browser: Browser, held: Held) -> 
 
 
 @pytest.mark.speech
-def test_a_recording_of_the_microphone_survives_a_reload(page: Page) -> None:
-    """It is offered at the next visit with what was recorded until then."""
+def test_a_recording_shows_its_text_while_it_is_spoken_and_survives_a_reload(page: Page) -> None:
+    """Text that may still change ends with an ellipsis. The next visit offers what was recorded until then."""
     page.get_by_role("button", name="Record", exact=True).click()
-    expect(page.get_by_role("timer")).to_have_text("0:03", timeout=10_000)
+    text = page.get_by_role("log", name="Text so far")
+    expect(text).to_contain_text("All representatives of", timeout=20_000)
+    expect(text.locator(".open")).to_contain_text("…")
     page.on("dialog", lambda dialog: dialog.accept())
     page.reload()
     page.get_by_role("button", name="Transcribe it").click()
@@ -112,19 +114,6 @@ def test_a_recording_of_the_microphone_survives_a_reload(page: Page) -> None:
     page.reload()
     expect(row(page, "Recording, ")).to_contain_text("representatives")
     assert page.get_by_role("button", name="Transcribe it").count() == 0
-
-
-@pytest.mark.speech
-def test_the_text_appears_while_it_is_spoken(page: Page) -> None:
-    """Text that may still change is grey and ends with an ellipsis."""
-    page.get_by_role("button", name="Record", exact=True).click()
-    text = page.get_by_role("log", name="Text so far")
-    expect(text).to_contain_text("All representatives of", timeout=20_000)
-    expect(text.locator(".open")).to_contain_text("…")
-    assert_accessible(page)
-    page.get_by_role("button", name="Finish and transcribe").click()
-    expect(page.locator(".recorder")).to_have_count(0)
-    expect_state(page, "Recording, ", "done")
 
 
 @pytest.mark.speech
@@ -147,13 +136,13 @@ def test_the_microphone_can_be_paused_and_its_recording_discarded(page: Page) ->
     assert page.locator(".found").inner_text() == ""
 
 
-def test_without_https_the_page_says_why_there_is_no_microphone(browser: Browser, real: Live) -> None:
+def test_without_https_the_page_says_why_there_is_no_microphone(browser: Browser, held: Held) -> None:
     """Files work all the same."""
-    with opened_page(browser, f"http://{INSECURE}:{real.port}") as page:
+    with opened_page(browser, f"http://{INSECURE}:{held.live.port}") as page:
         page.get_by_role("button", name="Record", exact=True).click()
         expect(page.locator("#intake-message")).to_contain_text("https://")
-        add_files(page, WIZARD)
-        expect_state(page, WIZARD.name, "done")
+        add_files(page, TONE)
+        expect_state(page, "tone.wav", "done")
 
 
 # ---- while it runs
@@ -231,11 +220,11 @@ def test_a_file_that_is_no_recording_is_explained(browser: Browser, real: Live) 
         assert_accessible(page)
 
 
-def test_a_file_that_is_too_large_is_refused_with_the_limit_and_not_sent(browser: Browser) -> None:
-    with serving(FakeModel(), max_upload_bytes=20_000) as live, opened_page(browser, live.url) as page:
-        add_files(page, TONE)
-        expect(row(page, "tone.wav")).to_contain_text("The service accepts up to 20 kB.")
-        assert live.metric('asr_requests_total{code="413",endpoint="/transcribe"}') == 0
+def test_a_file_that_is_too_large_is_refused_with_the_limit_and_not_sent(browser: Browser, jobless: Held) -> None:
+    with opened_page(browser, jobless.live.url) as page:
+        add_files(page, TONE | {"buffer": bytes(MAX_UPLOAD_BYTES + 1)})
+        expect(row(page, "tone.wav")).to_contain_text("The service accepts up to 90 kB.")
+        assert jobless.live.metric('asr_requests_total{code="413",endpoint="/transcribe"}') == 0
 
 
 def test_a_busy_service_is_tried_again_when_it_asked_for_that(browser: Browser, jobless: Held) -> None:
@@ -277,9 +266,9 @@ def test_a_key_is_asked_for_once_and_kept_for_the_session(browser: Browser) -> N
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_phone_and_axe_finds_nothing(browser: Browser, real: Live, scheme: str) -> None:
+def test_the_page_fits_a_phone_and_axe_finds_nothing(browser: Browser, held: Held, scheme: str) -> None:
     """At 360 pixels, in both colour schemes, with the options open and with the keys shown."""
-    with opened_page(browser, real.url, phone=True, color_scheme=scheme) as page:
+    with opened_page(browser, held.live.url, phone=True, color_scheme=scheme) as page:
         assert fits(page)
         assert_accessible(page)
         page.get_by_text("More options").click()
@@ -341,9 +330,9 @@ def test_the_options_are_remembered_and_sent(browser: Browser, held: Held) -> No
         assert "Wentworth" in held.live.model.tokenizer.decode(list(prompt))
 
 
-def test_the_operators_name_and_note_are_shown(browser: Browser) -> None:
-    note = "<b>Nothing</b> leaves the house."
-    with serving(FakeModel(), page_name="Ward 9", page_note=note) as live, opened_page(browser, live.url) as page:
+def test_the_operators_name_and_note_are_shown(browser: Browser, jobless: Held) -> None:
+    """As plain text."""
+    with opened_page(browser, jobless.live.url) as page:
         expect(page.get_by_role("heading", level=1)).to_have_text("Ward 9")
-        expect(page.get_by_text(note)).to_be_visible()
+        expect(page.get_by_text(NOTE)).to_be_visible()
         expect(page).to_have_title("Ward 9")
