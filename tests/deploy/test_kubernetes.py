@@ -20,6 +20,7 @@ CUSTOM = {
     ("gateway.networking.k8s.io/v1", "Gateway"): {"gatewayClassName", "listeners"},
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): {"parentRefs", "hostnames", "rules"},
     ("monitoring.coreos.com/v1", "ServiceMonitor"): {"jobLabel", "selector", "endpoints"},
+    ("monitoring.coreos.com/v1", "PodMonitor"): {"selector", "podMetricsEndpoints"},
     ("keda.sh/v1alpha1", "ScaledObject"): {
         *(
             "scaleTargetRef",
@@ -267,6 +268,9 @@ def test_job_workers_run_the_jobs_of_the_service(tmp_path):
     policy = policies["asr-service-worker"]
     assert policy["podSelector"]["matchLabels"].items() <= labels.items()
     assert {each["port"] for rule in policy["egress"] for each in rule["ports"]} == {"http", 53, 443, 6379, 6380}
+    monitor = of_kind(objects, "PodMonitor", "asr-service-worker")["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    assert monitor["podMetricsEndpoints"][0]["port"] == worker["ports"][0]["name"]
     (trigger,) = of_kind(objects, "ScaledObject", "asr-service-worker")["spec"]["triggers"]
     assert set(re.findall(r"asr_\w+", trigger["metadata"]["query"])) <= metric_names()
     assert trigger["metadata"]["threshold"] == str(given.worker_concurrency)

@@ -2,8 +2,10 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,6 +108,30 @@ def test_a_receiver_that_recovers_gets_the_same_event_again(jobs: JobClient, rec
     assert done["last_status"] == 200
     assert done["attempts"] == len(receiver.bodies)
     assert len({headers["webhook-id"] for headers in receiver.headers}) == len(set(receiver.bodies)) == 1
+
+
+def test_a_receiver_that_is_down_for_an_hour_gets_the_event_once(
+    jobs: JobClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real delays, on a clock that the test moves: the fifth attempt is made after more than an hour."""
+    moved_s = [0.0]
+    monkeypatch.setattr(webhooks, "time", SimpleNamespace(time=lambda: time.time() + moved_s[0]))
+    receiver.status = 503
+    job_id = jobs.accepted(webhook_url=url(receiver))
+
+    def is_recorded(number: int) -> bool:
+        deliveries = jobs.show(job_id)["deliveries"]
+        return bool(deliveries) and deliveries[0]["attempts"] == number and deliveries[0]["last_status"] == 503
+
+    for number, delay_s in enumerate(delivery.RETRY_DELAYS_S[1:], start=1):
+        until(lambda number=number: is_recorded(number), what=f"attempt {number}")  # type: ignore[misc]
+        until(lambda number=number: len(receiver.bodies) == number, what=f"attempt {number}")  # type: ignore[misc]
+        receiver.status = 204 if number == 4 else 503
+        moved_s[0] += delay_s * 1.1 + 1
+    done = settled(jobs, job_id)
+    assert moved_s[0] > 3600
+    assert (done["attempts"], done["last_status"], len(receiver.bodies)) == (5, 204, 5)
+    assert len({headers["webhook-id"] for headers in receiver.headers}) == 1
 
 
 @pytest.mark.usefixtures("impatient")
