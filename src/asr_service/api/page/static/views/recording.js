@@ -1,6 +1,6 @@
 // One recording: its progress and the text so far, or its transcript in the editor.
 
-import { h, icon } from "../core/dom.js";
+import { h, icon, setText } from "../core/dom.js";
 import { clock, languageName } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { ICONS } from "../core/icons.js";
@@ -16,7 +16,8 @@ const TICK_MS = 1000;
 export function recordingView(item, { queue, library, actions }) {
   const name = h("h2", { class: "recording-name", tabindex: -1 }, item.name);
   const facts = h("p", { class: "row-facts" });
-  const status = h("p", { class: "recording-status" });
+  const words = h("span");
+  const status = h("p", { class: "recording-status" }, icon(ICONS.warning), words);
   const bar = progressBar(() => t("row.progress", { name: item.name }));
   const buttons = h("div", { class: "recording-buttons" });
   const body = h("div", { class: "recording-body" });
@@ -34,7 +35,7 @@ export function recordingView(item, { queue, library, actions }) {
 
   function update() {
     facts.textContent = [item.durationS ? clock(item.durationS) : null, item.language ? languageName(item.language) : null].filter(Boolean).join(" · ");
-    status.textContent = item.state === "done" ? "" : statusText(item, queue);
+    setText(words, item.state === "done" ? "" : statusText(item, queue));
     status.hidden = item.state === "done";
     bar.update(item);
     const kind = item.state === "done" ? "done" : isOpen(item) ? "open" : item.state;

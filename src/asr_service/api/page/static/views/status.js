@@ -6,6 +6,7 @@ import { t } from "../core/i18n.js";
 import { problemText } from "./problems.js";
 
 const BUSY = new Set([429, 503]);
+const KEY_LIMITS = new Set(["audio_limit_reached", "concurrency_limit_reached", "job_limit_reached"]);
 
 /** Return the words of an item's state, such as `Transcribing 40% · about 2 minutes left`. */
 export function statusText(item, queue) {
@@ -31,6 +32,7 @@ function waitingText({ resumeAt, problem }, queue) {
   if (seconds <= 0) return t("status.waiting");
   const time = roughly(seconds);
   if (problem?.code === "not_ready") return t("status.starting", { time });
+  if (KEY_LIMITS.has(problem?.code)) return t("status.limited", { time });
   return t(BUSY.has(problem?.status) ? "status.busy" : "status.again", { time });
 }
 

@@ -7,15 +7,15 @@ import { mountEditor } from "../editor/index.js";
 import { problemText } from "./problems.js";
 
 /** Show the transcript of an item in `place`. Returns {keys, close}. */
-export function mountTranscript(item, { library }, place) {
+export function mountTranscript(item, { queue, library }, place) {
   let editor = null;
   let isClosed = false;
-  Promise.all([library.transcript(item.id), library.audio(item.id), library.edits(item.id)]).then(
+  Promise.all([library.transcript(item.id), queue.audio(item.id), library.edits(item.id)]).then(
     ([transcript, audio, saved]) => {
       if (!transcript || isClosed) return;
       editor = mountEditor(place, {
         transcript,
-        audio: audio ?? null,
+        audio,
         saved: saved ?? null,
         onChange: (edits) => library.saveEdits(item.id, edits),
         name: item.name,

@@ -32,7 +32,7 @@ export function recordingRow(item, queue, actions) {
 
   function update() {
     setText(link, item.name);
-    setText(facts, factsOf(item));
+    setText(facts, factsOf(item, queue.isUnsaved(item.id)));
     setText(preview, item.state === "done" ? item.preview : "");
     setText(words, item.state === "done" ? "" : statusText(item, queue));
     preview.hidden = !preview.textContent;
@@ -50,9 +50,9 @@ export function recordingRow(item, queue, actions) {
   return { element, update };
 }
 
-function factsOf(item) {
+function factsOf(item, isUnsaved) {
   const language = item.language && item.state === "done" ? languageName(item.language) : null;
-  return [item.durationS ? clock(item.durationS) : null, language, when(item.addedAt)].filter(Boolean).join(" · ");
+  return [item.durationS ? clock(item.durationS) : null, language, when(item.addedAt), isUnsaved ? t("row.unsaved") : null].filter(Boolean).join(" · ");
 }
 
 function buttonsOf(item, actions) {
