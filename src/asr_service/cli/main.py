@@ -57,6 +57,11 @@ _COMMANDS: Final = {
         "asr_service.cli.transcribe.command",
         "transcribe_command",
     ),
+    "listen": _Command(
+        "Transcribe speech while it is spoken, on this machine or with a service.",
+        "asr_service.cli.listen.command",
+        "listen_command",
+    ),
     "jobs": _Command("Submit recordings to a service as jobs.", "asr_service.cli.jobs", "jobs_app"),
     "worker": _Command("Run jobs with the services, without a model.", "asr_service.cli.worker", "worker_command"),
     "models": _Command("List, download and verify models.", "asr_service.cli.models", "models_app"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from asr_service.cli.transcribe.types import Fields, Recognizer
 
 if TYPE_CHECKING:
+    from asr_service.hardware.devices import Device
     from asr_service.settings import Settings
 
 # Functions import what they need, because the imports are slow.
@@ -63,8 +64,11 @@ async def open_recognizer(backend: Backend, fields: Fields) -> AsyncIterator[Rec
             yield local
 
 
-@asynccontextmanager
-async def _open_local(settings: "Settings", fields: Fields) -> AsyncIterator[Recognizer]:
+def prepare_local(settings: "Settings") -> "Device":
+    """Prepare this process for a model, before the libraries of the engine are imported. Returns its device.
+
+    Raises ConfigurationError: a device of the settings does not exist.
+    """
     from asr_service.hardware.environment import engine_environment  # noqa: PLC0415
     from asr_service.hardware.nvml import discover_gpus  # noqa: PLC0415
     from asr_service.hardware.spec import parse_devices  # noqa: PLC0415
@@ -73,7 +77,13 @@ async def _open_local(settings: "Settings", fields: Fields) -> AsyncIterator[Rec
     configure_logs("error", "plain")  # the report has the errors of single recordings
     gpus = discover_gpus()
     device = parse_devices(settings.devices, gpus)[0]
-    os.environ.update(engine_environment(device, gpus))  # before the libraries that read it are imported
+    os.environ.update(engine_environment(device, gpus))
+    return device
+
+
+@asynccontextmanager
+async def _open_local(settings: "Settings", fields: Fields) -> AsyncIterator[Recognizer]:
+    device = prepare_local(settings)
     from asr_service.cli.transcribe.local import local_recognizer  # noqa: PLC0415
 
     async with local_recognizer(fields, settings, device) as local:

@@ -68,12 +68,11 @@ class LocalRecognizer:
 
 
 @asynccontextmanager
-async def local_recognizer(
-    fields: Fields, settings: Settings, device: Device, load: ModelLoader | None = None
-) -> AsyncIterator[LocalRecognizer]:
-    """Load the model on `device`, the only one that this process sees. `fields` are the form fields of a request.
+async def local_engine(
+    settings: Settings, device: Device, load: ModelLoader | None = None
+) -> AsyncIterator[tuple[SlotEngine, "asyncio.Future[None]"]]:
+    """Load the model on `device`, the only one that this process sees. The future gets the reason of an early end.
 
-    Raises InvalidParameter: the model does not support the options.
     Raises StartupError: the model cannot be loaded.
     """
     loop = asyncio.get_running_loop()
@@ -95,10 +94,22 @@ async def local_recognizer(
         except NotReady:
             await _raise_reason(ended)
             raise
-        options = resolve_options(check_fields(RequestOptions, fields), settings, engine.loaded_model)
-        yield LocalRecognizer(engine, options, ended, _resume_key(settings, options, engine.loaded_model))
+        yield engine, ended
     finally:
         await asyncio.wait([asyncio.ensure_future(engine.close())], timeout=_CLOSE_TIMEOUT_S)
+
+
+@asynccontextmanager
+async def local_recognizer(
+    fields: Fields, settings: Settings, device: Device, load: ModelLoader | None = None
+) -> AsyncIterator[LocalRecognizer]:
+    """Open an engine as `local_engine` does. `fields` are the form fields of a request.
+
+    Raises InvalidParameter: the model does not support the options. Raises StartupError as `local_engine` does.
+    """
+    async with local_engine(settings, device, load) as (engine, ended):
+        options = resolve_options(check_fields(RequestOptions, fields), settings, engine.loaded_model)
+        yield LocalRecognizer(engine, options, ended, _resume_key(settings, options, engine.loaded_model))
 
 
 def _resume_key(settings: Settings, options: DecodingOptions, model: SpeechModel) -> str:

@@ -1,0 +1,1 @@
+"""`asr-service listen`: text while it is spoken."""

@@ -1,0 +1,125 @@
+"""Run `asr-service listen` from its sound to its exit code."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from asr_service import tasks
+from asr_service.cli.listen.display import TurnDisplay
+from asr_service.cli.listen.sound import microphone, recording
+from asr_service.cli.transcribe.backend import Backend, Service, prepare_local
+from asr_service.client.live import LiveText, connect_live
+from asr_service.errors import AsrError, StartupError
+
+if TYPE_CHECKING:
+    from asr_service.settings import Settings
+
+_FAILED: Final = 1
+_INTERRUPTED: Final = 130
+
+
+class Listener(Protocol):
+    """Takes samples and yields texts: a session with a service, or with a model in this process."""
+
+    async def feed(self, samples: NDArray[np.float32]) -> None: ...
+
+    async def finish(self) -> None: ...
+
+    def texts(self) -> AsyncIterator[LiveText]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Everything that one `asr-service listen` needs."""
+
+    file: Path | None
+    """None for the microphone."""
+    backend: Backend
+    language: str | None
+    prompt: str | None
+
+
+def listen_and_exit(asked: Listening) -> NoReturn:
+    """Listen until the sound ends or Ctrl-C is pressed, and end the process."""
+    with asyncio.Runner() as runner:
+        try:
+            runner.run(_listen(asked))
+            code = 0
+        except KeyboardInterrupt:
+            code = _INTERRUPTED
+        except AsrError as error:
+            typer.echo(f"asr-service: {error.message}", err=True)
+            code = error.exit_code if isinstance(error, StartupError) else _FAILED
+        sys.stdout.flush()
+        os._exit(code)  # threads of the model may still work
+
+
+async def _listen(asked: Listening) -> None:
+    display = TurnDisplay(sys.stdout, columns=shutil.get_terminal_size().columns if sys.stdout.isatty() else 0)
+    try:
+        async with _listener(asked) as listener:
+            if asked.file is None:
+                typer.echo("Listening. Press Ctrl-C to stop.", err=True)
+            showing = asyncio.create_task(_show(listener, display))
+            feeding = asyncio.create_task(_feed(listener, asked.file))
+            try:
+                await asyncio.gather(showing, feeding)
+            finally:
+                await tasks.cancel([showing, feeding])
+    finally:
+        display.close()
+
+
+async def _feed(listener: Listener, file: Path | None) -> None:
+    async for samples in microphone() if file is None else recording(file):
+        await listener.feed(samples)
+    await listener.finish()
+
+
+async def _show(listener: Listener, display: TurnDisplay) -> None:
+    async for text in listener.texts():
+        display.show(text)
+
+
+@asynccontextmanager
+async def _listener(asked: Listening) -> AsyncIterator[Listener]:
+    if asked.backend.service is not None:
+        async with _remote(asked, asked.backend.service) as remote:
+            yield remote
+    elif asked.backend.settings is not None:
+        async with _local(asked, asked.backend.settings) as local:
+            yield local
+
+
+@asynccontextmanager
+async def _remote(asked: Listening, service: Service) -> AsyncIterator[Listener]:
+    transcription = {"language": asked.language, "prompt": asked.prompt}
+    async with connect_live(service.url, service.api_key, service.ca_file) as client:
+        await client.configure({name: value for name, value in transcription.items() if value is not None})
+        yield client
+
+
+@asynccontextmanager
+async def _local(asked: Listening, settings: "Settings") -> AsyncIterator[Listener]:
+    device = prepare_local(settings)
+    from asr_service.cli.listen.local import LocalListener  # noqa: PLC0415 - slow to import
+    from asr_service.cli.transcribe.local import local_engine  # noqa: PLC0415
+    from asr_service.engine.pipeline.live.options import LiveOptions  # noqa: PLC0415
+    from asr_service.engine.request_options import RequestOptions  # noqa: PLC0415
+    from asr_service.engine.resolve_options import resolve_options  # noqa: PLC0415
+
+    async with local_engine(settings, device) as (engine, _):
+        options = RequestOptions(language=asked.language, initial_prompt=asked.prompt)
+        decoding = resolve_options(options, settings, engine.loaded_model)
+        async with engine.open_live(LiveOptions(decoding=decoding)) as session:
+            yield LocalListener(session)

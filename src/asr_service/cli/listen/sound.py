@@ -1,0 +1,61 @@
+"""The sound to listen to: a microphone, or a recording that is played at the speed at which it was spoken."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.pool import DecodeLimits, DecoderPool
+from asr_service.errors import ConfigurationError
+
+PIECE_SAMPLES: Final = SAMPLE_RATE // 10
+_MAX_RECORDING_S: Final = 24 * 3600.0
+
+
+async def recording(path: Path) -> AsyncIterator[NDArray[np.float32]]:
+    """Yield the samples of a file, float32 [n] at 16 kHz, when they are due. Raises AsrError: it does not decode."""
+    pool = DecoderPool(DecodeLimits(max_audio_s=_MAX_RECORDING_S), max_parallel=1)
+    await pool.start()
+    try:
+        with path.open("rb") as file:
+            async with pool.decode(file) as audio:
+                due_s = time.monotonic()
+                while len(samples := await audio.read(PIECE_SAMPLES)):
+                    due_s += len(samples) / SAMPLE_RATE
+                    await asyncio.sleep(due_s - time.monotonic())
+                    yield samples
+    finally:
+        await pool.close()
+
+
+async def microphone() -> AsyncIterator[NDArray[np.float32]]:
+    """Yield the samples of the default microphone, float32 [n] at 16 kHz, until the task is cancelled.
+
+    Raises ConfigurationError: there is no microphone, or the optional library is missing.
+    """
+    try:
+        import sounddevice  # noqa: PLC0415 - an optional dependency
+    except (ImportError, OSError) as error:  # OSError: the system has no PortAudio
+        raise ConfigurationError(
+            f"The microphone cannot be used: {str(error).rstrip('.')}. Install asr-service[microphone] and PortAudio "
+            "(Debian: libportaudio2), or name a recording: asr-service listen talk.wav."
+        ) from error
+    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[NDArray[np.float32]]()
+
+    def hear(samples: NDArray[np.float32], *_: object) -> None:
+        loop.call_soon_threadsafe(pieces.put_nowait, samples[:, 0].copy())
+
+    try:
+        stream = sounddevice.InputStream(
+            samplerate=SAMPLE_RATE, channels=1, dtype="float32", blocksize=PIECE_SAMPLES, callback=hear
+        )
+    except sounddevice.PortAudioError as error:
+        raise ConfigurationError(f"The microphone cannot be opened: {str(error).rstrip('.')}.") from error
+    with stream:
+        while True:
+            yield await pieces.get()

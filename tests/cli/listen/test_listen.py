@@ -1,0 +1,138 @@
+"""`asr-service listen`: its sound, its display, and its ends."""
+
+import asyncio
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from api.live import Live, serving
+from api.openai.clients.live_programs import write_speech
+from asr_service.access.keys import entry, new_secret
+from asr_service.cli.listen.display import TurnDisplay
+from asr_service.cli.listen.local import LocalListener
+from asr_service.cli.listen.sound import microphone, recording
+from asr_service.cli.transcribe.local import local_engine
+from asr_service.client.live import FinalText, PartialText
+from asr_service.engine.pipeline.live.options import LiveOptions
+from asr_service.errors import ConfigurationError
+from asr_service.hardware.devices import Device
+from asr_service.settings import load_settings
+from cli.terminal import run
+from fakes import FakeModel
+
+KEY = new_secret()
+
+
+@pytest.fixture(scope="module")
+def keyed() -> Iterator[Live]:
+    with serving(api_keys=entry("listener", KEY)) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_speech(tmp_path_factory.mktemp("speech") / "speech.wav")
+
+
+def test_a_service_transcribes_a_recording_that_is_played(keyed, speech, tmp_path):
+    """Where the output is no terminal, it has the final text of each turn alone."""
+    done = run("listen", str(speech), "--server", keyed.url, "-l", "en", cwd=tmp_path, ASRSERVICE_API_KEY=KEY)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "code", "said"),
+    [
+        (["--language", "klingon"], KEY, 1, "klingon"),
+        ([], "wrong", 69, "Invalid API key."),
+        (["--model", "base"], KEY, 2, "do not apply to a --server"),
+    ],
+    ids=["option", "key", "command"],
+)
+def test_what_is_wrong_is_reported_with_its_exit_code(keyed, speech, tmp_path, arguments, key, code, said):
+    """An option that the service refuses, a wrong key, and options that exclude each other."""
+    done = run("listen", str(speech), "--server", keyed.url, *arguments, cwd=tmp_path, ASRSERVICE_API_KEY=key)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in " ".join(done.stderr.replace("│", "").split())
+
+
+async def test_a_model_in_this_process_transcribes_a_recording_that_is_played(speech):
+    """The sound comes no faster than it was spoken, and the last turn is completed."""
+    loop = asyncio.get_running_loop()
+    async with (
+        local_engine(load_settings({}), Device("cpu"), lambda *_: FakeModel()) as (engine, _),
+        engine.open_live(LiveOptions()) as session,
+    ):
+        listener, began_s = LocalListener(session), loop.time()
+        async for samples in recording(speech):
+            await listener.feed(samples)
+        assert loop.time() - began_s >= 0.8
+        await listener.finish()
+        texts = [text async for text in listener.texts()]
+    assert isinstance(texts[-1], FinalText)
+    assert texts[-1].text == "hello"
+
+
+def test_partial_text_is_grey_and_is_replaced_by_the_final_text():
+    """Control characters of a text do not act on the terminal. A long text is cut to one line, at its beginning."""
+    output = io.StringIO()
+    display = TurnDisplay(output, columns=12)
+    display.show(PartialText("a", "He"))
+    display.show(PartialText("a", " began a confused"))
+    display.show(FinalText("a", " He began\x1b[2J."))
+    assert output.getvalue() == (
+        "\r\x1b[K\x1b[90mHe\x1b[0m"
+        "\r\x1b[K\x1b[90m…a confused\x1b[0m"
+        "\r\x1b[KHe began\\x1b[2J.\n\r\x1b[K"
+    )  # fmt: skip
+
+
+def test_where_the_output_is_no_terminal_only_final_texts_are_printed():
+    """A turn without text has no line."""
+    output = io.StringIO()
+    display = TurnDisplay(output, columns=0)
+    for text in (PartialText("a", "He"), FinalText("a", "He began."), FinalText("b", " ")):
+        display.show(text)
+    display.close()
+    assert output.getvalue() == "He began.\n"
+
+
+class FakeStream:
+    """A microphone that hears one piece as soon as it is opened."""
+
+    def __init__(self, *, callback: Callable[..., None], channels: int, **_: Any) -> None:
+        self._hear = callback
+        self._piece = np.full((160, channels), 0.5, np.float32)
+
+    def __enter__(self) -> None:
+        self._hear(self._piece, 160, None, None)
+
+    def __exit__(self, *_: object) -> None:
+        self._piece = self._piece[:0]
+
+
+async def test_a_microphone_is_heard(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(InputStream=FakeStream, PortAudioError=OSError))
+    heard = microphone()
+    samples = await anext(heard)
+    assert samples.tolist() == [0.5] * 160
+
+
+async def test_a_missing_microphone_is_reported_with_what_to_do(monkeypatch):
+    """The library is optional; a machine may also have no device."""
+
+    def fail(**_: Any) -> None:
+        raise OSError("Error querying device -1")
+
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(ConfigurationError, match=r"asr-service\[microphone\]"):
+        await anext(microphone())
+    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(InputStream=fail, PortAudioError=OSError))
+    with pytest.raises(ConfigurationError, match="cannot be opened: Error querying device -1"):
+        await anext(microphone())
