@@ -117,6 +117,7 @@ def test_probes_and_ingress_use_the_urls_of_the_service(objects):
     if not open_paths:
         return
     assert {"/openai/v1": "Prefix", "/transcribe": "Exact"}.items() <= open_paths.items()
+    assert {"/": "Exact", "/page": "Prefix"}.items() <= open_paths.items()  # the page, which has no endpoint of its own
     for path in offered:
         assert reachable(path, open_paths) != bool(INSIDE.fullmatch(path)), path
 
