@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import httpx
 import structlog
 from celery import signals
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from prometheus_client import start_http_server
 
 from asr_service import metrics
@@ -141,6 +141,7 @@ def _consume(broker: Broker, n_threads: int, on_shutdown: Any) -> int:
         """Celery configures logging unless this signal has a receiver."""
 
     warnings.simplefilter("ignore", SecurityWarning)  # of root, who could run code in messages; ours have none
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)  # of the setting that keeps jobs running without Redis
     for name in ("celery", "httpx"):  # a line for each message and each request
         logging.getLogger(name).setLevel(logging.WARNING)
     signals.worker_shutting_down.connect(shut_down)
