@@ -15,6 +15,7 @@ from asr_service.engine.model.calls import run_calls
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
+from asr_service.engine.pipeline.live.finisher import MAX_ATTEMPTS
 from asr_service.engine.pipeline.live.partial import PARTIAL_MARGIN_S, PartialDecoder
 from asr_service.engine.pipeline.live.sessions import LiveSessions
 from asr_service.engine.pipeline.transcriber import PipelineLimits, Transcriber
@@ -77,7 +78,7 @@ def build_engine(
     log_mel = LogMel(facts.n_mels)
     margin_s = encoder_margin_s(settings, on_gpu=on_gpu)
 
-    def window_decoder(pool: ThreadPoolExecutor) -> WindowDecoder:
+    def window_decoder(pool: ThreadPoolExecutor, max_attempts: int | None = None) -> WindowDecoder:
         return WindowDecoder(
             vocabulary,
             log_mel,
@@ -85,6 +86,7 @@ def build_engine(
             multilingual=facts.multilingual,
             margin_s=margin_s,
             chunk_length_s=settings.chunk_length_s,
+            max_attempts=max_attempts,
         )
 
     limits = PipelineLimits(
@@ -100,7 +102,7 @@ def build_engine(
         decoders, window_decoder(cpu_pool), scheduler, memory, cpu_pool, limits, facts.name, request_ids
     )
     live = LiveSessions(
-        window_decoder(live_pool),
+        window_decoder(live_pool, max_attempts=MAX_ATTEMPTS),
         PartialDecoder(
             vocabulary,
             log_mel,

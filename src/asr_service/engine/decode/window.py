@@ -104,12 +104,14 @@ class WindowDecoder:
         multilingual: bool,
         margin_s: float | None,
         chunk_length_s: float | None,
+        max_attempts: int | None = None,
     ) -> None:
         """Create a decoder for one model.
 
         `cpu_pool` runs the computation of features. `margin_s` is the length of the padding after the speech, from
         which the model sees that the speech has ended; None always pads to 30 s. `chunk_length_s` is the operator's
-        limit for the speech in a window, if there is one.
+        limit for the speech in a window, if there is one. `max_attempts` limits the attempts
+        for one window.
         """
         self._vocabulary = vocabulary
         self._log_mel = log_mel
@@ -117,6 +119,7 @@ class WindowDecoder:
         self._multilingual = multilingual
         self._margin_s = margin_s
         self._chunk_length_s = chunk_length_s
+        self._max_attempts = max_attempts or _MAX_DECODES
         for reason in FALLBACK_REASONS:
             metrics.FALLBACKS.labels(reason)  # with the value 0: without a sample, a rate has no value
 
@@ -239,7 +242,7 @@ class WindowDecoder:
                 reason = attempt.reason(tried)
                 if reason is None:
                     continue
-                if len(tried) == task.decodes_left:
+                if len(tried) == min(task.decodes_left, self._max_attempts):
                     break
                 metrics.FALLBACKS.labels(reason).inc()
                 prompt, before = self._vocabulary.prompt(options, language, task.previous_tokens), []

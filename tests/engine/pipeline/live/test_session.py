@@ -32,6 +32,7 @@ from asr_service.engine.pipeline.live.events import (
     TurnStarted,
     TurnStopped,
 )
+from asr_service.engine.pipeline.live.finisher import MAX_ATTEMPTS
 from asr_service.engine.pipeline.live.options import Delay, LiveOptions
 from asr_service.engine.pipeline.live.partial import PartialDecoder
 from asr_service.engine.pipeline.live.session import LiveSession
@@ -84,7 +85,15 @@ async def sessions_around(model: FakeModel, n_threads: int = 2) -> AsyncIterator
     scheduler.start()
     vocabulary, log_mel = Vocabulary(model.tokenizer, multilingual=True), LogMel(80)
     with ThreadPoolExecutor(2) as pool:
-        windows = WindowDecoder(vocabulary, log_mel, pool, multilingual=True, margin_s=6.0, chunk_length_s=None)
+        windows = WindowDecoder(
+            vocabulary,
+            log_mel,
+            pool,
+            multilingual=True,
+            margin_s=6.0,
+            chunk_length_s=None,
+            max_attempts=MAX_ATTEMPTS,
+        )
         partials = PartialDecoder(vocabulary, log_mel, pool, multilingual=True, margin_s=2.0)
         memory = WindowMemory(limit_bytes=1000, window_bytes=1)
         try:
@@ -191,6 +200,17 @@ async def test_speech_that_goes_on_after_a_pause_is_part_of_the_text():
         events = await heard(session, speech(2), silence(1))
     (completed,) = [event for event in events if isinstance(event, TurnCompleted)]
     assert completed.transcript.text.endswith("w7")
+
+
+async def test_a_hopeless_window_has_few_attempts():
+    """A recording would have eight. The turn has the best text of four."""
+    model = FakeModel(writing(" mumble", avg_logprob=-1.5))
+    async with sessions_around(model) as sessions, sessions.open(replace(MANUAL, delay=Delay.XHIGH)) as session:
+        await session.feed(speech(2))
+        await session.commit()
+        events = await heard(session)
+    assert len(model.calls_of("generate")) == MAX_ATTEMPTS
+    assert [event.transcript.text for event in events if isinstance(event, TurnCompleted)] == ["mumble"]
 
 
 async def test_manual_commits():
