@@ -6,10 +6,9 @@ const LEAST_MS = 2000;
 export class Pace {
   #samples = [];
 
-  /** Note that `done` (seconds of audio, or a share) was reached now. */
+  /** Note that `done` (seconds of audio, or a share) was reached now. The wait for the first of it says nothing. */
   note(done, now = performance.now()) {
-    const last = this.#samples.at(-1);
-    if (last && done <= last.done) return;
+    if (done <= (this.#samples.at(-1)?.done ?? 0)) return;
     this.#samples.push({ now, done });
     while (this.#samples.length > 2 && now - this.#samples[0].now > WINDOW_MS) this.#samples.shift();
   }
