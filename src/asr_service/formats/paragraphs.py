@@ -17,6 +17,8 @@ _PAUSE_MS: Final = 1000
 _LONG_PAUSE_MS: Final = 3000
 """A pause of this length ends a paragraph even within a sentence."""
 _SHORT_PAUSE_MS: Final = 200
+_LONGEST_WORD: Final = 100
+"""Characters of the last word that show whether it ends a sentence."""
 _SHORT: Final = 100
 """Columns of text below which only a pause of twice the length ends a paragraph."""
 _LONG: Final = 500
@@ -28,27 +30,31 @@ _TOO_LONG: Final = 1000
 def paragraphs(segments: Sequence[Segment]) -> Iterator[str]:
     """Yield the text of each paragraph, without spaces around it. Together they are the whole text."""
     texts: list[str] = []
+    width, end = 0, ""
     for segment, after in pairwise([*segments, None]):
         if segment is not None:
             texts.append(segment.text)
-        if segment is None or after is None or _is_end("".join(texts), segment, after):
+            width += columns(segment.text)
+            end = (end + segment.text)[-_LONGEST_WORD:]
+        if segment is None or after is None or _is_end(end, width, segment, after):
             text = "".join(texts).strip()
             texts.clear()
+            width, end = 0, ""
             if text:
                 yield text
 
 
-def _is_end(text: str, segment: Segment, after: Segment) -> bool:
+def _is_end(end: str, width: int, segment: Segment, after: Segment) -> bool:
+    """Return True if a paragraph of this width, with this end of its text, ends between the segments."""
     if segment.speaker != after.speaker:
         return True
     # In whole milliseconds, as JSON has them: a transcript that was received as JSON has the same paragraphs.
     pause_ms = round(after.start * 1000) - round(segment.end * 1000)
     if pause_ms >= _LONG_PAUSE_MS:
         return True
-    words = text.split()
+    words = end.split()
     if not (words and ends_sentence(words[-1])) or after.text.strip()[:1].islower():
         return False
-    width = columns(text)
     return width >= _TOO_LONG or pause_ms >= _needed_ms(width)
 
 

@@ -1,6 +1,7 @@
 """/format: a transcript, as it was or edited, in another format."""
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -8,6 +9,8 @@ import pysubs2
 import pytest
 
 from api.live import Live, two_windows
+from asr_service.api.native.transcript_body import TranscriptBody
+from asr_service.formats import FORMATS
 
 TEXT_FORMATS = ("text", "srt", "vtt", "tsv", "lrc")
 
@@ -121,3 +124,14 @@ def test_a_body_of_more_than_the_limit_is_refused(live: Live) -> None:
     answer = formatted(live, b" " * (33 * 1024 * 1024), response_format="srt")
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "upload_too_large"
+
+
+@pytest.mark.parametrize(("fmt", "n_segments"), [("text", 40_000), ("srt", 3000)])
+@pytest.mark.parametrize("text", ["\u200b", "你", "a "], ids=["without width", "wide", "narrow"])
+def test_the_time_grows_with_the_length_of_the_transcript_alone(fmt: str, n_segments: int, text: str) -> None:
+    """Also for texts that nobody speaks: anyone may send one. Each pair of these segments must not cost time."""
+    segments = [{"start": 0, "end": 0, "text": text}] * n_segments
+    transcript = TranscriptBody.model_validate({"segments": segments}).to_transcript()
+    began_s = time.process_time()
+    FORMATS[fmt].render(transcript)
+    assert time.process_time() - began_s < 4

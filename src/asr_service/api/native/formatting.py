@@ -24,7 +24,7 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 """The JSON of 24 hours of speech with word times has 25 MB."""
 _MAX_CHARACTERS: Final = 2_000_000
 """24 hours of fast speech have 1.7 million."""
-_MAX_LAYOUT: Final = 250_000_000
+_MAX_LAYOUT: Final = 150_000_000
 """Characters times the characters of a cue: the time of the layout grows with both."""
 
 

@@ -100,6 +100,7 @@ def _runs(transcript: Transcript) -> Iterator[tuple[str, list[Piece]]]:
 def _divide(pieces: Sequence[Piece], costs: Sequence[float], style: SubtitleStyle) -> list[tuple[int, int]]:
     """Divide a run into cues. Returns the index of each cue's first piece and the index after its last."""
     widths = [piece.width for piece in pieces]
+    max_pieces = style.max_line_width * style.max_line_count  # pieces may have no width
     inner = [0.0, *accumulate(_inner_cost(at, pieces) for at in range(len(pieces)))]
     best: list[tuple[float, int]] = [(0.0, 0)] + [(float("inf"), 0)] * len(pieces)
     for start, first in enumerate(pieces):
@@ -108,7 +109,8 @@ def _divide(pieces: Sequence[Piece], costs: Sequence[float], style: SubtitleStyl
             last = pieces[end - 1]
             width += widths[end - 1] + last.spaced
             n_lines = counter.add(last, widths[end - 1])
-            if end - start > 1 and (n_lines > style.max_line_count or last.end - first.start > style.max_cue_s):
+            is_too_large = n_lines > style.max_line_count or end - start > max_pieces
+            if end - start > 1 and (is_too_large or last.end - first.start > style.max_cue_s):
                 break
             shown_s = _available_s(pieces, start, end, style)
             total = (
