@@ -17,8 +17,10 @@ from api.live import Live, serving
 from api.openai.realtime.client import realtime
 from api.openai.realtime.scripted import scripted_sessions
 from asr_service import tracing
-from asr_service.access.keys import KeyLimits, entry, new_secret
+from asr_service.access.keys import KeyLimits, entry, new_secret, read_keys
+from asr_service.api.middleware.authentication import Authentication
 from asr_service.api.openai.realtime import connection
+from asr_service.settings import load_settings
 from serving.harness import running
 from waiting import until
 
@@ -252,3 +254,27 @@ def test_a_websocket_is_a_span_of_its_callers_trace(keyed):
     assert span.attributes is not None
     assert span.attributes["http.response.status_code"] == 101
     assert ALICE not in span.to_json()
+
+
+async def test_the_application_does_not_see_the_key_of_a_sub_protocol():
+    """It gets the other sub-protocols, and no header with the key."""
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(dict(scope))
+
+    ring = read_keys(load_settings({}, api_keys=ENTRIES))
+    none: frozenset[str] = frozenset()
+    authentication = Authentication(app, ring=ring, public=none, public_folder="/page/", inside_paths=none, inside=())
+    offered = ["realtime", f"openai-insecure-api-key.{ALICE}"]
+    scope = {
+        "type": "websocket",
+        "path": "/v1/realtime",
+        "query_string": b"",
+        "headers": [(b"host", b"a"), (b"sec-websocket-protocol", ", ".join(offered).encode())],
+        "subprotocols": offered,
+    }
+    await authentication(scope, None, None)  # type: ignore[arg-type]
+    assert seen[0]["subprotocols"] == ["realtime"]
+    assert seen[0]["state"]["key"].name == "alice"
+    assert ALICE not in str(seen[0]["headers"])
