@@ -36,7 +36,7 @@ class Caution:
 CAUTION: Final[Mapping[Delay, Caution | None]] = {
     Delay.MINIMAL: Caution(n_agreeing=2, n_held_back=1, interval_s=0.4),
     Delay.LOW: Caution(n_agreeing=2, n_held_back=2, interval_s=0.5),
-    Delay.MEDIUM: Caution(n_agreeing=3, n_held_back=2, interval_s=0.5),
+    Delay.MEDIUM: Caution(n_agreeing=3, n_held_back=2, interval_s=0.4),
     Delay.HIGH: Caution(n_agreeing=3, n_held_back=3, interval_s=0.6),
     Delay.XHIGH: None,
 }
