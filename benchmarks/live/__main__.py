@@ -89,15 +89,17 @@ async def _measure(args: argparse.Namespace) -> None:
             args.delay,
         )
         wordless = await _play_wordless(engine)
-        for n_sessions in numbers:
+        for number in numbers:
             watch, cpu_s, began = Watch.start(), _cpu_s(), time.monotonic()
-            heard = await _play_all(engine, options, lists[:n_sessions])
-            cores = (_cpu_s() - cpu_s) / (time.monotonic() - began)
-            costs[n_sessions] = cores, watch.others_cores()
-            measured = rows[n_sessions] = Measured()
+            heard = await _play_all(engine, options, lists[:number])
+            n_open = len(heard)
+            costs[n_open] = (_cpu_s() - cpu_s) / (time.monotonic() - began), watch.others_cores()
+            measured = rows[n_open] = Measured()
             for (played, events), text in zip(heard, texts, strict=False):
                 add_session(measured, played, events, text, words, args.silence_ms, args.language)
-            print(table(_HEADS, [_row(n_sessions, measured, costs[n_sessions])]), flush=True)
+            print(table(_HEADS, [_row(n_open, measured, costs[n_open])]), flush=True)
+            if n_open < number:
+                break
     about = {**machine(), "model": args.model, "delay": str(args.delay), "silence": f"{args.silence_ms} ms"}
     about["without a word"] = wordless
     about["sessions on time"] = str(_n_on_time(rows))
