@@ -40,16 +40,16 @@ def run_worker(settings: Settings, times: RunnerTimes = RunnerTimes()) -> int:  
 
     Raises ConfigurationError: a setting is missing or wrong.
     """
-    jobs = None if settings.jobs_url is None else open_jobs(settings)
-    if settings.jobs_url is None or jobs is None:
+    if settings.jobs_url is None:
         raise ConfigurationError(
             "A job worker needs the Redis of the services. Set ASR_JOBS_URL as it is set there.", param="ASR_JOBS_URL"
         )
     if settings.service_url is None:
         raise ConfigurationError(
-            "A job worker needs services to run its jobs. Set ASR_SERVICE_URL to their address.",
-            param="ASR_SERVICE_URL",
+            "A job worker needs services, which run its jobs. Set ASR_SERVICE_URL.", param="ASR_SERVICE_URL"
         )
+    jobs = open_jobs(settings)
+    assert jobs is not None  # noqa: S101 - with ASR_JOBS_URL there are jobs
     key = None if settings.service_key is None else settings.service_key.get_secret_value()
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     services = [open_endpoint(each.strip(), headers, TIMEOUT) for each in settings.service_url.split(",")]
