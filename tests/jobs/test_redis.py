@@ -4,6 +4,7 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ def test_an_answer_that_was_lost_may_be_asked_for_again(store):
 def test_a_deleted_job_leaves_no_key(store):
     """Redis keeps everything in memory. What remains is the layout's version and the turns of owners."""
     for at in (1.0, 2.0):
-        add(store, "alice", at=at)
+        add(store, "alice", at=at, spec=replace(SPEC, webhook_url="https://example.com/"))
         held = claim(store, at)
         write(store, held, 0, "zero")
         succeed(store, held, expires_at=10.0)
