@@ -51,7 +51,7 @@ class ScriptedSession:
 
     def __init__(self, options: LiveOptions, on_audio: Callable[[float], None]) -> None:
         self.options = [options]
-        self.fed = np.empty(0, np.float32)
+        self._pieces: list[NDArray[np.float32]] = []
         self.finished: EndReason | None = None
         self.room = asyncio.Event()
         """`feed` waits for it."""
@@ -62,6 +62,11 @@ class ScriptedSession:
         self._n_committed = 0
         self._n_samples = 0
 
+    @property
+    def fed(self) -> NDArray[np.float32]:
+        """All samples so far."""
+        return np.concatenate([np.empty(0, np.float32), *self._pieces])
+
     def emit(self, *events: LiveEvent) -> None:
         for event in events:
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
@@ -71,7 +76,7 @@ class ScriptedSession:
 
     async def feed(self, samples: NDArray[np.float32]) -> None:
         await self.room.wait()
-        self.fed = np.concatenate([self.fed, samples])
+        self._pieces.append(samples)
         self._n_samples += len(samples)
         self._on_audio(len(samples) / SAMPLE_RATE)
 
