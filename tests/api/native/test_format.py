@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pysubs2
 import pytest
+from pydantic import ValidationError
 
 from api.live import Live, two_windows
 from asr_service.api.native.transcript_body import TranscriptBody
@@ -124,6 +125,22 @@ def test_a_body_of_more_than_the_limit_is_refused(live: Live) -> None:
     answer = formatted(live, b" " * (33 * 1024 * 1024), response_format="srt")
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "upload_too_large"
+
+
+def test_a_body_of_too_many_values_is_refused(live: Live) -> None:
+    """To parse them would block all other requests of the slot for seconds."""
+    answer = formatted(live, b'{"segments": [], "x": [%s[]]}' % (b"[]," * 1_500_000), response_format="srt")
+    assert answer.status_code == 413
+    assert "more than 3000000 values" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("words", [None, [{}, {}]])
+def test_the_check_ends_at_the_first_error(words: object) -> None:
+    """The errors of a million segments or words would take gigabytes."""
+    segments = [{}, {}] if words is None else [{"start": 0, "end": 1, "text": "a", "words": words}]
+    with pytest.raises(ValidationError) as raised:
+        TranscriptBody.model_validate({"segments": segments})
+    assert {error["loc"].count(1) for error in raised.value.errors()} == {0}
 
 
 @pytest.mark.parametrize(("fmt", "n_segments"), [("text", 40_000), ("srt", 3000)])

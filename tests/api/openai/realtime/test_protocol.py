@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from api.live import Live
 from api.openai.realtime.client import SECOND, Event, RealtimeClient, raw_connection, raw_event, realtime
 from api.openai.realtime.scripted import Sessions
 from asr_service.api.openai.realtime import connection, routes
+from asr_service.api.openai.realtime.client_events import read_event
 from asr_service.engine.pipeline.live.events import (
     EndReason,
     IdleTimeout,
@@ -23,7 +25,7 @@ from asr_service.engine.pipeline.live.events import (
     TurnStopped,
 )
 from asr_service.engine.pipeline.live.options import Delay, ServerVad
-from asr_service.errors import EngineStopped, InferenceFailed, Overloaded
+from asr_service.errors import EngineStopped, InferenceFailed, InvalidParameter, Overloaded
 from waiting import until
 
 SDK: TypeAdapter[RealtimeServerEvent] = TypeAdapter(RealtimeServerEvent)
@@ -186,7 +188,7 @@ def test_fields_without_effect_are_accepted_and_listed(client):
                 },
                 "output": {"voice": "alloy"},
             },
-            "include": ["item.input_audio_transcription.logprobs", "item.unknown"],
+            "include": ["item.input_audio_transcription.logprobs", "item.unknown", {}],
             "tracing": "auto",
         },
     )
@@ -232,8 +234,9 @@ def test_included_details_are_in_the_completed_event(client, sessions):
         ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty", None, "100 ms"),
         ({"type": "input_audio_buffer.clear", "event_id": "e" * 513}, "invalid_parameter", "event_id", "512"),
         ({"type": "session.update"}, "malformed_request", "session", "'session' is required"),
+        (f"[{'[],' * 10_000}[]]", "malformed_request", None, "more than 20000 values"),
     ],
-    ids=range(13),
+    ids=range(14),
 )  # fmt: skip
 def test_an_error_repeats_the_id_of_its_event_and_leaves_the_session_open(client, sent, code, param, said):
     """A malformed event has no effect on the ones after it."""
@@ -303,6 +306,14 @@ def test_every_format_reaches_the_engine_at_16_khz(client, sessions, audio_forma
     client.update()
     assert abs(len(sessions.last.fed) - 3 * n_samples) < 200
     assert sessions.last.fed.dtype == np.float32
+
+
+def test_a_long_type_is_refused_at_once() -> None:
+    """The search for a similar type would block the other sessions of the slot for seconds."""
+    began_s = time.process_time()
+    with pytest.raises(InvalidParameter, match="Unknown event"):
+        read_event({"type": "append" * 1_500_000})
+    assert time.process_time() - began_s < 0.2
 
 
 def test_the_audio_of_an_event_is_limited(client, sessions):

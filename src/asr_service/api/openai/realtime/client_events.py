@@ -26,12 +26,16 @@ _FORMS: Final[Mapping[str, type[ClientEvent]]] = {
 _OF_CONVERSATIONS: Final = ("response.", "conversation.", "output_audio_buffer.")
 _BETA: Final = "transcription_session.update"
 _MAX_NAME_CHARS: Final = 64
+_MAX_VALUES: Final = 20_000
+"""A session's configuration has less than a thousand, and base64 has none of the characters that are counted."""
 
 
 def parse_json(text: str | None) -> dict[str, Any]:
     """Return the fields of a message. Raises MalformedRequest: it is not a JSON object in a text message."""
     if text is None:
         raise MalformedRequest("An event is a text message with a JSON object, not a binary message.")
+    if sum(map(text.count, ",[{")) > _MAX_VALUES:  # a million would block the slot for a second
+        raise MalformedRequest(f"The event has more than {_MAX_VALUES} values, which is the limit.")
     try:
         fields = from_json(text)
     except ValueError:
@@ -67,6 +71,6 @@ def _unknown(kind: str) -> str:
         )
     if kind.startswith(_OF_CONVERSATIONS):
         return f"Event {name!r} is not supported: this is a transcription session, without a conversation."
-    near = difflib.get_close_matches(kind, _FORMS, n=1)
+    near = difflib.get_close_matches(name, _FORMS, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Known events: {', '.join(_FORMS)}."
     return f"Unknown event {name!r}. {hint}"

@@ -21,7 +21,8 @@ def _check_language(text: str) -> str:
 
 
 def _known_includes(value: object) -> object:
-    return [each for each in value if each in {LOGPROBS, SEGMENTS, WORDS}] if isinstance(value, list) else value
+    known = (LOGPROBS, SEGMENTS, WORDS)  # no set: a value may be a list, which has no hash
+    return [each for each in value if each in known] if isinstance(value, list) else value
 
 
 class _Part(BaseModel):
