@@ -1,6 +1,7 @@
 """A service runs jobs for job workers: the executor of a worker, with a real service."""
 
 import asyncio
+import hashlib
 import io
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -176,6 +177,23 @@ def test_stored_segments_may_exceed_the_limit_of_an_upload():
     work = replace(WORK, resume_key="another", earlier=(long,) * 100)
     with serving(max_upload_bytes=len(sound)) as live:
         assert isinstance(asyncio.run(run(live, work, sound))[-1], Transcript)
+
+
+async def test_a_forged_run_does_not_decide_the_cached_transcript_of_a_recording():
+    """Without keys, anyone can send a run: with another recording's digest, or with segments that nobody spoke."""
+    sound, victim, anyones = SOUND, tone(2), replace(WORK, owner="")
+    with serving(chunk_length_s=15, cache_url="memory") as live:
+        started, *_, whole = await run(live, sound=sound)
+        assert isinstance(started, Started)
+        assert isinstance(whole, Transcript)
+        earlier = (replace(whole.segments[0], text="forged"), *whole.segments[1:5])
+        digest = hashlib.sha256(sound).hexdigest()
+        await run(live, replace(anyones, recording_sha256=hashlib.sha256(victim).hexdigest()), sound)
+        work = replace(anyones, resume_key=started.resume_key, earlier=earlier, recording_sha256=digest)
+        assert "forged" in str((await run(live, work, sound))[-1])
+        for each in (victim, sound):
+            answer = live.post(audio=each, vad_filter="false")
+            assert answer.headers["x-asr-cache"] == "miss"
 
 
 async def test_a_slot_that_drains_returns_the_work_at_once():

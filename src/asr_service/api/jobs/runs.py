@@ -1,9 +1,11 @@
 """Runs jobs for job workers: POST /internal/job-runs, which is not part of the public API."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
-from typing import BinaryIO
+from dataclasses import replace
+from typing import BinaryIO, Final
 
 import structlog
 from fastapi import APIRouter
@@ -11,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service import tasks
+from asr_service.access.keys import Key
 from asr_service.api.middleware.authentication import key_of
 from asr_service.api.problems import UNEXPECTED
 from asr_service.api.streaming import StreamedResponse
@@ -25,6 +28,8 @@ from asr_service.transcript import Transcript
 log = structlog.get_logger(__name__)
 
 router = APIRouter()
+
+_PART_BYTES: Final = 1024**2
 
 
 class JobRuns:
@@ -99,7 +104,8 @@ class JobRuns:
 
 @router.post(wire.PATH, include_in_schema=False)
 async def run_job(request: Request) -> Response:
-    _check_key(request)
+    key = key_of(request.scope)
+    _check_key(key)
     runs: JobRuns = request.app.state.job_runs
     engine: SlotEngine = request.app.state.engine
     n_audio_bytes = request.headers.get(wire.AUDIO_BYTES, "")
@@ -109,7 +115,7 @@ async def run_job(request: Request) -> Response:
         stack.enter_context(runs.permit())
         upload = await stack.enter_async_context(receive_upload(request))
         try:
-            work = await asyncio.to_thread(wire.split_body, upload.file, int(n_audio_bytes))
+            work = await asyncio.to_thread(_read, upload.file, int(n_audio_bytes), has_key=key is not None)
         except ValueError as error:
             raise MalformedRequest(str(error)) from error
         structlog.contextvars.bind_contextvars(job_id=work.job_id)
@@ -121,8 +127,26 @@ async def run_job(request: Request) -> Response:
         )
 
 
-def _check_key(request: Request) -> None:
-    key = key_of(request.scope)
+def _read(file: BinaryIO, n_audio_bytes: int, *, has_key: bool) -> Work:
+    """Return the work. Blocks. Raises ValueError: it is not valid.
+
+    It has no digest if that, or a segment, may be forged: the transcript is cached for all who have that recording.
+    """
+    work = wire.split_body(file, n_audio_bytes)
+    is_trusted = has_key or not work.earlier  # without keys, anyone can send segments
+    digest = _sha256(file) if work.recording_sha256 and is_trusted else None
+    file.seek(0)
+    return replace(work, recording_sha256=digest if digest == work.recording_sha256 else None)
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while part := file.read(_PART_BYTES):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _check_key(key: Key | None) -> None:
     if key is not None and not key.is_worker:
         raise WorkerKeyRequired(
             f"The API key {key.name!r} is not one of a job worker. `asr-service keys new NAME --worker` makes one."
