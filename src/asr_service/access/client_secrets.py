@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic_core import from_json
+
 from asr_service.access.keys import Key, KeyRing
 from asr_service.errors import InvalidParameter, WrongKey
 
@@ -61,9 +63,18 @@ def read_secret(text: str, ring: KeyRing, now_s: float) -> ClientSecret:
     key = next((key for key in ring if key.name == name), None)
     if (key is None and ring) or not hmac.compare_digest(signature, _sign(key, payload)):
         raise _invalid()
+    if not isinstance(expires_at, int) or not _is_object(session):
+        raise _invalid()  # without keys, anyone can sign one
     if expires_at <= now_s:
         raise WrongKey("This client secret has expired. Make another one with POST /v1/realtime/client_secrets.")
     return ClientSecret(key, expires_at, session)
+
+
+def _is_object(text: object) -> bool:
+    try:
+        return isinstance(text, str) and isinstance(from_json(text), dict)
+    except ValueError:
+        return False
 
 
 def _sign(key: Key | None, payload: bytes) -> bytes:

@@ -121,6 +121,17 @@ def test_a_secret_expires_and_cannot_be_changed():
             read_secret(nonsense, ring(), 999)
 
 
+@pytest.mark.parametrize(
+    ("expires_at", "session"),
+    [("9", "{}"), (None, "{}"), (2**40, "{"), (2**40, "[1]"), (2**40, "[" * 3000), (2**40, 5)],
+)
+def test_a_signed_secret_may_be_malformed(expires_at: object, session: object) -> None:
+    """Without keys, anyone can sign one."""
+    secret = issue_secret(ClientSecret(None, expires_at, session))  # type: ignore[arg-type]
+    with pytest.raises(WrongKey):
+        read_secret(secret, KeyRing(), 0)
+
+
 def test_a_service_without_keys_makes_secrets_too(live, sessions):
     """They carry the configuration. A secret of a service without keys opens nothing in one that has keys."""
     body = {"session": SESSION}
