@@ -1,8 +1,10 @@
 """The events of a session: their order, their fields, and the errors, which leave the session open."""
 
+import asyncio
 import base64
 import json
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from api.live import Live
 from api.openai.realtime.client import SECOND, Event, RealtimeClient, raw_connection, raw_event, realtime
 from api.openai.realtime.scripted import Sessions
+from asr_service.access.usage import KeyUsage
 from asr_service.api.openai.realtime import connection, routes
 from asr_service.api.openai.realtime.client_events import read_event
+from asr_service.api.openai.realtime.configuration import Configuration
 from asr_service.engine.pipeline.live.events import (
     EndReason,
     IdleTimeout,
@@ -306,6 +310,29 @@ def test_every_format_reaches_the_engine_at_16_khz(client, sessions, audio_forma
     client.update()
     assert abs(len(sessions.last.fed) - 3 * n_samples) < 200
     assert sessions.last.fed.dtype == np.float32
+
+
+async def test_many_messages_leave_time_for_other_requests() -> None:
+    """Reading messages that have arrived waits for nothing, so a flood could hold the event loop for seconds."""
+    left, n_turns = iter(["{}"] * 100), 0
+
+    class Flooded:
+        async def receive(self) -> dict[str, str]:
+            text = next(left, None)
+            return {"type": "websocket.disconnect"} if text is None else {"type": "websocket.receive", "text": text}
+
+    async def others() -> None:
+        nonlocal n_turns
+        while True:
+            await asyncio.sleep(0)
+            n_turns += 1
+
+    arguments: Any = (Flooded(), None, Configuration(), None, connection.SessionLimits(None, KeyUsage(None), 1.0))
+    running = asyncio.create_task(others())
+    messages = [each async for each in connection.RealtimeConnection(*arguments)._messages()]
+    running.cancel()
+    assert len(messages) == 100
+    assert n_turns >= 99
 
 
 def test_a_long_type_is_refused_at_once() -> None:

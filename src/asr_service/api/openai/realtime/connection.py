@@ -130,6 +130,7 @@ class RealtimeConnection:
         """Yield the text of each message until the client leaves; None for a binary message."""
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             yield message.get("text")
+            await asyncio.sleep(0)  # thousands of messages may be there, and reading them waits for nothing
 
     async def _handle(self, text: str | None) -> None:
         event_id = None
