@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from asr_service.access.caller import Caller
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.batch import (
@@ -14,6 +16,7 @@ from asr_service.engine.schedule.batch import (
     fairness_penalty_s,
     form_batch,
     form_priority_batch,
+    leave_a_thread,
 )
 
 ALICE, BOB = Caller("alice"), Caller("bob")
@@ -116,6 +119,15 @@ class TestThePriorityBatch:
         assert batch is not None
         assert batch.jobs == (self.clip,)
 
+    def test_first_windows_of_bulk_requests_count_as_later_windows(self):
+        """No client waits for them: they are not taken, and a clip does not wait for them."""
+        bulk = replace(self.clip, is_bulk=True)
+        running = [Batch(Stage.ENCODE, (bulk,))] * 2
+        assert self.formed([bulk], running) is None
+        batch = self.formed([bulk, self.clip], running)
+        assert batch is not None
+        assert batch.jobs == (self.clip,)
+
 
 def test_the_oldest_job_goes_first_whatever_its_stage():
     """Jobs of its stage and key join it."""
@@ -197,6 +209,16 @@ def test_bulk_windows_do_not_make_the_call_of_another_request_longer():
     clip = job(request_id=3, at=30.0)
     assert formed([*bulk, clip]).jobs == (clip,)
     assert set(map(id, formed([*bulk, replace(clip, enqueued_at=90.0)]).jobs)) >= set(map(id, bulk))
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "n_bulk_running", "may_run"), [(2, 0, True), (2, 1, False), (4, 2, True), (4, 3, False), (1, 0, True)]
+)
+def test_bulk_windows_leave_one_thread_free(n_threads: int, n_bulk_running: int, may_run: bool):
+    """One thread may always run them. Calls of other requests do not count: the order of the queue is for those."""
+    clip, bulk = job(), replace(job(), is_bulk=True)
+    running = [Batch(Stage.ENCODE, (bulk,))] * n_bulk_running + [Batch(Stage.ENCODE, (clip,))]
+    assert list(leave_a_thread([bulk, clip], running, n_threads)) == ([bulk, clip] if may_run else [clip])
 
 
 def live(work: LiveWork, stage: Stage = Stage.GENERATE, *, request_id: int = 0, at: float = 0.0, key: str = "k") -> Job:

@@ -15,7 +15,7 @@ from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule import scheduler as scheduler_module
 from asr_service.engine.schedule.batch import Batch, BatchLimit, Job, form_priority_batch
 from asr_service.engine.schedule.limits import FULL_BATCHES_TO_GROW
-from asr_service.engine.schedule.scheduler import Scheduler
+from asr_service.engine.schedule.scheduler import INTERACTIVE_S, Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, Overloaded
 from waiting import until
 
@@ -49,6 +49,7 @@ def running(
     probe: Callable[[], None] = lambda: None,
     coalesce_wait_s: float = 0.0,
     priority_thread: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Scheduler]:
     scheduler = Scheduler(
         run,
@@ -58,6 +59,7 @@ def running(
         probe=probe,
         coalesce_wait_s=coalesce_wait_s,
         priority_thread=priority_thread,
+        clock=clock,
     )
     scheduler.start()
     try:
@@ -552,3 +554,63 @@ def test_waiting_bulk_windows_are_no_load_for_other_requests():
         assert scheduler.queued_audio_s == 0
         assert scheduler.oldest_wait_s(time.monotonic() + 100) == 0
         gate.open.set()
+
+
+class TestBulkWindowsAndAClip:
+    """Bulk requests leave a thread free while other requests come in, and take all threads otherwise."""
+
+    @staticmethod
+    def bulk(name: str) -> Job:
+        return replace(job(name, request_id=1), key=name, is_bulk=True)
+
+    def test_a_clip_finds_a_free_thread_soon_after_another_one(self):
+        """After ten seconds without requests, the call that ends next is followed by two."""
+        late_s = 0.0
+        gates = {name: Gate() for name in ("clip", "bulk 1", "bulk 2", "bulk 3", "next clip")}
+
+        def run(batch: Batch) -> list[Any]:
+            return gates[batch.jobs[0].payload](batch)
+
+        def started() -> set[str]:
+            return {name for name, gate in gates.items() if gate.batches}
+
+        with running(run, n_threads=2, clock=lambda: time.monotonic() + late_s) as scheduler:
+            gates["clip"].open.set()
+            scheduler.submit(job("clip")).result(5)
+            for name in ("bulk 1", "bulk 2", "bulk 3"):
+                scheduler.submit(self.bulk(name))
+            until(lambda: len(started()) == 2)
+            gates["next clip"].open.set()
+            scheduler.submit(job("next clip", request_id=2)).result(5)
+            assert started() == {"clip", "bulk 1", "next clip"}
+            late_s = INTERACTIVE_S + 1
+            gates["bulk 1"].open.set()
+            until(lambda: started() == set(gates))
+            gates["bulk 2"].open.set()
+            gates["bulk 3"].open.set()
+
+    def test_they_take_all_threads_while_there_are_no_other_requests(self):
+        gate = Gate()
+        with running(gate, n_threads=2) as scheduler:
+            for name in ("bulk 1", "bulk 2"):
+                scheduler.submit(self.bulk(name))
+            until(lambda: len(gate.batches) == 2)
+            gate.open.set()
+
+    def test_the_only_thread_runs_them_between_requests(self):
+        gate = Gate()
+        gate.open.set()
+        with running(gate) as scheduler:
+            scheduler.submit(job("clip")).result(5)
+            assert scheduler.submit(self.bulk("bulk")).result(5) == "bulk"
+
+    def test_a_clip_that_finds_all_threads_in_their_calls_goes_to_the_priority_thread(self):
+        gate = Gate()
+        with running(gate, n_threads=2, priority_thread=True) as scheduler:
+            for name in ("bulk 1", "bulk 2", "bulk 3"):
+                scheduler.submit(replace(self.bulk(name), is_first_window=True))
+            until(lambda: len(gate.batches) == 2)
+            scheduler.submit(replace(job("clip", request_id=2), is_first_window=True))
+            until(lambda: len(gate.batches) == 3)
+            assert gate.batches[2] == ["clip"]
+            gate.open.set()

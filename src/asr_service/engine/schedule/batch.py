@@ -133,6 +133,16 @@ def form_batch(
     return _batch_of(first, in_order, limits[first.stage])
 
 
+def leave_a_thread(waiting: Collection[Job], running: Collection[Batch], n_threads: int) -> Collection[Job]:
+    """Return the jobs that an ordinary thread may take while requests with waiting clients arrive.
+
+    Bulk jobs leave one of the `n_threads` ordinary threads free, so that such a request finds a thread at once. One
+    thread may always run them, so bulk requests advance.
+    """
+    n_bulk = sum(any(job.is_bulk for job in batch.jobs) for batch in running)
+    return waiting if n_bulk < max(n_threads - 1, 1) else [job for job in waiting if not job.is_bulk]
+
+
 def form_priority_batch(
     waiting: Collection[Job],
     running: Collection[Batch],
@@ -146,7 +156,8 @@ def form_priority_batch(
     A call of the model cannot be interrupted, but the kernel shares a CPU's cores among all running calls.
     Returns None if an ordinary thread is free, because it takes the job itself. First windows wait while any running
     call decodes a first window or live work: such a call is short, and one more would only slow it down. Live work
-    waits only while as many calls as there are ordinary threads run work that is as urgent.
+    waits only while as many calls as there are ordinary threads run work that is as urgent. First windows of bulk
+    requests count as later ones: they are never taken, and others do not wait for them.
     """
     if len(running) < n_threads:
         return None
@@ -155,9 +166,14 @@ def form_priority_batch(
         most_urgent = min(job.live for job in urgent if job.live is not None)
         n_as_urgent = sum(any(_is_live(job, most_urgent) for job in batch.jobs) for batch in running)
         return form_batch(urgent, limits, penalties_s) if n_as_urgent < n_threads else None
-    if any(job.is_first_window or job.live is not None for batch in running for job in batch.jobs):
+    if any(_is_first(job) or job.live is not None for batch in running for job in batch.jobs):
         return None
-    return form_batch([job for job in waiting if job.is_first_window], limits, penalties_s, caller_levels)
+    return form_batch([job for job in waiting if _is_first(job)], limits, penalties_s, caller_levels)
+
+
+def _is_first(job: Job) -> bool:
+    """Return True for a first window that a client waits for."""
+    return job.is_first_window and not job.is_bulk
 
 
 def _is_live(job: Job, least: LiveWork) -> bool:

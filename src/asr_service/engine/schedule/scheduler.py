@@ -8,7 +8,7 @@ request are dropped before they cost anything.
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from asr_service.engine.schedule.batch import (
     fairness_penalty_s,
     form_batch,
     form_priority_batch,
+    leave_a_thread,
 )
 from asr_service.engine.schedule.caller_usage import CallerUsage
 from asr_service.engine.schedule.execution import BatchRunner, DeviceLostError, Run, fail
@@ -39,6 +40,8 @@ WORK_SHARE: Final[Mapping[Stage, float]] = {Stage.ENCODE: 0.5, Stage.GENERATE: 0
 If a window counted only after its last stage, the throughput would seem to be zero while the first windows of new
 recordings are encoded, and new requests would be refused for an expected wait that is far too long.
 """
+INTERACTIVE_S: Final = 10.0
+"""For so long after work of other requests bulk requests leave a thread free: the next of them may come soon."""
 
 
 class Scheduler:
@@ -54,6 +57,7 @@ class Scheduler:
         probe: Callable[[], None],
         coalesce_wait_s: float = 0.0,
         priority_thread: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the threads; `start` starts them.
 
@@ -69,6 +73,7 @@ class Scheduler:
         self._limits = {stage: AdaptiveLimit(limit) for stage, limit in limits.items()}
         self._on_failure = on_failure
         self._coalesce_wait_s = coalesce_wait_s
+        self._clock = clock
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
         self._running: dict[Batch, float] = {}
@@ -83,6 +88,8 @@ class Scheduler:
         self._caller_usage = CallerUsage(self.throughput.estimate_s)
         self.worked_at = -math.inf
         """When the last call of the model ended; minus infinity before the first."""
+        self._interactive_at = -math.inf
+        """When a job that is not bulk was queued or ended last."""
         self._n_threads = n_threads
         self._threads = [
             threading.Thread(target=self._serve, args=(form,), name=f"model-{number}", daemon=True)
@@ -119,6 +126,8 @@ class Scheduler:
             if self._stopped:
                 raise EngineStopped(self._stopped)
             self._waiting.append(job)
+            if not job.is_bulk:
+                self._interactive_at = self._clock()
             self._changed.notify_all()
         return job.future
 
@@ -134,7 +143,7 @@ class Scheduler:
     def reset_throughput(self) -> None:
         """Discard the throughput measured so far."""
         with self._changed:
-            self.throughput.reset(time.monotonic())
+            self.throughput.reset(self._clock())
 
     @property
     def depth(self) -> int:
@@ -185,7 +194,7 @@ class Scheduler:
             if awaited and self._coalesce_wait_s:
                 self._changed.wait_for(lambda: self._stopped or self._any_of(awaited), self._coalesce_wait_s)
             while not self._stopped:
-                now = time.monotonic()
+                now = self._clock()
                 self._drop_expired(now)
                 if batch := form(now):
                     self._take(batch, now)
@@ -194,7 +203,10 @@ class Scheduler:
             return None
 
     def _form(self, now: float) -> Batch | None:
-        return form_batch(self._waiting, self._current_limits(), self._penalties_s(), self._caller_levels(now))
+        waiting: Collection[Job] = self._waiting
+        if now - self._interactive_at < INTERACTIVE_S or any(map(_has_interactive, self._running)):
+            waiting = leave_a_thread(waiting, self._running, self._n_threads)
+        return form_batch(waiting, self._current_limits(), self._penalties_s(), self._caller_levels(now))
 
     def _form_priority(self, now: float) -> Batch | None:
         return form_priority_batch(
@@ -244,9 +256,11 @@ class Scheduler:
         self._changed.notify_all()  # the priority thread may have work now
 
     def _finish(self, batch: Batch, *, in_one_call: bool) -> None:
-        now = time.monotonic()
+        now = self._clock()
         with self._changed:
             self.worked_at = now
+            if _has_interactive(batch):
+                self._interactive_at = now
             began = self._running.pop(batch, now)  # missing if another thread has failed meanwhile
             self.throughput.end(now, WORK_SHARE[batch.stage] * sum(job.audio_s for job in batch.jobs))
             limit = self._limits[batch.stage]
@@ -273,6 +287,10 @@ class Scheduler:
         self.stop(reason)
         if first:
             self._on_failure(reason)
+
+
+def _has_interactive(batch: Batch) -> bool:
+    return not all(job.is_bulk for job in batch.jobs)
 
 
 def _failure_of_running(error: BaseException, reason: str) -> AsrError:
