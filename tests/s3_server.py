@@ -47,6 +47,7 @@ def running_s3(directory: Path) -> Iterator[S3Server]:
         str(Path(sysconfig.get_path("scripts"), "weed")), "server", "-ip=127.0.0.1", "-s3", f"-dir={directory}",
         f"-s3.config={directory / 'identities.json'}", "-volume.max=4", "-master.volumeSizeLimitMB=64",
         *(f"-{part}.port={port}" for part, port in ports.items()),
+        "-s3.port.iceberg=0", "-s3.port.lance=0",  # off: their ports are fixed, and another server may have them
     ]  # fmt: skip
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -84,5 +85,6 @@ def _free_ports(number: int) -> list[int]:
             port = first.getsockname()[1]
             with contextlib.suppress(OSError, OverflowError):
                 second.bind(("127.0.0.1", port + _GRPC_OFFSET if port < 50_000 else port - _GRPC_OFFSET))
-                found.append(port if port < 50_000 else port - _GRPC_OFFSET)
+                if (lower := port if port < 50_000 else port - _GRPC_OFFSET) not in found:
+                    found.append(lower)
     return found

@@ -70,7 +70,7 @@ class Run:
             if stopped is None:
                 await run
             else:
-                await asyncio.to_thread(stopped.wait, 30)
+                assert await asyncio.to_thread(stopped.wait, 30)
                 await asyncio.sleep(0.1)  # the segments before it arrive
                 run.cancel()
                 await asyncio.wait([run])
@@ -106,7 +106,8 @@ def test_a_changed_recording_starts_again(tmp_path):
     """Its journal does not fit, and is removed with the finished recording."""
     (tmp_path / "long.wav").write_bytes(tone(100))
     run = Run(FileTask(tmp_path / "long.wav", (Output(FILE_FORMATS["txt"], tmp_path / "long.txt"),)))
-    run(stop_at=15)
+    run(stop_at=6)
+    assert len(partials(tmp_path)) == 1
     (tmp_path / "long.wav").write_bytes(tone(110))
     n_calls = run()
     assert run.notes == []

@@ -51,7 +51,7 @@ DEFAULTS: Event = {
                 "languages": [],
                 "prompt": None,
                 "keywords": [],
-                "delay": "low",
+                "delay": "medium",
             },
             "noise_reduction": None,
             "turn_detection": {

@@ -352,7 +352,7 @@ async def test_a_caller_that_reads_no_events_stops_the_session():
         await _until(lambda: session._events.qsize() > 256)
         await asyncio.sleep(0.1)
         assert not feeding.done()
-        assert session._events.qsize() < 350
+        assert session._events.qsize() < 1000  # all turns would have 5000
         feeding.cancel()
 
 

@@ -66,7 +66,7 @@ class Transcription(_Part):
         default_factory=list
     )
     """Names and terms to expect."""
-    delay: Literal["minimal", "low", "medium", "high", "xhigh"] = "low"
+    delay: Literal["minimal", "low", "medium", "high", "xhigh"] = "medium"
     """How long text is held back until it is certain."""
 
 

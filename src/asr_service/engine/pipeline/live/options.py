@@ -40,4 +40,4 @@ class LiveOptions:
     each turn."""
     turn_detection: ServerVad | None = field(default_factory=ServerVad)
     """None: turns end only when the client commits them."""
-    delay: Delay = Delay.LOW
+    delay: Delay = Delay.MEDIUM
