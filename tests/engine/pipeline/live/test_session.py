@@ -273,11 +273,15 @@ async def test_one_turn_fails_and_the_session_goes_on():
 
 async def test_the_language_is_detected_in_each_turn():
     """Unless the options set it."""
-    languages = iter(["fr", "de"])
-    model = FakeModel(writing(" oui"), detects=lambda _: next(languages))
+    spoken = "fr"
+    model = FakeModel(writing(" oui"), detects=lambda _: spoken)
     options = LiveOptions(delay=Delay.XHIGH)
     async with sessions_around(model) as sessions, sessions.open(options) as session:
-        events = await heard(session, speech(3), silence(1), speech(3), silence(1))
+        await session.feed(speech(3))
+        await session.feed(silence(1))
+        events = [await anext(session.events()) for _ in range(4)]
+        spoken = "de"
+        events += await heard(session, speech(3), silence(1))
     assert [event.transcript.language for event in events if isinstance(event, TurnCompleted)] == ["fr", "de"]
 
 
