@@ -1,7 +1,7 @@
 """Short-lived keys for browsers, signed so that every slot and machine with the same API keys can check them.
 
 The signing key follows from the stored hash of the API key that makes the secret. So no slot has to store anything, and
-a secret ends with its API key. Whoever can read the stored entries of the keys could make client secrets too.
+a secret ends with its API key. A person who can read the stored entries of the keys can make client secrets too.
 """
 
 import base64

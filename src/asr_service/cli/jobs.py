@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from asr_service.cli.service import API_KEY_VARIABLE, check_key, check_server
+from asr_service.cli.service import CaFileOption, KeyOption, check_key, check_server
 from asr_service.errors import AsrError
 
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ _DEFAULT_SERVER: Final = "http://127.0.0.1:8000"
 
 Ids = Annotated[list[str], typer.Argument(metavar="IDS", help="Ids of jobs.", show_default=False)]
 Server = Annotated[str, typer.Option(envvar=SERVER_VARIABLE, help="Address of the service.")]
-ApiKey = Annotated[
-    str | None, typer.Option(envvar=API_KEY_VARIABLE, help="API key. The variable keeps it out of the process list.")
-]
-CaFile = Annotated[
-    Path | None, typer.Option(help="Certificate, in PEM format, of a private authority that signed the service's.")
-]
 Field = Annotated[
     list[str] | None,
     typer.Option(
@@ -45,8 +39,8 @@ def submit_command(
     files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Recordings.", show_default=False)],
     field: Field = None,
     server: Server = _DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    ca_file: CaFile = None,
+    api_key: KeyOption = None,
+    ca_file: CaFileOption = None,
 ) -> None:
     r"""Submit recordings, each as a job. Prints the id of each job and its file.
 
@@ -71,8 +65,8 @@ def list_command(
     status: Annotated[str | None, typer.Option(help="Only jobs in this state, such as running.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Maximum number of jobs.")] = 20,
     server: Server = _DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    ca_file: CaFile = None,
+    api_key: KeyOption = None,
+    ca_file: CaFileOption = None,
 ) -> None:
     r"""List the jobs of the API key, the newest first.
 
@@ -89,7 +83,9 @@ def list_command(
 
 
 @jobs_app.command("show")
-def show_command(ids: Ids, server: Server = _DEFAULT_SERVER, api_key: ApiKey = None, ca_file: CaFile = None) -> None:
+def show_command(
+    ids: Ids, server: Server = _DEFAULT_SERVER, api_key: KeyOption = None, ca_file: CaFileOption = None
+) -> None:
     r"""Print jobs as JSON.
 
     \b
@@ -102,7 +98,9 @@ def show_command(ids: Ids, server: Server = _DEFAULT_SERVER, api_key: ApiKey = N
 
 
 @jobs_app.command("wait")
-def wait_command(ids: Ids, server: Server = _DEFAULT_SERVER, api_key: ApiKey = None, ca_file: CaFile = None) -> None:
+def wait_command(
+    ids: Ids, server: Server = _DEFAULT_SERVER, api_key: KeyOption = None, ca_file: CaFileOption = None
+) -> None:
     r"""Wait until jobs have ended, and print how. The exit code is 1 if one has not succeeded.
 
     \b
@@ -127,8 +125,8 @@ def fetch_command(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end of the job first.")] = False,
     server: Server = _DEFAULT_SERVER,
-    api_key: ApiKey = None,
-    ca_file: CaFile = None,
+    api_key: KeyOption = None,
+    ca_file: CaFileOption = None,
 ) -> None:
     r"""Print the transcript of a job, or write it to a file.
 
@@ -151,7 +149,9 @@ def fetch_command(
 
 
 @jobs_app.command("cancel")
-def cancel_command(ids: Ids, server: Server = _DEFAULT_SERVER, api_key: ApiKey = None, ca_file: CaFile = None) -> None:
+def cancel_command(
+    ids: Ids, server: Server = _DEFAULT_SERVER, api_key: KeyOption = None, ca_file: CaFileOption = None
+) -> None:
     r"""Cancel jobs. Those that have ended are deleted with their transcripts.
 
     \b

@@ -1,12 +1,27 @@
 """The options of commands that use a running service."""
 
-from typing import Final
+from pathlib import Path
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
 
 API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
 """Not ASR_*: the service refuses an ASR_ variable that is not one of its settings."""
+
+ServerOption = Annotated[
+    str | None, typer.Option(help="Address of a running service to use, such as http://127.0.0.1:8000.")
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar=API_KEY_VARIABLE, help="API key of the service. The variable keeps it out of the process list."
+    ),
+]
+CaFileOption = Annotated[
+    Path | None,
+    typer.Option(help="Certificate, in PEM format, of a private authority that signed the certificate of the service."),
+]
 
 
 def check_server(server: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from asr_service.cli.service import API_KEY_VARIABLE, check_key, check_server
+from asr_service.cli.service import CaFileOption, KeyOption, ServerOption, check_key, check_server
 from asr_service.cli.transcribe.backend import local_backend, service_backend
 from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.files.plan import OutputConflict, OutputOptions, make_plan
@@ -72,21 +72,9 @@ def transcribe_command(
     device: Annotated[
         str | None, typer.Option(help="Device such as cpu or cuda:0. By default the first of ASR_DEVICES.")
     ] = None,
-    server: Annotated[
-        str | None, typer.Option(help="Address of a running service to use, such as http://127.0.0.1:8000.")
-    ] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar=API_KEY_VARIABLE, help="API key of the service. The variable keeps it out of the process list."
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Certificate, in PEM format, of a private authority that signed the certificate of the --server."
-        ),
-    ] = None,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    ca_file: CaFileOption = None,
     as_job: Annotated[
         bool,
         typer.Option(

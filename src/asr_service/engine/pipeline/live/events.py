@@ -82,7 +82,7 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class IdleTimeout:
-    """No speech for `ServerVad.idle_timeout_ms`. Comes again only after further speech."""
+    """There was no speech for `ServerVad.idle_timeout_ms`. The event is sent again only after further speech."""
 
     turn_id: str
     """A new id; there is no other event with it."""

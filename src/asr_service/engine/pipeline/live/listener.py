@@ -30,7 +30,7 @@ MAX_WINDOW_S: Constant = 28.0
 _PAUSE_MS: Constant = 160
 """Silence after which the final text is decoded, in case that the turn ends."""
 _KEPT_S: Constant = 2.0
-"""Sound that is kept while nobody speaks; more if the prefix padding is longer."""
+"""Seconds of sound that are kept while there is no speech. A longer prefix padding keeps more."""
 _MANUAL_SILENCE_MS: Constant = 1500
 """With manual commits, silence that ends a window, so that its text is known before the commit."""
 _LONG_WINDOW_S: Constant = 18.0

@@ -34,7 +34,7 @@ _MAX_HELD_S: Final = 60.0
 _PIECE: Final = 16 * FRAME
 """Samples that go through voice activity detection at once: half a second."""
 _MAX_WAITING_EVENTS: Final = 256
-"""With more events that nobody has read, `feed` waits."""
+"""Maximum number of unread events. With more, `feed` waits."""
 _KEPT_ARRIVALS: Final = 400
 
 _Command = Callable[[], None]
