@@ -58,7 +58,7 @@ queue.addEventListener("settled", ({ detail: item }) => {
 });
 connection.addEventListener("found", loadOffer);
 addEventListener("beforeunload", (event) => {
-  if (microphone.take || queue.isSending) event.preventDefault();
+  if (microphone.take || queue.isSending || library.hasUnsaved) event.preventDefault();
 });
 takeDroppedAndPasted(
   (...found) => (goHome(), incoming.addFiles(...found)),

@@ -1,17 +1,18 @@
 // The player and editor of a transcript.
 //
-// mountEditor(element, options) fills an element and returns {unmount(), keys, edits()}. Options:
+// mountEditor(element, options) fills an element and returns {unmount(), keys, edits(), adopt(theirs, base)}. Options:
 //   transcript  the JSON of /transcribe (response_format=json), best with words
 //   audio       the recording as a Blob or an address, or null: then there is text alone
 //   peaks       {per_second, data} as in that JSON, or null; by default those of the transcript
-//   saved       what `onChange` got earlier, or null
-//   onChange    called with the edits, a value that can be stored, soon after each change and at unmount
+//   saved       the edits of an earlier visit, or null
+//   onChange    called soon after each change and at unmount, and with {isLeaving: true} if the page closes before
 //   name        the name of the recording, for the names of files
 //   t           translates: t(key, values). The keys begin with `editor.`
 //   request     sends a request to the service: request(path, {method, headers, body}) resolves to a Response. It throws
 //               an error with a `message` for people and, if a later try may succeed, `isPassing` and `retryAfterS`
 //   announce    tells a sentence to screen readers
-// `keys` are the shortcuts, for a help of the page: {title, keys: [[key, text]]}. edits() returns the current edits.
+// `keys` are the shortcuts, for a help of the page: {title, keys: [[key, text]]}. edits() returns the current edits, a
+// value that can be stored. adopt() takes over the edits of another tab, made since the edits `base`.
 // The page must have the style editor.css.
 
 import { h, icon } from "../core/dom.js";
@@ -42,14 +43,18 @@ export function mountEditor(element, options) {
 
 class Editor {
   #document;
+  #t;
   #parts;
   #keyboard;
   #edited;
+  #isAdopting = false;
+  #leave = () => this.#edited.now({ isLeaving: true });
 
   constructor(options) {
     const { transcript, saved, onChange, t } = options;
+    this.#t = t;
     this.#document = new TranscriptDocument(transcript, saved);
-    this.#edited = debounced(SAVE_MS, () => onChange(this.edits()));
+    this.#edited = debounced(SAVE_MS, onChange);
     this.#parts = this.#makeParts(options);
     this.#keyboard = keyboard(this.#parts.commands, t);
     this.keys = { title: t("editor.title"), keys: this.#keyboard.list };
@@ -61,11 +66,20 @@ class Editor {
     return this.#document.edits();
   }
 
+  /** Take over the edits of another tab. A text that is open stays open, unless the other tab has changed it. */
+  adopt(theirs, base) {
+    const { editing, announce } = this.#parts;
+    this.#isAdopting = true;
+    const isNews = editing.around(() => this.#document.adopt(theirs, base));
+    this.#isAdopting = false;
+    if (isNews) announce(this.#t("editor.changed_elsewhere"));
+  }
+
   unmount() {
     const { editing, find, follower, rows, bar, player } = this.#parts;
     editing.end({ keepsFocus: true });
     this.#edited.now();
-    removeEventListener("pagehide", this.#edited.now);
+    removeEventListener("pagehide", this.#leave);
     document.removeEventListener("keydown", this.#keyboard.pressed);
     find.close();
     for (const part of [follower, rows, bar, player]) part?.close();
@@ -114,12 +128,12 @@ class Editor {
     rows.element.addEventListener("click", (event) => commands.clicked(event));
     rows.element.addEventListener("dblclick", (event) => commands.doubleClicked(event));
     document.addEventListener("keydown", this.#keyboard.pressed);
-    addEventListener("pagehide", this.#edited.now);
+    addEventListener("pagehide", this.#leave);
   }
 
   #changed() {
     const { follower, find, tools } = this.#parts;
-    this.#edited.later();
+    if (!this.#isAdopting) this.#edited.later(); // what comes from another tab is stored already
     follower.refresh();
     find.refresh();
     tools.update();
@@ -137,15 +151,15 @@ function warnings(transcript) {
 /** Return {later, now}: `later` calls the action once, some time after the last call; `now` does so at once. */
 function debounced(ms, action) {
   let timer = 0;
-  const now = () => {
+  const now = (about = {}) => {
     if (!timer) return;
     clearTimeout(timer);
     timer = 0;
-    action();
+    action(about);
   };
   const later = () => {
     clearTimeout(timer);
-    timer = setTimeout(now, ms);
+    timer = setTimeout(() => now(), ms);
   };
   return { later, now };
 }

@@ -21,7 +21,6 @@ export class Queue extends EventTarget {
   #aborts = new Map();
   #paces = new Map();
   #segments = new Map();
-  #unsaved = new Map();
   #elsewhere = new Set();
   #timer = null;
   #isHeld = false;
@@ -33,6 +32,7 @@ export class Queue extends EventTarget {
     this.#service = service;
     connection.addEventListener("found", () => this.#pump());
     library.addEventListener("changed", ({ detail }) => this.#reload(detail));
+    library.addEventListener("stored", () => this.items.forEach((item) => this.#emit("changed", item)));
   }
 
   /** Load the recordings of earlier visits, and continue. */
@@ -60,14 +60,14 @@ export class Queue extends EventTarget {
     return this.#aborts.size > 0;
   }
 
-  /** Whether the audio of an item is only in memory. */
+  /** Whether an item, or a part of it, is lost when the page closes. */
   isUnsaved(id) {
-    return this.#unsaved.has(id) || !this.#library.isLasting;
+    return this.#library.isUnsaved(id);
   }
 
   async add(blob, about) {
     const item = newItem(blob, about);
-    if (!(await this.#library.saveAudio(item.id, blob))) this.#unsaved.set(item.id, blob);
+    await this.#library.saveAudio(item.id, blob);
     this.#items.set(item.id, item);
     await this.#library.save(item);
     this.#emit("added", item);
@@ -104,10 +104,6 @@ export class Queue extends EventTarget {
     this.#pump();
   }
 
-  async rename(id, name) {
-    await this.#update(this.#items.get(id), { name });
-  }
-
   async remove(id) {
     const item = this.#items.get(id);
     this.#aborts.get(id)?.abort(new DOMException("removed", "AbortError"));
@@ -134,7 +130,7 @@ export class Queue extends EventTarget {
   }
 
   async audio(id) {
-    return this.#unsaved.get(id) ?? (await this.#library.audio(id)) ?? null;
+    return (await this.#library.audio(id)) ?? null;
   }
 
   /** The segments that are known so far, of a recording that is being transcribed. */
@@ -311,7 +307,7 @@ export class Queue extends EventTarget {
     if (!isNews || !this.#items.has(item.id)) return;
     Object.assign(item, changes);
     this.#emit("changed", item);
-    await this.#library.save(item).catch(() => this.#unsaved.set(item.id, null));
+    await this.#library.save(item);
   }
 
   /** Another tab has changed a recording. */

@@ -1,4 +1,4 @@
-// Lines above everything else while something is wrong with the whole page: the connection or the key.
+// Lines above everything else while something is wrong with the whole page: the connection, the key or the store.
 
 import { connection } from "../core/connection.js";
 import { h, icon } from "../core/dom.js";
@@ -6,7 +6,7 @@ import { t } from "../core/i18n.js";
 import { ICONS } from "../core/icons.js";
 
 /** Returns {element, update, close}. `askForKey` opens the dialog for the key. */
-export function pageBanner(queue, askForKey) {
+export function pageBanner({ queue, library }, askForKey) {
   const element = h("div", { class: "banners", role: "status" });
 
   function update() {
@@ -15,13 +15,15 @@ export function pageBanner(queue, askForKey) {
       queue.isHeld && !connection.isLost
         ? banner(t("banner.key"), h("button", { type: "button", onclick: askForKey }, t("key.enter")))
         : null;
-    element.replaceChildren(...[lost, held].filter(Boolean));
+    const full = library.isLasting && library.hasUnsaved ? banner(t("banner.full")) : null;
+    element.replaceChildren(...[lost, held, full].filter(Boolean));
   }
 
   const events = [
     [connection, "lost"],
     [connection, "found"],
     [queue, "keyneeded"],
+    [library, "stored"],
   ];
   events.forEach(([source, type]) => source.addEventListener(type, update));
   update();

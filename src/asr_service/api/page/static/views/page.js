@@ -18,7 +18,7 @@ export function buildPage(root, { queue, library, actions }) {
 
   function frame() {
     const main = h("main", { id: "main", tabindex: -1 });
-    const banner = pageBanner(queue, actions.askForKey);
+    const banner = pageBanner({ queue, library }, actions.askForKey);
     root.replaceChildren(
       h("a", { class: "skip", href: "#main", onclick: (event) => (event.preventDefault(), main.focus()) }, t("header.skip")),
       pageHeader({ ...actions, redraw }),

@@ -4,6 +4,7 @@
 // open; `source` is its position in the transcript of the service if it is unchanged, or else null. Every change
 // replaces some neighbouring segments by others, so its inverse is the change with both sides exchanged.
 
+import { difference } from "./difference.js";
 import { columns, isUnspaced } from "./scripts.js";
 import { cutWord, offsetsOf, retime, spread, textOf } from "./words.js";
 
@@ -168,6 +169,24 @@ export class TranscriptDocument {
     };
   }
 
+  /**
+   * Take over `theirs`, the edits that another tab has made since `base`; both are as `edits` returns them, and a null
+   * base is the unedited transcript. Where both tabs have changed the same segments, the text of this tab stays, and undo
+   * shows the other one. Returns whether anything was taken over.
+   */
+  adopt(theirs, base) {
+    if (theirs.base !== this.#fingerprint) return false;
+    const before = base?.base === this.#fingerprint ? base.segments : this.#original.map((_, source) => source);
+    const own = difference(before, this.edits().segments);
+    const other = difference(before, theirs.segments);
+    const segments = theirs.segments.slice(other.start, other.start + other.inserted);
+    if (other.isNone) return false;
+    if (own.isNone || other.end <= own.start) this.#insertStored(other.start, other.removed, segments);
+    else if (other.start >= own.end) this.#insertStored(other.start + own.inserted - own.removed, other.removed, segments);
+    else this.#insertBelow(theirs.segments, before.length, own, other);
+    return true;
+  }
+
   /** The edited transcript, in the JSON of the service, with a `speaker` in segments that have one. */
   transcript() {
     const isTimed = this.#base.segments.some((segment) => segment.words);
@@ -192,6 +211,27 @@ export class TranscriptDocument {
     };
   }
 
+  /** Replace segments by those of another tab. Its quick changes of one place are undone at once. */
+  #insertStored(at, count, stored) {
+    const removed = this.segments.slice(at, at + count);
+    const gone = new Set(removed.map(({ id }) => id));
+    const isFree = (id) => gone.has(id) || this.position(id) < 0;
+    const inserted = this.#readStored(stored).map((segment, index) => {
+      const id = count === stored.length ? removed[index].id : isFree(segment.id) ? segment.id : this.#newId();
+      return id === segment.id ? segment : Object.freeze({ ...segment, id });
+    });
+    this.#replace(at, count, inserted, "elsewhere");
+  }
+
+  /** Put the segments of another tab into the history, below those that this tab has in the same place. */
+  #insertBelow(stored, length, own, other) {
+    const [start, end] = [Math.min(own.start, other.start), Math.max(own.end, other.end)];
+    const mine = this.segments.slice(start, this.segments.length - (length - end));
+    const theirs = stored.slice(start, stored.length - (length - end));
+    this.#insertStored(start, mine.length, theirs);
+    this.#replace(start, theirs.length, mine);
+  }
+
   #read(segment, source) {
     const words = (segment.words ?? []).map(({ word, start, end, probability }) => ({
       text: word,
@@ -213,7 +253,11 @@ export class TranscriptDocument {
 
   #restored(saved) {
     if (saved?.format !== FORMAT || saved.base !== this.#fingerprint) return null;
-    return saved.segments.map((each) =>
+    return this.#readStored(saved.segments);
+  }
+
+  #readStored(segments) {
+    return segments.map((each) =>
       typeof each === "number" ? this.#original[each] : Object.freeze(this.#readEdited(each)),
     );
   }

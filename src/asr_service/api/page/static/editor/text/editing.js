@@ -63,13 +63,13 @@ export class Editing extends EventTarget {
     this.dispatchEvent(new Event("begin"));
   }
 
-  /** Close the text field and keep its text. An empty text removes the segment. */
-  end({ keepsFocus = false } = {}) {
+  /** Close the text field and keep its text. An empty text removes the segment, unless `keepsEmpty`. */
+  end({ keepsFocus = false, keepsEmpty = false } = {}) {
     if (!this.isOpen || this.#isClosing) return;
     this.#isClosing = true; // a focused field that is removed loses its focus, which ends the editing
     const [id, field] = [this.#id, this.#field];
     const parts = this.#rows.parts(id);
-    if (this.#document.position(id) >= 0) {
+    if (this.#document.position(id) >= 0 && (field.value.trim() || !keepsEmpty)) {
       this.#document.setText(id, field.value, this.#groupName());
     }
     this.#id = this.#field = null;
@@ -90,6 +90,18 @@ export class Editing extends EventTarget {
     if (wasOpen) this.begin(id, this.#document.text(id).length);
     else this.#rows.activate(id);
     this.#rows.parts(id).row.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Run an action that may change the open text. It stays open, at its caret, if it is still the same. */
+  around(action) {
+    const { caret } = this;
+    if (!caret) return action();
+    const textOf = () => this.#document.position(caret.id) >= 0 && this.#document.text(caret.id);
+    this.end({ keepsFocus: true, keepsEmpty: true });
+    const before = textOf();
+    const result = action();
+    if (textOf() === before) this.begin(caret.id, caret.offset);
+    return result;
   }
 
   #typed() {
