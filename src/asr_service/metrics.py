@@ -138,6 +138,11 @@ LIVE_SESSIONS = Gauge("asr_live_sessions", "Open live sessions.", ["slot"], mult
 LIVE_REFUSED = Counter(
     "asr_live_refused_total", "Live sessions refused, because the model cannot follow one more at its speed."
 )
+LIVE_GIVEN_UP = Counter(
+    "asr_live_given_up_total",
+    "Live sessions ended for another one: silent for a minute, or yielded by a caller with more sessions.",
+    ["reason"],
+)
 LIVE_TURNS = Counter("asr_live_turns_total", "Turns of live sessions that ended, by outcome.", ["outcome"])
 LIVE_PARTIALS = Counter(
     "asr_live_partials_total",

@@ -1,24 +1,39 @@
 """WebSockets: the upgrade of a connection, the limits on messages, and clients that do not answer or do not read."""
 
+import asyncio
+import itertools
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_websocket
 
+from asr_service.serving.http.connections import Connections
+from asr_service.serving.http.websocket import BoundedWebSocket
+from asr_service.serving.limits import ServerLimits
 from serving.harness import Service, running
 from serving.http.test_connections import n_connections
 from waiting import until
 
 PING_S = 0.3
+NOT_TEXT = b"\x81\x82\0\0\0\0\xff{"
 HEAD = (
     b"GET /socket HTTP/1.1\r\nHost: here\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
+PING = b"\x89\x80\0\0\0\0"
+PART, FIRST_PART = b"\0\x80\0\0\0\0", b"\x01\x80\0\0\0\0"
+"""Empty frames of a message that does not end."""
 HELLO = b"\x81\x85\0\0\0\0hello"
 """A masked text frame."""
 ECHO = b"\x81\x05hello"
@@ -146,3 +161,71 @@ def test_a_message_has_a_maximum_size(service: Service) -> None:
         with pytest.raises(ConnectionClosed) as closed:
             exchange(client, "x" * (22 * 1024**2))
     assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
+
+
+@pytest.mark.parametrize("is_early", [True, False], ids=["with its head", "later"])
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        (NOT_TEXT, 1007),
+        (NOT_TEXT + HELLO + PING, 1007),
+        (NOT_TEXT + CLOSE, 1000),
+        (b"\x81\x05hello", 1002),
+        (HELLO + FIRST_PART + HELLO, 1002),
+        (PING * 200, 1008),
+        (FIRST_PART + PART * 20_000, 1008),
+    ],
+    ids=["not UTF-8", "more after it", "closed after it", "not masked", "incomplete", "pings", "endless message"],
+)
+def test_a_client_that_breaks_the_protocol_is_disconnected(
+    service: Service, connect: Connect, frames: bytes, code: int, is_early: bool
+) -> None:
+    """The close frame says why, and the log has no traceback, whether or not the application has accepted it before."""
+    with connect() as client:
+        client.sendall(HEAD if not is_early else HEAD + frames)
+        if not is_early:
+            read(client, b"\r\n\r\n")
+            with suppress(ConnectionError):
+                client.sendall(frames)
+        received = b""
+        with suppress(ConnectionResetError):  # it sends more than is read
+            while part := client.recv(4096):
+                received += part
+    assert b"\x88" in received
+    assert struct.unpack("!H", received[received.rindex(b"\x88") + 2 :][:2])[0] == code
+    assert "Traceback" not in service.text()
+
+
+async def test_small_frames_leave_time_for_other_connections() -> None:
+    """The frames of one read take a second. They are parsed in slices, and the event loop has its turn in between."""
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        assert (await receive())["bytes"] == b""
+
+    config = uvicorn.Config(app, lifespan="off")
+    config.load()
+    protocol = BoundedWebSocket(
+        ServerLimits(), Connections(10), config=config, server_state=ServerState(), app_state={}
+    )
+    protocol.connection_made(_Transport())
+    protocol.open_with(HEAD, b"\x02\x80\0\0\0\0" + PART * 9000)
+    seen = [protocol._n_parts]
+    while protocol._n_parts < 9001:
+        await asyncio.sleep(0)
+        seen.append(protocol._n_parts)
+    assert max(after - before for before, after in itertools.pairwise(seen)) < 3000
+    protocol.connection_lost(None)
+
+
+class _Transport(asyncio.Transport):
+    """Takes what is written and reads nothing."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...

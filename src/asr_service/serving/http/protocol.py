@@ -260,7 +260,7 @@ class BoundedHttp(HttpToolsProtocol):
         )
         self._websocket.connection_made(self.transport)
         self.transport.set_protocol(self._websocket)
-        self._websocket.data_received(head + rest)
+        self._websocket.open_with(head, rest)
         if not self._websocket.handshake_initiated:  # `websockets` could not parse the head, and would wait for ever
             self._websocket.drop()
 

@@ -384,12 +384,17 @@ def test_a_client_that_leaves_ends_its_session(live, sessions):
     ("ended", "code", "error"),
     [
         (SessionEnded(EndReason.DRAINING), 1001, None),
+        (SessionEnded(EndReason.SILENT), 1001, None),
+        (SessionEnded(EndReason.YIELDED), 1013, None),
         (SessionEnded(EndReason.FAILED, EngineStopped("The engine stopped.")), 1013, "engine_stopped"),
         (SessionEnded(EndReason.FAILED, InferenceFailed("The model failed.")), 1011, "inference_failed"),
     ],
 )
 def test_a_session_that_the_engine_ends_is_closed_with_its_reason(client, sessions, ended, code, error):
-    """A drain is no error: the close code says that the client may connect again."""
+    """A drain is no error: the close code says that the client may connect again.
+
+    LiveKit's client ends its stream at an error, and connects again after a close.
+    """
     sessions.last.emit(ended)
     with pytest.raises(ConnectionClosed) as closed:
         client.until("nothing")

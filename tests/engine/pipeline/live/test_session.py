@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from itertools import count
 
 import numpy as np
 import pytest
 
+from asr_service.access.caller import Caller
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.features import LogMel
 from asr_service.audio.silero import FRAME
@@ -19,6 +20,7 @@ from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generat
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
+from asr_service.engine.pipeline.live import places
 from asr_service.engine.pipeline.live import session as session_module
 from asr_service.engine.pipeline.live.events import (
     Cleared,
@@ -369,6 +371,48 @@ async def test_sessions_are_refused_when_the_model_cannot_follow():
                     pass
         async with sessions.open(ENGLISH):
             pass
+
+
+async def test_a_silent_session_gives_its_place_to_another_one(monkeypatch):
+    """Its open turn is completed. A session with audio, and one whose audio waits for the model, keep their places."""
+    async with (
+        sessions_around(FakeModel(writing(" hello")), n_threads=1) as sessions,
+        sessions.open(ENGLISH) as silent,
+        sessions.open(ENGLISH) as speaking,
+    ):
+        await silent.feed(speech(2))
+        await _until(lambda: not silent._n_waiting)
+        monkeypatch.setattr(places, "SILENT_S", 0.2)
+        await _until(lambda: silent.silent_s > 0.2)
+        await speaking.feed(speech(1))
+        async with sessions.open(ENGLISH):
+            events = await rest_of(silent)
+    assert kinds(events)[-2:] == [TurnCompleted, SessionEnded]
+    assert events[-1] == SessionEnded(EndReason.SILENT)
+    assert speaking._end_reason is not EndReason.SILENT
+
+
+async def test_a_caller_with_several_sessions_yields_one_to_another_caller():
+    """The newest one, and not again within ten seconds: one client could end all sessions of another."""
+    many, other, third = Caller("many"), Caller("other"), Caller("third")
+    async with sessions_around(FakeModel(), n_threads=2) as sessions, AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(sessions.open(ENGLISH, caller=many)) for _ in range(4)]
+        with pytest.raises(Overloaded):
+            await stack.enter_async_context(sessions.open(ENGLISH, caller=many))
+        await stack.enter_async_context(sessions.open(ENGLISH, caller=other))
+        assert (await rest_of(held[3]))[-1] == SessionEnded(EndReason.YIELDED)
+        with pytest.raises(Overloaded):
+            await stack.enter_async_context(sessions.open(ENGLISH, caller=third))
+        sessions._yielded_at -= 10
+        await stack.enter_async_context(sessions.open(ENGLISH, caller=third))
+        assert [each._end_reason for each in held] == [None, None, EndReason.YIELDED, EndReason.YIELDED]
+
+
+async def test_a_session_without_audio_ends_although_nobody_needs_its_place(monkeypatch):
+    """A client that only answers pings would hold it for an hour."""
+    monkeypatch.setattr(session_module, "_MAX_SILENT_S", 0.1)
+    async with sessions_around(FakeModel()) as sessions, sessions.open(ENGLISH) as session:
+        assert await rest_of(session) == [SessionEnded(EndReason.SILENT)]
 
 
 async def _feed_all(session: LiveSession, sounds: list[np.ndarray]) -> None:

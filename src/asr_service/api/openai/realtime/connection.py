@@ -43,9 +43,13 @@ class _Close:
 
 _DRAINING: Final = _Close(1001, "The service is restarting. Connect again.")
 _EXPIRED: Final = _Close(1001, "The session has reached its maximum duration. Connect again.")
+_SILENT: Final = _Close(1001, "The session had no audio for more than a minute. Connect again.")
 _LIMITED: Final = _Close(1008, "The audio limit of the API key is reached.")
 _FAILED: Final = _Close(1011, "The engine failed.")
 _OVERLOADED: Final = _Close(1013, "The service is overloaded. Try again later.")
+_YIELDED: Final = _Close(1013, "Another caller needs the place, and you have several. Try again later.")
+_CLOSED_AS: Final = {EndReason.DRAINING: _DRAINING, EndReason.SILENT: _SILENT, EndReason.YIELDED: _YIELDED}
+"""No `error` event comes before these: LiveKit's client would end its stream, where it connects again after a close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +189,8 @@ class RealtimeConnection:
                 await self._send(each)
 
     async def _note_end(self, ended: SessionEnded) -> None:
-        if ended.reason is EndReason.DRAINING:
-            self._close = _DRAINING
-        elif ended.reason is EndReason.FAILED:
+        self._close = _CLOSED_AS.get(ended.reason, self._close)
+        if ended.reason is EndReason.FAILED:
             self._close = _OVERLOADED if isinstance(ended.error, Unavailable) else _FAILED
             if ended.error is not None:
                 metrics.FAILURES.labels(ended.error.code).inc()

@@ -14,6 +14,10 @@ class EndReason(StrEnum):
     """The client asked for it."""
     DRAINING = "draining"
     """The slot stops or reloads. The client may continue at another slot."""
+    SILENT = "silent"
+    """No audio came for so long that the session gave up its place."""
+    YIELDED = "yielded"
+    """Its caller had more sessions than another one, who needed the place."""
     FAILED = "failed"
     """The engine stopped. `SessionEnded.error` has its error."""
 

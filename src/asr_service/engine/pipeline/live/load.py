@@ -42,6 +42,7 @@ class LiveLoad:
         self._late: deque[float] = deque(maxlen=_MIN_LATE)
         """When the latest final texts that were late were ready."""
         self.n_sessions = 0
+        """Those that hold a place."""
         self.n_speaking = 0
         """Sessions in whose sound somebody speaks at the moment."""
 
@@ -65,10 +66,14 @@ class LiveLoad:
         share_of_one = self._final_s / self._final_audio_s / self._n_threads
         return max(1, int(_FINAL_SHARE / max(share_of_one, 1e-6)))
 
+    @property
+    def is_full(self) -> bool:
+        """True if all places are taken."""
+        return self.n_sessions >= self.capacity
+
     def check_room(self) -> None:
         """Check that one more session may be opened. Raises Overloaded: its final texts would not be on time."""
-        capacity = self.capacity
-        if self.n_sessions >= capacity:
+        if self.is_full:
             raise Overloaded(
                 f"The service follows {self.n_sessions} live sessions, which is as many as it can at its speed. "
                 "Try again later.",

@@ -36,6 +36,8 @@ _PIECE: Final = 16 * FRAME
 _MAX_WAITING_EVENTS: Final = 256
 """Maximum number of unread events. With more, `feed` waits."""
 _KEPT_ARRIVALS: Final = 400
+_MAX_SILENT_S: Final = 600.0
+"""A session without audio for this time ends, whether its place is needed or not."""
 
 _Command = Callable[[], None]
 
@@ -71,6 +73,7 @@ class LiveSession:
         self._n_fed = 0
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_KEPT_ARRIVALS)
         """Positions up to which there was sound, and when."""
+        self._opened_at = time.monotonic()
         self._end_reason: EndReason | None = None
         self._commits: set[asyncio.Future[bool]] = set()
         """Those that wait until the sound before them was heard."""
@@ -136,8 +139,16 @@ class LiveSession:
             )
 
     async def clear(self) -> None:
-        """Discard the audio that is not committed."""
+        """Discard the audio that is not committed. Returns when the session has room for more."""
+        await self._wait_for_room()
         self._put(self._listener.clear)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the latest audio, or since the session was opened. 0 while audio waits for the model."""
+        if self._n_waiting:
+            return 0.0
+        return time.monotonic() - (self._arrivals[-1][1] if self._arrivals else self._opened_at)
 
     async def finish(self, reason: EndReason = EndReason.FINISHED) -> None:
         """End an open turn. The events go on until all turns are completed, and end with SessionEnded."""
@@ -166,6 +177,7 @@ class LiveSession:
         listening = asyncio.create_task(self._listen())
         telling = asyncio.create_task(self._teller.run())
         finishing = asyncio.create_task(self._finisher.run())
+        watching = asyncio.create_task(self._end_if_silent())
         error: AsrError | None = None
         try:
             await asyncio.wait([finishing, telling, listening], return_when=asyncio.FIRST_COMPLETED)
@@ -179,7 +191,7 @@ class LiveSession:
             log.exception("a live session failed")
             error = AsrError("The live session failed because of an error in the service.")
         finally:
-            await tasks.cancel([listening, telling, finishing])
+            await tasks.cancel([listening, telling, finishing, watching])
             await self._finisher.close()
             self._note_speaking(is_speaking=False)
         reason = self._end_reason if error is None and self._end_reason is not None else EndReason.FAILED
@@ -195,6 +207,11 @@ class LiveSession:
             turns=self._finisher.n_turns,
             deltas=self._teller.n_told,
         )
+
+    async def _end_if_silent(self) -> None:
+        while (left_s := _MAX_SILENT_S - self.silent_s) > 0:  # noqa: ASYNC110 - audio only moves the end
+            await asyncio.sleep(left_s)
+        self.begin_to_finish(EndReason.SILENT)
 
     async def _listen(self) -> None:
         """Take what was fed and asked for, in order."""
