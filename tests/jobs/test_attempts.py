@@ -2,17 +2,19 @@
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from structlog.testing import capture_logs
 
 from asr_service.engine.request_options import RequestOptions
-from asr_service.errors import Unavailable
-from asr_service.jobs.files import JobFiles
-from asr_service.jobs.records import Job, JobSpec, JobStatus, OwnerLimits
+from asr_service.errors import JobNotFound, Unavailable
+from asr_service.jobs.files import FileMissing, JobFiles
+from asr_service.jobs.records import MAX_ATTEMPTS, Job, JobError, JobSpec, JobStatus, OwnerLimits
 from asr_service.jobs.running.attempts import Attempts
 from asr_service.jobs.running.executor import Event, Started, Work
 from asr_service.jobs.service import Jobs
@@ -20,6 +22,7 @@ from asr_service.jobs.store import JobStore
 from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.stores.sqlite import SqliteJobStore
 from asr_service.jobs.times import RunnerTimes
+from asr_service.transcript import Transcript, codec
 from jobs.test_wire import SEGMENT, TRANSCRIPT
 from waiting import until
 
@@ -29,14 +32,15 @@ TIMES = RunnerTimes(lease_s=5.0, poll_s=0.01, flush_s=0.01, retry_delays_s=(0.01
 class Writes:
     """An executor that yields one segment, and the transcript when it may."""
 
-    def __init__(self) -> None:
+    def __init__(self, transcript: Transcript = TRANSCRIPT) -> None:
         self.may_end = asyncio.Event()
+        self._transcript = transcript
 
     async def transcribe(self, _work: Work, _file: BinaryIO) -> AsyncGenerator[Event]:
         yield Started("key")
         yield SEGMENT
         await self.may_end.wait()
-        yield TRANSCRIPT
+        yield self._transcript
 
 
 class Failing:
@@ -122,17 +126,69 @@ async def test_an_outage_of_the_files_postpones_the_job(open_jobs, method):
     assert (await job_of(jobs, job_id)).status is JobStatus.SUCCEEDED
 
 
+@pytest.mark.parametrize(("method", "n_failures"), [("segments", 1), ("succeed", 1000)])
+async def test_an_outage_of_the_records_does_not_fail_the_job(open_jobs, method, n_failures):
+    """Not even in its last attempt: the recording is not at fault."""
+    jobs = open_jobs(method, n_failures)
+    job_id = await submit(jobs)
+    for _ in range(MAX_ATTEMPTS - 1):
+        claimed = jobs.store.claim("a", time.time(), 5.0)
+        jobs.store.store_segments(
+            job_id, claimed.token, 0, [codec.encode_segment(SEGMENT)],
+            resume_key="key", audio_s_done=1.0, audio_s_total=2.0,
+        )  # fmt: skip
+        jobs.store.retry(job_id, claimed.token, 0.0, JobError("inference_failed", "It failed."))
+    executor = Writes()
+    executor.may_end.set()
+    await attempt(jobs, executor, replace(TIMES, lease_s=0.1))
+    job = await job_of(jobs, job_id)
+    assert (job.status, job.attempts) == (JobStatus.QUEUED, MAX_ATTEMPTS - 1)
+    jobs.store.n_failures = 0
+    await attempt(jobs, executor)
+    assert (await job_of(jobs, job_id)).status is JobStatus.SUCCEEDED
+
+
+async def test_a_recording_that_cannot_be_deleted_does_not_matter(open_jobs):
+    """The job has succeeded; the sweeper deletes the recording later."""
+    jobs = open_jobs("delete_audio", 1)
+    job_id = await submit(jobs)
+    executor = Writes()
+    executor.may_end.set()
+    with capture_logs() as lines:
+        await attempt(jobs, executor)
+    assert (await job_of(jobs, job_id)).status is JobStatus.SUCCEEDED
+    assert "job attempt failed" not in {line["event"] for line in lines}
+
+
+async def test_a_job_whose_files_cannot_be_deleted_is_deleted_later(open_jobs):
+    """The caller can repeat its request: the record is deleted last."""
+    jobs = open_jobs("delete", 1)
+    jobs.store.n_failures = 0
+    job_id = await submit(jobs)
+    executor = Writes()
+    executor.may_end.set()
+    await attempt(jobs, executor)
+    with pytest.raises(Unavailable):
+        await jobs.remove("", job_id)
+    await jobs.remove("", job_id)
+    with pytest.raises(FileMissing):
+        jobs.files.load_transcript(job_id)
+    with pytest.raises(JobNotFound):
+        await job_of(jobs, job_id)
+
+
 async def test_a_late_runner_leaves_the_transcript_of_its_successor(open_jobs):
     """Its lease has lapsed, and another runner has ended the job."""
     jobs = open_jobs()
     job_id = await submit(jobs)
-    late = Writes()
+    late = Writes(replace(TRANSCRIPT, text="another"))
     running = asyncio.create_task(attempt(jobs, late, replace(TIMES, poll_s=60.0)))  # it does not notice
     await asyncio.to_thread(until, lambda: jobs.store.segments(job_id))
     _let_lapse(jobs.store)
     successor = Writes()
     successor.may_end.set()
     await attempt(jobs, successor)
+    assert (await job_of(jobs, job_id)).status is JobStatus.SUCCEEDED
     late.may_end.set()
     await running
     assert (await jobs.transcript("", job_id)).text == TRANSCRIPT.text

@@ -3,13 +3,17 @@
 import io
 import os
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from asr_service.engine.request_options import RequestOptions
-from asr_service.errors import ConfigurationError
+from asr_service.errors import ConfigurationError, Unavailable
+from asr_service.jobs import sweeper
 from asr_service.jobs.records import JobSpec
 from asr_service.jobs.service import Jobs, open_jobs
+from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.sweeper import Sweeper
 from asr_service.jobs.times import RunnerTimes
 from asr_service.settings import load_settings
@@ -40,16 +44,73 @@ def test_only_the_service_can_read_recordings(tmp_path):
     assert (tmp_path / "state" / "jobs").stat().st_mode & 0o077 == 0
 
 
+def store_recording(jobs: Jobs, tmp_path: Path, job_id: str, age_s: float) -> None:
+    jobs.files.store_audio(job_id, io.BytesIO(b"sound"))
+    then = time.time() - age_s
+    os.utime(tmp_path / "jobs" / "files" / f"{job_id}.audio", (then, then))
+
+
 async def test_the_sweeper_deletes_recordings_that_no_job_needs(tmp_path):
-    """A process that was killed may leave one. Those of waiting jobs and of uploads in progress stay."""
+    """Of jobs that have ended, and those without a record, which a killed process left.
+
+    The latter are kept for a day: if a Redis has lost its records, they may be restored. Those of waiting jobs and of
+    uploads in progress stay.
+    """
     jobs = opened(tmp_path)
-    created = await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))
-    for name in ("job_lost", "job_uploading"):
-        jobs.files.store_audio(name, io.BytesIO(b"sound"))
-    then = time.time() - 10_000
-    for name in ("job_lost", created.job.id):
-        os.utime(tmp_path / "jobs" / "files" / f"{name}.audio", (then, then))
+    waiting = await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))
+    ended = await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))
+    await jobs.remove("", ended.job.id)
+    for job_id in (waiting.job.id, ended.job.id, "job_unknown"):
+        store_recording(jobs, tmp_path, job_id, 10_000)
+    store_recording(jobs, tmp_path, "job_lost", 100_000)
+    store_recording(jobs, tmp_path, "job_uploading", 1)
     Sweeper(jobs, RunnerTimes()).sweep(with_files=True)
     jobs.close()
-    left = {path.name for path in (tmp_path / "jobs" / "files").iterdir()}
-    assert left == {"job_uploading.audio", f"{created.job.id}.audio"}
+    left = {path.stem for path in (tmp_path / "jobs" / "files").iterdir()}
+    assert left == {"job_uploading", "job_unknown", waiting.job.id}
+
+
+async def test_files_that_cannot_be_deleted_are_deleted_later(tmp_path, monkeypatch):
+    """The records have expired, so the store does not name these jobs again."""
+    jobs = opened(tmp_path, jobs_retention_s=60)
+    created = await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))
+    await jobs.remove("", created.job.id)
+    jobs.files.store_transcript(created.job.id, b"words")
+    now = time.time() + 100
+    monkeypatch.setattr(sweeper, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
+    tried = Sweeper(jobs, RunnerTimes())
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryFiles, "delete", lambda *_: (_ for _ in ()).throw(Unavailable("It is down.")))
+        with pytest.raises(Unavailable):
+            tried.sweep(with_files=False)
+    tried.sweep(with_files=False)
+    jobs.close()
+    assert not list((tmp_path / "jobs" / "files").iterdir())
+
+
+async def test_running_jobs_keep_their_runners_when_the_clock_is_set(tmp_path, monkeypatch):
+    """Their leases seem to have lapsed, until the runners renew them. Those of lost runners lapse a little later."""
+    jobs = opened(tmp_path)
+    for _ in range(2):
+        await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))
+    clock = SimpleNamespace(at=time.time(), monotonic_at=100.0)
+    monkeypatch.setattr(sweeper, "time", SimpleNamespace(time=lambda: clock.at, monotonic=lambda: clock.monotonic_at))
+    tried = Sweeper(jobs, RunnerTimes(lease_s=15.0))
+    alive, lost = (jobs.store.claim("a", clock.at, 15.0) for _ in range(2))
+    assert alive is not None
+    assert lost is not None
+
+    def sweep_after(seconds: float, step_s: float = 0.0) -> None:
+        clock.at += seconds + step_s
+        clock.monotonic_at += seconds
+        tried.sweep(with_files=False)
+
+    sweep_after(5.0, step_s=3600.0)
+    assert jobs.store.holds(alive.job.id, alive.token)
+    jobs.store.renew(alive.job.id, alive.token, clock.at + 100)
+    sweep_after(10.0)
+    assert jobs.store.holds(lost.job.id, lost.token)
+    sweep_after(5.1)
+    assert jobs.store.holds(alive.job.id, alive.token)
+    assert not jobs.store.holds(lost.job.id, lost.token)
+    jobs.close()

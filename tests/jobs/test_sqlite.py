@@ -1,14 +1,17 @@
 """The SQLite store as a file."""
 
+import contextlib
 import sqlite3
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from structlog.testing import capture_logs
 
 from asr_service.errors import ConfigurationError, Unavailable
-from asr_service.jobs.stores.sqlite import SqliteJobStore
+from asr_service.jobs.stores.sqlite import SqliteJobStore, database
 from jobs.test_store import add
+from waiting import until
 
 
 def test_several_processes_may_make_the_file_at_once(tmp_path):
@@ -23,7 +26,7 @@ def test_several_processes_may_make_the_file_at_once(tmp_path):
 def test_commits_are_on_the_disk_before_they_return(tmp_path):
     """WAL alone would lose the last ones with the power; FULL syncs each of them."""
     store = SqliteJobStore(tmp_path / "jobs.sqlite3")
-    pragmas = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    pragmas = [store._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     store.close()
     assert pragmas == ["wal", 2]
 
@@ -42,13 +45,60 @@ def test_a_file_that_cannot_be_used_is_an_error_of_the_settings(tmp_path, conten
         SqliteJobStore(path)
 
 
+def test_readers_do_not_wait_while_another_process_holds_up_a_change(tmp_path):
+    """Such as a program that copies the file. The change is made afterwards."""
+    store = SqliteJobStore(tmp_path / "jobs.sqlite3")
+    job = add(store)
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            change = pool.submit(add, store)
+            until(store._writer_lock.locked, what="the change")
+            assert store.get(job.id) == job
+            assert not change.done()
+            other.execute("ROLLBACK")
+            assert store.get(change.result().id) == change.result()
+    store.close()
+
+
+def test_a_change_that_is_held_up_for_long_is_a_503(tmp_path, monkeypatch):
+    """By another process, or by another thread that waits for that process: both have the same time."""
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.05)
+    store = SqliteJobStore(tmp_path / "jobs.sqlite3")
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable):
+            add(store)
+    with store._writer_lock, pytest.raises(Unavailable):
+        add(store)
+    add(store)
+    store.close()
+
+
+def test_an_outage_is_logged_once(tmp_path):
+    """A runner asks twice a second, and each slot has one."""
+    store = SqliteJobStore(tmp_path / "jobs.sqlite3")
+    with capture_logs() as lines:
+        store._writer.execute("PRAGMA query_only = ON")  # as a directory that became read-only
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                add(store)
+        store._writer.execute("PRAGMA query_only = OFF")
+        add(store)
+    store.close()
+    assert [line["event"] for line in lines] == [
+        "the jobs' records cannot be used",
+        "the jobs' records can be changed again",
+    ]
+
+
 def test_a_full_disk_is_a_503(tmp_path):
     """The store is used again when there is room."""
     store = SqliteJobStore(tmp_path / "jobs.sqlite3")
-    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(Unavailable):
         deque((add(store) for _ in range(1000)), maxlen=0)
-    store._connection.execute("PRAGMA max_page_count = 1000000")
+    store._writer.execute("PRAGMA max_page_count = 1000000")
     add(store)
     store.close()

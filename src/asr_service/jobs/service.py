@@ -1,6 +1,7 @@
 """The jobs of a service: their records and their files together."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
-_RECORD_THREADS: Final = 4
+_RECORD_THREADS: Final = 8
 _FILE_THREADS: Final = 8
 _POLL_S: Final = 0.2
 
@@ -92,7 +93,8 @@ class Jobs:
             self.files.delete_audio(new.id)
             raise
         if created.is_replayed:
-            self.files.delete_audio(new.id)
+            with contextlib.suppress(Unavailable):  # then the sweeper deletes it
+                self.files.delete_audio(new.id)
         return created
 
     def _create_record(self, new: NewJob) -> Created:
@@ -141,9 +143,9 @@ class Jobs:
         await self.get(owner, job_id)
         now = time.time()
         cancelled = await self.call(self.store.cancel, job_id, now, now + self.retention_s)
-        if cancelled is None:
-            await self.call(self.store.delete, job_id)
         await self.call_files(self.files.delete, job_id)
+        if cancelled is None:  # last, so that the caller can repeat this if a file cannot be deleted
+            await self.call(self.store.delete, job_id)
         return cancelled
 
     async def segments(self, job_id: str, start: int) -> Sequence[Segment]:

@@ -168,7 +168,7 @@ def test_a_delivery_survives_a_restart(tmp_path: Path, receiver: Receiver) -> No
 
 
 def test_an_attempt_that_cannot_be_recorded_is_made_again(jobs, receiver, monkeypatch):
-    """The store fails once, as with a full disk. The log line has the job's id, and the event arrives twice."""
+    """The store fails once, as with a full disk. The log line has the job's id, and the event arrives again."""
     end_attempt, failures = SqliteJobStore.end_attempt, [Unavailable("The disk is full.")]
 
     def failing_once(*given: Any, **named: Any) -> None:
@@ -180,7 +180,8 @@ def test_an_attempt_that_cannot_be_recorded_is_made_again(jobs, receiver, monkey
     monkeypatch.setattr(webhooks, "_LEASE_S", 0.2)
     with capture_logs(processors=[merge_contextvars]) as lines:
         job_id = jobs.accepted(webhook_url=url(receiver))
-        assert settled(jobs, job_id)["attempts"] == 2
-    assert len(receiver.bodies) == 2
+        assert settled(jobs, job_id)["attempts"] >= 2  # a slow machine needs longer than the short lease
+    assert len(receiver.bodies) >= 2
+    assert len({headers["webhook-id"] for headers in receiver.headers}) == 1
     (line,) = [each for each in lines if each["event"] == "webhook attempt not recorded"]
     assert (line["job_id"], line["reason"]) == (job_id, "The disk is full.")

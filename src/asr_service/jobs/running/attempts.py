@@ -25,16 +25,16 @@ log = structlog.get_logger(__name__)
 _WITHOUT_TRANSCRIPT: Final = frozenset({JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
 
 
-class _FilesUnavailable(Exception):
-    """The recording cannot be read or the transcript not be stored at the moment. The attempt does not count."""
+class _StoreUnavailable(Exception):
+    """The records or the files cannot be used at the moment. The attempt does not count."""
 
 
 @contextlib.contextmanager
-def _as_files_unavailable() -> Iterator[None]:
+def _as_store_unavailable() -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
-        raise _FilesUnavailable(error.message) from error
+        raise _StoreUnavailable(error.message) from error
 
 
 class Attempts:
@@ -102,7 +102,7 @@ class Attempts:
             except WorkReturned:
                 with contextlib.suppress(Unavailable):  # then the lease lapses
                     await self._give_back(claim)
-            except _FilesUnavailable as error:
+            except _StoreUnavailable as error:
                 log.warning("job attempt postponed", reason=str(error))
                 await asyncio.sleep(self._times.retry_delays_s[0])
                 with contextlib.suppress(Unavailable):
@@ -137,22 +137,33 @@ class Attempts:
                     is_held = await self._jobs.call(store.renew, job_id, token, time.time() + self._times.lease_s)
                     renewed_at = now
             except Unavailable:
-                is_held = now - renewed_at < self._times.lease_s
+                is_held = time.monotonic() - renewed_at < self._times.lease_s
             if not is_held:
                 return
+
+    async def _still_holds(self, claim: Claim) -> bool:
+        """Renew the lease. While the records are unavailable, it counts as held."""
+        until = time.time() + self._times.lease_s
+        try:
+            return await self._jobs.call(self._jobs.store.renew, claim.job.id, claim.token, until)
+        except Unavailable:
+            return True
 
     async def _traced_work(self, claim: Claim) -> tuple[Transcript, int]:
         jobs, job = self._jobs, claim.job
         with linked_trace("job", job.spec.traceparent, {"asr.job_id": job.id, "asr.attempt": job.attempts}):
             transcript = await self._transcribe(claim)
             data = await jobs.call(lambda: codec.encode(transcript).encode())
-            with _as_files_unavailable():
+            with _as_store_unavailable():
+                if not await self._still_holds(claim):
+                    raise LeaseLost  # another runner may have stored its transcript
                 await jobs.call_files(jobs.files.store_transcript, job.id, data)
         return transcript, len(data)
 
     async def _succeed(self, claim: Claim, transcript: Transcript, n_bytes: int) -> None:
         jobs, job = self._jobs, claim.job
-        is_held = await self._store_success(claim, transcript.duration, n_bytes)
+        with _as_store_unavailable():
+            is_held = await self._store_success(claim, transcript.duration, n_bytes)
         if not is_held:
             current = await jobs.call(jobs.store.get, job.id)
             if current is None or current.status in _WITHOUT_TRANSCRIPT:
@@ -160,7 +171,8 @@ class Attempts:
             raise LeaseLost
         metrics.JOB_ATTEMPTS.labels("succeeded").inc()
         log.info("job succeeded", audio_s=round(transcript.duration, 3))
-        await jobs.call_files(jobs.files.delete_audio, job.id)
+        with contextlib.suppress(Unavailable):  # then the sweeper deletes it
+            await jobs.call_files(jobs.files.delete_audio, job.id)
 
     async def _store_success(self, claim: Claim, audio_s: float, n_bytes: int) -> bool:
         """Mark the job as succeeded; try again while the store is unavailable, as long as the lease can be held."""
@@ -184,11 +196,12 @@ class Attempts:
 
     async def _transcribe(self, claim: Claim) -> Transcript:
         jobs, job = self._jobs, claim.job
-        stored = await jobs.call(jobs.store.segments, job.id) if job.resume_key is not None else ()
+        with _as_store_unavailable():
+            stored = await jobs.call(jobs.store.segments, job.id) if job.resume_key is not None else ()
         earlier = tuple(map(codec.decode_segment, stored))
         work = Work(job.id, job.owner, job.spec.options, job.resume_key, earlier, job.spec.recording_sha256)
         try:
-            with _as_files_unavailable():
+            with _as_store_unavailable():
                 file = await jobs.call_files(jobs.files.open_audio, job.id)
         except FileMissing as error:
             raise RequestError("The recording of this job is not there any more.") from error
