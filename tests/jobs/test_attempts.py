@@ -84,9 +84,9 @@ async def submit(jobs: Jobs) -> str:
 
 
 async def attempt(jobs: Jobs, executor: Writes, times: RunnerTimes = TIMES) -> None:
-    task = await Attempts(jobs, executor, times).claim("a")
-    assert task is not None
-    await task
+    attempt = await Attempts(jobs, executor, times).claim("a")
+    assert attempt is not None
+    await attempt.task
 
 
 async def job_of(jobs: Jobs, job_id: str) -> Job:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -46,6 +47,8 @@ class Jobs:
         """Set when this process has accepted a job."""
         self.closing = asyncio.Event()
         """Set when clients that wait for a job must get their answer, because the slot drains."""
+        self._changed: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        """Set when this process has changed a job that is waited for."""
         self._limits = limits
         self._record_threads = ThreadPoolExecutor(_RECORD_THREADS, thread_name_prefix="jobs")
         self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="job-files")
@@ -124,11 +127,19 @@ class Jobs:
     async def wait(self, owner: str, job_id: str, wait_s: float) -> Job:
         """Return a job when it has ended, or after `wait_s`. Raises JobNotFound."""
         until = time.monotonic() + wait_s
+        changed = self._changed.setdefault(job_id, asyncio.Event())
         while True:
+            changed.clear()
             job = await self.get(owner, job_id)
             if not job.is_open or time.monotonic() >= until or self.closing.is_set():
                 return job
-            await self.pause(_POLL_S)
+            with contextlib.suppress(TimeoutError):  # other processes may have changed it
+                await asyncio.wait_for(changed.wait(), _POLL_S)
+
+    def note_change(self, job_id: str) -> None:
+        """Tell those who wait for the job that this process has changed it."""
+        if changed := self._changed.get(job_id):
+            changed.set()
 
     async def pause(self, seconds: float) -> None:
         """Wait. Returns early when the slot drains."""
@@ -143,6 +154,7 @@ class Jobs:
         await self.get(owner, job_id)
         now = time.time()
         cancelled = await self.call(self.store.cancel, job_id, now, now + self.retention_s)
+        self.note_change(job_id)
         await self.call_files(self.files.delete, job_id)
         if cancelled is None:  # last, so that the caller can repeat this if a file cannot be deleted
             await self.call(self.store.delete, job_id)

@@ -16,7 +16,8 @@ from asr_service.engine.schedule.batch import (
     fairness_penalty_s,
     form_batch,
     form_priority_batch,
-    leave_a_thread,
+    is_last_without_bulk,
+    without_company,
 )
 
 ALICE, BOB = Caller("alice"), Caller("bob")
@@ -212,13 +213,16 @@ def test_bulk_windows_do_not_make_the_call_of_another_request_longer():
 
 
 @pytest.mark.parametrize(
-    ("n_threads", "n_bulk_running", "may_run"), [(2, 0, True), (2, 1, False), (4, 2, True), (4, 3, False), (1, 0, True)]
+    ("n_threads", "n_bulk_running", "is_last"),
+    [(2, 0, False), (2, 1, True), (4, 2, False), (4, 3, True), (1, 0, False)],
 )
-def test_bulk_windows_leave_one_thread_free(n_threads: int, n_bulk_running: int, may_run: bool):
-    """One thread may always run them. Calls of other requests do not count: the order of the queue is for those."""
+def test_bulk_windows_leave_one_thread_for_others(n_threads: int, n_bulk_running: int, is_last: bool):
+    """So a request soon finds a thread. One thread may always run bulk windows, so they advance."""
     clip, bulk = job(), replace(job(), is_bulk=True)
     running = [Batch(Stage.ENCODE, (bulk,))] * n_bulk_running + [Batch(Stage.ENCODE, (clip,))]
-    assert list(leave_a_thread([bulk, clip], running, n_threads)) == ([bulk, clip] if may_run else [clip])
+    assert is_last_without_bulk(running, n_threads) is is_last
+    assert without_company(Batch(Stage.GENERATE, (bulk, bulk))).jobs == (bulk,)
+    assert without_company(Batch(Stage.GENERATE, (clip, clip))).jobs == (clip, clip)
 
 
 def live(work: LiveWork, stage: Stage = Stage.GENERATE, *, request_id: int = 0, at: float = 0.0, key: str = "k") -> Job:

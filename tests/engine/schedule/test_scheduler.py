@@ -13,9 +13,9 @@ import pytest
 from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule import scheduler as scheduler_module
-from asr_service.engine.schedule.batch import Batch, BatchLimit, Job, form_priority_batch
+from asr_service.engine.schedule.batch import Batch, BatchLimit, Job, LiveWork, form_priority_batch
 from asr_service.engine.schedule.limits import FULL_BATCHES_TO_GROW
-from asr_service.engine.schedule.scheduler import INTERACTIVE_S, Scheduler
+from asr_service.engine.schedule.scheduler import CLIENT_GAP_S, LIVE_GAP_S, Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, Overloaded
 from waiting import until
 
@@ -557,37 +557,82 @@ def test_waiting_bulk_windows_are_no_load_for_other_requests():
 
 
 class TestBulkWindowsAndAClip:
-    """Bulk requests leave a thread free while other requests come in, and take all threads otherwise."""
+    """Bulk requests leave a thread free while a client is expected, and take all threads otherwise."""
 
     @staticmethod
     def bulk(name: str) -> Job:
         return replace(job(name, request_id=1), key=name, is_bulk=True)
 
-    def test_a_clip_finds_a_free_thread_soon_after_another_one(self):
-        """After ten seconds without requests, the call that ends next is followed by two."""
-        late_s = 0.0
-        gates = {name: Gate() for name in ("clip", "bulk 1", "bulk 2", "bulk 3", "next clip")}
-
-        def run(batch: Batch) -> list[Any]:
-            return gates[batch.jobs[0].payload](batch)
+    def test_a_request_whose_recording_is_being_decoded_finds_a_free_thread(self):
+        """Until its end, bulk windows take one thread."""
+        gates = {name: Gate() for name in ("bulk 1", "bulk 2", "bulk 3", "clip")}
 
         def started() -> set[str]:
             return {name for name, gate in gates.items() if gate.batches}
 
-        with running(run, n_threads=2, clock=lambda: time.monotonic() + late_s) as scheduler:
-            gates["clip"].open.set()
-            scheduler.submit(job("clip")).result(5)
+        with running(lambda batch: gates[batch.jobs[0].payload](batch), n_threads=2) as scheduler:
             for name in ("bulk 1", "bulk 2", "bulk 3"):
                 scheduler.submit(self.bulk(name))
             until(lambda: len(started()) == 2)
-            gates["next clip"].open.set()
-            scheduler.submit(job("next clip", request_id=2)).result(5)
-            assert started() == {"clip", "bulk 1", "next clip"}
-            late_s = INTERACTIVE_S + 1
+            scheduler.expect_client(2)
+            gates["bulk 1"].open.set()
+            until(lambda: scheduler.depth == 1 and len(scheduler._running) == 1)
+            gates["clip"].open.set()
+            scheduler.submit(job("clip", request_id=2)).result(20)
+            assert started() == {"bulk 1", "bulk 2", "clip"}
+            until(lambda: started() == set(gates), what="the call after the client's gap")
+            for gate in gates.values():
+                gate.open.set()
+
+    @pytest.mark.parametrize("live", [None, LiveWork.FINAL])
+    def test_a_free_thread_is_kept_for_the_next_clip_or_turn(self, live: LiveWork | None):
+        """For half a second, or ten in a live session. The call that ends next is followed by two."""
+        now = time.monotonic()
+        gates = {name: Gate() for name in ("clip", "bulk 1", "bulk 2", "bulk 3")}
+
+        def started() -> set[str]:
+            return {name for name, gate in gates.items() if gate.batches}
+
+        with running(lambda batch: gates[batch.jobs[0].payload](batch), n_threads=2, clock=lambda: now) as scheduler:
+            gates["clip"].open.set()
+            scheduler.submit(replace(job("clip"), live=live)).result(20)
+            until(lambda: not scheduler._running)
+            for name in ("bulk 1", "bulk 2", "bulk 3"):
+                scheduler.submit(self.bulk(name))
+            until(lambda: len(started()) == 2)
+            now += (CLIENT_GAP_S if live is None else LIVE_GAP_S) - 0.01
+            assert scheduler.has_clients
+            assert len(started()) == 2
+            now += 0.02
             gates["bulk 1"].open.set()
             until(lambda: started() == set(gates))
+            assert not scheduler.has_clients
             gates["bulk 2"].open.set()
             gates["bulk 3"].open.set()
+
+    def test_a_request_that_ends_before_its_first_window_is_expected_no_more(self):
+        gate = Gate()
+        with running(gate, n_threads=2) as scheduler:
+            scheduler.expect_client(2)
+            for name in ("bulk 1", "bulk 2"):
+                scheduler.submit(self.bulk(name))
+            until(lambda: gate.batches == [["bulk 1"]])
+            scheduler.cancel_request(2)
+            until(lambda: len(gate.batches) == 2)
+            gate.open.set()
+
+    def test_the_last_thread_takes_one_bulk_window_at_a_time(self):
+        """A client that comes then does not wait long."""
+        gate = Gate()
+        with running(gate, n_threads=2) as scheduler:
+            scheduler.submit(self.bulk("first"))
+            until(lambda: len(gate.batches) == 1)
+            with scheduler._changed:
+                scheduler._waiting += [replace(job(n, request_id=1), is_bulk=True) for n in range(3)]
+                scheduler._changed.notify_all()
+            until(lambda: len(gate.batches) == 2)
+            assert gate.batches[1] == [0]
+            gate.open.set()
 
     def test_they_take_all_threads_while_there_are_no_other_requests(self):
         gate = Gate()

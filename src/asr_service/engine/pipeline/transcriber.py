@@ -186,6 +186,8 @@ class Transcriber:
         started_at = time.monotonic()
         vad = options.vad if options.vad_filter else None
         lengths = self._windows.chunk_lengths(options)
+        if not is_bulk:
+            self._scheduler.expect_client(context.request_id)
         try:
             async with self._decoders.decode(file, options.audio_track) as audio:
 

@@ -133,14 +133,20 @@ def form_batch(
     return _batch_of(first, in_order, limits[first.stage])
 
 
-def leave_a_thread(waiting: Collection[Job], running: Collection[Batch], n_threads: int) -> Collection[Job]:
-    """Return the jobs that an ordinary thread may take while requests with waiting clients arrive.
+def is_last_without_bulk(running: Collection[Batch], n_threads: int) -> bool:
+    """Return True if an ordinary thread that forms a call is the last of `n_threads` that runs no bulk windows.
 
-    Bulk jobs leave one of the `n_threads` ordinary threads free, so that such a request finds a thread at once. One
-    thread may always run them, so bulk requests advance.
+    A call cannot be interrupted, so a client that finds all threads in bulk calls waits, or shares a core. The last
+    thread stays free while a client is expected, and otherwise runs short bulk calls (`without_company`). A slot with
+    one thread has no such thread.
     """
     n_bulk = sum(any(job.is_bulk for job in batch.jobs) for batch in running)
-    return waiting if n_bulk < max(n_threads - 1, 1) else [job for job in waiting if not job.is_bulk]
+    return n_threads > 1 and n_bulk >= n_threads - 1
+
+
+def without_company(batch: Batch) -> Batch:
+    """Return the batch or, if it is of bulk jobs, its first job alone: the shortest call that there is."""
+    return Batch(batch.stage, batch.jobs[:1]) if batch.jobs[0].is_bulk else batch
 
 
 def form_priority_batch(

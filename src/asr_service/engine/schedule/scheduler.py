@@ -8,7 +8,7 @@ request are dropped before they cost anything.
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -24,7 +24,8 @@ from asr_service.engine.schedule.batch import (
     fairness_penalty_s,
     form_batch,
     form_priority_batch,
-    leave_a_thread,
+    is_last_without_bulk,
+    without_company,
 )
 from asr_service.engine.schedule.caller_usage import CallerUsage
 from asr_service.engine.schedule.execution import BatchRunner, DeviceLostError, Run, fail
@@ -40,8 +41,10 @@ WORK_SHARE: Final[Mapping[Stage, float]] = {Stage.ENCODE: 0.5, Stage.GENERATE: 0
 If a window counted only after its last stage, the throughput would seem to be zero while the first windows of new
 recordings are encoded, and new requests would be refused for an expected wait that is far too long.
 """
-INTERACTIVE_S: Final = 10.0
-"""For so long after work of other requests bulk requests leave a thread free: the next of them may come soon."""
+CLIENT_GAP_S: Final = 0.5
+"""For so long after work of a request, bulk windows leave a thread free: its next stage or the next clip may follow."""
+LIVE_GAP_S: Final = 10.0
+"""The same after work of a live session, in which the next turn follows."""
 
 
 class Scheduler:
@@ -88,8 +91,10 @@ class Scheduler:
         self._caller_usage = CallerUsage(self.throughput.estimate_s)
         self.worked_at = -math.inf
         """When the last call of the model ended; minus infinity before the first."""
-        self._interactive_at = -math.inf
-        """When a job that is not bulk was queued or ended last."""
+        self._expected: set[int] = set()
+        """Requests with a client that waits, before their first job."""
+        self._expected_until = -math.inf
+        """Until when another job that is not bulk may soon follow the last one."""
         self._n_threads = n_threads
         self._threads = [
             threading.Thread(target=self._serve, args=(form,), name=f"model-{number}", daemon=True)
@@ -126,14 +131,28 @@ class Scheduler:
             if self._stopped:
                 raise EngineStopped(self._stopped)
             self._waiting.append(job)
-            if not job.is_bulk:
-                self._interactive_at = self._clock()
+            self._expected.discard(job.request_id)
+            self._expect_more_after([job])
             self._changed.notify_all()
         return job.future
+
+    def expect_client(self, request_id: int) -> None:
+        """Keep bulk windows out of one thread until the first job of a request whose client waits, or its end."""
+        with self._changed:
+            self._expected.add(request_id)
+
+    @property
+    def has_clients(self) -> bool:
+        """True if a client waits for work, or did so a moment ago."""
+        with self._changed:
+            return self._has_clients(self._clock()) or any(not job.is_bulk for job in self._waiting)
 
     def cancel_request(self, request_id: int) -> None:
         """Cancel the waiting jobs of a request that has ended, and forget what it was served."""
         with self._changed:
+            if request_id in self._expected:
+                self._expected.remove(request_id)
+                self._changed.notify_all()
             self._served_audio_s.pop(request_id, None)
             abandoned = [job for job in self._waiting if job.request_id == request_id]
             self._waiting = [job for job in self._waiting if job.request_id != request_id]
@@ -199,14 +218,26 @@ class Scheduler:
                 if batch := form(now):
                     self._take(batch, now)
                     return batch
-                self._changed.wait()
+                # Bulk jobs that wait because a client may follow start when none has.
+                self._changed.wait(self._expected_until - now if self._waiting and self._expected_until > now else None)
             return None
 
     def _form(self, now: float) -> Batch | None:
         waiting: Collection[Job] = self._waiting
-        if now - self._interactive_at < INTERACTIVE_S or any(map(_has_interactive, self._running)):
-            waiting = leave_a_thread(waiting, self._running, self._n_threads)
-        return form_batch(waiting, self._current_limits(), self._penalties_s(), self._caller_levels(now))
+        is_last = is_last_without_bulk(self._running, self._n_threads)
+        if is_last and self._has_clients(now):
+            waiting = [job for job in waiting if not job.is_bulk]
+        batch = form_batch(waiting, self._current_limits(), self._penalties_s(), self._caller_levels(now))
+        return without_company(batch) if batch and is_last else batch
+
+    def _has_clients(self, now: float) -> bool:
+        return bool(self._expected) or now < self._expected_until or any(map(_has_interactive, self._running))
+
+    def _expect_more_after(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            if not job.is_bulk:
+                gap_s = CLIENT_GAP_S if job.live is None else LIVE_GAP_S
+                self._expected_until = max(self._expected_until, self._clock() + gap_s)
 
     def _form_priority(self, now: float) -> Batch | None:
         return form_priority_batch(
@@ -259,8 +290,7 @@ class Scheduler:
         now = self._clock()
         with self._changed:
             self.worked_at = now
-            if _has_interactive(batch):
-                self._interactive_at = now
+            self._expect_more_after(batch.jobs)
             began = self._running.pop(batch, now)  # missing if another thread has failed meanwhile
             self.throughput.end(now, WORK_SHARE[batch.stage] * sum(job.audio_s for job in batch.jobs))
             limit = self._limits[batch.stage]

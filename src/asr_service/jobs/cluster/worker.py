@@ -78,7 +78,7 @@ class _Worker:
         thread.start()
         try:
             self._call(self._start())
-            self._broker.on_message(self._run_next)
+            self._broker.on_message(self._run_jobs)
             exit_code = _consume(self._broker, n_threads, self._begin_drain)
         finally:
             self._call(self._close(services))
@@ -95,20 +95,18 @@ class _Worker:
         start_tracing(None)
         self._sender.start()
 
-    def _run_next(self) -> None:
-        """Claim the next job and run it to the end of the attempt. Called in a thread of Celery."""
+    def _run_jobs(self) -> None:
+        """Run one job after the other until none waits. Called in a thread of Celery."""
         self._call(self._claim_and_run())
 
     async def _claim_and_run(self) -> None:
         try:
             # A name for each claim: the store would keep a job that failed from this worker for a while, but it failed
             # in a service.
-            task = await self._attempts.claim(f"{self._name}/{secrets.token_hex(4)}")
+            while attempt := await self._attempts.claim(f"{self._name}/{secrets.token_hex(4)}"):
+                await asyncio.wait({attempt.task})
         except Unavailable as error:
             log.warning("no job can be claimed", reason=error.message)
-            return
-        if task is not None:
-            await asyncio.wait({task})
 
     def _begin_drain(self) -> None:
         """Give all jobs back. Called by a signal handler, in the main thread."""

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 from asr_service import metrics, tasks
 from asr_service.errors import AsrError, RequestError, Unavailable
 from asr_service.jobs.files import FileMissing
-from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError, JobStatus
+from asr_service.jobs.records import MAX_ATTEMPTS, Claim, Job, JobError, JobStatus
 from asr_service.jobs.running.executor import AttemptFailed, Executor, Length, Started, Work, WorkReturned
 from asr_service.jobs.running.segment_writer import LeaseLost, SegmentWriter
 from asr_service.jobs.service import Jobs
@@ -37,6 +38,15 @@ def _as_store_unavailable() -> Iterator[None]:
         raise _StoreUnavailable(error.message) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that runs."""
+
+    job: Job
+    task: asyncio.Task[None]
+    """Ends with the attempt, and raises nothing but CancelledError."""
+
+
 class Attempts:
     """The attempts that run in this process. Each keeps its lease, and stores its segments and its result."""
 
@@ -50,11 +60,8 @@ class Attempts:
     def __len__(self) -> int:
         return len(self._running)
 
-    async def claim(self, runner: str) -> asyncio.Task[None] | None:
-        """Claim the next job and begin to run it. Returns None without a job. Raises Unavailable.
-
-        The task ends with the attempt and raises nothing but CancelledError.
-        """
+    async def claim(self, runner: str) -> Attempt | None:
+        """Claim the next job and begin to run it. Returns None without a job. Raises Unavailable."""
         claiming = asyncio.ensure_future(
             self._jobs.call(self._jobs.store.claim, runner, time.time(), self._times.lease_s)
         )
@@ -72,7 +79,7 @@ class Attempts:
         task = asyncio.create_task(self._run(claim))
         self._running[task] = claim
         task.add_done_callback(self._forget)
-        return task
+        return Attempt(claim.job, task)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
@@ -169,6 +176,7 @@ class Attempts:
             if current is None or current.status in _WITHOUT_TRANSCRIPT:
                 await jobs.call_files(jobs.files.delete, job.id)
             raise LeaseLost
+        jobs.note_change(job.id)
         metrics.JOB_ATTEMPTS.labels("succeeded").inc()
         log.info("job succeeded", audio_s=round(transcript.duration, 3))
         with contextlib.suppress(Unavailable):  # then the sweeper deletes it
@@ -227,6 +235,7 @@ class Attempts:
         if _is_final(error) or job.attempts >= MAX_ATTEMPTS:
             expires_at = now + jobs.retention_s
             if await jobs.call(jobs.store.fail, job.id, claim.token, now, failure, expires_at=expires_at):
+                jobs.note_change(job.id)
                 await jobs.call_files(jobs.files.delete_audio, job.id)
             outcome = "failed"
         else:

@@ -38,13 +38,16 @@ class SlotExecutor:
 
     @property
     def n_useful(self) -> int:
-        """How many jobs may run: enough to fill the batches of the model, one while it has other work, 0 at first."""
+        """How many jobs may run: twice what fills the model's calls, fewer while clients wait, none at first."""
         scheduler = self._engine.scheduler
         if not self._engine.ready or scheduler is None:
             return 0
         if scheduler.queued_audio_s > 0:  # of requests; windows of jobs do not count
             return 1
-        return max(scheduler.limit(Stage.GENERATE), self._engine.loaded_model.facts.threads)
+        n_threads = self._engine.loaded_model.facts.threads
+        if scheduler.has_clients:  # the decoding and the detection of speech of more jobs would take their time
+            return n_threads
+        return 2 * max(scheduler.limit(Stage.GENERATE), n_threads)
 
     async def transcribe(self, work: Work, file: BinaryIO) -> AsyncGenerator[Event]:
         engine = self._engine

@@ -4,17 +4,22 @@ import asyncio
 import contextlib
 import socket
 import time
+from typing import Final
 
 import structlog
 
 from asr_service import tasks
 from asr_service.errors import Unavailable
+from asr_service.jobs.records import Job
 from asr_service.jobs.running.attempts import Attempts
 from asr_service.jobs.running.slot_executor import SlotExecutor
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.times import RunnerTimes
 
 log = structlog.get_logger(__name__)
+
+_MAX_CLIP_S: Final = 30.0
+_MAX_CLIP_BYTES: Final = 1024**2
 
 
 class SlotRunner:
@@ -26,6 +31,7 @@ class SlotRunner:
         self._executor = executor
         self._attempts = Attempts(jobs, executor, times)
         self._name = f"{socket.gethostname()}/{slot}"
+        self._next_claim_at = 0.0
         self._claiming: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
 
@@ -48,20 +54,22 @@ class SlotRunner:
             await self._draining
 
     async def _claim_forever(self) -> None:
-        """Claim jobs. The number of jobs that run grows by one in `poll_s`, so that idle slots get their share."""
-        n_wanted, grown_at = 1, time.monotonic()
+        """Claim jobs while there is room for them.
+
+        Clips are claimed at once, as many as fill the model's calls. A long recording fills them by itself, so after
+        one of these the next claim is `poll_s` later, and idle slots get their share of long recordings.
+        """
         is_down = False
         while True:
             self._jobs.submitted.clear()
-            if time.monotonic() - grown_at >= self._times.poll_s:
-                n_wanted, grown_at = min(n_wanted + 1, max(self._executor.n_useful, 1)), time.monotonic()
             try:
-                while len(self._attempts) < min(n_wanted, self._executor.n_useful):
-                    task = await self._attempts.claim(self._name)
-                    if task is None:
-                        n_wanted = max(len(self._attempts), 1)
+                while time.monotonic() >= self._next_claim_at and len(self._attempts) < self._executor.n_useful:
+                    attempt = await self._attempts.claim(self._name)
+                    if attempt is None:
                         break
-                    task.add_done_callback(lambda _: self._jobs.submitted.set())  # there is room
+                    if not _is_clip(attempt.job):
+                        self._next_claim_at = time.monotonic() + self._times.poll_s
+                    attempt.task.add_done_callback(lambda _: self._jobs.submitted.set())  # there is room
                 is_down = False
             except Unavailable as error:
                 if not is_down:
@@ -77,3 +85,8 @@ class SlotRunner:
             await tasks.cancel([self._claiming])
         await self._attempts.drain()
         self._jobs.closing.set()
+
+
+def _is_clip(job: Job) -> bool:
+    """Return True for a recording of about one window. The length of a small file may be unknown."""
+    return job.audio_bytes <= _MAX_CLIP_BYTES if job.audio_s_total is None else job.audio_s_total <= _MAX_CLIP_S
