@@ -1,12 +1,16 @@
 """What every test stands on: the real base model, and no network but this machine's own."""
 
+import functools
 import os
 import socket
+import ssl
+import sys
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import structlog
 from hypothesis import settings
@@ -68,6 +72,30 @@ def _of_local_names(look_up: Callable[..., Any]) -> Callable[..., Any]:
 for name in ("connect", "connect_ex"):
     setattr(socket.socket, name, _locally(getattr(socket.socket, name)))
 socket.getaddrinfo = _of_local_names(socket.getaddrinfo)
+
+# httpx reads all public certificates for each client, which takes 27 ms. No test needs them twice.
+_default_transport = sys.modules["httpx._transports.default"]
+_public_certificates = functools.cache(httpx.create_ssl_context)
+
+
+def _ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+    if verify is True and cert is None and not os.environ.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}:
+        return _public_certificates()
+    return httpx.create_ssl_context(verify, cert, trust_env)
+
+
+setattr(_default_transport, "create_ssl_context", _ssl_context)  # noqa: B010 - a module's attribute, of no known type
+
+
+ON_REQUEST = ("clients", "slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests with a marker of `ON_REQUEST` unless `-m` names it."""
+    left_out = {name for name in ON_REQUEST if name not in config.option.markexpr}
+    kept = [item for item in items if not any(item.get_closest_marker(name) for name in left_out)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 @pytest.hookimpl(tryfirst=True)

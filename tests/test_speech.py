@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
+import functools
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -79,11 +80,17 @@ def transcribe_bytes(url: str, audio: bytes, path: str = "/transcribe", **fields
     return body
 
 
+@pytest.fixture(scope="module")
+def alone(url: str) -> Callable[[str], dict[str, Any]]:
+    """Give the answer to a recording that was sent by itself, with no options."""
+    return functools.cache(lambda name: transcribe(url, RECORDINGS[name]))
+
+
 @pytest.mark.parametrize("name", SPEECH)
-def test_speech_is_transcribed(url: str, name: str) -> None:
+def test_speech_is_transcribed(alone: Callable[[str], dict[str, Any]], name: str) -> None:
     """In seven languages and as many containers, with detected language, and as accurately as by faster-whisper."""
     recording = SPEECH[name]
-    answer = transcribe(url, recording)
+    answer = alone(name)
     assert answer["language"] == recording.language
     assert recording.wer(answer["text"]) <= recording.base_wer + SLACK + 1 / len(recording.text.split())
     assert answer["duration"] == pytest.approx(recording.seconds, abs=0.1)
@@ -120,18 +127,18 @@ def test_words_have_the_times_at_which_they_are_spoken(url: str) -> None:
     assert all(word["end"] - word["start"] < 1.5 for word in words)
 
 
-def test_parallel_requests_do_not_change_transcripts(url: str) -> None:
+def test_parallel_requests_do_not_change_transcripts(url: str, alone: Callable[[str], dict[str, Any]]) -> None:
     """Eight requests of several languages and lengths share calls of the model, and get the text they get alone.
 
     Sampled text is left out, since sampling is random.
     """
     recordings = [RECORDINGS[name] for name in MIXED]
-    alone = [transcribe(url, recording) for recording in recordings]
     with ThreadPoolExecutor(len(recordings)) as pool:
         together = list(pool.map(lambda recording: transcribe(url, recording), recordings))
+    by_themselves = map(alone, MIXED)
     pairs = [
         (recording.language or "", one["text"], other["text"])
-        for recording, one, other in zip(recordings, alone, together, strict=True)
+        for recording, one, other in zip(recordings, by_themselves, together, strict=True)
         if not any(segment["temperature"] for answer in (one, other) for segment in answer["segments"])
     ]
     assert len(pairs) >= 5

@@ -7,12 +7,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T | None], within_s: float = 20, what: str = "it") -> T:
+def until(look: Callable[[], T | None], within_s: float = 60, what: str = "it", every_s: float = 0.01) -> T:
     """Wait for a true answer."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         found = look()
         if found:
             return found
-        time.sleep(0.01)
+        time.sleep(every_s)
     raise AssertionError(f"{what} did not come about within {within_s} s")

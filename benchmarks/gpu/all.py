@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _run_tests(args: argparse.Namespace, seconds: float) -> str:
-    marker = "not gpu" if args.tiny else "gpu"
+    marker = "slow" if args.tiny else "gpu"
     command = [sys.executable, "-m", "pytest", "tests/gpu", "-m", marker, "-q"]
     command += ["-p", "benchmarks.gpu.pytest_record", "--record-to", str(_tests_file(args.output))]
     return run_part(

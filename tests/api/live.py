@@ -88,7 +88,7 @@ class Live:
         return float(found[1]) if found else 0.0
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def raw(self, request: bytes) -> tuple[int, bytes]:
         """Send these bytes, and return the status and body of one response."""

@@ -60,7 +60,7 @@ def attacker(live: Live) -> Iterator[Callable[..., socket.socket]]:
 
 
 def honest(live: Live, audio: bytes = tone(), headers: dict[str, str] | None = None) -> httpx.Response:
-    return httpx.post(f"{live.url}/transcribe", files={"file": audio}, data=ALL, headers=headers, timeout=20)
+    return httpx.post(f"{live.url}/transcribe", files={"file": audio}, data=ALL, headers=headers, timeout=60)
 
 
 def test_slow_uploads_of_one_address_do_not_take_every_place(small):
@@ -166,7 +166,7 @@ def test_an_hour_cut_into_clips_does_not_delay_the_clip_of_another_address():
     model.facts = replace(model.facts, threads=1)
     with serving(model, decode_batch=1, encoder_context="full", language="en") as live:
         model.calls.clear()
-        model.before = lambda _: may_run.acquire(timeout=20)
+        model.before = lambda _: may_run.acquire(timeout=60)
         long, short = tone(29, rate=8000), tone(1)
         with attacker(live) as begin:
             clips = [begin(long, len(long))]

@@ -1,6 +1,7 @@
 """Requests with the same Idempotency-Key share one inference and one response."""
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from api.live import ALL, Live, serving, tone, wav
@@ -27,6 +27,7 @@ from asr_service.errors import (
     UndecodableAudio,
 )
 from asr_service.results.outcomes import IdempotencyScope, RenderedResponse
+from processes import children
 from waiting import until
 
 ALICE, BOB = new_secret(), new_secret()
@@ -155,8 +156,8 @@ def test_a_decoder_that_is_killed_or_stopped_from_outside_is_not_the_recordings_
     recording = tone(600, rate=1000)
     pool, (first,) = send_concurrently(1, lambda: call(live, f"child-{number}", audio=recording))
     until(lambda: live.model.calls, what="the first windows")
-    (child,) = (child for server in psutil.Process().children() for child in server.children())
-    child.send_signal(number)
+    (child,) = (child for server in children(os.getpid()) for child in children(server))
+    os.kill(child, number)
     held.set()
     with pool:
         answer = first.result()

@@ -25,6 +25,7 @@ def tokenizer(base_model_dir: Path) -> Path:
     return base_model_dir / "tokenizer.json"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_benchmark_runs_on_a_cpu(tokenizer: Path, tmp_path: Path) -> None:
     """It measures the model's calls, the service with one and two workers, and faster-whisper. All requests succeed."""
@@ -45,7 +46,7 @@ def test_the_benchmark_runs_on_a_cpu(tokenizer: Path, tmp_path: Path) -> None:
 
 
 def test_random_weights_have_the_shape_of_large_v3(tokenizer: Path, tmp_path: Path) -> None:
-    """It measures the calls, the service with one and two workers, and faster-whisper. All requests succeed."""
+    """It has large-v3's mel bands and vocabulary, and generates texts that the service does not decode again."""
     folder = write_random_model(Shape(64, 2, 1, 128, cantonese=True), tokenizer, tmp_path / "v3", float16=False)
     model = ctranslate2.models.Whisper(str(folder))
     vocabulary = json.loads((folder / "vocabulary.json").read_text())

@@ -26,6 +26,7 @@ from decoder.decoding import (
     upload,
     with_pool,
 )
+from processes import children
 
 
 @pytest.mark.parametrize(
@@ -178,10 +179,10 @@ def test_a_fork_server_that_does_not_start_is_a_startup_error(fault, monkeypatch
     programs = {"no interpreter": "/nowhere/python", "one that exits": "/bin/false"}
     monkeypatch.setattr("sys.executable", programs.get(fault, sys.executable))
     memory_bytes = 2**20 if fault == "no memory" else 2**30
-    before = set(psutil.Process().children())
+    before = set(children(os.getpid()))
     with pytest.raises(StartupError, match="decoder"):
         with_pool(lambda _: asyncio.sleep(0), DecodeLimits(max_audio_s=60, memory_bytes=memory_bytes))
-    assert set(psutil.Process().children()) <= before
+    assert set(children(os.getpid())) <= before
 
 
 def test_too_many_open_files_make_the_service_unavailable():

@@ -41,12 +41,12 @@ class Prometheus:
 
 @contextmanager
 def scraping(target: str, folder: Path, **more_targets: str) -> Iterator[Prometheus]:
-    """Scrape `target` (host:port) twice a second, with alerts that fire without their `for` time.
+    """Scrape `target` (host:port) each second, with alerts that fire without their `for` time.
 
     `more_targets` are further addresses, by the name of their file of targets.
     """
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-    config["global"] |= {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
+    config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     (folder / "targets").mkdir(parents=True)
     (folder / "rules").mkdir()
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))

@@ -68,7 +68,7 @@ def under_load(service: Service) -> Iterator[None]:
     def send(slot: int, fields: dict[str, object], recording: bytes) -> None:
         headers = {"cache-control": "no-cache"}  # each request is work
         with httpx.Client(headers=headers, transport=httpx.HTTPTransport(uds=str(service.socket(slot)))) as client:
-            while not over.wait(0.1):
+            while not over.wait(0.3):
                 with suppress(httpx.TransportError):
                     client.post("http://slot/transcribe", files={"file": recording}, data=ALL | fields, timeout=20)
 
@@ -134,11 +134,17 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         yield prometheus
 
 
-def missing(prometheus: Prometheus) -> list[str]:
-    """Return the panels and rules that have no number."""
+def expressions() -> dict[str, str]:
+    """Return the expression of each panel, and of each rule without its limit."""
     asked = {query.where: as_grafana(query) for query in QUERIES} | RECORDED
-    asked |= {name: without_bound(name) for name in ALERTS if name not in WITHOUT_DATA}
-    return [f"{name}: {expr}" for name, expr in asked.items() if not numbers(prometheus.query(expr))]
+    return asked | {name: without_bound(name) for name in ALERTS if name not in WITHOUT_DATA}
+
+
+def is_known(prometheus: Prometheus, expr: str) -> bool:
+    """Tell whether the expression has a number, now or soon: a scrape of a busy machine may fail."""
+    with suppress(AssertionError):
+        return until(lambda: bool(numbers(prometheus.query(expr))), every_s=0.2)
+    return False
 
 
 def numbers(samples: list[Sample]) -> list[float]:
@@ -165,9 +171,7 @@ def test_every_panel_and_rule_has_data(prometheus):
 
     AsrAbsent has data only where there is no target. tests/nginx/test_metrics.py has data for Nginx's own answers.
     """
-    with suppress(AssertionError):
-        until(lambda: not missing(prometheus), within_s=15)
-    assert missing(prometheus) == []
+    assert [f"{name}: {expr}" for name, expr in expressions().items() if not is_known(prometheus, expr)] == []
     assert prometheus.query(ALERTS["AsrAbsent"]["expr"]) == []
     assert prometheus.query(ALERTS["AsrAbsent"]["expr"].replace("asr-service", "asr-servant"))
 
@@ -187,7 +191,7 @@ def test_every_rule_is_healthy(prometheus):
     """No rule fails to evaluate, and no firing alert has an error in its annotations."""
     wanted = {"AsrErrorRatioHigh", "AsrErrorBudgetBurns", "AsrSaturated"}
     with suppress(AssertionError):  # the budget's needs sixty requests to have been answered
-        until(lambda: wanted <= {alert["labels"]["alertname"] for alert in firing_alerts(prometheus)}, within_s=15)
+        until(lambda: wanted <= {alert["labels"]["alertname"] for alert in firing_alerts(prometheus)}, every_s=0.2)
     rules, firing = prometheus.rules(), firing_alerts(prometheus)
     assert {rule["name"] for rule in rules} == {*RECORDED, *ALERTS}
     assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
@@ -204,11 +208,13 @@ def test_every_rule_is_healthy(prometheus):
         ("asr_gpu_temperature_celsius", lambda celsius: celsius == [60, 60]),
         ("asr_gpu_utilization_ratio", lambda busy: busy == [0.5, 0.5]),
         ("asr_worker_rss_bytes", lambda sizes: len(sizes) == 2 and min(sizes) > 30e6),
-        ("sum(asr_request_failures_total{reason='overloaded'})", lambda counts: counts[0] > 0),
+        ("sum(asr_request_failures_total{reason='overloaded'})", lambda counts: min(counts, default=0) > 0),
         ("count by (slot) (asr_queue_age_seconds)", lambda counts: counts == [1, 1]),
     ],
 )
 def test_metrics_have_the_expected_values(prometheus: Prometheus, expr: str, holds: Callable[[list[float]], bool]):
     """Each slot reports both slots and both GPUs, one restart, and counters that survived the worker."""
+    with suppress(AssertionError):  # a scrape of a busy machine may fail
+        until(lambda: holds(sorted(numbers(prometheus.query(expr)))), within_s=10, every_s=0.2)
     values = sorted(numbers(prometheus.query(expr)))
     assert holds(values), values

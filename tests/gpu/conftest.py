@@ -1,7 +1,8 @@
 """Devices, models and windows for the tests of a GPU.
 
-Each test that does not depend on CUDA also runs on the CPU with a toy model, so that its code is known to work. On a
-GPU, the model is Whisper base from the extra base-model, or one of the same shape with random weights.
+Each test that does not depend on CUDA also runs on the CPU with a toy model, so that its code is known to work
+(`-m slow`). On a GPU, the model is Whisper base from the extra base-model, or one of the same shape with random
+weights.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,8 @@ def gpu() -> Device:
 
 
 @pytest.fixture(
-    scope="session", params=[pytest.param(CPU, id="cpu"), pytest.param(GPU, id="cuda", marks=pytest.mark.gpu)]
+    scope="session",
+    params=[pytest.param(CPU, id="cpu", marks=pytest.mark.slow), pytest.param(GPU, id="cuda", marks=pytest.mark.gpu)],
 )
 def device(request: pytest.FixtureRequest) -> Device:
     if request.param == GPU:

@@ -33,7 +33,7 @@ def send(service: Service, path: str, **fields: str) -> dict[str, Any]:
         params={"vad_filter": "false", **fields},
         content=SOUND,
         headers={"content-type": "audio/wav"},
-        timeout=20,
+        timeout=60,
     )
     assert response.is_success, response.text
     answer: dict[str, Any] = response.json()
@@ -48,7 +48,7 @@ def submit(service: Service, **fields: str) -> str:
 def show(service: Service, job_id: str) -> dict[str, Any]:
     """Return the job; nothing while no worker answers."""
     try:
-        response = httpx.get(f"{service.url}/jobs/{job_id}", timeout=20)
+        response = httpx.get(f"{service.url}/jobs/{job_id}", timeout=60)
     except httpx.TransportError:
         return {"status": "unknown", "progress": {"audio_s_done": 0}, "attempts": 0}
     job: dict[str, Any] = response.json()
@@ -67,7 +67,7 @@ def is_running(service: Service, job_id: str, n_attempts: int) -> bool:
 
 
 def segments(service: Service, job_id: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = httpx.get(f"{service.url}/jobs/{job_id}/transcript", timeout=20).json()["segments"]
+    found: list[dict[str, Any]] = httpx.get(f"{service.url}/jobs/{job_id}/transcript", timeout=60).json()["segments"]
     return found
 
 
@@ -120,7 +120,7 @@ def test_a_slot_that_drains_gives_its_job_back(tmp_path):
                 assert next(lines) == "id: 1"
                 service.signal(signal.SIGTERM)
                 assert list(lines)
-            assert service.ended(10) == 0
+            assert service.ended(60) == 0
             assert poll.result().status_code == 200
         assert json.dumps(job_id) in service.text()
         assert service.lines("job given back")

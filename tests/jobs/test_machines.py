@@ -44,7 +44,7 @@ def kill(service: Service) -> None:
 
 def has_succeeded(service: Service, job_id: str) -> bool:
     """Return whether a job has succeeded; False also while Redis cannot be reached."""
-    job = httpx.get(f"{service.url}/jobs/{job_id}", timeout=20).json()
+    job = httpx.get(f"{service.url}/jobs/{job_id}", timeout=60).json()
     assert job.get("status") != "failed", job
     return bool(job.get("status") == "succeeded")
 

@@ -52,7 +52,7 @@ class Installation:
             params={"vad_filter": "false", "webhook_url": f"http://127.0.0.1:{self.receiver.port}/"},
             content=SOUND,
             headers={"content-type": "audio/wav"},
-            timeout=20,
+            timeout=60,
         )
         assert response.status_code == 202, response.text
         job_id: str = response.json()["id"]

@@ -25,7 +25,7 @@ class Answer:
         return json.loads(self.text)
 
 
-def ask(address: str, path: str, timeout_s: float = 20) -> Answer:
+def ask(address: str, path: str, timeout_s: float = 60) -> Answer:
     """Send a GET request on a new connection. `address` is a URL or the path of a unix socket."""
     connection = http.client.HTTPConnection("slot", timeout=timeout_s)
     connection.sock = _connected(address, timeout_s)

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from processes import children
 from serving.client import Answer, CannotConnect, Lost, ask
 from waiting import until
 
@@ -62,8 +63,7 @@ class Service:
         return [row for row in rows if row["event"] == event]
 
     def workers(self) -> set[int]:
-        # Not `Process.children`: it drops children that seem older than their parent when the clock was adjusted.
-        return {each.pid for each in psutil.process_iter(["ppid"]) if each.info["ppid"] == self.process.pid}
+        return set(children(self.process.pid))
 
     def socket(self, slot: int) -> Path:
         return self.directory / "run" / f"slot-{slot}.sock"
@@ -77,7 +77,7 @@ class Service:
     def url(self) -> str:
         return until(lambda: re.search(r"http://127\.0\.0\.1:\d+", self.text()), what="an address")[0]
 
-    def get(self, path: str, slot: int | None = None, timeout_s: float = 20) -> Answer:
+    def get(self, path: str, slot: int | None = None, timeout_s: float = 60) -> Answer:
         """Send a GET request over TCP or, if a slot is named, over its socket."""
         return ask(self.url if slot is None else str(self.socket(slot)), path, timeout_s)
 
@@ -109,7 +109,7 @@ class Service:
         except (CannotConnect, Lost):
             return False
 
-    def ended(self, within_s: float = 20) -> int:
+    def ended(self, within_s: float = 60) -> int:
         return self.process.wait(within_s)
 
     def signal(self, sig: signal.Signals, pid: int | None = None) -> None:

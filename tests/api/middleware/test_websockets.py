@@ -117,7 +117,7 @@ def test_every_other_path_has_no_websocket(keyed):
 def test_other_spellings_of_the_path_are_accepted(keyed, path):
     """The SDKs of Groq and Azure add a prefix."""
     with connect(keyed.url.replace("http", "ws") + path, additional_headers={"x-api-key": ALICE}, proxy=None) as socket:
-        assert "session.created" in str(socket.recv(timeout=10))
+        assert "session.created" in str(socket.recv(timeout=60))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def connect(service):
     address = urlsplit(service.url)
-    return lambda: socket.create_connection((address.hostname, address.port), timeout=10)
+    return lambda: socket.create_connection((address.hostname, address.port), timeout=60)
 
 
 def test_a_silent_connection_is_closed_without_an_answer(connect):
@@ -86,7 +86,7 @@ def test_a_client_that_reads_nothing_of_its_answer_is_cut_off(connect, pause_s):
     with connect() as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
         with pytest.raises(OSError, match=r"reset|pipe"):
-            until(send, within_s=10)
+            until(send)
 
 
 def test_a_client_that_reads_its_answer_slowly_is_not_cut_off(connect):
@@ -112,7 +112,7 @@ def test_line_ends_between_requests_do_not_keep_a_connection_open(connect):
         client.sendall(GET + b"\r\n")
         assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
         with pytest.raises(OSError, match=r"reset|pipe"):
-            until(send, within_s=10)
+            until(send)
 
 
 def test_a_connection_is_closed_when_idle_after_a_late_body(connect):
@@ -130,7 +130,7 @@ def test_a_body_that_goes_on_after_the_answer_is_not_waited_for(connect):
         client.sendall(b"POST /work HTTP/1.1\r\nHost: here\r\nContent-Length: 999\r\n\r\n")
         assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
         with pytest.raises(OSError, match=r"reset|pipe"):
-            until(lambda: client.send(b"b") == 0, within_s=10)
+            until(lambda: client.send(b"b") == 0)
 
 
 LAST = b"POST /work%s HTTP/1.%d\r\nHost: here\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
@@ -186,7 +186,7 @@ def test_a_lingering_close_ends(connect, piece, most):
         client.sendall(LAST % (b"", 1, 2**40))
         assert client.recv(15) == b"HTTP/1.1 200 OK"
         with pytest.raises(OSError, match=r"reset|pipe"):
-            until(send, within_s=3)
+            until(send)
 
 
 def test_a_body_does_not_count_as_a_head(connect):

@@ -51,7 +51,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def connect(service: Service) -> Connect:
     address = urlsplit(service.url)
-    return lambda: socket.create_connection((address.hostname, address.port), timeout=10)
+    return lambda: socket.create_connection((address.hostname, address.port), timeout=60)
 
 
 def opened(service: Service) -> ClientConnection:
@@ -61,7 +61,7 @@ def opened(service: Service) -> ClientConnection:
 def exchange(client: ClientConnection, message: str) -> str | bytes:
     """Send a message, and return the next one that is received."""
     client.send(message)
-    return client.recv(timeout=10)
+    return client.recv(timeout=60)
 
 
 def read(client: socket.socket, until_end: bytes) -> bytes:
@@ -141,7 +141,7 @@ def test_a_client_whose_message_takes_long_is_not_disconnected(service: Service)
     with opened(service) as client:
         for message in (f"sleep {PING_S * 5}", *map(str, range(300))):
             client.send(message)
-        assert [client.recv(timeout=5) for _ in range(301)][-1] == "299"
+        assert [client.recv(timeout=60) for _ in range(301)][-1] == "299"
 
 
 def test_a_client_that_reads_nothing_is_disconnected(service: Service, connect: Connect) -> None:
@@ -151,7 +151,7 @@ def test_a_client_that_reads_nothing_is_disconnected(service: Service, connect: 
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(HEAD + b"\x81\x85\0\0\0\0flood")
         until(lambda: n_connections(service) > before)
-        until(lambda: n_connections(service) <= before, within_s=5, what="the disconnect")
+        until(lambda: n_connections(service) <= before, what="the disconnect")
 
 
 def test_a_message_has_a_maximum_size(service: Service) -> None:

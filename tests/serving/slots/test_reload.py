@@ -80,7 +80,7 @@ def test_a_slot_that_was_down_is_started_by_a_reload_and_not_ended_by_it(tmp_pat
         until(lambda: any(line.get("reason") == "its model is away" for line in service.lines("worker ended")))
         fault.unlink()
         service.signal(signal.SIGHUP)
-        until(lambda: service.lines("reload complete"), within_s=10)
+        until(lambda: service.lines("reload complete"))
         assert not service.lines("The worker did not end in time and is killed.")
         n_starts = [line for line in service.lines("loading") if line.get("slot") == 0]
         assert len(n_starts) == 3  # at first, in vain, and by the reload
