@@ -58,7 +58,7 @@ def test_a_drain_ends_by_its_deadline(tmp_path):
     """A request that takes longer than the drain is cut off, and the service ends."""
     with running(tmp_path, {"drain_s": 1}) as service, ThreadPoolExecutor() as pool:
         service.ready()
-        long = pool.submit(service.get, "/work?s=60", None, 90)
+        long = pool.submit(service.get, "/work?s=100", None, 110)
         until(lambda: service.metric('asr_inflight_requests{slot="0"}') == 1)
         service.signal(signal.SIGTERM)
         assert service.ended() == 0
@@ -67,7 +67,7 @@ def test_a_drain_ends_by_its_deadline(tmp_path):
 
 def test_the_end_does_not_wait_for_an_answered_client(tmp_path):
     """A client that goes on sending after its last answer does not delay the end."""
-    with running(tmp_path, {"lingering_close_s": 60}) as service:
+    with running(tmp_path, {"lingering_close_s": 600}) as service:
         address = urlsplit(service.ready().url)
         with socket.create_connection((address.hostname, address.port), timeout=60) as client:
             client.sendall(b"POST /work HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 9\r\n\r\n")
@@ -81,7 +81,7 @@ def test_ctrl_c_does_not_wait(tmp_path, first):
     """SIGINT ends the service while requests are open, also after SIGTERM."""
     with running(tmp_path) as service, ThreadPoolExecutor() as pool:
         service.ready()
-        long = pool.submit(service.get, "/work?s=60", None, 90)
+        long = pool.submit(service.get, "/work?s=100", None, 110)
         until(lambda: service.metric('asr_inflight_requests{slot="0"}') == 1)
         service.signal(first)
         service.signal(signal.SIGINT)
