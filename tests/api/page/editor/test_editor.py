@@ -118,6 +118,16 @@ def test_a_double_click_selects_the_word_so_that_typing_replaces_it(page: Page) 
     assert texts(page)[0] == "We begin with the wizard."
 
 
+def test_a_double_click_selects_a_word_with_the_marks_in_it(browser: Browser, live: Live) -> None:
+    """Not the ones around it."""
+    with opened_editor(browser, live.url, transcript_of("She said “don't.” Well-known.")) as page:
+        for text, selected in (("don't", "don't"), ("Well-known", "Well-known")):
+            word(page, text).dblclick()
+            chosen = "(field) => field.value.slice(field.selectionStart, field.selectionEnd)"
+            assert page.locator(".text-field").evaluate(chosen) == selected
+            page.keyboard.press("Escape")
+
+
 def test_text_is_edited_split_joined_and_undone_by_keyboard(page: Page) -> None:
     """As in a text editor: Enter splits, Backspace at the start joins, Ctrl+Z takes back."""
     keys = page.keyboard

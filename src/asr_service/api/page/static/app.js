@@ -26,7 +26,7 @@ const texts = loadTexts();
 const database = await openDatabase();
 const library = new Library(database);
 const queue = new Queue(library, serviceFor(config));
-const incoming = incomingRecordings(queue, say);
+const incoming = incomingRecordings(queue, say, () => page.view.showNewest?.());
 const microphone = new Microphone(new Takes(database), incoming.addRecording, say);
 await texts;
 const page = buildPage(document.getElementById("app"), {

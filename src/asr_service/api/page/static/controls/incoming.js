@@ -6,30 +6,37 @@ import { t } from "../core/i18n.js";
 import { droppedFiles, durationOf, looksLikeRecording } from "../views/intake/files.js";
 import { requestOptions } from "../views/intake/options.js";
 
-/** Returns {addFiles, addRecording}. `say` tells a sentence to the person at the page. */
-export function incomingRecordings(queue, say) {
+/**
+ * Returns {addFiles, addRecording}; the latter resolves when the browser has stored the recording. `say` tells a sentence
+ * to the person at the page, and `show` shows what was added.
+ */
+export function incomingRecordings(queue, say, show) {
   /** Add files; of those that were in folders, only what looks like a recording. */
   async function addFiles(files, inFolders) {
     const recordings = inFolders.filter(looksLikeRecording);
     const skipped = inFolders.length - recordings.length;
     const all = [...files, ...recordings];
-    for (const file of all) await addRecording(file, { name: file.name, source: "file" });
+    const added = all.map((file) => add(file, { name: file.name, source: "file" }));
     const told = [
       all.length ? t("intake.added", { count: all.length }) : "",
       skipped ? t("intake.skipped", { count: skipped }) : "",
     ];
+    if (all.length) show();
     say(told.filter(Boolean).join(" "), { isPassing: !skipped });
     if (all.length) askToKeep();
+    for (const [index, { id }] of added.entries()) await queue.noteDuration(id, await durationOf(all[index]));
   }
 
-  async function addRecording(blob, about) {
+  function add(blob, about) {
     const whole = { options: requestOptions(), ...about };
-    if (blob.size > config.maxUploadBytes) {
-      await queue.refuse(blob, whole, new Problem(413, "upload_too_large", ""));
-      return;
-    }
-    const durationS = about.durationS ?? (await durationOf(blob));
-    await queue.add(blob, { ...whole, durationS });
+    if (blob.size <= config.maxUploadBytes) return queue.add(blob, whole);
+    return queue.refuse(blob, whole, new Problem(413, "upload_too_large", ""));
+  }
+
+  function addRecording(blob, about) {
+    const { stored } = add(blob, about);
+    show();
+    return stored;
   }
 
   return { addFiles, addRecording };

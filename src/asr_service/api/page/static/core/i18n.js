@@ -4,6 +4,7 @@ import { FOLDER, config } from "./config.js";
 import { settings } from "../store/settings.js";
 
 const FALLBACK = "en";
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\u200f\u202b\u202e\u2067\ufb1d-\ufdff\ufe70-\ufeff]/u;
 let texts = {};
 let locale = FALLBACK;
 let plurals = new Intl.PluralRules(FALLBACK);
@@ -58,5 +59,7 @@ export function hasText(key) {
 }
 
 function show(value) {
-  return typeof value === "number" ? new Intl.NumberFormat(locale).format(value) : String(value);
+  if (typeof value === "number") return new Intl.NumberFormat(locale).format(value);
+  // Text from right to left, such as an Arabic name, must not turn the sentence around it.
+  return RIGHT_TO_LEFT.test(value) ? `\u2068${value}\u2069` : String(value);
 }

@@ -134,8 +134,9 @@ export class Commands {
     getSelection().removeAllRanges();
     const start = place ? this.#offsetOf(place) : this.document.text(id).length;
     const word = place ? this.document.segment(id).words[place.index].text.trim() : "";
-    const bare = /^\P{P}*/u.exec(word)[0]; // what is typed replaces the word, but not its comma
-    this.editing.begin(id, start, start + bare.length);
+    // What is typed replaces the word, but not the marks around it. A mark within it, as in "don't", belongs to it.
+    const [lead, bare] = /^(\p{P}*)(.*?)\p{P}*$/u.exec(word).slice(1);
+    this.editing.begin(id, start + lead.length, start + lead.length + bare.length);
   }
 
   /** Go to a word and say it: the focus may stay on its segment, and then a screen reader says nothing. */

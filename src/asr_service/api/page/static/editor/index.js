@@ -25,6 +25,7 @@ import { Follower } from "./player/follower.js";
 import { ICONS } from "./icons.js";
 import { keyboard } from "./keyboard.js";
 import { TranscriptDocument } from "./model/document.js";
+import { isDoubtful } from "./model/timeline.js";
 import { Player } from "./player/player.js";
 import { playerBar } from "./player/player_bar.js";
 import { Rows } from "./text/rows.js";
@@ -110,13 +111,12 @@ class Editor {
   #layOut({ transcript, t }) {
     const { bar, tools, find, rows, follower, exported, player } = this.#parts;
     const isEmpty = !transcript.segments.length;
-    const hint = isEmpty ? "editor.empty" : player ? "editor.hint" : "editor.hint_text";
     return h(
       "section",
       { class: "editor", "aria-label": t("editor.title") },
       h("div", { class: "editor-top" }, bar?.element, isEmpty ? null : tools.element, find.element),
       warnings(transcript),
-      h("p", { class: "hint editor-hint" }, t(hint)),
+      h("p", { class: "hint editor-hint" }, hints(this.#document, player, t)),
       rows.element,
       follower.button,
       exported,
@@ -146,6 +146,15 @@ function warnings(transcript) {
   if (!sentences.length) return null;
   const lines = sentences.map((each) => h("li", {}, icon(ICONS.warning), each));
   return h("ul", { class: "warnings" }, lines);
+}
+
+/** Return what a person who sees the editor for the first time should know. */
+function hints({ segments }, player, t) {
+  if (!segments.length) return t("editor.empty");
+  const isTouched = matchMedia("(pointer: coarse)").matches;
+  const first = isTouched ? "editor.hint_touch" : player ? "editor.hint" : "editor.hint_text";
+  const isDoubted = segments.some(({ words }) => words.some(isDoubtful));
+  return isDoubted ? `${t(first)} ${t("editor.hint_doubt")}` : t(first);
 }
 
 /** Return {later, now}: `later` calls the action once, some time after the last call; `now` does so at once. */

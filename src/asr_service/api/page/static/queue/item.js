@@ -29,6 +29,7 @@ export function startingState() {
     jobId: null,
     attempts: 0,
     resumeAt: null,
+    waitS: null,
     sentShare: 0,
     doneS: 0,
     runningSince: null,
@@ -36,6 +37,17 @@ export function startingState() {
     language: null,
     preview: "",
   };
+}
+
+/** Return the seconds until an item may be sent again. If the clock was set back, that is now. */
+export function secondsToWait({ resumeAt, waitS }, now = Date.now()) {
+  const left = ((resumeAt ?? 0) - now) / 1000;
+  return left > 0 && left <= (waitS ?? Infinity) + 1 ? left : 0;
+}
+
+/** Return whether another attempt could succeed: the page must have the recording, and the service must take it. */
+export function canRetry({ state, problem }) {
+  return state === "cancelled" || (state === "failed" && !["upload_too_large", "audio_missing"].includes(problem.code));
 }
 
 export function isOpen(item) {

@@ -3,7 +3,7 @@
 import { connection } from "../core/connection.js";
 import { Problem } from "../api/problem.js";
 import { withClaim } from "./claims.js";
-import { isOpen, newItem, startingState } from "./item.js";
+import { isOpen, newItem, secondsToWait, startingState } from "./item.js";
 import { Pace } from "./pace.js";
 import { MAX_LOST, delayS } from "./retry.js";
 
@@ -21,6 +21,7 @@ export class Queue extends EventTarget {
   #aborts = new Map();
   #paces = new Map();
   #segments = new Map();
+  #incoming = new Map();
   #elsewhere = new Set();
   #timer = null;
   #isHeld = false;
@@ -30,7 +31,7 @@ export class Queue extends EventTarget {
     super();
     this.#library = library;
     this.#service = service;
-    connection.addEventListener("found", () => this.#pump());
+    connection.addEventListener("found", () => this.#resume());
     library.addEventListener("changed", ({ detail }) => this.#reload(detail));
     library.addEventListener("stored", () => this.items.forEach((item) => this.#emit("changed", item)));
   }
@@ -55,9 +56,9 @@ export class Queue extends EventTarget {
     return this.#items.get(id);
   }
 
-  /** Whether closing the page now would interrupt an upload or a request. */
+  /** Whether closing the page now would interrupt an upload or a request, or lose a recording. */
   get isSending() {
-    return this.#aborts.size > 0;
+    return this.#aborts.size > 0 || this.#incoming.size > 0;
   }
 
   /** Whether an item, or a part of it, is lost when the page closes. */
@@ -65,23 +66,29 @@ export class Queue extends EventTarget {
     return this.#library.isUnsaved(id);
   }
 
-  async add(blob, about) {
+  /** Add a recording. It is shown and sent at once. Returns {id, stored}: `stored` resolves when the browser has it. */
+  add(blob, about) {
     const item = newItem(blob, about);
-    await this.#library.saveAudio(item.id, blob);
+    this.#incoming.set(item.id, blob);
     this.#items.set(item.id, item);
-    await this.#library.save(item);
     this.#emit("added", item);
     this.#pump();
-    return item;
+    return { id: item.id, stored: this.#store(item, blob) };
   }
 
-  /** Add a recording that is refused without being sent. */
-  async refuse(blob, about, problem) {
+  /** Note the duration that the browser found; the one of the service is better. */
+  async noteDuration(id, durationS) {
+    const item = this.#items.get(id);
+    if (item && item.durationS === null) await this.#update(item, { durationS });
+  }
+
+  /** Add a recording that is refused without being sent. Returns {id, stored}. */
+  refuse(blob, about, problem) {
     const item = { ...newItem(blob, about), state: "failed", problem: problem.facts };
     this.#items.set(item.id, item);
-    await this.#library.save(item);
     this.#emit("added", item);
     this.#emit("settled", item);
+    return { id: item.id, stored: this.#library.save(item) };
   }
 
   async cancel(id) {
@@ -130,7 +137,7 @@ export class Queue extends EventTarget {
   }
 
   async audio(id) {
-    return (await this.#library.audio(id)) ?? null;
+    return this.#incoming.get(id) ?? (await this.#library.audio(id)) ?? null;
   }
 
   /** The segments that are known so far, of a recording that is being transcribed. */
@@ -194,15 +201,21 @@ export class Queue extends EventTarget {
   #pump() {
     clearTimeout(this.#timer);
     if (this.#isHeld || connection.isLost) return;
-    const now = Date.now();
     const isFree = ({ id, state }) => state === "waiting" && !this.#aborts.has(id) && !this.#elsewhere.has(id);
     const waiting = [...this.#items.values()].filter(isFree);
-    for (const item of waiting.filter((each) => (each.resumeAt ?? 0) <= now)) {
+    for (const item of waiting.filter((each) => !secondsToWait(each))) {
       if (this.#aborts.size >= MAX_SENDING) return;
       this.#send(item);
     }
-    const next = Math.min(...waiting.map((item) => item.resumeAt ?? 0).filter((time) => time > now));
-    if (Number.isFinite(next)) this.#timer = setTimeout(() => this.#pump(), next - now + 20);
+    const next = Math.min(...waiting.map((item) => secondsToWait(item)).filter(Boolean));
+    if (Number.isFinite(next)) this.#timer = setTimeout(() => this.#pump(), 1000 * next + 20);
+  }
+
+  /** The connection is back: what it interrupted need not wait. */
+  #resume() {
+    const waiting = this.items.filter(({ state, problem }) => state === "waiting" && problem?.status === 0);
+    waiting.forEach((item) => Object.assign(item, { resumeAt: null }));
+    this.#pump();
   }
 
   async #send(item) {
@@ -220,6 +233,13 @@ export class Queue extends EventTarget {
   #leaveToOtherTab(id) {
     this.#elsewhere.add(id);
     setTimeout(() => this.#elsewhere.delete(id) && this.#pump(), ELSEWHERE_MS);
+  }
+
+  async #store(item, blob) {
+    await this.#library.saveAudio(item.id, blob);
+    this.#incoming.delete(item.id);
+    if (this.#items.has(item.id)) await this.#library.save(item);
+    else await this.#library.remove(item.id); // it was removed meanwhile
   }
 
   async #attempt(item, signal) {
@@ -263,8 +283,9 @@ export class Queue extends EventTarget {
       this.hold();
     } else if (problem.isPassing && problem.code !== "audio_missing" && !(problem.isLost && item.attempts >= MAX_LOST)) {
       if (problem.isLost) connection.lose();
-      const resumeAt = Date.now() + 1000 * delayS(problem, item.attempts);
-      await this.#update(item, { state: "waiting", resumeAt, problem: problem.facts, sentShare: 0 });
+      const waitS = delayS(problem, item.attempts);
+      const resumeAt = Date.now() + 1000 * waitS;
+      await this.#update(item, { state: "waiting", resumeAt, waitS, problem: problem.facts, sentShare: 0 });
     } else {
       await this.#fail(item, problem);
     }

@@ -8,7 +8,7 @@ import { intakePanel } from "./intake/intake.js";
 import { recordingList } from "./list/list.js";
 import { recorderPanel } from "./intake/recorder.js";
 
-/** Returns {element, close, intake, showTake, showFound}. */
+/** Returns {element, close, intake, showTake, showFound, showNewest}. */
 export function homeView({ queue, actions, options }) {
   const intake = intakePanel(actions, options);
   const list = recordingList(queue, actions);
@@ -39,6 +39,7 @@ export function homeView({ queue, actions, options }) {
     intake,
     showTake,
     showFound,
+    showNewest: list.reveal,
     close() {
       recorder?.close();
       list.close();

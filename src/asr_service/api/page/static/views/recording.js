@@ -4,7 +4,7 @@ import { h, icon, setText } from "../core/dom.js";
 import { clock, languageName } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { ICONS } from "../core/icons.js";
-import { isOpen } from "../queue/item.js";
+import { canRetry, isOpen } from "../queue/item.js";
 import { mountTranscript } from "./transcript.js";
 import { growingText } from "./growing_text.js";
 import { progressBar } from "./progress.js";
@@ -14,7 +14,7 @@ const TICK_MS = 1000;
 
 /** Returns {element, close, keys}. `keys` are the editor's shortcuts for the help. */
 export function recordingView(item, { queue, library, actions }) {
-  const name = h("h2", { class: "recording-name", tabindex: -1 }, item.name);
+  const name = h("h2", { class: "recording-name", dir: "auto", tabindex: -1 }, item.name);
   const facts = h("p", { class: "row-facts" });
   const words = h("span");
   const status = h("p", { class: "recording-status" }, icon(ICONS.warning), words);
@@ -73,5 +73,5 @@ export function recordingView(item, { queue, library, actions }) {
 function buttonsOf(item, actions) {
   const button = (action, path) => h("button", { type: "button", class: "quiet", onclick: () => actions[action](item) }, icon(path), t(`action.${action}`));
   if (isOpen(item)) return [button("cancel", ICONS.close)];
-  return [item.state === "done" ? null : button("retry", ICONS.retry), button("remove", ICONS.trash)].filter(Boolean);
+  return [canRetry(item) ? button("retry", ICONS.retry) : null, button("remove", ICONS.trash)].filter(Boolean);
 }

@@ -3,6 +3,7 @@
 import { connection } from "../core/connection.js";
 import { clock, percent, roughly } from "../core/format.js";
 import { t } from "../core/i18n.js";
+import { secondsToWait } from "../queue/item.js";
 import { problemText } from "./problems.js";
 
 const BUSY = new Set([429, 503]);
@@ -25,11 +26,12 @@ export function shareDone(item) {
   return null;
 }
 
-function waitingText({ resumeAt, problem }, queue) {
+function waitingText(item, queue) {
   if (connection.isLost) return t("status.lost");
   if (queue.isHeld) return t("status.held");
-  const seconds = ((resumeAt ?? 0) - Date.now()) / 1000;
-  if (seconds <= 0) return t("status.waiting");
+  const seconds = secondsToWait(item);
+  if (!seconds) return t("status.waiting");
+  const { problem } = item;
   const time = roughly(seconds);
   if (problem?.code === "not_ready") return t("status.starting", { time });
   if (KEY_LIMITS.has(problem?.code)) return t("status.limited", { time });

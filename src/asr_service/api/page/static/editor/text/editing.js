@@ -1,7 +1,10 @@
 // Edits the text of a segment in its row. Enter splits there; Backspace at the start and Delete at the end join.
 
 import { h } from "../../core/dom.js";
+import { settings } from "../../store/settings.js";
 
+const TIMES = "edited";
+const HINTED_TIMES = 8;
 const PAUSE_MS = 1000; // after a pause of typing, undo has another step
 
 /** Events: `begin` and `end`, when a text field opens and has closed. */
@@ -14,6 +17,7 @@ export class Editing extends EventTarget {
   #group = 0;
   #typedAt = 0;
   #isClosing = false;
+  #resized = () => this.#fit();
 
   constructor(document_, rows, t) {
     super();
@@ -53,8 +57,9 @@ export class Editing extends EventTarget {
       this.#field.value = this.#document.text(id);
       this.#group += 1;
       text.hidden = true;
-      text.after(this.#field);
+      text.after(this.#field, ...this.#hints());
       row.classList.add("editing");
+      addEventListener("resize", this.#resized);
       this.#fit();
     }
     this.#field.focus({ preventScroll: true });
@@ -73,7 +78,9 @@ export class Editing extends EventTarget {
       this.#document.setText(id, field.value, this.#groupName());
     }
     this.#id = this.#field = null;
+    removeEventListener("resize", this.#resized);
     field.remove();
+    parts.row.querySelector(".field-hint")?.remove();
     parts.text.hidden = false;
     parts.row.classList.remove("editing");
     this.#isClosing = false;
@@ -90,6 +97,15 @@ export class Editing extends EventTarget {
     if (wasOpen) this.begin(id, this.#document.text(id).length);
     else this.#rows.activate(id);
     this.#rows.parts(id).row.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Return what a person should know who edits for the first times. */
+  #hints() {
+    const times = settings.get(TIMES) ?? 0;
+    if (times >= HINTED_TIMES) return [];
+    settings.set(TIMES, times + 1);
+    const isTouched = matchMedia("(pointer: coarse)").matches;
+    return [h("p", { class: "hint field-hint" }, this.#t(isTouched ? "editor.hint_editing_touch" : "editor.hint_editing"))];
   }
 
   /** Run an action that may change the open text. It stays open, at its caret, if it is still the same. */

@@ -6,9 +6,9 @@ import { areKeysOn, turnKeys } from "../../core/keys.js";
 import { openDialog } from "./dialog.js";
 
 const PAGE_KEYS = [
-  ["o", "keys.open"],
-  ["r", "keys.record"],
-  ["h", "keys.home"],
+  ["O", "keys.open"],
+  ["R", "keys.record"],
+  ["H", "keys.home"],
   ["?", "keys.help"],
 ];
 

@@ -14,6 +14,7 @@ const MESSAGE_MS = 8000;
 export function intakePanel(actions, options) {
   const files = h("input", { type: "file", class: "unseen", multiple: true, accept: ACCEPT, tabindex: -1, "aria-hidden": "true" });
   const folder = h("input", { type: "file", class: "unseen", webkitdirectory: true, tabindex: -1, "aria-hidden": "true" });
+  const isTouched = matchMedia("(pointer: coarse)").matches;
   const message = h("p", { class: "intake-message", id: "intake-message" });
   let timer = null;
   files.onchange = () => take(files, (chosen) => actions.addFiles(chosen, []));
@@ -27,7 +28,7 @@ export function intakePanel(actions, options) {
       { class: "panel" },
       soundAndText(),
       h("h2", { id: "intake-title" }, t("intake.title")),
-      h("p", { class: "intake-lead" }, t("intake.lead", { limit: bytes(config.maxUploadBytes) })),
+      h("p", { class: "intake-lead" }, t(isTouched ? "intake.lead_touch" : "intake.lead", { limit: bytes(config.maxUploadBytes) })),
       h(
         "div",
         { class: "intake-ways" },

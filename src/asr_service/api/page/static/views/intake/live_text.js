@@ -9,12 +9,14 @@ export function liveTextPanel(live) {
   const hint = h("p", { class: "hint" }, t("live.hint"));
   const element = h("div", { class: "live" }, text, hint);
 
+  let isFollowing = true; // until the reader scrolls back
+  text.onscroll = () => (isFollowing = text.scrollHeight - text.scrollTop - text.clientHeight < 40);
+
   function update() {
-    const isAtEnd = text.scrollHeight - text.scrollTop - text.clientHeight < 40;
     // An ellipsis marks what may change for those who do not see the grey.
     const parts = live.turns.map((turn) => h("span", { class: turn.isFinal ? "final" : "open" }, turn.isFinal ? turn.text : `${turn.text.trim()}…`));
     text.replaceChildren(...parts.flatMap((part) => [part, " "]));
-    if (isAtEnd) text.scrollTop = text.scrollHeight;
+    if (isFollowing) text.scrollTop = text.scrollHeight;
   }
 
   const stop = () => (hint.textContent = t("live.stopped"));

@@ -7,7 +7,7 @@ import { recordingRow } from "./row.js";
 
 const TICK_MS = 1000;
 
-/** Returns {element, close}. */
+/** Returns {element, reveal, close}. */
 export function recordingList(queue, actions) {
   const rows = new Map();
   const list = h("ul", { class: "rows" });
@@ -36,6 +36,12 @@ export function recordingList(queue, actions) {
   Object.entries(on).forEach(([type, listener]) => queue.addEventListener(type, listener));
   return {
     element,
+    /** Scroll to the newest recording if it is not on the screen: on a telephone the list is below the panel. */
+    reveal() {
+      const row = list.firstElementChild;
+      const { top, bottom } = row?.getBoundingClientRect() ?? { top: 0, bottom: 0 };
+      if (top < 0 || bottom > innerHeight) row.scrollIntoView({ block: "center" });
+    },
     close() {
       clearInterval(tick);
       Object.entries(on).forEach(([type, listener]) => queue.removeEventListener(type, listener));

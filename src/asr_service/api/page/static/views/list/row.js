@@ -5,13 +5,13 @@ import { h, icon, setText } from "../../core/dom.js";
 import { t } from "../../core/i18n.js";
 import { ICONS } from "../../core/icons.js";
 import { addressOf } from "../../core/router.js";
-import { isOpen } from "../../queue/item.js";
+import { canRetry, isOpen } from "../../queue/item.js";
 import { progressBar } from "../progress.js";
 import { statusText } from "../status.js";
 
 /** Returns {element, update}. `actions` has `cancel`, `retry` and `remove`, which get the item. */
 export function recordingRow(item, queue, actions) {
-  const link = h("a", { class: "row-name", href: addressOf(item.id) });
+  const link = h("a", { class: "row-name", dir: "auto", href: addressOf(item.id) });
   const facts = h("p", { class: "row-facts" });
   const words = h("span");
   const status = h("p", { class: "row-status" }, icon(ICONS.warning), words);
@@ -33,7 +33,7 @@ export function recordingRow(item, queue, actions) {
   function update() {
     setText(link, item.name);
     setText(facts, factsOf(item, queue.isUnsaved(item.id)));
-    setText(preview, item.state === "done" ? item.preview : "");
+    setText(preview, item.state === "done" ? item.preview || t("editor.empty") : "");
     setText(words, item.state === "done" ? "" : statusText(item, queue));
     preview.hidden = !preview.textContent;
     status.hidden = !words.textContent;
@@ -59,5 +59,5 @@ function buttonsOf(item, actions) {
   const button = (action, path) =>
     h("button", { type: "button", class: "quiet", "aria-label": t(`row.${action}`, { name: item.name }), title: t(`action.${action}`), onclick: () => actions[action](item) }, icon(path));
   if (isOpen(item)) return [button("cancel", ICONS.close)];
-  return [item.state === "done" ? null : button("retry", ICONS.retry), button("remove", ICONS.trash)].filter(Boolean);
+  return [canRetry(item) ? button("retry", ICONS.retry) : null, button("remove", ICONS.trash)].filter(Boolean);
 }
