@@ -135,6 +135,12 @@ CACHE_BYTES = Gauge(
 CACHE_OUTCOMES = ("hit", "miss", "bypass")
 CACHE_FAULTS = ("unavailable", "unreadable")
 LIVE_SESSIONS = Gauge("asr_live_sessions", "Open live sessions.", ["slot"], multiprocess_mode="livesum")
+LIVE_PLACES = Gauge(
+    "asr_live_places",
+    "Live sessions that the model can follow at its speed. More than that are refused.",
+    ["slot"],
+    multiprocess_mode="livesum",
+)
 LIVE_REFUSED = Counter(
     "asr_live_refused_total", "Live sessions refused, because the model cannot follow one more at its speed."
 )
@@ -147,6 +153,15 @@ LIVE_TURNS = Counter("asr_live_turns_total", "Turns of live sessions that ended,
 LIVE_PARTIALS = Counter(
     "asr_live_partials_total",
     "Decodings of unfinished turns: decoded, or dropped (too late, or the turn had ended).",
+    ["outcome"],
+)
+LIVE_THINNED = Counter(
+    "asr_live_partials_thinned_total",
+    "Decodings of unfinished turns that waited longer than their delay asks, since many people spoke.",
+)
+LIVE_WORDS = Counter(
+    "asr_live_words_total",
+    "Words of unfinished turns: told, and those of them that the final text took back.",
     ["outcome"],
 )
 LIVE_FINAL_DELAY = Histogram(

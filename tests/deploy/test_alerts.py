@@ -167,6 +167,27 @@ CASES = [
         ),
     ),
     Case(
+        "AsrLiveTextsLate",
+        11,
+        below("live_final_delay_seconds", 2, 94),
+        (below("live_final_delay_seconds", 2, 96), below("live_final_delay_seconds", 1, 0)),
+    ),
+    Case(
+        "AsrLiveFull",
+        15,
+        {"live_sessions": "4x500", "live_places": "4x500"},
+        (
+            {"live_sessions": "3x500", "live_places": "4x500"},
+            {"live_sessions": "4x9 3 4x9 3 4x9 3x400", "live_places": "4x500"},
+            {
+                'live_sessions{slot="0"}': "4x500",
+                'live_places{slot="0"}': "4x500",
+                'live_sessions{slot="1"}': "0x500",
+                'live_places{slot="1"}': "4x500",
+            },
+        ),
+    ),
+    Case(
         "AsrCacheFails",
         16,
         {'cache_errors_total{reason="unavailable"}': "0+1x500"},

@@ -1,5 +1,7 @@
 """A service under load, scraped by a real Prometheus: every panel and every rule has data."""
 
+import base64
+import json
 import math
 import re
 import signal
@@ -11,7 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from faster_whisper.audio import decode_audio
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import unix_connect
 
 from api.live import ALL, tone
 from deploy.asked_model import DOUBTFUL_BEAM, POISONOUS_BEAM
@@ -19,6 +25,7 @@ from deploy.monitoring import ALERTS, QUERIES, RECORDED, Query
 from deploy.prometheus import Prometheus, Sample, scraping
 from serving.client import CannotConnect, Lost
 from serving.harness import Service, running
+from speech import SPEECH
 from waiting import until
 
 pytestmark = [
@@ -72,14 +79,33 @@ def under_load(service: Service) -> Iterator[None]:
                 with suppress(httpx.TransportError):
                     client.post("http://slot/transcribe", files={"file": recording}, data=ALL | fields, timeout=20)
 
-    with ThreadPoolExecutor(2 * len(kinds)) as pool:
+    with ThreadPoolExecutor(2 * len(kinds) + 2) as pool:
         for slot in (0, 1):
+            pool.submit(speak, service, slot, over)
             for number, fields in enumerate(kinds):
                 pool.submit(send, slot, fields, tone(10 if number == 0 else 1))
         try:
             yield
         finally:
             over.set()
+
+
+def speak(service: Service, slot: int, over: threading.Event) -> None:
+    """Speak a sentence every four seconds in live sessions, until it is over. The slot may restart meanwhile."""
+    with SPEECH["en-sonnet"].path.open("rb") as file:
+        sound = np.append(decode_audio(file, sampling_rate=24_000)[: 3 * 24_000], np.zeros(24_000))
+    audio = base64.b64encode((sound * 32_767).astype("<i2").tobytes()).decode()
+    while not over.is_set():
+        with (
+            suppress(OSError, WebSocketException),
+            unix_connect(str(service.socket(slot)), "ws://slot/v1/realtime") as session,
+        ):
+            while not over.is_set():
+                session.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+                while not over.wait(0.01) and "completed" not in str(session.recv(timeout=20)):
+                    pass
+                over.wait(4)
+        over.wait(0.2)
 
 
 @contextmanager

@@ -59,7 +59,8 @@ class Service:
         return self._log.read_text()
 
     def lines(self, event: str) -> list[dict[str, Any]]:
-        rows = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
+        complete = self.text().rpartition("\n")[0]  # a worker may be writing the last line
+        rows = [json.loads(line) for line in complete.splitlines() if line.startswith("{")]
         return [row for row in rows if row["event"] == event]
 
     def workers(self) -> set[int]:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from asr_service.engine.pipeline.live.agreement import CAUTION, Caution, ToldText, rest_after, split_words
+from asr_service.engine.pipeline.live.agreement import (
+    CAUTION,
+    Caution,
+    ToldText,
+    n_taken_back,
+    rest_after,
+    split_words,
+)
 from asr_service.engine.pipeline.live.options import Delay
 
 CAREFUL = Caution(n_agreeing=2, n_held_back=1, interval_s=0.4)
@@ -72,3 +79,10 @@ def test_words_have_one_space_before_them():
 def test_the_rest_of_a_final_text_follows_what_was_told(told: str, final: str, rest: str | None):
     """If the final text has other words than those that were told, there is no rest: only `completed` has the text."""
     assert rest_after(split_words(told, "en"), final, "en") == rest
+
+
+def test_words_that_the_final_text_took_back_are_counted():
+    """Case and punctuation do not count; a word that moved does."""
+    assert n_taken_back((" red", " green"), " Red, green blue.", "en") == 0
+    assert n_taken_back((" red", " blew", " wide"), " red blue white", "en") == 2
+    assert n_taken_back((), " red", "en") == 0

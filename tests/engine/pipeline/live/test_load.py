@@ -3,7 +3,7 @@
 import pytest
 
 from asr_service.engine.pipeline.live.agreement import Caution
-from asr_service.engine.pipeline.live.load import LiveLoad
+from asr_service.engine.pipeline.live.load import LiveLoad, Pace
 from asr_service.errors import Overloaded
 
 CAUTION = Caution(n_agreeing=2, n_held_back=1, interval_s=0.4)
@@ -30,6 +30,14 @@ def test_the_capacity_follows_from_the_measured_speed():
     assert measured(model_s=0.5).capacity == 10
     assert measured(model_s=0.5, n_threads=4).capacity == 20
     assert measured(model_s=50.0).capacity == 1
+
+
+def test_the_capacity_is_shown_when_it_may_have_changed():
+    """The metric of places has the first value before anything was measured."""
+    shown: list[int] = []
+    load = LiveLoad(2, on_capacity=shown.append)
+    load.note_final(1.0, 5.0, delay_s=1.0)
+    assert shown == [4, 5]
 
 
 def test_a_session_too_many_is_refused_with_the_time_to_retry():
@@ -74,3 +82,27 @@ def test_nothing_is_decoded_in_case_when_there_is_no_time():
     assert load.allows_early
     load.n_speaking = 6
     assert not load.allows_early
+
+
+def test_who_sends_faster_than_real_time_is_not_live():
+    """Half a minute may come at once. Then the session is live again when the time has passed."""
+    clock = Clock()
+    pace = Pace(clock)
+    clock.now += 1000
+    pace.note_audio(30)
+    assert pace.is_live
+    pace.note_audio(1)
+    assert not pace.is_live
+    clock.now += 2
+    assert pace.is_live
+
+
+def test_who_commits_many_short_turns_is_not_live():
+    """Ten in a second take more of the model's time than speech does."""
+    clock = Clock()
+    pace = Pace(clock)
+    for _ in range(50):
+        clock.now += 0.1
+        pace.note_audio(0.1)
+        pace.note_window(0.1)
+    assert not pace.is_live

@@ -40,7 +40,7 @@ from asr_service.engine.pipeline.live.partial import PartialDecoder
 from asr_service.engine.pipeline.live.session import LiveSession
 from asr_service.engine.pipeline.live.sessions import LiveSessions
 from asr_service.engine.pipeline.window_memory import WindowMemory
-from asr_service.engine.schedule.batch import BatchLimit
+from asr_service.engine.schedule.batch import BatchLimit, LiveWork
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.errors import EmptyBuffer, Overloaded
 from fakes import Call, FakeModel, writing
@@ -371,6 +371,39 @@ async def test_sessions_are_refused_when_the_model_cannot_follow():
                     pass
         async with sessions.open(ENGLISH):
             pass
+
+
+async def test_a_session_faster_than_real_time_waits_like_a_recording():
+    """Its windows do not go before those of other requests, have more time, and do not count as measured speed."""
+    asked: list[tuple[LiveWork | None, float]] = []
+    async with sessions_around(FakeModel(writing(" hello"))) as sessions:
+        new_context = sessions._new_context
+
+        def noting(decoding: DecodingOptions, live: LiveWork | None, max_wait_s: float, caller: Caller):
+            asked.append((live, max_wait_s))
+            return new_context(decoding, live, max_wait_s, caller)
+
+        sessions._new_context = noting  # type: ignore[method-assign]
+        async with sessions.open(replace(ENGLISH, delay=Delay.XHIGH)) as session:
+            reading = asyncio.create_task(rest_of(session))
+            await session.feed(np.concatenate([speech(2), silence(1)]))
+            await _until(lambda: len(asked) == 1)
+            await _feed_all(session, [np.concatenate([speech(4), silence(1)])] * 12)
+            events = await reading
+    assert sum(isinstance(event, TurnCompleted) for event in events) == 13
+    assert asked[0][0] is LiveWork.FINAL
+    assert {live for live, _ in asked[-3:]} == {None}
+    assert asked[-1][1] > asked[0][1]
+
+
+async def test_committed_silence_does_not_count_as_measured_speed():
+    """It takes no time of the model, and more sessions would be admitted than it can follow."""
+    async with sessions_around(FakeModel()) as sessions, sessions.open(MANUAL) as session:
+        before = sessions._load.capacity
+        await session.feed(silence(10))
+        await session.commit()
+        await heard(session)
+        assert sessions._load.capacity == before
 
 
 async def test_a_silent_session_gives_its_place_to_another_one(monkeypatch):

@@ -8,6 +8,7 @@ may not be complete yet. Case and punctuation at the edges of words do not count
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import takewhile
 from typing import Final
 
@@ -84,6 +85,13 @@ def split_words(text: str, language: str) -> list[str]:
     pattern = _CHARACTERS if language in UNSPACED_LANGUAGES else _WORDS
     words: list[str] = pattern.findall(text.partition(_INCOMPLETE)[0])
     return [" " + word.strip() if word[0].isspace() else word for word in words]
+
+
+def n_taken_back(told: Sequence[str], final: str, language: str) -> int:
+    """Return how many of the told words a final text does not have."""
+    words = [plain(word) for word in split_words(final, language)]
+    matcher = SequenceMatcher(None, [plain(word) for word in told], words, autojunk=False)
+    return len(told) - sum(block.size for block in matcher.get_matching_blocks())
 
 
 def rest_after(told: Sequence[str], final: str, language: str) -> str | None:

@@ -13,7 +13,7 @@ from asr_service.audio.chunking import Chunk
 from asr_service.engine.decode.text_before import TextBefore
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.pipeline.live.agreement import rest_after
+from asr_service.engine.pipeline.live.agreement import n_taken_back, rest_after
 from asr_service.engine.pipeline.live.events import LiveEvent, TextDelta, TurnCompleted, TurnFailed
 from asr_service.engine.pipeline.live.load import LiveLoad
 from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, ClosedWindow, Early, Final, Turn, Window
@@ -34,6 +34,8 @@ _MAX_WAIT_S: Constant = 30.0
 
 NewContext = Callable[[DecodingOptions, LiveWork, float], RequestContext]
 """Returns a window's handle on the scheduler, for its options, its urgency and the seconds until its deadline."""
+NewSharedContext = Callable[[DecodingOptions, LiveWork | None, float], RequestContext]
+"""The same of a slot; None for a window that is no more urgent than those of recordings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +145,13 @@ class Finisher:
         if closing.chunk is not None:
             turn.speech_s += closing.chunk.duration_s
         ready_at = time.monotonic()
-        self._tools.load.note_final(final.inference_s, closing.n_samples / SAMPLE_RATE, ready_at - closed_at)
+        if final.was_urgent:
+            self._tools.load.note_final(final.inference_s, closing.n_samples / SAMPLE_RATE, ready_at - closed_at)
         if not closing.is_last:
             self._tell_rest(window, final.segments)
             return
         self._complete(closing, final)
-        if closing.chunk is not None:
+        if final.was_urgent:
             metrics.LIVE_FINAL_DELAY.observe(ready_at - self._spoken_at(closing.speech_end))
 
     def _add_segments(self, turn: Turn, final: Final) -> None:
@@ -193,13 +196,16 @@ class Finisher:
         finally:
             context.scheduler.cancel_request(context.request_id)
         language = context.language.result() if context.language.done() else None
-        return Final(tuple(segments), language, context.queued_s, context.inference_s)
+        return Final(tuple(segments), language, context.queued_s, context.inference_s, context.live is not None)
 
     def _tell_rest(self, window: Window, segments: tuple[Segment, ...]) -> None:
         """Tell the text of a window that was not told yet, if the final text begins with the told words."""
         options = window.turn.options.decoding
         language = written_language(segments[0].language if segments else "", options.task)
-        rest = rest_after(window.told.words, "".join(segment.text for segment in segments), language)
+        final, told = "".join(segment.text for segment in segments), window.told.words
+        metrics.LIVE_WORDS.labels("told").inc(len(told))
+        metrics.LIVE_WORDS.labels("taken_back").inc(n_taken_back(told, final, language))
+        rest = rest_after(told, final, language)
         if rest:
             text = rest if window.turn.has_text else rest.lstrip()
             window.turn.has_text = True

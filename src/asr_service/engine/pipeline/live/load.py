@@ -1,7 +1,8 @@
 """How much live speech the model can follow, from what it has done so far. No model and no tasks.
 
 Final texts must be on time. So sessions are admitted only while their final texts take a part of the model's time, and
-partial texts get what is left: the more speakers, the less often.
+partial texts get what is left: the more speakers, the less often. A session that sends faster than real time is not
+live: its windows are no more urgent than those of recordings.
 """
 
 import time
@@ -27,14 +28,27 @@ _RECENT_S: Final = 20.0
 _MIN_LATE: Final = 3
 """So many recent final texts that took longer than `_LATE_S` show that the model cannot keep up."""
 _RETRY_AFTER_S: Final = 10.0
+_MAX_AHEAD_S: Final = 30.0
+"""A session may send so much audio ahead of time: after an interruption of the network, or a clip that was recorded."""
+_MIN_WINDOW_S: Final = 1.0
+"""A window counts as at least so much audio, since each takes the model some time, however short it is."""
 
 
 class LiveLoad:
     """Measures the live sessions of one slot. Belongs to one event loop."""
 
-    def __init__(self, n_threads: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """`n_threads` is how many calls of the model run side by side. `clock` returns monotonic seconds."""
+    def __init__(
+        self,
+        n_threads: int,
+        clock: Callable[[], float] = time.monotonic,
+        on_capacity: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """Measure sessions whose model runs `n_threads` calls side by side.
+
+        `clock` returns monotonic seconds. `on_capacity` is called with the capacity, whenever it may have changed.
+        """
         self._n_threads = n_threads
+        self._on_capacity = on_capacity
         self._clock = clock
         self._final_s = self._final_audio_s = 0.0
         self._partial_s = 0.0
@@ -45,6 +59,7 @@ class LiveLoad:
         """Those that hold a place."""
         self.n_speaking = 0
         """Sessions in whose sound somebody speaks at the moment."""
+        on_capacity(self.capacity)
 
     def note_final(self, model_s: float, audio_s: float, delay_s: float) -> None:
         """Count a final text: the time of the model, the sound that it is of, and how long after its end it came."""
@@ -52,6 +67,7 @@ class LiveLoad:
         self._final_audio_s = self._final_audio_s * _MEMORY + audio_s
         if delay_s > _LATE_S:
             self._late.append(self._clock())
+        self._on_capacity(self.capacity)
 
     def note_partial(self, model_s: float) -> None:
         """Count a partial text: the time of the model."""
@@ -100,3 +116,32 @@ class LiveLoad:
 
     def _is_late(self) -> bool:
         return len(self._late) == _MIN_LATE and self._clock() - self._late[0] < _RECENT_S
+
+
+class Pace:
+    """Compares the audio of a session with the time that has passed. Belongs to one event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` returns monotonic seconds."""
+        self._clock = clock
+        self._at = clock()
+        self._ahead_s = 0.0
+
+    def note_audio(self, audio_s: float) -> None:
+        """Count audio that came just now."""
+        self._ahead_s = self._ahead_now_s() + audio_s
+
+    def note_window(self, audio_s: float) -> None:
+        """Count a window whose audio is complete."""
+        self.note_audio(max(_MIN_WINDOW_S - audio_s, 0.0))
+
+    @property
+    def is_live(self) -> bool:
+        """False if more audio has come than can have been spoken: no speaker waits for its text."""
+        return self._ahead_now_s() <= _MAX_AHEAD_S
+
+    def _ahead_now_s(self) -> float:
+        now = self._clock()
+        self._ahead_s = max(self._ahead_s - (now - self._at), 0.0)
+        self._at = now
+        return self._ahead_s

@@ -16,13 +16,17 @@ from asr_service import tasks
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.level import LiveLeveller
 from asr_service.audio.silero import FRAME, SpeechStream
+from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.live.events import EndReason, LiveEvent, SessionEnded
-from asr_service.engine.pipeline.live.finisher import Finisher, FinisherTools, NewContext
+from asr_service.engine.pipeline.live.finisher import Finisher, FinisherTools, NewSharedContext
 from asr_service.engine.pipeline.live.listener import MIN_COMMIT_MS, Listener, Reactions
+from asr_service.engine.pipeline.live.load import Pace
 from asr_service.engine.pipeline.live.options import LiveOptions
 from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialText
 from asr_service.engine.pipeline.live.teller import Teller
 from asr_service.engine.pipeline.live.turn import ClosedWindow, Window
+from asr_service.engine.schedule.batch import LiveWork
+from asr_service.engine.schedule.request import RequestContext
 from asr_service.errors import AsrError, EmptyBuffer, EngineStopped
 from asr_service.languages import CHINESE
 from asr_service.transcript import Segment
@@ -38,6 +42,7 @@ _MAX_WAITING_EVENTS: Final = 256
 _KEPT_ARRIVALS: Final = 400
 _MAX_SILENT_S: Final = 600.0
 """A session without audio for this time ends, whether its place is needed or not."""
+_MAX_WAIT_OF_RECORDINGS_S: Final = 600.0
 
 _Command = Callable[[], None]
 
@@ -48,7 +53,7 @@ class SessionTools:
 
     finishing: FinisherTools
     partials: PartialDecoder
-    new_context: NewContext
+    new_context: NewSharedContext
     cpu_pool: Executor
     """Runs voice activity detection."""
 
@@ -74,6 +79,8 @@ class LiveSession:
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_KEPT_ARRIVALS)
         """Positions up to which there was sound, and when."""
         self._opened_at = time.monotonic()
+        self._pace = Pace()
+        self._new_shared_context = tools.new_context
         self._end_reason: EndReason | None = None
         self._commits: set[asyncio.Future[bool]] = set()
         """Those that wait until the sound before them was heard."""
@@ -91,15 +98,16 @@ class LiveSession:
             ),
         )
         self._finisher = Finisher(
-            tools.finishing, tools.new_context, self._events.put_nowait, self._spoken_at, self._on_decoded
+            tools.finishing, self._new_context, self._events.put_nowait, self._spoken_at, self._on_decoded
         )
         self._teller = Teller(
             tools.partials,
             self._load,
             self._listener,
-            tools.new_context,
+            self._new_context,
             self._events.put_nowait,
             self._in_script,
+            self._pace,
             latest_language=lambda: self._finisher.language[0] if self._finisher.language else None,
         )
 
@@ -119,6 +127,7 @@ class LiveSession:
             self._n_fed += len(part)
             self._n_waiting += len(part)
             self._arrivals.append((self._n_fed, time.monotonic()))
+            self._pace.note_audio(len(part) / SAMPLE_RATE)
             self._on_audio(len(part) / SAMPLE_RATE)
             self._put(part)
 
@@ -267,6 +276,7 @@ class LiveSession:
 
     def _on_closed(self, closing: ClosedWindow) -> None:
         self._teller.stop(closing.window)
+        self._pace.note_window(closing.n_samples / SAMPLE_RATE)
         self._note_waiting(closing.n_samples)
         self._finisher.add(closing)
 
@@ -276,6 +286,12 @@ class LiveSession:
 
     def _on_decoded(self, closing: ClosedWindow) -> None:
         self._note_waiting(-closing.n_samples)
+
+    def _new_context(self, decoding: DecodingOptions, live: LiveWork, max_wait_s: float) -> RequestContext:
+        """Return a window's handle on the scheduler. A session that is not live waits like a recording."""
+        if self._pace.is_live:
+            return self._new_shared_context(decoding, live, max_wait_s)
+        return self._new_shared_context(decoding, None, _MAX_WAIT_OF_RECORDINGS_S)
 
     def _note_waiting(self, n_samples: int) -> None:
         self._n_waiting += n_samples

@@ -27,6 +27,7 @@ from asr_service.errors import Overloaded
 
 TURN_OUTCOMES: Final = ("completed", "failed")
 PARTIAL_OUTCOMES: Final = ("decoded", "dropped")
+WORD_OUTCOMES: Final = ("told", "taken_back")
 GIVEN_UP: Final = (EndReason.SILENT, EndReason.YIELDED)
 """Why a session gives up its place for another one."""
 _YIELD_EVERY_S: Final = 10.0
@@ -57,7 +58,7 @@ class LiveSessions:
         self._scheduler = scheduler
         self._cpu_pool = cpu_pool
         self._request_ids = request_ids
-        self._load = LiveLoad(n_threads)
+        self._load = LiveLoad(n_threads, on_capacity=metrics.LIVE_PLACES.labels(slot_name).set)
         self._finishing = FinisherTools(windows, memory, self._load, model_name)
         self._open: set[LiveSession] = set()
         self._places: dict[LiveSession, Caller] = {}
@@ -68,6 +69,8 @@ class LiveSessions:
             metrics.LIVE_TURNS.labels(outcome)  # with the value 0: without a sample, a rate has no value
         for outcome in PARTIAL_OUTCOMES:
             metrics.LIVE_PARTIALS.labels(outcome)
+        for outcome in WORD_OUTCOMES:
+            metrics.LIVE_WORDS.labels(outcome)
         for reason in GIVEN_UP:
             metrics.LIVE_GIVEN_UP.labels(reason)
 
@@ -92,7 +95,7 @@ class LiveSessions:
             metrics.LIVE_REFUSED.inc()
             raise
 
-        def new_context(decoding: DecodingOptions, live: LiveWork, max_wait_s: float) -> RequestContext:
+        def new_context(decoding: DecodingOptions, live: LiveWork | None, max_wait_s: float) -> RequestContext:
             return self._new_context(decoding, live, max_wait_s, caller)
 
         session = LiveSession(
@@ -144,7 +147,7 @@ class LiveSessions:
         self._show_sessions(len(self._open))
 
     def _new_context(
-        self, decoding: DecodingOptions, live: LiveWork, max_wait_s: float, caller: Caller
+        self, decoding: DecodingOptions, live: LiveWork | None, max_wait_s: float, caller: Caller
     ) -> RequestContext:
         deadline = time.monotonic() + max_wait_s
         context = RequestContext(

@@ -12,7 +12,7 @@ from asr_service.engine.pipeline.live.agreement import CAUTION, Caution, split_w
 from asr_service.engine.pipeline.live.events import LiveEvent, TextDelta
 from asr_service.engine.pipeline.live.finisher import NewContext
 from asr_service.engine.pipeline.live.listener import Listener
-from asr_service.engine.pipeline.live.load import LiveLoad
+from asr_service.engine.pipeline.live.load import LiveLoad, Pace
 from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialText, Utterance
 from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, Window
 from asr_service.engine.schedule.batch import LiveWork
@@ -41,6 +41,7 @@ class Teller:
         new_context: NewContext,
         on_event: Callable[[LiveEvent], None],
         in_script: Callable[[Window, PartialText], str],
+        pace: Pace,
         latest_language: Callable[[], str | None],
     ) -> None:
         """Create a teller.
@@ -54,6 +55,7 @@ class Teller:
         self._new_context = new_context
         self._on_event = on_event
         self._in_script = in_script
+        self._pace = pace
         self._latest_language = latest_language
         self._heard = asyncio.Event()
         self._decoding: tuple[Window, asyncio.Task[PartialText]] | None = None
@@ -82,11 +84,17 @@ class Teller:
         caution = CAUTION[window.turn.options.delay]
         if window.earlier is not None and not window.earlier.tokens.done():
             return None
+        if not self._pace.is_live:
+            return None  # nobody reads along
         if caution is None or window.early is not None or self._listener.speech_end <= window.heard_until:
             return None
         since = max(window.heard_until, window.start)
         wait_s = self._load.interval_s(caution) if since > window.start else _FIRST_S
-        return caution if self._listener.end - since >= wait_s * SAMPLE_RATE else None
+        if self._listener.end - since < wait_s * SAMPLE_RATE:
+            return None
+        if since > window.start and wait_s > caution.interval_s:
+            metrics.LIVE_THINNED.inc()
+        return caution
 
     async def _tell(self, window: Window, caution: Caution) -> None:
         samples = self._listener.sound_of(window)

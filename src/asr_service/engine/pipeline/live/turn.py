@@ -104,6 +104,8 @@ class Final:
     language: tuple[str, float] | None
     queued_s: float
     inference_s: float
+    was_urgent: bool = False
+    """True if the model decoded it before the windows of recordings."""
 
 
 def cut_speech(
