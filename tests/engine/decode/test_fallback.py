@@ -1,6 +1,7 @@
 """Decoding with fallback: which attempts are made, and which of them is chosen."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ async def test_a_loop_without_end_is_detected_by_bytes_too():
 
 
 @pytest.mark.parametrize("heard", [" Seven of clubs.", " Seven of clubs. Seven of clubs."], ids=["once", "twice"])
-async def test_a_text_that_stands_twice_is_heard_again_at_full_context(heard: str):
+async def test_a_text_that_stands_twice_after_a_prompt_is_heard_again_at_full_context(heard: str):
     """What the full context hears is the answer, also if it was really said twice. No temperature follows."""
 
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
@@ -71,9 +72,18 @@ async def test_a_text_that_stands_twice_is_heard_again_at_full_context(heard: st
         return writing(text, until_s=3.0)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script), margin_s=2.5) as engine:
-        transcript = await engine.transcript(engine.recording(loud(3)), ENGLISH)
+        transcript = await engine.transcript(engine.recording(loud(3)), replace(ENGLISH, initial_prompt="Cards."))
     assert [call.n_frames for call in engine.model.calls_of("generate")] == [1024, FULL_CONTEXT]
     assert transcript.text == heard.strip()
+
+
+async def test_a_text_that_stands_twice_without_a_prompt_is_decoded_once():
+    """People repeat words, and without a prompt the model does not write them twice. So no second attempt follows."""
+    twice = FakeModel(writing(" Seven of clubs. Seven of clubs.", until_s=3.0))
+    async with engine_around(twice, margin_s=2.5) as engine:
+        transcript = await engine.transcript(engine.recording(loud(3)), ENGLISH)
+    assert len(twice.calls_of("generate")) == 1
+    assert transcript.text == "Seven of clubs. Seven of clubs."
 
 
 async def test_a_text_that_stands_twice_too_fast_loses():

@@ -45,14 +45,21 @@ def test_the_speech_rate_is_measured_after_whispers_rules(
 
 
 @pytest.mark.parametrize(
-    ("doubled_letters", "has_fault", "reason"),
-    [(0, False, None), (10, True, None), (55, True, None), (56, True, FallbackReason.DOUBLED_TEXT)],
+    ("doubled_letters", "has_prompt", "has_fault", "reason"),
+    [
+        (0, True, False, None),
+        (10, True, True, None),
+        (55, True, True, None),
+        (56, True, True, FallbackReason.DOUBLED_TEXT),
+        (55, False, False, None),
+        (56, False, True, FallbackReason.DOUBLED_TEXT),
+    ],
 )
 def test_a_text_that_stands_twice_needs_the_full_context(
-    doubled_letters: int, has_fault: bool, reason: FallbackReason | None
+    doubled_letters: int, has_prompt: bool, has_fault: bool, reason: FallbackReason | None
 ):
-    """It is rejected at any context only if both copies together have more than 22 letters a second."""
-    found = hypothesis(-0.3, 0.1, 1.5, doubled_letters=doubled_letters)
+    """Only after a prompt, or if both copies together have more than 22 letters a second: then at any context."""
+    found = hypothesis(-0.3, 0.1, 1.5, doubled_letters=doubled_letters, has_prompt=has_prompt)
     assert (found.has_fault, found.fallback_reason) == (has_fault, reason)
 
 
@@ -63,6 +70,7 @@ def hypothesis(
     *,
     exceeds_speech_rate: bool = False,
     doubled_letters: int = 0,
+    has_prompt: bool = False,
 ) -> Hypothesis:
     return Hypothesis(
         Generation((), avg_logprob, no_speech_prob),
@@ -73,5 +81,6 @@ def hypothesis(
         repetition=repeated,
         exceeds_speech_rate=exceeds_speech_rate,
         doubled_letters=doubled_letters,
+        has_prompt=has_prompt,
         hit_token_limit=False,
     )

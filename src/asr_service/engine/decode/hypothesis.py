@@ -78,6 +78,8 @@ class Hypothesis:
     """
     doubled_letters: int
     """Letters of the longest sequence that the text has twice in a row; 0 if there is none."""
+    has_prompt: bool
+    """True if the decoder began with text: a prompt, hotwords or the text of earlier windows."""
     hit_token_limit: bool
     """True if the model reached its token limit, so that it did not end the text by itself."""
 
@@ -126,9 +128,11 @@ class Hypothesis:
     def has_fault(self) -> bool:
         """True if the hypothesis has a fault that a full context may prevent.
 
-        A text that appears twice is decoded once more at any speech rate. What was really spoken twice is kept.
+        With a prompt, a text that appears twice is decoded once more at any speech rate. What was really spoken twice
+        is kept. Without a prompt the model seldom writes a text twice, and then it is too fast.
         """
-        return self.overruns_speech or self.doubled_letters > 0 or self.fallback_reason is not None
+        is_doubled = self.has_prompt and self.doubled_letters > 0
+        return self.overruns_speech or is_doubled or self.fallback_reason is not None
 
     @property
     def ended_early(self) -> bool:
@@ -152,12 +156,14 @@ def evaluate(
     speech_s: float,
     max_output_tokens: int,
     text_before: str = "",
+    *,
+    has_prompt: bool = False,
 ) -> Hypothesis:
     """Cut a generation into segments and measure it.
 
     The rules measure only segments that begin within the `speech_s` seconds of speech, because the others are dropped.
     `text_before` is the text of earlier windows in the prompt. A text that repeats its end counts as one that appears
-    twice.
+    twice. `has_prompt` says that the decoder began with any text.
     """
     window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
     within_speech = [part for part in window.parts if part.start < speech_s]
@@ -175,6 +181,7 @@ def evaluate(
         repetition=measured,
         exceeds_speech_rate=any(_is_too_fast(part, vocabulary.text(part.tokens), speech_s) for part in within_speech),
         doubled_letters=doubled_letters(f"{text_before[-len(text) - _MAX_COPY_CHANGES :]}{text}" if text else ""),
+        has_prompt=has_prompt,
         hit_token_limit=hit_token_limit,
     )
 

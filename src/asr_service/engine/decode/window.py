@@ -269,7 +269,15 @@ class WindowDecoder:
         )
         generation: Generation = await _submit(task, GenerateCall(encoding, prompt, options))
         limit = max_output_tokens(options, prompt)
-        return evaluate(generation, attempt.temperature, self._vocabulary, task.chunk.duration_s, limit, text_before)
+        return evaluate(
+            generation,
+            attempt.temperature,
+            self._vocabulary,
+            task.chunk.duration_s,
+            limit,
+            text_before,
+            has_prompt=prompt.sot_index > 0,
+        )
 
     def _split_at_rest(
         self,
