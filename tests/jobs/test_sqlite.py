@@ -75,15 +75,24 @@ def test_a_change_that_is_held_up_for_long_is_a_503(tmp_path, monkeypatch):
     store.close()
 
 
+def fill(store: SqliteJobStore) -> None:
+    """Let the file grow no further, as on a full disk, and use what is left of it."""
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(Unavailable):
+        deque((add(store) for _ in range(1000)), maxlen=0)
+
+
 def test_an_outage_is_logged_once(tmp_path):
-    """A runner asks twice a second, and each slot has one."""
+    """A runner asks twice a second, and each slot has one. Transactions without a change succeed meanwhile."""
     store = SqliteJobStore(tmp_path / "jobs.sqlite3")
     with capture_logs() as lines:
-        store._writer.execute("PRAGMA query_only = ON")  # as a directory that became read-only
+        fill(store)
         for _ in range(3):
             with pytest.raises(Unavailable):
                 add(store)
-        store._writer.execute("PRAGMA query_only = OFF")
+            assert store.cancel("job_none", 0.0, 0.0) is None
+        store._writer.execute("PRAGMA max_page_count = 1000000")
         add(store)
     store.close()
     assert [line["event"] for line in lines] == [
@@ -95,10 +104,7 @@ def test_an_outage_is_logged_once(tmp_path):
 def test_a_full_disk_is_a_503(tmp_path):
     """The store is used again when there is room."""
     store = SqliteJobStore(tmp_path / "jobs.sqlite3")
-    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
-    store._writer.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(Unavailable):
-        deque((add(store) for _ in range(1000)), maxlen=0)
+    fill(store)
     store._writer.execute("PRAGMA max_page_count = 1000000")
     add(store)
     store.close()

@@ -46,12 +46,15 @@ class Sweeper:
             await tasks.cancel([self._task])
 
     async def _sweep_forever(self) -> None:
-        number = 0
+        number, is_down = 0, False
         while True:
             try:
                 await self._jobs.call_files(self.sweep, with_files=number % _FILES_EVERY == 0)
+                is_down = False
             except AsrError as error:
-                log.warning("jobs cannot be swept", reason=error.message)
+                if not is_down:
+                    log.warning("jobs cannot be swept", reason=error.message)
+                is_down = True
             except Exception:
                 log.exception("jobs cannot be swept")
             number += 1

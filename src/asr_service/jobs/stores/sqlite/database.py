@@ -59,6 +59,7 @@ class Database:
         if not self._writer_lock.acquire(timeout=_BUSY_TIMEOUT_S):
             raise self._unavailable(TimeoutError("another change takes too long"))
         try:
+            n_changes = self._writer.total_changes
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -67,7 +68,7 @@ class Database:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
-            if self._is_down:
+            if self._is_down and self._writer.total_changes > n_changes:  # without a change, nothing was written
                 self._is_down = False
                 log.info("the jobs' records can be changed again")
         except sqlite3.Error as error:
