@@ -15,6 +15,7 @@ from asr_service.jobs.records import JobStatus
 from asr_service.jobs.stores.redis import RedisJobStore, database
 from jobs.test_store import ERROR, FAR, PLENTY, SPEC, add, claim, get, succeed, write
 from redis_server import RedisServer, running_redis
+from waiting import until
 
 
 @pytest.fixture
@@ -90,6 +91,24 @@ def test_a_server_that_hangs_is_a_503(own_server, monkeypatch):
         store.get(job.id)
     os.kill(own_server.pid, signal.SIGCONT)
     assert get(store, job.id) == job
+    store.close()
+
+
+def test_a_claim_whose_answer_was_lost_costs_no_attempt(own_server, monkeypatch):
+    """A server that hung runs the command that it has received, and its runner does not know of it."""
+    monkeypatch.setattr(database, "_TIMEOUT_S", 0.2)
+    store = RedisJobStore(own_server.url, "asr")
+    job = add(store)
+    assert not store.holds(job.id, "none")  # the server knows the script now
+    os.kill(own_server.pid, signal.SIGSTOP)
+    with pytest.raises(Unavailable):
+        store.claim("a", 1.0, 10.0)
+    os.kill(own_server.pid, signal.SIGCONT)
+    until(lambda: get(store, job.id).status is JobStatus.RUNNING, 20, what="the claim that nobody knows of")
+    held = claim(store, at=2.0)
+    assert (held.job.id, held.job.attempts) == (job.id, 1)
+    assert store.claim("a", 3.0, 10.0) is None
+    assert store.holds(held.job.id, held.token)
     store.close()
 
 

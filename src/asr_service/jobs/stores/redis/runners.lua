@@ -53,7 +53,32 @@ local function next_job()
   end
 end
 
+-- Put a job back that has not failed; its attempt does not count.
+local function give_back(job)
+  leave(job)
+  end_lease(job)
+  call('HINCRBY', key('job', job.id), 'attempts', -1)
+  enter(job, 'queued', job.created_at)
+end
+
+-- Give back the jobs of claims whose answers were lost.
+local function give_back_unanswered()
+  local is_unanswered = {}
+  for _, token in ipairs(given.unanswered) do
+    is_unanswered[token] = true
+  end
+  if next(is_unanswered) then
+    for _, id in ipairs(call('ZRANGE', key('status', 'running'), 0, -1)) do
+      local job = load(id)
+      if is_unanswered[job.lease_token] then
+        give_back(job)
+      end
+    end
+  end
+end
+
 function operations.claim()
+  give_back_unanswered()
   local job = next_job()
   if not job then
     return {}
@@ -145,9 +170,6 @@ function operations.give_back()
   if not job then
     return 0
   end
-  leave(job)
-  end_lease(job)
-  call('HINCRBY', key('job', job.id), 'attempts', -1)
-  enter(job, 'queued', job.created_at)
+  give_back(job)
   return 1
 end

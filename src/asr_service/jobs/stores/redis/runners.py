@@ -1,26 +1,46 @@
 """The operations of runners in Redis: leases, and what a lease's holder may change."""
 
+import contextlib
 import secrets
+from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
+from asr_service.errors import Unavailable
 from asr_service.jobs.records import Claim, JobError, JobStatus, new_delivery_id
 from asr_service.jobs.stores.redis.database import Database
 from asr_service.jobs.stores.redis.records import job_of
 from asr_service.jobs.stores.rules import EVENTS, OTHERS_FIRST_S
 
+_MAX_UNANSWERED: Final = 100
+
 
 class RunnerOperations(Database):
+    def __init__(self, url: str, prefix: str) -> None:
+        super().__init__(url, prefix)
+        self._unanswered: deque[str] = deque(maxlen=_MAX_UNANSWERED)
+        """The tokens of claims whose answers were lost. Redis may have made them: a server that hangs for a while runs
+        all commands that it has received. The next claim gives these jobs back, since nobody runs them."""
+
     def claim(self, runner: str, now: float, lease_s: float) -> Claim | None:
-        token = secrets.token_hex(16)
-        answer = self._run(
-            "runners",
-            "claim",
-            runner=runner,
-            now=now,
-            others_first=now - OTHERS_FIRST_S,
-            token=token,
-            lease_until=now + lease_s,
-        )
+        token, unanswered = secrets.token_hex(16), tuple(self._unanswered)
+        try:
+            answer = self._run(
+                "runners",
+                "claim",
+                runner=runner,
+                now=now,
+                others_first=now - OTHERS_FIRST_S,
+                token=token,
+                lease_until=now + lease_s,
+                unanswered=unanswered,
+            )
+        except Unavailable:
+            self._unanswered.append(token)
+            raise
+        for each in unanswered:
+            with contextlib.suppress(ValueError):  # another thread has removed it
+                self._unanswered.remove(each)
         return Claim(job_of(answer), token) if answer else None
 
     def renew(self, job_id: str, token: str, until: float) -> bool:
