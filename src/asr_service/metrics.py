@@ -101,7 +101,8 @@ JOBS = Gauge(
 )
 JOBS_OLDEST = Gauge(
     "asr_jobs_oldest_waiting_seconds",
-    "Age of the oldest waiting job; 0 without one.",
+    "Age of the oldest waiting job; 0 without one. store is shared or local, as in asr_jobs.",
+    ["store"],
     multiprocess_mode="livemax",
 )
 JOB_ATTEMPTS = Counter(
@@ -128,7 +129,8 @@ CACHE_ERRORS = Counter(
 )
 CACHE_BYTES = Gauge(
     "asr_cache_bytes",
-    "Size of the cache of results. The slot is `shared` for a directory or Redis, whose other data counts too.",
+    "Size of the cache of results. The slot is `machine` for a directory, which the slots of a machine share, and "
+    "`shared` for Redis, whose other data counts too.",
     ["slot"],
     multiprocess_mode="livemax",
 )

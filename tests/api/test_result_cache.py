@@ -191,7 +191,7 @@ def test_outcomes_are_in_the_metrics_and_the_log(pair):
         until(lambda: len([line for line in lines if line["event"] == "request"]) == 3, what="the log")
     assert [line["cache"] for line in lines if line["event"] == "request"] == ["miss", "hit", "bypass"]
     assert {name: count(name) - had[name] for name in had} == {"hit": 1, "miss": 1, "bypass": 1}
-    assert live.metric('asr_cache_bytes{slot="shared"}') > 0
+    assert live.metric('asr_cache_bytes{slot="machine"}') > 0
     assert live.metric('asr_stage_duration_seconds_count{stage="cache"}') > 0
 
 

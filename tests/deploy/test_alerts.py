@@ -144,7 +144,12 @@ CASES = [
     ),
     Case("AsrQueueOld", 2, {"queue_age_seconds": "31x500"}, ({"queue_age_seconds": "30x500"},)),
     Case("AsrSaturated", 11, refused(11, 1000), (refused(9, 1000),)),
-    Case("AsrJobsOld", 15, {"jobs_oldest_waiting_seconds": "3601x500"}, ({"jobs_oldest_waiting_seconds": "3600x500"},)),
+    Case(
+        "AsrJobsOld",
+        15,
+        {'jobs_oldest_waiting_seconds{store="local"}': "3601x500"},
+        ({'jobs_oldest_waiting_seconds{store="local"}': "3600x500"},),
+    ),
     Case(
         "AsrJobsFail",
         43,
@@ -154,7 +159,7 @@ CASES = [
     Case(
         "AsrJobsLost",
         62,
-        attempts("job", lost="0x59 1 2 3x400"),
+        {f'job_attempts_total{{outcome="lost",instance="{at}"}}': f"0x{at} 1x400" for at in (59, 60, 61)},
         (attempts("job", lost="0x59 1 2x400"), attempts("job", succeeded="0+100x500", retried="0+100x500")),
     ),
     Case(
@@ -246,6 +251,21 @@ def test_a_budget_alert_ends_with_the_failures(alert, good, bad, tmp_path):
     series['requests_total{endpoint="/translate",code="500"}'] = bad
     over = 60 if alert.endswith("Fast") else 360
     promtool_test([made(series, [fires(alert, over, True), fires(alert, over + 35, False)])], tmp_path)
+
+
+def test_jobs_that_machines_share_are_one_alert(tmp_path):
+    """Jobs of several machines without a shared store are one for each machine that is late."""
+    name = 'jobs_oldest_waiting_seconds{{store="{}",instance="{}",job="asr"}}'
+    firing = 'count by (instance, job) (ALERTS{alertname="AsrJobsOld",alertstate="firing"})'
+
+    def fire(store: str, *labels: str) -> dict[str, Any]:
+        test = made({name.format(store, each): "3601x50" for each in ("asr-1", "asr-2")}, [])
+        samples = [{"labels": each, "value": 1} for each in labels]
+        test["promql_expr_test"] = [{"expr": firing, "eval_time": "15m", "exp_samples": samples}]
+        return test
+
+    each = ['{instance="asr-1",job="asr"}', '{instance="asr-2",job="asr"}']
+    promtool_test([fire("shared", '{job="asr"}'), fire("local", *each)], tmp_path)
 
 
 def test_one_webhook_that_does_not_arrive_is_enough_where_there_are_few(tmp_path):

@@ -71,7 +71,7 @@ class Sweeper:
         for status, n_jobs in counts.by_status.items():
             metrics.JOBS.labels(status, kind).set(n_jobs)
         oldest = counts.oldest_waiting_at
-        metrics.JOBS_OLDEST.set(now - oldest if oldest is not None else 0)
+        metrics.JOBS_OLDEST.labels(kind).set(now - oldest if oldest is not None else 0)
         self._delete_obsolete()
         if with_files:
             self._delete_recordings_without_job()

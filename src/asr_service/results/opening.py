@@ -17,8 +17,10 @@ from asr_service.results.times import ResultTimes
 from asr_service.settings import CACHE_IN_MEMORY, Settings, cache_directory
 
 _SETTING: Final = "ASR_CACHE_URL"
+_MACHINE: Final = "machine"
+"""The label `slot` of a directory: each slot of the machine knows its size."""
 _SHARED: Final = "shared"
-"""The label `slot` of a store that several slots use: each of them knows its size."""
+"""The label `slot` of a Redis: each slot of all machines knows its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ def open_results(settings: Settings, slot: int, times: ResultTimes = ResultTimes
         return None
     metrics.show_cache_counters()
     url = settings.cache_url.get_secret_value()
-    label = str(slot) if url == CACHE_IN_MEMORY else _SHARED
+    shared_by = _SHARED if cache_directory(settings) is None else _MACHINE
+    label = str(slot) if url == CACHE_IN_MEMORY else shared_by
     store = GuardedStore(open_store(settings, times.timeout_s), times, label)
     computations = Computations(store, times)
     return Results(

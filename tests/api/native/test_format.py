@@ -100,10 +100,16 @@ def test_empty_segments_are_left_out(live: Live) -> None:
             "the limit is 2000000",
         ),
         (
-            {"segments": [{"start": 0, "end": 9, "text": "a " * 200_000}]},
+            {"segments": [{"start": 0, "end": 9, "text": "a " * 30_000}]},
             {"response_format": "srt", "max_line_width": "200", "max_line_count": "5"},
             422,
-            "Use a smaller max_line_width",
+            "so that a cue has at most 899 columns",
+        ),
+        (
+            {"segments": [{"start": 0, "end": 9, "text": "a " * 350_000}]},
+            {"response_format": "vtt"},
+            422,
+            "350001 places where a line may break is too long for cues of 84 columns",
         ),
     ],
     ids=lambda value: None if isinstance(value, (bytes, dict)) else str(value)[:30],

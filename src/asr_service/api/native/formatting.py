@@ -18,6 +18,7 @@ from asr_service.api.native.schemas import FormatParameters
 from asr_service.api.native.transcript_body import TranscriptBody
 from asr_service.errors import InvalidParameter, MalformedRequest, UploadTooLarge
 from asr_service.formats import Format, with_speaker_names
+from asr_service.formats.subtitles.pieces import count_breaks
 from asr_service.validation import check_fields
 
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -26,8 +27,9 @@ _MAX_VALUES: Final = 3_000_000
 """24 hours of speech with word times and tokens have 2 million. While JSON is parsed, the slot does nothing else."""
 _MAX_CHARACTERS: Final = 2_000_000
 """24 hours of fast speech have 1.7 million."""
-_MAX_LAYOUT: Final = 150_000_000
-"""Characters times the characters of a cue: the time of the layout grows with both."""
+_MAX_LAYOUT: Final = 27_000_000
+"""Places where a line may break, times the columns of a cue: the time of the layout grows with both, and is at most
+25 s on a core of a Xeon. 24 hours of fast English speech have 25 million in cues of two lines of 42 columns."""
 
 
 async def format_transcript(request: Request) -> Response:
@@ -73,10 +75,10 @@ def _write(body: bytes, fmt: Format, cue_width: int) -> bytes:
         raise InvalidParameter(
             f"The text has {n_characters} characters; the limit is {_MAX_CHARACTERS}.", param="segments"
         )
-    if fmt.styled is not None and n_characters * cue_width > _MAX_LAYOUT:
+    if fmt.styled is not None and (n_breaks := count_breaks(transcript)) * cue_width > _MAX_LAYOUT:
         raise InvalidParameter(
-            f"A text of {n_characters} characters is too long for cues of {cue_width} characters. Use a smaller "
-            "max_line_width or max_line_count.",
+            f"A text with {n_breaks} places where a line may break is too long for cues of {cue_width} columns. Use a "
+            f"smaller max_line_width or max_line_count, so that a cue has at most {_MAX_LAYOUT // n_breaks} columns.",
             param="max_line_width",
         )
     return render(fmt, transcript)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 
 from asr_service.formats.subtitles.clauses import break_costs, ends_sentence
-from asr_service.formats.subtitles.line_breaks import LineCounter, break_lines
+from asr_service.formats.subtitles.line_breaks import break_lines
 from asr_service.formats.subtitles.pieces import Piece, pieces_of
 from asr_service.languages import written_language
 from asr_service.transcript import Transcript
@@ -99,28 +99,36 @@ def _runs(transcript: Transcript) -> Iterator[tuple[str, list[Piece]]]:
 
 def _divide(pieces: Sequence[Piece], costs: Sequence[float], style: SubtitleStyle) -> list[tuple[int, int]]:
     """Divide a run into cues. Returns the index of each cue's first piece and the index after its last."""
-    widths = [piece.width for piece in pieces]
     max_pieces = style.max_line_width * style.max_line_count  # pieces may have no width
     inner = [0.0, *accumulate(_inner_cost(at, pieces) for at in range(len(pieces)))]
     best: list[tuple[float, int]] = [(0.0, 0)] + [(float("inf"), 0)] * len(pieces)
+    # A long transcript has millions of candidates, so the inner loop calls no functions.
+    measured = [(piece.width, piece.width + piece.spaced, piece.end) for piece in pieces]
+    after_s = [*(piece.start - _GAP_S for piece in pieces[1:]), pieces[-1].end + style.min_cue_s]
+    max_width, max_lines, max_s = style.max_line_width, style.max_line_count, style.max_cue_s
+    min_s, per_s = style.min_cue_s, style.max_chars_per_second
     for start, first in enumerate(pieces):
-        counter, width = LineCounter(style.max_line_width), 0
+        n_lines = used = width = 0
+        start_s, before = first.start, best[start][0] + _CUE
         for end in range(start + 1, len(pieces) + 1):
-            last = pieces[end - 1]
-            width += widths[end - 1] + last.spaced
-            n_lines = counter.add(last, widths[end - 1])
-            is_too_large = n_lines > style.max_line_count or end - start > max_pieces
-            if end - start > 1 and (is_too_large or last.end - first.start > style.max_cue_s):
+            own, joined_width, end_s = measured[end - 1]
+            width += joined_width
+            if n_lines and used + joined_width <= max_width:
+                used += joined_width
+            else:
+                n_lines += 1
+                used = own
+            if end - start > 1 and (n_lines > max_lines or end - start > max_pieces or end_s - start_s > max_s):
                 break
-            shown_s = _available_s(pieces, start, end, style)
-            total = (
-                best[start][0]
-                + _CUE
-                + costs[end - 1]
-                + (inner[end - 1] - inner[start])
-                + _reading_cost(width, shown_s, style)
-                + _ORPHAN * (end - start == 1 and _is_orphan(pieces, start))
-            )
+            shown_s = min(after_s[end - 1] - start_s, max_s)
+            total = before + costs[end - 1] + (inner[end - 1] - inner[start])
+            if shown_s < min_s:
+                total += _TOO_SHORT * ((min_s - shown_s) / max(min_s, 0.001))
+            hurry = width / per_s / max(shown_s, 0.1) - 1
+            if hurry > 0:
+                total += _TOO_FAST * min(hurry, 2.0)
+            if end - start == 1 and _is_orphan(pieces, start):
+                total += _ORPHAN
             if total < best[end][0]:
                 best[end] = (total, start)
     return _trace(best)
@@ -146,18 +154,6 @@ def _is_orphan(pieces: Sequence[Piece], at: int) -> bool:
     """Return True if this single piece is not a sentence of its own."""
     begins = at == 0 or ends_sentence(pieces[at - 1].text)
     return not (begins and (at + 1 == len(pieces) or ends_sentence(pieces[at].text)))
-
-
-def _available_s(pieces: Sequence[Piece], start: int, end: int, style: SubtitleStyle) -> float:
-    """Return the seconds that a cue can be shown."""
-    until = pieces[end].start - _GAP_S if end < len(pieces) else pieces[end - 1].end + style.min_cue_s
-    return min(until - pieces[start].start, style.max_cue_s)
-
-
-def _reading_cost(width: int, shown_s: float, style: SubtitleStyle) -> float:
-    short = max(style.min_cue_s - shown_s, 0.0) / max(style.min_cue_s, 0.001)
-    hurry = width / style.max_chars_per_second / max(shown_s, 0.1) - 1
-    return _TOO_SHORT * short + _TOO_FAST * min(max(hurry, 0.0), 2.0)
 
 
 def _times(cues: Sequence[tuple[Piece, ...]], style: SubtitleStyle, until_s: float) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from asr_service.formats.subtitles.phrases import phrase_starts
-from asr_service.transcript import Segment
+from asr_service.transcript import Segment, Transcript
 
 _BREAKING_SPACE = re.compile(r"[^\S\u00a0\u2007\u202f]+")  # no-break spaces tie French marks to their words
 _UNSPACED = re.compile(
@@ -87,6 +87,12 @@ def columns(text: str) -> int:
 def unspaced(char: str) -> bool:
     """Return True if the character belongs to a script without spaces."""
     return _UNSPACED.match(char) is not None
+
+
+def count_breaks(transcript: Transcript) -> int:
+    """Return about how often a line may break. Characters of a script without spaces are two columns wide."""
+    n_unspaced = len(_UNSPACED.findall(transcript.text))
+    return len(transcript.segments) + len(transcript.text.split()) + n_unspaced // 2
 
 
 def pieces_of(segments: Iterable[Segment], earliest_s: float = 0.0) -> list[Piece]:
