@@ -19,10 +19,11 @@ from asr_service.jobs.records import (
     JobSpec,
     JobStatus,
     NewJob,
+    Outcome,
     OwnerLimits,
     new_job_id,
 )
-from asr_service.jobs.store import JobStore
+from asr_service.jobs.store import Created, JobStore
 from asr_service.webhooks.events import EventType
 
 PLENTY = OwnerLimits(waiting_jobs=1000, stored_bytes=10**12)
@@ -67,6 +68,22 @@ def test_a_job_is_read_back_as_it_was_created(store, open_store):
     assert job == Job(job.id, "alice", SPEC, JobStatus.QUEUED, created_at=5.0, audio_s_total=9.0, audio_bytes=100)
     assert store.get(job.id) == open_store().get(job.id) == job
     assert store.get("job_none") is None
+
+
+def test_a_job_whose_result_is_known_has_succeeded_at_once(store):
+    """With an event for its webhook. It counts for its owner as one that ran, and no runner gets it."""
+    spec, key = replace(SPEC, webhook_url="https://example.com/hook"), Idempotency("key", b"d")
+    new = NewJob(new_job_id(), "alice", spec, 0, 9.0, key, Outcome(9.5, 40, expires_at=FAR))
+    job = store.create(new, PLENTY, 3.0).job
+    assert (job.status, job.started_at, job.finished_at, job.expires_at) == (JobStatus.SUCCEEDED, 3.0, 3.0, FAR)
+    assert (job.attempts, job.audio_s_done, job.audio_s_total) == (0, 9.5, 9.5)
+    assert store.claim("a", 4.0, LEASE_S) is None
+    (delivery,) = store.deliveries(job.id)
+    assert (delivery.event, delivery.due_at) == (EventType.SUCCEEDED, 3.0)
+    assert store.create(replace(new, id=new_job_id()), PLENTY, 5.0) == Created(job, is_replayed=True)
+    with pytest.raises(JobLimit, match="ASR_JOBS_MAX_BYTES"):
+        add(store, "alice", limits=OwnerLimits(waiting_jobs=2, stored_bytes=139))
+    assert store.delete(job.id)
 
 
 def test_a_job_runs_and_ends(store):

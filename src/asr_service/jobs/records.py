@@ -76,8 +76,17 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of a job that has one from the beginning. Its transcript is stored already."""
+
+    audio_s: float
+    result_bytes: int
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be created. Its audio is stored already."""
+    """A job to be created. Its audio is stored already, or its transcript if it has an `outcome`."""
 
     id: str
     owner: str
@@ -86,6 +95,8 @@ class NewJob:
     audio_s: float | None = None
     """Estimated length; None if it is not known."""
     idempotency: Idempotency | None = None
+    outcome: Outcome | None = None
+    """Set for a job that has succeeded when it is created."""
 
 
 @dataclass(frozen=True, slots=True)

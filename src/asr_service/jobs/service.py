@@ -14,7 +14,17 @@ import structlog
 
 from asr_service.errors import JobExpired, JobNotFound, NoTranscript, Unavailable
 from asr_service.jobs.files import FileMissing, JobFiles
-from asr_service.jobs.records import Delivery, Idempotency, Job, JobSpec, JobStatus, NewJob, OwnerLimits, new_job_id
+from asr_service.jobs.records import (
+    Delivery,
+    Idempotency,
+    Job,
+    JobSpec,
+    JobStatus,
+    NewJob,
+    Outcome,
+    OwnerLimits,
+    new_job_id,
+)
 from asr_service.jobs.store import Created, JobStore
 from asr_service.jobs.stores.opening import open_stores
 from asr_service.settings import Settings
@@ -75,29 +85,37 @@ class Jobs:
         recording: BinaryIO,
         idempotency: Idempotency | None = None,
         audio_s: float | None = None,
+        transcript: Transcript | None = None,
     ) -> Created:
-        """Accept a job. When this returns, the job survives a power failure. `audio_s` is its estimated length.
+        """Accept a job. When this returns, the job survives a power failure.
+
+        `audio_s` is its estimated length. A job whose `transcript` is known has succeeded at once.
 
         Raises JobLimit, IdempotencyConflict. Raises Unavailable: it cannot be stored.
         """
         new = NewJob(new_job_id(), owner, spec, 0, audio_s, idempotency)
-        created = await self.call_files(self._create, new, recording)
+        created = await self.call_files(self._create, new, recording, transcript)
         log.info("job accepted", job_id=created.job.id, replayed=created.is_replayed)
         self.submitted.set()
         return created
 
-    def _create(self, new: NewJob, recording: BinaryIO) -> Created:
-        n_bytes = self.files.store_audio(new.id, recording)
+    def _create(self, new: NewJob, recording: BinaryIO, transcript: Transcript | None) -> Created:
+        if transcript is None:
+            new = replace(new, audio_bytes=self.files.store_audio(new.id, recording))
+        else:
+            data = codec.encode(transcript).encode()
+            self.files.store_transcript(new.id, data)
+            new = replace(new, outcome=Outcome(transcript.duration, len(data), time.time() + self.retention_s))
         try:
-            created = self._create_record(replace(new, audio_bytes=n_bytes))
+            created = self._create_record(new)
         except _OutcomeUnknown:  # if there is no job, the sweeper deletes the recording
             raise
         except BaseException:
-            self.files.delete_audio(new.id)
+            self.files.delete(new.id)
             raise
         if created.is_replayed:
-            with contextlib.suppress(Unavailable):  # then the sweeper deletes it
-                self.files.delete_audio(new.id)
+            with contextlib.suppress(Unavailable):  # then the sweeper deletes the recording
+                self.files.delete(new.id)
         return created
 
     def _create_record(self, new: NewJob) -> Created:

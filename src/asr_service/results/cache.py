@@ -80,6 +80,13 @@ class ResultCache:
                 async for event in events:
                     yield event
 
+    async def find(self, key: str) -> Transcript | None:
+        """Return the stored transcript; None without one. Only a hit counts in the metrics."""
+        transcript = await self._load(key)
+        if transcript is not None:
+            metrics.CACHE_REQUESTS.labels(CacheOutcome.HIT.value).inc()
+        return transcript
+
     @asynccontextmanager
     async def _lookup(
         self, key: str, policy: CachePolicy, lane: str, wait_s: float

@@ -207,7 +207,7 @@ def test_the_audio_of_a_job_is_charged_when_it_has_succeeded(tmp_path):
 
 
 def test_a_job_whose_transcript_is_cached_ends_at_once(tmp_path):
-    """Without the model and free of charge, with all its segments. A request finds the transcript of a job."""
+    """When it is submitted, and free of charge, with all its segments. A request finds the transcript of a job."""
     secret = new_secret()
     key = entry("cached", secret, KeyLimits(audio_s_per_minute=100))
     with serving(
@@ -216,9 +216,16 @@ def test_a_job_whose_transcript_is_cached_ends_at_once(tmp_path):
         client = JobClient(live, **{"x-api-key": secret})
         audio, hits = two_windows(), 'asr_cache_requests_total{outcome="hit"}'
         had = live.metric(hits)
-        first = client.reaches(client.accepted(audio=audio), "succeeded")
+        submitted = client.submit(audio=audio)
+        assert submitted.headers["x-asr-cache"] == "miss"
+        first = client.reaches(submitted.json()["id"], "succeeded")
         live.model.before = lambda _: 1 / 0
-        second = client.reaches(client.accepted(audio=audio), "succeeded")
+        again = [client.submit(audio=audio, headers={"idempotency-key": "1"}) for _ in range(2)]
+        second = again[0].json()
+        assert (again[0].status_code, second["status"], again[0].headers["x-asr-cache"]) == (202, "succeeded", "hit")
+        assert (again[1].json(), again[1].headers["idempotent-replayed"]) == (second, "true")
+        assert second["progress"] == first["progress"]
+        assert not [path for path in client.files() if path.name == f"{second['id']}.audio"]
         fields = {"data": ALL, "files": {"file": audio}}
         answer = client.request("POST", "/transcribe", **fields)
         assert (answer.status_code, answer.headers["x-asr-cache"]) == (200, "hit")
@@ -227,6 +234,6 @@ def test_a_job_whose_transcript_is_cached_ends_at_once(tmp_path):
         assert len(answer.json()["segments"]) == 2
         events = client.request("GET", f"/jobs/{second['id']}/events").text
         assert events.count("event: segment") == 2
-        assert second["attempts"] == 1
-        assert live.metric(hits) == had + 2
+        assert second["attempts"] == 0
+        assert live.metric(hits) == had + 3
         assert live.metric('asr_key_audio_seconds_total{key="cached"}') == 34

@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from asr_service.access.usage import KeyUsage
 from asr_service.api.admission import received
+from asr_service.api.cache_header import note_outcome
 from asr_service.api.idempotency import Reservation, content_digest, scope_of
 from asr_service.api.jobs.schemas import JobForm, parse_metadata
 from asr_service.api.middleware.authentication import key_of
@@ -18,10 +19,14 @@ from asr_service.engine.resolve_options import resolve_options
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import InvalidParameter
 from asr_service.jobs.records import Idempotency, JobPriority, JobSpec
+from asr_service.jobs.running.slot_executor import job_result_key
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.store import Created
+from asr_service.results.cache import CacheOutcome
+from asr_service.results.opening import Results
 from asr_service.settings import Settings
 from asr_service.tracing import current_traceparent
+from asr_service.transcript import Transcript
 from asr_service.validation import check_fields
 from asr_service.webhooks.configuration import webhook_configuration
 from asr_service.webhooks.targets import TargetRefused, check_target
@@ -46,10 +51,20 @@ async def submit(request: Request, jobs: Jobs, owner: str) -> Created:
         idempotency = None
         if scope is not None:
             idempotency = Idempotency(scope.value, content_digest(upload))
-        audio_s = await engine.transcriber.probe(
-            upload.file, resolve_options(spec.options, engine.settings, model)
-        )  # a file that is no recording is refused now
-        return await jobs.submit(owner, spec, upload.file, idempotency, audio_s)
+        options = resolve_options(spec.options, engine.settings, model)
+        audio_s = await engine.transcriber.probe(upload.file, options)  # a file that is no recording is refused now
+        transcript = await _cached(request, job_result_key(engine, upload.sha256.hex(), options, owner))
+        return await jobs.submit(owner, spec, upload.file, idempotency, audio_s, transcript)
+
+
+async def _cached(request: Request, key: str) -> Transcript | None:
+    """Return the transcript of an equal request or job, if it is stored."""
+    results: Results | None = request.app.state.results
+    if results is None:
+        return None
+    transcript = await results.cache.find(key)
+    note_outcome(request.scope, CacheOutcome.MISS if transcript is None else CacheOutcome.HIT)
+    return transcript
 
 
 def read_spec(fields: Fields, settings: Settings, model: SpeechModel) -> JobSpec:

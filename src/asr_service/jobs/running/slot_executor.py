@@ -88,15 +88,20 @@ class SlotExecutor:
         """Return the events of an equal request or job whose transcript is stored, else those of `compute`."""
         if self._cache is None or work.recording_sha256 is None:
             return compute()
-        settings, facts = self._engine.settings, self._engine.loaded_model.facts
-        owner = None if settings.cache_shared else work.owner
-        key = result_key(work.recording_sha256, options, engine_fingerprint(settings, facts), owner)
+        key = job_result_key(self._engine, work.recording_sha256, options, work.owner)
 
         def on_outcome(outcome: CacheOutcome) -> None:
             log.info("job looked up in the cache", cache=outcome.value)
             note(outcome)
 
         return self._cache.events(key, compute, on_outcome=on_outcome, lane=BULK)
+
+
+def job_result_key(engine: SlotEngine, recording_sha256: str, options: DecodingOptions, owner: str) -> str:
+    """Return the key of a job's transcript in the cache."""
+    settings, facts = engine.settings, engine.loaded_model.facts
+    shared_by = None if settings.cache_shared else owner
+    return result_key(recording_sha256, options, engine_fingerprint(settings, facts), shared_by)
 
 
 def _resume_key(options: DecodingOptions, engine: SlotEngine) -> str:

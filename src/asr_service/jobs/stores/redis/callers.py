@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from asr_service.jobs.records import Job, JobStatus, NewJob, OwnerLimits, new_delivery_id
+from asr_service.jobs.records import Job, JobStatus, NewJob, Outcome, OwnerLimits, new_delivery_id
 from asr_service.jobs.store import Created
 from asr_service.jobs.stores.redis.database import Database
 from asr_service.jobs.stores.redis.records import job_of, new_record
@@ -17,6 +17,7 @@ class CallerOperations(Database):
             record=new_record(new, now),
             max_waiting=limits.waiting_jobs,
             max_bytes=limits.stored_bytes,
+            **({} if new.outcome is None else _ended(new.outcome, now)),
         )
         if outcome == "conflict":
             raise idempotency_conflict()
@@ -57,6 +58,17 @@ class CallerOperations(Database):
     def check_limits(self, owner: str, limits: OwnerLimits) -> None:
         n_waiting, n_bytes = self._run("callers", "usage", owner=owner)
         check_limits(n_waiting, n_bytes, limits)
+
+
+def _ended(outcome: Outcome, now: float) -> dict[str, object]:
+    return {
+        "now": now,
+        "audio_s": outcome.audio_s,
+        "outcome_bytes": outcome.result_bytes,
+        "expires_at": outcome.expires_at,
+        "event": EVENTS[JobStatus.SUCCEEDED],
+        "delivery_id": new_delivery_id(),
+    }
 
 
 def _job_or_none(answer: Sequence[str]) -> Job | None:

@@ -7,7 +7,7 @@ from asr_service.jobs.records import OPEN, Job, JobPriority, JobStatus, NewJob, 
 from asr_service.jobs.store import Created
 from asr_service.jobs.stores.rules import SPEC, check_limits, idempotency_conflict
 from asr_service.jobs.stores.sqlite.database import Database
-from asr_service.jobs.stores.sqlite.rows import end_job, find_job, has_changed, job_of
+from asr_service.jobs.stores.sqlite.rows import end_job, find_job, has_changed, job_of, set_result
 
 
 class CallerOperations(Database):
@@ -32,6 +32,10 @@ class CallerOperations(Database):
             }
             columns, values = ", ".join(row), ", ".join(f":{name}" for name in row)
             db.execute(f"INSERT INTO jobs ({columns}) VALUES ({values})", row)  # noqa: S608 - names of columns
+            if new.outcome:
+                set_result(db, new.id, new.outcome.audio_s, new.outcome.result_bytes)
+                db.execute("UPDATE jobs SET started_at = ? WHERE id = ?", (now, new.id))
+                end_job(db, find_job(db, new.id), JobStatus.SUCCEEDED, now, new.outcome.expires_at)
             return Created(job_of(find_job(db, new.id)), is_replayed=False)
 
     def find_replay(self, owner: str, key: str) -> Job | None:

@@ -39,6 +39,13 @@ def find_held(db: sqlite3.Connection, job_id: str, token: str) -> sqlite3.Row | 
     return row
 
 
+def set_result(db: sqlite3.Connection, job_id: str, audio_s: float, result_bytes: int) -> None:
+    db.execute(
+        "UPDATE jobs SET audio_s_done = ?, audio_s_total = ?, result_bytes = ? WHERE id = ?",
+        (audio_s, audio_s, result_bytes, job_id),
+    )
+
+
 def end_job(
     db: sqlite3.Connection,
     row: sqlite3.Row,

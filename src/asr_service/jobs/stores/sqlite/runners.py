@@ -7,7 +7,16 @@ from typing import Final
 from asr_service.jobs.records import Claim, JobError, JobStatus
 from asr_service.jobs.stores.rules import OTHERS_FIRST_S
 from asr_service.jobs.stores.sqlite.database import Database
-from asr_service.jobs.stores.sqlite.rows import HELD, end_job, find_held, find_job, has_changed, job_of, put_back
+from asr_service.jobs.stores.sqlite.rows import (
+    HELD,
+    end_job,
+    find_held,
+    find_job,
+    has_changed,
+    job_of,
+    put_back,
+    set_result,
+)
 
 _CLAIMABLE: Final = (
     "status = :queued AND not_before <= :now "
@@ -79,10 +88,7 @@ class RunnerOperations(Database):
             found = find_held(db, job_id, token)
             if found is None:
                 return False
-            db.execute(
-                "UPDATE jobs SET audio_s_done = ?, audio_s_total = ?, result_bytes = ? WHERE id = ?",
-                (audio_s, audio_s, result_bytes, job_id),
-            )
+            set_result(db, job_id, audio_s, result_bytes)
             end_job(db, found, JobStatus.SUCCEEDED, now, expires_at)
             return True
 
