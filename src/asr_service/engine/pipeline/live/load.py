@@ -28,7 +28,7 @@ _RECENT_S: Final = 20.0
 _MIN_LATE: Final = 3
 """So many recent final texts that took longer than `_LATE_S` show that the model cannot keep up."""
 _RETRY_AFTER_S: Final = 10.0
-_MAX_AHEAD_S: Final = 30.0
+_MAX_AHEAD_S: Final = 15.0
 """A session may send so much audio ahead of time: after an interruption of the network, or a clip that was recorded."""
 _MIN_WINDOW_S: Final = 1.0
 """A window counts as at least so much audio, since each takes the model some time, however short it is."""
