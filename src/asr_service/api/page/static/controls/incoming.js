@@ -24,13 +24,14 @@ export function incomingRecordings(queue, say, show) {
     if (all.length) show();
     say(told.filter(Boolean).join(" "), { isPassing: !skipped });
     if (all.length) askToKeep();
-    for (const [index, { id }] of added.entries()) await queue.noteDuration(id, await durationOf(all[index]));
+    for (const [index, { id }] of added.entries()) if (all[index].size) await queue.noteDuration(id, await durationOf(all[index]));
   }
 
   function add(blob, about) {
     const whole = { options: requestOptions(), ...about };
-    if (blob.size <= config.maxUploadBytes) return queue.add(blob, whole);
-    return queue.refuse(blob, whole, new Problem(413, "upload_too_large", ""));
+    if (!blob.size) return queue.refuse(blob, whole, new Problem(422, "empty_file", ""));
+    if (blob.size > config.maxUploadBytes) return queue.refuse(blob, whole, new Problem(413, "upload_too_large", ""));
+    return queue.add(blob, whole);
   }
 
   function addRecording(blob, about) {

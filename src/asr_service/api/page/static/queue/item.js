@@ -47,7 +47,7 @@ export function secondsToWait({ resumeAt, waitS }, now = Date.now()) {
 
 /** Return whether another attempt could succeed: the page must have the recording, and the service must take it. */
 export function canRetry({ state, problem }) {
-  return state === "cancelled" || (state === "failed" && !["upload_too_large", "audio_missing"].includes(problem.code));
+  return state === "cancelled" || (state === "failed" && !["upload_too_large", "empty_file", "audio_missing"].includes(problem.code));
 }
 
 export function isOpen(item) {

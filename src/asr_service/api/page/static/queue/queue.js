@@ -249,6 +249,7 @@ export class Queue extends EventTarget {
       this.#paces.set(item.id, new Pace());
       await this.#update(item, { state: "uploading", attempts: item.attempts + 1, sentShare: 0, resumeAt: null });
       const outcome = await this.#service.send(blob, item, { signal, ...this.#reports(item) });
+      this.#paces.set(item.id, new Pace()); // that of the upload says nothing about the work
       if (outcome.job) await this.#update(item, { jobId: outcome.job.id, state: "queued", problem: null });
       else await this.#finish(item, outcome.transcript);
     } catch (error) {

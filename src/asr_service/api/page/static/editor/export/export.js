@@ -89,7 +89,8 @@ export class Exporter {
 /** Return a name for files: that of the recording without its suffix, and without characters that names cannot have. */
 export function fileName(name) {
   const bare = name.replace(/\.[\p{L}\p{N}]{1,5}$/u, "");
-  return bare.replace(/[\\/:*?"<>|\p{Cc}]/gu, "_").trim() || "transcript";
+  const safe = bare.replace(/[\\/:*?"<>|\p{Cc}]/gu, "_");
+  return safe.replace(/^[.\s]+|[.\s]+$/gu, "") || "transcript";
 }
 
 /** Let the browser save a file. */

@@ -1,0 +1,65 @@
+"""The queue of the page where something is wrong with a recording or its job, in Chromium."""
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from api.live import tone
+from api.page.conftest import Held
+from api.page.pages import add_files, expect_state, opened_page, row
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+
+
+def named(name: str, seconds: float = 1.0) -> dict[str, object]:
+    return {"name": name, "mimeType": "audio/wav", "buffer": tone(seconds)}
+
+
+def test_a_job_that_the_service_has_deleted_can_be_tried_again(browser: Browser, held: Held) -> None:
+    """The page says what has happened. It has the recording still."""
+    held.hold()
+    with opened_page(browser, held.live.url, may_fail=True) as page:
+        add_files(page, named("tone.wav"))
+        expect_state(page, "tone.wav", "running")
+        (job, *_) = held.live.get("/jobs").json()["data"]
+        httpx.delete(f"{held.live.url}/jobs/{job['id']}")
+        held.release()
+        httpx.delete(f"{held.live.url}/jobs/{job['id']}")
+        expect_state(page, "tone.wav", "failed")
+        expect(row(page, "tone.wav")).to_contain_text("The service no longer has this recording.")
+        page.get_by_role("button", name="Try tone.wav again").click()
+        expect_state(page, "tone.wav", "done")
+
+
+def test_an_empty_file_is_explained_and_not_sent(browser: Browser, held: Held) -> None:
+    """It is not tried again either."""
+    before = held.live.metric('asr_requests_total{code="202",endpoint="/jobs"}')
+    with opened_page(browser, held.live.url) as page:
+        add_files(page, {"name": "empty.mp3", "mimeType": "audio/mpeg", "buffer": b""})
+        expect(row(page, "empty.mp3")).to_contain_text("This file is empty.")
+        expect(row(page, "empty.mp3").get_by_role("button")).to_have_count(1)
+        assert held.live.metric('asr_requests_total{code="202",endpoint="/jobs"}') == before
+
+
+def test_the_time_of_an_upload_does_not_count_as_that_of_the_work(browser: Browser, held: Held) -> None:
+    """Nothing is said of the time left until some of the recording is transcribed."""
+    held.hold()
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
+    with opened_page(browser, held.live.url) as page:
+        page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+        add_files(page, named("long.wav", 12))
+        expect(row(page, "long.wav")).to_contain_text("left", timeout=20_000)
+        expect_state(page, "long.wav", "running")
+        expect(row(page, "long.wav")).to_contain_text("Transcribing")
+        assert "left" not in row(page, "long.wav").inner_text()
+
+
+def test_names_of_files_are_text_in_every_script(browser: Browser, held: Held) -> None:
+    """HTML is shown as it is, and an Arabic name does not turn the sentence around it."""
+    names = ("<img src=x onerror=alert(1)>.wav", "مقابلة (1).wav")
+    with opened_page(browser, held.live.url) as page:
+        add_files(page, *map(named, names))
+        for name in names:
+            expect_state(page, name, "done")
+        page.locator(".row", has_text=names[1]).get_by_role("button").click()
+        expect(page.get_by_role("dialog").get_by_role("heading")).to_have_text(f"Remove “\u2068{names[1]}\u2069”?")
