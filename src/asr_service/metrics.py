@@ -105,6 +105,11 @@ JOBS_OLDEST = Gauge(
     ["store"],
     multiprocess_mode="livemax",
 )
+DAMAGED_RECORDS = Counter(
+    "asr_damaged_records_total",
+    "Damaged records of jobs and of webhook deliveries that a process has met, each counted once.",
+    ["kind"],
+)
 JOB_ATTEMPTS = Counter(
     "asr_job_attempts_total",
     "Attempts at jobs that ended, by outcome: succeeded, failed, retried, lost (their process ended), stopped "
@@ -171,6 +176,7 @@ LIVE_FINAL_DELAY = Histogram(
     "Time from the end of speech in a live session to the final text, with the silence that ends the turn.",
     buckets=(0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10, 30),
 )
+DAMAGED_KINDS = ("job", "delivery")
 JOB_OUTCOMES = ("succeeded", "failed", "retried", "lost", "stopped")
 WEBHOOK_OUTCOMES = ("delivered", "retry", "rejected", "given_up")
 BUILD_INFO = Gauge(
@@ -192,6 +198,8 @@ def show_job_counters() -> None:
         JOB_ATTEMPTS.labels(outcome)
     for outcome in WEBHOOK_OUTCOMES:
         WEBHOOK_ATTEMPTS.labels(outcome)
+    for kind in DAMAGED_KINDS:
+        DAMAGED_RECORDS.labels(kind)
 
 
 def show_cache_counters() -> None:

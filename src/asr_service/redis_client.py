@@ -47,6 +47,7 @@ def open_redis(url: str, *, setting: str, timeout_s: float, text: bool) -> "redi
         client: redis.Redis = redis.Redis.from_url(
             url,
             decode_responses=text,
+            encoding_errors="replace",  # damaged text is damage of one record
             protocol=2,  # the same shapes of replies in all versions of redis-py
             socket_timeout=timeout_s,
             socket_connect_timeout=min(timeout_s, _CONNECT_TIMEOUT_S),

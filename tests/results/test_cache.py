@@ -11,11 +11,12 @@ import pytest
 
 from asr_service import metrics
 from asr_service.errors import InferenceFailed, UndecodableAudio
+from asr_service.results import outcomes
 from asr_service.results.cache import BULK, CacheOutcome, CachePolicy, ResultCache
 from asr_service.results.computations import Computations
 from asr_service.results.guarded import GuardedStore
 from asr_service.results.outcomes import IdempotencyScope, RenderedResponse, SharedOutcomes
-from asr_service.results.store import ResultStore, StoreFailed
+from asr_service.results.store import Lease, ResultStore, StoreFailed
 from asr_service.results.times import ResultTimes
 from asr_service.transcript import Segment, Timing, Transcript
 from asr_service.transcript.events import Events
@@ -299,6 +300,16 @@ async def test_a_retry_in_another_process_gets_the_same_answer(open_store):
             await asks(b"other")
         assert work.n_started == 1
         assert await asks(b"other", scope=replace(SCOPE, value="l")) == RESPONSE
+
+
+async def test_a_damaged_lease_is_waited_for_and_lapses(open_store):
+    """What its holder does is not known, so it is no conflict."""
+    store = open_store()
+    store.claim("other", Lease(outcomes._key(SCOPE), "token", "no digest"), 0.1)
+    async with processes(open_store, 1) as (one,):
+        work = Answer()
+        work.may_end.set()
+        assert await one.outcomes.get_or_run(SCOPE, b"d", work) == RESPONSE
 
 
 @pytest.mark.parametrize(

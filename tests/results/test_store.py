@@ -115,13 +115,28 @@ def test_a_directory_outlives_its_processes(tmp_path):
     assert not part.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"not json"])
+@pytest.mark.parametrize("content", [b"", b"short", b"not json", b'{"token": 1, "note": 2, "expires_at": 1e300}'])
 def test_a_damaged_file_of_a_directory_is_no_value_and_no_lease(tmp_path, content):
     """As an interrupted write leaves it after a power failure."""
     store = DirectoryStore(tmp_path, 1000)
     (tmp_path / "values" / "r-1").write_bytes(content[:7])
     (tmp_path / "leases" / "r-1").write_bytes(content)
     assert store.claim("r-1", Lease("r-1", "a"), 60) == Claimed()
+
+
+@pytest.mark.parametrize("has_type", [True, False])
+def test_damaged_keys_of_redis_are_no_value_and_no_lease(redis_server, has_type):
+    """A lease without an expiry would be held for ever. A key may also have another type than a string."""
+    store = RedisStore(redis_server.url, setting="ASR_CACHE_URL", prefix=f"damage-{has_type}", timeout_s=5)
+    value, lease = f"damage-{has_type}:results:v", f"damage-{has_type}:results:lease:l"
+    with redis_server.client() as client:
+        for name in (value, lease):
+            client.set(name, b"\xff\xfe") if has_type else client.hset(name, "a", "b")
+    assert store.load("v") == (b"\xff\xfe" if has_type else None)
+    store.delete("v")
+    assert store.claim("v", Lease("l", "token"), 0.05) == Held("")
+    until(lambda: store.claim("v", Lease("l", "token"), 0.05) == Claimed(), what="the end of the lease")
+    store.close()
 
 
 def test_a_store_that_is_not_there_fails(tmp_path):

@@ -26,6 +26,8 @@ _EXPIRY: Final = struct.Struct("<d")
 _PART: Final = ".part"
 _PART_AGE_S: Final = 3600.0
 """Age at which an incomplete file belongs to a process that has died."""
+_MAX_LEASE_S: Final = 3600.0
+"""A lease that lasts longer is damaged."""
 _FILL_AFTER_EVICTION: Final = 0.9
 _UNSCANNED_SHARE: Final = 1 / 32
 """How much a process may write before it adds up the sizes of all files again, as a part of the maximum."""
@@ -119,9 +121,9 @@ class DirectoryStore:
         """Return the lease of this name, if it is held and has not expired."""
         try:
             held = json.loads((self._leases / name).read_bytes())
-            if held["expires_at"] <= time.time():
+            if not 0 < held["expires_at"] - time.time() < _MAX_LEASE_S:
                 return None
-            return Lease(name, held["token"], held["note"])
+            return Lease(name, str(held["token"]), str(held["note"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 

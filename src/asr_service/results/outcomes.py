@@ -91,7 +91,7 @@ class SharedOutcomes:
         """
         key = _key(scope)
         turn = self._computations.turn(
-            key, note=digest.hex(), on_held=lambda note: require_same(bytes.fromhex(note), digest)
+            key, note=digest.hex(), on_held=lambda note: require_same(_digest_in(note) or digest, digest)
         )
         async with turn as value:
             kept = None if value is None else await asyncio.to_thread(_decode, value)
@@ -121,6 +121,14 @@ class SharedOutcomes:
 class _Kept:
     digest: bytes
     outcome: RenderedResponse | Refusal
+
+
+def _digest_in(note: str) -> bytes | None:
+    """Return the digest of a request that runs; None if its lease is damaged."""
+    try:
+        return bytes.fromhex(note)
+    except ValueError:
+        return None
 
 
 def _key(scope: IdempotencyScope) -> str:

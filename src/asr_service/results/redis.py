@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 
 # Each script is one step for all clients. A holder is the token and the note of its lease, with a space between them.
 _CLAIM: Final = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'string' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 local value = redis.call('GET', KEYS[1])
 if value then return {'found', value} end
 if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'claimed', ''} end
-return {'held', redis.call('GET', KEYS[2])}
+local holder = redis.pcall('GET', KEYS[2])
+if redis.call('PTTL', KEYS[2]) < 0 then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
+return {'held', type(holder) == 'string' and holder or ''}
 """
 _RENEW: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -40,8 +44,14 @@ class RedisStore:
         self._release = self._client.register_script(_RELEASE)
 
     def load(self, key: str) -> bytes | None:
+        import redis  # noqa: PLC0415  # an optional dependency
+
         with _failing():
-            value = self._client.get(self._values + key)
+            try:
+                value = self._client.get(self._values + key)
+            except redis.ResponseError:  # it is no string
+                self._client.delete(self._values + key)
+                return None
         return value.encode() if isinstance(value, str) else value  # the client returns bytes
 
     def claim(self, key: str, lease: Lease, duration_s: float) -> Claim:
@@ -51,7 +61,7 @@ class RedisStore:
             )
         if kind == b"found":
             return Found(content)
-        return Claimed() if kind == b"claimed" else Held(content.decode().partition(" ")[2])
+        return Claimed() if kind == b"claimed" else Held(content.decode(errors="replace").partition(" ")[2])
 
     def renew(self, lease: Lease, duration_s: float) -> bool:
         with _failing():

@@ -21,6 +21,10 @@ RUNNER_LOST: Final = JobError(
 )
 OTHERS_FIRST_S: Final = 15.0
 """How long a runner does not get a job that has failed on it, so that other runners can try it."""
+DAMAGED_PAUSE_S: Final = 600.0
+"""How long no runner gets a job whose record a runner could not read."""
+DAMAGED_RETENTION_S: Final = 86_400.0
+"""After this time the record of a job that has failed because it is damaged expires."""
 _LIMIT_RETRY_S: Final = 60.0
 
 

@@ -6,7 +6,7 @@ function operations.create()
     return { 'created', record(new.id) }
   end
   local earlier = new.idempotency_key and call('HGET', key('idempotency', new.owner), new.idempotency_key)
-  if earlier then
+  if earlier and load(earlier) then
     if call('HGET', key('job', earlier), 'idempotency_digest') ~= new.idempotency_digest then
       return { 'conflict' }
     end
@@ -60,10 +60,14 @@ end
 
 function operations.delete()
   local job = load(given.id)
-  if not job or is_open(job) then
+  if job and is_open(job) or call('EXISTS', key('job', given.id)) == 0 then
     return 0
   end
-  remove(job)
+  if job then
+    remove(job)
+  else
+    purge(given.id)
+  end
   return 1
 end
 

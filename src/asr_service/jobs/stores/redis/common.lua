@@ -36,10 +36,45 @@ local function table_of(flat)
   return values
 end
 
+local STATUSES = { 'queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired' }
+local PRIORITIES = { 'normal', 'low' }
+
+-- A hash, or nothing if its key has another type.
+local function hash(name)
+  local flat = redis.pcall('HGETALL', name)
+  return flat.err and {} or flat
+end
+
+local function is_one_of(values, value)
+  for _, each in ipairs(values) do
+    if each == value then
+      return true
+    end
+  end
+  return false
+end
+
+-- Whether the scripts can use a record. They take one that they cannot use for a job that does not exist.
+local function is_sound(id, job)
+  for _, field in ipairs({ 'created_at', 'attempts', 'audio_bytes', 'result_bytes' }) do
+    if not tonumber(job[field]) then
+      return false
+    end
+  end
+  for _, field in ipairs({ 'not_before', 'lease_until', 'expires_at' }) do
+    if job[field] and not tonumber(job[field]) then
+      return false
+    end
+  end
+  return job.id == id and job.owner and is_one_of(STATUSES, job.status) and is_one_of(PRIORITIES, job.priority)
+    and not job.attempts:find('[^%d]') and not (job.audio_bytes .. job.result_bytes):find('[^%d]')
+    and (job.status ~= 'running' or job.lease_until) and pcall(cjson.decode, job.spec)
+end
+
 local function load(id)
-  local flat = call('HGETALL', key('job', id))
-  if #flat > 0 then
-    return table_of(flat)
+  local job = table_of(hash(key('job', id)))
+  if is_sound(id, job) then
+    return job
   end
 end
 
@@ -61,14 +96,28 @@ local function is_open(job)
   return job.status == 'queued' or job.status == 'running'
 end
 
+-- The fields and values of a record, which may be damaged, and the id of its key; empty if there is none.
+local function with_key(name, id)
+  if call('EXISTS', name) == 0 then
+    return {}
+  end
+  local flat = hash(name)
+  table.insert(flat, 'key')
+  table.insert(flat, id)
+  return flat
+end
+
 local function record(id)
-  return call('HGETALL', key('job', id))
+  return with_key(key('job', id), id)
 end
 
 local function records(ids)
   local found = {}
-  for i, id in ipairs(ids) do
-    found[i] = record(id)
+  for _, id in ipairs(ids) do
+    local flat = record(id)
+    if #flat > 0 then
+      table.insert(found, flat)
+    end
   end
   return found
 end
@@ -164,6 +213,42 @@ local function remove(job)
     call('DEL', key('delivery', id))
   end
   call('DEL', key('deliveries', job.id), key('segments', job.id), key('job', job.id))
+end
+
+-- Remove a damaged record without the use of its fields, but for its owner.
+local function purge(id)
+  local owner = table_of(hash(key('job', id))).owner
+  for _, status in ipairs(STATUSES) do
+    call('ZREM', key('status', status), id)
+  end
+  for _, delivery in ipairs(call('ZRANGE', key('deliveries', id), 0, -1)) do
+    call('ZREM', key('due'), delivery)
+    call('DEL', key('delivery', delivery))
+  end
+  call('DEL', key('deliveries', id), key('segments', id), key('job', id))
+  if not owner then
+    return
+  end
+  for _, status in ipairs({ 'all', unpack(STATUSES) }) do
+    call('ZREM', key('owner', status, owner), id)
+  end
+  for _, priority in ipairs(PRIORITIES) do
+    call('ZREM', key('waiting', priority, owner), id)
+    if call('EXISTS', key('waiting', priority, owner)) == 0 then
+      call('ZREM', key('owners', priority), owner)
+    end
+  end
+  for name, value in pairs(table_of(hash(key('idempotency', owner)))) do
+    if value == id then
+      call('HDEL', key('idempotency', owner), name)
+    end
+  end
+  local bytes = 0
+  for _, each in ipairs(call('ZRANGE', key('owner', 'all', owner), 0, -1)) do
+    local job = load(each)
+    bytes = bytes + (job and job.audio_bytes + job.result_bytes or 0)
+  end
+  call('HSET', key('bytes'), owner, bytes)
 end
 
 local version = call('GET', key('version'))

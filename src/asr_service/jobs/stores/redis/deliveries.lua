@@ -3,7 +3,7 @@
 function operations.of_job()
   local found = {}
   for i, id in ipairs(call('ZRANGE', key('deliveries', given.id), 0, -1)) do
-    found[i] = call('HGETALL', key('delivery', id))
+    found[i] = with_key(key('delivery', id), id)
   end
   return found
 end
@@ -15,9 +15,15 @@ function operations.claim()
     return {}
   end
   call('ZADD', key('due'), given.lease_until, id)
-  call('HINCRBY', key('delivery', id), 'attempts', 1)
-  call('HSET', key('delivery', id), 'due_at', given.lease_until)
-  return call('HGETALL', key('delivery', id))
+  redis.pcall('HINCRBY', key('delivery', id), 'attempts', 1)
+  redis.pcall('HSET', key('delivery', id), 'due_at', given.lease_until)
+  return with_key(key('delivery', id), id)
+end
+
+-- Never send a delivery whose record is damaged.
+function operations.drop()
+  allow_full_memory()
+  call('ZREM', key('due'), given.id)
 end
 
 function operations.end_attempt()

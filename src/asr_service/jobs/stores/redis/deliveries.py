@@ -4,16 +4,22 @@ from collections.abc import Sequence
 
 from asr_service.jobs.records import Delivery
 from asr_service.jobs.stores.redis.database import Database
-from asr_service.jobs.stores.redis.records import delivery_of
+from asr_service.jobs.stores.redis.records import delivery_of, key_of
 
 
 class DeliveryOperations(Database):
     def deliveries(self, job_id: str) -> Sequence[Delivery]:
-        return [delivery_of(each) for each in self._run("deliveries", "of_job", id=job_id)]
+        answers = self._run("deliveries", "of_job", id=job_id)
+        return [found for each in answers if each and (found := delivery_of(each)) is not None]
 
     def claim_delivery(self, now: float, lease_s: float) -> Delivery | None:
         answer = self._run("deliveries", "claim", now=now, lease_until=now + lease_s)
-        return delivery_of(answer) if answer else None
+        if not answer:
+            return None
+        delivery = delivery_of(answer)
+        if delivery is None:
+            self._run("deliveries", "drop", id=key_of(answer))
+        return delivery
 
     def end_attempt(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from asr_service.jobs.records import Delivery, Job, JobError, JobStatus, NewJob
+from asr_service.jobs.stores.damage import read_delivery, read_job
 from asr_service.jobs.stores.rules import SPEC
 from asr_service.webhooks.events import EventType
 
@@ -27,8 +28,17 @@ def new_record(new: NewJob, now: float) -> dict[str, object]:
 
 
 def job_of(answer: Sequence[str]) -> Job:
-    """Return the job of a record, whose fields and values alternate."""
+    """Return the job of a record, whose fields and values alternate; a failed one if the record is damaged.
+
+    The last value is the id of the record's key.
+    """
     given = _pairs(answer)
+    return read_job(given["key"], given.get("owner", ""), lambda: _job_of(given))
+
+
+def _job_of(given: dict[str, str]) -> Job:
+    if given["id"] != given["key"]:
+        raise ValueError(f"its id is {given['id']!r}")
     error = JobError(given["error_code"], given["error_message"]) if "error_code" in given else None
     return Job(
         id=given["id"],
@@ -41,9 +51,13 @@ def job_of(answer: Sequence[str]) -> Job:
     )
 
 
-def delivery_of(answer: Sequence[str]) -> Delivery:
-    """Return the delivery of a record, whose fields and values alternate."""
+def delivery_of(answer: Sequence[str]) -> Delivery | None:
+    """Return the delivery of a record, whose fields and values alternate; None if it is damaged."""
     given = _pairs(answer)
+    return read_delivery(given["key"], lambda: _delivery_of(given))
+
+
+def _delivery_of(given: dict[str, str]) -> Delivery:
     return Delivery(
         id=given["id"],
         job_id=given["job_id"],
@@ -71,6 +85,16 @@ _DELIVERY_NUMBERS: Final = {
     "delivered_at": float,
     "last_status": int,
 }
+
+
+def key_of(answer: Sequence[str]) -> str:
+    """Return the id of a record's key."""
+    return answer[-1]
+
+
+def number_of_attempts(answer: Sequence[str]) -> int:
+    """Return the attempts of a job's record that the scripts can use."""
+    return int(_pairs(answer)["attempts"])
 
 
 def _pairs(answer: Sequence[str]) -> dict[str, str]:

@@ -3,12 +3,12 @@
 local PAGE = 20
 
 local function can_start(id)
-  local found = call('HMGET', key('job', id), 'not_before', 'failed_at')
-  local not_before = tonumber(found[1] or 0)
-  if not_before > tonumber(given.now) then
+  local job = load(id)
+  local not_before = job and tonumber(job.not_before or 0)
+  if not job or not_before > tonumber(given.now) then
     return false
   end
-  return found[2] ~= given.runner or not_before <= tonumber(given.others_first)
+  return job.failed_at ~= given.runner or not_before <= tonumber(given.others_first)
 end
 
 local function first_of(owner, priority)

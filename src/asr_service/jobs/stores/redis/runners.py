@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from asr_service.errors import Unavailable
-from asr_service.jobs.records import Claim, JobError, JobStatus, new_delivery_id
+from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError, JobStatus, new_delivery_id
+from asr_service.jobs.stores.damage import DAMAGED, is_damaged
 from asr_service.jobs.stores.redis.database import Database
-from asr_service.jobs.stores.redis.records import job_of
-from asr_service.jobs.stores.rules import EVENTS, OTHERS_FIRST_S
+from asr_service.jobs.stores.redis.records import job_of, number_of_attempts
+from asr_service.jobs.stores.rules import DAMAGED_PAUSE_S, DAMAGED_RETENTION_S, EVENTS, OTHERS_FIRST_S
 
 _MAX_UNANSWERED: Final = 100
 
@@ -41,7 +42,23 @@ class RunnerOperations(Database):
         for each in unanswered:
             with contextlib.suppress(ValueError):  # another thread has removed it
                 self._unanswered.remove(each)
-        return Claim(job_of(answer), token) if answer else None
+        if not answer:
+            return None
+        job = job_of(answer)
+        if is_damaged(job):
+            self._set_aside(job.id, token, now, is_last=number_of_attempts(answer) >= MAX_ATTEMPTS)
+            return None
+        return Claim(job, token)
+
+    def _set_aside(self, job_id: str, token: str, now: float, *, is_last: bool) -> None:
+        """Put a damaged job back for a while, so that it is not in the way of others, or end it after the last attempt.
+
+        A newer version of the service may be able to read it.
+        """
+        if is_last:
+            self.fail(job_id, token, now, DAMAGED, expires_at=now + DAMAGED_RETENTION_S)
+        else:
+            self.retry(job_id, token, now + DAMAGED_PAUSE_S, DAMAGED)
 
     def renew(self, job_id: str, token: str, until: float) -> bool:
         return bool(self._run("runners", "renew", id=job_id, token=token, lease_until=until))

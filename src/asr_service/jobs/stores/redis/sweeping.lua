@@ -28,15 +28,32 @@ end
 function operations.expire()
   local changed = {}
   for _, id in ipairs(before('expired', given.forget_before)) do
-    remove(load(id))
+    local job = load(id)
+    if job then
+      remove(job)
+    else
+      purge(id)
+    end
     table.insert(changed, id)
+  end
+  for _, status in ipairs({ 'queued', 'running' }) do
+    for _, id in ipairs(before(status, given.forget_before)) do
+      if not load(id) then
+        purge(id)
+        table.insert(changed, id)
+      end
+    end
   end
   for _, status in ipairs(ENDED) do
     for _, id in ipairs(before(status, given.now)) do
       local job = load(id)
-      leave(job)
-      set_bytes(job, job.audio_bytes, 0)
-      enter(job, 'expired', job.expires_at)
+      if job then
+        leave(job)
+        set_bytes(job, job.audio_bytes, 0)
+        enter(job, 'expired', job.expires_at)
+      else
+        purge(id)
+      end
       table.insert(changed, id)
     end
   end

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from asr_service.jobs.records import OPEN, Job, JobPriority, JobStatus, NewJob, OwnerLimits
 from asr_service.jobs.store import Created
+from asr_service.jobs.stores.damage import is_damaged
 from asr_service.jobs.stores.rules import SPEC, check_limits, idempotency_conflict
 from asr_service.jobs.stores.sqlite.database import Database
 from asr_service.jobs.stores.sqlite.rows import end_job, find_job, has_changed, job_of, set_result
@@ -14,9 +15,12 @@ class CallerOperations(Database):
     def create(self, new: NewJob, limits: OwnerLimits, now: float) -> Created:
         with self._transaction() as db:
             if new.idempotency and (earlier := _by_key(db, new.owner, new.idempotency.key)):
-                if earlier["idempotency_digest"] != new.idempotency.digest:
+                if is_damaged(job := job_of(earlier)):
+                    db.execute("UPDATE jobs SET idempotency_key = NULL WHERE id = ?", (job.id,))
+                elif earlier["idempotency_digest"] != new.idempotency.digest:
                     raise idempotency_conflict()
-                return Created(job_of(earlier), is_replayed=True)
+                else:
+                    return Created(job, is_replayed=True)
             _check_limits(db, new.owner, new.audio_bytes, limits)
             row = {
                 "id": new.id,
@@ -67,15 +71,16 @@ class CallerOperations(Database):
     def cancel(self, job_id: str, now: float, expires_at: float) -> Job | None:
         with self._transaction() as db:
             found = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
-            if found is None or found["status"] not in OPEN:
+            if found is None or found["status"] not in OPEN or is_damaged(job_of(found)):
                 return None
             return end_job(db, found, JobStatus.CANCELLED, now, expires_at)
 
     def delete(self, job_id: str) -> bool:
         with self._transaction() as db:
-            return has_changed(
-                db.execute("DELETE FROM jobs WHERE id = ? AND status NOT IN (?, ?)", (job_id, *OPEN)),
-            )
+            found = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            if found is None or job_of(found).is_open:
+                return False
+            return has_changed(db.execute("DELETE FROM jobs WHERE id = ?", (job_id,)))
 
     def check_limits(self, owner: str, limits: OwnerLimits) -> None:
         with self._reading() as db:

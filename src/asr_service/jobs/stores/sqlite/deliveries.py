@@ -11,7 +11,7 @@ class DeliveryOperations(Database):
     def deliveries(self, job_id: str) -> Sequence[Delivery]:
         with self._reading() as db:
             rows = db.execute("SELECT * FROM deliveries WHERE job_id = ? ORDER BY created_at, id", (job_id,))
-            return [delivery_of(row) for row in rows]
+            return [found for row in rows if (found := delivery_of(row)) is not None]
 
     def claim_delivery(self, now: float, lease_s: float) -> Delivery | None:
         given = {"now": now, "until": now + lease_s}
@@ -24,7 +24,12 @@ class DeliveryOperations(Database):
                 "(SELECT id FROM deliveries WHERE due_at <= :now ORDER BY due_at LIMIT 1) RETURNING *",
                 given,
             ).fetchone()
-            return delivery_of(found) if found else None
+            if found is None:
+                return None
+            delivery = delivery_of(found)
+            if delivery is None:  # it is never sent
+                db.execute("UPDATE deliveries SET due_at = NULL WHERE id = ?", (found["id"],))
+            return delivery
 
     def end_attempt(
         self,

@@ -4,6 +4,7 @@ import sqlite3
 from typing import Any, Final
 
 from asr_service.jobs.records import Delivery, Job, JobError, JobStatus, new_delivery_id
+from asr_service.jobs.stores.damage import read_delivery, read_job
 from asr_service.jobs.stores.rules import EVENTS, SPEC
 from asr_service.webhooks.events import EventType
 
@@ -12,6 +13,11 @@ HELD: Final = "id = ? AND lease_token = ?"
 
 
 def job_of(row: sqlite3.Row) -> Job:
+    """Return the job of a row; a failed one in its place if the row is damaged."""
+    return read_job(row["id"], row["owner"], lambda: _job_of(row))
+
+
+def _job_of(row: sqlite3.Row) -> Job:
     values: dict[str, Any] = {name: row[name] for name in _COPIED}
     error = None if row["error_code"] is None else JobError(row["error_code"], row["error_message"])
     return Job(**values, spec=SPEC.validate_json(row["spec"]), status=JobStatus(row["status"]), error=error)
@@ -20,7 +26,12 @@ def job_of(row: sqlite3.Row) -> Job:
 _COPIED: Final = tuple(name for name in Job.__dataclass_fields__ if name not in {"spec", "status", "error"})
 
 
-def delivery_of(row: sqlite3.Row) -> Delivery:
+def delivery_of(row: sqlite3.Row) -> Delivery | None:
+    """Return the delivery of a row; None if it is damaged."""
+    return read_delivery(row["id"], lambda: _delivery_of(row))
+
+
+def _delivery_of(row: sqlite3.Row) -> Delivery:
     values: dict[str, Any] = {name: row[name] for name in Delivery.__dataclass_fields__ if name != "event"}
     return Delivery(**values, event=EventType(row["event"]))
 

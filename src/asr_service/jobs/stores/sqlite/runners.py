@@ -1,11 +1,13 @@
 """The operations of runners in SQLite: leases, and what a lease's holder may change."""
 
 import secrets
+import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from asr_service.jobs.records import Claim, JobError, JobStatus
-from asr_service.jobs.stores.rules import OTHERS_FIRST_S
+from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError, JobStatus
+from asr_service.jobs.stores.damage import DAMAGED, is_damaged
+from asr_service.jobs.stores.rules import DAMAGED_PAUSE_S, DAMAGED_RETENTION_S, OTHERS_FIRST_S
 from asr_service.jobs.stores.sqlite.database import Database
 from asr_service.jobs.stores.sqlite.rows import (
     HELD,
@@ -44,7 +46,11 @@ class RunnerOperations(Database):
                 "claimed_at = ?, runner = ?, lease_token = ?, lease_until = ? WHERE id = ?",
                 (JobStatus.RUNNING, now, now, runner, token, now + lease_s, found["id"]),
             )
-            return Claim(job_of(find_job(db, found["id"])), token)
+            job = job_of(find_job(db, found["id"]))
+            if is_damaged(job):
+                _set_aside(db, find_job(db, job.id), now)
+                return None
+            return Claim(job, token)
 
     def renew(self, job_id: str, token: str, until: float) -> bool:
         with self._transaction() as db:
@@ -117,3 +123,14 @@ class RunnerOperations(Database):
                     (JobStatus.QUEUED, job_id, token),
                 )
             )
+
+
+def _set_aside(db: sqlite3.Connection, row: sqlite3.Row, now: float) -> None:
+    """Put a damaged job back for a while, so that it is not in the way of others, or end it after the last attempt.
+
+    A newer version of the service may be able to read it.
+    """
+    if row["attempts"] >= MAX_ATTEMPTS:
+        end_job(db, row, JobStatus.FAILED, now, now + DAMAGED_RETENTION_S, DAMAGED)
+    else:
+        put_back(db, row, None, now + DAMAGED_PAUSE_S, DAMAGED)

@@ -1,12 +1,14 @@
 """The operations of the sweeper in SQLite."""
 
+import sqlite3
 from collections.abc import Collection, Sequence
 
-from asr_service.jobs.records import MAX_ATTEMPTS, OPEN, Job, JobStatus
+from asr_service.jobs.records import MAX_ATTEMPTS, OPEN, Job, JobStatus, new_job_id
 from asr_service.jobs.store import Counts
+from asr_service.jobs.stores.damage import DAMAGED, is_damaged
 from asr_service.jobs.stores.rules import RUNNER_LOST
 from asr_service.jobs.stores.sqlite.database import Database
-from asr_service.jobs.stores.sqlite.rows import end_job, put_back
+from asr_service.jobs.stores.sqlite.rows import end_job, job_of, put_back
 
 
 class SweeperOperations(Database):
@@ -18,7 +20,9 @@ class SweeperOperations(Database):
         with self._transaction() as db:
             changed = []
             for found in db.execute(lapsed, (JobStatus.RUNNING, now)).fetchall():
-                if found["attempts"] < MAX_ATTEMPTS:
+                if is_damaged(job_of(found)):
+                    end_job(db, found, JobStatus.FAILED, now, expires_at, DAMAGED)
+                elif found["attempts"] < MAX_ATTEMPTS:
                     not_before = now + retry_delays_s[found["attempts"] - 1]
                     changed.append(put_back(db, found, None, not_before, RUNNER_LOST))
                 else:
@@ -33,6 +37,7 @@ class SweeperOperations(Database):
                 "SELECT id FROM jobs WHERE expires_at < ? AND status = ?", (forget_before, JobStatus.EXPIRED)
             )
             forgotten = [row["id"] for row in old]
+            forgotten += _old_damaged(db, before=2 * forget_before - now)
             db.executemany(
                 "UPDATE jobs SET status = ?, result_bytes = 0 WHERE id = ?", [(JobStatus.EXPIRED, each) for each in ids]
             )
@@ -48,5 +53,14 @@ class SweeperOperations(Database):
         with self._reading() as db:
             rows = db.execute("SELECT status, count(*) AS n FROM jobs GROUP BY status").fetchall()
             oldest = db.execute("SELECT min(created_at) FROM jobs WHERE status = ?", (JobStatus.QUEUED,)).fetchone()[0]
-        found = {JobStatus(row["status"]): row["n"] for row in rows}
+        found = {row["status"]: row["n"] for row in rows}
         return Counts({status: found.get(status, 0) for status in JobStatus}, oldest)
+
+
+def _old_damaged(db: sqlite3.Connection, before: float) -> list[str]:
+    """Return the ids of damaged records of jobs that were created before a time, which their ids have.
+
+    There are few to look at, because jobs that ended after half of this time are deleted.
+    """
+    rows = db.execute("SELECT * FROM jobs WHERE id < ?", (new_job_id(max(before, 0.0))[:16],))
+    return [row["id"] for row in rows if is_damaged(job_of(row))]

@@ -1,0 +1,85 @@
+"""Damaged records: each is one failed job, or a delivery that is left out, and no error for the others."""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from asr_service import metrics
+from asr_service.engine.request_options import RequestOptions
+from asr_service.jobs.records import Delivery, Job, JobError, JobSpec, JobStatus
+
+log = structlog.get_logger(__name__)
+
+DAMAGED: Final = JobError(
+    "record_damaged", "The record of this job is damaged. Delete the job, and submit its recording again."
+)
+_JOB_NUMBERS: Final = (
+    "created_at",
+    "started_at",
+    "finished_at",
+    "expires_at",
+    "attempts",
+    "audio_s_done",
+    "audio_s_total",
+    "audio_bytes",
+)
+_DELIVERY_NUMBERS: Final = ("created_at", "due_at", "attempts", "delivered_at", "last_status")
+_MAX_NOTED: Final = 1000
+_noted: set[str] = set()
+"""Records whose damage this process has logged. The log has each of them once."""
+
+
+def read_job(job_id: str, owner: str, read: Callable[[], Job]) -> Job:
+    """Return the job that `read` returns or, if its record is damaged, a failed job in its place."""
+    try:
+        job = read()
+        _check_numbers(job, _JOB_NUMBERS)
+    except (ValueError, KeyError, TypeError) as error:
+        _note("job", job_id, error)
+        created_at = _created_at(job_id)
+        spec = JobSpec(RequestOptions())
+        return Job(job_id, owner, spec, JobStatus.FAILED, created_at, finished_at=created_at, error=DAMAGED)
+    return job
+
+
+def is_damaged(job: Job) -> bool:
+    """Return True if the record of the job is damaged."""
+    return job.error is DAMAGED
+
+
+def read_delivery(delivery_id: str, read: Callable[[], Delivery]) -> Delivery | None:
+    """Return the delivery that `read` returns; None if its record is damaged."""
+    try:
+        delivery = read()
+        _check_numbers(delivery, _DELIVERY_NUMBERS)
+    except (ValueError, KeyError, TypeError) as error:
+        _note("delivery", delivery_id, error)
+        return None
+    return delivery
+
+
+def _check_numbers(record: Job | Delivery, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(record, name)
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise ValueError(f"{name} is {value!r}")
+
+
+def _note(kind: str, record_id: str, error: Exception) -> None:
+    if record_id in _noted:
+        return
+    if len(_noted) >= _MAX_NOTED:
+        _noted.clear()
+    _noted.add(record_id)
+    metrics.DAMAGED_RECORDS.labels(kind).inc()
+    log.error("a record is damaged", kind=kind, id=record_id, reason=repr(error)[:300])
+
+
+def _created_at(job_id: str) -> float:
+    """Return the time in an id (`records.new_job_id`); 0 if it has none."""
+    try:
+        return int(job_id.removeprefix("job_")[:12], 16) / 1000
+    except ValueError:
+        return 0.0

@@ -1,0 +1,157 @@
+"""Damaged records: each is one failed job, and the others are listed, run and swept as ever."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from asr_service.jobs.records import MAX_ATTEMPTS, Idempotency, JobStatus, NewJob, new_job_id
+from asr_service.jobs.store import JobStore
+from asr_service.jobs.stores.rules import DAMAGED_PAUSE_S
+from jobs.test_store import DELAYS_S, FAR, LEASE_S, PLENTY, SPEC, add, claim, succeed
+
+BYTES = b'{"options": \xff\xfe'
+Damage = Callable[..., None]
+"""Sets a field of a record to damaged bytes: takes the kind (jobs, deliveries), the id, the field and the bytes."""
+
+
+def _in_sqlite(path: Path) -> Damage:
+    def damage(table: str, record_id: str, field: str, value: bytes = BYTES) -> None:
+        with sqlite3.connect(path) as db:
+            db.execute(f"UPDATE {table} SET {field} = CAST(? AS TEXT) WHERE id = ?", (value, record_id))
+        db.close()
+
+    return damage
+
+
+def _in_redis(client: "redis.Redis", prefix: str) -> Damage:
+    keys = {"jobs": "job", "deliveries": "delivery"}
+
+    def damage(table: str, record_id: str, field: str, value: bytes = BYTES) -> None:
+        name = f"{prefix}{keys[table]}:{record_id}"
+        assert client.exists(name)
+        client.hset(name, field, value)
+
+    return damage
+
+
+@pytest.fixture
+def damage(store: Any, tmp_path: Path) -> Any:
+    if hasattr(store, "_client"):
+        return _in_redis(store._client, store._prefix)
+    return _in_sqlite(next(tmp_path.glob("*.sqlite3")))
+
+
+@pytest.mark.parametrize("field", ["spec", "created_at", "status", "attempts", "audio_bytes"])
+def test_a_damaged_job_is_a_failed_one_that_can_be_deleted(store: JobStore, damage: Any, field: str) -> None:
+    """It is logged once, and in nobody's way: the next job runs."""
+    damaged, sound = add(store, "alice"), add(store, "alice", at=1.0)
+    damage("jobs", damaged.id, field)
+    with capture_logs() as lines:
+        listed = {job.id: job for _ in range(2) for job in store.list("alice", status=None, after=None, limit=9)}
+        assert set(listed) == {damaged.id, sound.id}
+        shown = store.get(damaged.id)
+        assert shown is not None
+        assert shown == listed[damaged.id]
+        assert (shown.owner, shown.status, shown.error and shown.error.code) == (
+            "alice",
+            JobStatus.FAILED,
+            "record_damaged",
+        )
+        claimed = [store.claim("a", 2.0, LEASE_S) for _ in range(3)]
+    assert [each.job.id for each in claimed if each and each.job.id != damaged.id] == [sound.id]
+    assert [line["id"] for line in lines if line["event"] == "a record is damaged"] == [damaged.id]
+    if (current := store.get(damaged.id)) is not None and current.is_open:  # an attempt has written the field anew
+        store.cancel(damaged.id, 3.0, FAR)
+    assert store.cancel(damaged.id, 3.0, FAR) is None
+    assert store.delete(damaged.id)
+    assert store.get(damaged.id) is None
+    assert [job.id for job in store.list("alice", status=None, after=None, limit=9)] == [sound.id]
+
+
+def test_a_damaged_job_ends_after_its_last_attempt(store: JobStore, damage: Any) -> None:
+    """A newer version may read it meanwhile."""
+    job = add(store, spec=replace(SPEC, webhook_url="https://example.com/hook"))
+    damage("jobs", job.id, "spec", b'{"options": 5}')
+    for attempt in range(MAX_ATTEMPTS):
+        at = attempt * (DAMAGED_PAUSE_S + 1)
+        assert store.claim(f"runner {attempt}", at, LEASE_S) is None
+        assert store.counts().by_status[JobStatus.RUNNING] == 0
+    assert store.counts().by_status[JobStatus.FAILED] == 1
+    assert store.expire(FAR, 0.0) == [job.id]
+
+
+@pytest.mark.parametrize("field", ["spec", "created_at", "status"])
+def test_the_sweeper_deletes_a_damaged_job(store: JobStore, damage: Any, field: str) -> None:
+    """After the retention time. It sweeps the others as ever."""
+    ended, waiting, sound = add(store), add(store, at=1.0), add(store, at=2.0)
+    store.cancel(ended.id, 3.0, 10.0)
+    damage("jobs", ended.id, field)
+    damage("jobs", waiting.id, field, b"\xff" if field == "spec" else BYTES)
+    held = claim(store, 4.0) if field != "spec" else None
+    store.requeue_lapsed(FAR, retry_delays_s=DELAYS_S, expires_at=FAR)
+    store.counts()
+    for at in (20.0, 1e6, 3e6, 5e6):
+        store.expire(at, at - 1000)
+    left = {job.id for job in store.list("", status=None, after=None, limit=9)}
+    assert ended.id not in left
+    assert sound.id in left
+    if field != "spec":
+        assert held is not None
+        assert waiting.id not in left
+
+
+def test_a_lapsed_lease_of_a_damaged_job_does_not_stop_the_sweep(store: JobStore, damage: Any) -> None:
+    add(store), add(store, at=1.0)
+    first, second = claim(store, 2.0), claim(store, 2.0)
+    damage("jobs", first.job.id, "spec")
+    store.requeue_lapsed(100.0, retry_delays_s=DELAYS_S, expires_at=FAR)
+    job = store.get(second.job.id)
+    assert job is not None
+    assert job.status is JobStatus.QUEUED
+
+
+def test_an_idempotency_key_of_a_damaged_job_is_free(store: JobStore, damage: Any) -> None:
+    key = Idempotency("key", b"d")
+    job = store.create(NewJob(new_job_id(), "alice", SPEC, 1, idempotency=key), PLENTY, 0.0).job
+    damage("jobs", job.id, "spec")
+    created = store.create(NewJob(new_job_id(), "alice", SPEC, 1, idempotency=key), PLENTY, 1.0)
+    assert not created.is_replayed
+    assert created.job.id != job.id
+
+
+@pytest.mark.parametrize("field", ["event", "attempts", "created_at"])
+def test_a_damaged_delivery_is_left_out(store: JobStore, damage: Any, field: str) -> None:
+    """The next one is sent."""
+    for at in (1.0, 2.0):
+        add(store, spec=replace(SPEC, webhook_url="https://example.com/hook"))
+        succeed(store, held := claim(store), at=at)
+        if at == 1.0:
+            damaged = held.job.id
+            (delivery,) = store.deliveries(damaged)
+            damage("deliveries", delivery.id, field)
+    assert store.deliveries(damaged) == []
+    claimed = [each for at in range(3) if (each := store.claim_delivery(3.0, LEASE_S)) is not None]
+    if field == "attempts" and len(claimed) == 2:  # SQLite counts from 0 again
+        claimed = claimed[1:]
+    assert [each.job_id for each in claimed] == [held.job.id]
+
+
+def test_a_key_of_another_type_is_a_damaged_job(redis_server: Any) -> None:
+    """As after a wrong restore."""
+    from asr_service.jobs.stores.redis import RedisJobStore
+
+    store = RedisJobStore(redis_server.url, "other-type")
+    job, other = add(store, "alice"), add(store, "alice", at=1.0)
+    name = f"{store._prefix}job:{job.id}"
+    store._client.delete(name)
+    store._client.set(name, BYTES)
+    assert [each.id for each in store.list("alice", status=None, after=None, limit=9)] == [other.id, job.id]
+    assert claim(store, 2.0).job.id == other.id
+    assert store.delete(job.id)
+    store.close()
