@@ -63,3 +63,13 @@ def test_names_of_files_are_text_in_every_script(browser: Browser, held: Held) -
             expect_state(page, name, "done")
         page.locator(".row", has_text=names[1]).get_by_role("button").click()
         expect(page.get_by_role("dialog").get_by_role("heading")).to_have_text(f"Remove “\u2068{names[1]}\u2069”?")
+
+
+def test_a_clock_that_is_set_back_makes_no_recording_wait_longer(browser: Browser, held: Held) -> None:
+    """A wait of 30 seconds cannot have an hour left."""
+    left = """async (leftS) => {
+      const { secondsToWait } = await import(new URL("queue/item.js", document.querySelector("[type=module]").src));
+      return secondsToWait({ resumeAt: 1000 * leftS, waitS: 30 }, 0);
+    }"""
+    with opened_page(browser, held.live.url) as page:
+        assert [page.evaluate(left, left_s) for left_s in (-1, 20, 3600)] == [0, 20, 0]
