@@ -121,7 +121,7 @@ async def _measure(args: argparse.Namespace) -> None:
     about["without a word"] = wordless
     about["sessions on time"] = str(_n_on_time(rows))
     if beside.beside_s:
-        about[f"a clip every {EVERY_S:g} s"] = _clips_text(beside, args.beside)
+        about[f"a clip every {EVERY_S:g} s"] = _clips_text(beside)
     text = f"# Live sessions\n\n{facts(about)}\n\n{table(_HEADS, [_cells(row) for row in rows])}\n"
     save(args.out, {"about": about, "sessions": [asdict(row) for row in rows], "clips": asdict(beside)}, text)
 
@@ -162,16 +162,18 @@ async def _measure_clips(
         clips.alone_s += await send_clips(engine.transcriber, paths, args.language)
         playing = asyncio.create_task(_play_all(engine, options, lists))
         await asyncio.sleep(1)
+        clips.n_sessions.append(int(REGISTRY.get_sample_value("asr_live_sessions", {"slot": "0"}) or 0))
         clips.beside_s += await send_clips(engine.transcriber, paths, args.language)
         playing.cancel()
         await asyncio.gather(playing, return_exceptions=True)
     return clips
 
 
-def _clips_text(clips: Clips, n_sessions: int) -> str:
+def _clips_text(clips: Clips) -> str:
     alone, beside = (
         f"{quantile(each, 0.5):.2f} and {quantile(each, 0.95):.2f} s" for each in (clips.alone_s, clips.beside_s)
     )
+    n_sessions = " and ".join(map(str, clips.n_sessions))
     return (
         f"p50 and p95 alone {alone}, beside {n_sessions} sessions {beside} ({len(clips.alone_s)} clips each); "
         f"ratio of p95 {clips.ratio:.2f}"

@@ -22,6 +22,8 @@ class Clips:
 
     alone_s: list[float] = field(default_factory=list)
     beside_s: list[float] = field(default_factory=list)
+    n_sessions: list[int] = field(default_factory=list)
+    """Sessions that were open beside the clips of each round: fewer than asked for if some were refused."""
 
     @property
     def ratio(self) -> float:

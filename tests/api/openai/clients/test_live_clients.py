@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from websockets.uri import parse_uri
 from api.live import Live
 from api.openai.clients.live_programs import LIVE_PROGRAMS, write_speech
 from api.openai.clients.programs import RECORDED, Program
+from asr_service.engine.pipeline.live import session as session_module
 from asr_service.settings import load_settings
 from nginx.proxy import Certificate, proxying
 
@@ -86,3 +88,18 @@ def test_a_real_program_gets_its_text_through_nginx(live: Live, tmp_path: Path, 
     trust = {"NODE_EXTRA_CA_CERTS": str(certificate.authority), "SSL_CERT_FILE": str(certificate.authority)}
     with proxying(tmp_path / "nginx", load_settings({}), certificate, upstreams=upstreams) as nginx:
         assert program.run(nginx.url, audio, **trust) == ["hello"]
+
+
+@pytest.mark.clients
+def test_livekit_connects_again_after_its_session_was_closed_for_silence(
+    live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A muted microphone sends nothing. An `error` event before the close would end its stream."""
+    (livekit,) = [program for program in LIVE_PROGRAMS if program.name == "livekit-live"]
+    if missing := livekit.missing():
+        pytest.fail(missing)
+    monkeypatch.setattr(session_module, "_MAX_SILENT_S", 1.0)
+    closed = live.metric('asr_websockets_closed_total{code="1001"}')
+    muted = replace(livekit, arguments=("2.5",))
+    assert muted.run(live.url, write_speech(tmp_path / "speech.wav")) == ["hello"]
+    assert live.metric('asr_websockets_closed_total{code="1001"}') > closed

@@ -1,4 +1,7 @@
-"""LiveKit's STT plugin for OpenAI over the Realtime API: the service detects the turn."""
+"""LiveKit's STT plugin for OpenAI over the Realtime API: the service detects the turn.
+
+A third argument is how many seconds the microphone is muted first: then the plugin sends nothing.
+"""
 
 import asyncio
 import sys
@@ -9,7 +12,7 @@ from livekit.agents.stt import SpeechEventType
 from livekit.agents.utils import http_context
 from livekit.plugins import openai
 
-url, audio = sys.argv[1:]
+url, audio, *muted_s = sys.argv[1:]
 
 
 async def main() -> None:
@@ -20,6 +23,7 @@ async def main() -> None:
     async with http_context.open():
         stt = openai.STT(base_url=f"{url}/v1", api_key="any", use_realtime=True)
         async with stt.stream() as stream:
+            await asyncio.sleep(float(muted_s[0]) if muted_s else 0)
             stream.push_frame(speech)
             stream.push_frame(silence)
             async for event in stream:
