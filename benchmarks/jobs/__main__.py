@@ -3,7 +3,8 @@
     python -m benchmarks.jobs --audio FOLDER --model base
 
 Each round sends the same clips to one service twice, as requests and as jobs, in alternating order. Jobs are submitted
-16 at a time, and the time ends with the last of them. Then a clip is sent alone, and while a thousand jobs wait. The
+16 at a time, and the time ends with the last of them. A pause before each batch lets the slot notice that no client
+is left (`engine.schedule.scheduler.CLIENT_GAP_S`). Then a clip is sent alone, and while a thousand jobs wait. The
 jobs are run by the slot, and by a job worker with a Redis (`--runner`). The exit code is 1 if a target is missed.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from asr_service.engine.schedule.scheduler import CLIENT_GAP_S
 from benchmarks.common import arguments
 from benchmarks.common.corpus import Clip
 from benchmarks.common.machine import machine, wait_for_quiet
@@ -122,6 +124,7 @@ async def _measure(runner: str, installation: Installation, clips: Material, arg
 async def _round(installation: Installation, clips: Sequence[Clip], *, jobs_first: bool) -> Round:
     found = {}
     for send in (jobs, requests) if jobs_first else (requests, jobs):
+        await asyncio.sleep(CLIENT_GAP_S + 1)
         wait_for_quiet(_PATIENCE_S)
         found[send] = await send(installation, clips)
     return Round(found[requests], found[jobs])

@@ -586,7 +586,7 @@ class TestBulkWindowsAndAClip:
 
     @pytest.mark.parametrize("live", [None, LiveWork.FINAL])
     def test_a_free_thread_is_kept_for_the_next_clip_or_turn(self, live: LiveWork | None):
-        """For half a second, or ten in a live session. The call that ends next is followed by two."""
+        """For two seconds, or ten in a live session. The call that ends next is followed by two."""
         now = time.monotonic()
         gates = {name: Gate() for name in ("clip", "bulk 1", "bulk 2", "bulk 3")}
 

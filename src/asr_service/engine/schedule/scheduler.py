@@ -41,7 +41,7 @@ WORK_SHARE: Final[Mapping[Stage, float]] = {Stage.ENCODE: 0.5, Stage.GENERATE: 0
 If a window counted only after its last stage, the throughput would seem to be zero while the first windows of new
 recordings are encoded, and new requests would be refused for an expected wait that is far too long.
 """
-CLIENT_GAP_S: Final = 0.5
+CLIENT_GAP_S: Final = 2.0
 """For so long after work of a request, bulk windows leave a thread free: its next stage or the next clip may follow."""
 LIVE_GAP_S: Final = 10.0
 """The same after work of a live session, in which the next turn follows."""

@@ -44,10 +44,11 @@ class SlotExecutor:
             return 0
         if scheduler.queued_audio_s > 0:  # of requests; windows of jobs do not count
             return 1
-        n_threads = self._engine.loaded_model.facts.threads
-        if scheduler.has_clients:  # the decoding and the detection of speech of more jobs would take their time
-            return n_threads
-        return 2 * max(scheduler.limit(Stage.GENERATE), n_threads)
+        facts = self._engine.loaded_model.facts
+        if scheduler.has_clients and facts.device.kind == "cpu":
+            # The model leaves them a core, and the decoding and speech detection of more jobs would take it.
+            return max(facts.threads - 1, 1)
+        return 2 * max(scheduler.limit(Stage.GENERATE), facts.threads)
 
     async def transcribe(self, work: Work, file: BinaryIO) -> AsyncGenerator[Event]:
         engine = self._engine
