@@ -94,7 +94,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     client to read what it was sent; here the wait is limited.
 
     Reading pauses while the application takes its time with a message. The client's answer to a ping may be behind that
-    message, so the time-out of a ping is extended.
+    message, or behind a large one that is still being sent, so the time-out of a ping is extended.
 
     Bytes are parsed in slices, and frames only after the application has accepted the WebSocket. A client that sends
     too many small frames is disconnected.
@@ -110,6 +110,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._n_parts = 0
         self._n_control_frames = 0
         self._counted_since_s = 0.0
+        self._received_at_s = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._bounded = _BoundedTransport(transport, self._limits.lingering_close_s, self._parse_soon)
@@ -132,6 +133,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.data_received(rest)
 
     def data_received(self, data: bytes) -> None:
+        self._received_at_s = self.loop.time()
         self._unparsed += data
         self._parse()
 
@@ -215,7 +217,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self._parse_soon()
 
     def keepalive_timeout(self) -> None:
-        if self.read_paused and self.ping_timeout is not None:
+        is_sending = self._received_at_s > self.ping_sent_at
+        if (self.read_paused or is_sending) and self.ping_timeout is not None:
+            self.ping_sent_at = self.loop.time()
             self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
         else:
             super().keepalive_timeout()
