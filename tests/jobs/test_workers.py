@@ -143,6 +143,20 @@ def ended(receiver: Receiver) -> list[str]:
     return [json.loads(body)["data"]["id"] for body in receiver.bodies]
 
 
+def test_jobs_end_while_redis_has_no_free_memory(installation):
+    """It takes no messages then, and Celery gives up. The worker does not, since the jobs that end free the memory."""
+    job_id = installation.submit()
+    with installation.redis.client() as client:
+        client.config_set("maxmemory", 1)
+        try:
+            worker = installation.worker()
+            installation.waits_for_end(job_id)
+            until(lambda: worker.lines("no messages can be received"), what="the end of Celery's consumer")
+        finally:
+            client.config_set("maxmemory", 0)
+    assert worker.stop() == 0
+
+
 def test_a_worker_that_is_stopped_gives_its_job_back_at_once(installation):
     """The attempt does not count, and another worker continues."""
     service = installation.service

@@ -21,3 +21,5 @@ class RunnerTimes:
     """Time from a failed attempt to the next: after the first one, after the second one."""
     sweep_s: float = 5.0
     """Interval between two sweeps."""
+    worker_poll_s: float = 5.0
+    """Interval at which a job worker looks for a job without a message."""

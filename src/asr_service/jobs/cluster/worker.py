@@ -8,7 +8,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 import structlog
@@ -16,12 +16,12 @@ from celery import signals
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from prometheus_client import start_http_server
 
-from asr_service import metrics
+from asr_service import metrics, tasks
 from asr_service.client.endpoints import open_endpoint
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs.cluster.broker import Broker
 from asr_service.jobs.records import JobStatus
-from asr_service.jobs.running.attempts import Attempts
+from asr_service.jobs.running.attempts import Attempt, Attempts
 from asr_service.jobs.running.service_executor import TIMEOUT, ServiceExecutor
 from asr_service.jobs.service import Jobs, open_jobs
 from asr_service.jobs.times import RunnerTimes
@@ -33,6 +33,9 @@ from asr_service.webhooks.configuration import webhook_configuration
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
+
+_RESTART_S: Final = 15.0
+"""Time after an error that ends Celery's consumer, such as a Redis without free memory, until the next one starts."""
 
 
 def run_worker(settings: Settings, times: RunnerTimes = RunnerTimes()) -> int:  # noqa: B008 - frozen
@@ -72,8 +75,12 @@ class _Worker:
         self._broker = broker
         self._name = socket.gethostname()
         self._loop = asyncio.new_event_loop()
+        self._poll_s = times.worker_poll_s
+        self._n_threads = 0
+        self._polling: asyncio.Task[None] | None = None
 
     def run(self, n_threads: int, services: Sequence[httpx.AsyncClient]) -> int:
+        self._n_threads = n_threads
         thread = threading.Thread(target=self._loop.run_forever, name="jobs")
         thread.start()
         try:
@@ -94,19 +101,33 @@ class _Worker:
     async def _start(self) -> None:
         start_tracing(None)
         self._sender.start()
+        self._polling = asyncio.create_task(self._poll_forever())
+
+    async def _poll_forever(self) -> None:
+        """Claim jobs without a message, too: when its memory is full, Redis takes no messages, but jobs can end."""
+        while True:
+            await asyncio.sleep(self._poll_s)
+            await self._claim()
 
     def _run_jobs(self) -> None:
         """Run one job after the other until none waits. Called in a thread of Celery."""
         self._call(self._claim_and_run())
 
     async def _claim_and_run(self) -> None:
+        while attempt := await self._claim():
+            await asyncio.wait({attempt.task})
+
+    async def _claim(self) -> Attempt | None:
+        """Begin to run the next job, if there is one and a thread for it."""
+        if len(self._attempts) >= self._n_threads:
+            return None
         try:
             # A name for each claim: the store would keep a job that failed from this worker for a while, but it failed
             # in a service.
-            while attempt := await self._attempts.claim(f"{self._name}/{secrets.token_hex(4)}"):
-                await asyncio.wait({attempt.task})
+            return await self._attempts.claim(f"{self._name}/{secrets.token_hex(4)}")
         except Unavailable as error:
             log.warning("no job can be claimed", reason=error.message)
+            return None
 
     def _begin_drain(self) -> None:
         """Give all jobs back. Called by a signal handler, in the main thread."""
@@ -114,6 +135,8 @@ class _Worker:
 
     async def _drain(self) -> None:
         self._sender.begin_drain()
+        if self._polling is not None:
+            await tasks.cancel([self._polling])
         await self._attempts.drain()
 
     async def _close(self, services: Sequence[httpx.AsyncClient]) -> None:
@@ -130,9 +153,11 @@ class _Worker:
 
 def _consume(broker: Broker, n_threads: int, on_shutdown: Any) -> int:
     """Take messages until SIGTERM or SIGINT. `on_shutdown` is called at once, in the signal's handler."""
+    is_ending = threading.Event()
 
     def shut_down(**_: object) -> None:
         log.info("draining")
+        is_ending.set()
         on_shutdown()
 
     def keep_our_logs(**_: object) -> None:
@@ -144,13 +169,18 @@ def _consume(broker: Broker, n_threads: int, on_shutdown: Any) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     signals.worker_shutting_down.connect(shut_down)
     signals.setup_logging.connect(keep_our_logs)
-    consumer = broker.celery.Worker(
-        pool="threads",
-        concurrency=n_threads,
-        quiet=True,
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-    )
-    consumer.start()
-    return int(consumer.exitcode or 0)
+    while True:
+        consumer = broker.celery.Worker(
+            pool="threads",
+            concurrency=n_threads,
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        consumer.start()
+        if is_ending.is_set():
+            return int(consumer.exitcode or 0)
+        log.error("no messages can be received", retry_in_s=_RESTART_S)
+        if is_ending.wait(_RESTART_S):
+            return 0
