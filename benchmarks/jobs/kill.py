@@ -8,7 +8,7 @@ process is killed with SIGKILL after a third and after two thirds of the recordi
 workers and Redis. Then all are started again. The exit code is 1 if an expectation is missed:
 
 - The job succeeds with its third attempt, and its transcript is the one of the undisturbed run.
-- It continues after its last stored segments: it does not cost much more CPU time.
+- It continues after its last stored segments.
 - Its event arrives with one id and a signature that OpenAI's SDK accepts.
 """
 
@@ -32,8 +32,11 @@ from benchmarks.common.models import model_folder
 from benchmarks.common.report import facts, save, table
 from benchmarks.common.servers import exit_on_sigterm
 
-MAX_CPU_RATIO = 1.15
-"""The CPU time of a run with kills, divided by that of the undisturbed run, without the starts of programs."""
+MAX_CPU_RATIO = 1.5
+"""The CPU time of a run with kills, divided by that of the undisturbed run, without the starts of programs.
+
+If each attempt began at the start of the recording, it would be 2.
+"""
 
 _KILL_AT = (1 / 3, 2 / 3)
 _LANGUAGE, _CATEGORIES = "en", {"speech", "telephony", "synthetic-long"}
@@ -129,7 +132,7 @@ def _run(layout: str, model: Path, recording: Clip, folder: Path, kill_at: Seque
     folder.mkdir()
     with cluster.running(layout, model, folder) as site:
         starts_s, watch, began = site.cpu_s(), Watch.start(), time.monotonic()
-        answer = site.submit(recording.path, language=_LANGUAGE)
+        answer = site.submit(recording.path, language=_LANGUAGE, temperature="0")  # without it, two runs may differ
         answer.raise_for_status()
         job_id = str(answer.json()["id"])
         kills = []

@@ -93,7 +93,7 @@ def test_a_run_that_was_killed_twice_may_be_as_expected() -> None:
         ({"job": {"status": "succeeded", "error": None, "attempts": 2}}, "2 attempts after 2 kills"),
         ({"text": "one too three"}, "1 places of the text differ, such as 'two' became 'too'"),
         ({"segments": ((0.0, 2.0, "one two three"),)}, "the times or the borders of segments differ"),
-        ({"cpu_s": 150.0}, "it cost 1.31 times the CPU time"),
+        ({"cpu_s": 175.0}, "it cost 1.62 times the CPU time"),
         ({"webhook_ids": ("evt_1", "evt_2")}, "1 events with 2 ids, of which 1 were signed"),
         (
             {"kills": (replace(KILLED, continued_at_s=17.0), KILLED)},
