@@ -11,6 +11,7 @@ from asr_service.audio.chunking import (
     BlockPlan,
     Chunk,
     cut_chunk,
+    first_window,
     join_chunks,
     plan_block,
     rest_of,
@@ -155,3 +156,16 @@ def test_the_parts_of_a_chunk_join_to_the_chunk():
     assert whole.spans == chunk.spans
     assert np.array_equal(whole.samples, chunk.samples)
     assert join_chunks(parts[-2:]).to_source_time(0) == parts[-2].to_source_time(0)
+
+
+def test_the_first_window_of_a_section_ends_in_its_best_pause():
+    """Both parts together are the section, with its times. A section that fits is not divided."""
+    samples = noise(50.0, pauses=(18.0, 35.0))
+    section = Chunk(samples, (span(100, 130), span(140, 160)))
+    window, after = first_window(section, 22 * SAMPLE_RATE)
+    assert window.duration_s == pytest.approx(18.0, abs=0.5)
+    assert after is not None
+    joined = join_chunks([window, after])
+    assert joined.spans == section.spans
+    assert np.array_equal(joined.samples, samples)
+    assert first_window(window, 22 * SAMPLE_RATE) == (window, None)

@@ -75,8 +75,9 @@ def test_a_window_of_large_v3_takes_7_mb_of_host_memory(compute_type: str, megab
 def test_all_windows_of_a_slot_take_half_a_gigabyte_and_at_least_what_one_request_needs():
     """Larger batches, which an operator chose, need more windows in flight."""
     facts = ModelFacts("large-v3", 128, True, Device("cuda", 0), "float16", 1, LARGE_V3)
-    assert window_memory_bytes(facts, 32) == 512 * 1024**2
-    assert window_memory_bytes(facts, 200) == 200 * host_window_bytes(facts)
+    window_bytes = host_window_bytes(facts)
+    assert window_memory_bytes(window_bytes, 32) == 512 * 1024**2
+    assert window_memory_bytes(window_bytes, 200) == 200 * window_bytes
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Plans the chunks of speech of a recording, each of which fits one window of the model. Pure functions.
+"""Plans the chunks of speech of a recording: windows of the model, or sections of several windows. Pure functions.
 
 A recording is read in blocks. `plan_block` decides which chunks of a block are final and where the next block begins.
 Blocks and chunks end in pauses, so that no word is cut in two unless the speech has no pause.
@@ -23,7 +23,7 @@ _EARLIEST_PART_CUT: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Speech of one recording that fits one window, without the pauses between its spans."""
+    """Speech of one recording, without the pauses between its spans."""
 
     samples: NDArray[np.float32]
     """float32 [n], 16 kHz mono."""
@@ -155,11 +155,33 @@ def slice_chunk(chunk: Chunk, start: int, end: int) -> Chunk:
     return replace(chunk, samples=chunk.samples[start:end], spans=tuple(spans))
 
 
+def first_window(section: Chunk, max_window: int) -> tuple[Chunk, Chunk | None]:
+    """Return the first window of a section, of at most `max_window` samples, and the speech after it, if there is any.
+
+    The window ends where it would if all the section were packed into windows.
+    """
+    if len(section.samples) <= max_window:
+        return section, None
+    costs: dict[int, float] = {}
+    spans = _spans_in(section)
+    pieces = [piece for span in spans for piece in split_at_all_pauses(section.samples, span, max_window, costs)]
+    length = sum(map(len, pack(pieces, max_window, costs)[0]))
+    return slice_chunk(section, 0, length), slice_chunk(section, length, len(section.samples))
+
+
+def _spans_in(chunk: Chunk) -> list[SpeechSpan]:
+    """Return the spans of a chunk as samples of the chunk."""
+    ends = list(accumulate(len(span) for span in chunk.spans))
+    return [SpeechSpan(end - len(span), end) for span, end in zip(chunk.spans, ends, strict=True)]
+
+
 def split_chunk(chunk: Chunk, max_part: int) -> list[Chunk]:
     """Split a chunk at its pauses, and spans longer than `max_part` samples where they are quietest."""
-    ends = list(accumulate(len(span) for span in chunk.spans))
-    spans = [SpeechSpan(end - len(span), end) for span, end in zip(chunk.spans, ends, strict=True)]
-    pieces = [piece for span in spans for piece in split_at_pauses(chunk.samples, span, max_part, _EARLIEST_PART_CUT)]
+    pieces = [
+        piece
+        for span in _spans_in(chunk)
+        for piece in split_at_pauses(chunk.samples, span, max_part, _EARLIEST_PART_CUT)
+    ]
     return [slice_chunk(chunk, piece.start, piece.end) for piece in pieces]
 
 

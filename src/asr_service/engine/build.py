@@ -10,11 +10,13 @@ import numpy as np
 
 from asr_service.audio.features import FULL_CONTEXT, LogMel
 from asr_service.decoder.pool import DecoderPool
+from asr_service.engine.decode.context import chunk_lengths
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.model.calls import run_calls
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
+from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.live.finisher import MAX_ATTEMPTS
 from asr_service.engine.pipeline.live.partial import PARTIAL_MARGIN_S, PartialDecoder
 from asr_service.engine.pipeline.live.sessions import LiveSessions
@@ -94,8 +96,10 @@ def build_engine(
         max_inflight_windows=2 * max(scheduler.limit(Stage.GENERATE), facts.threads),
         request_timeout_s=settings.request_timeout_s,
     )
+    section_s = chunk_lengths(DecodingOptions(), margin_s, settings.chunk_length_s).section_s
+    window_bytes = host_window_bytes(facts, section_s)
     memory = WindowMemory(
-        window_memory_bytes(facts, limits.max_inflight_windows), host_window_bytes(facts), on_window_memory
+        window_memory_bytes(window_bytes, limits.max_inflight_windows), window_bytes, on_window_memory
     )
     request_ids = itertools.count()
     transcriber = Transcriber(

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from asr_service.audio import SAMPLE_RATE
-from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT
+from asr_service.audio.features import FULL_CONTEXT
 from asr_service.engine.model.protocol import ModelFacts
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.options import MAX_LENGTH
@@ -117,25 +117,27 @@ def decode_bytes(dimensions: ModelDimensions, compute_type: str, beam_size: int)
     return (encoder_output + cross_attention + beam_size * self_attention) * _float_bytes(compute_type)
 
 
-def host_window_bytes(facts: ModelFacts) -> int:
-    """Return how much host memory one window of 30 s takes: samples, features and encoding.
+def host_window_bytes(facts: ModelFacts, speech_s: float = 30.0) -> int:
+    """Return how much host memory one window takes: features, encoding, and samples of `speech_s` seconds.
+
+    The samples are those of the whole section if windows of one section follow each other.
 
     These are 1.9, 1.5 and 3.8 MB for large-v3 in float16. A window that is decoded again at full context also holds
     its first features and encoding, which are shorter and are not counted.
     """
-    samples = FULL_CONTEXT // FRAMES_PER_SECOND * SAMPLE_RATE
+    samples = int(speech_s * SAMPLE_RATE)
     d_model = facts.dimensions.d_model if facts.dimensions else _LARGEST_D_MODEL
     float_bytes = 4 if "bfloat16" in facts.compute_type else _float_bytes(facts.compute_type)  # NumPy has no bfloat16
     encoding = _POSITIONS * d_model * float_bytes
     return (samples + facts.n_mels * FULL_CONTEXT) * np.dtype(np.float32).itemsize + encoding
 
 
-def window_memory_bytes(facts: ModelFacts, max_inflight_windows: int) -> int:
+def window_memory_bytes(window_bytes: int, max_inflight_windows: int) -> int:
     """Return how much host memory the windows of all requests of a slot may take together.
 
     It always holds all windows of one request, so that batches can be as large as the settings allow.
     """
-    return max(_WINDOW_MEMORY_BYTES, max_inflight_windows * host_window_bytes(facts))
+    return max(_WINDOW_MEMORY_BYTES, max_inflight_windows * window_bytes)
 
 
 def encode_bytes(dimensions: ModelDimensions, compute_type: str) -> int:

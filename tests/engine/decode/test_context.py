@@ -45,9 +45,9 @@ def test_a_part_of_a_recording_has_a_small_margin():
     assert context_frames(15.0, None, is_part=True) == 3000
 
 
-@pytest.mark.parametrize(("length_s", "n_frames"), [(28, 2976), (40, 2048)])
+@pytest.mark.parametrize(("length_s", "n_frames"), [(28, 2976), (40, 2496)])
 async def test_only_a_recording_of_one_window_has_the_whole_margin(length_s, n_frames):
-    """28 s are one window. 40 s are several windows of at most 18 s."""
+    """28 s are one window. 40 s are several windows of at most 22 s."""
     async with engine_around(FakeModel(), margin_s=6.0) as engine:
         await engine.transcript(engine.recording(loud(length_s)), ENGLISH)
     contexts = [call.n_frames for call in engine.model.calls_of("encode")]
@@ -241,15 +241,15 @@ async def test_a_recording_that_fits_into_one_window_is_not_split():
 
 
 @pytest.mark.parametrize("length_s", [66, 140])
-async def test_a_long_recording_has_windows_of_18_s(length_s):
+async def test_a_long_recording_has_windows_of_22_s(length_s):
     """All its windows are short, also those of the last block, which would fit into one window."""
     async with engine_around(FakeModel(), margin_s=2.5) as engine:
         transcript = await engine.transcript(engine.recording(loud(length_s)), ENGLISH)
     starts = [segment.window_start for segment in transcript.segments]
     assert starts[0] == 0
-    assert all(7 < after - before <= 18 for before, after in pairwise(starts))
-    assert length_s - starts[-1] <= 18
-    assert max(call.n_frames for call in engine.model.calls_of("encode")) <= 2112
+    assert all(7 < after - before <= 22 for before, after in pairwise(starts))
+    assert length_s - starts[-1] <= 22
+    assert max(call.n_frames for call in engine.model.calls_of("encode")) <= 2496
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ async def test_the_rest_of_a_window_gets_a_window_of_its_own():
         (" two", 4.0, 9.0),
     ]
     first, rest = (prompt for call in engine.model.calls_of("generate") for prompt in call.prompts)
-    assert rest == (engine.model.tokenizer.token_to_id("<|startofprev|>"), *engine.model.tokens(" one"), *first)
+    one = (engine.model.at(0.0), *engine.model.tokens(" one"), engine.model.at(4.0))
+    assert rest == (engine.model.tokenizer.token_to_id("<|startofprev|>"), *one, *first)
 
 
 @pytest.mark.parametrize(("last_start_s", "repeated"), [(9.0, True), (3.0, False)])
@@ -67,8 +68,12 @@ async def test_a_short_rest_includes_the_segment_before_it(last_start_s: float, 
         assert texts == [(" one", 0.0), (" two three", last_start_s)]
     else:
         assert texts == [(" one", 0.0), (" too", last_start_s), (" two three", 14.0)]
-    previous = engine.model.tokens(" one" if repeated else " one too")
-    assert engine.model.calls_of("generate")[1].prompts[0][1 : len(previous) + 1] == tuple(previous)
+    model = engine.model
+    cut = model.at(last_start_s)
+    previous = [model.at(0.0), *model.tokens(" one"), cut]
+    if not repeated:
+        previous += [cut, *model.tokens(" too"), model.at(14.0)]
+    assert model.calls_of("generate")[1].prompts[0][1 : len(previous) + 1] == tuple(previous)
 
 
 async def test_kept_segments_are_yielded_before_the_rest_is_decoded():

@@ -41,7 +41,7 @@ async def test_quiet_speech_and_an_offset_are_levelled_for_the_detection_only(ga
     samples = (np.round((speech * gain + offset) * 32767) / 32768).astype(np.float32)
     with ThreadPoolExecutor(1) as pool:
         audio = cast("DecodedAudio", Samples(samples))
-        chunker = SpeechChunker(audio, VadOptions(), ChunkLengths(30, 15), 60, pool, lambda _: None)
+        chunker = SpeechChunker(audio, VadOptions(), ChunkLengths(30, 15, 15), 60, pool, lambda _: None)
         (chunk,) = [chunk async for chunk in chunker.chunks()]
     assert chunker.speech_s > 4.3
     assert np.array_equal(chunk.samples, np.concatenate([samples[span.start : span.end] for span in chunk.spans]))
@@ -55,7 +55,7 @@ async def test_the_peaks_are_at_their_times_in_a_recording_with_gaps() -> None:
     peaks = PeakMeter()
     with ThreadPoolExecutor(1) as pool:
         chunker = SpeechChunker(
-            cast("DecodedAudio", audio), None, ChunkLengths(30, 15), 300, pool, lambda _: None, peaks
+            cast("DecodedAudio", audio), None, ChunkLengths(30, 15, 15), 300, pool, lambda _: None, peaks
         )
         assert [chunk async for chunk in chunker.chunks()]
     values = peaks.peaks().values

@@ -33,15 +33,19 @@ class ChunkLengths:
     """For a recording of less than a minute that fits into one window."""
     multi_window_s: float
     """For a recording that needs several windows."""
+    section_s: float
+    """The most speech in one section of such a recording. The windows of a section are decoded one after the other,
+    each with the text before it in the prompt. Sections are decoded side by side."""
 
 
-_LONG: Final = ChunkLengths(30.0, 30.0)
-_SHORT: Final = ChunkLengths(30.0, 18.0)
+_LONG: Final = ChunkLengths(30.0, 30.0, 30.0)
+_SHORT: Final = ChunkLengths(30.0, 22.0, 60.0)
 """The encoder's time grows with the square of the window, and the time of each token with the window, so short windows
-take less of both. Below 15 s little is gained, because each window has its margin, and accuracy is lost. With at most
-18 s, most windows can end in a good pause."""
+take less of both. Below 15 s little is gained, because each window has its margin, and accuracy is lost. Within a
+section most sentences are whole and their spelling is constant. A request has many sections, so windows of several of
+them are decoded at a time."""
 _PART_MARGIN_S: Final = 2.5
-"""The longest margin in a recording with several windows. A window of 10 to 18 s has enough speech: with 6 s, as many
+"""The longest margin in a recording with several windows. A window of 10 to 18 s had enough speech: with 6 s, as many
 words were wrong."""
 _MAX_MARGIN_S: Final = _SHORT.multi_window_s / 2
 """With a longer margin, shorter windows save nothing."""
@@ -55,7 +59,7 @@ def chunk_lengths(options: DecodingOptions, margin_s: float | None, max_chunk_s:
     translation: short windows of it fail the checks so often that they cost more.
     """
     if max_chunk_s is not None:
-        return ChunkLengths(max_chunk_s, max_chunk_s)
+        return ChunkLengths(max_chunk_s, max_chunk_s, max_chunk_s)
     short = margin_s is not None and margin_s <= _MAX_MARGIN_S and allows_short_context(options)
     return _SHORT if short and not options.language_per_chunk and options.task == "transcribe" else _LONG
 

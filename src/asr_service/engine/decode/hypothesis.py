@@ -40,10 +40,18 @@ two seconds for a clip of 0.3 s."""
 
 _MIN_REST_S: Final = 1.0
 """A shorter rest, after the point where the model stopped, is not decoded in a window of its own."""
+_MAX_UNTOLD_S: Final = 5.0
+"""If speech follows the text for longer than this, the model left something out. With the text of other speech in the
+prompt it does so more often: of 30 windows of unrelated sentences, 5 lacked a sentence or more, of 120 windows of
+single recordings none."""
 _MIN_PROGRESS_S: Final = 0.2
 """If the model stopped before this point, the window of the rest would be the same window again."""
 _MAX_REPEATED_S: Final = 12.0
 """The window of the rest includes the last segment before it if both together are no longer than this."""
+_MIN_KEPT_S: Final = 4.0
+"""A window ends within a sentence rather than to begin the next one before this point."""
+_SENTENCE_ENDS: Final = tuple(".?!…。？！؟۔।።՞։")
+_CLOSING_MARKS: Final = "\"'”’»)）」』"
 
 
 class FallbackReason(StrEnum):
@@ -82,6 +90,8 @@ class Hypothesis:
     """True if the decoder began with text: a prompt, hotwords or the text of earlier windows."""
     hit_token_limit: bool
     """True if the model reached its token limit, so that it did not end the text by itself."""
+    skips_speech: bool = False
+    """True if the prompt had the text before the window, and this text ends long before the speech."""
 
     @property
     def is_silent(self) -> bool:
@@ -132,7 +142,7 @@ class Hypothesis:
         is kept. Without a prompt the model seldom writes a text twice, and then it is too fast.
         """
         is_doubled = self.has_prompt and self.doubled_letters > 0
-        return self.overruns_speech or is_doubled or self.fallback_reason is not None
+        return self.overruns_speech or is_doubled or self.skips_speech or self.fallback_reason is not None
 
     @property
     def ended_early(self) -> bool:
@@ -158,15 +168,21 @@ def evaluate(
     text_before: str = "",
     *,
     has_prompt: bool = False,
+    is_all_speech: bool = False,
 ) -> Hypothesis:
     """Cut a generation into segments and measure it.
 
     The rules measure only segments that begin within the `speech_s` seconds of speech, because the others are dropped.
     `text_before` is the text of earlier windows in the prompt. A text that repeats its end counts as one that appears
-    twice. `has_prompt` says that the decoder began with any text.
+    twice. `has_prompt` says that the decoder began with any text. `is_all_speech` says that there is speech up to the
+    end of the window, so that the text must reach it.
     """
     window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
     within_speech = [part for part in window.parts if part.start < speech_s]
+    end_s = max((part.end for part in within_speech if vocabulary.text(part.tokens).strip()), default=0.0)
+    leaves_speech = is_all_speech and window.unfinished is None and end_s < speech_s - _MAX_UNTOLD_S
+    if leaves_speech:
+        window = replace(window, consumed_s=end_s)
     text = vocabulary.text([token for part in within_speech for token in part.tokens])
     hit_token_limit = len(generation.tokens) >= max_output_tokens
     # Text that ended by itself is measured by letters only. A loop without end is measured by bytes too: where a letter
@@ -183,6 +199,7 @@ def evaluate(
         doubled_letters=doubled_letters(f"{text_before[-len(text) - _MAX_COPY_CHANGES :]}{text}" if text else ""),
         has_prompt=has_prompt,
         hit_token_limit=hit_token_limit,
+        skips_speech=leaves_speech and bool(text_before),
     )
 
 
@@ -248,3 +265,16 @@ def split_kept(parts: Sequence[TimedTokens], best: Hypothesis) -> tuple[int, flo
         if begins_s >= _MIN_REST_S and best.speech_s - begins_s <= _MAX_REPEATED_S:
             return len(parts) - 1, begins_s
     return len(parts), best.window.consumed_s
+
+
+def split_unfinished(parts: Sequence[TimedTokens], best: Hypothesis, vocabulary: Vocabulary) -> tuple[int, float]:
+    """Return how many parts of a window with speech after it are kept, and the second at which the next window begins.
+
+    A sentence that the end of the window cuts is misheard more often, so the next window contains it whole.
+    """
+    if len(parts) > 1:
+        begins_s = parts[-1].start
+        is_cut = not vocabulary.text(parts[-1].tokens).rstrip().rstrip(_CLOSING_MARKS).endswith(_SENTENCE_ENDS)
+        if is_cut and begins_s >= _MIN_KEPT_S and best.speech_s - begins_s <= _MAX_REPEATED_S:
+            return len(parts) - 1, begins_s
+    return len(parts), best.speech_s

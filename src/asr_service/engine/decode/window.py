@@ -2,15 +2,16 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from asr_service import metrics
-from asr_service.audio.chunking import Chunk, rest_of
+from asr_service.audio import SAMPLE_RATE
+from asr_service.audio.chunking import Chunk, first_window, join_chunks, rest_of
 from asr_service.audio.features import FRAMES_PER_SECOND, FULL_CONTEXT, Features, LogMel
 from asr_service.engine.decode.attempts import FALLBACK_REASONS, Attempt, Step, attempts
 from asr_service.engine.decode.context import (
@@ -20,7 +21,15 @@ from asr_service.engine.decode.context import (
     chunk_lengths,
     context_frames,
 )
-from asr_service.engine.decode.hypothesis import Hypothesis, best_of, evaluate, speech_parts, split_kept
+from asr_service.engine.decode.continuation import Budget, Decoded, Rest, settle
+from asr_service.engine.decode.hypothesis import (
+    Hypothesis,
+    best_of,
+    evaluate,
+    speech_parts,
+    split_kept,
+    split_unfinished,
+)
 from asr_service.engine.decode.segments import TimedTokens
 from asr_service.engine.decode.text_before import TextBefore
 from asr_service.engine.decode.times import clamp_times, place_words
@@ -41,13 +50,9 @@ log = structlog.get_logger(__name__)
 _ENGLISH: Final = "en"
 """The language of a model that is not multilingual."""
 _DEFAULT_OPTIONS: Final = DecodingOptions()
+_NO_TEXT: Final = TextBefore()
+_WHOLE_BUDGET: Final = Budget()
 _NEW_CONTEXTS: Final = {Step.LONGER_CONTEXT: LONGER_CONTEXT, Step.FULL_CONTEXT: FULL_CONTEXT}
-_MAX_CONTINUATIONS: Final = 15
-"""Maximum number of further windows for the rest of one chunk. On real speech each of these windows covers several
-seconds; the limit bounds the work for audio that makes the model stop after every few tenths of a second."""
-_MAX_DECODES: Final = 32
-"""How many attempts all windows of one chunk may have together: four windows with all eight attempts. When they are
-used up, the chunk gets no further windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +69,11 @@ class WindowTask:
     """Language of the window. None takes the language of the request, which the first window detects if need be."""
     is_first_window: bool = False
     """True if the request's first segments wait for this window."""
-    previous_tokens: tuple[int, ...] = ()
-    """Text tokens of the same chunk before this window, for the prompt."""
-    decodes_left: int = _MAX_DECODES
-    """Maximum number of attempts for this window and the windows of its rest together."""
-    text_before: asyncio.Future[TextBefore] | None = None
-    """The text of the windows before this one, if it is part of the prompt."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    """The part of a chunk that the model did not transcribe, and the inputs of the window for it."""
-
-    start_s: float
-    language: str
-    previous_tokens: tuple[int, ...]
-    decodes_left: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """The result of one window."""
-
-    kept: list[Segment]
-    doubtful: list[Segment] = field(default_factory=list)
-    """Segments that the window of the rest includes once more, and normally replaces."""
-    rest: _Rest | None = None
+    after: Chunk | None = None
+    """The speech of the section after this window. It is decoded next."""
+    text_before: TextBefore | asyncio.Future[TextBefore] = _NO_TEXT
+    """The text before this window, for the prompt."""
+    budget: Budget = _WHOLE_BUDGET
 
 
 class WindowDecoder:
@@ -119,7 +103,7 @@ class WindowDecoder:
         self._multilingual = multilingual
         self._margin_s = margin_s
         self._chunk_length_s = chunk_length_s
-        self._max_attempts = max_attempts or _MAX_DECODES
+        self._max_attempts = max_attempts or _WHOLE_BUDGET.decodes
         for reason in FALLBACK_REASONS:
             metrics.FALLBACKS.labels(reason)  # with the value 0: without a sample, a rate has no value
 
@@ -134,38 +118,39 @@ class WindowDecoder:
         *,
         language: str | None = None,
         is_first_window: bool = False,
-        previous_tokens: tuple[int, ...] = (),
-        decodes_left: int = _MAX_DECODES,
-        text_before: asyncio.Future[TextBefore] | None = None,
+        text_before: TextBefore | asyncio.Future[TextBefore] = _NO_TEXT,
+        budget: Budget = _WHOLE_BUDGET,
     ) -> WindowTask:
-        """Choose the context of a chunk and compute its features."""
-        n_frames = self._context_frames(chunk, request.options)
-        features = await self._features(chunk, n_frames)
-        return WindowTask(
-            request, chunk, n_frames, features, language, is_first_window, previous_tokens, decodes_left, text_before
-        )
+        """Choose the first window of a chunk and its context, and compute its features."""
+        window, after = await self._first_window(chunk, request.options)
+        n_frames = self._context_frames(window, request.options)
+        features = await self._features(window, n_frames)
+        return WindowTask(request, window, n_frames, features, language, is_first_window, after, text_before, budget)
+
+    async def _first_window(self, chunk: Chunk, options: DecodingOptions) -> tuple[Chunk, Chunk | None]:
+        max_window_s = self.chunk_lengths(options).multi_window_s
+        if not chunk.is_part or chunk.duration_s <= max_window_s:
+            return chunk, None
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._cpu_pool, first_window, chunk, int(max_window_s * SAMPLE_RATE))
 
     async def decode(self, task: WindowTask) -> AsyncGenerator[list[Segment]]:
-        """Yield the segments of a window in order, each list as soon as it is final. Their ids are not set.
+        """Yield the segments of a window and of the section after it, each list as soon as it is final.
 
-        If the model stops before the end of the chunk, the rest gets a window of its own, whose prompt has the text
-        before it.
+        The segments are in order, and their ids are not set. The window after this one begins where its text ends, and
+        its prompt has the text before it. If the model stops before the end of the window, so does the window of the
+        rest.
 
         Raises EngineStopped, DeadlineExceeded, InferenceFailed, Overloaded: the scheduler or the model failed.
         """
-        held: list[_Decoded] = []
-        for number in range(_MAX_CONTINUATIONS + 1):
-            decoded = await self._decode_once(task, may_continue=number < _MAX_CONTINUATIONS)
-            if not held:
-                yield decoded.kept
-                decoded = replace(decoded, kept=[])
-            if held or decoded.doubtful:
-                held.append(decoded)
+        held: list[Decoded] = []
+        while True:
+            decoded = await self._decode_once(task)
+            final, held = settle([*held, decoded])
+            yield final
             if decoded.rest is None:
-                break
+                return
             task = await self._prepare_rest(task, decoded.rest)
-        if held:
-            yield _resolve(held)
 
     async def detect_language(
         self, request: RequestContext, chunk: Chunk, *, is_first_window: bool
@@ -173,6 +158,7 @@ class WindowDecoder:
         """Return the probabilities of the languages of a chunk by code, most likely first."""
         if not self._multilingual:
             return {_ENGLISH: 1.0}
+        chunk, _ = await self._first_window(chunk, request.options)
         # Detection decodes no text, so it never needs a full context.
         n_frames = self._context_frames(chunk, _DEFAULT_OPTIONS)
         features = await self._features(chunk, n_frames)
@@ -184,18 +170,17 @@ class WindowDecoder:
         margin_s = self._margin_s if allows_short_context(options) else None
         return context_frames(chunk.duration_s, margin_s, is_part=chunk.is_part)
 
-    async def _prepare_rest(self, task: WindowTask, rest: _Rest) -> WindowTask:
+    async def _prepare_rest(self, task: WindowTask, rest: Rest) -> WindowTask:
         return await self.prepare(
             task.request,
-            rest_of(task.chunk, rest.start_s),
+            rest.chunk,
             language=rest.language,
-            is_first_window=task.is_first_window,
-            previous_tokens=rest.previous_tokens,
-            decodes_left=rest.decodes_left,
-            text_before=task.text_before,
+            is_first_window=task.is_first_window and rest.is_early,
+            text_before=rest.text_before,
+            budget=rest.budget,
         )
 
-    async def _decode_once(self, task: WindowTask, *, may_continue: bool) -> _Decoded:
+    async def _decode_once(self, task: WindowTask) -> Decoded:
         window_start_s = task.chunk.to_source_time(0)
         attributes = {"asr.window.begin_s": window_start_s, "asr.window.speech_s": task.chunk.duration_s}
         with span("window", attributes):
@@ -204,18 +189,20 @@ class WindowDecoder:
             encoded: Encoded = await _submit(task, EncodeCall(task.features, detect))
             language = task.language or await self._request_language(encoded, task.request)
             best, encoding, n_decodes = await self._decode_with_fallback(task, encoded.encoding, language)
-            decodes_left = task.decodes_left - n_decodes
-            may_continue = may_continue and decodes_left > 0
-            if best.is_silent:
-                return _Decoded([])
-            if best.ended_early and not may_continue:
+            budget = task.budget.after_attempts(n_decodes)
+            ended_early = best.ended_early and not best.is_silent
+            continues = ended_early and budget.allows_continuation
+            if ended_early and not continues:
                 log.warning("a window was continued too often", window_start_s=window_start_s)
-            continues = best.ended_early and may_continue
-            parts = speech_parts(best, self._vocabulary, to_the_end=not continues)
+            parts = [] if best.is_silent else speech_parts(best, self._vocabulary, to_the_end=not continues)
             segments = await self._segments(task, encoding, best, parts, language)
-        if not continues:
-            return _Decoded(segments)
-        return self._split_at_rest(task, best, parts, segments, language, decodes_left)
+        if continues:
+            n_kept, rest_start_s = split_kept(parts, best)
+            return await self._split_at_rest(task, segments, n_kept, rest_start_s, language, budget)
+        if task.after is not None:
+            n_kept, rest_start_s = split_unfinished(parts, best, self._vocabulary)
+            return await self._split_at_rest(task, segments, n_kept, rest_start_s, language, None)
+        return Decoded(segments)
 
     async def _request_language(self, encoded: Encoded, request: RequestContext) -> str:
         """Return the request's language. The first window sets it if the options do not."""
@@ -234,7 +221,7 @@ class WindowDecoder:
         """
         options = task.request.options
         before = await self._text_before(task, language)
-        prompt = self._vocabulary.prompt(options, language, (*before, *task.previous_tokens))
+        prompt = self._vocabulary.prompt(options, language, before)
         tried: list[Hypothesis] = []
         encodings: list[Encoding] = []
         for attempt in attempts(options, task.context_frames, has_text_before=bool(before)):
@@ -242,10 +229,10 @@ class WindowDecoder:
                 reason = attempt.reason(tried)
                 if reason is None:
                     continue
-                if len(tried) == min(task.decodes_left, self._max_attempts):
+                if len(tried) == min(task.budget.decodes, self._max_attempts):
                     break
                 metrics.FALLBACKS.labels(reason).inc()
-                prompt, before = self._vocabulary.prompt(options, language, task.previous_tokens), []
+                prompt, before = self._vocabulary.prompt(options, language), ()
             if n_frames := _NEW_CONTEXTS.get(attempt.step):
                 features = await self._features(task.chunk, n_frames)
                 encoding = (await _submit(task, EncodeCall(features, detect_language=False))).encoding
@@ -254,12 +241,10 @@ class WindowDecoder:
         best = best_of(tried)
         return best, encodings[tried.index(best)], len(tried)
 
-    async def _text_before(self, task: WindowTask, language: str) -> list[int]:
-        """Wait for the text of the windows before this one, and return its tokens if it is in the same language."""
-        if task.text_before is None:
-            return []
-        before = await asyncio.shield(task.text_before)
-        return self._vocabulary.text_tokens(before.tokens) if before.language == language else []
+    async def _text_before(self, task: WindowTask, language: str) -> tuple[int, ...]:
+        """Wait for the text before this window, and return its tokens if it is in the same language."""
+        before = await _known(task.text_before)
+        return before.tokens if before.language == language else ()
 
     async def _attempt(
         self, task: WindowTask, encoding: Encoding, prompt: Prompt, attempt: Attempt, text_before: str
@@ -277,23 +262,33 @@ class WindowDecoder:
             limit,
             text_before,
             has_prompt=prompt.sot_index > 0,
+            is_all_speech=task.chunk.is_part and task.request.options.vad_filter and task.budget == _WHOLE_BUDGET,
         )
 
-    def _split_at_rest(
+    async def _split_at_rest(
         self,
         task: WindowTask,
-        best: Hypothesis,
-        parts: list[TimedTokens],
         segments: list[Segment],
+        n_kept: int,
+        rest_start_s: float,
         language: str,
-        decodes_left: int,
-    ) -> _Decoded:
-        n_kept, rest_start_s = split_kept(parts, best)
+        budget: Budget | None,
+    ) -> Decoded:
+        """Keep the first segments. The rest of the window and the speech after it are decoded next.
+
+        `budget` is that of the window's rest, None if the model did not stop early.
+        """
         end_s = task.chunk.to_source_time(rest_start_s, is_end=True)
         kept = [clamp_times(segment, end_s) for segment in segments[:n_kept]]
-        tokens = (token for part in parts[:n_kept] for token in self._vocabulary.text_tokens(part.tokens))
-        rest = _Rest(rest_start_s, language, (*task.previous_tokens, *tokens), decodes_left)
-        return _Decoded(kept, segments[n_kept:], rest)
+        parts = [rest_of(task.chunk, rest_start_s)] if rest_start_s < task.chunk.duration_s else []
+        rest = Rest(
+            join_chunks([*parts, task.after] if task.after else parts),
+            language,
+            (await _known(task.text_before)).followed_by(kept),
+            budget.after_continuation() if budget else _WHOLE_BUDGET,
+            is_early=budget is not None,
+        )
+        return Decoded(kept, segments[n_kept:], rest)
 
     async def _segments(
         self, task: WindowTask, encoding: Encoding, best: Hypothesis, parts: list[TimedTokens], language: str
@@ -351,14 +346,5 @@ async def _submit(task: WindowTask, call: Call) -> Any:
     return await task.request.submit(call, audio_s=task.chunk.duration_s, is_first_window=task.is_first_window)
 
 
-def _resolve(decoded: Iterable[_Decoded]) -> list[Segment]:
-    """Join the results of windows, of which each is followed by the window of its rest.
-
-    The rest replaces the doubtful segments before it, unless it has less text: it is empty or ends before they do.
-    """
-    segments: list[Segment] = []
-    for each in reversed(list(decoded)):
-        if each.doubtful and (not segments or segments[-1].end < each.doubtful[-1].end):
-            segments = each.doubtful
-        segments = each.kept + segments
-    return segments
+async def _known(text: TextBefore | asyncio.Future[TextBefore]) -> TextBefore:
+    return text if isinstance(text, TextBefore) else await asyncio.shield(text)

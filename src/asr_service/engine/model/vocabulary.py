@@ -66,7 +66,8 @@ class Vocabulary:
     def prompt(self, options: DecodingOptions, language: str, previous_tokens: Sequence[int] = ()) -> Prompt:
         """Return the tokens that the decoder begins with: text before the window, then language and task.
 
-        `previous_tokens` are text tokens spoken just before the window. The text before the window consists of the
+        `previous_tokens` are the tokens of what was spoken just before the window. With their timestamps, the model
+        goes on to divide its text into segments. The text before the window consists of the
         hotwords, the initial prompt and these, and is limited to 223 tokens: of the initial prompt and of the previous
         tokens, the last ones are used.
         """

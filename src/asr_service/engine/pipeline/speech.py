@@ -68,7 +68,10 @@ class SpeechChunker:
             final = len(samples) < n_samples
             block = np.concatenate([carried, samples]) if len(carried) else samples
             plan = await self._plan(block, start, is_whole=final and start == 0, final=final)
-            is_part = not final or start > 0 or len(plan.chunks) > 1
+            single_window = self._lengths.single_window_s * SAMPLE_RATE
+            is_part = (
+                not final or start > 0 or sum(len(span) for spans in plan.chunks for span in spans) > single_window
+            )
             for spans in plan.chunks:
                 chunk = cut_chunk(block, spans, start, is_part=is_part)
                 self.speech_s += chunk.duration_s
@@ -122,7 +125,7 @@ class SpeechChunker:
         return plan_block(
             levelled,
             spans,
-            max_chunk=int((self._lengths.single_window_s if single else self._lengths.multi_window_s) * SAMPLE_RATE),
+            max_chunk=int((self._lengths.single_window_s if single else self._lengths.section_s) * SAMPLE_RATE),
             lookahead=_WITHOUT_VAD_LOOKAHEAD if self._vad is None else self._vad.lookahead,
             final=final,
         )

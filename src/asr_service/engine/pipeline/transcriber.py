@@ -25,7 +25,7 @@ from asr_service.audio.peaks import PeakMeter
 from asr_service.decoder.pool import DecodedAudio, DecoderPool
 from asr_service.decoder.sandboxed.sniff import container_by_signature
 from asr_service.engine.decode.code_switching import split_by_language
-from asr_service.engine.decode.text_before import PreviousText
+from asr_service.engine.decode.text_before import PreviousText, TextBefore
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions, Task
 from asr_service.engine.pipeline.inflight import InflightWindow
@@ -276,7 +276,7 @@ class Transcriber:
                 chunk,
                 language=language,
                 is_first_window=is_first_window,
-                text_before=previous.before_next if previous else None,
+                text_before=previous.before_next if previous else TextBefore(),
             )
         except BaseException:
             self._memory.give_back(request.memory)

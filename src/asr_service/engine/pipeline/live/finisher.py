@@ -188,7 +188,7 @@ class Finisher:
                     context,
                     chunk,
                     is_first_window=True,
-                    text_before=window.previous.tokens if window.previous else None,
+                    text_before=window.previous.tokens if window.previous else TextBefore(),
                 )
                 async with aclosing(self._tools.windows.decode(task)) as decoding:
                     async for known in decoding:
