@@ -169,3 +169,11 @@ def test_the_first_window_of_a_section_ends_in_its_best_pause():
     assert joined.spans == section.spans
     assert np.array_equal(joined.samples, samples)
     assert first_window(window, 22 * SAMPLE_RATE) == (window, None)
+
+
+def test_a_long_chunk_ends_at_the_best_cut_of_the_second_half_of_its_block():
+    """A chunk that fills the block would end where the block does. So it ends in a pause, and the rest is for later."""
+    samples = noise(60.0, pauses=(20.0, 44.0))
+    planned = plan_block(samples, [span(0, 60)], max_chunk=60 * SECOND, lookahead=SECOND, final=False)
+    assert planned.next_start / SECOND == pytest.approx(44.0, abs=0.1)
+    assert planned.chunks == ((SpeechSpan(0, planned.next_start),),)

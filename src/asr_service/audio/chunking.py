@@ -100,8 +100,9 @@ def plan_block(
     """Pack a block's spans into chunks of at most `max_chunk` samples.
 
     `final`: the recording ends with this block. Otherwise the next block gets what it may still extend: a span that
-    ends less than `lookahead` samples before the block's end, and a last chunk that begins in the block's second half.
-    The next block always begins later than this one.
+    ends less than `lookahead` samples before the block's end, and a last chunk that begins in the block's second half,
+    or else the speech after the best cut in the second half of that chunk. The next block always begins later than
+    this one.
     """
     costs: dict[int, float] = {}
     pieces = [piece for span in spans for piece in split_at_all_pauses(samples, span, max_chunk, costs)]
@@ -109,9 +110,16 @@ def plan_block(
         return BlockPlan(tuple(pack(pieces, max_chunk, costs)), len(samples))
     final_pieces, next_start = _final_pieces(pieces, len(samples), lookahead)
     chunks = pack(final_pieces, max_chunk, costs)
-    if chunks and (start := chunks[-1][0].start) > len(samples) // 2:
-        next_start = start
-        del chunks[-1]
+    if not chunks:
+        return BlockPlan((), next_start)
+    half, last_start = len(samples) // 2, chunks[-1][0].start
+    if last_start > half:
+        return BlockPlan(tuple(chunks[:-1]), last_start)
+    starts = [piece.start for piece in final_pieces if piece.start > max(half, last_start + max_chunk // 2)]
+    best = min([*starts, next_start], key=lambda start: (costs.get(start, 0.0), -start))
+    if best < next_start:
+        next_start = best
+        chunks = pack([piece for piece in final_pieces if piece.end <= next_start], max_chunk, costs)
     return BlockPlan(tuple(chunks), next_start)
 
 
