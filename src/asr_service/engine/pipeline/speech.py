@@ -21,7 +21,9 @@ from asr_service.decoder.pool import DecodedAudio, Gap
 from asr_service.engine.decode.context import ChunkLengths
 from asr_service.stages import stage
 
-_FIRST_BLOCK_S: Final = 60.0
+_MAX_SINGLE_S: Final = 60.0
+"""A recording that is shorter than this, and whose speech fits, is one window."""
+_FIRST_BLOCK_S: Final = 120.0
 """The first block is short, so that the first segments are known early. Each block after it is twice as long as the one
 before, up to the limit."""
 _WITHOUT_VAD_LOOKAHEAD: Final = SAMPLE_RATE // 2
@@ -67,11 +69,10 @@ class SpeechChunker:
             samples = await self._read(n_samples)
             final = len(samples) < n_samples
             block = np.concatenate([carried, samples]) if len(carried) else samples
-            plan = await self._plan(block, start, is_whole=final and start == 0, final=final)
-            single_window = self._lengths.single_window_s * SAMPLE_RATE
-            is_part = (
-                not final or start > 0 or sum(len(span) for spans in plan.chunks for span in spans) > single_window
-            )
+            is_short = final and start == 0 and len(block) < _MAX_SINGLE_S * SAMPLE_RATE
+            plan = await self._plan(block, start, is_short=is_short, final=final)
+            n_speech = sum(len(span) for spans in plan.chunks for span in spans)
+            is_part = not is_short or n_speech > self._lengths.single_window_s * SAMPLE_RATE
             for spans in plan.chunks:
                 chunk = cut_chunk(block, spans, start, is_part=is_part)
                 self.speech_s += chunk.duration_s
@@ -106,22 +107,22 @@ class SpeechChunker:
         edges = [0, *(gap.at - start for gap in inside), end - start]
         return [SpeechSpan(first, last) for first, last in pairwise(edges) if first < last]
 
-    async def _plan(self, block: NDArray[np.float32], start: int, *, is_whole: bool, final: bool) -> BlockPlan:
-        """Find the speech of a block and plan its chunks. `is_whole` says that the block is the whole recording."""
+    async def _plan(self, block: NDArray[np.float32], start: int, *, is_short: bool, final: bool) -> BlockPlan:
+        """Find the speech of a block and plan its chunks. `is_short` says that it is a whole, short recording."""
         started_at = time.monotonic()
         loop = asyncio.get_running_loop()
         pieces = self._pieces(start, start + len(block))
         with stage("vad"):  # includes the wait for a thread
-            plan = await loop.run_in_executor(self._cpu_pool, self._plan_in_thread, block, pieces, is_whole, final)
+            plan = await loop.run_in_executor(self._cpu_pool, self._plan_in_thread, block, pieces, is_short, final)
         self.vad_s += time.monotonic() - started_at
         return plan
 
     def _plan_in_thread(
-        self, block: NDArray[np.float32], pieces: list[SpeechSpan], is_whole: bool, final: bool
+        self, block: NDArray[np.float32], pieces: list[SpeechSpan], is_short: bool, final: bool
     ) -> BlockPlan:
         levelled = self._leveller(block)
         spans = pieces if self._vad is None else _detect_in(levelled, pieces, self._vad)
-        single = is_whole and sum(map(len, spans)) <= self._lengths.single_window_s * SAMPLE_RATE
+        single = is_short and sum(map(len, spans)) <= self._lengths.single_window_s * SAMPLE_RATE
         return plan_block(
             levelled,
             spans,
