@@ -161,8 +161,8 @@ class Settings(BaseSettings):
     faster; docs/performance.md has the measured error rates. Recordings with several windows use 2.5 s at most."""
     chunk_length_s: Annotated[float, Field(ge=5, le=30)] | None = None
     """Maximum speech in one window, in seconds. By default 30. With short contexts, recordings of more than a minute,
-    or with more than 30 s of speech, are cut into windows of at most 22 s, which takes less time. Those of up to
-    two minutes are decoded in order, each with the text before it in its prompt; with a limit of your own, only with
+    or with more than 30 s of speech, are cut into windows of at most 22 s, which takes less time. Those of about
+    a minute are decoded in order, each with the text before it in its prompt; with a limit of your own, only with
     `condition_on_previous_text`."""
     block_length_s: Annotated[float, Field(ge=60, le=600)] = 300
     """Maximum decoded audio of one request in memory, in seconds."""

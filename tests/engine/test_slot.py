@@ -248,7 +248,7 @@ async def test_a_gauge_shows_the_memory_of_the_windows_that_are_decoded(tmp_path
         with path.open("rb") as file:
             async for _ in engine.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False)):
                 pass
-        assert shown == [0.0, host_window_bytes(model.facts, 120)], "the warm-up has no request"
+        assert shown == [0.0, host_window_bytes(model.facts, 60)], "the warm-up has no request"
         assert memory_bytes() == 0.0
 
 

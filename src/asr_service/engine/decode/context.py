@@ -39,7 +39,7 @@ class ChunkLengths:
 
 
 _LONG: Final = ChunkLengths(30.0, 30.0, 30.0)
-_SHORT: Final = ChunkLengths(30.0, 22.0, 120.0)
+_SHORT: Final = ChunkLengths(30.0, 22.0, 60.0)
 """The encoder's time grows with the square of the window, and the time of each token with the window, so short windows
 take less of both. Below 15 s little is gained, because each window has its margin, and accuracy is lost. Within a
 section most sentences are whole and their spelling is constant. A request has many sections, so windows of several of

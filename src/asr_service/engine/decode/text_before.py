@@ -9,7 +9,9 @@ from typing import Final
 from asr_service.engine.options import MAX_LENGTH
 from asr_service.transcript import Segment
 
-_MIN_AVG_LOGPROB: Final = -0.7
+_MIN_AVG_LOGPROB: Final = -0.4
+"""In recordings with less likely text, about half of the words are wrong. In a prompt such text does harm
+(docs/adr/0003-short-encoder-context.md)."""
 _MAX_COMPRESSION_RATIO: Final = 2.4
 
 
