@@ -7,7 +7,8 @@ The recording is transcribed once without a disturbance, and then once in each l
 process is killed with SIGKILL after a third and after two thirds of the recording: masters, slots, decoders, job
 workers and Redis. Then all are started again. The exit code is 1 if an expectation is missed:
 
-- The job succeeds with its third attempt, and its transcript is the one of the undisturbed run.
+- The job succeeds with its third attempt, and its transcript is the one of the undisturbed run. Text may differ without
+  a fault where beam search fails and the service samples: look at the times of the segments.
 - It continues after its last stored segments.
 - Its event arrives with one id and a signature that OpenAI's SDK accepts.
 """
@@ -132,7 +133,7 @@ def _run(layout: str, model: Path, recording: Clip, folder: Path, kill_at: Seque
     folder.mkdir()
     with cluster.running(layout, model, folder) as site:
         starts_s, watch, began = site.cpu_s(), Watch.start(), time.monotonic()
-        answer = site.submit(recording.path, language=_LANGUAGE, temperature="0")  # without it, two runs may differ
+        answer = site.submit(recording.path, language=_LANGUAGE)
         answer.raise_for_status()
         job_id = str(answer.json()["id"])
         kills = []
