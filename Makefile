@@ -15,13 +15,16 @@ RUNTIME := $(call stamp,runtime,requirements.lock)
 DEV := $(call stamp,dev,requirements-dev.lock)
 BENCH := $(call stamp,bench,requirements-bench.lock)
 
-.PHONY: run test lint format docs bench clients lock clean
+.PHONY: run test coverage lint format docs bench clients lock clean
 
 run: $(RUNTIME)
 	@grep -qs '^ASR_MODEL=' .env || export ASR_MODEL="$${ASR_MODEL:-base}"; \
 	grep -qs '^ASR_STATE_DIR=' .env || export ASR_STATE_DIR="$${ASR_STATE_DIR:-.state}"; exec $(BIN)/asr-service serve
 
 test: lint
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+coverage: $(DEV)
 	$(BIN)/coverage erase
 	@# The report is made after a failure too; the exit code is the first that is not zero.
 	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile $(ARGS); tests=$$?; \

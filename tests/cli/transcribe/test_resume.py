@@ -91,7 +91,7 @@ def test_the_same_command_goes_on_within_a_recording(tmp_path, monkeypatch):
     for name, folder in (("out.json", tmp_path), (None, tmp_path / "state" / "asr-service")):
         path = tmp_path / name if name else None
         run = Run(FileTask(tmp_path / "long.wav", (Output(json_format, path),)))
-        run(stop_at=15)
+        run(stop_at=28)
         assert len(partials(folder)) == 1
         assert run() < n_whole - 2
         assert partials(folder) == []

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from asr_service.audio.chunking import Chunk
-from asr_service.audio.vad import SpeechSpan
+from asr_service.audio.vad import SpeechSpan, VadOptions
 from asr_service.engine.decode.continuation import Budget, Decoded, Rest, settle
 from asr_service.engine.decode.hypothesis import evaluate
 from asr_service.engine.decode.text_before import TextBefore
@@ -16,7 +16,7 @@ from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
 from asr_service.transcript import Segment
 from engines import RATE, engine_around, loud
-from fakes import FakeModel
+from fakes import FakeModel, writing
 
 ENGLISH = DecodingOptions(vad_filter=False, language="en")
 SENTENCES = (" The first.", " And a second.", " Then came three.", " Four boats left.", " Nobody sat.", " Rain fell.")
@@ -76,6 +76,17 @@ def test_a_text_that_leaves_speech_is_decoded_without_the_text_before(
     assert (found.has_fault, found.ended_early) == (has_fault, ended_early)
     found = evaluate(Generation(tokens, -0.2, 0.01), 0.0, vocabulary, 20.0, 200, before)
     assert (found.has_fault, found.ended_early) == (False, False)
+
+
+async def test_speech_may_be_left_out_in_three_windows_one_after_the_other():
+    """Each text has 8 s of its window. The speech after it gets a window of its own three times, and then counts as
+    wordless."""
+    everything = VadOptions(threshold=0.0)
+    options = DecodingOptions(language="en", vad=everything)
+    async with engine_around(FakeModel(writing(" Only a part.", until_s=8.0)), margin_s=2.5) as engine:
+        transcript = await engine.transcript(engine.recording(loud(40)), options)
+    starts = [segment.window_start for segment in transcript.segments]
+    assert starts == pytest.approx([0.0, 8.0, 16.0, 24.0], abs=0.5)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ class Budget:
     continuations: int = _MAX_CONTINUATIONS
 
     @property
+    def n_continued(self) -> int:
+        return _MAX_CONTINUATIONS - self.continuations
+
+    @property
     def allows_continuation(self) -> bool:
         return self.decodes > 0 and self.continuations > 0
 

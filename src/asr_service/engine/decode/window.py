@@ -52,6 +52,8 @@ _ENGLISH: Final = "en"
 _DEFAULT_OPTIONS: Final = DecodingOptions()
 _NO_TEXT: Final = TextBefore()
 _WHOLE_BUDGET: Final = Budget()
+_MAX_SKIPS: Final = 3
+"""In so many windows of one section, one after the other, speech without text counts as skipped."""
 _NEW_CONTEXTS: Final = {Step.LONGER_CONTEXT: LONGER_CONTEXT, Step.FULL_CONTEXT: FULL_CONTEXT}
 
 
@@ -262,7 +264,7 @@ class WindowDecoder:
             limit,
             text_before,
             has_prompt=prompt.sot_index > 0,
-            is_all_speech=task.chunk.is_part and task.request.options.vad_filter and task.budget == _WHOLE_BUDGET,
+            is_all_speech=task.chunk.is_part and task.request.options.vad_filter and _may_have_skipped(task),
         )
 
     async def _split_at_rest(
@@ -340,6 +342,10 @@ class WindowDecoder:
         loop = asyncio.get_running_loop()
         with stage("features"):  # includes the wait for a thread
             return await loop.run_in_executor(self._cpu_pool, self._log_mel, chunk.samples, n_frames)
+
+
+def _may_have_skipped(task: WindowTask) -> bool:
+    return task.budget.n_continued < _MAX_SKIPS
 
 
 async def _submit(task: WindowTask, call: Call) -> Any:
