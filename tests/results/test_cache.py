@@ -1,6 +1,7 @@
 """Equal work is done once, over every store and over the processes that share it."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -15,11 +16,13 @@ from asr_service.results import outcomes
 from asr_service.results.cache import BULK, CacheOutcome, CachePolicy, ResultCache
 from asr_service.results.computations import Computations
 from asr_service.results.guarded import GuardedStore
+from asr_service.results.memory import MemoryStore
 from asr_service.results.outcomes import IdempotencyScope, RenderedResponse, SharedOutcomes
-from asr_service.results.store import Lease, ResultStore, StoreFailed
+from asr_service.results.store import Claim, Claimed, Lease, ResultStore, StoreFailed
 from asr_service.results.times import ResultTimes
 from asr_service.transcript import Segment, Timing, Transcript
 from asr_service.transcript.events import Events
+from results.conftest import MAX_BYTES
 
 HIT, MISS, BYPASS = CacheOutcome
 TIMES = ResultTimes(lease_s=0.3, min_poll_s=0.005, max_poll_s=0.02, pause_s=0.1)
@@ -161,6 +164,32 @@ async def test_another_takes_over_if_the_client_leaves(open_store):
         first.cancel()
         assert (await second)[0] == MISS
         assert (left.n_ended, work.n_started) == (1, 1)
+
+
+async def test_a_claim_that_succeeds_after_its_client_left_is_given_back():
+    """The lease is free as soon as the claim's thread has ended."""
+    store, may_claim, has_claimed = MemoryStore(MAX_BYTES), threading.Event(), threading.Event()
+
+    class Slow(MemoryStore):
+        def claim(self, key: str, lease: Lease, lease_s: float) -> Claim:
+            assert may_claim.wait(20)
+            claim = store.claim(key, lease, lease_s)
+            has_claimed.set()
+            return claim
+
+        def release(self, lease: Lease) -> None:
+            store.release(lease)
+
+    slow = Process(Slow(MAX_BYTES), replace(TIMES, lease_s=60, timeout_s=20))
+    left = slow.begin(Work())
+    await asyncio.sleep(0.05)
+    left.cancel()
+    await asyncio.wait([left])
+    await asyncio.sleep(0.05)
+    may_claim.set()
+    await become(has_claimed.is_set)
+    await slow.guarded.close()
+    assert isinstance(store.claim(KEY, Lease(KEY, "another"), 60), Claimed)
 
 
 async def test_another_takes_over_if_a_process_dies(open_store):

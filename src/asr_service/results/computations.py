@@ -64,12 +64,13 @@ class Computations:
     ) -> Found | Claimed | None:
         until, poll_s = time.monotonic() + wait_s, self._times.min_poll_s
         while True:
+            claiming = asyncio.create_task(self._store.claim(key, lease))
             try:
-                claim = await self._store.claim(key, lease)
+                claim = await asyncio.shield(claiming)
             except StoreFailed:
                 return None
             except asyncio.CancelledError:
-                self._store.release_soon(lease)  # the call may still succeed
+                self._store.release_soon(lease, after=claiming)  # it may still succeed
                 raise
             if not isinstance(claim, Held):
                 return claim

@@ -51,11 +51,18 @@ class GuardedStore:
     async def delete(self, key: str) -> None:
         await self._call(self._store.delete, key)
 
-    def release_soon(self, lease: Lease, then: Callable[[], object] = lambda: None) -> None:
-        """Give a lease back, without waiting. `then` is called afterwards, also if the store has failed."""
+    def release_soon(
+        self, lease: Lease, then: Callable[[], object] = lambda: None, *, after: "asyncio.Task[Claim] | None" = None
+    ) -> None:
+        """Give a lease back, without waiting. `then` is called afterwards, also if the store has failed.
+
+        `after` is a claim of the lease that may still run: its thread must not take the lease after it was given back.
+        """
 
         async def release() -> None:
             try:
+                if after is not None:
+                    await after
                 await self._call(self._store.release, lease)
             except StoreFailed:
                 pass  # then it expires
