@@ -22,8 +22,8 @@ from asr_service.settings import Settings
 from programs import report_missing, require_program
 
 if TYPE_CHECKING:
+    from benchmarks.common.object_store import ObjectStore
     from redis_server import RedisServer
-    from s3_server import S3Server
 
 # Rich traces write out every variable, arrays too: seconds for each, on a busy machine too many.
 _plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -121,7 +121,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RedisSer
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[S3Server]":
+def s3(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[ObjectStore]":
     """Run one S3 server for all tests of a process: each uses its own prefix."""
     from s3_server import running_s3
 

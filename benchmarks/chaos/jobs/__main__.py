@@ -105,7 +105,7 @@ def _scene(layout: str, model: Path, folder: Path, minute: Path) -> Iterator[Sce
             files = ObjectStore(folder / "s3")
             stack.callback(files.program.kill)
             files.start()
-            settings = {"ASR_JOBS_FILES": files.url, **files.environ}
+            settings = {"ASR_JOBS_FILES": files.url("jobs"), **files.environ}
         site = stack.enter_context(cluster.running(layout, model, folder, settings))
         yield Scene(site, Ledger(site), minute, state, files)
 

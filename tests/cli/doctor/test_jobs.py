@@ -7,8 +7,8 @@ import pytest
 
 from asr_service.cli.doctor.jobs import check_jobs
 from asr_service.settings import load_settings
+from benchmarks.common.object_store import ObjectStore
 from redis_server import RedisServer, running_redis
-from s3_server import S3Server
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_redis_that_does_not_answer_is_a_failure(server):
     assert "Redis does not answer" in message
 
 
-def test_a_bucket_is_read(s3: S3Server, monkeypatch: pytest.MonkeyPatch):
+def test_a_bucket_is_read(s3: ObjectStore, monkeypatch: pytest.MonkeyPatch):
     """A wrong password is a failure."""
     for name, value in s3.environ.items():
         monkeypatch.setenv(name, value)

@@ -85,7 +85,7 @@ class Teller:
         if window.earlier is not None and not window.earlier.tokens.done():
             return None
         if not self._pace.is_live:
-            return None  # nobody reads along
+            return None  # its speech is ahead of real time, so its client does not follow the text
         if caution is None or window.early is not None or self._listener.speech_end <= window.heard_until:
             return None
         since = max(window.heard_until, window.start)
