@@ -17,7 +17,7 @@ from asr_service.engine.schedule.batch import (
     form_batch,
     form_priority_batch,
     is_last_without_bulk,
-    without_company,
+    with_one_bulk_job,
 )
 
 ALICE, BOB = Caller("alice"), Caller("bob")
@@ -221,8 +221,8 @@ def test_bulk_windows_leave_one_thread_for_others(n_threads: int, n_bulk_running
     clip, bulk = job(), replace(job(), is_bulk=True)
     running = [Batch(Stage.ENCODE, (bulk,))] * n_bulk_running + [Batch(Stage.ENCODE, (clip,))]
     assert is_last_without_bulk(running, n_threads) is is_last
-    assert without_company(Batch(Stage.GENERATE, (bulk, bulk))).jobs == (bulk,)
-    assert without_company(Batch(Stage.GENERATE, (clip, clip))).jobs == (clip, clip)
+    assert with_one_bulk_job(Batch(Stage.GENERATE, (bulk, bulk))).jobs == (bulk,)
+    assert with_one_bulk_job(Batch(Stage.GENERATE, (clip, clip))).jobs == (clip, clip)
 
 
 def live(work: LiveWork, stage: Stage = Stage.GENERATE, *, request_id: int = 0, at: float = 0.0, key: str = "k") -> Job:

@@ -49,7 +49,7 @@ _MIN_PROGRESS_S: Final = 0.2
 _MAX_REPEATED_S: Final = 12.0
 """The window of the rest includes the last segment before it if both together are no longer than this."""
 _MIN_KEPT_S: Final = 4.0
-"""A window ends within a sentence rather than to begin the next one before this point."""
+"""The next window never begins before this point. If the sentence does, the window ends within the sentence."""
 _SENTENCE_ENDS: Final = tuple(".?!…。？！؟۔।።՞։")
 _CLOSING_MARKS: Final = "\"'”’»)）」』"
 

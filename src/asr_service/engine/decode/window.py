@@ -53,7 +53,8 @@ _DEFAULT_OPTIONS: Final = DecodingOptions()
 _NO_TEXT: Final = TextBefore()
 _WHOLE_BUDGET: Final = Budget()
 _MAX_SKIPS: Final = 3
-"""In so many windows of one section, one after the other, speech without text counts as skipped."""
+"""Maximum number of consecutive windows in which the model may leave speech out. After these, speech without text
+counts as having no words."""
 _NEW_CONTEXTS: Final = {Step.LONGER_CONTEXT: LONGER_CONTEXT, Step.FULL_CONTEXT: FULL_CONTEXT}
 
 

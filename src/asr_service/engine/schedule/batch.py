@@ -137,15 +137,15 @@ def is_last_without_bulk(running: Collection[Batch], n_threads: int) -> bool:
     """Return True if an ordinary thread that forms a call is the last of `n_threads` that runs no bulk windows.
 
     A call cannot be interrupted, so a client that finds all threads in bulk calls waits, or shares a core. The last
-    thread stays free while a client is expected, and otherwise runs short bulk calls (`without_company`). A slot with
+    thread stays free while a client is expected, and otherwise runs short bulk calls (`with_one_bulk_job`). A slot with
     one thread has no such thread.
     """
     n_bulk = sum(any(job.is_bulk for job in batch.jobs) for batch in running)
     return n_threads > 1 and n_bulk >= n_threads - 1
 
 
-def without_company(batch: Batch) -> Batch:
-    """Return the batch or, if it is of bulk jobs, its first job alone: the shortest call that there is."""
+def with_one_bulk_job(batch: Batch) -> Batch:
+    """Return the batch or, if it is of bulk jobs, its first job alone: the call is then as short as possible."""
     return Batch(batch.stage, batch.jobs[:1]) if batch.jobs[0].is_bulk else batch
 
 

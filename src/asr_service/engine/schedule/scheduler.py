@@ -25,7 +25,7 @@ from asr_service.engine.schedule.batch import (
     form_batch,
     form_priority_batch,
     is_last_without_bulk,
-    without_company,
+    with_one_bulk_job,
 )
 from asr_service.engine.schedule.caller_usage import CallerUsage
 from asr_service.engine.schedule.execution import BatchRunner, DeviceLostError, Run, fail
@@ -228,7 +228,7 @@ class Scheduler:
         if is_last and self._has_clients(now):
             waiting = [job for job in waiting if not job.is_bulk]
         batch = form_batch(waiting, self._current_limits(), self._penalties_s(), self._caller_levels(now))
-        return without_company(batch) if batch and is_last else batch
+        return with_one_bulk_job(batch) if batch and is_last else batch
 
     def _has_clients(self, now: float) -> bool:
         return bool(self._expected) or now < self._expected_until or any(map(_has_interactive, self._running))
