@@ -6,18 +6,20 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from asr_service.engine.options import MAX_LENGTH
 from asr_service.transcript import Segment
 
 _MIN_AVG_LOGPROB: Final = -0.4
 """In recordings with less likely text, about half of the words are wrong. In a prompt such text does harm
 (docs/adr/0003-short-encoder-context.md)."""
 _MAX_COMPRESSION_RATIO: Final = 2.4
+_MAX_TOKENS: Final = 48
+"""About 14 s of speech. Longer text gains no accuracy, and each of its tokens makes each step of the decoder slower
+(docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextBefore:
-    """Tokens of the text before a window, timestamp tokens included, and their language."""
+    """The last tokens of the text before a window, timestamp tokens included, and their language."""
 
     tokens: tuple[int, ...] = ()
     language: str = ""
@@ -37,7 +39,7 @@ class TextBefore:
             )
             kept = tokens if segment.language == language else ()
             tokens, language = (*kept, *segment.tokens) if is_sure else (), segment.language
-        return TextBefore(tokens[-MAX_LENGTH:], language)
+        return TextBefore(tokens[-_MAX_TOKENS:], language)
 
 
 class PreviousText:
