@@ -113,14 +113,14 @@ class Transcriber:
         `file` is open and seekable. `deadline` is in seconds of `time.monotonic`; without it, each call of the model
         has the request time-out for itself. `on_audio` is called with the seconds of each block of audio as it is
         decoded, and `on_length` with the recording's estimated seconds. Closing the generator cancels the rest of the
-        context. `is_bulk` says that no client waits: other requests go first. Callers share the model equally.
+        request. `is_bulk` says that no client waits: other requests go first. Callers share the model equally.
 
         `earlier` are the first segments that an interrupted run with the same file, options, model and settings
         yielded. The chunk of the last of them may be incomplete, so it is decoded again; the chunks before it are not.
         Only new segments are yielded. The Transcript has all of them, each once.
 
         Raises RequestError: the file cannot be decoded.
-        Raises Unavailable, DeadlineExceeded, InferenceFailed: the model did not do the context.
+        Raises Unavailable, DeadlineExceeded, InferenceFailed: the model could not complete the request.
         """
         async with self._open(
             file, options, deadline, on_audio, on_length, earlier, is_bulk=is_bulk, caller=caller
