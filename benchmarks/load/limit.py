@@ -201,7 +201,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--vocabulary", type=int, default=51865)
-    parser.add_argument("--frames", type=int, default=1344, help="encoder context in frames of 10 ms")
+    parser.add_argument("--frames", type=int, default=1728, help="encoder context in frames of 10 ms")
     parser.add_argument("--steps", type=int, default=34, help="generated tokens per window")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=2, help="windows per decoder call")

@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     # -- the engine
     model_threads: PositiveInt | None = None
     """Threads of one slot that run the model in parallel. By default 1 on CUDA; on a CPU the number of cores divided by
-    the CPU slots, at most 8. A CPU slot has one more thread for the first windows of requests."""
+    the CPU slots, at most 8. A CPU slot has one more thread for live work and the first windows of requests."""
     encode_batch: PositiveInt | None = None
     """Maximum encoder batch size, in windows. By default 8 on CUDA, fewer if the GPU's memory is small, and 1 on a CPU,
     where larger batches are slower."""
@@ -161,9 +161,10 @@ class Settings(BaseSettings):
     faster; docs/performance.md has the measured error rates. Recordings with several windows use 2.5 s at most."""
     chunk_length_s: Annotated[float, Field(ge=5, le=30)] | None = None
     """Maximum speech in one window, in seconds. By default 30. With short contexts, recordings of more than a minute,
-    or with more than 30 s of speech, are cut into windows of at most 22 s, which takes less time. Those of about
-    a minute are decoded in order, each with the text before it in its prompt; with a limit of your own, only with
-    `condition_on_previous_text`."""
+    or with more than 30 s of speech, have windows of at most 22 s. Such a recording is divided into sections of about a
+    minute of speech. The windows of a section are decoded in order, and the text before a window is in its prompt. If
+    you set this limit, there are no sections; only `condition_on_previous_text` then puts earlier text into the
+    prompt."""
     block_length_s: Annotated[float, Field(ge=60, le=600)] = 300
     """Maximum decoded audio of one request in memory, in seconds."""
 
@@ -281,8 +282,8 @@ class Settings(BaseSettings):
     service_key: SecretStr | None = None
     """API key of the job worker, if the services have keys. `asr-service keys new NAME --worker` makes one."""
     worker_concurrency: PositiveInt = 8
-    """Maximum jobs that a job worker runs at a time. A slot takes twice as many as fill its batches, and refuses
-    others for the moment."""
+    """Maximum jobs that a job worker runs at a time. A slot takes at most twice as many as fill its batches, and
+    refuses others for the moment."""
     worker_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port, at ASR_HOST, of the /metrics of a job worker. By default none."""
 

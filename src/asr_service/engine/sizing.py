@@ -21,11 +21,12 @@ _MAX_CPU_POOL_THREADS: Final = 4
 _MAX_CPU_FRAMES: Final = 4096
 """Maximum frames of a decoder call on a CPU, by default.
 
-With the margin and the minimum length of the short context, a call holds four windows of up to 4.2 s of speech, three
-of up to 7.4 s, two of up to 14.4 s, or one longer window. So two clips of 11 s share a call. On the 2-core Xeon of
-benchmarks/results/sim-costs.json a window that shares a call with one other takes up to a tenth less decoder time than
-alone (9 % at 11 s), and about the same in a call of four. On an AMD processor without AMX, calls of four were faster.
-More frames make longer calls, and a thread serves no clip during a call (ADR 5).
+With the margin and the minimum length of the short context, a call holds four clips of up to 4.2 s of speech, three of
+up to 7.4 s, two of up to 14.4 s, or one longer window. So two clips of 11 s share a call. Windows of long recordings
+have a shorter margin: two of up to 17.9 s share a call. On the 2-core Xeon of benchmarks/results/sim-costs.json a
+window that shares a call with one other takes up to a tenth less decoder time than alone (9 % at 11 s), and about the
+same in a call of four. On an AMD processor without AMX, calls of four were faster. More frames make longer calls, and a
+thread serves no clip during a call (ADR 5).
 """
 _GPU_ENCODE_WINDOWS: Final = 8
 _GPU_DECODE_WINDOWS: Final = 16

@@ -41,9 +41,9 @@ class ChunkLengths:
 _LONG: Final = ChunkLengths(30.0, 30.0, 30.0)
 _SHORT: Final = ChunkLengths(30.0, 22.0, 60.0)
 """The encoder's time grows with the square of the window, and the time of each token with the window, so short windows
-take less of both. Below 15 s little is gained, because each window has its margin, and accuracy is lost. Within a
-section most sentences are whole and their spelling is constant. A request has many sections, so windows of several of
-them are decoded at a time."""
+take less of both. Windows below 22 s take as much in all, because each has its margin, and more of their words are
+wrong. Within a section most sentences are whole and their spelling is constant. A request has many sections, so
+windows of several of them are decoded at a time."""
 _PART_MARGIN_S: Final = 2.5
 """The longest margin in a recording with several windows. A window of 10 to 18 s had enough speech: with 6 s, as many
 words were wrong."""

@@ -17,8 +17,8 @@ _MAX_NO_SPEECH_PROB: Final = 0.6
 """These three are the defaults of https://github.com/openai/whisper/blob/main/whisper/transcribe.py."""
 
 _SURE_AVG_LOGPROB: Final = -0.6
-"""A less likely text from a short context is heard once more with a longer one. Hard speech needs it, and its texts are
-less likely: docs/adr/0003-short-encoder-context.md has the measurements."""
+"""Speech with a less likely text from a short context is decoded again with a longer one. Hard speech needs it, and its
+texts are less likely: docs/adr/0003-short-encoder-context.md has the measurements."""
 _MAX_DOUBTFUL_S: Final = 12.0
 """Longer speech has a context of at least 18 s. There a longer one changed nothing."""
 
@@ -257,8 +257,8 @@ def speech_parts(best: Hypothesis, vocabulary: Vocabulary, *, to_the_end: bool) 
 def split_kept(parts: Sequence[TimedTokens], best: Hypothesis) -> tuple[int, float]:
     """Return how many parts of a window that ended early are kept, and the second at which the rest begins.
 
-    A few seconds by themselves are often misheard, because their context is missing. So a short rest includes the last
-    part, which is then transcribed once more.
+    The text of a few seconds alone is often wrong, because the speech around them is missing. So a short rest includes
+    the last part, which is then decoded again.
     """
     if len(parts) > 1:
         begins_s = parts[-1].start
@@ -270,7 +270,8 @@ def split_kept(parts: Sequence[TimedTokens], best: Hypothesis) -> tuple[int, flo
 def split_unfinished(parts: Sequence[TimedTokens], best: Hypothesis, vocabulary: Vocabulary) -> tuple[int, float]:
     """Return how many parts of a window with speech after it are kept, and the second at which the next window begins.
 
-    A sentence that the end of the window cuts is misheard more often, so the next window contains it whole.
+    The text of a sentence that the end of the window cuts is wrong more often, so the next window contains the whole
+    sentence.
     """
     if len(parts) > 1:
         begins_s = parts[-1].start

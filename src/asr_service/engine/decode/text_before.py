@@ -1,4 +1,4 @@
-"""The text of the earlier windows of a recording, for the prompts of `condition_on_previous_text`."""
+"""The text of earlier windows, for the prompts of later windows, within a section or a recording."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable

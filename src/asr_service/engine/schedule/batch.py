@@ -83,9 +83,9 @@ def fairness_penalty_s(served_audio_s: float) -> float:
     """Return by how many seconds newer jobs of other requests may overtake this request's next job.
 
     The penalty grows with the audio that the model has already decoded for the request. A clip of one window has none.
-    The second window of a recording (15 s each) has 2.5 s. From three minutes of audio on it is 30 s: longer than the
-    windows of several such recordings wait for each other, so clips overtake all of them. It is no longer than that, so
-    a stream of clips cannot starve a recording. Simulated and measured: docs/performance.md.
+    The second window of a recording (up to 22 s each) has up to 3.7 s. From three minutes of audio on it is 30 s:
+    longer than the windows of several such recordings wait for each other, so clips overtake all of them. It is no
+    longer than that, so a stream of clips cannot starve a recording. Simulated and measured: docs/performance.md.
     """
     return min(served_audio_s / _AUDIO_S_PER_PENALTY_S, MAX_FAIRNESS_PENALTY_S)
 
