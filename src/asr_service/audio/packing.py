@@ -32,7 +32,7 @@ _LOUD_PAUSE_COST: Final = 0.6
 _NO_PAUSE_COST: Final = 1.5
 _SHORT_S: Final = 5.0
 _SHORT_COST_PER_S: Final = 0.1
-"""The cost of each second that a group lacks to `_SHORT_S`: the model mishears short windows."""
+"""The cost of each second that a group lacks to `_SHORT_S`: the model makes more errors in short windows."""
 
 
 def split_at_all_pauses(

@@ -10,8 +10,8 @@ from asr_service.engine.decode.hypothesis import FallbackReason, Hypothesis, acc
 from asr_service.engine.options import DecodingOptions
 
 _REPETITION_PENALTY: Final = 1.2
-"""Ends loops that sampling ends only at temperatures at which it mishears. Text that is really spoken again and again
-suffers from it, so it is used for loops only."""
+"""Ends loops that sampling ends only at temperatures at which the model makes many errors. It damages text that is
+really spoken again and again, so it is used for loops only."""
 
 
 class Step(Enum):

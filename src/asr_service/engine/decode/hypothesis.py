@@ -40,7 +40,7 @@ two seconds for a clip of 0.3 s."""
 
 _MIN_REST_S: Final = 1.0
 """A shorter rest, after the point where the model stopped, is not decoded in a window of its own."""
-_MAX_UNTOLD_S: Final = 5.0
+_MAX_SKIPPED_S: Final = 5.0
 """If speech follows the text for longer than this, the model left something out. With the text of other speech in the
 prompt it does so more often: of 30 windows of unrelated sentences, 5 lacked a sentence or more, of 120 windows of
 single recordings none."""
@@ -180,7 +180,7 @@ def evaluate(
     window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
     within_speech = [part for part in window.parts if part.start < speech_s]
     end_s = max((part.end for part in within_speech if vocabulary.text(part.tokens).strip()), default=0.0)
-    leaves_speech = is_all_speech and window.unfinished is None and end_s < speech_s - _MAX_UNTOLD_S
+    leaves_speech = is_all_speech and window.unfinished is None and end_s < speech_s - _MAX_SKIPPED_S
     if leaves_speech:
         window = replace(window, consumed_s=end_s)
     text = vocabulary.text([token for part in within_speech for token in part.tokens])
