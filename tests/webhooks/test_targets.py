@@ -16,9 +16,11 @@ PRIVATE = [
     "127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
     "198.18.0.1", "224.0.0.1", "255.255.255.255", "[::]", "[::1]", "[fe80::1]", "[fc00::1]", "[fd00:ec2::254]",
     "[ff02::1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
-    "[2001:0:4136:e378:8000:63bf:80ff:fffe]",
+    "[2001:0:4136:e378:8000:63bf:80ff:fffe]", "[fec0::1]", "[64:ff9b:1::a00:1]", "[::10.0.0.1]", "[::ffff:0:10.0.0.1]",
+    "[5f00::1]",
 ]  # fmt: skip
-"""Loopback, private, link-local, CGNAT, benchmark, multicast and unspecified addresses, also inside IPv6 addresses."""
+"""Loopback, private, link-local, CGNAT, benchmark, multicast and unspecified addresses, also inside IPv6 addresses, and
+IPv6 addresses outside 2000::/3, such as those of a local NAT64 or of IPv4 in its forms ::/96 and ::ffff:0:0:0/96."""
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +85,8 @@ def test_another_spelling_of_a_private_address_is_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["93.184.215.14", "[2606:2800:21f:cb07:6820:80da:af6b:8b2c]", "[::ffff:93.184.215.14]"]
+    "host",
+    ["93.184.215.14", "[2606:2800:21f:cb07:6820:80da:af6b:8b2c]", "[::ffff:93.184.215.14]", "[64:ff9b::5db8:d70e]"],
 )
 def test_a_public_address_passes(host: str) -> None:
     check_url(f"https://{host}:8443/hook?x=1", ())

@@ -18,6 +18,8 @@ from asr_service.access.networks import Network
 
 MAX_URL_LENGTH: Final = 2048
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+"""The public IPv6 addresses. `is_global` of Python 3.11 is also true for others, such as the site-local fec0::1."""
 _LOOKUP_TIMEOUT_S: Final = 2.0
 _MAX_PORT: Final = 65_535
 
@@ -126,12 +128,17 @@ def _check_addresses(addresses: Iterable[Address], *, secure: bool, allowed: Seq
         plain = _embedded(address)
         if any(each in network for each in (address, plain) for network in allowed):
             continue
-        if not all(each.is_global and not each.is_multicast for each in (address, plain)):
+        if not (_is_public(plain) and address.is_global and not address.is_multicast):
             raise TargetRefused(
                 f"{plain} is not a public address. An operator can allow its network in ASR_WEBHOOK_ALLOW_NETWORKS."
             )
         if not secure:
             raise TargetRefused(f"{plain} is not in ASR_WEBHOOK_ALLOW_NETWORKS, so it can be called by https:// only.")
+
+
+def _is_public(address: Address) -> bool:
+    is_unicast = address in _GLOBAL_UNICAST if isinstance(address, IPv6Address) else not address.is_multicast
+    return is_unicast and address.is_global
 
 
 def _embedded(address: Address) -> Address:
