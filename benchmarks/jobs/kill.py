@@ -9,7 +9,7 @@ workers and Redis. Then all are started again. The exit code is 1 if an expectat
 
 - The job succeeds with its third attempt, and its transcript is the one of the undisturbed run. Text may differ without
   a fault where beam search fails and the service samples: look at the times of the segments.
-- It continues after its last stored segments.
+- It continues at the section of its last stored segment.
 - Its event arrives with one id and a signature that OpenAI's SDK accepts.
 """
 
