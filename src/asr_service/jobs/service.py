@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from asr_service import tasks
 from asr_service.errors import JobExpired, JobNotFound, NoTranscript, Unavailable
 from asr_service.jobs.files import FileMissing, JobFiles
 from asr_service.jobs.records import (
@@ -151,8 +152,7 @@ class Jobs:
             job = await self.get(owner, job_id)
             if not job.is_open or time.monotonic() >= until or self.closing.is_set():
                 return job
-            with contextlib.suppress(TimeoutError):  # other processes may have changed it
-                await asyncio.wait_for(changed.wait(), _POLL_S)
+            await tasks.wait_for_event(changed, _POLL_S)  # other processes may have changed it
 
     def note_change(self, job_id: str) -> None:
         """Tell those who wait for the job that this process has changed it."""
@@ -161,11 +161,7 @@ class Jobs:
 
     async def pause(self, seconds: float) -> None:
         """Wait. Returns early when the slot drains."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.closing.wait()
-        except TimeoutError:
-            pass
+        await tasks.wait_for_event(self.closing, seconds)
 
     async def remove(self, owner: str, job_id: str) -> Job | None:
         """Cancel an open job and return it, or delete an ended one and return None. Raises JobNotFound."""

@@ -1,7 +1,6 @@
 """Wakes job workers when jobs wait."""
 
 import asyncio
-import contextlib
 from typing import Final, Protocol
 
 import structlog
@@ -55,8 +54,7 @@ class WorkerNotifier:
                 log.warning("job workers cannot be woken", reason=error.message)
             except Exception:
                 log.exception("job workers cannot be woken")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._jobs.submitted.wait(), self._interval_s)
+            await tasks.wait_for_event(self._jobs.submitted, self._interval_s)
 
     def _notify(self) -> None:
         n_waiting = self._jobs.store.counts().by_status[JobStatus.QUEUED]

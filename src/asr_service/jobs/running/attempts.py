@@ -68,8 +68,9 @@ class Attempts:
         try:
             claim = await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            if (claim := await claiming) is not None:
-                await self._give_back(claim)
+            with contextlib.suppress(Exception):  # whatever fails, this task must end; the lease lapses
+                if (claim := await claiming) is not None:
+                    await self._give_back(claim)
             raise
         if claim is not None and self._draining:
             await self._give_back(claim)

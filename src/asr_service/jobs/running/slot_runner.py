@@ -1,7 +1,6 @@
 """Runs jobs in a slot, as bulk requests."""
 
 import asyncio
-import contextlib
 import socket
 import time
 from typing import Final
@@ -77,8 +76,7 @@ class SlotRunner:
                 is_down = True
             except Exception:
                 log.exception("no job can be claimed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._jobs.submitted.wait(), self._times.poll_s)
+            await tasks.wait_for_event(self._jobs.submitted, self._times.poll_s)
 
     async def _drain(self) -> None:
         if self._claiming is not None:
