@@ -10,6 +10,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
+from asr_service.errors import Unavailable
 from asr_service.jobs.records import MAX_ATTEMPTS, Idempotency, JobStatus, NewJob, new_job_id
 from asr_service.jobs.store import JobStore
 from asr_service.jobs.stores.rules import DAMAGED_PAUSE_S
@@ -155,3 +156,34 @@ def test_a_key_of_another_type_is_a_damaged_job(redis_server: Any) -> None:
     assert claim(store, 2.0).job.id == other.id
     assert store.delete(job.id)
     store.close()
+
+
+@pytest.mark.parametrize("kind", ["absent", "of another type"])
+def test_a_lost_record_of_a_running_job_is_in_nobodys_way(redis_server: Any, monkeypatch: Any, kind: str) -> None:
+    """Redis has evicted it, or an operator has deleted its key. It does not count for its owner for ever."""
+    from asr_service.jobs.stores.redis import RedisJobStore
+
+    store = RedisJobStore(redis_server.url, f"lost-{kind[0]}")
+    lost, other = add(store, "alice"), add(store, "alice", at=1.0)
+    held = claim(store, 2.0)
+    name = f"{store._prefix}job:{lost.id}"
+    store._client.delete(name)
+    if kind == "of another type":
+        store._client.set(name, BYTES)
+    assert not store.holds(lost.id, held.token)
+    assert list(store.ended([lost.id, other.id])) == [lost.id]
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_run", _without_answer)
+        with pytest.raises(Unavailable):
+            store.claim("a", 3.0, LEASE_S)
+    assert claim(store, 4.0).job.id == other.id
+    store.expire(3e6, 2e6)
+    assert lost.id not in str(
+        [store._client.zrange(key, 0, -1) for key in store._client.keys(f"{store._prefix}owner:*")]
+    )
+    assert store._client.hget(f"{store._prefix}bytes", "alice") == str(other.audio_bytes)
+    store.close()
+
+
+def _without_answer(*_: object, **__: object) -> None:
+    raise Unavailable("It is down.")

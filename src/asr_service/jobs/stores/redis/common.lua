@@ -215,9 +215,22 @@ local function remove(job)
   call('DEL', key('deliveries', job.id), key('segments', job.id), key('job', job.id))
 end
 
--- Remove a damaged record without the use of its fields, but for its owner.
-local function purge(id)
+-- The owner of a job whose record may be damaged or lost.
+local function find_owner(id)
   local owner = table_of(hash(key('job', id))).owner
+  if owner then
+    return owner
+  end
+  for _, each in ipairs(call('HKEYS', key('bytes'))) do
+    if call('ZSCORE', key('owner', 'all', each), id) then
+      return each
+    end
+  end
+end
+
+-- Remove a damaged or lost record without the use of its fields, but for its owner.
+local function purge(id)
+  local owner = find_owner(id)
   for _, status in ipairs(STATUSES) do
     call('ZREM', key('status', status), id)
   end

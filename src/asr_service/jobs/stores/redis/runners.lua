@@ -70,7 +70,7 @@ local function give_back_unanswered()
   if next(is_unanswered) then
     for _, id in ipairs(call('ZRANGE', key('status', 'running'), 0, -1)) do
       local job = load(id)
-      if is_unanswered[job.lease_token] then
+      if job and is_unanswered[job.lease_token] then
         give_back(job)
       end
     end
@@ -107,7 +107,7 @@ function operations.renew()
 end
 
 function operations.holds()
-  return call('HGET', key('job', given.id), 'lease_token') == given.token and 1 or 0
+  return redis.pcall('HGET', key('job', given.id), 'lease_token') == given.token and 1 or 0
 end
 
 function operations.store_segments()

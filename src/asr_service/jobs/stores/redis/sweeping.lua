@@ -63,7 +63,7 @@ end
 function operations.open()
   local found = {}
   for _, id in ipairs(given.ids) do
-    local status = call('HGET', key('job', id), 'status')
+    local status = redis.pcall('HGET', key('job', id), 'status')
     if status == 'queued' or status == 'running' then
       table.insert(found, id)
     end
