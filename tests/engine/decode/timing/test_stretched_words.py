@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asr_service.engine.decode.stretched_words import shrink_stretched
+from asr_service.engine.decode.timing.stretched_words import shrink_stretched
 from asr_service.transcript import Word
 
 RATE = 16_000

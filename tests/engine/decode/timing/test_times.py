@@ -5,7 +5,7 @@ import pytest
 
 from asr_service.audio.chunking import Chunk
 from asr_service.audio.vad import SpeechSpan
-from asr_service.engine.decode.times import place_words
+from asr_service.engine.decode.timing.times import place_words
 from asr_service.engine.options import DecodingOptions
 from asr_service.transcript import Word
 from engines import RATE, engine_around, loud

@@ -1,6 +1,6 @@
 """The words of a segment: their times, and the marks and spaces that are joined to them."""
 
-from asr_service.engine.decode.words import TimedWord, merge_punctuation
+from asr_service.engine.decode.timing.words import TimedWord, merge_punctuation
 from asr_service.engine.options import DecodingOptions
 from asr_service.transcript import Word
 from engines import engine_around, loud

@@ -13,7 +13,7 @@ import numpy as np
 from faster_whisper.tokenizer import Tokenizer
 from numpy.typing import NDArray
 
-from asr_service.engine.decode.stretched_words import shrink_stretched
+from asr_service.engine.decode.timing.stretched_words import shrink_stretched
 from asr_service.engine.model.protocol import Alignment
 from asr_service.transcript import Word
 

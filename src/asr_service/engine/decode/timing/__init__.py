@@ -1,0 +1,1 @@
+"""Times of segments and words in the recording."""
