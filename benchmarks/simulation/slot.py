@@ -1,9 +1,9 @@
 """Simulate one slot of the service: its queue with the service's own `form_batch`, its model with a table of costs.
 
 The simulation uses the service's own form_batch, batch limits, admission and throughput estimate. It has its own
-versions of what engine.schedule.scheduler, pipeline.speech, pipeline.transcriber and decode.window do: threads, the
-coalesce wait, blocks, the number of windows in flight, windows decoded again at full context. It has no word times, no
-temperature fallback and no slow clients.
+versions of what engine.schedule.scheduler, pipeline.speech, pipeline.ordered_windows and decode.fallback do: threads,
+the coalesce wait, blocks, the number of windows in flight, windows decoded again at full context. It has no word times,
+no temperature fallback and no slow clients.
 """
 
 import itertools

@@ -13,12 +13,12 @@ from asr_service.audio.chunking import Chunk
 from asr_service.engine.decode.text_before import TextBefore
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions
+from asr_service.engine.pipeline.leading_space import with_leading_space
 from asr_service.engine.pipeline.live.agreement import n_taken_back, rest_after
 from asr_service.engine.pipeline.live.events import LiveEvent, TextDelta, TurnCompleted, TurnFailed
 from asr_service.engine.pipeline.live.load import LiveLoad
 from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, ClosedWindow, Early, Final, Turn, Window
 from asr_service.engine.pipeline.script import ScriptConverter
-from asr_service.engine.pipeline.transcriber import with_leading_space
 from asr_service.engine.pipeline.window_memory import MemoryShare, WindowMemory
 from asr_service.engine.schedule.batch import LiveWork
 from asr_service.engine.schedule.request import RequestContext
