@@ -31,6 +31,7 @@ from uvicorn.server import ServerState
 from asr_service import metrics
 from asr_service.serving.allocated_dict import AllocatedDict
 from asr_service.serving.arbiter import SlotArbiter
+from asr_service.serving.http.cycle_transport import CycleTransport
 from asr_service.serving.http.protocol import BoundedHttp
 from asr_service.serving.http.server import SlotServer
 from asr_service.serving.http.websocket import BoundedWebSocket
@@ -244,7 +245,7 @@ async def test_uvicorn_starts_every_request_by_the_function_that_we_override() -
     connection, transport = connected(Recording)
     await converse(connection, GET + GET.replace(b"Host", b"Connection: close\r\nHost"))
     assert len(started) == 2, f"see _start_asgi_task of {BoundedHttp.__module__}"
-    assert (own.written.count(b"200 OK"), own.n_closes) == (2, 1), f"see _CycleTransport of {BoundedHttp.__module__}"
+    assert (own.written.count(b"200 OK"), own.n_closes) == (2, 1), f"see {CycleTransport.__module__}"
     assert (transport.written, transport.n_closes) == (b"", 0)
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from asr_service.serving.http.connection_state import ConnectionState
 from asr_service.serving.http.connections import Connections
+from asr_service.serving.http.cycle_transport import CycleTransport
 from asr_service.serving.http.refusal import (
     MALFORMED,
     SLOW_HEAD,
@@ -23,51 +24,6 @@ from asr_service.serving.limits import ServerLimits
 
 _MAX_WEBSOCKET_LINE: Final = 8000
 """Maximum bytes of a line in the head of a WebSocket. The library `websockets` parses 8192, with the line end."""
-
-
-class ConnectionState(Enum):
-    """The state of a connection. Each has at most one time limit, after which the connection is closed.
-
-    READ_HEAD --> READ_BODY --> RESPONDING --> IDLE
-        ^                           |           |
-        +---------------------------+-----------+   the next request begins
-    READ_HEAD --> UPGRADED                          the connection belongs to a WebSocket
-    any of them --> LINGERING --> CLOSED            refused, or the last answer was given
-    """
-
-    READ_HEAD = auto()
-    """The head of a request is awaited or received, for at most `head_s`. A new connection begins here."""
-    READ_BODY = auto()
-    """The body is received. The application limits the time; `head_s` does if the request was already answered."""
-    RESPONDING = auto()
-    """All requests were received, and the application has not answered all of them."""
-    IDLE = auto()
-    """All requests were answered, and the next one is awaited for at most `keep_alive_s`."""
-    UPGRADED = auto()
-    """A BoundedWebSocket has the connection. This state has no end."""
-    LINGERING = auto()
-    """Nothing more is sent. Received data is discarded until the client closes or `lingering_close_s` is over."""
-    CLOSED = auto()
-
-
-class _CycleTransport(asyncio.Transport):
-    """The part of a connection's transport that Uvicorn uses for one request, with our own `close`."""
-
-    def __init__(self, transport: asyncio.Transport, watch: UnreadWatch, close: Callable[[], None]) -> None:
-        super().__init__()
-        self._transport = transport
-        self._watch = watch
-        self._close = close
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._watch.written(len(data))
-        self._transport.write(data)
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        self._close()
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -188,7 +144,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
-        cycle.transport = _CycleTransport(self.transport, self._watch, self._close_after_answer)
+        cycle.transport = CycleTransport(self.transport, self._watch, self._close_after_answer)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

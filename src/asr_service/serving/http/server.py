@@ -12,8 +12,9 @@ import uvicorn
 
 from asr_service.lifecycle import SlotState
 from asr_service.serving.endpoint import Endpoint
+from asr_service.serving.http.connection_state import ConnectionState
 from asr_service.serving.http.connections import Connections
-from asr_service.serving.http.protocol import BoundedHttp, ConnectionState
+from asr_service.serving.http.protocol import BoundedHttp
 from asr_service.serving.limits import ServerLimits
 from asr_service.serving.plan import SlotApp
 
