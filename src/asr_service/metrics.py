@@ -107,7 +107,8 @@ JOBS_OLDEST = Gauge(
 )
 DAMAGED_RECORDS = Counter(
     "asr_damaged_records_total",
-    "Damaged records of jobs and of webhook deliveries that a process has met, each counted once.",
+    "Damaged records of jobs, webhook deliveries and segments that a process has met, counted once for each job or "
+    "delivery.",
     ["kind"],
 )
 JOB_ATTEMPTS = Counter(
@@ -176,7 +177,7 @@ LIVE_FINAL_DELAY = Histogram(
     "Time from the end of speech in a live session to the final text, with the silence that ends the turn.",
     buckets=(0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10, 30),
 )
-DAMAGED_KINDS = ("job", "delivery")
+DAMAGED_KINDS = ("job", "delivery", "segment")
 JOB_OUTCOMES = ("succeeded", "failed", "retried", "lost", "stopped")
 WEBHOOK_OUTCOMES = ("delivered", "retry", "rejected", "given_up")
 BUILD_INFO = Gauge(

@@ -22,7 +22,7 @@ from asr_service.jobs.store import JobStore
 from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.stores.sqlite import SqliteJobStore
 from asr_service.jobs.times import RunnerTimes
-from asr_service.transcript import Transcript, codec
+from asr_service.transcript import Segment, Transcript, codec
 from jobs.test_wire import SEGMENT, TRANSCRIPT
 from waiting import until
 
@@ -35,8 +35,10 @@ class Writes:
     def __init__(self, transcript: Transcript = TRANSCRIPT) -> None:
         self.may_end = asyncio.Event()
         self._transcript = transcript
+        self.earlier: tuple[Segment, ...] = ()
 
-    async def transcribe(self, _work: Work, _file: BinaryIO) -> AsyncGenerator[Event]:
+    async def transcribe(self, work: Work, _file: BinaryIO) -> AsyncGenerator[Event]:
+        self.earlier = work.earlier
         yield Started("key")
         yield SEGMENT
         await self.may_end.wait()
@@ -212,3 +214,23 @@ async def test_a_recording_is_kept_if_the_job_may_exist(open_jobs):
 
 def _recordings(files: JobFiles) -> Any:
     return files.old_audio(-5)
+
+
+@pytest.mark.parametrize("damaged", ["{", codec.encode_segment(replace(SEGMENT, id=7))])
+async def test_a_job_continues_before_a_damaged_segment(open_jobs, damaged):
+    """Its attempts would all fail, since the segment stays. Its events are those that can be read."""
+    jobs = open_jobs()
+    job_id = await submit(jobs)
+    first, third = SEGMENT, replace(SEGMENT, id=2)
+    claimed = jobs.store.claim("a", time.time(), 5.0)
+    stored = [codec.encode_segment(first), damaged, codec.encode_segment(third)]
+    jobs.store.store_segments(
+        job_id, claimed.token, 0, stored, resume_key="key", audio_s_done=1.0, audio_s_total=2.0
+    )  # fmt: skip
+    assert [each.id for each in await jobs.segments(job_id, 0)] == [0]
+    jobs.store.give_back(job_id, claimed.token)
+    executor = Writes()
+    executor.may_end.set()
+    await attempt(jobs, executor)
+    assert [each.id for each in executor.earlier] == [0]
+    assert (await job_of(jobs, job_id)).status is JobStatus.SUCCEEDED

@@ -14,7 +14,7 @@ from asr_service.errors import Unavailable
 from asr_service.jobs.records import MAX_ATTEMPTS, Idempotency, JobStatus, NewJob, new_job_id
 from asr_service.jobs.store import JobStore
 from asr_service.jobs.stores.rules import DAMAGED_PAUSE_S
-from jobs.test_store import DELAYS_S, FAR, LEASE_S, PLENTY, SPEC, add, claim, succeed
+from jobs.test_store import DELAYS_S, FAR, LEASE_S, PLENTY, SPEC, add, claim, succeed, write
 
 BYTES = b'{"options": \xff\xfe'
 Damage = Callable[..., None]
@@ -187,3 +187,18 @@ def test_a_lost_record_of_a_running_job_is_in_nobodys_way(redis_server: Any, mon
 
 def _without_answer(*_: object, **__: object) -> None:
     raise Unavailable("It is down.")
+
+
+def test_a_job_whose_segments_are_of_another_type_starts_again(redis_server: Any) -> None:
+    """Its segments are written in their place."""
+    from asr_service.jobs.stores.redis import RedisJobStore
+
+    store = RedisJobStore(redis_server.url, "segments-type")
+    add(store)
+    held = claim(store)
+    store._client.set(f"{store._prefix}segments:{held.job.id}", BYTES)
+    assert list(store.segments(held.job.id)) == []
+    assert write(store, held, 1, "one")
+    assert write(store, held, 0, "zero")
+    assert list(store.segments(held.job.id)) == ["zero"]
+    store.close()

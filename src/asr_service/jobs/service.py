@@ -27,6 +27,7 @@ from asr_service.jobs.records import (
     new_job_id,
 )
 from asr_service.jobs.store import Created, JobStore
+from asr_service.jobs.stores.damage import read_segments
 from asr_service.jobs.stores.opening import open_stores
 from asr_service.settings import Settings
 from asr_service.transcript import Segment, Transcript, codec
@@ -181,7 +182,7 @@ class Jobs:
     def _segments(self, job_id: str, start: int) -> Sequence[Segment]:
         stored = self.store.segments(job_id, start)
         if stored:
-            return tuple(map(codec.decode_segment, stored))
+            return read_segments(job_id, stored, start)
         job = self.store.get(job_id)
         if job is None or job.status is not JobStatus.SUCCEEDED:
             return ()

@@ -17,6 +17,7 @@ from asr_service.jobs.records import MAX_ATTEMPTS, Claim, Job, JobError, JobStat
 from asr_service.jobs.running.executor import AttemptFailed, Executor, Length, Started, Work, WorkReturned
 from asr_service.jobs.running.segment_writer import LeaseLost, SegmentWriter
 from asr_service.jobs.service import Jobs
+from asr_service.jobs.stores.damage import read_segments
 from asr_service.jobs.times import RunnerTimes
 from asr_service.tracing import linked_trace
 from asr_service.transcript import Segment, Transcript, codec
@@ -206,8 +207,7 @@ class Attempts:
     async def _transcribe(self, claim: Claim) -> Transcript:
         jobs, job = self._jobs, claim.job
         with _as_store_unavailable():
-            stored = await jobs.call(jobs.store.segments, job.id) if job.resume_key is not None else ()
-        earlier = tuple(map(codec.decode_segment, stored))
+            earlier = await jobs.call(self._earlier, job)
         work = Work(job.id, job.owner, job.spec.options, job.resume_key, earlier, job.spec.recording_sha256)
         try:
             with _as_store_unavailable():
@@ -228,6 +228,10 @@ class Attempts:
                         case Transcript():
                             return event
         raise AssertionError("the last event is a Transcript")
+
+    def _earlier(self, job: Job) -> tuple[Segment, ...]:
+        """Return the segments of an interrupted run. Blocks."""
+        return () if job.resume_key is None else read_segments(job.id, self._jobs.store.segments(job.id))
 
     async def _give_up(self, claim: Claim, error: Exception) -> None:
         """Fail the job, or leave it for another attempt."""

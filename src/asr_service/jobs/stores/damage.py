@@ -1,7 +1,10 @@
-"""Damaged records: each is one failed job, or a delivery that is left out, and no error for the others."""
+"""Damaged records: each is one failed job, a delivery that is left out, or the end of the stored segments.
+
+None of them is an error for the others.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -9,6 +12,7 @@ import structlog
 from asr_service import metrics
 from asr_service.engine.request_options import RequestOptions
 from asr_service.jobs.records import Delivery, Job, JobError, JobSpec, JobStatus
+from asr_service.transcript import Segment, codec
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +62,28 @@ def read_delivery(delivery_id: str, read: Callable[[], Delivery]) -> Delivery | 
         _note("delivery", delivery_id, error)
         return None
     return delivery
+
+
+def read_segments(job_id: str, stored: Sequence[str], start: int = 0) -> tuple[Segment, ...]:
+    """Return the stored segments of a job, whose first has the number `start`, up to the first that is damaged.
+
+    A run that continues after them replaces all that follow.
+    """
+    found: list[Segment] = []
+    for number, data in enumerate(stored, start):
+        try:
+            found.append(_segment(data, number))
+        except (ValueError, TypeError) as error:
+            _note("segment", job_id, error)
+            break
+    return tuple(found)
+
+
+def _segment(data: str, number: int) -> Segment:
+    segment = codec.decode_segment(data)
+    if segment.id != number:
+        raise ValueError(f"the segment {number} has the number {segment.id}")
+    return segment
 
 
 def _check_numbers(record: Job | Delivery, names: tuple[str, ...]) -> None:

@@ -76,5 +76,6 @@ function operations.usage()
 end
 
 function operations.segments()
-  return call('LRANGE', key('segments', given.id), given.start, -1)
+  local found = redis.pcall('LRANGE', key('segments', given.id), given.start, -1)
+  return found.err and {} or found
 end

@@ -116,7 +116,7 @@ function operations.store_segments()
     return 0
   end
   local segments, start = key('segments', job.id), tonumber(given.start)
-  if start == 0 then
+  if start == 0 or call('TYPE', segments).ok ~= 'list' then
     call('DEL', segments)
   else
     call('LTRIM', segments, 0, start - 1)
