@@ -30,7 +30,7 @@ class Chunk:
     spans: tuple[SpeechSpan, ...]
     """The positions of the samples in the recording, in order."""
     is_part: bool = False
-    """True if the recording has several chunks."""
+    """True if the recording may have several windows."""
 
     @property
     def duration_s(self) -> float:

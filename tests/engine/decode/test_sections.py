@@ -109,6 +109,30 @@ def test_the_next_window_replaces_a_doubtful_segment(
     assert ([each.text for each in final], len(held)) == (texts, n_held)
 
 
+def test_a_window_that_is_cut_again_does_not_decide_early():
+    """The next window begins within the first one's last segment, so both cannot be kept: its text decides."""
+    old = Decoded([], [segment("old", 21.8)], a_rest(is_early=False))
+    new = Decoded([segment("new", 20.2)], [segment("cut", 21.6)], a_rest(is_early=False))
+    final, held = settle([old, new])
+    assert (final, len(held)) == ([], 2)
+    final, held = settle([*held, Decoded([segment("whole", 30.0)])])
+    assert ([each.text for each in final], held) == (["new", "whole"], [])
+    final, _ = settle([old, new, Decoded([])])
+    assert [each.text for each in final] == ["old"]
+
+
+def test_a_budget_is_renewed_by_speech():
+    """Windows that stop early after fractions of a second use it up; 30 s of decoded speech renew it."""
+    budget = Budget()
+    for _ in range(15):
+        budget = budget.after_attempts(1).after_continuation(0.5)
+    assert not budget.allows_continuation
+    budget = Budget()
+    for _ in range(100):
+        budget = budget.after_attempts(9).after_continuation(11.0)
+        assert budget.allows_continuation
+
+
 def segment(text: str, end: float) -> Segment:
     return replace(Segment(0, 0.0, end, text, (), -0.2, 0.0, 1.0, 0.0, "en"))
 

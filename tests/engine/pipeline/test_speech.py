@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.peaks import PeakMeter
-from asr_service.audio.vad import VadOptions
+from asr_service.audio.vad import SpeechSpan, VadOptions
 from asr_service.decoder.pool import DecodedAudio, Gap
 from asr_service.engine.decode.context import ChunkLengths
 from asr_service.engine.pipeline.speech import SpeechChunker
@@ -60,3 +60,28 @@ async def test_the_peaks_are_at_their_times_in_a_recording_with_gaps() -> None:
         assert [chunk async for chunk in chunker.chunks()]
     values = peaks.peaks().values
     assert values == bytes(20) + bytes([128]) * 90 * 20 + bytes(40) + bytes([128]) * 10 * 20
+
+
+async def test_speech_after_a_gap_has_its_time_in_the_recording() -> None:
+    """8 s are missing after 5 s. The chunk goes on after the gap, and a time after it includes the gap."""
+    audio = Samples(np.full(12 * SAMPLE_RATE, 0.5, np.float32), Gap(5 * SAMPLE_RATE, 8 * SAMPLE_RATE))
+    with ThreadPoolExecutor(1) as pool:
+        chunker = SpeechChunker(cast("DecodedAudio", audio), None, ChunkLengths(30, 22, 60), 300, pool, lambda _: None)
+        (chunk,) = [chunk async for chunk in chunker.chunks()]
+    assert [chunk.to_source_time(time_s, is_end=is_end) for time_s, is_end in ((4, False), (5, True), (5, False))] == [
+        4, 5, 13,
+    ]  # fmt: skip
+    assert chunk.to_source_time(12, is_end=True) == 20
+
+
+@pytest.mark.parametrize(("speech_s", "length_s", "is_part"), [(29, 59, False), (20, 90, False), (25, 90, True)])
+async def test_a_recording_with_little_speech_is_one_window(
+    speech_s: int, length_s: int, is_part: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its window has the padding of a clip. A long recording with more speech than one of its windows has several."""
+    found = [SpeechSpan(0, speech_s * SAMPLE_RATE)]
+    monkeypatch.setattr("asr_service.engine.pipeline.speech._detect_in", lambda *_: found)
+    audio = cast("DecodedAudio", Samples(np.full(length_s * SAMPLE_RATE, 0.5, np.float32)))
+    with ThreadPoolExecutor(1) as pool:
+        chunker = SpeechChunker(audio, VadOptions(), ChunkLengths(30, 22, 60), 300, pool, lambda _: None)
+        assert [chunk.is_part async for chunk in chunker.chunks()] == [is_part]

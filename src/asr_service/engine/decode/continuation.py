@@ -13,19 +13,23 @@ from asr_service.engine.decode.text_before import TextBefore
 from asr_service.transcript import Segment
 
 _MAX_CONTINUATIONS: Final = 15
-"""Maximum number of further windows for the rest of one window. On real speech each of these covers several seconds;
-the limit bounds the work for audio that makes the model stop after every few tenths of a second."""
+"""Maximum number of windows in a row that begin where the model stopped early. On real speech each of these covers
+several seconds; the limit bounds the work for audio that makes the model stop after every few tenths of a second."""
 _MAX_DECODES: Final = 32
-"""How many attempts a window and those for its rest may have together: four windows with all eight attempts. When they
-are used up, the window gets no further ones."""
+"""How many attempts such windows may have together: at least three windows with all attempts. When they are used up,
+the speech that the last window left is not decoded."""
+_RENEWED_AFTER_S: Final = 30.0
+"""After this much speech the budget is new, so that one hard place costs the speech after it nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the windows for the rest of a window may still cost."""
+    """What the next windows may cost, if each begins where the model stopped early in the window before."""
 
     decodes: int = _MAX_DECODES
     continuations: int = _MAX_CONTINUATIONS
+    speech_s: float = _RENEWED_AFTER_S
+    """Seconds of speech after which the budget is new."""
 
     @property
     def n_continued(self) -> int:
@@ -38,8 +42,11 @@ class Budget:
     def after_attempts(self, n_decodes: int) -> "Budget":
         return replace(self, decodes=self.decodes - n_decodes)
 
-    def after_continuation(self) -> "Budget":
-        return replace(self, continuations=self.continuations - 1)
+    def after_continuation(self, decoded_s: float) -> "Budget":
+        """Return the budget after a window of which `decoded_s` seconds need no further window."""
+        if decoded_s >= self.speech_s:
+            return Budget()
+        return replace(self, continuations=self.continuations - 1, speech_s=self.speech_s - decoded_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +83,13 @@ def settle(held: Sequence[Decoded]) -> tuple[list[Segment], list[Decoded]]:
     """Return the segments that are final, and the results that are still held.
 
     `held` are the results of windows, of which each is followed by the window of its rest. The rest replaces the
-    doubtful segments before it, unless it has less text: it is empty or ends before they do. That is known when the
-    window of the rest did not stop early, or when its text reaches beyond them.
+    doubtful segments before it, unless it has less text: it is empty or ends before they do. That is known when its
+    text reaches beyond them, or when it has all the speech of its window: the model did not stop early, and no segment
+    of it is doubtful.
     """
     *earlier, last = held
-    stopped_early = last.rest is not None and last.rest.is_early
-    if stopped_early and any(each.doubtful and each.end > last.end for each in earlier):
+    continues_within = last.rest is not None and (last.rest.is_early or bool(last.doubtful))
+    if continues_within and any(each.doubtful and each.end > last.end for each in earlier):
         return [], list(held)
     final, known = last.kept, last.segments
     is_replaced = False

@@ -26,28 +26,29 @@ _MAX_REST: Final = 8
 mostly parallel clauses: press 1 for this, press 2 for that."""
 
 
-def doubled_letters(text: str) -> int:
+def doubled_letters(text: str, shortest: int = 0) -> int:
     """Return how many letters the longest sequence has that follows directly on a sequence much like it; 0 for none.
 
-    Only letters, their marks and digits are compared, without case.
+    Only letters, their marks and digits are compared, without case. Sequences of less than `shortest` letters are not
+    searched.
     """
     letters = [letter for letter in text.casefold() if category(letter)[0] in _COMPARED][-_MAX_LETTERS:]
-    if len(letters) < 2 * _SIZE:
+    shortest = max(shortest, _MIN_LETTERS // 2)
+    if len(letters) < 2 * shortest:
         return 0
     codes = np.array([ord(letter) for letter in letters], np.int64)
     width = np.cumsum([0, *(2 if east_asian_width(letter) in {"F", "W"} else 1 for letter in letters)])
     groups = np.lib.stride_tricks.sliding_window_view(codes, _SIZE)
     places = groups @ (1 << 21 * np.arange(_SIZE))  # one number for each group of letters
     padded = np.concatenate([places, np.full(_MAX_SHIFT, -1)])
-    for length in range(len(letters) // 2, 0, -1):
+    for length in range(len(letters) // 2, shortest - 1, -1):
         n = len(places) - length
         equal = np.zeros(n, bool)
         for shift in range(-_MAX_SHIFT, _MAX_SHIFT + 1):
-            if length + shift > 0:
-                equal |= places[:n] == padded[length + shift : length + shift + n]
+            equal |= places[:n] == padded[length + shift : length + shift + n]
         # The last places of the first sequence reach into the second one, so they count less.
         n_equal = np.concatenate([[0], np.cumsum(equal)])
-        compared = max(length - _SIZE + 1, 1)
+        compared = length - _SIZE + 1
         starts = np.arange(max(0, n - compared + 1))
         enough = n_equal[starts + compared] - n_equal[starts] >= _MIN_EQUAL * compared
         long = width[starts + length] - width[starts] >= _MIN_LETTERS

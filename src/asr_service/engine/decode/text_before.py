@@ -38,8 +38,8 @@ class TextBefore:
                 and segment.compression_ratio <= _MAX_COMPRESSION_RATIO
             )
             kept = tokens if segment.language == language else ()
-            tokens, language = (*kept, *segment.tokens) if is_sure else (), segment.language
-        return TextBefore(tokens[-_MAX_TOKENS:], language)
+            tokens, language = (*kept, *segment.tokens)[-_MAX_TOKENS:] if is_sure else (), segment.language
+        return TextBefore(tokens, language)
 
 
 class PreviousText:

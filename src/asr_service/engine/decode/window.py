@@ -104,7 +104,8 @@ class WindowDecoder:
             yield final
             if decoded.rest is None:
                 return
-            task = await self._prepare_rest(task, decoded.rest)
+            is_first_window = task.is_first_window and not final
+            task = await self._prepare_rest(task, decoded.rest, is_first_window=is_first_window)
 
     async def detect_language(
         self, request: RequestContext, chunk: Chunk, *, is_first_window: bool
@@ -124,12 +125,12 @@ class WindowDecoder:
         margin_s = self._margin_s if allows_short_context(options) else None
         return context_frames(chunk.duration_s, margin_s, is_part=chunk.is_part)
 
-    async def _prepare_rest(self, task: WindowTask, rest: Rest) -> WindowTask:
+    async def _prepare_rest(self, task: WindowTask, rest: Rest, *, is_first_window: bool) -> WindowTask:
         return await self.prepare(
             task.request,
             rest.chunk,
             language=rest.language,
-            is_first_window=task.is_first_window and rest.is_early,
+            is_first_window=is_first_window,
             text_before=rest.text_before,
             budget=rest.budget,
         )
@@ -186,7 +187,7 @@ class WindowDecoder:
             join_chunks([*parts, task.after] if task.after else parts),
             language,
             (await task.known_text_before()).followed_by(kept),
-            budget.after_continuation() if budget else WHOLE_BUDGET,
+            budget.after_continuation(rest_start_s) if budget else WHOLE_BUDGET,
             is_early=budget is not None,
         )
         return Decoded(kept, segments[n_kept:], rest)

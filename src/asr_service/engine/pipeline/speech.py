@@ -1,9 +1,12 @@
-"""Reads a recording block by block and cuts its speech into chunks. Only one block is in memory at a time."""
+"""Reads a recording block by block and cuts its speech into chunks.
+
+One block is in memory at a time, and for a moment the next one while it is joined with what is left of it.
+"""
 
 import asyncio
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
 from itertools import pairwise
@@ -22,7 +25,7 @@ from asr_service.engine.decode.context import ChunkLengths
 from asr_service.stages import stage
 
 _MAX_SINGLE_S: Final = 60.0
-"""A recording that is shorter than this, and whose speech fits, is one window."""
+"""In a recording that is shorter than this, one window may hold more speech."""
 _FIRST_BLOCK_S: Final = 120.0
 """The first block is short, so that the first segments are known early. Each block after it is twice as long as the one
 before, up to the limit."""
@@ -69,15 +72,14 @@ class SpeechChunker:
             samples = await self._read(n_samples)
             final = len(samples) < n_samples
             block = np.concatenate([carried, samples]) if len(carried) else samples
-            is_short = final and start == 0 and len(block) < _MAX_SINGLE_S * SAMPLE_RATE
-            plan = await self._plan(block, start, is_short=is_short, final=final)
-            n_speech = sum(len(span) for spans in plan.chunks for span in spans)
-            is_part = not is_short or n_speech > self._lengths.single_window_s * SAMPLE_RATE
+            del samples
+            plan, is_single = await self._plan(block, start, final=final)
             for spans in plan.chunks:
-                chunk = cut_chunk(block, spans, start, is_part=is_part)
+                chunk = cut_chunk(block, spans, start, is_part=not is_single)
                 self.speech_s += chunk.duration_s
-                yield replace(chunk, spans=tuple(self._place(span) for span in chunk.spans))
+                yield replace(chunk, spans=tuple(self._placed(chunk.spans)))
             carried = block[plan.next_start :].copy()
+            del block
             start += plan.next_start
             length_s = min(2 * length_s, self._max_block_s)
 
@@ -96,6 +98,12 @@ class SpeechChunker:
         for piece in self._pieces(start, start + len(samples)):
             peaks.add(samples[piece.start : piece.end], self._place(piece.shifted(start)).start)
 
+    def _placed(self, spans: tuple[SpeechSpan, ...]) -> Iterator[SpeechSpan]:
+        """Yield the places in the recording of spans of samples. A span is divided where the recording has a gap."""
+        for span in spans:
+            for piece in self._pieces(span.start, span.end):
+                yield self._place(piece.shifted(span.start))
+
     def _place(self, span: SpeechSpan) -> SpeechSpan:
         """Return the place in the recording of a span of samples, between which there is no gap."""
         return span.shifted(self._audio.n_absent_before(span.start))
@@ -107,29 +115,36 @@ class SpeechChunker:
         edges = [0, *(gap.at - start for gap in inside), end - start]
         return [SpeechSpan(first, last) for first, last in pairwise(edges) if first < last]
 
-    async def _plan(self, block: NDArray[np.float32], start: int, *, is_short: bool, final: bool) -> BlockPlan:
-        """Find the speech of a block and plan its chunks. `is_short` says that it is a whole, short recording."""
+    async def _plan(self, block: NDArray[np.float32], start: int, *, final: bool) -> tuple[BlockPlan, bool]:
+        """Find the speech of a block and plan its chunks. Return the plan and whether the recording is one window."""
         started_at = time.monotonic()
         loop = asyncio.get_running_loop()
         pieces = self._pieces(start, start + len(block))
+        is_whole = final and start == 0
         with stage("vad"):  # includes the wait for a thread
-            plan = await loop.run_in_executor(self._cpu_pool, self._plan_in_thread, block, pieces, is_short, final)
+            planned = await loop.run_in_executor(self._cpu_pool, self._plan_in_thread, block, pieces, is_whole, final)
         self.vad_s += time.monotonic() - started_at
-        return plan
+        return planned
 
     def _plan_in_thread(
-        self, block: NDArray[np.float32], pieces: list[SpeechSpan], is_short: bool, final: bool
-    ) -> BlockPlan:
+        self, block: NDArray[np.float32], pieces: list[SpeechSpan], is_whole: bool, final: bool
+    ) -> tuple[BlockPlan, bool]:
         levelled = self._leveller(block)
         spans = pieces if self._vad is None else _detect_in(levelled, pieces, self._vad)
-        single = is_short and sum(map(len, spans)) <= self._lengths.single_window_s * SAMPLE_RATE
-        return plan_block(
+        is_single = is_whole and sum(map(len, spans)) <= self._max_single_window(len(block))
+        plan = plan_block(
             levelled,
             spans,
-            max_chunk=int((self._lengths.single_window_s if single else self._lengths.section_s) * SAMPLE_RATE),
+            max_chunk=int((self._lengths.single_window_s if is_single else self._lengths.section_s) * SAMPLE_RATE),
             lookahead=_WITHOUT_VAD_LOOKAHEAD if self._vad is None else self._vad.lookahead,
             final=final,
         )
+        return plan, is_single
+
+    def _max_single_window(self, n_samples: int) -> float:
+        """Return the most samples of speech in a recording of `n_samples` that is decoded as one window."""
+        is_short = n_samples < _MAX_SINGLE_S * SAMPLE_RATE
+        return (self._lengths.single_window_s if is_short else self._lengths.multi_window_s) * SAMPLE_RATE
 
 
 def _detect_in(block: NDArray[np.float32], pieces: list[SpeechSpan], vad: VadOptions) -> list[SpeechSpan]:

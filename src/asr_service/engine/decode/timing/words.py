@@ -58,7 +58,7 @@ def time_words(
     for timed, word in zip(timed_words, words, strict=True):
         grouped[next((i for i, end in enumerate(ends) if at < end), len(ends) - 1)].append(word)
         at += timed.n_tokens
-    return [_fit_to_segment(tuple(group), *span) for group, span in zip(grouped, spans, strict=True)]
+    return [fit_to_segment(tuple(group), *span) for group, span in zip(grouped, spans, strict=True)]
 
 
 def _raw_words(alignment: Alignment, tokens: list[int], tokenizer: Tokenizer) -> list[TimedWord]:
@@ -126,18 +126,21 @@ def _extended(timed: TimedWord, mark: TimedWord) -> TimedWord:
     return TimedWord(replace(word, word=word.word + mark.word.word), timed.n_tokens + mark.n_tokens)
 
 
-def _fit_to_segment(words: tuple[Word, ...], start: float, end: float) -> tuple[Word, ...]:
-    """Use the segment's own times if the first or the last word is stretched over the pause next to it."""
+def fit_to_segment(words: tuple[Word, ...], start: float, end: float) -> tuple[Word, ...]:
+    """Use the segment's own times if the first or the last word is stretched over the pause next to it.
+
+    No word becomes longer.
+    """
     if not words:
         return words
     usual = _median_duration(words)
     first, last = words[0], words[-1]
     if start < first.end and start - 0.5 > first.start:
-        first = replace(first, start=max(0.0, min(first.end - usual, start)))
+        first = replace(first, start=max(first.start, min(first.end - usual, start)))
         words = (first, *words[1:])
         last = words[-1]
     if end > last.start and end + 0.5 < last.end:
-        words = (*words[:-1], replace(last, end=max(last.start + usual, end)))
+        words = (*words[:-1], replace(last, end=min(last.end, max(last.start + usual, end))))
     return words
 
 

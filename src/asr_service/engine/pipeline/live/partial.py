@@ -121,7 +121,7 @@ class PartialDecoder:
         generation: Generation = await request.submit(
             GenerateCall(encoding, prompt, how), audio_s=0.0, is_first_window=True
         )
-        hypothesis = evaluate(generation, 0.0, self._vocabulary, duration_s, n_output)
+        hypothesis = evaluate(generation, 0.0, self._vocabulary, duration_s, n_output, has_prompt=True)
         if hypothesis.is_silent or hypothesis.fallback_reason is not None or hypothesis.doubled_letters:
             return ""
         return self._vocabulary.text(generation.tokens[prompt.n_forced :])
