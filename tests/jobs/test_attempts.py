@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
@@ -86,8 +87,9 @@ async def submit(jobs: Jobs) -> str:
 
 
 async def attempt(jobs: Jobs, executor: Writes, times: RunnerTimes = TIMES) -> None:
-    attempt = await Attempts(jobs, executor, times).claim("a")
-    assert attempt is not None
+    async with asyncio.timeout(10):
+        while (attempt := await Attempts(jobs, executor, times).claim(secrets.token_hex(4))) is None:  # noqa: ASYNC110 - its time comes
+            await asyncio.sleep(0.01)
     await attempt.task
 
 
@@ -126,6 +128,19 @@ async def test_an_outage_of_the_files_postpones_the_job(open_jobs, method):
     executor.may_end.set()
     await attempt(jobs, executor)
     assert (await job_of(jobs, job_id)).status is JobStatus.SUCCEEDED
+
+
+async def test_a_recording_that_can_never_be_read_takes_little_time_from_others(open_jobs):
+    """It is tried later and later, and its caller sees why."""
+    jobs = open_jobs("open_audio", 1)
+    job_id = await submit(jobs)
+    first = jobs.store.claim("a", time.time() - 100, 5.0)
+    jobs.store.give_back(job_id, first.token)
+    await attempt(jobs, Writes())
+    job = await job_of(jobs, job_id)
+    assert (job.status, job.attempts, job.error) == (JobStatus.QUEUED, 0, JobError("unavailable", "It is down."))
+    assert jobs.store.claim("b", time.time() + 40, 5.0) is None
+    assert jobs.store.claim("b", time.time() + 60, 5.0).job.id == job_id
 
 
 @pytest.mark.parametrize(("method", "n_failures"), [("segments", 1), ("succeed", 1000)])

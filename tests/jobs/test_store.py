@@ -198,6 +198,17 @@ def test_a_failed_attempt_is_repeated_elsewhere_first(store):
     assert claim(store, 60.0, "b").job.attempts == 3
 
 
+def test_a_failed_attempt_may_not_count(store):
+    """The job waits, and its caller sees why."""
+    add(store)
+    for at in range(0, 50, 10):
+        held = claim(store, at, f"runner at {at}")
+        assert held.job.attempts == 1
+        assert store.retry(held.job.id, held.token, at + 5, ERROR, counts=False)
+        assert (get(store, held.job.id).status, get(store, held.job.id).error) == (JobStatus.QUEUED, ERROR)
+        assert store.claim("b", at + 4, LEASE_S) is None
+
+
 def test_success_after_a_failed_attempt_leaves_no_error(store):
     """The record of a job that succeeded has none."""
     add(store)

@@ -113,8 +113,11 @@ class JobStore(Protocol):
     def fail(self, job_id: str, token: str, now: float, error: JobError, *, expires_at: float) -> bool:
         """End a job that cannot succeed. Returns False if the lease is lost."""
 
-    def retry(self, job_id: str, token: str, not_before: float, error: JobError) -> bool:
-        """Put a job back after a failure. Returns False if the lease is lost."""
+    def retry(self, job_id: str, token: str, not_before: float, error: JobError, *, counts: bool = True) -> bool:
+        """Put a job back after a failure. Returns False if the lease is lost.
+
+        `counts` is False for an attempt that does not count, because neither the recording nor the runner is at fault.
+        """
 
     def give_back(self, job_id: str, token: str) -> bool:
         """Put a job back that has not failed; its attempt does not count. Returns False if the lease is lost."""

@@ -25,6 +25,7 @@ from asr_service.transcript import Segment, Transcript, codec
 log = structlog.get_logger(__name__)
 
 _WITHOUT_TRANSCRIPT: Final = frozenset({JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
+_MAX_POSTPONED_S: Final = 300.0
 
 
 class _StoreUnavailable(Exception):
@@ -99,6 +100,17 @@ class Attempts:
         if await self._jobs.call(self._jobs.store.give_back, claim.job.id, claim.token):
             log.info("job given back", job_id=claim.job.id)
 
+    async def _postpone(self, claim: Claim, reason: str) -> None:
+        """Put a job back whose attempt does not count. The longer it has been tried, the later it is tried again.
+
+        So one recording that can never be read takes little time from other jobs.
+        """
+        job, now = claim.job, time.time()
+        tried_s = max(now - (job.started_at or now), 0.0)
+        not_before = now + min(tried_s / 2, _MAX_POSTPONED_S)
+        error = JobError(Unavailable.code, reason)
+        await self._jobs.call(self._jobs.store.retry, job.id, claim.token, not_before, error, counts=False)
+
     async def _run(self, claim: Claim) -> None:
         with structlog.contextvars.bound_contextvars(job_id=claim.job.id):
             log.info("job started", attempt=claim.job.attempts)
@@ -115,7 +127,7 @@ class Attempts:
                 log.warning("job attempt postponed", reason=str(error))
                 await asyncio.sleep(self._times.retry_delays_s[0])
                 with contextlib.suppress(Unavailable):
-                    await self._give_back(claim)
+                    await self._postpone(claim, str(error))
             except Exception as error:  # noqa: BLE001 - whatever failed, the job must not stay claimed
                 with contextlib.suppress(Unavailable):  # then the lease lapses
                     await self._give_up(claim, error)

@@ -162,6 +162,9 @@ function operations.retry()
     return 0
   end
   put_back(job, job.runner)
+  if given.uncounted then
+    call('HINCRBY', key('job', job.id), 'attempts', -1)
+  end
   return 1
 end
 

@@ -125,7 +125,7 @@ class RunnerOperations(Database):
             )
         )
 
-    def retry(self, job_id: str, token: str, not_before: float, error: JobError) -> bool:
+    def retry(self, job_id: str, token: str, not_before: float, error: JobError, *, counts: bool = True) -> bool:
         return bool(
             self._run(
                 "runners",
@@ -133,6 +133,7 @@ class RunnerOperations(Database):
                 id=job_id,
                 token=token,
                 not_before=not_before,
+                uncounted=None if counts else 1,
                 error_code=error.code,
                 error_message=error.message,
             )

@@ -106,11 +106,13 @@ class RunnerOperations(Database):
             end_job(db, found, JobStatus.FAILED, now, expires_at, error)
             return True
 
-    def retry(self, job_id: str, token: str, not_before: float, error: JobError) -> bool:
+    def retry(self, job_id: str, token: str, not_before: float, error: JobError, *, counts: bool = True) -> bool:
         with self._transaction() as db:
             found = find_held(db, job_id, token)
             if found is None:
                 return False
+            if not counts:
+                db.execute("UPDATE jobs SET attempts = attempts - 1 WHERE id = ?", (job_id,))
             put_back(db, found, found["runner"], not_before, error)
             return True
 
