@@ -68,3 +68,10 @@ def redis_errors_as_unavailable(message: str) -> Iterator[None]:
         yield
     except redis.RedisError as error:
         raise Unavailable(message) from error
+
+
+def is_answer_lost(error: Unavailable) -> bool:
+    """Return True if Redis may have run the command, or may run it later, although it did not answer."""
+    import redis  # noqa: PLC0415  # an optional dependency
+
+    return isinstance(error.__cause__, redis.ConnectionError | redis.TimeoutError)

@@ -19,7 +19,7 @@ from asr_service.jobs.records import MAX_ATTEMPTS, Job, JobError, JobSpec, JobSt
 from asr_service.jobs.running.attempts import Attempts
 from asr_service.jobs.running.executor import Event, Started, Work
 from asr_service.jobs.service import Jobs
-from asr_service.jobs.store import JobStore
+from asr_service.jobs.store import JobStore, OutcomeUnknown
 from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.stores.sqlite import SqliteJobStore
 from asr_service.jobs.times import RunnerTimes
@@ -47,11 +47,12 @@ class Writes:
 
 
 class Failing:
-    """A store of which one method raises Unavailable a number of times."""
+    """A store of which one method raises Unavailable, or another error of that kind, a number of times."""
 
-    def __init__(self, store: object, method: str, n_failures: int) -> None:
+    def __init__(self, store: object, method: str, n_failures: int, error: type[Unavailable] = Unavailable) -> None:
         self._store = store
         self._method = method
+        self._error = error
         self.n_failures = n_failures
 
     def __getattr__(self, name: str) -> Any:
@@ -61,7 +62,7 @@ class Failing:
 
     def _fail(self, *_: object, **__: object) -> None:
         self.n_failures -= 1
-        raise Unavailable("It is down.")
+        raise self._error("It is down.")
 
 
 Open = Callable[..., Jobs]
@@ -225,6 +226,11 @@ async def test_a_recording_is_kept_if_the_job_may_exist(open_jobs):
     with pytest.raises(Unavailable):
         await submit(open_jobs("create", 1))
     assert len(_recordings(jobs.files)) == 1, "there is no such job: its recording is deleted"
+    late = open_jobs()
+    late.store = Failing(late.store, "create", 1, OutcomeUnknown)
+    with pytest.raises(Unavailable):
+        await submit(late)
+    assert len(_recordings(jobs.files)) == 2, "there is no such job yet"
 
 
 def _recordings(files: JobFiles) -> Any:

@@ -11,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from asr_service.errors import ConfigurationError, Unavailable
-from asr_service.jobs.records import JobStatus
+from asr_service.jobs.records import JobStatus, NewJob, new_job_id
+from asr_service.jobs.store import OutcomeUnknown
 from asr_service.jobs.stores.redis import RedisJobStore, database
 from jobs.test_store import ERROR, FAR, PLENTY, SPEC, add, claim, get, succeed, write
 from redis_server import RedisServer, running_redis
@@ -109,6 +110,24 @@ def test_a_claim_whose_answer_was_lost_costs_no_attempt(own_server, monkeypatch)
     assert (held.job.id, held.job.attempts) == (job.id, 1)
     assert store.claim("a", 3.0, 10.0) is None
     assert store.holds(held.job.id, held.token)
+    store.close()
+
+
+def test_a_job_may_be_created_after_its_answer_was_lost(own_server, monkeypatch):
+    """The caller knows that. A refusal is another error: there will be no such job."""
+    monkeypatch.setattr(database, "_TIMEOUT_S", 0.2)
+    store = RedisJobStore(own_server.url, "asr")
+    late = NewJob(new_job_id(), "", SPEC, 1)
+    assert store.get(late.id) is None  # the server knows the script now
+    os.kill(own_server.pid, signal.SIGSTOP)
+    with pytest.raises(OutcomeUnknown):
+        store.create(late, PLENTY, 0.0)
+    os.kill(own_server.pid, signal.SIGCONT)
+    until(lambda: store.get(late.id), 20, what="the job")
+    own_server.client().config_set("maxmemory", 1)
+    with pytest.raises(Unavailable) as refused:
+        add(store)
+    assert not isinstance(refused.value, OutcomeUnknown)
     store.close()
 
 
@@ -232,7 +251,7 @@ def test_the_limits_of_an_owner_hold_for_simultaneous_submissions(redis_server):
     from concurrent.futures import ThreadPoolExecutor
 
     from asr_service.errors import JobLimit
-    from asr_service.jobs.records import NewJob, OwnerLimits, new_job_id
+    from asr_service.jobs.records import OwnerLimits
 
     prefix = secrets.token_hex(4)
     stores = [RedisJobStore(redis_server.url, prefix) for _ in range(4)]

@@ -26,7 +26,7 @@ from asr_service.jobs.records import (
     OwnerLimits,
     new_job_id,
 )
-from asr_service.jobs.store import Created, JobStore
+from asr_service.jobs.store import Created, JobStore, OutcomeUnknown
 from asr_service.jobs.stores.damage import read_segments
 from asr_service.jobs.stores.opening import open_stores
 from asr_service.settings import Settings
@@ -39,10 +39,6 @@ Result = TypeVar("Result")
 _RECORD_THREADS: Final = 8
 _FILE_THREADS: Final = 8
 _POLL_S: Final = 0.2
-
-
-class _OutcomeUnknown(Unavailable):
-    """The record may exist."""
 
 
 class Jobs:
@@ -110,7 +106,7 @@ class Jobs:
             new = replace(new, outcome=Outcome(transcript.duration, len(data), time.time() + self.retention_s))
         try:
             created = self._create_record(new)
-        except _OutcomeUnknown:  # if there is no job, the sweeper deletes the recording
+        except OutcomeUnknown:  # if there is no job, the sweeper deletes the recording
             raise
         except BaseException:
             self.files.delete(new.id)
@@ -121,15 +117,15 @@ class Jobs:
         return created
 
     def _create_record(self, new: NewJob) -> Created:
-        """Create the record. If the store's answer was lost, look whether it exists. Raises _OutcomeUnknown."""
+        """Create the record. If the store's answer was lost, look whether it exists. Raises OutcomeUnknown."""
         try:
             return self.store.create(new, self._limits, time.time())
         except Unavailable as error:
             try:
                 job = self.store.get(new.id)
             except Unavailable:
-                raise _OutcomeUnknown(error.message) from error
-            if job is None:
+                raise OutcomeUnknown(error.message) from error
+            if job is None:  # after OutcomeUnknown, it may be created later
                 raise
             return Created(job, is_replayed=False)
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from asr_service.errors import Unavailable
 from asr_service.jobs.records import (
     Claim,
     Delivery,
@@ -20,6 +21,10 @@ from asr_service.jobs.records import (
     NewJob,
     OwnerLimits,
 )
+
+
+class OutcomeUnknown(Unavailable):
+    """The store's answer was lost: the change may have been made, or may be made later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class JobStore(Protocol):
         """Accept a job, once for each Idempotency-Key of an owner. A job with an outcome has succeeded at once.
 
         Raises JobLimit: the owner has as much as it may have. Raises IdempotencyConflict: the key has another digest.
+        Raises OutcomeUnknown: the job may exist, or may exist later.
         """
 
     def find_replay(self, owner: str, key: str) -> Job | None:

@@ -2,23 +2,25 @@
 
 from collections.abc import Sequence
 
+from asr_service.errors import Unavailable
 from asr_service.jobs.records import Job, JobStatus, NewJob, Outcome, OwnerLimits, new_delivery_id
-from asr_service.jobs.store import Created
+from asr_service.jobs.store import Created, OutcomeUnknown
 from asr_service.jobs.stores.redis.database import Database
 from asr_service.jobs.stores.redis.records import job_of, new_record
 from asr_service.jobs.stores.rules import EVENTS, check_limits, idempotency_conflict
+from asr_service.redis_client import is_answer_lost
 
 
 class CallerOperations(Database):
     def create(self, new: NewJob, limits: OwnerLimits, now: float) -> Created:
-        outcome, *answer = self._run(
-            "callers",
-            "create",
-            record=new_record(new, now),
-            max_waiting=limits.waiting_jobs,
-            max_bytes=limits.stored_bytes,
-            **({} if new.outcome is None else _ended(new.outcome, now)),
-        )
+        given = {"max_waiting": limits.waiting_jobs, "max_bytes": limits.stored_bytes}
+        ended = {} if new.outcome is None else _ended(new.outcome, now)
+        try:
+            outcome, *answer = self._run("callers", "create", record=new_record(new, now), **given, **ended)
+        except Unavailable as error:
+            if is_answer_lost(error):
+                raise OutcomeUnknown(error.message) from error
+            raise
         if outcome == "conflict":
             raise idempotency_conflict()
         if outcome == "refused":
