@@ -141,6 +141,7 @@ def _cluster(
         environ |= {"ASR_STATE_DIR": str(folder / "state"), **settings}
         return Cluster([_service("service", folder, environ)], [], None, receiver)
     port = free_port()
+    (folder / "files").mkdir(parents=True, exist_ok=True)
     environ |= {"ASR_JOBS_URL": f"redis://127.0.0.1:{port}/0", "ASR_JOBS_FILES": str(folder / "files")}
     environ |= {"ASR_JOBS_RUNNER": "workers"} if layout == WORKERS else {}
     environ |= settings

@@ -260,7 +260,7 @@ class Settings(BaseSettings):
     `rediss://...` with TLS or `unix:///run/redis/redis.sock`. Needs `pip install 'asr-service[cluster]'` and
     ASR_JOBS_FILES. By default the records are in ASR_STATE_DIR, for one machine."""
     jobs_files: Annotated[str, AfterValidator(_check_files)] | None = None
-    """Place of the recordings and transcripts of jobs: a directory, which several machines may share, or
+    """Place of the recordings and transcripts of jobs: a directory that exists, which several machines may share, or
     `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. By default a directory in ASR_STATE_DIR."""
     redis_prefix: Annotated[str, Field(pattern="^[A-Za-z0-9_.-]+$")] = "asr"
     """First part of the keys in Redis. Services that share a Redis, but no jobs and no results, need different ones."""

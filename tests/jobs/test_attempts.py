@@ -144,6 +144,17 @@ async def test_a_recording_that_can_never_be_read_takes_little_time_from_others(
     assert jobs.store.claim("b", time.time() + 60, 5.0).job.id == job_id
 
 
+async def test_a_missing_recording_is_looked_for_by_another_runner(open_jobs):
+    """The directory may not be mounted on this machine. The job fails after its last attempt."""
+    jobs = open_jobs()
+    job_id = await submit(jobs)
+    jobs.files.delete_audio(job_id)
+    for status in (JobStatus.QUEUED, JobStatus.QUEUED, JobStatus.FAILED):
+        await attempt(jobs, Writes())
+        job = await job_of(jobs, job_id)
+        assert (job.status, job.error and job.error.code) == (status, "recording_missing")
+
+
 @pytest.mark.parametrize(("method", "n_failures"), [("segments", 1), ("succeed", 1000)])
 async def test_an_outage_of_the_records_does_not_fail_the_job(open_jobs, method, n_failures):
     """Not even in its last attempt: the recording is not at fault."""

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs.files import FileMissing, JobFiles
 from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.stores.objects import ObjectFiles
+from asr_service.jobs.stores.opening import open_stores
 from asr_service.settings import load_settings
 from benchmarks.common.object_store import ObjectStore
 
@@ -123,6 +125,32 @@ def test_a_directory_has_no_file_but_those_of_jobs(tmp_path):
     files.store_transcript("job_1", b"{}")
     files.delete("job_1")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_is_not_mounted_is_a_503(tmp_path):
+    """Nothing is written in its place, and no file counts as missing or deleted."""
+    place = tmp_path / "mount"
+    settings = load_settings({}, state_dir=tmp_path / "state", jobs_files=str(place))
+    with capture_logs() as lines:
+        opened = open_stores(settings)
+    assert opened is not None
+    store, files = opened
+    store.close()
+    assert [line["directory"] for line in lines] == [str(place)]
+    operations: list[Callable[[], object]] = [
+        lambda: files.store_audio("job_1", io.BytesIO(b"sound")),
+        lambda: files.open_audio("job_1"),
+        lambda: files.store_transcript("job_1", b"{}"),
+        lambda: files.load_transcript("job_1"),
+        lambda: files.delete("job_1"),
+        lambda: files.old_audio(0),
+    ]
+    for each in operations:
+        with pytest.raises(Unavailable):
+            each()
+    place.mkdir()
+    files.store_audio("job_1", io.BytesIO(b"sound"))
+    files.delete("job_1")
 
 
 def test_an_object_store_that_does_not_answer_is_a_503(s3, monkeypatch):

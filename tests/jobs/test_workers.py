@@ -31,6 +31,7 @@ class Installation:
         self.workers = ExitStack()
         self._directory = directory
         self._n_workers = 0
+        (directory / "files").mkdir()
         self._environ = {
             "ASR_JOBS_URL": redis.url,
             "ASR_JOBS_FILES": str(directory / "files"),

@@ -23,6 +23,8 @@ def found(**settings: str) -> list[tuple[str, str, str | None]]:
 
 def test_nothing_is_checked_on_one_machine(tmp_path):
     assert found(state_dir=str(tmp_path)) == found(jobs_files=str(tmp_path)) == []
+    ((level, message, fix),) = found(jobs_files=str(tmp_path / "missing"))
+    assert (level, message, fix) == ("failure", f"{tmp_path / 'missing'} does not exist", "mount it, or make it once")
 
 
 def test_a_redis_that_keeps_jobs_is_ok(server):

@@ -1,6 +1,7 @@
 """`doctor`'s checks of the places that several machines share: the Redis of jobs and the store of their files."""
 
 from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 from asr_service.cli.doctor.findings import Finding, failure, ok, warning
@@ -14,8 +15,8 @@ _TIMEOUT_S: Final = 5.0
 
 
 def check_jobs(settings: Settings) -> list[Finding]:
-    """Check ASR_JOBS_URL and an object store of ASR_JOBS_FILES, if they are set."""
-    return [*_check_redis(settings), *_check_objects(settings)]
+    """Check ASR_JOBS_URL and ASR_JOBS_FILES, if they are set."""
+    return [*_check_redis(settings), *_check_files(settings)]
 
 
 def _check_redis(settings: Settings) -> list[Finding]:
@@ -40,10 +41,18 @@ def _warning_of(found: str) -> Finding:
     return warning("jobs", f"Redis: {problem}", f"{fix} (docs/operations.md, Jobs on several machines)")
 
 
-def _check_objects(settings: Settings) -> list[Finding]:
+def _check_files(settings: Settings) -> list[Finding]:
     place = settings.jobs_files
-    if place is None or not place.startswith(SCHEMES):
+    if place is None:
         return []
+    return _check_objects(place) if place.startswith(SCHEMES) else _check_directory(Path(place))
+
+
+def _check_directory(place: Path) -> list[Finding]:
+    return [] if place.is_dir() else [failure("jobs", f"{place} does not exist", "mount it, or make it once")]
+
+
+def _check_objects(place: str) -> list[Finding]:
     try:
         ObjectFiles(place).old_audio(0)
     except ConfigurationError as error:

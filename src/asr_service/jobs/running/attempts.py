@@ -25,6 +25,7 @@ from asr_service.transcript import Segment, Transcript, codec
 log = structlog.get_logger(__name__)
 
 _WITHOUT_TRANSCRIPT: Final = frozenset({JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
+_MISSING: Final = "recording_missing", "The recording of this job is not there any more."
 _MAX_POSTPONED_S: Final = 300.0
 
 
@@ -225,7 +226,7 @@ class Attempts:
             with _as_store_unavailable():
                 file = await jobs.call_files(jobs.files.open_audio, job.id)
         except FileMissing as error:
-            raise RequestError("The recording of this job is not there any more.") from error
+            raise AttemptFailed(*_MISSING, is_final=False) from error  # another machine may have it
         with file:
             events = self._executor.transcribe(work, file)
             async with aclosing(events), SegmentWriter(jobs, claim, self._times.flush_s) as writer:

@@ -23,7 +23,10 @@ _COPY_BYTES: Final = 1024 * 1024
 
 
 class DirectoryFiles:
-    """Implements `JobFiles` in one directory, which several machines may share."""
+    """Implements `JobFiles` in one directory, which several machines may share.
+
+    While the directory does not exist, such as a mount that is missing, every method raises Unavailable.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -35,7 +38,7 @@ class DirectoryFiles:
             return target.tell()
 
     def open_audio(self, job_id: str) -> BinaryIO:
-        with _as_unavailable():
+        with self._finding():
             return (self._directory / (job_id + _AUDIO)).open("rb")
 
     def store_transcript(self, job_id: str, data: bytes) -> None:
@@ -43,17 +46,19 @@ class DirectoryFiles:
             target.write(data)
 
     def load_transcript(self, job_id: str) -> bytes:
-        with _as_unavailable():
+        with self._finding():
             return (self._directory / (job_id + _TRANSCRIPT)).read_bytes()
 
     def delete_audio(self, job_id: str) -> None:
-        with _as_unavailable():
-            (self._directory / (job_id + _AUDIO)).unlink(missing_ok=True)
+        self._delete(job_id + _AUDIO)
 
     def delete(self, job_id: str) -> None:
         self.delete_audio(job_id)
-        with _as_unavailable():
-            (self._directory / (job_id + _TRANSCRIPT)).unlink(missing_ok=True)
+        self._delete(job_id + _TRANSCRIPT)
+
+    def _delete(self, name: str) -> None:
+        with contextlib.suppress(FileMissing), self._finding():
+            (self._directory / name).unlink()
 
     def old_audio(self, min_age_s: float) -> Sequence[str]:
         since = time.time() - min_age_s
@@ -68,6 +73,17 @@ class DirectoryFiles:
                     elif entry.name.endswith(_AUDIO):
                         found.append(entry.name.removesuffix(_AUDIO))
         return found
+
+    @contextlib.contextmanager
+    def _finding(self) -> Iterator[None]:
+        """Raise FileMissing for a file that is not in the directory."""
+        with _as_unavailable():
+            try:
+                yield
+            except FileNotFoundError as error:
+                if not self._directory.is_dir():
+                    raise
+                raise FileMissing(str(error)) from error
 
     @contextlib.contextmanager
     def _writing(self, name: str) -> Iterator[BinaryIO]:
@@ -94,8 +110,6 @@ class DirectoryFiles:
 def _as_unavailable() -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise FileMissing(str(error)) from error
     except OSError as error:
         log.error("a job's file cannot be stored or read", error=repr(error))  # noqa: TRY400 - the traceback adds nothing
         raise Unavailable("The service cannot store or read files at the moment. Try again later.") from error

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import structlog
+
 from asr_service.errors import ConfigurationError
 from asr_service.jobs.files import JobFiles
 from asr_service.jobs.store import JobStore
@@ -10,6 +12,8 @@ from asr_service.jobs.stores.objects import SCHEMES, ObjectFiles
 from asr_service.jobs.stores.redis import RedisJobStore
 from asr_service.jobs.stores.sqlite import SqliteJobStore
 from asr_service.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 def open_stores(settings: Settings) -> tuple[JobStore, JobFiles] | None:
@@ -36,7 +40,7 @@ def _open_files(place: str | None, directory: Path | None) -> JobFiles:
     if place is not None and place.startswith(SCHEMES):
         return ObjectFiles(place)
     if place is not None:
-        return DirectoryFiles(_made(Path(place), "ASR_JOBS_FILES"))
+        return DirectoryFiles(_mounted(Path(place)))
     if directory is not None:
         return DirectoryFiles(_made(directory / "files", "ASR_STATE_DIR"))
     raise ConfigurationError(
@@ -44,6 +48,13 @@ def _open_files(place: str | None, directory: Path | None) -> JobFiles:
         "such as s3://bucket/prefix, or to a directory that all machines share.",
         param="ASR_JOBS_URL",
     )
+
+
+def _mounted(directory: Path) -> Path:
+    """Return a directory that the operator has made. It is not made here, since it may be that a mount is missing."""
+    if not directory.is_dir():
+        log.error("the directory of ASR_JOBS_FILES does not exist; mount it, or make it once", directory=str(directory))
+    return directory
 
 
 def _made(directory: Path, setting: str) -> Path:
