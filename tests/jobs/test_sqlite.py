@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from asr_service.errors import ConfigurationError, Unavailable
+from asr_service.jobs.records import JobStatus
 from asr_service.jobs.stores.sqlite import SqliteJobStore, database
-from jobs.test_store import add
+from jobs.test_store import FAR, add, claim
 from waiting import until
 
 
@@ -108,3 +109,31 @@ def test_a_full_disk_is_a_503(tmp_path):
     store._writer.execute("PRAGMA max_page_count = 1000000")
     add(store)
     store.close()
+
+
+def test_no_operation_reads_all_jobs(tmp_path):
+    """Each takes as long with many jobs as with a few, also in a file of an earlier version."""
+    path = tmp_path / "jobs.sqlite3"
+    SqliteJobStore(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as earlier:
+        for index in ("jobs_by_turn", "jobs_by_owner_and_status", "jobs_by_expiry"):
+            earlier.execute(f"DROP INDEX {index}")
+    store = SqliteJobStore(path)
+    statements: set[str] = set()
+    for connection in (store._writer, store._reader):
+        connection.set_trace_callback(statements.add)
+    add(store, "alice"), add(store, "bob")
+    store.list("alice", status=JobStatus.QUEUED, after="job_x", limit=9)
+    store.cancel(claim(store, 1.0).job.id, 2.0, 10.0)
+    store.requeue_lapsed(3.0, retry_delays_s=(), expires_at=FAR)
+    store.expire(11.0, 11.0)
+    for connection in (store._writer, store._reader):
+        connection.set_trace_callback(None)
+    queries = [each for each in statements if each.startswith("SELECT")]
+    steps = {
+        (step["detail"], query) for query in queries for step in store._reader.execute(f"EXPLAIN QUERY PLAN {query}")
+    }
+    store.close()
+    assert len(queries) > 8
+    assert [step for step in steps if step[0].startswith("SCAN jobs")] == []
+    assert [step for step in steps if "ORDER BY" in step[0] and "LIMIT 9" in step[1]] == []

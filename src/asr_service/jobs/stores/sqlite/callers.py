@@ -53,10 +53,12 @@ class CallerOperations(Database):
             return job_of(found) if found else None
 
     def list(self, owner: str, *, status: JobStatus | None, after: str | None, limit: int) -> Sequence[Job]:
+        conditions = ["owner = :owner"]
+        conditions += [] if status is None else ["status = :status"]
+        conditions += [] if after is None else ["id < :after"]
         with self._reading() as db:
             rows = db.execute(
-                "SELECT * FROM jobs WHERE owner = :owner AND (:status IS NULL OR status = :status) "
-                "AND (:after IS NULL OR id < :after) ORDER BY id DESC LIMIT :limit",
+                f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT :limit",  # noqa: S608 - constant text
                 {"owner": owner, "status": status, "after": after, "limit": limit},
             )
             return [job_of(row) for row in rows]

@@ -24,6 +24,14 @@ _CLAIMABLE: Final = (
     "status = :queued AND not_before <= :now "
     "AND (failed_at IS NULL OR failed_at <> :runner OR not_before <= :others_first)"
 )
+_NEXT_OWNER: Final = (
+    f"SELECT is_low, owner FROM jobs WHERE {_CLAIMABLE} GROUP BY is_low, owner ORDER BY is_low, "  # noqa: S608 - constant text
+    "(SELECT max(claimed_at) FROM jobs AS own WHERE own.owner = jobs.owner), min(created_at), min(id) LIMIT 1"
+)
+_NEXT_JOB: Final = (
+    f"SELECT id FROM jobs WHERE {_CLAIMABLE} AND is_low = :is_low AND owner = :owner "  # noqa: S608 - constant text
+    "ORDER BY created_at, id LIMIT 1"
+)
 
 
 class RunnerOperations(Database):
@@ -33,13 +41,10 @@ class RunnerOperations(Database):
             if db.execute(f"SELECT 1 FROM jobs WHERE {_CLAIMABLE} LIMIT 1", given).fetchone() is None:  # noqa: S608
                 return None
         with self._transaction() as db:
-            found = db.execute(
-                f"SELECT id FROM jobs WHERE {_CLAIMABLE} ORDER BY is_low, "  # noqa: S608 - constant text
-                "(SELECT max(claimed_at) FROM jobs AS own WHERE own.owner = jobs.owner), created_at, id LIMIT 1",
-                given,
-            ).fetchone()
-            if found is None:
+            turn = db.execute(_NEXT_OWNER, given).fetchone()
+            if turn is None:
                 return None
+            found = db.execute(_NEXT_JOB, given | dict(turn)).fetchone()
             token = secrets.token_hex(16)
             db.execute(
                 "UPDATE jobs SET status = ?, attempts = attempts + 1, started_at = coalesce(started_at, ?), "

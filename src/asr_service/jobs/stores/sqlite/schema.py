@@ -62,6 +62,12 @@ CREATE INDEX deliveries_by_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 """,
 )
 """What each version adds to the one before."""
+_INDEXES: Final = (
+    "jobs_by_turn ON jobs (status, is_low, owner, created_at, not_before, failed_at)",
+    "jobs_by_owner_and_status ON jobs (owner, status)",
+    "jobs_by_expiry ON jobs (status, expires_at) WHERE expires_at IS NOT NULL",
+)
+"""Indexes that a file may lack. They need no new version, since earlier programs can use the file with them."""
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
@@ -86,4 +92,6 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
     for script in _MIGRATIONS[version:]:
         for statement in script.split(";"):
             connection.execute(statement)
+    for index in _INDEXES:
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {index}")
     connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from asr_service.jobs.records import MAX_ATTEMPTS, OPEN, Job, JobStatus, new_job_id
 from asr_service.jobs.store import Counts
@@ -9,6 +10,8 @@ from asr_service.jobs.stores.damage import DAMAGED, is_damaged
 from asr_service.jobs.stores.rules import RUNNER_LOST
 from asr_service.jobs.stores.sqlite.database import Database
 from asr_service.jobs.stores.sqlite.rows import end_job, job_of, put_back
+
+_ENDED: Final = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 class SweeperOperations(Database):
@@ -30,14 +33,11 @@ class SweeperOperations(Database):
             return changed
 
     def expire(self, now: float, forget_before: float) -> Sequence[str]:
+        with self._reading() as db:  # most calls find nothing, and a reader does not lock the file
+            if _old(db, now, forget_before) == ([], []):
+                return []
         with self._transaction() as db:
-            due = db.execute("SELECT id FROM jobs WHERE expires_at < ? AND status <> ?", (now, JobStatus.EXPIRED))
-            ids = [row["id"] for row in due]
-            old = db.execute(
-                "SELECT id FROM jobs WHERE expires_at < ? AND status = ?", (forget_before, JobStatus.EXPIRED)
-            )
-            forgotten = [row["id"] for row in old]
-            forgotten += _old_damaged(db, before=2 * forget_before - now)
+            ids, forgotten = _old(db, now, forget_before)
             db.executemany(
                 "UPDATE jobs SET status = ?, result_bytes = 0 WHERE id = ?", [(JobStatus.EXPIRED, each) for each in ids]
             )
@@ -55,6 +55,16 @@ class SweeperOperations(Database):
             oldest = db.execute("SELECT min(created_at) FROM jobs WHERE status = ?", (JobStatus.QUEUED,)).fetchone()[0]
         found = {row["status"]: row["n"] for row in rows}
         return Counts({status: found.get(status, 0) for status in JobStatus}, oldest)
+
+
+def _old(db: sqlite3.Connection, now: float, forget_before: float) -> tuple[list[str], list[str]]:
+    """Return the ids of the jobs that expire, and of those to be deleted."""
+    expired = db.execute("SELECT id FROM jobs WHERE status IN (?, ?, ?) AND expires_at < ?", (*_ENDED, now))
+    ids = [row["id"] for row in expired]
+    forgotten = db.execute(
+        "SELECT id FROM jobs WHERE status = ? AND expires_at < ?", (JobStatus.EXPIRED, forget_before)
+    )
+    return ids, [row["id"] for row in forgotten] + _old_damaged(db, before=2 * forget_before - now)
 
 
 def _old_damaged(db: sqlite3.Connection, before: float) -> list[str]:
