@@ -1,18 +1,24 @@
 """The directory of the jobs, and what the sweeper does in it."""
 
+import asyncio
 import io
 import os
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from asr_service.api.jobs.events import job_events
 from asr_service.engine.request_options import RequestOptions
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs import sweeper
-from asr_service.jobs.records import JobSpec
+from asr_service.jobs.records import JobSpec, JobStatus, NewJob, OwnerLimits, new_job_id
 from asr_service.jobs.service import Jobs, open_jobs
+from asr_service.jobs.store import JobStore
 from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.sweeper import Sweeper
 from asr_service.jobs.times import RunnerTimes
@@ -114,3 +120,52 @@ async def test_running_jobs_keep_their_runners_when_the_clock_is_set(tmp_path, m
     assert jobs.store.holds(alive.job.id, alive.token)
     assert not jobs.store.holds(lost.job.id, lost.token)
     jobs.close()
+
+
+class Counting:
+    """A store that counts how often each method is called."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self.n_calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.n_calls[name] += 1
+        return getattr(self._store, name)
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Iterator[tuple[Any, str]]:
+    """A job that has waited for a minute, and the jobs, whose store counts its calls."""
+    jobs: Any = opened(tmp_path)
+    now = time.time()
+    new = NewJob(new_job_id(now), "", JobSpec(RequestOptions(), webhook_url="https://example.com/"), 1)
+    jobs.store.create(new, OwnerLimits(10, 10**9), now - 60)
+    jobs.store = Counting(jobs.store)
+    yield jobs, new.id
+    jobs.close()
+
+
+async def test_a_client_that_waits_for_a_waiting_job_costs_little(waiting):
+    """Thousands may wait. A drain does not have to wait for them."""
+    jobs, job_id = waiting
+    assert (await jobs.wait("", job_id, 0.5)).status is JobStatus.QUEUED
+    assert jobs.store.n_calls["get"] == 2
+    client = asyncio.create_task(jobs.wait("", job_id, 20.0))
+    while jobs.store.n_calls["get"] < 3:  # noqa: ASYNC110 - it changes in another thread
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    jobs.release_clients()
+    async with asyncio.timeout(1.5):
+        await client
+
+
+async def test_the_events_of_a_waiting_job_cost_little(waiting):
+    """Its segments and its webhooks are read when they may have changed."""
+    jobs, job_id = waiting
+    events = job_events(jobs, "", job_id, 0, "")
+    assert '"queued"' in await anext(events)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await anext(events)
+    assert jobs.store.n_calls == {"get": 2, "segments": 1}

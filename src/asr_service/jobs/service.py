@@ -38,7 +38,8 @@ Result = TypeVar("Result")
 
 _RECORD_THREADS: Final = 8
 _FILE_THREADS: Final = 8
-_POLL_S: Final = 0.2
+_MIN_POLL_S: Final = 0.2
+_MAX_POLL_S: Final = 2.0
 
 
 class Jobs:
@@ -54,7 +55,7 @@ class Jobs:
         self.submitted = asyncio.Event()
         """Set when this process has accepted a job."""
         self.closing = asyncio.Event()
-        """Set when clients that wait for a job must get their answer, because the slot drains."""
+        """Set by `release_clients`."""
         self._changed: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         """Set when this process has changed a job that is waited for."""
         self._limits = limits
@@ -147,13 +148,20 @@ class Jobs:
         while True:
             changed.clear()
             job = await self.get(owner, job_id)
-            if not job.is_open or time.monotonic() >= until or self.closing.is_set():
+            left_s = until - time.monotonic()
+            if not job.is_open or left_s <= 0 or self.closing.is_set():
                 return job
-            await tasks.wait_for_event(changed, _POLL_S)  # other processes may have changed it
+            await tasks.wait_for_event(changed, min(poll_interval_s(job), left_s))  # other processes may change it
 
     def note_change(self, job_id: str) -> None:
         """Tell those who wait for the job that this process has changed it."""
         if changed := self._changed.get(job_id):
+            changed.set()
+
+    def release_clients(self) -> None:
+        """Let the clients that wait for jobs get their answers, because the slot drains."""
+        self.closing.set()
+        for changed in list(self._changed.values()):
             changed.set()
 
     async def pause(self, seconds: float) -> None:
@@ -188,8 +196,10 @@ class Jobs:
             return ()
 
     async def deliveries(self, job: Job) -> Sequence[Delivery]:
-        """Return the events of a job for its webhook."""
-        return () if job.spec.webhook_url is None else await self.call(self.store.deliveries, job.id)
+        """Return the events of a job for its webhook. An open job has none."""
+        if job.spec.webhook_url is None or job.is_open:
+            return ()
+        return await self.call(self.store.deliveries, job.id)
 
     async def transcript(self, owner: str, job_id: str) -> Transcript:
         """Return the transcript of a job that has succeeded.
@@ -206,6 +216,16 @@ class Jobs:
             return codec.decode(await self.call_files(self.files.load_transcript, job_id))
         except FileMissing as error:  # it expired or was deleted just now
             raise JobNotFound(f"There is no job {job_id[:64]!r}.") from error
+
+
+def poll_interval_s(job: Job) -> float:
+    """Return the time until a job is read again for a client that waits for a change.
+
+    A thousand clients may wait for jobs that wait for hours, so it grows with the age of a waiting job.
+    """
+    if job.status is not JobStatus.QUEUED:
+        return _MIN_POLL_S
+    return min(max((time.time() - job.created_at) / 8, _MIN_POLL_S), _MAX_POLL_S)
 
 
 def open_jobs(settings: Settings) -> Jobs | None:

@@ -68,7 +68,7 @@ class SlotJobs:
         for part in self._drainable:
             part.begin_drain()
         if self.jobs is not None and not self._drainable:
-            self.jobs.closing.set()
+            self.jobs.release_clients()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -82,7 +82,7 @@ class SlotRunner:
         if self._claiming is not None:
             await tasks.cancel([self._claiming])
         await self._attempts.drain()
-        self._jobs.closing.set()
+        self._jobs.release_clients()
 
 
 def _is_clip(job: Job) -> bool:
