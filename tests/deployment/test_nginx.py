@@ -9,6 +9,7 @@ import pytest
 
 from asr_service.deployment import NginxOptions, nginx_files
 from asr_service.errors import ConfigurationError
+from asr_service.jobs.running.wire import MAX_WORK_BYTES
 from asr_service.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,14 @@ def test_hsts_is_sent_for_public_host_names_unless_an_option_says_otherwise(serv
     assert f"add_header {header}" in text_of(replace(by_default, hsts=True))
     assert f"add_header {header}" not in text_of(replace(by_default, hsts=False))
     assert header not in text_of(replace(by_default, hsts=True, private_listen="10.0.0.1:8080"))
+
+
+@pytest.mark.parametrize(("runner", "more_bytes"), [("slots", 0), ("workers", MAX_WORK_BYTES)])
+def test_job_workers_may_send_more_than_an_upload(runner, more_bytes):
+    """A 413 would end the job: the segments of an interrupted run follow its recording."""
+    text = text_of(jobs_runner=runner, max_upload_bytes=1000)
+    assert re.findall(r"client_max_body_size (\d+);", text) == [str(1000 + more_bytes)]
+    assert "larger than 1000 bytes" in text
 
 
 def test_requests_about_jobs_go_to_one_machine_only_if_it_keeps_them():

@@ -10,6 +10,7 @@ from typing import Final
 from asr_service.deployment.files import RenderedFile, fill
 from asr_service.deployment.site import Site
 from asr_service.errors import ConfigurationError, error_body
+from asr_service.jobs.running.wire import MAX_WORK_BYTES
 from asr_service.jobs.times import MAX_WAIT_S
 from asr_service.serving.limits import Timeouts
 from asr_service.settings import Settings
@@ -118,6 +119,7 @@ def nginx_files(settings: Settings, options: NginxOptions) -> tuple[RenderedFile
         http2_directive=_version(options.version) >= _HTTP2_DIRECTIVE_SINCE,
         hsts=options.private_listen is None and _uses_hsts(options),
         max_upload_bytes=settings.max_upload_bytes,
+        max_body_bytes=settings.max_upload_bytes + (MAX_WORK_BYTES if settings.jobs_runner == "workers" else 0),
         root_path=settings.root_path,
         upload_timeout=_time(settings.upload_timeout_s),
         read_timeout=_time(max(site.timeouts.proxy_s, Timeouts.for_request(MAX_WAIT_S).proxy_s)),
