@@ -281,9 +281,9 @@ class Settings(BaseSettings):
     of a slot's socket. Several, separated by commas, are used in turn."""
     service_key: SecretStr | None = None
     """API key of the job worker, if the services have keys. `asr-service keys new NAME --worker` makes one."""
-    worker_concurrency: PositiveInt = 8
-    """Maximum jobs that a job worker runs at a time. A slot takes at most twice as many as fill its batches, and
-    refuses others for the moment."""
+    worker_concurrency: PositiveInt = 16
+    """Maximum jobs that a job worker runs at a time. A slot takes at most twice as many as fill its batches,
+    or four times as many clips, and refuses others for the moment."""
     worker_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port, at ASR_HOST, of the /metrics of a job worker. By default none."""
 

@@ -23,7 +23,8 @@ from waiting import until
 class Idle(Writes):
     """A slot with room for eight jobs."""
 
-    n_useful = 8
+    def has_room(self, n_clips: int, n_long: int) -> bool:
+        return n_clips + n_long < 8
 
 
 def jobs_with(store: Any, directory: Path) -> Jobs:

@@ -143,14 +143,17 @@ async def test_a_failure_of_the_model_may_pass(live):
 
 
 async def test_a_slot_takes_no_more_jobs_than_fill_its_batches(live):
-    """But twice as many. The worker looks for another slot, and returns the job if none has room in its patience."""
+    """But four times as many clips. The worker looks for another slot. If none has room, it returns the job."""
     gate = threading.Event()
     live.model.before = lambda call: gate.wait(20) if call.stage == "generate" else None
     runs = live.app._jobs.runs
-    await asyncio.to_thread(until, lambda: runs._executor.n_useful == 8, what="two seconds without other requests")
-    running = [asyncio.create_task(run(live, sound=tone(1))) for _ in range(8)]
+    await asyncio.to_thread(until, lambda: runs._executor.has_room(0, 7), what="two seconds without other requests")
+    assert runs._executor.has_room(15, 0)
+    assert not runs._executor.has_room(0, 8)
+    assert not runs._executor.has_room(8, 4)
+    running = [asyncio.create_task(run(live, sound=tone(1))) for _ in range(16)]
     try:
-        await asyncio.to_thread(until, lambda: runs._n_runs == 8, what="eight runs")
+        await asyncio.to_thread(until, lambda: runs._n_runs == 16, what="sixteen runs")
         with pytest.raises(WorkReturned, match="enough"):
             await run(live)
     finally:

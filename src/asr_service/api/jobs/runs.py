@@ -22,7 +22,7 @@ from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError, MalformedRequest, Overloaded, RequestError, WorkerKeyRequired
 from asr_service.jobs.running import wire
 from asr_service.jobs.running.executor import AttemptFailed, Event, Work, WorkReturned
-from asr_service.jobs.running.slot_executor import SlotExecutor
+from asr_service.jobs.running.slot_executor import MAX_CLIP_BYTES, SlotExecutor
 from asr_service.transcript import Transcript
 
 log = structlog.get_logger(__name__)
@@ -38,28 +38,39 @@ class JobRuns:
     def __init__(self, engine: SlotEngine, executor: SlotExecutor) -> None:
         self._engine = engine
         self._executor = executor
-        self._n_runs = 0
+        self._n_clips = 0
+        self._n_long = 0
         self._draining = asyncio.Event()
 
     @property
     def busy(self) -> bool:
         return self._n_runs > 0
 
+    @property
+    def _n_runs(self) -> int:
+        return self._n_clips + self._n_long
+
     def begin_drain(self) -> None:
         self._draining.set()
 
     @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Count a run while the context lasts. Raises NotReady. Raises Overloaded: more runs would not be useful."""
+    def permit(self, n_audio_bytes: int) -> Iterator[None]:
+        """Count a run of a recording of this size while the context lasts.
+
+        Raises NotReady. Raises Overloaded: more runs would not be useful.
+        """
         if not self._engine.ready:
             raise self._engine.not_ready()
-        if self._n_runs >= self._executor.n_useful:
+        if not self._executor.has_room(self._n_clips, self._n_long):
             raise Overloaded(f"The slot runs {self._n_runs} jobs, which is enough for now.", retry_after_s=1)
-        self._n_runs += 1
+        is_clip = n_audio_bytes <= MAX_CLIP_BYTES
+        self._n_clips += is_clip
+        self._n_long += not is_clip
         try:
             yield
         finally:
-            self._n_runs -= 1
+            self._n_clips -= is_clip
+            self._n_long -= not is_clip
 
     async def lines(self, work: Work, file: BinaryIO) -> AsyncGenerator[str]:
         """Run the work and yield the lines of the response. An error is the last line."""
@@ -112,7 +123,7 @@ async def run_job(request: Request) -> Response:
     if not (n_audio_bytes.isascii() and n_audio_bytes.isdecimal()):
         raise MalformedRequest(f"{wire.AUDIO_BYTES} is not the size of a recording.", param=wire.AUDIO_BYTES)
     async with AsyncExitStack() as stack:
-        stack.enter_context(runs.permit())
+        stack.enter_context(runs.permit(int(n_audio_bytes)))
         upload = await stack.enter_async_context(receive_upload(request))
         try:
             work = await asyncio.to_thread(_read, upload.file, int(n_audio_bytes), has_key=key is not None)

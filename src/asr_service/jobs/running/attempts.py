@@ -63,6 +63,11 @@ class Attempts:
     def __len__(self) -> int:
         return len(self._running)
 
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs whose attempts run, as they were when they were claimed."""
+        return [claim.job for claim in self._running.values()]
+
     async def claim(self, runner: str) -> Attempt | None:
         """Claim the next job and begin to run it. Returns None without a job. Raises Unavailable."""
         claiming = asyncio.ensure_future(

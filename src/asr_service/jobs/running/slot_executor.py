@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import structlog
 
@@ -21,6 +21,9 @@ from asr_service.transcript.events import Events
 
 log = structlog.get_logger(__name__)
 
+MAX_CLIP_BYTES: Final = 1024**2
+"""A smaller recording whose length is not known counts as a clip."""
+
 
 class SlotExecutor:
     """Implements `Executor`."""
@@ -36,19 +39,23 @@ class SlotExecutor:
         self._charge = charge
         self._cache = cache
 
-    @property
-    def n_useful(self) -> int:
-        """How many jobs may run: twice what fills the model's calls, fewer while clients wait, none at first."""
+    def has_room(self, n_clips: int, n_long: int) -> bool:
+        """Return whether one more job is useful beside these, of which `n_clips` are about one window each.
+
+        Twice what fills the model's calls is useful, and twice as many clips, because only clips of about one length
+        share a call. While clients wait it is less, and none before the model is loaded.
+        """
         scheduler = self._engine.scheduler
         if not self._engine.ready or scheduler is None:
-            return 0
+            return False
+        n_running = n_clips + n_long
         if scheduler.queued_audio_s > 0:  # of requests; windows of jobs do not count
-            return 1
+            return n_running < 1
         facts = self._engine.loaded_model.facts
         if scheduler.has_clients and facts.device.kind == "cpu":
             # The model leaves them a core, and the decoding and speech detection of more jobs would take it.
-            return max(facts.threads - 1, 1)
-        return 2 * max(scheduler.limit(Stage.GENERATE), facts.threads)
+            return n_running < max(facts.threads - 1, 1)
+        return n_clips / 2 + n_long < 2 * max(scheduler.limit(Stage.GENERATE), facts.threads)
 
     async def transcribe(self, work: Work, file: BinaryIO) -> AsyncGenerator[Event]:
         engine = self._engine

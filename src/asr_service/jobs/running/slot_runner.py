@@ -11,14 +11,13 @@ from asr_service import tasks
 from asr_service.errors import Unavailable
 from asr_service.jobs.records import Job
 from asr_service.jobs.running.attempts import Attempts
-from asr_service.jobs.running.slot_executor import SlotExecutor
+from asr_service.jobs.running.slot_executor import MAX_CLIP_BYTES, SlotExecutor
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.times import RunnerTimes
 
 log = structlog.get_logger(__name__)
 
 _MAX_CLIP_S: Final = 30.0
-_MAX_CLIP_BYTES: Final = 1024**2
 
 
 class SlotRunner:
@@ -62,7 +61,7 @@ class SlotRunner:
         while True:
             self._jobs.submitted.clear()
             try:
-                while time.monotonic() >= self._next_claim_at and len(self._attempts) < self._executor.n_useful:
+                while time.monotonic() >= self._next_claim_at and self._has_room():
                     attempt = await self._attempts.claim(self._name)
                     if attempt is None:
                         break
@@ -78,6 +77,10 @@ class SlotRunner:
                 log.exception("no job can be claimed")
             await tasks.wait_for_event(self._jobs.submitted, self._times.poll_s)
 
+    def _has_room(self) -> bool:
+        are_clips = [_is_clip(job) for job in self._attempts.jobs]
+        return self._executor.has_room(are_clips.count(True), are_clips.count(False))
+
     async def _drain(self) -> None:
         if self._claiming is not None:
             await tasks.cancel([self._claiming])
@@ -87,4 +90,4 @@ class SlotRunner:
 
 def _is_clip(job: Job) -> bool:
     """Return True for a recording of about one window. The length of a small file may be unknown."""
-    return job.audio_bytes <= _MAX_CLIP_BYTES if job.audio_s_total is None else job.audio_s_total <= _MAX_CLIP_S
+    return job.audio_bytes <= MAX_CLIP_BYTES if job.audio_s_total is None else job.audio_s_total <= _MAX_CLIP_S
