@@ -1,5 +1,7 @@
 """Quiet recordings and recordings with an offset, with real speech."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from faster_whisper.audio import decode_audio
@@ -117,3 +119,16 @@ def test_a_quiet_live_session_is_amplified_and_a_loud_one_is_not():
     loud = LiveLeveller()
     for piece in pieces:
         assert np.array_equal(loud(piece * 100), piece * 100)
+
+
+def test_the_offset_of_a_long_block_takes_little_memory():
+    """Blocks last up to ten minutes. The offset changes within this one, and is gone everywhere."""
+    t = np.arange(120 * SAMPLE_RATE, dtype=np.float32) / SAMPLE_RATE
+    samples = np.where(t < 55, np.float32(0.3), np.float32(-0.2)) + np.float32(0.01) * np.sin(2000 * t)
+    tracemalloc.start()
+    levelled = Leveller()(samples)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * samples.nbytes
+    seconds = levelled.reshape(120, SAMPLE_RATE).mean(axis=1)
+    assert np.abs(np.delete(seconds, [54, 55])).max() < 1e-3

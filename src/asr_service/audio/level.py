@@ -25,6 +25,8 @@ _MAX_OFFSET: Final = 0.5
 """As a fraction of the level. A smaller offset does not disturb the detection."""
 _OFFSET_SPAN: Final = SAMPLE_RATE // 4
 """Samples over which the offset is averaged. It may change within a recording."""
+_PIECE: Final = 10 * SAMPLE_RATE
+"""Samples whose offset is computed at a time. The computation takes thirty times their memory."""
 
 
 class Leveller:
@@ -84,8 +86,12 @@ def _level(samples: Samples) -> float:
 def _without_offset(samples: Samples) -> Samples:
     """Subtract the mean of the samples around each sample."""
     half = min(_OFFSET_SPAN, len(samples)) // 2
-    sums = np.concatenate([[0.0], np.cumsum(samples, dtype=np.float64)])
-    at = np.arange(len(samples))
-    first, last = np.maximum(at - half, 0), np.minimum(at + half + 1, len(samples))
-    offset = (sums[last] - sums[first]) / (last - first)
-    return np.asarray(samples - offset, np.float32)
+    without = np.empty_like(samples)
+    for start in range(0, len(samples), _PIECE):
+        end = min(start + _PIECE, len(samples))
+        left = max(start - half, 0)
+        sums = np.concatenate([[0.0], np.cumsum(samples[left : end + half], dtype=np.float64)])
+        at = np.arange(start, end)
+        first, last = np.maximum(at - half, 0) - left, np.minimum(at + half + 1, len(samples)) - left
+        without[start:end] = samples[start:end] - (sums[last] - sums[first]) / (last - first)
+    return without
