@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.sweeper import Sweeper
 from asr_service.jobs.times import RunnerTimes
 from asr_service.settings import load_settings
+from waiting import until
 
 
 def opened(directory: os.PathLike[str], **settings: object) -> Jobs:
@@ -70,7 +72,7 @@ async def test_the_sweeper_deletes_recordings_that_no_job_needs(tmp_path):
         store_recording(jobs, tmp_path, job_id, 10_000)
     store_recording(jobs, tmp_path, "job_lost", 100_000)
     store_recording(jobs, tmp_path, "job_uploading", 1)
-    Sweeper(jobs, RunnerTimes()).sweep(with_files=True)
+    Sweeper(jobs, RunnerTimes()).sweep_files(with_recordings=True)
     jobs.close()
     left = {path.stem for path in (tmp_path / "jobs" / "files").iterdir()}
     assert left == {"job_uploading", "job_unknown", waiting.job.id}
@@ -85,13 +87,57 @@ async def test_files_that_cannot_be_deleted_are_deleted_later(tmp_path, monkeypa
     now = time.time() + 100
     monkeypatch.setattr(sweeper, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
     tried = Sweeper(jobs, RunnerTimes())
+    tried.sweep_records()
     with monkeypatch.context() as patch:
         patch.setattr(DirectoryFiles, "delete", lambda *_: (_ for _ in ()).throw(Unavailable("It is down.")))
         with pytest.raises(Unavailable):
-            tried.sweep(with_files=False)
-    tried.sweep(with_files=False)
+            tried.sweep_files(with_recordings=False)
+    tried.sweep_files(with_recordings=False)
     jobs.close()
     assert not list((tmp_path / "jobs" / "files").iterdir())
+
+
+async def test_one_file_that_cannot_be_deleted_is_not_in_the_way_of_others(tmp_path, monkeypatch):
+    """A directory in its place, a wrong owner or a lock of the object store may keep it."""
+    jobs = opened(tmp_path, jobs_retention_s=60)
+    ids = [(await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))).job.id for _ in range(9)]
+    for job_id in ids:
+        await jobs.remove("", job_id)
+        jobs.files.store_transcript(job_id, b"words")
+        store_recording(jobs, tmp_path, job_id, 10_000)
+    now = time.time() + 100
+    monkeypatch.setattr(sweeper, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
+    tried = Sweeper(jobs, RunnerTimes())
+    tried.sweep_records()
+    files = tmp_path / "jobs" / "files"
+    for blocked in (files / f"{ids[0]}.audio", files / f"{ids[1]}.transcript.json"):
+        blocked.unlink()
+        (blocked / "child").mkdir(parents=True)
+    store_recording(jobs, tmp_path, "job_lost", 100_000)
+    with pytest.raises(Unavailable):
+        tried.sweep_files(with_recordings=True)
+    jobs.close()
+    assert {path.name.partition(".")[0] for path in files.iterdir()} == set(ids[:2])
+
+
+async def test_lapsed_jobs_are_requeued_while_all_transfers_of_files_hang(tmp_path):
+    """As those of an object store that does not answer."""
+    jobs = opened(tmp_path)
+    created = await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))
+    assert jobs.store.claim("a", time.time(), 0.0) is not None
+    release = threading.Event()
+    transfers = [asyncio.create_task(jobs.call_files(release.wait, 60)) for _ in range(20)]
+    running = Sweeper(jobs, RunnerTimes(sweep_s=0.01))
+    running.start()
+    try:
+        await asyncio.to_thread(until, lambda: jobs.store.counts().by_status[JobStatus.QUEUED] == 1, 10)
+        async with asyncio.timeout(5):
+            assert await jobs.segments(created.job.id, 0) == ()
+    finally:
+        release.set()
+        await asyncio.gather(*transfers)
+        await running.close()
+        jobs.close()
 
 
 async def test_running_jobs_keep_their_runners_when_the_clock_is_set(tmp_path, monkeypatch):
@@ -109,7 +155,7 @@ async def test_running_jobs_keep_their_runners_when_the_clock_is_set(tmp_path, m
     def sweep_after(seconds: float, step_s: float = 0.0) -> None:
         clock.at += seconds + step_s
         clock.monotonic_at += seconds
-        tried.sweep(with_files=False)
+        tried.sweep_records()
 
     sweep_after(5.0, step_s=3600.0)
     assert jobs.store.holds(alive.job.id, alive.token)

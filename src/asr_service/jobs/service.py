@@ -181,15 +181,17 @@ class Jobs:
 
     async def segments(self, job_id: str, start: int) -> Sequence[Segment]:
         """Return the known segments of a job, from number `start` on. For an ended job, those of its transcript."""
-        return await self.call_files(self._segments, job_id, start)
-
-    def _segments(self, job_id: str, start: int) -> Sequence[Segment]:
-        stored = self.store.segments(job_id, start)
-        if stored:
-            return read_segments(job_id, stored, start)
-        job = self.store.get(job_id)
+        if stored := await self.call(self._stored_segments, job_id, start):
+            return stored
+        job = await self.call(self.store.get, job_id)
         if job is None or job.status is not JobStatus.SUCCEEDED:
             return ()
+        return await self.call_files(self._final_segments, job_id, start)
+
+    def _stored_segments(self, job_id: str, start: int) -> Sequence[Segment]:
+        return read_segments(job_id, self.store.segments(job_id, start), start)
+
+    def _final_segments(self, job_id: str, start: int) -> Sequence[Segment]:
         try:
             return codec.decode(self.files.load_transcript(job_id)).segments[start:]
         except FileMissing:

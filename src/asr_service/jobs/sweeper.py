@@ -1,22 +1,25 @@
 """Requeues jobs with lapsed leases, and deletes expired transcripts and files without a job."""
 
 import asyncio
+import itertools
 import random
 import time
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import structlog
 
 from asr_service import metrics, tasks
-from asr_service.errors import AsrError
+from asr_service.errors import AsrError, Unavailable
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.times import RunnerTimes
 
 log = structlog.get_logger(__name__)
 
 _RANDOM: Final = random.SystemRandom()
-_FILES_EVERY: Final = 120
-"""Number of sweeps between two that also check all files."""
+_RECORDINGS_EVERY: Final = 120
+"""Number of sweeps between two that also check all recordings."""
+_MAX_FAILURES: Final = 3
 _MIN_FILE_AGE_S: Final = 3600.0
 """A younger recording may belong to a job that is being submitted."""
 _MIN_UNKNOWN_AGE_S: Final = 24 * 3600.0
@@ -31,25 +34,26 @@ class Sweeper:
     def __init__(self, jobs: Jobs, times: RunnerTimes) -> None:
         self._jobs = jobs
         self._times = times
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._obsolete: set[str] = set()
         """Jobs whose files must be deleted. They stay here while the files cannot be used."""
         self._clock_offset_s = time.time() - time.monotonic()
         self._may_requeue_at = 0.0
 
     def start(self) -> None:
+        """Begin to sweep. Records do not wait for files: transfers of large recordings may occupy all their threads."""
         metrics.show_job_counters()
-        self._task = asyncio.create_task(self._sweep_forever())
+        for sweep in (self._records, self._files):
+            self._tasks.append(asyncio.create_task(self._repeat(sweep)))
 
     async def close(self) -> None:
-        if self._task is not None:
-            await tasks.cancel([self._task])
+        await tasks.cancel(self._tasks)
 
-    async def _sweep_forever(self) -> None:
-        number, is_down = 0, False
-        while True:
+    async def _repeat(self, sweep: Callable[[int], Awaitable[None]]) -> None:
+        is_down = False
+        for number in itertools.count():
             try:
-                await self._jobs.call_files(self.sweep, with_files=number % _FILES_EVERY == 0)
+                await sweep(number)
                 is_down = False
             except AsrError as error:
                 if not is_down:
@@ -57,11 +61,16 @@ class Sweeper:
                 is_down = True
             except Exception:
                 log.exception("jobs cannot be swept")
-            number += 1
             await asyncio.sleep(self._times.sweep_s * _RANDOM.uniform(0.8, 1.2))
 
-    def sweep(self, *, with_files: bool) -> None:
-        """Sweep once. Blocks. Raises Unavailable."""
+    async def _records(self, _number: int) -> None:
+        await self._jobs.call(self.sweep_records)
+
+    async def _files(self, number: int) -> None:
+        await self._jobs.call_files(self.sweep_files, with_recordings=number % _RECORDINGS_EVERY == 0)
+
+    def sweep_records(self) -> None:
+        """Requeue lapsed jobs, let old ones expire, and count all. Blocks. Raises Unavailable."""
         store, now = self._jobs.store, time.time()
         if self._may_requeue(now):
             self._requeue_lapsed(now)
@@ -72,9 +81,17 @@ class Sweeper:
             metrics.JOBS.labels(status, kind).set(n_jobs)
         oldest = counts.oldest_waiting_at
         metrics.JOBS_OLDEST.labels(kind).set(now - oldest if oldest is not None else 0)
-        self._delete_obsolete()
-        if with_files:
-            self._delete_recordings_without_job()
+
+    def sweep_files(self, *, with_recordings: bool) -> None:
+        """Delete the files of jobs that have expired or failed and, on request, recordings without a job. Blocks.
+
+        Raises Unavailable: a file cannot be deleted.
+        """
+        try:
+            _delete_each(self._obsolete.copy(), self._delete_obsolete)
+        finally:
+            if with_recordings:
+                _delete_each(self._recordings_without_job(), self._jobs.files.delete_audio)
 
     def _may_requeue(self, now: float) -> bool:
         """Return False for the time of a lease after the clock was set or the machine slept.
@@ -98,15 +115,30 @@ class Sweeper:
             if not job.is_open:
                 self._obsolete.add(job.id)
 
-    def _delete_obsolete(self) -> None:
-        while self._obsolete:
-            job_id = next(iter(self._obsolete))
-            self._jobs.files.delete(job_id)
-            self._obsolete.discard(job_id)
+    def _delete_obsolete(self, job_id: str) -> None:
+        self._jobs.files.delete(job_id)
+        self._obsolete.discard(job_id)
 
-    def _delete_recordings_without_job(self) -> None:
+    def _recordings_without_job(self) -> Collection[str]:
         store, files = self._jobs.store, self._jobs.files
         oldest = frozenset(files.old_audio(_MIN_UNKNOWN_AGE_S))
-        for job_id in store.ended(files.old_audio(_MIN_FILE_AGE_S)):
-            if job_id in oldest or store.get(job_id) is not None:
-                files.delete_audio(job_id)
+        ended = store.ended(files.old_audio(_MIN_FILE_AGE_S))
+        return [job_id for job_id in ended if job_id in oldest or store.get(job_id) is not None]
+
+
+def _delete_each(job_ids: Collection[str], delete: Callable[[str], None]) -> None:
+    """Delete the files of each job, in a random order: some that cannot be deleted do not keep others from it for ever.
+
+    Raises Unavailable: some cannot be deleted. If there are several, the place of the files may not work, and the
+    others are left for later.
+    """
+    failures: list[Unavailable] = []
+    for job_id in _RANDOM.sample(tuple(job_ids), len(job_ids)):
+        try:
+            delete(job_id)
+        except Unavailable as error:
+            failures.append(error)
+            if len(failures) == _MAX_FAILURES:
+                break
+    if failures:
+        raise failures[-1]

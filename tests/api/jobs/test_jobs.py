@@ -180,7 +180,7 @@ def test_a_transcript_expires(tmp_path):
         client.reaches(job_id, "expired")
         expired = client.transcript(job_id)
         assert (expired.status_code, expired.json()["error"]["code"]) == (410, "job_expired")
-        assert not [path for path in client.files() if job_id in path.name]
+        until(lambda: not [path for path in client.files() if job_id in path.name], what="the end of the file")
         until(lambda: client.request("GET", f"/jobs/{job_id}").status_code == 404, what="the end of the record")
 
 
