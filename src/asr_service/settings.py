@@ -261,7 +261,8 @@ class Settings(BaseSettings):
     ASR_JOBS_FILES. By default the records are in ASR_STATE_DIR, for one machine."""
     jobs_files: Annotated[str, AfterValidator(_check_files)] | None = None
     """Place of the recordings and transcripts of jobs: a directory that exists, which several machines may share, or
-    `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. By default a directory in ASR_STATE_DIR."""
+    `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. By default a directory in ASR_STATE_DIR.
+    Services that share no jobs need different places: each deletes old files that its own jobs do not have."""
     redis_prefix: Annotated[str, Field(pattern="^[A-Za-z0-9_.-]+$")] = "asr"
     """First part of the keys in Redis. Services that share a Redis, but no jobs and no results, need different ones."""
     jobs_retention_s: PositiveSeconds = 7 * 24 * 3600

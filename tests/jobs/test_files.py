@@ -81,13 +81,14 @@ def test_a_transcript_is_replaced(files):
     assert files.load_transcript("job_1") == b"second"
 
 
-def test_old_recordings_are_found(files):
-    """Younger ones may be in use, and transcripts are not recordings."""
+def test_old_files_are_found(files):
+    """Younger ones may be in use. Recordings and transcripts are different."""
     for name in ("job_1", "job_2"):
         files.store_audio(name, io.BytesIO(b"sound"))
     files.store_transcript("job_3", b"{}")
-    assert list(files.old_audio(500)) == []
+    assert list(files.old_audio(500)) == list(files.old_transcripts(500)) == []
     assert sorted(files.old_audio(-5)) == ["job_1", "job_2"]
+    assert list(files.old_transcripts(-5)) == ["job_3"]
 
 
 def test_a_copy_that_fails_leaves_nothing(files):

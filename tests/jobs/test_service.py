@@ -1,8 +1,10 @@
 """The directory of the jobs, and what the sweeper does in it."""
 
 import asyncio
+import contextlib
 import io
 import os
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -17,7 +19,7 @@ from asr_service.api.jobs.events import job_events
 from asr_service.engine.request_options import RequestOptions
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs import sweeper
-from asr_service.jobs.records import JobSpec, JobStatus, NewJob, OwnerLimits, new_job_id
+from asr_service.jobs.records import JobSpec, JobStatus, NewJob, Outcome, OwnerLimits, new_job_id
 from asr_service.jobs.service import Jobs, open_jobs
 from asr_service.jobs.store import JobStore
 from asr_service.jobs.stores.directory import DirectoryFiles
@@ -78,6 +80,34 @@ async def test_the_sweeper_deletes_recordings_that_no_job_needs(tmp_path):
     assert left == {"job_uploading", "job_unknown", waiting.job.id}
 
 
+async def test_the_sweeper_deletes_transcripts_that_no_job_has(tmp_path):
+    """Those whose record was lost, once they would have expired, and those of jobs that were cancelled meanwhile.
+
+    The transcript of a job that has succeeded stays until the job expires, also if its record is damaged.
+    """
+    jobs = opened(tmp_path, jobs_retention_s=200_000)
+    ids = [(await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))).job.id for _ in range(4)]
+    waiting, damaged, succeeded, cancelled = ids
+    for job_id in (damaged, succeeded):
+        new = NewJob(f"{job_id}s", "", JobSpec(RequestOptions()), 0, 1.0, None, Outcome(1.0, 5, time.time() + 1000))
+        jobs.store.create(new, OwnerLimits(10, 10**9), time.time())
+    damaged, succeeded = f"{damaged}s", f"{succeeded}s"
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs" / "jobs.sqlite3", isolation_level=None)) as db:
+        db.execute("UPDATE jobs SET spec = 'damaged' WHERE id = ?", (damaged,))
+    await jobs.remove("", cancelled)
+    for job_id, age_s in (
+        (waiting, 300_000), (damaged, 300_000), (succeeded, 300_000), (cancelled, 300_000),
+        ("job_lost", 300_000), ("job_young", 100_000),
+    ):  # fmt: skip
+        jobs.files.store_transcript(job_id, b"words")
+        then = time.time() - age_s
+        os.utime(tmp_path / "jobs" / "files" / f"{job_id}.transcript.json", (then, then))
+    Sweeper(jobs, RunnerTimes()).sweep_files(with_transcripts=True)
+    left = {path.name.partition(".")[0] for path in (tmp_path / "jobs" / "files").glob("*.json")}
+    jobs.close()
+    assert left == {waiting, damaged, succeeded, "job_young"}
+
+
 async def test_files_that_cannot_be_deleted_are_deleted_later(tmp_path, monkeypatch):
     """The records have expired, so the store does not name these jobs again."""
     jobs = opened(tmp_path, jobs_retention_s=60)
@@ -91,8 +121,8 @@ async def test_files_that_cannot_be_deleted_are_deleted_later(tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(DirectoryFiles, "delete", lambda *_: (_ for _ in ()).throw(Unavailable("It is down.")))
         with pytest.raises(Unavailable):
-            tried.sweep_files(with_recordings=False)
-    tried.sweep_files(with_recordings=False)
+            tried.sweep_files()
+    tried.sweep_files()
     jobs.close()
     assert not list((tmp_path / "jobs" / "files").iterdir())
 

@@ -36,3 +36,6 @@ class JobFiles(Protocol):
 
     def old_audio(self, min_age_s: float) -> Sequence[str]:
         """Return the ids of jobs whose recordings are older than `min_age_s`. Deletes incomplete files of that age."""
+
+    def old_transcripts(self, min_age_s: float) -> Sequence[str]:
+        """Return the ids of jobs whose transcripts are older than `min_age_s`. Deletes incomplete files of that age."""

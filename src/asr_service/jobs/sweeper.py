@@ -1,6 +1,7 @@
 """Requeues jobs with lapsed leases, and deletes expired transcripts and files without a job."""
 
 import asyncio
+import contextlib
 import itertools
 import random
 import time
@@ -11,7 +12,9 @@ import structlog
 
 from asr_service import metrics, tasks
 from asr_service.errors import AsrError, Unavailable
+from asr_service.jobs.records import Job, JobStatus
 from asr_service.jobs.service import Jobs
+from asr_service.jobs.stores.damage import is_damaged
 from asr_service.jobs.times import RunnerTimes
 
 log = structlog.get_logger(__name__)
@@ -19,12 +22,14 @@ log = structlog.get_logger(__name__)
 _RANDOM: Final = random.SystemRandom()
 _RECORDINGS_EVERY: Final = 120
 """Number of sweeps between two that also check all recordings."""
+_TRANSCRIPTS_EVERY: Final = 2160
+"""Number of sweeps between two that also check all transcripts. There are many of them, and few are without a job."""
 _MAX_FAILURES: Final = 3
 _MIN_FILE_AGE_S: Final = 3600.0
 """A younger recording may belong to a job that is being submitted."""
 _MIN_UNKNOWN_AGE_S: Final = 24 * 3600.0
-"""Age of a recording without any record before it is deleted. If a Redis has lost its data, an operator can restore it
-meanwhile."""
+"""Minimum age of files without any record when they are deleted. If a Redis has lost its data, an operator can restore
+it meanwhile."""
 _MAX_CLOCK_STEP_S: Final = 1.0
 
 
@@ -67,7 +72,11 @@ class Sweeper:
         await self._jobs.call(self.sweep_records)
 
     async def _files(self, number: int) -> None:
-        await self._jobs.call_files(self.sweep_files, with_recordings=number % _RECORDINGS_EVERY == 0)
+        await self._jobs.call_files(
+            self.sweep_files,
+            with_recordings=number % _RECORDINGS_EVERY == 0,
+            with_transcripts=number % _TRANSCRIPTS_EVERY == _RECORDINGS_EVERY,
+        )
 
     def sweep_records(self) -> None:
         """Requeue lapsed jobs, let old ones expire, and count all. Blocks. Raises Unavailable."""
@@ -82,16 +91,17 @@ class Sweeper:
         oldest = counts.oldest_waiting_at
         metrics.JOBS_OLDEST.labels(kind).set(now - oldest if oldest is not None else 0)
 
-    def sweep_files(self, *, with_recordings: bool) -> None:
-        """Delete the files of jobs that have expired or failed and, on request, recordings without a job. Blocks.
+    def sweep_files(self, *, with_recordings: bool = False, with_transcripts: bool = False) -> None:
+        """Delete the files of jobs that have expired or failed and, on request, files without a job. Blocks.
 
         Raises Unavailable: a file cannot be deleted.
         """
-        try:
-            _delete_each(self._obsolete.copy(), self._delete_obsolete)
-        finally:
+        with contextlib.ExitStack() as each:  # a failure of one does not keep the others from running
+            if with_transcripts:
+                each.callback(lambda: _delete_each(self._transcripts_without_job(), self._jobs.files.delete))
             if with_recordings:
-                _delete_each(self._recordings_without_job(), self._jobs.files.delete_audio)
+                each.callback(lambda: _delete_each(self._recordings_without_job(), self._jobs.files.delete_audio))
+            _delete_each(self._obsolete.copy(), self._delete_obsolete)
 
     def _may_requeue(self, now: float) -> bool:
         """Return False for the time of a lease after the clock was set or the machine slept.
@@ -124,6 +134,17 @@ class Sweeper:
         oldest = frozenset(files.old_audio(_MIN_UNKNOWN_AGE_S))
         ended = store.ended(files.old_audio(_MIN_FILE_AGE_S))
         return [job_id for job_id in ended if job_id in oldest or store.get(job_id) is not None]
+
+    def _transcripts_without_job(self) -> Collection[str]:
+        """Return old transcripts that no job has: the record was lost, or the job ended while a runner stored them."""
+        min_age_s = max(self._jobs.retention_s, _MIN_UNKNOWN_AGE_S)
+        found = self._jobs.files.old_transcripts(min_age_s)
+        return [job_id for job_id in found if not _may_have_transcript(self._jobs.store.get(job_id))]
+
+
+def _may_have_transcript(job: Job | None) -> bool:
+    """Return False if the job does not exist, or has ended without a transcript. A damaged record may be restored."""
+    return job is not None and (job.is_open or job.status is JobStatus.SUCCEEDED or is_damaged(job))
 
 
 def _delete_each(job_ids: Collection[str], delete: Callable[[str], None]) -> None:

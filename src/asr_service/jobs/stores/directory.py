@@ -61,6 +61,12 @@ class DirectoryFiles:
             (self._directory / name).unlink()
 
     def old_audio(self, min_age_s: float) -> Sequence[str]:
+        return self._old(_AUDIO, min_age_s)
+
+    def old_transcripts(self, min_age_s: float) -> Sequence[str]:
+        return self._old(_TRANSCRIPT, min_age_s)
+
+    def _old(self, suffix: str, min_age_s: float) -> Sequence[str]:
         since = time.time() - min_age_s
         found = []
         with _as_unavailable(), os.scandir(self._directory) as entries:
@@ -70,8 +76,8 @@ class DirectoryFiles:
                         continue
                     if entry.name.endswith(_PART):
                         Path(entry.path).unlink()
-                    elif entry.name.endswith(_AUDIO):
-                        found.append(entry.name.removesuffix(_AUDIO))
+                    elif entry.name.endswith(suffix):
+                        found.append(entry.name.removesuffix(suffix))
         return found
 
     @contextlib.contextmanager

@@ -107,11 +107,18 @@ class ObjectFiles:
 
     def old_audio(self, min_age_s: float) -> Sequence[str]:
         """Return the ids of old recordings. Incomplete uploads are for a lifecycle rule of the bucket."""
+        return self._old(_AUDIO, min_age_s)
+
+    def old_transcripts(self, min_age_s: float) -> Sequence[str]:
+        """Return the ids of old transcripts. Incomplete uploads are for a lifecycle rule of the bucket."""
+        return [name.removesuffix(".json") for name in self._old(_TRANSCRIPTS, min_age_s)]
+
+    def _old(self, folder: str, min_age_s: float) -> Sequence[str]:
         since = time.time() - min_age_s
         with self._as_unavailable():
             return [
-                found["path"].removeprefix(f"{_AUDIO}/")
-                for page in self._objects.list(self._store, _AUDIO)
+                found["path"].removeprefix(f"{folder}/")
+                for page in self._objects.list(self._store, folder)
                 for found in page
                 if found["last_modified"].timestamp() <= since
             ]
