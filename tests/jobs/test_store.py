@@ -360,6 +360,23 @@ def test_a_delivery_is_attempted_by_one_and_again_when_it_is_due(store, open_sto
     assert (kept.attempts, kept.delivered_at, kept.last_status, kept.last_error) == (3, 51.0, 200, None)
 
 
+def test_an_attempt_that_was_not_made_does_not_count(store, open_store):
+    """A process that was too late changes nothing."""
+    add(store, spec=replace(SPEC, webhook_url="https://example.com/"))
+    succeed(store, claim(store), at=1.0)
+    lost = store.claim_delivery(2.0, LEASE_S)
+    second = open_store().claim_delivery(2.0 + LEASE_S, LEASE_S)
+    assert not store.postpone_attempt(lost, 20.0)
+    assert store.postpone_attempt(second, 50.0)
+    assert not store.postpone_attempt(second, 60.0)
+    assert store.claim_delivery(49.0, LEASE_S) is None
+    again = store.claim_delivery(50.0, LEASE_S)
+    assert again.attempts == second.attempts
+    assert store.end_attempt(again, due_at=None, delivered_at=51.0, status=200, error=None)
+    assert not store.postpone_attempt(again, 60.0)
+    assert store.claim_delivery(FAR, LEASE_S) is None
+
+
 def test_jobs_are_counted(store):
     """For the metrics: every status, and the age of the oldest that waits."""
     assert store.counts().oldest_waiting_at is None

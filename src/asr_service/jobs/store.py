@@ -147,6 +147,9 @@ class JobStore(Protocol):
     ) -> bool:
         """Record the end of an attempt. `due_at` is None if no other follows. Returns False if another has begun."""
 
+    def postpone_attempt(self, claimed: Delivery, due_at: float) -> bool:
+        """Undo the begin of an attempt: it was not made, so it does not count. Returns False if another has begun."""
+
     # -- for the sweeper
 
     def requeue_lapsed(self, now: float, *, retry_delays_s: Sequence[float], expires_at: float) -> Sequence[Job]:

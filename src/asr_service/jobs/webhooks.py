@@ -1,6 +1,7 @@
 """Sends the events of jobs to their webhooks."""
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any, Final
@@ -8,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from asr_service import metrics, tasks
-from asr_service.errors import AsrError
+from asr_service.errors import AsrError, Unavailable
 from asr_service.formats.json import render_json
 from asr_service.jobs.files import FileMissing
 from asr_service.jobs.records import Delivery, Job, JobStatus
@@ -25,6 +26,11 @@ log = structlog.get_logger(__name__)
 _MAX_PARALLEL: Final = 8
 _LEASE_S: Final = 60.0
 """Seconds after which an unfinished attempt is made again. An attempt takes at most ten seconds."""
+_MAX_PREPARATION_S: Final = 45.0
+"""How long after its claim an attempt may begin. Later, another process could make it too."""
+_POSTPONED_S: Final = 30.0
+"""Time until the next attempt after one that could not be made."""
+_UNEXPECTED: Final = Attempt(Outcome.RETRY, None, "Unexpected error. The service's log has the details.", 0.0)
 
 
 class WebhookSender:
@@ -64,7 +70,7 @@ class WebhookSender:
     async def _claim_forever(self) -> None:
         is_down = False
         while True:
-            claimed = None
+            claimed, claimed_at = None, asyncio.get_running_loop().time()
             try:
                 if len(self._sending) < _MAX_PARALLEL:
                     claimed = await self._jobs.call(self._jobs.store.claim_delivery, time.time(), _LEASE_S)
@@ -78,26 +84,45 @@ class WebhookSender:
             if claimed is None:
                 await asyncio.sleep(self._poll_s)
                 continue
-            task = asyncio.create_task(self._send(claimed))
+            task = asyncio.create_task(self._send(claimed, claimed_at))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
-    async def _send(self, delivery: Delivery) -> None:
+    async def _send(self, delivery: Delivery, claimed_at: float) -> None:
         with structlog.contextvars.bound_contextvars(job_id=delivery.job_id, webhook_id=delivery.id):
             try:
-                await self._attempt(delivery)
+                await self._attempt(delivery, claimed_at)
             except AsrError as error:  # the attempt is made again when its lease has lapsed
                 log.warning("webhook attempt not recorded", reason=error.message)
             except Exception:
                 log.exception("unexpected error")
+                with contextlib.suppress(AsrError):
+                    await self._end(delivery, _UNEXPECTED)
 
-    async def _attempt(self, delivery: Delivery) -> None:
-        job = await self._jobs.call(self._jobs.store.get, delivery.job_id)
-        if job is None:  # it was deleted, with its deliveries
+    async def _attempt(self, delivery: Delivery, claimed_at: float) -> None:
+        try:
+            job = await self._jobs.call(self._jobs.store.get, delivery.job_id)
+            if job is None:  # it was deleted, with its deliveries
+                return
+            data = await self._data(job)
+        except Unavailable as error:
+            await self._postpone(delivery, error.message)
             return
-        data = await self._jobs.call_files(self._data, job)
+        if asyncio.get_running_loop().time() - claimed_at > _MAX_PREPARATION_S:
+            await self._postpone(delivery, "The transcript could not be read in time.")
+            return
         message = build_message(delivery.id, delivery.url, delivery.event, int(delivery.created_at), data)
         attempt = await deliver(message, keys=self._configuration.keys, allowed=self._configuration.allowed)
+        delay_s = await self._end(delivery, attempt)
+        _report(job, delivery, attempt, delay_s)
+
+    async def _postpone(self, delivery: Delivery, reason: str) -> None:
+        """Leave the delivery for later. The fault is the service's, so the attempt does not count."""
+        log.warning("webhook postponed", reason=reason, retry_in_s=_POSTPONED_S)
+        await self._jobs.call(self._jobs.store.postpone_attempt, delivery, time.time() + _POSTPONED_S)
+
+    async def _end(self, delivery: Delivery, attempt: Attempt) -> float | None:
+        """Record the end of an attempt. Returns the seconds until the next one; None if none follows."""
         delay_s = retry_delay_s(delivery.attempts) if attempt.outcome is Outcome.RETRY else None
         now = time.time()
         await self._jobs.call(
@@ -108,20 +133,27 @@ class WebhookSender:
             status=attempt.status,
             error=attempt.error,
         )
-        _report(job, delivery, attempt, delay_s)
+        return delay_s
 
-    def _data(self, job: Job) -> dict[str, Any]:
-        """Return the event's data about its job. By default they contain nothing confidential. Blocks."""
+    async def _data(self, job: Job) -> dict[str, Any]:
+        """Return the event's data about its job. By default they contain nothing confidential. Raises Unavailable."""
         data: dict[str, Any] = {"id": job.id, "status": job.status, "metadata": dict(job.spec.metadata)}
         if job.error is not None:
             data["error"] = {"code": job.error.code, "message": job.error.message}
         if job.spec.webhook_transcript and job.status is JobStatus.SUCCEEDED:
-            try:
-                transcript = codec.decode(self._jobs.files.load_transcript(job.id))
-            except FileMissing:
-                return data
-            data["transcript"] = json.loads(render_json(transcript))
+            data |= await self._jobs.call_files(self._transcript, job.id)
         return data
+
+    def _transcript(self, job_id: str) -> dict[str, Any]:
+        """Return the data about a transcript: nothing if it is damaged or has expired. Blocks. Raises Unavailable."""
+        try:
+            transcript = codec.decode(self._jobs.files.load_transcript(job_id))
+        except FileMissing:
+            return {}
+        except codec.TranscriptUnreadable as error:
+            log.warning("a transcript is damaged", job_id=job_id, reason=str(error))
+            return {}
+        return {"transcript": json.loads(render_json(transcript))}
 
 
 def _report(job: Job, delivery: Delivery, attempt: Attempt, delay_s: float | None) -> None:

@@ -19,6 +19,7 @@ from api.jobs.conftest import TIMES
 from api.live import Live, serving
 from asr_service.errors import Unavailable
 from asr_service.jobs import webhooks
+from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.stores.sqlite import SqliteJobStore
 from asr_service.webhooks import delivery
 from asr_service.webhooks.signing import new_secret
@@ -185,3 +186,46 @@ def test_an_attempt_that_cannot_be_recorded_is_made_again(jobs, receiver, monkey
     assert len({headers["webhook-id"] for headers in receiver.headers}) == 1
     (line,) = [each for each in lines if each["event"] == "webhook attempt not recorded"]
     assert (line["job_id"], line["reason"]) == (job_id, "The disk is full.")
+
+
+@pytest.mark.parametrize("fault", ["files", "time"])
+def test_an_attempt_that_the_service_cannot_make_does_not_count(jobs, receiver, monkeypatch, fault):
+    """The files cannot be used, or the transcript comes so late that another process may have begun the attempt."""
+    monkeypatch.setattr(webhooks, "_POSTPONED_S", 0.05)
+    with capture_logs() as lines:
+        with monkeypatch.context() as patch:
+            if fault == "files":
+                patch.setattr(webhooks.WebhookSender, "_transcript", _failing)
+            else:
+                patch.setattr(webhooks, "_MAX_PREPARATION_S", 0.0)
+            job_id = jobs.accepted(webhook_url=url(receiver), webhook_transcript="true")
+            until(lambda: len([each for each in lines if each["event"] == "webhook postponed"]) >= 6)
+            assert receiver.bodies == []
+        done = settled(jobs, job_id)
+    assert (done["attempts"], done["last_status"], len(receiver.bodies)) == (1, 204, 1)
+    assert "transcript" in json.loads(receiver.bodies[0])["data"]
+
+
+def _failing(*_: object) -> None:
+    raise Unavailable("The service cannot read files.")
+
+
+def test_a_damaged_transcript_is_left_out_of_the_event(jobs, receiver, monkeypatch):
+    """The event itself arrives."""
+    monkeypatch.setattr(DirectoryFiles, "load_transcript", lambda *_: b"damaged")
+    done = settled(jobs, jobs.accepted(webhook_url=url(receiver), webhook_transcript="true"))
+    assert (done["attempts"], done["last_status"]) == (1, 204)
+    assert "transcript" not in json.loads(receiver.bodies[0])["data"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_unexpected_error_ends_after_five_attempts(jobs, receiver, monkeypatch):
+    """It is shown at the job, and no attempt is made for ever."""
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(webhooks, "render_json", failing)
+    done = settled(jobs, jobs.accepted(webhook_url=url(receiver), webhook_transcript="true"))
+    assert (done["attempts"], done["delivered_at"], receiver.bodies) == (5, None, [])
+    assert done["last_error"] == "Unexpected error. The service's log has the details."

@@ -26,11 +26,28 @@ function operations.drop()
   call('ZREM', key('due'), given.id)
 end
 
+-- Return whether the attempt with the given number is the last one that has begun, and has not ended.
+local function is_under_way(name)
+  local found = call('HMGET', name, 'attempts', 'due_at')
+  return found[1] == given.attempts and found[2]
+end
+
+function operations.postpone()
+  allow_full_memory()
+  local name = key('delivery', given.id)
+  if not is_under_way(name) then
+    return 0
+  end
+  call('HINCRBY', name, 'attempts', -1)
+  call('HSET', name, 'due_at', given.due_at)
+  call('ZADD', key('due'), given.due_at, given.id)
+  return 1
+end
+
 function operations.end_attempt()
   allow_full_memory()
   local name = key('delivery', given.id)
-  local found = call('HMGET', name, 'attempts', 'due_at')
-  if found[1] ~= given.attempts or not found[2] then
+  if not is_under_way(name) then
     return 0
   end
   set(name, 'due_at', given.due_at)

@@ -42,3 +42,6 @@ class DeliveryOperations(Database):
                 error=error,
             )
         )
+
+    def postpone_attempt(self, claimed: Delivery, due_at: float) -> bool:
+        return bool(self._run("deliveries", "postpone", id=claimed.id, attempts=claimed.attempts, due_at=due_at))

@@ -48,3 +48,13 @@ class DeliveryOperations(Database):
                     (due_at, delivered_at, status, error, claimed.id, claimed.attempts),
                 )
             )
+
+    def postpone_attempt(self, claimed: Delivery, due_at: float) -> bool:
+        with self._transaction() as db:
+            return has_changed(
+                db.execute(
+                    "UPDATE deliveries SET attempts = attempts - 1, due_at = ? "
+                    "WHERE id = ? AND attempts = ? AND due_at IS NOT NULL",
+                    (due_at, claimed.id, claimed.attempts),
+                )
+            )
