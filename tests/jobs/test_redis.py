@@ -3,17 +3,24 @@
 import os
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
 from asr_service.errors import ConfigurationError, Unavailable
+from asr_service.jobs import sweeper
 from asr_service.jobs.records import JobStatus, NewJob, new_job_id
+from asr_service.jobs.service import Jobs
 from asr_service.jobs.store import OutcomeUnknown
-from asr_service.jobs.stores.redis import RedisJobStore, database
+from asr_service.jobs.stores.directory import DirectoryFiles
+from asr_service.jobs.stores.redis import RedisJobStore, database, server
+from asr_service.jobs.sweeper import Sweeper
+from asr_service.jobs.times import RunnerTimes
 from jobs.test_store import ERROR, FAR, PLENTY, SPEC, add, claim, get, succeed, write
 from redis_server import RedisServer, running_redis
 from waiting import until
@@ -44,6 +51,24 @@ def test_services_with_different_prefixes_share_a_server(redis_server, store):
     assert other.get(job.id) is None
     assert other.claim("x", 1.0, 10.0) is None
     other.close()
+
+
+def test_a_machine_whose_clock_is_wrong_ends_no_job(store, tmp_path, monkeypatch):
+    """Neither running jobs nor transcripts: all leases and retention times seem to be over. The log has the reason."""
+    now = time.time()
+    add(store)
+    running = claim(store, now)
+    add(store)
+    succeed(store, ended := claim(store, now), at=now, expires_at=now + 50)
+    jobs = Jobs(store, DirectoryFiles(tmp_path), limits=PLENTY, retention_s=60)
+    clock = SimpleNamespace(time=lambda: time.time() + 100, monotonic=time.monotonic)
+    for module in (sweeper, server):
+        monkeypatch.setattr(module, "time", clock)
+    with pytest.raises(Unavailable, match="Synchronize the clocks"):
+        Sweeper(jobs, RunnerTimes(settle_s=0.0)).sweep_records()
+    assert store.holds(running.job.id, running.token)
+    assert get(store, ended.job.id).status is JobStatus.SUCCEEDED
+    jobs.close()
 
 
 def test_nothing_accepted_is_lost_when_the_server_is_killed(own_server):

@@ -28,6 +28,8 @@ from asr_service.jobs.times import RunnerTimes
 from asr_service.settings import load_settings
 from waiting import until
 
+SETTLED = RunnerTimes(settle_s=0.0)
+
 
 def opened(directory: os.PathLike[str], **settings: object) -> Jobs:
     jobs = open_jobs(load_settings({}, state_dir=directory, **settings))
@@ -74,7 +76,7 @@ async def test_the_sweeper_deletes_recordings_that_no_job_needs(tmp_path):
         store_recording(jobs, tmp_path, job_id, 10_000)
     store_recording(jobs, tmp_path, "job_lost", 100_000)
     store_recording(jobs, tmp_path, "job_uploading", 1)
-    Sweeper(jobs, RunnerTimes()).sweep_files(with_recordings=True)
+    Sweeper(jobs, SETTLED).sweep_files(with_recordings=True)
     jobs.close()
     left = {path.stem for path in (tmp_path / "jobs" / "files").iterdir()}
     assert left == {"job_uploading", "job_unknown", waiting.job.id}
@@ -102,7 +104,7 @@ async def test_the_sweeper_deletes_transcripts_that_no_job_has(tmp_path):
         jobs.files.store_transcript(job_id, b"words")
         then = time.time() - age_s
         os.utime(tmp_path / "jobs" / "files" / f"{job_id}.transcript.json", (then, then))
-    Sweeper(jobs, RunnerTimes()).sweep_files(with_transcripts=True)
+    Sweeper(jobs, SETTLED).sweep_files(with_transcripts=True)
     left = {path.name.partition(".")[0] for path in (tmp_path / "jobs" / "files").glob("*.json")}
     jobs.close()
     assert left == {waiting, damaged, succeeded, "job_young"}
@@ -116,7 +118,7 @@ async def test_files_that_cannot_be_deleted_are_deleted_later(tmp_path, monkeypa
     jobs.files.store_transcript(created.job.id, b"words")
     now = time.time() + 100
     monkeypatch.setattr(sweeper, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
-    tried = Sweeper(jobs, RunnerTimes())
+    tried = Sweeper(jobs, SETTLED)
     tried.sweep_records()
     with monkeypatch.context() as patch:
         patch.setattr(DirectoryFiles, "delete", lambda *_: (_ for _ in ()).throw(Unavailable("It is down.")))
@@ -137,7 +139,7 @@ async def test_one_file_that_cannot_be_deleted_is_not_in_the_way_of_others(tmp_p
         store_recording(jobs, tmp_path, job_id, 10_000)
     now = time.time() + 100
     monkeypatch.setattr(sweeper, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
-    tried = Sweeper(jobs, RunnerTimes())
+    tried = Sweeper(jobs, SETTLED)
     tried.sweep_records()
     files = tmp_path / "jobs" / "files"
     for blocked in (files / f"{ids[0]}.audio", files / f"{ids[1]}.transcript.json"):
@@ -245,3 +247,33 @@ async def test_the_events_of_a_waiting_job_cost_little(waiting):
         async with asyncio.timeout(0.5):
             await anext(events)
     assert jobs.store.n_calls == {"get": 2, "segments": 1}
+
+
+@pytest.mark.parametrize("step_s", [-1e6, 1e6])
+async def test_nothing_is_deleted_for_an_hour_after_the_clock_was_set(tmp_path, monkeypatch, step_s):
+    """A wrong clock can be corrected in this time. The first minutes after the start are the same."""
+    jobs = opened(tmp_path, jobs_retention_s=3800)
+    clock = SimpleNamespace(at=time.time(), monotonic_at=100.0)
+    monkeypatch.setattr(sweeper, "time", SimpleNamespace(time=lambda: clock.at, monotonic=lambda: clock.monotonic_at))
+    created = await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))
+    await jobs.remove("", created.job.id)
+    tried = Sweeper(jobs, RunnerTimes())
+
+    def left_after(seconds: float, step_s: float = 0.0) -> set[str]:
+        clock.at += seconds + step_s
+        clock.monotonic_at += seconds
+        tried.sweep_records()
+        tried.sweep_files(with_recordings=True)
+        job = jobs.store.get(created.job.id)
+        assert job is not None
+        return {job.status} | {path.stem for path in (tmp_path / "jobs" / "files").glob("*.audio")}
+
+    store_recording(jobs, tmp_path, "job_lost", 100_000)
+    kept = {JobStatus.CANCELLED, "job_lost"}
+    assert left_after(200.0) == kept
+    assert left_after(1.0, step_s) == kept
+    assert left_after(3500.0) == kept
+    assert left_after(1.0, -step_s) == kept
+    assert left_after(3500.0) == kept
+    assert left_after(101.0) == {JobStatus.EXPIRED}
+    jobs.close()

@@ -377,6 +377,11 @@ def test_an_attempt_that_was_not_made_does_not_count(store, open_store):
     assert store.claim_delivery(FAR, LEASE_S) is None
 
 
+def test_the_clock_of_the_store_is_that_of_this_machine(store):
+    """A sweeper with another clock would end jobs too early."""
+    assert abs(store.clock_skew_s()) < 5
+
+
 def test_jobs_are_counted(store):
     """For the metrics: every status, and the age of the oldest that waits."""
     assert store.counts().oldest_waiting_at is None

@@ -170,4 +170,7 @@ class JobStore(Protocol):
 
     def counts(self) -> Counts: ...
 
+    def clock_skew_s(self) -> float:
+        """Return how far this machine's clock is ahead of that of the store's server; 0 without a server."""
+
     def close(self) -> None: ...

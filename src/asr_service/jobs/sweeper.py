@@ -31,6 +31,9 @@ _MIN_UNKNOWN_AGE_S: Final = 24 * 3600.0
 """Minimum age of files without any record when they are deleted. If a Redis has lost its data, an operator can restore
 it meanwhile."""
 _MAX_CLOCK_STEP_S: Final = 1.0
+_MAX_SKEW_S: Final = 5.0
+_EXPIRE_AFTER_STEP_S: Final = 3600.0
+"""How long nothing is deleted because of its age after the clock was set, so that a wrong clock can be corrected."""
 
 
 class Sweeper:
@@ -44,6 +47,7 @@ class Sweeper:
         """Jobs whose files must be deleted. They stay here while the files cannot be used."""
         self._clock_offset_s = time.time() - time.monotonic()
         self._may_requeue_at = 0.0
+        self._may_expire_at = time.monotonic() + times.settle_s
 
     def start(self) -> None:
         """Begin to sweep. Records do not wait for files: transfers of large recordings may occupy all their threads."""
@@ -79,11 +83,20 @@ class Sweeper:
         )
 
     def sweep_records(self) -> None:
-        """Requeue lapsed jobs, let old ones expire, and count all. Blocks. Raises Unavailable."""
+        """Count all jobs, requeue lapsed ones, and let old ones expire. Blocks.
+
+        Raises Unavailable: the records cannot be used, or the clock of this machine is wrong.
+        """
         store, now = self._jobs.store, time.time()
-        if self._may_requeue(now):
+        self._count(now)
+        self._check_clock(now)
+        if time.monotonic() >= self._may_requeue_at:
             self._requeue_lapsed(now)
-        self._obsolete.update(store.expire(now, now - self._jobs.retention_s))
+        if time.monotonic() >= self._may_expire_at:
+            self._obsolete.update(store.expire(now, now - self._jobs.retention_s))
+
+    def _count(self, now: float) -> None:
+        store = self._jobs.store
         counts = store.counts()
         kind = "shared" if store.is_shared else "local"
         for status, n_jobs in counts.by_status.items():
@@ -96,25 +109,35 @@ class Sweeper:
 
         Raises Unavailable: a file cannot be deleted.
         """
+        may_be_old = time.monotonic() >= self._may_expire_at
         with contextlib.ExitStack() as each:  # a failure of one does not keep the others from running
-            if with_transcripts:
+            if with_transcripts and may_be_old:
                 each.callback(lambda: _delete_each(self._transcripts_without_job(), self._jobs.files.delete))
-            if with_recordings:
+            if with_recordings and may_be_old:
                 each.callback(lambda: _delete_each(self._recordings_without_job(), self._jobs.files.delete_audio))
             _delete_each(self._obsolete.copy(), self._delete_obsolete)
 
-    def _may_requeue(self, now: float) -> bool:
-        """Return False for the time of a lease after the clock was set or the machine slept.
+    def _check_clock(self, now: float) -> None:
+        """Postpone what depends on the time after the clock was set or the machine slept.
 
-        All leases seem to have lapsed then. Their runners renew them in this time, if they still exist.
+        All leases seem to have lapsed then. Their runners renew them in the time of a lease, if they still exist.
+
+        Raises Unavailable: the clock differs from that of the store's server, so all times may be wrong.
         """
         monotonic = time.monotonic()
-        offset_s = now - monotonic
-        if abs(offset_s - self._clock_offset_s) > _MAX_CLOCK_STEP_S:
-            log.warning("the clock was set", by_s=round(offset_s - self._clock_offset_s, 1))
+        step_s = now - monotonic - self._clock_offset_s
+        self._clock_offset_s += step_s
+        if abs(step_s) > _MAX_CLOCK_STEP_S:
+            log.warning("the clock was set", by_s=round(step_s, 1))
             self._may_requeue_at = monotonic + self._times.lease_s
-        self._clock_offset_s = offset_s
-        return monotonic >= self._may_requeue_at
+            self._may_expire_at = monotonic + _EXPIRE_AFTER_STEP_S
+        skew_s = self._jobs.store.clock_skew_s()
+        if abs(skew_s) > _MAX_SKEW_S:
+            self._may_expire_at = monotonic + _EXPIRE_AFTER_STEP_S
+            raise Unavailable(
+                f"The clock of this machine differs from that of the store by {abs(skew_s):.0f} s. Synchronize the "
+                "clocks of all machines (NTP)."
+            )
 
     def _requeue_lapsed(self, now: float) -> None:
         expires_at = now + self._jobs.retention_s

@@ -21,5 +21,7 @@ class RunnerTimes:
     """Time from a failed attempt to the next: after the first one, after the second one."""
     sweep_s: float = 5.0
     """Interval between two sweeps."""
+    settle_s: float = 300.0
+    """Time after the start in which no transcript expires, because the clock may not be set yet."""
     worker_poll_s: float = 5.0
     """Interval at which a job worker looks for a job without a message."""

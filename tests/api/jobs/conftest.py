@@ -9,7 +9,7 @@ from api.jobs.client import JobClient
 from api.live import Live, serving
 from asr_service.jobs.times import RunnerTimes
 
-TIMES = RunnerTimes(lease_s=1.0, poll_s=0.05, flush_s=0.01, retry_delays_s=(1.0, 1.0), sweep_s=0.1)
+TIMES = RunnerTimes(lease_s=1.0, poll_s=0.05, flush_s=0.01, retry_delays_s=(1.0, 1.0), sweep_s=0.1, settle_s=0.0)
 """Times at which tests need not wait."""
 MAX_AUDIO_S = 60
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, Literal, get_args
 
@@ -41,14 +41,19 @@ class Database:
     def _run(self, part: Part, operation: str, **given: object) -> Any:
         """Run an operation of a script. Its parameters are text, numbers, lists and mappings; None is absent."""
         parameters = json.dumps(_as_text(given))
+        with self._reaching():
+            return self._scripts[part](keys=[self._prefix], args=[operation, parameters])
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Raise Unavailable instead of an error of Redis. Log the begin and the end of an outage."""
         try:
             with redis_errors_as_unavailable(_UNAVAILABLE):
-                answer = self._scripts[part](keys=[self._prefix], args=[operation, parameters])
+                yield
         except Unavailable as error:
             self._note_failure(error.__cause__)
             raise
         self._note_success()
-        return answer
 
     def _note_success(self) -> None:
         if self._is_down:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import redis
 
-_MAX_SKEW_S: Final = 5.0
+MAX_SKEW_S: Final = 5.0
 
 
 def server_warnings(client: "redis.Redis") -> Sequence[str]:
@@ -19,11 +19,16 @@ def server_warnings(client: "redis.Redis") -> Sequence[str]:
         found.append(f"maxmemory-policy is {policy}, which deletes records when the memory is full; set noeviction")
     if not persistence.get("aof_enabled"):
         found.append("it has no append-only file, so a restart loses jobs; set appendonly yes")
-    before, (seconds, microseconds), after = time.time(), client.time(), time.time()
-    skew_s = seconds + microseconds / 1e6 - (before + after) / 2
-    if abs(skew_s) > _MAX_SKEW_S:
+    skew_s = clock_skew_s(client)
+    if abs(skew_s) > MAX_SKEW_S:
         found.append(
-            f"its clock differs from this machine's by {skew_s:.0f} s, so leases may lapse too early; synchronize the "
-            "clocks of all machines (NTP)"
+            f"its clock differs from this machine's by {abs(skew_s):.0f} s, so leases may lapse too early; synchronize "
+            "the clocks of all machines (NTP)"
         )
     return found
+
+
+def clock_skew_s(client: "redis.Redis") -> float:
+    """Return how far this machine's clock is ahead of the server's. Raises redis.RedisError: it does not answer."""
+    before, (seconds, microseconds), after = time.time(), client.time(), time.time()
+    return float((before + after) / 2 - seconds - microseconds / 1e6)

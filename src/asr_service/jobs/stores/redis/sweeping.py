@@ -6,6 +6,7 @@ from asr_service.jobs.records import MAX_ATTEMPTS, Job, JobStatus, new_delivery_
 from asr_service.jobs.store import Counts
 from asr_service.jobs.stores.redis.database import Database
 from asr_service.jobs.stores.redis.records import job_of
+from asr_service.jobs.stores.redis.server import clock_skew_s
 from asr_service.jobs.stores.rules import EVENTS, RUNNER_LOST
 
 
@@ -42,3 +43,7 @@ class SweeperOperations(Database):
         statuses = tuple(JobStatus)
         counts, oldest = self._run("sweeping", "counts", statuses=statuses)
         return Counts(dict(zip(statuses, counts, strict=True)), float(oldest[1]) if oldest else None)
+
+    def clock_skew_s(self) -> float:
+        with self._reaching():
+            return clock_skew_s(self._client)

@@ -56,6 +56,9 @@ class SweeperOperations(Database):
         found = {row["status"]: row["n"] for row in rows}
         return Counts({status: found.get(status, 0) for status in JobStatus}, oldest)
 
+    def clock_skew_s(self) -> float:
+        return 0.0
+
 
 def _old(db: sqlite3.Connection, now: float, forget_before: float) -> tuple[list[str], list[str]]:
     """Return the ids of the jobs that expire, and of those to be deleted."""
