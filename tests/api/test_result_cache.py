@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from asr_service import metrics
 from asr_service.access.keys import entry, new_secret
 from asr_service.engine.model.protocol import Generation
 from asr_service.formats import FORMATS
+from asr_service.results.directory import DirectoryStore
 from asr_service.results.times import ResultTimes
 from fakes import FakeModel
 from redis_server import running_redis
@@ -319,3 +321,13 @@ def test_a_refusal_is_repeated_at_another_slot(pair):
             got.append((answer.status_code, answer.content))
         assert got == [got[0]] * 3
         assert got[0][0] == 415
+
+
+def test_expired_results_are_deleted_although_nobody_asks_for_them(tmp_path):
+    """Transcripts are personal data. Nothing is stored meanwhile."""
+    store = DirectoryStore(tmp_path / "cache", 10**9)
+    with serving(cache_url=f"{tmp_path}/cache", result_times=replace(TIMES, expiry_s=0.05), key_usage_dir=tmp_path):
+        store.store("kept", b"words", 60)
+        for _ in range(2):
+            store.store("expired", b"words", 0.0)
+            until(lambda: [path.name for path in (tmp_path / "cache" / "values").iterdir()] == ["kept"])

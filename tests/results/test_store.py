@@ -87,6 +87,17 @@ def test_memory_drops_what_was_not_used_for_longest():
     assert (store.load("a"), store.n_bytes()) == (None, 60)
 
 
+def test_memory_drops_what_has_expired():
+    """Also if nobody asks for it."""
+    now = [0.0]
+    store = MemoryStore(100, lambda: now[0])
+    store.store("a", bytes(30), 5)
+    store.store("b", bytes(20), 50)
+    now[0] = 10.0
+    store.delete_expired()
+    assert store.n_bytes() == 20
+
+
 def test_a_directory_deletes_what_was_not_used_for_longest(tmp_path):
     """Within its limit, whichever process wrote it, and first what has expired."""
     one, other = (DirectoryStore(tmp_path, 10_000) for _ in range(2))
@@ -147,6 +158,7 @@ def test_a_store_that_is_not_there_fails(tmp_path):
     lease = Lease("r-1", "a")
     for call in (
         lambda: directory.store("r-1", b"", 60),
+        directory.delete_expired,
         lambda: redis.load("r-1"),
         lambda: redis.claim("r-1", lease, 60),
         lambda: redis.renew(lease, 60),

@@ -116,6 +116,8 @@ class SlotApplication:
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         start_tracing(self._engine.slot.index)
         await self._engine.start()
+        if self._results is not None:
+            self._results.start()
         try:
             async with self._jobs.running():
                 yield

@@ -103,13 +103,17 @@ class DirectoryStore:
                 return
             _write(self._values / key, data)
             self._unscanned_bytes += len(data)
+            self._n_bytes += len(data)
             if self._unscanned_bytes > self._max_bytes * _UNSCANNED_SHARE:
-                with contextlib.suppress(BlockingIOError), _locked(self._space_lock, fcntl.LOCK_NB):
-                    self._make_space()
+                self._make_space()
 
     def delete(self, key: str) -> None:
         with _failing():
             (self._values / key).unlink(missing_ok=True)
+
+    def delete_expired(self) -> None:
+        with _failing():
+            self._make_space()
 
     def n_bytes(self) -> int:
         return self._n_bytes
@@ -136,7 +140,14 @@ class DirectoryStore:
         _write(self._leases / lease.name, json.dumps(held).encode())
 
     def _make_space(self) -> None:
-        """Add up the sizes, delete what has expired and, if there is too much, what was not used for longest."""
+        """Add up the sizes, delete what has expired and, if there is too much, what was not used for longest.
+
+        Do nothing if another process does this at the moment.
+        """
+        with contextlib.suppress(BlockingIOError), _locked(self._space_lock, fcntl.LOCK_NB):
+            self._make_space_locked()
+
+    def _make_space_locked(self) -> None:
         stored = sorted(self._scan(), key=lambda each: each.used_at)
         self._n_bytes = sum(each.n_bytes for each in stored)
         self._unscanned_bytes = 0

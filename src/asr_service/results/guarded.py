@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from asr_service import metrics
+from asr_service import metrics, tasks
 from asr_service.results.store import Claim, Lease, ResultStore, StoreFailed
 from asr_service.results.times import ResultTimes
 
@@ -34,6 +34,21 @@ class GuardedStore:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="results")
         self._paused_until = 0.0
         self._releasing: set[asyncio.Task[None]] = set()
+        self._expiring: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to delete expired values at intervals."""
+        self._expiring = asyncio.create_task(self._expire_forever())
+
+    async def _expire_forever(self) -> None:
+        while True:
+            try:  # without the time limit of a call: nobody waits for it
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._store.delete_expired)
+            except StoreFailed as error:
+                log.warning("expired results cannot be deleted", reason=str(error))
+            except Exception:
+                log.exception("expired results cannot be deleted")
+            await asyncio.sleep(self._times.expiry_s)
 
     async def load(self, key: str) -> bytes | None:
         return await self._call(self._store.load, key)
@@ -74,6 +89,8 @@ class GuardedStore:
         task.add_done_callback(self._releasing.discard)
 
     async def close(self) -> None:
+        if self._expiring is not None:
+            await tasks.cancel([self._expiring])
         if self._releasing:
             await asyncio.wait(self._releasing)
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -31,6 +31,10 @@ class Results:
     outcomes: SharedOutcomes
     _store: GuardedStore
 
+    def start(self) -> None:
+        """Begin to delete expired results. Call it on the event loop."""
+        self._store.start()
+
     async def close(self) -> None:
         await self._store.close()
 

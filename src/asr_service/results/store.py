@@ -65,6 +65,9 @@ class ResultStore(Protocol):
 
     def delete(self, key: str) -> None: ...
 
+    def delete_expired(self) -> None:
+        """Delete the values that have expired. Takes seconds if there are many."""
+
     def n_bytes(self) -> int:
         """Return about how many bytes the store takes."""
 
