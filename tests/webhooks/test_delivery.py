@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 import trustme
 from openai import OpenAI
@@ -106,6 +107,20 @@ def test_tls_is_verified_by_the_name_of_the_url(monkeypatch: pytest.MonkeyPatch,
         attempt = send(f"https://127.0.0.1:{receiver.port}/")
         assert attempt.outcome is Outcome.RETRY
         assert "CERTIFICATE_VERIFY_FAILED" in str(attempt.error)
+
+
+def test_certificates_are_not_read_on_the_event_loop(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold up all requests of the slot at each attempt."""
+    create, threads = httpx.create_ssl_context, []
+
+    def created() -> ssl.SSLContext:
+        threads.append(threading.current_thread())
+        return create()
+
+    monkeypatch.setattr(httpx, "create_ssl_context", created)
+    assert send(f"https://127.0.0.1:{receiver.port}/").outcome is Outcome.RETRY
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 def test_five_attempts_follow_at_growing_delays() -> None:

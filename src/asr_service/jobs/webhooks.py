@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -24,6 +27,9 @@ from asr_service.webhooks.events import build_message
 log = structlog.get_logger(__name__)
 
 _MAX_PARALLEL: Final = 8
+_MAX_PER_SILENT_RECEIVER: Final = 2
+"""Attempts at a time at a receiver that does not answer: each takes ten seconds, in which the others cannot be made."""
+_MAX_SILENT: Final = 1000
 _LEASE_S: Final = 60.0
 """Seconds after which an unfinished attempt is made again. An attempt takes at most ten seconds."""
 _MAX_PREPARATION_S: Final = 45.0
@@ -45,6 +51,10 @@ class WebhookSender:
         self._configuration = configuration
         self._poll_s = times.poll_s
         self._sending: set[asyncio.Task[None]] = set()
+        self._n_sending: Counter[str] = Counter()
+        """Attempts that are under way, by receiver."""
+        self._silent: set[str] = set()
+        """Receivers that did not answer the last attempt."""
         self._claiming: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -91,13 +101,31 @@ class WebhookSender:
     async def _send(self, delivery: Delivery, claimed_at: float) -> None:
         with structlog.contextvars.bound_contextvars(job_id=delivery.job_id, webhook_id=delivery.id):
             try:
-                await self._attempt(delivery, claimed_at)
+                with self._counted(urlsplit(delivery.url).netloc) as may_send:
+                    if may_send:
+                        await self._attempt(delivery, claimed_at)
+                    else:
+                        await self._postpone(delivery)
             except AsrError as error:  # the attempt is made again when its lease has lapsed
                 log.warning("webhook attempt not recorded", reason=error.message)
             except Exception:
                 log.exception("unexpected error")
                 with contextlib.suppress(AsrError):
                     await self._end(delivery, _UNEXPECTED)
+
+    @contextlib.contextmanager
+    def _counted(self, receiver: str) -> Iterator[bool]:
+        """Count an attempt while it is under way. Yield False if a silent receiver has enough of them."""
+        if receiver in self._silent and self._n_sending[receiver] >= _MAX_PER_SILENT_RECEIVER:
+            yield False
+            return
+        self._n_sending[receiver] += 1
+        try:
+            yield True
+        finally:
+            self._n_sending[receiver] -= 1
+            if not self._n_sending[receiver]:
+                del self._n_sending[receiver]
 
     async def _attempt(self, delivery: Delivery, claimed_at: float) -> None:
         try:
@@ -106,19 +134,29 @@ class WebhookSender:
                 return
             data = await self._data(job)
         except Unavailable as error:
-            await self._postpone(delivery, error.message)
+            log.warning("webhook postponed", reason=error.message)
+            await self._postpone(delivery)
             return
         if asyncio.get_running_loop().time() - claimed_at > _MAX_PREPARATION_S:
-            await self._postpone(delivery, "The transcript could not be read in time.")
+            log.warning("webhook postponed", reason="The transcript could not be read in time.")
+            await self._postpone(delivery)
             return
         message = build_message(delivery.id, delivery.url, delivery.event, int(delivery.created_at), data)
         attempt = await deliver(message, keys=self._configuration.keys, allowed=self._configuration.allowed)
+        self._note_answer(urlsplit(delivery.url).netloc, attempt)
         delay_s = await self._end(delivery, attempt)
         _report(job, delivery, attempt, delay_s)
 
-    async def _postpone(self, delivery: Delivery, reason: str) -> None:
-        """Leave the delivery for later. The fault is the service's, so the attempt does not count."""
-        log.warning("webhook postponed", reason=reason, retry_in_s=_POSTPONED_S)
+    def _note_answer(self, receiver: str, attempt: Attempt) -> None:
+        if attempt.status is not None or attempt.outcome is not Outcome.RETRY:
+            self._silent.discard(receiver)
+            return
+        if len(self._silent) >= _MAX_SILENT:
+            self._silent.clear()
+        self._silent.add(receiver)
+
+    async def _postpone(self, delivery: Delivery) -> None:
+        """Leave the delivery for later. No attempt was made, so none counts."""
         await self._jobs.call(self._jobs.store.postpone_attempt, delivery, time.time() + _POSTPONED_S)
 
     async def _end(self, delivery: Delivery, attempt: Attempt) -> float | None:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Final
 
 import anyio
+import anyio.to_thread
 import httpcore
 import httpx
 
@@ -87,8 +88,10 @@ async def _post(message: Message, keys: Sequence[bytes], allowed: Sequence[Netwo
     headers.update(sign(keys, message.id, int(time.time()), message.body).items())
     backend = CheckedBackend(allowed, secure=url.scheme == "https")
     raw_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    # In a thread, because it reads and parses the certificates of all authorities.
+    tls = await anyio.to_thread.run_sync(httpx.create_ssl_context) if url.scheme == "https" else None
     async with (
-        httpcore.AsyncConnectionPool(ssl_context=httpx.create_ssl_context(), network_backend=backend) as pool,
+        httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=backend) as pool,
         pool.stream("POST", raw_url, headers=headers, content=message.body) as response,
     ):
         return int(response.status)

@@ -229,3 +229,20 @@ def test_an_unexpected_error_ends_after_five_attempts(jobs, receiver, monkeypatc
     done = settled(jobs, jobs.accepted(webhook_url=url(receiver), webhook_transcript="true"))
     assert (done["attempts"], done["delivered_at"], receiver.bodies) == (5, None, [])
     assert done["last_error"] == "Unexpected error. The service's log has the details."
+
+
+def test_a_receiver_that_does_not_answer_leaves_room_for_others(jobs, receiver, monkeypatch):
+    """It has two of the eight attempts that a slot makes at a time."""
+    receiver.delay = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery, "_TIMEOUT_S", 0.2)
+        first = jobs.accepted(webhook_url=url(receiver))
+        until(lambda: any(each["last_error"] for each in jobs.show(first)["deliveries"]), what="its first attempt")
+    waiting = [jobs.accepted(webhook_url=url(receiver)) for _ in range(4)]
+    for job_id in waiting:
+        jobs.reaches(job_id, "succeeded")
+    with receiving() as other:
+        assert settled(jobs, jobs.accepted(webhook_url=url(other)))["last_status"] == 204
+    assert len(receiver.bodies) == 3
+    assert {each["attempts"] for job_id in waiting for each in jobs.show(job_id)["deliveries"]} == {0, 1}
+    receiver.delay.set()
