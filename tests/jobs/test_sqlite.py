@@ -14,6 +14,8 @@ from asr_service.jobs.stores.sqlite import SqliteJobStore, database
 from jobs.test_store import FAR, add, claim
 from waiting import until
 
+INDEXES = ("jobs_by_turn", "jobs_by_owner_and_status", "jobs_by_expiry")
+
 
 def test_several_processes_may_make_the_file_at_once(tmp_path):
     """As the slots of a machine do at their first start."""
@@ -112,12 +114,12 @@ def test_a_full_disk_is_a_503(tmp_path):
 
 
 def test_no_operation_reads_all_jobs(tmp_path):
-    """Each takes as long with many jobs as with a few, also in a file of an earlier version."""
+    """Each finds its jobs by an index, also in a file of an earlier version."""
     path = tmp_path / "jobs.sqlite3"
     SqliteJobStore(path).close()
     with contextlib.closing(sqlite3.connect(path)) as earlier:
-        for index in ("jobs_by_turn", "jobs_by_owner_and_status", "jobs_by_expiry"):
-            earlier.execute(f"DROP INDEX {index}")
+        for index in INDEXES:
+            earlier.execute(f"DROP INDEX IF EXISTS {index}")
     store = SqliteJobStore(path)
     statements: set[str] = set()
     for connection in (store._writer, store._reader):
@@ -129,11 +131,12 @@ def test_no_operation_reads_all_jobs(tmp_path):
     store.expire(11.0, 11.0)
     for connection in (store._writer, store._reader):
         connection.set_trace_callback(None)
-    queries = [each for each in statements if each.startswith("SELECT")]
-    steps = {
-        (step["detail"], query) for query in queries for step in store._reader.execute(f"EXPLAIN QUERY PLAN {query}")
-    }
+    steps = [
+        step["detail"]
+        for query in statements
+        if query.startswith("SELECT")
+        for step in store._reader.execute(f"EXPLAIN QUERY PLAN {query}")
+    ]
     store.close()
-    assert len(queries) > 8
-    assert [step for step in steps if step[0].startswith("SCAN jobs")] == []
-    assert [step for step in steps if "ORDER BY" in step[0] and "LIMIT 9" in step[1]] == []
+    assert [step for step in steps if step.startswith("SCAN jobs")] == []
+    assert [index for index in INDEXES if not any(f" {index} " in step for step in steps)] == []
