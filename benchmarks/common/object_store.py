@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import socket
 import sysconfig
 from contextlib import suppress
@@ -18,6 +19,8 @@ _BUCKET = "recordings"
 _KEYS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
 _GRPC_OFFSET = 10_000
 """Each part of SeaweedFS also listens on its port plus this number."""
+_PORTS = range(11_000, 22_000)
+"""These and their counterparts are below those that Linux gives to connections, which would take one now and then."""
 
 
 class ObjectStore:
@@ -72,11 +75,10 @@ def _free_ports(number: int) -> list[int]:
     """Return free ports whose counterparts for gRPC are free too."""
     found: list[int] = []
     while len(found) < number:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            with suppress(OSError, OverflowError):
-                second.bind(("127.0.0.1", port + _GRPC_OFFSET if port < 50_000 else port - _GRPC_OFFSET))
-                if (lower := port if port < 50_000 else port - _GRPC_OFFSET) not in found:
-                    found.append(lower)
+        port = random.choice(_PORTS)
+        with socket.socket() as first, socket.socket() as second, suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + _GRPC_OFFSET))
+            if port not in found:
+                found.append(port)
     return found
