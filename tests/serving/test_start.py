@@ -54,7 +54,7 @@ def test_gunicorns_own_controls_are_off(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     with running(tmp_path, HOME=str(home), XDG_RUNTIME_DIR=str(home), WEB_CONCURRENCY="3") as service:
-        worker = service.ready().about(0)["pid"]
+        worker = service.ready().about()["pid"]
         for sig in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2, signal.SIGUSR1, signal.SIGWINCH):
             service.signal(sig)
         until(lambda: "SIGUSR2 is ignored" in service.text() and "SIGTTIN is ignored" in service.text())
