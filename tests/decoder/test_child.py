@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from asr_service.decoder import protocol
-from asr_service.decoder.child import ChildLost, DecoderChild
+from asr_service.decoder.child import ChildInterrupted, ChildLost, DecoderChild
 from asr_service.decoder.protocol import MAX_PAYLOAD_BYTES, SAMPLES
 
 FRAME = protocol.frame(SAMPLES, bytes(MAX_PAYLOAD_BYTES))
@@ -52,3 +52,15 @@ async def test_a_child_that_sends_single_bytes_is_lost(process):
     """A child that was taken over cannot keep the event loop busy with them."""
     with pytest.raises(ChildLost, match="too many pieces"):
         await received(process, 1)
+
+
+async def test_a_file_is_not_at_fault_if_the_end_of_its_child_is_not_known(process, monkeypatch):
+    """On a busy machine the exit status may come late. The client may send the file again."""
+    monkeypatch.setattr("asr_service.decoder.child._EXIT_STATUS_TIMEOUT_S", 0.01)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    child = DecoderChild(process.pid, os.pidfd_open(process.pid), ours)
+    theirs.close()
+    with pytest.raises(ChildInterrupted, match="not known why"):
+        await child.receive(asyncio.get_running_loop().time() + 10)
+    child.kill()

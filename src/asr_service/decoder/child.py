@@ -173,7 +173,7 @@ class DecoderChild:
             return ChildInterrupted("the decoders need more memory than they may use")
         await asyncio.wait([self._exit_status], timeout=_EXIT_STATUS_TIMEOUT_S)
         if not self._exit_status.done():
-            return ChildLost("the decoder closed its channel")
+            return ChildInterrupted("the decoder closed its channel, and it is not known why")
         status = self._exit_status.result()
         if status is None:
             return ForkServerLost("the decoder's fork server ended")
