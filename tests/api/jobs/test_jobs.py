@@ -174,7 +174,7 @@ def test_a_job_belongs_to_the_key_that_made_it(tmp_path):
 
 def test_a_transcript_expires(tmp_path):
     """After its retention time, and then its record goes too."""
-    with serving(job_times=TIMES, state_dir=tmp_path, jobs_retention_s=0.4) as live:
+    with serving(job_times=TIMES, state_dir=tmp_path, jobs_retention_s=2) as live:
         client = JobClient(live)
         job_id = client.accepted()
         client.reaches(job_id, "expired")
