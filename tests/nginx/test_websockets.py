@@ -16,7 +16,8 @@ pytestmark = needs_nginx
 
 def websocket(nginx: Nginx, path: str = "/v1/realtime?intent=transcription", **headers: str) -> ClientConnection:
     url = nginx.url.replace("https", "wss") + path
-    return connect(url, ssl=nginx.certificate.trust, additional_headers=headers, proxy=None)
+    trust = nginx.certificate.trust
+    return connect(url, ssl=trust, additional_headers=headers, proxy=None, open_timeout=60)
 
 
 @pytest.mark.parametrize("path", ["/v1/realtime", "/v1/realtime/?model=x", "/openai/v1/realtime", "//v1/realtime"])
