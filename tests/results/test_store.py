@@ -88,7 +88,7 @@ def test_memory_drops_what_was_not_used_for_longest():
 
 
 def test_memory_drops_what_has_expired():
-    """Also if nobody asks for it."""
+    """It is deleted even if no request reads it."""
     now = [0.0]
     store = MemoryStore(100, lambda: now[0])
     store.store("a", bytes(30), 5)

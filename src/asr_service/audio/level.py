@@ -26,7 +26,7 @@ _MAX_OFFSET: Final = 0.5
 _OFFSET_SPAN: Final = SAMPLE_RATE // 4
 """Samples over which the offset is averaged. It may change within a recording."""
 _PIECE: Final = 10 * SAMPLE_RATE
-"""Samples whose offset is computed at a time. The computation takes thirty times their memory."""
+"""Samples whose offset is computed at a time. The computation takes about twenty times their memory."""
 
 
 class Leveller:

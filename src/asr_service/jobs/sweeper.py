@@ -15,7 +15,7 @@ from asr_service.errors import AsrError, Unavailable
 from asr_service.jobs.records import Job, JobStatus
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.stores.damage import is_damaged
-from asr_service.jobs.times import RunnerTimes
+from asr_service.jobs.times import MAX_CLOCK_SKEW_S, RunnerTimes
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,6 @@ _MIN_UNKNOWN_AGE_S: Final = 24 * 3600.0
 """Minimum age of files without any record when they are deleted. If a Redis has lost its data, an operator can restore
 it meanwhile."""
 _MAX_CLOCK_STEP_S: Final = 1.0
-_MAX_SKEW_S: Final = 5.0
 _EXPIRE_AFTER_STEP_S: Final = 3600.0
 """How long nothing is deleted because of its age after the clock was set, so that a wrong clock can be corrected."""
 
@@ -132,7 +131,7 @@ class Sweeper:
             self._may_requeue_at = monotonic + self._times.lease_s
             self._may_expire_at = monotonic + _EXPIRE_AFTER_STEP_S
         skew_s = self._jobs.store.clock_skew_s()
-        if abs(skew_s) > _MAX_SKEW_S:
+        if abs(skew_s) > MAX_CLOCK_SKEW_S:
             self._may_expire_at = monotonic + _EXPIRE_AFTER_STEP_S
             raise Unavailable(
                 f"The clock of this machine differs from that of the store by {abs(skew_s):.0f} s. Synchronize the "

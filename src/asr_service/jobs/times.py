@@ -5,6 +5,8 @@ from typing import Final
 
 MAX_WAIT_S: Final = 60
 """How long a request may wait for the end of a job."""
+MAX_CLOCK_SKEW_S: Final = 5.0
+"""How far the clock of a machine may differ from that of the server with the records."""
 
 
 @dataclass(frozen=True, slots=True)

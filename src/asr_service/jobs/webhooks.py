@@ -27,9 +27,9 @@ from asr_service.webhooks.events import build_message
 log = structlog.get_logger(__name__)
 
 _MAX_PARALLEL: Final = 8
-_MAX_PER_SILENT_RECEIVER: Final = 2
+_MAX_PER_UNRESPONSIVE_RECEIVER: Final = 2
 """Attempts at a time at a receiver that does not answer: each takes ten seconds, in which the others cannot be made."""
-_MAX_SILENT: Final = 1000
+_MAX_UNRESPONSIVE: Final = 1000
 _LEASE_S: Final = 60.0
 """Seconds after which an unfinished attempt is made again. An attempt takes at most ten seconds."""
 _MAX_PREPARATION_S: Final = 45.0
@@ -53,7 +53,7 @@ class WebhookSender:
         self._sending: set[asyncio.Task[None]] = set()
         self._n_sending: Counter[str] = Counter()
         """Attempts that are under way, by receiver."""
-        self._silent: set[str] = set()
+        self._unresponsive: set[str] = set()
         """Receivers that did not answer the last attempt."""
         self._claiming: asyncio.Task[None] | None = None
 
@@ -115,8 +115,8 @@ class WebhookSender:
 
     @contextlib.contextmanager
     def _counted(self, receiver: str) -> Iterator[bool]:
-        """Count an attempt while it is under way. Yield False if a silent receiver has enough of them."""
-        if receiver in self._silent and self._n_sending[receiver] >= _MAX_PER_SILENT_RECEIVER:
+        """Count an attempt while it is under way. Yield False if an unresponsive receiver has enough of them."""
+        if receiver in self._unresponsive and self._n_sending[receiver] >= _MAX_PER_UNRESPONSIVE_RECEIVER:
             yield False
             return
         self._n_sending[receiver] += 1
@@ -149,11 +149,11 @@ class WebhookSender:
 
     def _note_answer(self, receiver: str, attempt: Attempt) -> None:
         if attempt.status is not None or attempt.outcome is not Outcome.RETRY:
-            self._silent.discard(receiver)
+            self._unresponsive.discard(receiver)
             return
-        if len(self._silent) >= _MAX_SILENT:
-            self._silent.clear()
-        self._silent.add(receiver)
+        if len(self._unresponsive) >= _MAX_UNRESPONSIVE:
+            self._unresponsive.clear()
+        self._unresponsive.add(receiver)
 
     async def _postpone(self, delivery: Delivery) -> None:
         """Leave the delivery for later. No attempt was made, so none counts."""

@@ -42,7 +42,7 @@ class GuardedStore:
 
     async def _expire_forever(self) -> None:
         while True:
-            try:  # without the time limit of a call: nobody waits for it
+            try:  # it has no time limit, because no request waits for it
                 await asyncio.get_running_loop().run_in_executor(self._threads, self._store.delete_expired)
             except StoreFailed as error:
                 log.warning("expired results cannot be deleted", reason=str(error))

@@ -17,4 +17,4 @@ class ResultTimes:
     """First time between two looks at the work of another process. It grows."""
     max_poll_s: float = 0.5
     expiry_s: float = 3600.0
-    """Interval at which expired values are deleted, also if nobody asks for them."""
+    """Interval at which expired values are deleted, even if no request reads them."""

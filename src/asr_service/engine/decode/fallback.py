@@ -88,9 +88,9 @@ class FallbackDecoder:
             limit,
             text_before,
             has_prompt=prompt.sot_index > 0,
-            is_all_speech=task.chunk.is_part and task.request.options.vad_filter and _may_have_skipped(task),
+            is_all_speech=task.chunk.is_part and task.request.options.vad_filter and _checks_for_skips(task),
         )
 
 
-def _may_have_skipped(task: WindowTask) -> bool:
+def _checks_for_skips(task: WindowTask) -> bool:
     return task.budget.n_continued < _MAX_SKIPS

@@ -1,6 +1,6 @@
 """Reads a recording block by block and cuts its speech into chunks.
 
-One block is in memory at a time, and for a moment the next one while it is joined with what is left of it.
+One block is in memory at a time. While the next block is put together, it takes twice its memory.
 """
 
 import asyncio

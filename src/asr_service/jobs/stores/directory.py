@@ -38,7 +38,7 @@ class DirectoryFiles:
             return target.tell()
 
     def open_audio(self, job_id: str) -> BinaryIO:
-        with self._finding():
+        with self._file_errors():
             return (self._directory / (job_id + _AUDIO)).open("rb")
 
     def store_transcript(self, job_id: str, data: bytes) -> None:
@@ -46,7 +46,7 @@ class DirectoryFiles:
             target.write(data)
 
     def load_transcript(self, job_id: str) -> bytes:
-        with self._finding():
+        with self._file_errors():
             return (self._directory / (job_id + _TRANSCRIPT)).read_bytes()
 
     def delete_audio(self, job_id: str) -> None:
@@ -57,7 +57,7 @@ class DirectoryFiles:
         self._delete(job_id + _TRANSCRIPT)
 
     def _delete(self, name: str) -> None:
-        with contextlib.suppress(FileMissing), self._finding():
+        with contextlib.suppress(FileMissing), self._file_errors():
             (self._directory / name).unlink()
 
     def old_audio(self, min_age_s: float) -> Sequence[str]:
@@ -81,7 +81,7 @@ class DirectoryFiles:
         return found
 
     @contextlib.contextmanager
-    def _finding(self) -> Iterator[None]:
+    def _file_errors(self) -> Iterator[None]:
         """Raise FileMissing for a file that is not in the directory."""
         with _as_unavailable():
             try:

@@ -121,6 +121,7 @@ class PartialDecoder:
         generation: Generation = await request.submit(
             GenerateCall(encoding, prompt, how), audio_s=0.0, is_first_window=True
         )
+        # `has_prompt` makes every repeated sequence count, not only those that are too fast for speech.
         hypothesis = evaluate(generation, 0.0, self._vocabulary, duration_s, n_output, has_prompt=True)
         if hypothesis.is_silent or hypothesis.fallback_reason is not None or hypothesis.doubled_letters:
             return ""

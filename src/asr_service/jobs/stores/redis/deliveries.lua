@@ -26,16 +26,17 @@ function operations.drop()
   call('ZREM', key('due'), given.id)
 end
 
--- Return whether the attempt with the given number is the last one that has begun, and has not ended.
-local function is_under_way(name)
+-- Return the key of a delivery whose attempt with the given number has begun last, and has not ended; else false.
+local function under_way()
+  allow_full_memory()
+  local name = key('delivery', given.id)
   local found = call('HMGET', name, 'attempts', 'due_at')
-  return found[1] == given.attempts and found[2]
+  return found[1] == given.attempts and found[2] and name
 end
 
 function operations.postpone()
-  allow_full_memory()
-  local name = key('delivery', given.id)
-  if not is_under_way(name) then
+  local name = under_way()
+  if not name then
     return 0
   end
   call('HINCRBY', name, 'attempts', -1)
@@ -45,9 +46,8 @@ function operations.postpone()
 end
 
 function operations.end_attempt()
-  allow_full_memory()
-  local name = key('delivery', given.id)
-  if not is_under_way(name) then
+  local name = under_way()
+  if not name then
     return 0
   end
   set(name, 'due_at', given.due_at)

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from asr_service.jobs.times import MAX_CLOCK_SKEW_S
 
 if TYPE_CHECKING:
     import redis
-
-MAX_SKEW_S: Final = 5.0
 
 
 def server_warnings(client: "redis.Redis") -> Sequence[str]:
@@ -20,7 +20,7 @@ def server_warnings(client: "redis.Redis") -> Sequence[str]:
     if not persistence.get("aof_enabled"):
         found.append("it has no append-only file, so a restart loses jobs; set appendonly yes")
     skew_s = clock_skew_s(client)
-    if abs(skew_s) > MAX_SKEW_S:
+    if abs(skew_s) > MAX_CLOCK_SKEW_S:
         found.append(
             f"its clock differs from this machine's by {abs(skew_s):.0f} s, so leases may lapse too early; synchronize "
             "the clocks of all machines (NTP)"
