@@ -5,7 +5,9 @@ recording=${1:?usage: ./curl.sh RECORDING [FORMAT]}
 format=${2:-text}
 url=${SERVICE:-http://127.0.0.1:8000}/transcribe
 
-set -- --silent --show-error --fail-with-body --form "file=@\"$recording\"" --form "response_format=$format"
+quoted=$(printf '%s' "$recording" | sed 's/["\\]/\\&/g') # a name may contain quotes
+
+set -- --silent --show-error --fail-with-body --form "file=@\"$quoted\"" --form "response_format=$format"
 if [ -n "${ASRSERVICE_API_KEY:-}" ]; then set -- "$@" --header "Authorization: Bearer $ASRSERVICE_API_KEY"; fi
 
 if [ "$format" = ndjson ]; then exec curl "$@" --no-buffer "$url"; fi # print each line at once

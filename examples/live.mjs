@@ -54,5 +54,9 @@ socket.onmessage = ({ data }) => {
     end();
   }
   if (event.type === "error") console.error(event.error.message);
+  if (event.type === "conversation.item.input_audio_transcription.failed") {
+    console.error(event.error.message);
+    process.exit(1);
+  }
 };
 socket.onclose = ({ code, reason }) => process.exit(code === 1000 ? 0 : (console.error(code, reason), 1));

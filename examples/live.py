@@ -52,6 +52,8 @@ async def main(path: str) -> None:
                 if event.type == "conversation.item.input_audio_transcription.completed":
                     print(f"\n> {event.transcript}")
                     n_open -= 1
+                if event.type == "conversation.item.input_audio_transcription.failed":
+                    sys.exit(event.error.message)
 
 
 asyncio.run(main(sys.argv[1]))

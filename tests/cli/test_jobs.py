@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -61,6 +62,25 @@ def test_recordings_are_submitted_awaited_and_fetched(run, tmp_path):
     assert [line.split("  ")[0] for line in listed] == [ids[1]]
 
 
+def test_a_refused_recording_is_named_and_the_others_are_submitted(run, tmp_path):
+    names = ("empty.wav", "a.wav")
+    for name, content in zip(names, (b"", tone()), strict=True):
+        (tmp_path / name).write_bytes(content)
+    result = run("submit", *(str(tmp_path / name) for name in names))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"asr-service: {tmp_path}/empty.wav: The file is empty")
+    assert result.stdout.endswith(f"  {tmp_path}/a.wav\n")
+
+
+def test_each_name_is_one_line(run, tmp_path):
+    """A name may have line ends, escape sequences and bytes that are no text."""
+    file = tmp_path / os.fsdecode(b"a\nb\x1b[2J\xe9.wav")
+    file.write_bytes(tone())
+    result = run("submit", str(file))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("a\\nb\\x1b[2J\\udce9.wav\n")
+
+
 def test_jobs_are_cancelled_and_deleted(live, run, tmp_path):
     """The second time, because a cancelled job has ended."""
     (tmp_path / "a.wav").write_bytes(tone())
@@ -89,6 +109,9 @@ def test_a_job_that_fails_is_exit_code_1(run, tmp_path):
         (["submit", "missing.wav"], 2, "There is no file"),
         (["submit", __file__, "-F", "language"], 2, "NAME=VALUE"),
         (["submit", __file__, "-F", "langauge=en"], 1, "Did you mean language?"),
+        (["submit", "a" * 300], 2, "cannot be read: file name too long."),
+        (["show", ""], 2, "An id of a job is empty."),
+        (["fetch", ""], 2, "An id of a job is empty."),
         (["list", "--status", "done"], 1, "status=done is not valid"),
     ],
 )

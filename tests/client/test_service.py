@@ -54,7 +54,7 @@ def scripted(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Sc
 
         def do_POST(self) -> None:
             script.keys.append(self.headers["authorization"])
-            script.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+            script.bodies.append(self.rfile.read(int(self.headers["content-length"] or 0)))
             answer = script.next()
             self.send_response(answer.status)
             length = len(answer.body) if answer.announced is None else answer.announced
@@ -63,6 +63,9 @@ def scripted(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Sc
             self.end_headers()
             self.wfile.write(answer.body)
             self.close_connection = True
+
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def log_message(self, *_: object) -> None: ...
 

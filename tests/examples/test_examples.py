@@ -28,6 +28,16 @@ def live() -> Iterator[Live]:
         yield live
 
 
+@pytest.fixture(scope="module")
+def failing() -> Iterator[Live]:
+    def fail(_: object) -> None:
+        raise RuntimeError("the model is broken")
+
+    with serving(FakeModel()) as live:
+        live.model.before = fail
+        yield live
+
+
 def run(service: str, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
@@ -49,18 +59,26 @@ def short_speech(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param([sys.executable, "live.py"], id="openai"),
-        pytest.param(["node", "--experimental-websocket", "live.mjs"], id="node", marks=NEEDS_NODE),
-    ],
-)
+LIVE = [
+    pytest.param([sys.executable, "live.py"], id="openai"),
+    pytest.param(["node", "--experimental-websocket", "live.mjs"], id="node", marks=NEEDS_NODE),
+]
+
+
+@pytest.mark.parametrize("command", LIVE)
 def test_the_examples_of_live_speech_print_each_turn(live, short_speech, command):
     """Node 20 has WebSockets as an experiment, Node 22 without."""
     done = run(live.url, *command, short_speech)
     assert done.returncode == 0, done.stderr
     assert "\n> hello there\n" in done.stdout
+
+
+@pytest.mark.parametrize("command", LIVE)
+def test_an_example_of_live_speech_ends_if_a_turn_fails(failing, short_speech, command):
+    """It prints the error of the service."""
+    done = run(failing.url, *command, short_speech)
+    assert done.returncode == 1
+    assert "failed" in done.stderr
 
 
 CURL = pytest.param(["./curl.sh"], id="curl", marks=NEEDS_CURL)
@@ -98,6 +116,13 @@ def test_an_example_prints_the_transcript(live, command, options, shows):
     result = run(live.url, *command, RECORDING, *options)
     assert (result.returncode, result.stderr) == (0, "")
     assert re.search(shows, result.stdout, re.MULTILINE), result.stdout
+
+
+@NEEDS_CURL
+def test_a_name_may_contain_the_marks_that_curl_uses(live, tmp_path):
+    recording = tmp_path / 'a "b" c\\d;e,f.flac'
+    recording.write_bytes(Path(RECORDING).read_bytes())
+    assert run(live.url, "./curl.sh", str(recording)).stdout == "hello there\n"
 
 
 @pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK])

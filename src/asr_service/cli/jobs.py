@@ -1,7 +1,6 @@
 """`asr-service jobs`: submit recordings to a service as jobs, and fetch their transcripts."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from asr_service.cli.service import CaFileOption, KeyOption, check_key, check_server
+from asr_service.cli.service import CaFileOption, KeyOption, check_key, check_recording, check_server
+from asr_service.cli.transcribe.display.terminal import printable
+from asr_service.cli.transcribe.files.outputs import print_bytes
+from asr_service.cli.transcribe.files.recordings import os_reason
 from asr_service.errors import AsrError
 
 if TYPE_CHECKING:
@@ -21,7 +23,14 @@ jobs_app = typer.Typer(no_args_is_help=True)
 SERVER_VARIABLE: Final = "ASRSERVICE_URL"
 _DEFAULT_SERVER: Final = "http://127.0.0.1:8000"
 
-Ids = Annotated[list[str], typer.Argument(metavar="IDS", help="Ids of jobs.", show_default=False)]
+
+def _parse_id(text: str) -> str:
+    if not text:
+        raise typer.BadParameter("An id of a job is empty.")
+    return text
+
+
+Ids = Annotated[list[str], typer.Argument(metavar="IDS", help="Ids of jobs.", show_default=False, parser=_parse_id)]
 Server = Annotated[str, typer.Option(envvar=SERVER_VARIABLE, help="Address of the service.")]
 Field = Annotated[
     list[str] | None,
@@ -44,6 +53,8 @@ def submit_command(
 ) -> None:
     r"""Submit recordings, each as a job. Prints the id of each job and its file.
 
+    A recording that is refused does not keep the others from being submitted. The exit code is 1 then.
+
     \b
     Examples:
       asr-service jobs submit talk.mp3
@@ -52,12 +63,26 @@ def submit_command(
     """
     fields = _pairs(field)
     for file in files:
-        if not file.is_file():
-            raise typer.BadParameter(f"There is no file {str(file)!r}.")
+        check_recording(file)
     with _jobs(server, api_key, ca_file) as jobs:
-        for file in files:
-            with file.open("rb") as recording:
-                typer.echo(f"{jobs.submit(recording, fields).id}  {file}")
+        submitted = [_submit(jobs, file, fields) for file in files]
+    if not all(submitted):
+        raise typer.Exit(1)
+
+
+def _submit(jobs: "JobsClient", file: Path, fields: dict[str, str]) -> bool:
+    """Submit a recording and print its job, or else why there is none. Returns whether there is one."""
+    from asr_service.client.errors import RecordingRefused  # noqa: PLC0415 - slow to import
+
+    try:
+        with file.open("rb") as recording:
+            job = jobs.submit(recording, fields)
+    except (RecordingRefused, OSError) as error:
+        reason = os_reason(error) if isinstance(error, OSError) else error.message
+        typer.echo(printable(f"asr-service: {file}: {reason}"), err=True)
+        return False
+    typer.echo(printable(f"{job.id}  {file}"))
+    return True
 
 
 @jobs_app.command("list")
@@ -118,7 +143,7 @@ def wait_command(
 
 @jobs_app.command("fetch")
 def fetch_command(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False)],
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False, parser=_parse_id)],
     fmt: Format = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write. By default standard output.")
@@ -140,7 +165,7 @@ def fetch_command(
             jobs.wait(job_id)
         text = jobs.transcript(job_id, {"response_format": fmt} if fmt else {})
     if output is None:
-        sys.stdout.buffer.write(text)
+        print_bytes(text)
         return
     try:
         output.write_bytes(text)

@@ -99,7 +99,8 @@ def _append(file: Path, stored: str) -> None:
         with os.fdopen(descriptor, "a", encoding="utf-8") as out:
             out.write(("" if before.endswith("\n") or not before else "\n") + stored + "\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be written: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"{file} cannot be written: {reason}.") from error
 
 
 def _print_storage(file: Path | None) -> None:

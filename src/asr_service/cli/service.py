@@ -1,10 +1,13 @@
-"""The options of commands that use a running service."""
+"""The options and arguments of commands that use a running service."""
 
+import stat
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
+
+from asr_service.cli.transcribe.files.recordings import os_reason
 
 API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
 """Not ASR_*: the service refuses an ASR_ variable that is not one of its settings."""
@@ -28,7 +31,12 @@ def check_server(server: str) -> None:
     """Refuse what is no address of a service."""
     try:
         address = urlsplit(server)
-        usable = address.scheme in {"http", "https"} and bool(address.hostname) and address.port != 0
+        usable = (
+            server.isprintable()
+            and address.scheme in {"http", "https"}
+            and bool(address.hostname)
+            and address.port != 0
+        )
     except ValueError:
         usable = False
     if not usable:
@@ -41,3 +49,17 @@ def check_key(api_key: str | None) -> None:
         raise typer.BadParameter(
             f"The API key (--api-key or {API_KEY_VARIABLE}) contains a line end or another character that no key has."
         )
+
+
+def check_recording(path: Path) -> None:
+    """Refuse what is no file or cannot be read."""
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+        if is_file:
+            path.open("rb").close()
+    except FileNotFoundError:
+        is_file = False
+    except OSError as error:
+        raise typer.BadParameter(f"{str(path)!r} cannot be read: {os_reason(error).rstrip('.')}.") from error
+    if not is_file:
+        raise typer.BadParameter(f"There is no file {str(path)!r}.")

@@ -13,7 +13,7 @@ import httpx
 from asr_service.client.connection import connect_failure
 from asr_service.client.errors import RecordingRefused, ServerUnusable
 from asr_service.client.ndjson import NdjsonReader
-from asr_service.client.responses import response_error
+from asr_service.client.responses import read_json, response_error
 from asr_service.client.retry import RetryableError, RetryBudget
 from asr_service.transcript import Segment, Transcript
 
@@ -46,40 +46,47 @@ class JobTranscriber:
                 job_id = job_id or await self._submit(file, fields)
                 async with aclosing(self._follow(job_id, n_seen)) as lines:
                     async for line in lines:
-                        event, n_seen, budget = reader.read(line), n_seen + 1, RetryBudget()
+                        budget = RetryBudget()
+                        event = None if line is None else reader.read(line)
                         if event is not None:
+                            n_seen += 1
                             yield event
                 yield await self._fetch(job_id)
             except RetryableError as error:
                 await asyncio.sleep(budget.next_delay_s(error, self._delay_s))
+            except ValueError as error:
+                raise ServerUnusable(f"{self._http.base_url} does not answer as this service does: {error}") from error
             else:
                 return
 
     async def _submit(self, file: BinaryIO, fields: Mapping[str, str]) -> str:
         """Submit the recording and return the job's id. An earlier job that did not succeed is replaced."""
         key = await asyncio.to_thread(_key, file, fields)
-        job, is_replayed = await self._post(file, fields, key)
-        if is_replayed and job["status"] not in {*_OPEN, "succeeded"}:
-            await self._request("DELETE", f"/jobs/{job['id']}")
-            job, _ = await self._post(file, fields, key)
-        return str(job["id"])
+        response = await self._post(file, fields, key)
+        job_id, status = read_json(response, _id_and_status)
+        if "idempotent-replayed" in response.headers and status not in {*_OPEN, "succeeded"}:
+            await self._request("DELETE", f"/jobs/{job_id}")
+            job_id, _ = read_json(await self._post(file, fields, key), _id_and_status)
+        return job_id
 
-    async def _post(self, file: BinaryIO, fields: Mapping[str, str], key: str) -> tuple[dict[str, Any], bool]:
+    async def _post(self, file: BinaryIO, fields: Mapping[str, str], key: str) -> httpx.Response:
         file.seek(0)
         files = {"file": ("recording", file, "application/octet-stream")}  # the file's real name is private
-        response = await self._request("POST", "/jobs", data=fields, files=files, headers={"idempotency-key": key})
-        return response.json(), "idempotent-replayed" in response.headers
+        return await self._request("POST", "/jobs", data=fields, files=files, headers={"idempotency-key": key})
 
     async def _fetch(self, job_id: str) -> Transcript:
         response = await self._request("GET", f"/jobs/{job_id}/transcript", params={"response_format": "ndjson"})
         reader = NdjsonReader()
-        *_, last = map(reader.read, response.text.splitlines())
+        *_, last = [None, *map(reader.read, response.text.splitlines())]
         if not isinstance(last, Transcript):
-            raise ServerUnusable(f"{response.url} does not answer as this service does: there is no transcript")
+            raise ServerUnusable(f"{response.url} does not answer as this service does: there is no transcript.")
         return last
 
-    async def _follow(self, job_id: str, n_seen: int) -> AsyncGenerator[str]:
-        """Yield the lines of new segments until the job has succeeded. Raises RetryableError: it has not ended yet."""
+    async def _follow(self, job_id: str, n_seen: int) -> AsyncGenerator[str | None]:
+        """Yield the lines of new segments, and None for each state of the job, until it has succeeded.
+
+        Raises RetryableError: the job has not ended yet.
+        """
         headers, event, status = {"last-event-id": str(n_seen)}, "", "queued"
         try:
             async with self._http.stream("GET", f"/jobs/{job_id}/events", headers=headers) as response:
@@ -93,6 +100,7 @@ class JobTranscriber:
                         yield value
                     elif name == "data" and event == "job":
                         status = _status(json.loads(value))
+                        yield None
         except httpx.TransportError as error:
             raise self._lost(error) from error
         if status in _OPEN:
@@ -113,6 +121,10 @@ class JobTranscriber:
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
             return RetryableError(connect_failure(self._http.base_url, error))
         return RetryableError(RecordingRefused(f"The connection was lost: {error!r}"))
+
+
+def _id_and_status(job: Mapping[str, Any]) -> tuple[str, str]:
+    return str(job["id"]), str(job["status"])
 
 
 def _status(job: Mapping[str, Any]) -> str:

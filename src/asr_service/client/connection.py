@@ -2,6 +2,8 @@
 
 import re
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +38,22 @@ def _certificate_failure(url: httpx.URL, error: ssl.SSLCertVerificationError) ->
         return AuthorityUnknown(f"The certificate of {url} is not trusted: {reason}.")
     advice = _CERTIFICATE_ADVICE.get(error.verify_code, "")
     return ServerUnusable(f"The certificate of {url} is not valid: {reason}.{advice}")
+
+
+@contextmanager
+def opening_failures(url: str) -> Iterator[None]:
+    """Raise ServerUnusable if no client can be made: `url` is not valid, or the environment has an unusable proxy."""
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ServerUnusable(f"{url!r} is not a valid address: {error}.") from error
+    try:
+        yield
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise ServerUnusable(
+            "The proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used. It must be an address such as "
+            "http://proxy.example.com:3128. To use no proxy, unset the variable."
+        ) from error
 
 
 def trusting(ca_file: Path) -> ssl.SSLContext:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from urllib.parse import quote
 
 import httpx
 
-from asr_service.client.connection import TIMEOUT, connect_failure, trusting
+from asr_service.client.connection import TIMEOUT, connect_failure, opening_failures, trusting
 from asr_service.client.errors import RecordingRefused, ServerUnusable
-from asr_service.client.responses import error_code, response_error
+from asr_service.client.responses import error_code, read_json, response_error
 from asr_service.client.retry import RetryableError, RetryBudget
 
 _DELAY_S: Final = 2.0
@@ -59,12 +60,12 @@ class JobsClient:
             files = {"file": ("recording", file, "application/octet-stream")}  # the file's real name is private
             return self._http.post("/jobs", data=fields, files=files, headers=headers)
 
-        return _job(self._answer(send).json())
+        return read_json(self._answer(send), _job)
 
     def get(self, job_id: str, *, wait_s: float = 0) -> RemoteJob:
         """Return a job, or wait up to `wait_s` for its end."""
         query = {"wait": wait_s} if wait_s else {}
-        return _job(self._answer(lambda: self._http.get(f"/jobs/{job_id}", params=query)).json())
+        return read_json(self._answer(lambda: self._http.get(_path(job_id), params=query)), _job)
 
     def wait(self, job_id: str) -> RemoteJob:
         """Wait for the end of a job, and return it."""
@@ -74,16 +75,17 @@ class JobsClient:
 
     def list(self, query: Mapping[str, str]) -> Sequence[RemoteJob]:
         """Return a page of jobs, the newest first."""
-        return [_job(each) for each in self._answer(lambda: self._http.get("/jobs", params=query)).json()["data"]]
+        response = self._answer(lambda: self._http.get("/jobs", params=query))
+        return read_json(response, lambda page: [_job(each) for each in page["data"]])
 
     def remove(self, job_id: str) -> RemoteJob | None:
         """Cancel an open job and return it, or delete an ended one and return None."""
-        response = self._answer(lambda: self._http.delete(f"/jobs/{job_id}"))
-        return None if response.status_code == HTTPStatus.NO_CONTENT else _job(response.json())
+        response = self._answer(lambda: self._http.delete(_path(job_id)))
+        return None if response.status_code == HTTPStatus.NO_CONTENT else read_json(response, _job)
 
     def transcript(self, job_id: str, query: Mapping[str, str]) -> bytes:
         """Return the transcript of a job in the format that `query` asks for."""
-        return self._answer(lambda: self._http.get(f"/jobs/{job_id}/transcript", params=query)).content
+        return self._answer(lambda: self._http.get(f"{_path(job_id)}/transcript", params=query)).content
 
     def _answer(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         budget = RetryBudget()
@@ -112,11 +114,17 @@ class JobsClient:
 
 @contextmanager
 def connect_to_jobs(url: str, api_key: str | None, *, ca_file: Path | None = None) -> Iterator[JobsClient]:
-    """Open a client of the jobs of the service at `url`. Raises ServerUnusable: `ca_file` has no certificate."""
+    """Open a client of the jobs of the service at `url`. Raises ServerUnusable as `service.connect` does."""
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     verify = True if ca_file is None else trusting(ca_file)
-    with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, verify=verify) as http:
+    with opening_failures(url):
+        http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, verify=verify)
+    with http:
         yield JobsClient(http)
+
+
+def _path(job_id: str) -> str:
+    return f"/jobs/{quote(job_id, safe='')}"
 
 
 def _job(fields: Mapping[str, Any]) -> RemoteJob:

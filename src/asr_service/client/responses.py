@@ -1,8 +1,9 @@
 """Converts error responses of the service, or of a proxy in front of it, to errors for the caller."""
 
 import json
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -14,6 +15,8 @@ _MAX_DELAY_S: Final = 120.0
 _BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _INTERRUPTED: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 _UNUSABLE: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.NOT_IMPLEMENTED})
+
+Content = TypeVar("Content")
 
 
 def response_error(response: httpx.Response, body: bytes) -> Exception:
@@ -29,6 +32,14 @@ def response_error(response: httpx.Response, body: bytes) -> Exception:
     if response.status_code in _UNUSABLE or response.is_redirect:
         return ServerUnusable(f"{response.url}: {message}")
     return RecordingRefused(message)
+
+
+def read_json(response: httpx.Response, read: Callable[[Any], Content]) -> Content:
+    """Return `read` of the response's JSON. Raises ServerUnusable: another program answers at this address."""
+    try:
+        return read(response.json())
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServerUnusable(f"{response.url} does not answer as this service does.") from error
 
 
 def error_code(body: bytes) -> str | None:

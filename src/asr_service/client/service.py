@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 import httpx
 
 from asr_service.client.as_job import JobTranscriber
-from asr_service.client.connection import TIMEOUT, connect_failure, trusting
+from asr_service.client.connection import TIMEOUT, connect_failure, opening_failures, trusting
 from asr_service.client.errors import RecordingRefused, ServerUnusable
 from asr_service.client.ndjson import NdjsonReader, StreamFailed
 from asr_service.client.responses import response_error
@@ -84,12 +84,14 @@ async def connect(
     `delay_s` is the pause before a retry if the service sends no Retry-After. `ca_file` has the certificates, in PEM
     format, of authorities to trust in addition to the usual ones.
 
-    Raises ServerUnusable: `ca_file` cannot be read or has no certificate.
+    Raises ServerUnusable: `ca_file` cannot be read or has no certificate, or a proxy of the environment cannot be used.
     """
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     limits = httpx.Limits(max_connections=None)
     verify = True if ca_file is None else trusting(ca_file)
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, limits=limits, verify=verify) as http:
+    with opening_failures(url):
+        http = httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, limits=limits, verify=verify)
+    async with http:
         yield JobTranscriber(http, delay_s=delay_s) if as_jobs else ServiceClient(http, delay_s=delay_s)
 
 

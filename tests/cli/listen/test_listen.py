@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from asr_service.engine.pipeline.live.options import LiveOptions
 from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Device
 from asr_service.settings import load_settings
-from cli.terminal import run
+from cli.terminal import begin, run
 from fakes import FakeModel
 
 KEY = new_secret()
@@ -91,6 +92,27 @@ def test_partial_text_is_grey_and_is_replaced_by_the_final_text():
         "\r\x1b[K\x1b[90m…a confused\x1b[0m"
         "\r\x1b[KHe began\\x1b[2J.\n\r\x1b[K"
     )  # fmt: skip
+
+
+def test_a_partial_text_fills_one_line_in_every_script():
+    """A Chinese character takes two columns. A text that the terminal wraps could not be removed."""
+    output = io.StringIO()
+    display = TurnDisplay(output, columns=12)
+    display.show(PartialText("a", "今天天气很好我们去公园"))
+    assert output.getvalue() == "\r\x1b[K\x1b[90m…我们去公园\x1b[0m"
+
+
+def test_an_output_that_cannot_be_written_ends_the_command(keyed, speech, tmp_path):
+    """A reader that has ended needs no message."""
+    read, write = os.pipe()
+    os.close(read)
+    command = ("listen", str(speech), "--server", keyed.url)
+    with Path("/dev/full").open("wb") as full, os.fdopen(write, "wb") as unread:
+        ends = []
+        for output in (full, unread):
+            process = begin(*command, cwd=tmp_path, env={"ASRSERVICE_API_KEY": KEY}, stdout=output)
+            ends.append((process.communicate(timeout=60)[1].decode(), process.returncode))
+    assert ends == [("asr-service: standard output: no space left on device\n", 1), ("", 1)]
 
 
 def test_where_the_output_is_no_terminal_only_final_texts_are_printed():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from asr_service.cli.service import CaFileOption, KeyOption, ServerOption, check_key, check_server
+from asr_service.cli.service import CaFileOption, KeyOption, ServerOption, check_key, check_recording, check_server
 from asr_service.cli.transcribe.backend import local_backend, service_backend
 
 
@@ -49,8 +49,8 @@ def listen_command(
       78   a setting is wrong, or there is no microphone
       130  interrupted by Ctrl-C
     """
-    if file is not None and not file.is_file():
-        raise typer.BadParameter(f"There is no file {str(file)!r}.")
+    if file is not None:
+        check_recording(file)
     _check_server(server, model, device, ca_file)
     check_key(api_key)
     backend = service_backend(server, api_key, ca_file) if server else local_backend(model, device)

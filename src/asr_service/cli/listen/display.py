@@ -2,6 +2,8 @@
 
 from typing import TextIO
 
+from rich.cells import cell_len
+
 from asr_service.cli.transcribe.display.terminal import printable
 from asr_service.client.live import FinalText, LiveText, PartialText
 
@@ -36,9 +38,17 @@ class TurnDisplay:
     def _show_partial(self) -> None:
         text = printable(" ".join(each.strip() for each in self._partial.values()))
         # One line only: the terminal cannot go back to the beginning of a text that it has wrapped.
-        shown = text if len(text) < self._columns else "…" + text[len(text) - self._columns + 2 :]
+        shown = text if cell_len(text) < self._columns else "…" + _last_columns(text, self._columns - 2)
         self._write(f"{_GREY}{shown}{_RESET}" if shown else "")
 
     def _write(self, text: str) -> None:
         self._output.write((_CLEAR if self._columns else "") + text)
         self._output.flush()
+
+
+def _last_columns(text: str, columns: int) -> str:
+    """Return the end of a text that has at most this width. A Chinese character takes two columns."""
+    start = len(text)
+    while start and (columns := columns - cell_len(text[start - 1])) >= 0:
+        start -= 1
+    return text[start:]

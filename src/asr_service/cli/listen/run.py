@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
@@ -18,6 +18,7 @@ from asr_service import tasks
 from asr_service.cli.listen.display import TurnDisplay
 from asr_service.cli.listen.sound import microphone, recording
 from asr_service.cli.transcribe.backend import Backend, Service, prepare_local
+from asr_service.cli.transcribe.files.recordings import os_reason
 from asr_service.client.live import LiveText, connect_live
 from asr_service.errors import AsrError, StartupError
 
@@ -60,7 +61,13 @@ def listen_and_exit(asked: Listening) -> NoReturn:
         except AsrError as error:
             typer.echo(f"asr-service: {error.message}", err=True)
             code = error.exit_code if isinstance(error, StartupError) else _FAILED
-        sys.stdout.flush()
+        except BrokenPipeError:  # the reader of the texts has ended
+            code = _FAILED
+        except OSError as error:
+            typer.echo(f"asr-service: {error.filename or 'standard output'}: {os_reason(error)}", err=True)
+            code = _FAILED
+        with suppress(OSError):
+            sys.stdout.flush()
         os._exit(code)  # threads of the model may still work
 
 
