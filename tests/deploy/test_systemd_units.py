@@ -122,20 +122,35 @@ def test_a_cache_of_results_can_be_reached():
     for url in ("unix:///run/redis/redis.sock", "memory", "/srv/results"):
         service = unit(devices="cpu,cpu", cache_url=url)["Service"]
         assert service["PrivateNetwork"] == "yes"
-        assert service.get("ReadWritePaths") == ("/srv/results" if url == "/srv/results" else None)
+        assert service.get("ReadWritePaths") == ("-/srv/results" if url == "/srv/results" else None)
 
 
 def test_the_job_worker_has_the_network_instead_of_the_service():
     """With a Redis on a socket the service needs none. A Redis or a bucket elsewhere needs it."""
     service = unit(**SITES["sockets, workers"])["Service"]
-    assert (service["PrivateNetwork"], service["ReadWritePaths"]) == ("yes", "/srv/jobs")
+    assert (service["PrivateNetwork"], service["ReadWritePaths"]) == ("yes", "-/srv/jobs")
     worker = unit("asr-service-worker.service", **SITES["sockets, workers"])["Service"]
     assert "PrivateNetwork" not in worker
-    assert (worker["ReadWritePaths"], worker["IPAddressDeny"]) == ("/srv/jobs", "link-local multicast")
+    assert (worker["ReadWritePaths"], worker["IPAddressDeny"]) == ("-/srv/jobs", "link-local multicast")
     assert (worker["PrivateDevices"], worker["MemoryDenyWriteExecute"]) == ("yes", "yes")
     assert "PrivateNetwork" not in unit(**SITES["sockets, cloud"])["Service"]
     in_cloud = unit("asr-service-worker.service", **SITES["sockets, cloud"])["Service"]
     assert not {"ReadWritePaths", "IPAddressDeny"} & set(in_cloud), "credentials may come from the metadata service"
+
+
+def test_a_missing_directory_does_not_keep_a_unit_from_starting():
+    """Without `-` systemd ends such a unit with 226/NAMESPACE, also if the service would make the directory itself."""
+    rendered = render(
+        model_dir=Path("/srv/models"),
+        state_dir=Path("/srv/state"),
+        metrics_dir=Path("/run/asr-service/metrics"),
+        key_usage_dir=Path("/run/keys"),
+        cache_url="/var/lib/asr-service/results",
+        jobs_files="/srv/jobs",
+    )
+    writable = re.findall("^ReadWritePaths=(.*)$", "\n".join(file.text for file in rendered), re.MULTILINE)
+    assert {path.removeprefix("-") for path in writable} > {"/var/lib/asr-service/results", "/srv/jobs", "/srv/models"}
+    assert all(path.startswith("-") for path in writable)
 
 
 def test_gpus_are_allowed_and_a_cpu_can_generate_code():
