@@ -63,8 +63,13 @@ def again(n_tries: int, windows: int, reason: str) -> Series:
     }
 
 
-def refused(n: int, of: int) -> Series:
-    return {'request_failures_total{reason="overloaded"}': f"0+{n}x500", **answers(of - n, n)}
+def refused(n: int, of: int, n_live: int = 0) -> Series:
+    """Return the series of `n` refused requests of so many per minute, and of `n_live` refused live sessions."""
+    return {
+        'request_failures_total{reason="overloaded"}': f"0+{n + n_live}x500",
+        "live_refused_total": f"0+{n_live}x500",
+        **answers(of - n, n),
+    }
 
 
 def attempts(what: str, **values: str) -> Series:
@@ -143,7 +148,7 @@ CASES = [
         (below("realtime_factor", 1, 51, length="long"), below("realtime_factor", 1, 0, length="short")),
     ),
     Case("AsrQueueOld", 2, {"queue_age_seconds": "31x500"}, ({"queue_age_seconds": "30x500"},)),
-    Case("AsrSaturated", 11, refused(11, 1000), (refused(9, 1000),)),
+    Case("AsrSaturated", 11, refused(11, 1000, n_live=100), (refused(9, 1000), refused(9, 1000, n_live=100))),
     Case(
         "AsrJobsOld",
         15,

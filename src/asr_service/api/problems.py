@@ -104,7 +104,7 @@ def problem(error: AsrError, *, openai: bool = False) -> Response:
 
 
 def uncounted_problem(error: AsrError, *, openai: bool = False) -> Response:
-    """Make the response to a probe, whose failures are not counted as failed requests."""
+    """Make the response to a request that asks whether there is room, such as a probe: its refusal is no failure."""
     return _response(status_of(error, openai=openai), error.message, error.code, error.param, _headers(error))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from api.conftest import fresh
 from api.live import Live, serving, tone
@@ -152,10 +153,13 @@ async def test_a_slot_takes_no_more_jobs_than_fill_its_batches(live):
     assert not runs._executor.has_room(0, 8)
     assert not runs._executor.has_room(8, 4)
     running = [asyncio.create_task(run(live, sound=tone(1))) for _ in range(16)]
+    n_failed = REGISTRY.get_sample_value("asr_request_failures_total", {"reason": "overloaded"})
     try:
         await asyncio.to_thread(until, lambda: runs._n_runs == 16, what="sixteen runs")
         with pytest.raises(WorkReturned, match="enough"):
             await run(live)
+        after = REGISTRY.get_sample_value("asr_request_failures_total", {"reason": "overloaded"})
+        assert after == n_failed, "the job waits: no request has failed"
     finally:
         gate.set()
     await asyncio.gather(*running)

@@ -15,11 +15,11 @@ from starlette.responses import Response
 from asr_service import tasks
 from asr_service.access.keys import Key
 from asr_service.api.middleware.authentication import key_of
-from asr_service.api.problems import UNEXPECTED
+from asr_service.api.problems import UNEXPECTED, uncounted_problem
 from asr_service.api.streaming import StreamedResponse
 from asr_service.api.upload import receive_upload
 from asr_service.engine.slot import SlotEngine
-from asr_service.errors import AsrError, MalformedRequest, Overloaded, RequestError, WorkerKeyRequired
+from asr_service.errors import AsrError, MalformedRequest, Overloaded, RequestError, Unavailable, WorkerKeyRequired
 from asr_service.jobs.running import wire
 from asr_service.jobs.running.executor import AttemptFailed, Event, Work, WorkReturned
 from asr_service.jobs.running.slot_executor import MAX_CLIP_BYTES, SlotExecutor
@@ -123,7 +123,10 @@ async def run_job(request: Request) -> Response:
     if not (n_audio_bytes.isascii() and n_audio_bytes.isdecimal()):
         raise MalformedRequest(f"{wire.AUDIO_BYTES} is not the size of a recording.", param=wire.AUDIO_BYTES)
     async with AsyncExitStack() as stack:
-        stack.enter_context(runs.permit(int(n_audio_bytes)))
+        try:
+            stack.enter_context(runs.permit(int(n_audio_bytes)))
+        except Unavailable as error:
+            return uncounted_problem(error)  # the job waits, and its worker asks again each second
         upload = await stack.enter_async_context(receive_upload(request))
         try:
             work = await asyncio.to_thread(_read, upload.file, int(n_audio_bytes), has_key=key is not None)
