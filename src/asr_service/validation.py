@@ -62,7 +62,8 @@ def describe_error(form: type[BaseModel], error: ValidationError, *, name: str |
             reason = str(first["ctx"]["error"])
         case _:
             finite = first["type"] == "finite_number"
-            reason = "expected " + " or ".join(_expected(branch, finite=finite) for branch in branches)
+            expected = dict.fromkeys(_expected(branch, finite=finite) for branch in branches)
+            reason = f"expected {' or '.join(expected)}"
     if any(branch.get("format") == "password" for branch in branches):
         return f"{field} is not valid: {reason}."
     return f"{field}={_shown(first['input'])} is not valid: {reason}."

@@ -287,11 +287,21 @@ def test_a_disk_that_fills_up_is_a_503(live, monkeypatch):
         assert_error(answer, 503, "unavailable", None)
 
 
-def test_a_405_has_the_allow_header(live):
-    """RFC 9110 requires it, and the message names the method too."""
-    answer = httpx.get(f"{live.url}/transcribe")
-    assert answer.headers["allow"] == "POST"
-    assert answer.json()["error"]["message"] == "Method GET is not allowed for /transcribe; use POST."
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/transcribe", "POST"),
+        ("/health", "GET, HEAD"),
+        ("/jobs", "GET, HEAD, POST"),
+        ("/jobs/job_1", "DELETE, GET, HEAD"),
+        ("/v1/models/openai/whisper-base", "GET, HEAD"),
+    ],
+)
+def test_a_405_has_the_allow_header(live, path, allowed):
+    """RFC 9110 requires it, with every method of the path, and the message names the methods too."""
+    answer = httpx.put(f"{live.url}{path}")
+    assert answer.headers["allow"] == allowed
+    assert answer.json()["error"]["message"] == f"Method PUT is not allowed for {path}; use {allowed}."
 
 
 @pytest.mark.parametrize("path", ["/health", "/v1/models", "/docs", "/docs/swagger-ui.css", "/nowhere", "/transcribe"])

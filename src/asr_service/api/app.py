@@ -44,8 +44,12 @@ from asr_service.settings import Settings
 from asr_service.tracing import start_tracing, stop_tracing
 
 
+def _routes(*routers: APIRouter) -> tuple[Route, ...]:
+    return tuple(route for router in routers for route in router.routes if isinstance(route, Route))
+
+
 def _paths(*routers: APIRouter) -> frozenset[str]:
-    return frozenset(route.path for router in routers for route in router.routes if isinstance(route, Route))
+    return frozenset(route.path for route in _routes(*routers))
 
 
 # A router decides for all of its routes whether they need an API key. The exception is health.METRICS, by a setting.
@@ -179,6 +183,7 @@ def web_application() -> FastAPI:
             Exception: on_crash,
         },
     )
+    web.state.routes = _routes(*_ROUTERS_WITH_KEY, *_PUBLIC_ROUTERS)
     for router in _ROUTERS_WITH_KEY:
         web.include_router(router, dependencies=DOCUMENTED_KEYS)
     for router in (*_PUBLIC_ROUTERS, realtime.websockets):

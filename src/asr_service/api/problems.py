@@ -3,13 +3,14 @@
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from asr_service import errors, metrics
 from asr_service.errors import AsrError, KeyLimitReached, MissingKey, Unavailable, WrongKey, error_body
@@ -81,6 +82,7 @@ _OPENAI_STATUS: Mapping[type[AsrError], int] = {
 choose the class of an error by the status."""
 
 _OPENAI_PATHS = "/v1/"
+_METHOD_NOT_ALLOWED = 405
 _CHALLENGE = 'Bearer realm="asr-service"'
 _NO_RETRY = {"x-should-retry": "false"}
 """For errors that a retry cannot solve. By default OpenAI's clients retry them twice, 409 too, and upload again."""
@@ -147,16 +149,26 @@ def note_failure(error: AsrError) -> None:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Handle Starlette's own errors for FastAPI: an unknown path or a wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for this type only
-    headers = error.headers or {}
+    headers = dict(error.headers or {})
+    if error.status_code == _METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed_methods(request)  # Starlette knows those of the first route with this path only
     path = quote(request.scope["path"][:200])  # the path may contain line ends and terminal control characters
     near = difflib.get_close_matches(path, request.app.openapi()["paths"], n=1, cutoff=0.75)
     message = {
         404: f"{path} does not exist. {f'Did you mean {near[0]}?' if near else '/docs lists all paths.'}",
-        405: f"Method {request.method} is not allowed for {path}; use {headers.get('Allow', 'another method')}.",
+        405: f"Method {request.method} is not allowed for {path}; use {headers.get('Allow')}.",
     }.get(error.status_code, str(error.detail))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
     metrics.FAILURES.labels(code).inc()
     return _response(error.status_code, message, code, None, headers)
+
+
+def _allowed_methods(request: Request) -> str:
+    routes: Sequence[Route] = request.app.state.routes
+    methods = {
+        method for route in routes if route.path_regex.match(request.scope["path"]) for method in route.methods or ()
+    }
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def on_crash(_request: Request, _error: Exception) -> Response:

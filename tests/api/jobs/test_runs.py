@@ -115,7 +115,9 @@ def test_only_the_key_of_a_worker_runs_jobs(live):
     assert wire.PATH not in httpx.get(f"{live.url}/openapi.json").json()["paths"]
 
 
-@pytest.mark.parametrize("headers", [{}, {wire.AUDIO_BYTES: "many"}, {wire.AUDIO_BYTES: "3"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {wire.AUDIO_BYTES: "many"}, {wire.AUDIO_BYTES: "3"}, {wire.AUDIO_BYTES: "9" * 5000}]
+)
 def test_a_request_that_is_no_workers_is_refused(live, headers):
     """With a message, as a form is."""
     headers = {"x-api-key": WORKER, "content-type": "application/octet-stream", **headers}

@@ -35,6 +35,7 @@ def test_a_recording_may_be_the_body(jobs):
         ({"metadata": '["call"]'}, "metadata"),
         ({"metadata": '{"call": 42}'}, "metadata"),
         ({"metadata": json.dumps({"call": "x" * 513})}, "metadata"),
+        ({"metadata": json.dumps({"call": "\ud800"})}, "metadata"),
         ({"metadata": json.dumps({"x" * 65: "call"})}, "metadata"),
         ({"metadata": json.dumps({str(n): "x" for n in range(17)})}, "metadata"),
         ({"webhook_url": "https://example.com/hook"}, "webhook_url"),

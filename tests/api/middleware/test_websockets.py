@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -10,6 +12,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -24,15 +27,20 @@ from asr_service.settings import load_settings
 from serving.harness import running
 from waiting import until
 
-ALICE, ONE, LITTLE, STRANGER = new_secret(), new_secret(), new_secret(), new_secret()
+ALICE, ONE, LITTLE, PLENTY, STRANGER = (new_secret() for _ in range(5))
 ENTRIES = ",".join(
     [
         entry("alice", ALICE),
         entry("one", ONE, KeyLimits(concurrent_requests=1)),
         entry("little", LITTLE, KeyLimits(audio_s_per_minute=3)),
+        entry("plenty", PLENTY, KeyLimits(audio_s_per_minute=600)),
     ]
 )
 APP = "https://app.example.com"
+HANDSHAKE = (
+    b" HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +242,25 @@ def test_log_and_metrics_have_the_websocket_and_never_its_key(tmp_path):
     assert 'asr_request_duration_seconds_count{endpoint="/v1/realtime"} 1.0' in metrics
     for secret in (ALICE, STRANGER, "a prompt", "a%20prompt"):
         assert secret not in log + metrics
+
+
+@pytest.mark.parametrize("query", [b"", b"?model=nonsense"])
+def test_a_client_that_leaves_before_it_is_accepted_is_no_error(keyed, query):
+    """The key's audio is looked up in a thread meanwhile. The log has one line about the request."""
+    request = b"GET /v1/realtime" + query + HANDSHAKE + f"x-api-key: {PLENTY}\r\n\r\n".encode()
+    with capture_logs() as lines:
+        for _ in range(10):
+            with keyed.connect() as peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.sendall(request)
+        until(lambda: len(ended(lines)) == 10, what="the lines")
+    assert not [line for line in lines if line["log_level"] == "error"]
+    if not query:
+        assert 499 in [line.get("status") for line in lines]
+
+
+def ended(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [line for line in lines if line["event"] in {"request", "websocket closed"}]
 
 
 def test_a_websocket_is_a_span_of_its_callers_trace(keyed):

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import socket
 import struct
 import time
@@ -108,6 +109,8 @@ def test_an_upgrade_is_ignored_while_another_answer_is_due(connect: Connect) -> 
     [
         ((b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b""), b"400"),
         ((b"Version: 13", b"Version: 8"), b"400"),
+        ((b"HTTP/1.1", b"HTTP/1.0"), b"400"),
+        ((b"Host: here", b"Content-Length: 5"), b"400"),
         ((b"Host: here", b"Cookie: " + b"c" * 10_000), b"431"),
         ((b"/socket", b"/" + b"s" * 10_000), b"431"),
         ((b"GET", b"POST"), b"200"),
@@ -117,10 +120,16 @@ def test_an_upgrade_is_ignored_while_another_answer_is_due(connect: Connect) -> 
 def test_a_request_that_opens_no_websocket_is_answered(
     service: Service, connect: Connect, change: tuple[bytes, bytes], status: bytes
 ) -> None:
-    """An invalid one, one with POST, which is answered as an ordinary request, and one that the application refuses."""
+    """An invalid one, one with POST, which is answered as an ordinary request, and one that the application refuses.
+
+    What the application does not see is answered in the form of all errors.
+    """
     with connect() as client:
         client.sendall(HEAD.replace(b"/socket", b"/about" if status == b"200" else b"/socket").replace(*change))
-        assert client.recv(4096).split()[1] == status
+        answer = client.recv(4096)
+    assert answer.split()[1] == status
+    if status in {b"400", b"431"}:
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
     assert not service.lines("ASGI callable returned without completing handshake.")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 router = APIRouter()
 
 _PART_BYTES: Final = 1024**2
+_SIZE: Final = re.compile(r"[0-9]{1,18}")
 
 
 class JobRuns:
@@ -119,17 +121,15 @@ async def run_job(request: Request) -> Response:
     _check_key(key)
     runs: JobRuns = request.app.state.job_runs
     engine: SlotEngine = request.app.state.engine
-    n_audio_bytes = request.headers.get(wire.AUDIO_BYTES, "")
-    if not (n_audio_bytes.isascii() and n_audio_bytes.isdecimal()):
-        raise MalformedRequest(f"{wire.AUDIO_BYTES} is not the size of a recording.", param=wire.AUDIO_BYTES)
+    n_audio_bytes = _n_audio_bytes(request)
     async with AsyncExitStack() as stack:
         try:
-            stack.enter_context(runs.permit(int(n_audio_bytes)))
+            stack.enter_context(runs.permit(n_audio_bytes))
         except Unavailable as error:
             return uncounted_problem(error)  # the job waits, and its worker asks again each second
         upload = await stack.enter_async_context(receive_upload(request))
         try:
-            work = await asyncio.to_thread(_read, upload.file, int(n_audio_bytes), has_key=key is not None)
+            work = await asyncio.to_thread(_read, upload.file, n_audio_bytes, has_key=key is not None)
         except ValueError as error:
             raise MalformedRequest(str(error)) from error
         structlog.contextvars.bind_contextvars(job_id=work.job_id)
@@ -139,6 +139,14 @@ async def run_job(request: Request) -> Response:
             media_type=wire.MEDIA_TYPE,
             send_timeout_s=engine.settings.request_timeout_s,
         )
+
+
+def _n_audio_bytes(request: Request) -> int:
+    """Return the size of the recording, which is the first part of the body. Raises MalformedRequest."""
+    text = request.headers.get(wire.AUDIO_BYTES, "")
+    if not _SIZE.fullmatch(text):
+        raise MalformedRequest(f"{wire.AUDIO_BYTES} is not the size of a recording.", param=wire.AUDIO_BYTES)
+    return int(text)
 
 
 def _read(file: BinaryIO, n_audio_bytes: int, *, has_key: bool) -> Work:

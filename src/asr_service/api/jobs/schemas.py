@@ -1,10 +1,10 @@
 """The request fields and response bodies of /jobs."""
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import from_json
 
 from asr_service.api.docs import examples
 from asr_service.api.native.schemas import TranscribeParameters
@@ -22,8 +22,8 @@ def parse_metadata(text: str) -> dict[str, str]:
         f"most {_MAX_VALUE} characters"
     )
     try:
-        pairs = json.loads(text)
-    except (ValueError, RecursionError):
+        pairs = from_json(text)  # it refuses half a surrogate pair, which no answer can contain
+    except ValueError:
         raise problem from None
     if not isinstance(pairs, dict) or len(pairs) > _MAX_PAIRS:
         raise problem

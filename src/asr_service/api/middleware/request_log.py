@@ -43,6 +43,8 @@ class _Exchange:
     status: int = _NOT_SENT
     close_code: int | None = None
     """The code of the first close frame, from either side."""
+    lost: OSError | None = None
+    """The error of a message that could not be sent, because the client of a WebSocket has disconnected."""
 
     @property
     def is_websocket(self) -> bool:
@@ -99,9 +101,10 @@ class RequestLog:
         with structlog.contextvars.bound_contextvars(request_id=request_id), self._traced(exchange) as trace:
             try:
                 await self._app(scope, _observed_receive(exchange, receive), _observed_send(exchange, send))
-            except Exception:
+            except Exception as error:
                 # The response was sent, or can no longer be. The server outside does not know the request id.
-                log.exception("unexpected error")
+                if error is not exchange.lost:
+                    log.exception("unexpected error")
             finally:
                 trace.set_status(exchange.status)
                 if exchange.is_websocket:
@@ -162,7 +165,11 @@ def _observed_send(exchange: _Exchange, send: Send) -> Send:
                 MutableHeaders(scope=message)["x-request-id"] = exchange.request_id
             case "websocket.close":
                 exchange.close_code = exchange.close_code or message.get("code", 1000)
-        await send(message)
+        try:
+            await send(message)
+        except OSError as error:
+            exchange.lost = error
+            raise
         if message["type"] == "websocket.accept":
             exchange.status = _SWITCHED
             _count(exchange)

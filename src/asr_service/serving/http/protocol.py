@@ -16,10 +16,11 @@ from asr_service.serving.http.refusal import (
     TOO_MANY_CONNECTIONS,
     UNKNOWN_TRANSFER_ENCODING,
     Refusal,
+    malformed,
     too_large_head,
 )
 from asr_service.serving.http.unread import UnreadWatch
-from asr_service.serving.http.websocket import BoundedWebSocket
+from asr_service.serving.http.websocket import BoundedWebSocket, handshake_error
 from asr_service.serving.limits import ServerLimits
 
 _MAX_WEBSOCKET_LINE: Final = 8000
@@ -201,6 +202,10 @@ class BoundedHttp(HttpToolsProtocol):
         head = self._head()
         if max(map(len, head.split(b"\r\n"))) > _MAX_WEBSOCKET_LINE:
             self._refusal = too_large_head(f"A line of the request exceeds {_MAX_WEBSOCKET_LINE} bytes.")
+            self._refuse()
+            return
+        if (error := handshake_error(head)) is not None:
+            self._refusal = malformed(f"The request opens no WebSocket: {error}.")
             self._refuse()
             return
         self._enter(ConnectionState.UPGRADED)

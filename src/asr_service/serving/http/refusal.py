@@ -26,7 +26,17 @@ class Refusal:
         return b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n%s" % (self.status, head, len(body), body)
 
 
-MALFORMED: Final = Refusal(b"400 Bad Request", "malformed_request", "The request is not valid HTTP/1.1.")
+def malformed(reason: str) -> Refusal:
+    """Return the refusal of a request that breaks its protocol; `reason` is a sentence."""
+    return Refusal(b"400 Bad Request", "malformed_request", reason)
+
+
+def too_large_head(reason: str) -> Refusal:
+    """Return the refusal of a request whose line and headers exceed a limit; `reason` is a sentence."""
+    return Refusal(b"431 Request Header Fields Too Large", "head_too_large", reason)
+
+
+MALFORMED: Final = malformed("The request is not valid HTTP/1.1.")
 SLOW_HEAD: Final = Refusal(
     b"408 Request Timeout", "head_too_slow", "The request line and headers were not received in time."
 )
@@ -39,8 +49,3 @@ TOO_MANY_CONNECTIONS: Final = Refusal(
     "The service has as many connections as it can hold. Try again later.",
     headers=b"retry-after: 5\r\n",
 )
-
-
-def too_large_head(reason: str) -> Refusal:
-    """Return the refusal of a request whose line and headers exceed a limit; `reason` is a sentence."""
-    return Refusal(b"431 Request Header Fields Too Large", "head_too_large", reason)

@@ -1,6 +1,7 @@
 """WebSockets by Uvicorn on `websockets`, with limits on what one client may do to the others."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from enum import Flag, auto
 from typing import Any, Final
@@ -8,6 +9,8 @@ from typing import Any, Final
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from asr_service.serving.http.connections import Connections
 from asr_service.serving.limits import ServerLimits
@@ -19,6 +22,19 @@ _MAX_PARTS: Final = 16_384
 """Frames of one message. A message of the maximum size in parts of 1344 bytes has so many."""
 _MAX_CONTROL_FRAMES: Final = 100
 """Pings and pongs of a client in one second. The pongs for a client that reads nothing are held in memory."""
+
+
+def handshake_error(head: bytes) -> Exception | None:
+    """Return why `websockets` would refuse the request with this head; None if it opens a WebSocket.
+
+    Uvicorn would answer with the text of the library, or not at all.
+    """
+    trial = ServerProtocol(logger=logging.getLogger("uvicorn.error"))  # the library's own logger would log the headers
+    trial.receive_data(head)
+    for request in trial.events_received():
+        if isinstance(request, Request):
+            trial.accept(request)
+    return trial.handshake_exc
 
 
 class _Hold(Flag):

@@ -71,6 +71,19 @@ def test_the_sdk_makes_a_secret_that_opens_sessions(keyed, keyed_sessions):
             assert keyed_sessions.last.options[0].decoding.initial_prompt == "Rosebud"
 
 
+@pytest.mark.parametrize("model", ["whisper-1", "gpt-realtime-whisper"])
+@pytest.mark.parametrize("detection", [None, {"type": "server_vad"}, {"type": "semantic_vad"}])
+def test_a_session_has_the_turn_detection_of_its_secret(keyed, keyed_sessions, model, detection):
+    """Also if it is the default, which some models do not have unless a client asks for it."""
+    session = {"audio": {"input": {"transcription": {"model": model}, "turn_detection": detection}}}
+    made = make(keyed, session=session).json()
+    asked = made["session"]["audio"]["input"]
+    for query in ("", f"?model={model}"):
+        with realtime(keyed.url, query, key=made["value"]) as client:
+            assert client.received[0]["session"]["audio"]["input"] == asked
+    assert (asked["turn_detection"] or {}).get("type") == (detection or {}).get("type")
+
+
 def test_a_secret_is_valid_for_sessions_only(keyed, keyed_sessions):
     """It cannot transcribe a file, and cannot make other secrets."""
     secret = make(keyed).json()["value"]

@@ -166,6 +166,7 @@ def test_models_without_turn_detection_begin_without_it(live, client, sessions, 
     assert sessions.last.options[-1].turn_detection is None
     client.update(transcription={"model": model}, turn_detection={"type": "server_vad"})
     client.update(transcription={"prompt": "Rosebud"})
+    client.update(transcription={"model": model, "language": "de"})
     assert sessions.last.options[-1].turn_detection == ServerVad()
     with realtime(live.url, f"?model={model}"):
         assert sessions.last.options[-1].turn_detection is None
@@ -267,6 +268,7 @@ def test_an_error_repeats_the_id_of_its_event_and_leaves_the_session_open(client
         ({"transcription": {"model": "none-such"}}, "transcription.model", "none-such"),
         ({"transcription": {"delay": "eternal"}}, "transcription.delay", "xhigh"),
         ({"transcription": 1}, "transcription", "JSON object"),
+        ({"format": "pcm16"}, "format", "format=pcm16 is not valid: expected a JSON object."),
     ],
 )
 def test_an_invalid_update_names_the_field_and_changes_nothing(client, sessions, fields, param, said):
@@ -276,6 +278,14 @@ def test_an_invalid_update_names_the_field_and_changes_nothing(client, sessions,
     assert said in error["message"]
     assert len(sessions.last.options) == 1
     assert client.update()["session"]["audio"] == DEFAULTS["audio"]
+
+
+def test_turn_detection_that_was_off_needs_its_type(client):
+    """There is no type of before that the fields could belong to."""
+    client.update(turn_detection=None)
+    error = client.update(turn_detection={"threshold": 0.4})["error"]
+    assert error["param"] == "session.audio.input.turn_detection.type"
+    assert error["message"] == "Field 'session.audio.input.turn_detection.type' is required."
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from asr_service.api.openai.realtime.schemas import (
     LOGPROBS,
     WORDS,
     Audio,
-    AudioInput,
     SemanticVad,
     SessionConfiguration,
     TurnDetection,
@@ -51,6 +50,8 @@ class Configuration:
     session: SessionConfiguration = field(default_factory=SessionConfiguration)
     unsupported: tuple[str, ...] = ()
     """Paths of fields that the last update has and that have no effect."""
+    has_own_turns: bool = False
+    """Whether an update has set the turn detection. If none has, a model without turn detection turns it off."""
 
     def updated(self, update: Mapping[str, Any]) -> "Configuration":
         """Return the configuration after an update. Fields that it leaves out keep their values; null clears.
@@ -70,9 +71,12 @@ class Configuration:
             raise _refusal(error) from error
         except InvalidParameter as error:
             raise _at_its_path(error) from error
-        session = _with_turns_of_its_model(session, update)
+        asked = (update.get("audio") or {}).get("input") or {}
+        has_own_turns = self.has_own_turns or "turn_detection" in asked
+        if not has_own_turns:
+            session = _with_turns_of_its_model(session)
         unsupported = tuple(_without_effect(update, session.model_dump(mode="json")))
-        return Configuration(session, unsupported[:_MAX_LISTED])
+        return Configuration(session, unsupported[:_MAX_LISTED], has_own_turns)
 
     def to_json(self, model: SpeechModel) -> dict[str, Any]:
         """Return the configuration as events have it. The model has its own name if the client has not named it."""
@@ -82,8 +86,8 @@ class Configuration:
         return shown | {"unsupported": list(self.unsupported)} if self.unsupported else shown
 
     def stored(self) -> str:
-        """Return the values that differ from the defaults, as JSON for `updated`."""
-        return self.session.model_dump_json(exclude_defaults=True)
+        """Return what `updated` needs to make this configuration from the default one, as JSON."""
+        return self.session.model_dump_json(exclude_defaults=not self.has_own_turns)
 
     def live_options(self, settings: Settings, model: SpeechModel) -> LiveOptions:
         """Return the engine's options. Raises InvalidParameter, ModelNotFound: the model cannot follow them."""
@@ -137,13 +141,10 @@ def _merge(current: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _with_turns_of_its_model(session: SessionConfiguration, update: Mapping[str, Any]) -> SessionConfiguration:
-    """Turn the default turn detection off if the update names a model without it, and does not set it itself."""
-    asked = (update.get("audio") or {}).get("input") or {}
-    model = (asked.get("transcription") or {}).get("model") or ""
+def _with_turns_of_its_model(session: SessionConfiguration) -> SessionConfiguration:
+    """Turn the turn detection off if the session names a model without it."""
     audio_input = session.audio.input
-    is_default = audio_input.turn_detection == AudioInput().turn_detection
-    if not is_default or not model.startswith(_COMMITTED_BY_CLIENTS) or "turn_detection" in asked:
+    if not (audio_input.transcription.model or "").startswith(_COMMITTED_BY_CLIENTS):
         return session
     without = audio_input.model_copy(update={"turn_detection": None})
     return session.model_copy(update={"audio": Audio(input=without)})
@@ -172,6 +173,8 @@ def _refusal(error: ValidationError) -> InvalidParameter:
     if first["type"] == "union_tag_invalid":
         tag, expected = str(first["ctx"]["tag"])[:_MAX_NAME_CHARS], first["ctx"]["expected_tags"].replace("'", "")
         return InvalidParameter(f"{path}.type={tag!r} is not valid: expected one of {expected}.", param=f"{path}.type")
+    if first["type"] == "union_tag_not_found":
+        return InvalidParameter(f"Field '{path}.type' is required.", param=f"{path}.type")
     return InvalidParameter(f"session.{describe_error(SessionConfiguration, error)}", param=path)
 
 
