@@ -65,6 +65,7 @@ FORMATS = (
     Format("asf", "wmav2", 44_100, 2),
     Format("avi", "libmp3lame", 48_000),
     Format("amr", "libopencore_amrnb", 8_000),
+    Format("wav", "pcm_s64le", 48_000, 2, lossless=True),
 )
 FLAC, MP3, OPUS, M4A, MKV, ADTS, WMA, ALAC = (
     Format("flac", "flac"),
@@ -117,6 +118,26 @@ def wav(pcm: Pcm, rate: int = 16_000, *, n_channels: int = 1, declared_bytes: in
     riff = (36 + n_bytes) & 0xFFFF_FFFF
     header = b"RIFF" + struct.pack("<I", riff) + b"WAVEfmt " + struct.pack("<I", 16) + fmt
     return header + b"data" + struct.pack("<I", n_bytes) + pcm.tobytes()
+
+
+def wav_of_floats(samples: NDArray[np.float32], rate: int = 16_000) -> bytes:
+    """Return a WAV file of 32-bit floats [n, channels]."""
+    n_channels = samples.shape[1]
+    fmt = struct.pack("<HHIIHH", 3, n_channels, rate, 4 * n_channels * rate, 4 * n_channels, 32)
+    data = samples.astype("<f4").tobytes()
+    header = b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + struct.pack("<I", 16) + fmt
+    return header + b"data" + struct.pack("<I", len(data)) + data
+
+
+def ogg_pages(data: bytes) -> list[bytes]:
+    """Return the pages of an OGG file."""
+    pages = []
+    while data:
+        n_segments = data[26]
+        n_bytes = 27 + n_segments + sum(data[27 : 27 + n_segments])
+        pages.append(data[:n_bytes])
+        data = data[n_bytes:]
+    return pages
 
 
 def nist_sphere(pcm: Pcm, rate: int = 16_000) -> bytes:

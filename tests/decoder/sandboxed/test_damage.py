@@ -13,7 +13,7 @@ from asr_service.decoder.sandboxed.child import _Upload
 from asr_service.errors import RequestError
 from decoder import media
 from decoder.decoding import decode, decode_in, similarity, upload, with_pool
-from decoder.media import ADTS, FLAC, FORMATS, M4A, MKV, MP3, OPUS, WMA
+from decoder.media import ADTS, FLAC, FORMATS, M4A, MKV, MP3, OPUS, WMA, Format
 
 
 def seconds_in(warning: str) -> list[float]:
@@ -36,7 +36,11 @@ def test_damage_in_the_middle_loses_only_the_middle(fmt, min_lost_s):
     assert similarity(samples[-5 * SAMPLE_RATE :], media.warble(40)) > 0.3  # five seconds out of forty
 
 
-@pytest.mark.parametrize("fmt", [FORMATS[0], FORMATS[11], FLAC, MP3, MKV], ids=lambda fmt: fmt.name)
+@pytest.mark.parametrize(
+    "fmt",
+    [FORMATS[0], FORMATS[11], FLAC, MP3, MKV, Format("caf", "pcm_s16be", 48_000), Format("avi", "libmp3lame", 48_000)],
+    ids=lambda fmt: fmt.name,
+)
 def test_a_truncated_file_is_decoded_with_a_warning(fmt):
     """The warning names the duration in the header and the duration that is present."""
     data = media.encode(fmt, media.warble(30, fmt.rate))

@@ -35,6 +35,17 @@ def test_every_link_of_a_chained_ogg_file_is_decoded(first, second):
     assert audio.warnings == ()
 
 
+def test_the_warnings_of_many_links_are_limited():
+    """A radio stream that was recorded for days may have thousands of damaged links. The rest is decoded."""
+    data = media.encode(OPUS, media.warble(3, OPUS.rate))
+    headers = b"".join(media.ogg_pages(data)[:2])
+    samples, audio = decode(data + 500 * headers + data)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(6, abs=0.2)
+    assert len(audio.warnings) == 21
+    assert audio.warnings[0].startswith("A part of the file, at 3.0 s, could not be decoded")
+    assert audio.warnings[-1] == "Other parts of the file have 480 more warnings."
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -72,6 +83,16 @@ def test_channels_that_cancel_give_one_channel(dtype):
     samples, _ = decode(data)
     assert similarity(samples, TONE) > 0.99
     assert np.abs(samples).max() > 0.2
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf])
+@pytest.mark.parametrize("channel", [0, 1])
+def test_a_channel_without_numbers_is_left_out(channel, nothing):
+    """A filter that got one NaN writes nothing else to its channel. The sum of both would be NaN too."""
+    stereo = np.repeat((TONE / 32768).astype(np.float32)[:, np.newaxis], 2, axis=1)
+    stereo[TONE.size // 2 :, channel] = nothing
+    samples, _ = decode(media.wav_of_floats(stereo))
+    assert similarity(samples, TONE) > 0.99
 
 
 @pytest.mark.parametrize("n_bytes", [500, 100_000])

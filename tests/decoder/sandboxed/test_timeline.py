@@ -1,14 +1,17 @@
 """Where the audio of a file lies in time: late starts, holes and files that are cut off."""
 
 import functools
+import re
 
 import pytest
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecodedAudio
+from asr_service.decoder.protocol import DecodeLimits
 from decoder import media
 from decoder.decoding import decode, similarity
 from decoder.ffmpeg import ffmpeg, video, write_inputs
+from decoder.media import OPUS, Format
 
 pytestmark = pytest.mark.needs_program("ffmpeg")
 TONE = media.warble(3)
@@ -80,6 +83,33 @@ def test_what_follows_a_hole_keeps_its_time(write, name):
     assert similarity(after, LONG[14 * SAMPLE_RATE :]) > 0.9
     (warning,) = [warning for warning in audio.warnings if "no audio from" in warning]
     assert warning[:35] in {"The file has no audio from 5.0 s to", "The file has no audio from 5.1 s to"}
+
+
+def test_a_radio_stream_that_was_recorded_from_its_middle_has_no_warning():
+    """Its pages count the time since the station began, which is no part of the recording."""
+    pages = media.ogg_pages(media.encode(OPUS, media.warble(6, OPUS.rate), page_duration="500000"))
+    rest = pages[2 + (len(pages) - 2) // 2 :]
+    samples, audio = decode(b"".join([*pages[:2], *rest]), DecodeLimits(max_audio_s=5))
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.3)
+    assert (audio.warnings, audio.gaps) == ((), [])
+    assert audio.estimated_duration_s == pytest.approx(3, abs=0.3)
+
+
+def test_fragments_from_the_middle_of_an_mp4_have_no_warning():
+    """Segments of a stream have the time since its beginning, which is no part of the recording."""
+    flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "500000"}
+    head, *fragments = re.split(rb"(?s)(?=.{4}moof)", media.encode(Format("mp4", "aac"), media.warble(6), **flags))
+    samples, audio = decode(head + b"".join(fragments[len(fragments) // 2 :]), DecodeLimits(max_audio_s=5))
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.6)
+    assert (audio.warnings, audio.gaps) == ((), [])
+
+
+def test_the_packets_of_an_avi_file_follow_each_other():
+    """AVI stores no timestamps. FFmpeg counts some packets as several, which are no gaps."""
+    samples, audio = decode(media.encode(Format("avi", "vorbis", 48_000, 2), media.warble(3, 48_000)))
+    assert similarity(samples, TONE) > 0.95
+    assert audio.end_s == pytest.approx(3, abs=NEAR_S)
+    assert audio.warnings == ()
 
 
 @pytest.mark.parametrize("name", ["c.mkv", "c.webm", "c.avi", "c.flv", "c.mka"])

@@ -11,6 +11,8 @@ from av.container import InputContainer
 ESTIMATED: Final = "Estimating duration from bitrate"  # libavformat/demux.c
 _WITHOUT_DURATION: Final = frozenset({"mpegts", "mpeg"})  # FFmpeg reads the last timestamps, which are present
 _MATROSKA: Final = "matroska,webm"
+_MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
+_OPUS: Final = frozenset({"opus", "libopus"})  # FFmpeg's two decoders
 _ABSOLUTE: Final = frozenset({_MATROSKA, "flv"})  # their durations count from time 0
 _TAG: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -36,7 +38,7 @@ def declared_end(container: InputContainer, stream: AudioStream, base_s: float, 
     file_s = None if container.duration is None else container.duration / av.time_base
     if kind in _ABSOLUTE and file_s is not None:
         file_s -= base_s
-    audio_s = _tagged_end_s(stream, base_s) if kind == _MATROSKA else _stream_end_s(stream, base_s)
+    audio_s = _tagged_end_s(stream, base_s) if kind == _MATROSKA else _stream_end_s(stream, base_s, kind)
     if audio_s is None and len(container.streams) == 1:
         audio_s = file_s
     return DeclaredEnd(audio_s, file_s)
@@ -52,7 +54,16 @@ def _tagged_end_s(stream: AudioStream, base_s: float) -> float | None:
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - base_s
 
 
-def _stream_end_s(stream: AudioStream, base_s: float) -> float | None:
+def _stream_end_s(stream: AudioStream, base_s: float, kind: str) -> float | None:
     if stream.duration is None or stream.time_base is None:
         return None
-    return float((stream.duration + (stream.start_time or 0)) * stream.time_base) - base_s
+    start = 0 if _counts_from_0(stream, kind) else stream.start_time or 0
+    return float((stream.duration + start) * stream.time_base) - base_s
+
+
+def _counts_from_0(stream: AudioStream, kind: str) -> bool:
+    """Return whether FFmpeg's duration of the stream includes the time before its start.
+
+    It does for Opus in OGG, and for the fragments of an MP4 file without an index.
+    """
+    return (kind == "ogg" and stream.codec_context.name in _OPUS) or (kind == _MP4 and not stream.frames)

@@ -27,6 +27,8 @@ _BARE_STREAMS: Final = frozenset({
     "aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "truehd",
 })  # fmt: skip
 """Containers whose timestamps the demuxer counts."""
+_AVI: Final = "avi"
+"""The demuxer counts its timestamps too, and wrongly: a packet larger than the declared size counts as several."""
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
 _INCOMPLETE: Final = "incomplete frame"  # libavcodec/ac3dec.c, which decodes what is there
 _ENDED_EARLY: Final = "File ended prematurely"  # libavformat/matroskadec.c
@@ -36,13 +38,16 @@ _IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
     "mpeg": truncation.is_ps_truncated,
 }
 _FULL_DURATION_S: Final[dict[str, Callable[[Source], float | None]]] = {
-    "avi": truncation.avi_header_duration_s,
+    _AVI: truncation.avi_header_duration_s,
+    "caf": truncation.caf_header_duration_s,
     "asf": truncation.asf_header_duration_s,
 }
 """The duration in the header of a file that is shorter than it declares. FFmpeg ignores it then."""
 _MAX_FAILED_READS: Final = 256  # in a row
 _LONGEST_OPUS_PACKET_S: Final = 0.12
 _MIN_SAMPLE_RATE: Final = 1000  # Hz. At lower rates a few kB become hours of noise at 16 kHz, and no recorder uses them
+_MAX_WARNINGS: Final = 20
+"""A file may have thousands of parts, each with its own warnings."""
 _MAX_EMPTY_BYTES: Final = 16 * 1024
 """A file without any samples may be this large: an empty recording with its headers."""
 
@@ -91,6 +96,7 @@ class _Decoding:
         self._output = _Output(limits, sink)
         self._track = track
         self._warnings: list[str] = []
+        self._n_left_out = 0
         self._lost_s = 0.0
 
     def run(self) -> Outcome:
@@ -99,9 +105,9 @@ class _Decoding:
         for start, end in self._further_parts:
             self._decode_further(joined.Part(self._source, start, end))
         if following is not None:
-            self._warnings.append(
-                f"A second recording ({following[0]}) follows in the file. Only the first was decoded."
-            )
+            self._warn(f"A second recording ({following[0]}) follows in the file. Only the first was decoded.")
+        if self._n_left_out:
+            self._warnings.append(f"Other parts of the file have {self._n_left_out} more warnings.")
         return Outcome("decoded", warnings=tuple(self._warnings), lost_s=self._lost_s)
 
     def _source_of_first_part(self, following: tuple[str, int] | None) -> Source:
@@ -116,7 +122,7 @@ class _Decoding:
         with av.logging.Capture(local=False) as logs:
             part = _Part(source, self._output, logs, self._track)
             part.decode()
-        self._warnings += part.warnings
+        self._warn(*part.warnings)
         self._lost_s += part.lost_s
 
     def _decode_further(self, source: Source) -> None:
@@ -126,7 +132,12 @@ class _Decoding:
         except Refused as refused:
             if refused.verdict == "too_long":
                 raise
-            self._warnings.append(f"A part of the file, at {at_s:.1f} s, could not be decoded: {refused.message}")
+            self._warn(f"A part of the file, at {at_s:.1f} s, could not be decoded: {refused.message}")
+
+    def _warn(self, *warnings: str) -> None:
+        room = max(_MAX_WARNINGS - len(self._warnings), 0)
+        self._warnings += warnings[:room]
+        self._n_left_out += len(warnings[room:])
 
 
 class _Output:
@@ -221,7 +232,9 @@ class _Part:
         self._output.expect(end.audio_s if end.audio_s is not None else (container.duration or 0) / av.time_base)
         kind = container.format.name
         loss = LossMeter(
-            has_timestamps=kind not in _BARE_STREAMS, gaps_are_loss=kind in _GAPS_ARE_LOSS, origin_s=self._origin_s
+            has_timestamps=kind not in _BARE_STREAMS and kind != _AVI,
+            gaps_are_loss=kind in _GAPS_ARE_LOSS,
+            origin_s=self._origin_s,
         )
         self._decode_stream(container, stream, loss, base_s)
         self.warnings = (*track_warnings, *self._losses(kind, loss, end))
@@ -240,7 +253,8 @@ class _Part:
             truncated, duration_s = True, None  # FFmpeg took the duration from the last complete page
         elif duration_s is None and kind == "wav":
             truncated = False  # a streaming writer declares no duration and may end anywhere
-        return loss.report(duration_s, self._file_bytes - self._first_packet_at, truncated=truncated)
+        stream_bytes = self._file_bytes - self._first_packet_at if kind in _BARE_STREAMS else 0
+        return loss.report(duration_s, stream_bytes, truncated=truncated)
 
     def _check_not_empty(self, container: InputContainer, loss: LossMeter, end: DeclaredEnd) -> None:
         if self._output.n_samples > self._n_samples_before:
@@ -255,7 +269,7 @@ class _Part:
 
     def _decode_stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter, base_s: float) -> None:
         resampler = Resampler()
-        timeline = Timeline(base_s, self._output.max_absent_s)
+        timeline = Timeline(base_s, self._output.max_absent_s, has_gaps=container.format.name != _AVI)
         try:
             for packet in self._packets(container, stream, loss, base_s):
                 for frame in self._frames(packet, stream.codec_context, loss):

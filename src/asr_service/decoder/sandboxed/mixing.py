@@ -1,10 +1,13 @@
 """Decides how the channels of a recording become one.
 
-Channels are mixed, except where the mix cancels: if one side of a stereo recording is inverted, their sum is silence.
-There the loudest channel is taken. The decision is made about once a second.
+Channels are mixed, except where the mix cancels or has no number: if one side of a stereo recording is inverted, their
+sum is silence, and if one side is NaN, so is their sum. There the loudest channel is taken. The decision is made for
+each group of samples.
 """
 
+import math
 import operator
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from av.audio.frame import AudioFrame
@@ -20,8 +23,9 @@ _SILENCE: Final = 1e-7
 _MUCH_LOUDER: Final = 10.0
 _NOT_MIXED: Final = frozenset({"LFE", "LFE2"})
 
-_FORMATS: Final[dict[str, tuple[Literal["B", "h", "i", "f", "d"], float]]] = {
-    "u8": ("B", 128.0), "s16": ("h", 32768.0), "s32": ("i", 2.0**31), "flt": ("f", 1.0), "dbl": ("d", 1.0),
+_FORMATS: Final[dict[str, tuple[Literal["B", "h", "i", "q", "f", "d"], float]]] = {
+    "u8": ("B", 128.0), "s16": ("h", 32768.0), "s32": ("i", 2.0**31), "s64": ("q", 2.0**63),
+    "flt": ("f", 1.0), "dbl": ("d", 1.0),
 }  # fmt: skip
 """Type code and full scale of each sample format."""
 
@@ -41,16 +45,25 @@ class Mixing:
         names = [channel.name for channel in frame.layout.channels]
         mixed = [i for i in range(n_channels) if i >= len(names) or names[i] not in _NOT_MIXED]
         samples = {i: _samples(frame, i) for i in mixed}
-        powers = {i: sum(map(operator.mul, values, values)) / len(values) for i, values in samples.items()}
+        powers = {i: _power(values) for i, values in samples.items()}
+        if not all(map(math.isfinite, powers.values())):
+            powers = {i: _power([value if math.isfinite(value) else 0.0 for value in samples[i]]) for i in mixed}
+            self.channel = max(powers, key=powers.__getitem__)
+            return
         loudest = max(powers, key=powers.__getitem__)
         if powers[loudest] < _SILENCE:
             return
         sums = [sum(values) for values in zip(*samples.values(), strict=True)]
-        ratio = sum(map(operator.mul, sums, sums)) / len(sums) / sum(powers.values())
+        ratio = _power(sums) / sum(powers.values())
         if ratio > (_CANCELLED if self.channel is None else _HEALTHY):
             self.channel = None
         elif self.channel is None or powers[loudest] > _MUCH_LOUDER * powers[self.channel]:
             self.channel = loudest
+
+
+def _power(values: Sequence[float]) -> float:
+    """Return the mean of the squares."""
+    return sum(map(operator.mul, values, values)) / len(values)
 
 
 def _samples(frame: AudioFrame, channel: int) -> list[float]:

@@ -36,8 +36,9 @@ class Clock:
 class Timeline:
     """Follows decoded frames and finds the gaps between them."""
 
-    def __init__(self, base_s: float, max_absent_s: float) -> None:
-        """`max_absent_s` is the maximum duration of all gaps together."""
+    def __init__(self, base_s: float, max_absent_s: float, *, has_gaps: bool = True) -> None:
+        """`max_absent_s` is the maximum duration of all gaps together. Without `has_gaps`, only a late start is one."""
+        self._has_gaps = has_gaps
         self._clock = Clock(base_s, max_absent_s)
         self._max_absent_s = max_absent_s
         self._since_gap_s: float | None = None
@@ -48,7 +49,7 @@ class Timeline:
         """Return the seconds without audio before the next frame, and move on to the frame's end."""
         gap_s = 0.0 if timestamp_s is None else self._clock.place(timestamp_s, self.end_s) - self.end_s
         is_first, since_s = self._since_gap_s is None, self._since_gap_s or 0.0
-        is_gap = gap_s > (_MIN_LATE_START_S if is_first else _MIN_GAP_S)
+        is_gap = gap_s > (_MIN_LATE_START_S if is_first else _MIN_GAP_S) and (is_first or self._has_gaps)
         if not is_gap or gap_s > self._max_absent_s or (not is_first and since_s < _MIN_BETWEEN_GAPS_S):
             gap_s = 0.0
         self._max_absent_s -= gap_s

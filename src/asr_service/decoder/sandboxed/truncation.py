@@ -4,6 +4,7 @@ A file that ends exactly between two packets is not recognised if its header dec
 AAC and OGG.
 """
 
+import math
 import struct
 from typing import Final
 
@@ -16,7 +17,11 @@ _OGG_SEGMENTS_AT: Final = 26
 _MAX_OGG_PAGE: Final = 27 + 255 + 255 * 255
 _FLV_SIZE: Final = b"filesize\x00"  # the name and the type of a number
 _DOUBLE: Final = struct.Struct(">d")
-_AVI_HEAD_BYTES: Final = 52
+_AVI_HEADERS: Final = frozenset({b"hdrl", b"strl"})  # the lists that contain the headers of the streams
+_AVI_STREAM_BYTES: Final = 44
+_AVI_LENGTH: Final = struct.Struct("<IIII")  # scale, rate, start, length, of a stream's header
+_CAF_CHUNK: Final = struct.Struct(">4sq")
+_CAF_DESCRIPTION: Final = struct.Struct(">d8xII")  # rate, bytes and frames of a packet
 _ASF_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_FIELDS: Final = struct.Struct(
     "<QQQQQQI"
@@ -48,17 +53,53 @@ def wav_header_duration_s(source: Source) -> float | None:
 
 
 def avi_header_duration_s(source: Source) -> float | None:
-    """Return the duration that an AVI header declares, if the file is shorter than its header says. Moves the position.
+    """Return the duration that an AVI header declares for its audio, if the file is shorter than its header says.
 
-    FFmpeg reduces the duration of a truncated AVI file to what is there.
+    FFmpeg reduces the duration of a truncated AVI file to what is there. Moves the position.
     """
     size = source.seek(0, 2)
     source.seek(0)
-    head = source.read(_AVI_HEAD_BYTES)
-    if len(head) < _AVI_HEAD_BYTES or head[24:28] != b"avih" or int.from_bytes(head[4:8], "little") + 8 <= size:
+    if int.from_bytes(source.read(8)[4:], "little") + 8 <= size:
         return None
-    us_per_frame, n_frames = int.from_bytes(head[32:36], "little"), int.from_bytes(head[48:52], "little")
-    return us_per_frame * n_frames / 1e6 or None
+    longest_s, at = 0.0, 12
+    for _ in range(_MAX_CHUNKS):
+        source.seek(at)
+        chunk = source.read(_AVI_STREAM_BYTES)
+        if len(chunk) < _AVI_STREAM_BYTES:
+            break
+        name, n_bytes, kind = chunk[:4], int.from_bytes(chunk[4:8], "little"), chunk[8:12]
+        if name == b"strh" and kind == b"auds":
+            scale, rate, _, length = _AVI_LENGTH.unpack_from(chunk, 28)
+            longest_s = max(longest_s, length * scale / rate if rate else 0.0)
+        at += 12 if name == b"LIST" and kind in _AVI_HEADERS else 8 + n_bytes + n_bytes % 2
+    return longest_s or None
+
+
+def caf_header_duration_s(source: Source) -> float | None:
+    """Return the duration that a CAF header declares, if its audio extends past the file's end. Moves the position.
+
+    None for a recording with packets of different sizes. FFmpeg estimates the duration from the bit rate, and so from
+    what is there. Apple Core Audio Format Specification 1.0.
+    """
+    size = source.seek(0, 2)
+    at, bytes_per_s = 8, 0.0
+    for _ in range(_MAX_CHUNKS):
+        source.seek(at)
+        header = source.read(_CAF_CHUNK.size)
+        if len(header) < _CAF_CHUNK.size:
+            return None
+        name, n_bytes = _CAF_CHUNK.unpack(header)
+        at += len(header) + n_bytes
+        if name == b"data":  # its size includes a count of four bytes, and is -1 if the writer could not seek back
+            return (n_bytes - 4) / bytes_per_s if bytes_per_s and at > size else None
+        if not 0 <= n_bytes <= size:
+            return None
+        description = source.read(_CAF_DESCRIPTION.size) if name == b"desc" else b""
+        if len(description) == _CAF_DESCRIPTION.size:
+            rate, bytes_per_packet, frames_per_packet = _CAF_DESCRIPTION.unpack(description)
+            is_known = frames_per_packet and 1 <= rate < math.inf
+            bytes_per_s = rate * bytes_per_packet / frames_per_packet if is_known else 0.0
+    return None
 
 
 def asf_header_duration_s(source: Source) -> float | None:
