@@ -63,7 +63,8 @@ class Mixing:
 
 def _power(values: Sequence[float]) -> float:
     """Return the mean of the squares."""
-    return sum(map(operator.mul, values, values)) / len(values)
+    total: float = sum(map(operator.mul, values, values))
+    return total / len(values)
 
 
 def _samples(frame: AudioFrame, channel: int) -> list[float]:
