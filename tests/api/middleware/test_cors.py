@@ -69,6 +69,16 @@ def test_a_page_may_not_use_another_method(opened):
     assert_error(preflight(opened, APP, "PUT"), 403, "page_refused", None)
 
 
+def test_a_preflight_names_only_so_many_headers(opened):
+    """Its response repeats them, and Nginx answers 502 to a response with more than 4 kB of headers."""
+    for n_chars, status in ((2000, 200), (2001, 403)):
+        headers = {"access-control-request-method": "POST", "access-control-request-headers": "x" * n_chars}
+        response = httpx.options(f"{opened.url}/transcribe", headers={"origin": APP, **headers})
+        assert response.status_code == status
+        assert sum(len(name) + len(value) + 4 for name, value in response.headers.raw) < 4000
+    assert_error(response, 403, "page_refused", None)
+
+
 def test_no_page_may_call_by_default(live):
     """Without ASR_CORS_ORIGINS, a preflight is a 405."""
     assert preflight(live, APP).status_code == 405

@@ -22,6 +22,8 @@ _EXPOSED_HEADERS: Final = (
     "X-Request-ID",
     "X-Should-Retry",
 )
+_MAX_ASKED_CHARS: Final = 2000
+"""The response repeats them, and Nginx answers 502 if the headers of a response exceed 4 kB."""
 _SAFE_HEADERS: Final = {
     "cache-control": "no-store",  # a response may contain what a person said
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -74,6 +76,12 @@ class _Cors(CORSMiddleware):
     """Starlette's CORS middleware, with refusals in the shape of every error response."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
+        if len(request_headers.get("access-control-request-headers", "")) > _MAX_ASKED_CHARS:
+            return problem(
+                PageRefused(
+                    f"Access-Control-Request-Headers has more than {_MAX_ASKED_CHARS} characters. Ask for fewer."
+                )
+            )
         response = super().preflight_response(request_headers)
         if response.status_code < 400:  # noqa: PLR2004
             return response
