@@ -59,6 +59,22 @@ def test_a_truncated_ogg_file_has_a_warning():
     assert "ends early" in decode(data[: int(0.4 * len(data))])[1].warnings[0]
 
 
+@pytest.mark.parametrize("fmt", [OPUS, Format("ogg", "vorbis", 44_100, 2)], ids=lambda fmt: fmt.name)
+@pytest.mark.parametrize("page", [2, -1])
+def test_a_damaged_page_at_the_start_or_the_end_of_an_ogg_file_has_a_warning(fmt, page):
+    """FFmpeg leaves out a page with a wrong sum. What follows it keeps its time."""
+    pages = media.ogg_pages(media.encode(fmt, media.warble(6, fmt.rate), page_duration="500000"))
+    pages[page] = pages[page][:-1] + bytes([pages[page][-1] ^ 1])
+    samples, audio = decode(b"".join(pages))
+    assert len(samples) / SAMPLE_RATE < 6
+    (warning,) = audio.warnings
+    if page == -1:
+        assert warning.startswith("The file ends early")
+    else:
+        assert warning.endswith(" of audio could not be decoded (damaged at 0.0 s).")
+        assert audio.end_s == pytest.approx(6, abs=0.1)
+
+
 @pytest.mark.parametrize("offset", [-1, 2**62])
 def test_an_impossible_seek_returns_a_negative_errno(offset):
     """Damaged headers lead to such offsets. FFmpeg gets an error code, and the child raises no exception."""

@@ -97,11 +97,12 @@ class LossMeter:
         )
 
     def _add_gap(self, start_s: float, gap_s: float, *, suspect: bool) -> None:
-        if self._packets_end_s is None:
-            self._late_s = gap_s
-        elif self.gaps_are_loss or suspect:
+        is_late = self._packets_end_s is None
+        if (self.gaps_are_loss and suspect) if is_late else (self.gaps_are_loss or suspect):
             self._add_damage(gap_s)
             return
+        if is_late:
+            self._late_s = gap_s
         elif gap_s >= _MIN_ABSENT_S:
             if not self._pauses:
                 self._first_pause = (start_s - gap_s, start_s)

@@ -31,7 +31,10 @@ _AVI: Final = "avi"
 """The demuxer counts its timestamps too, and wrongly: a packet larger than the declared size counts as several."""
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
 _INCOMPLETE: Final = "incomplete frame"  # libavcodec/ac3dec.c, which decodes what is there
-_ENDED_EARLY: Final = "File ended prematurely"  # libavformat/matroskadec.c
+_BAD_PAGE: Final = "CRC mismatch!"  # libavformat/oggdec.c, which leaves the page out
+_ENDED_EARLY: Final = ("File ended prematurely", _BAD_PAGE)  # libavformat/matroskadec.c
+_MAX_LOST_START_S: Final = 10.0
+"""Pages of OGG last about a second. An OGG stream that was recorded from its middle starts later."""
 _IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
     "flv": truncation.is_flv_truncated,
     "mpegts": truncation.is_ts_truncated,
@@ -216,6 +219,7 @@ class _Part:
         self.lost_s = 0.0
 
     def decode(self) -> None:
+        av.logging.set_skip_repeated(False)  # each problem counts, also if the one before it had the same message
         av.logging.set_level(av.logging.WARNING)  # the demuxer logs its estimates and problems at this level
         container = open_container(self._source)
         stream, track_warnings = choose_track(container, self._track)
@@ -224,9 +228,12 @@ class _Part:
         frame_s = (stream.codec_context.frame_size or 0) / (stream.rate or SAMPLE_RATE)
         self._max_packet_s = max(frame_s, _LONGEST_OPUS_PACKET_S) if frame_s else math.inf
         is_estimated = any(text.startswith(declared.ESTIMATED) for _, _, text in self._logs)
-        self._logs.clear()
-        av.logging.set_level(av.logging.ERROR)
         base_s = (container.start_time or 0) / av.time_base
+        if 0 < base_s < _MAX_LOST_START_S and any(text.startswith(_BAD_PAGE) for _, _, text in self._logs):
+            base_s = 0.0  # the first packet then comes after a gap, and with the logged problem
+        else:
+            self._logs.clear()
+        av.logging.set_level(av.logging.ERROR)
         end = declared.declared_end(container, stream, base_s, is_estimated=is_estimated)
         self._output.check_duration(end.audio_s or 0.0)
         self._output.expect(end.audio_s if end.audio_s is not None else (container.duration or 0) / av.time_base)
@@ -249,7 +256,7 @@ class _Part:
             duration_s = end.file_s if kind != "wav" else truncation.wav_header_duration_s(self._source)
         if kind in _FULL_DURATION_S:
             duration_s = _FULL_DURATION_S[kind](self._source) or duration_s
-        if kind == "ogg" and truncation.is_ogg_truncated(self._source):
+        if kind == "ogg" and (truncated or truncation.is_ogg_truncated(self._source)):
             truncated, duration_s = True, None  # FFmpeg took the duration from the last complete page
         elif duration_s is None and kind == "wav":
             truncated = False  # a streaming writer declares no duration and may end anywhere
