@@ -32,6 +32,8 @@ test("a replacement is text, and has groups only in a regular expression", () =>
   const options = { isRegular: true };
   assert.equal(replaceAll("3 kg", pattern("(\\d+) kg", options), "$1 pounds", options), "3 pounds");
   assert.equal(replaceOne("a1 a2", pattern("a(\\d)", options), 3, "b$1", options), "a1 b2");
+  assert.equal(replaceAll("a1 a2 b", pattern("a(\\d)(?= |$)", options), "b$1", options), "b1 b2 b");
+  assert.equal(replaceAll("no xx", pattern("x*", options), "y", options), "no y"); // as they were found
 });
 
 test("the word at a time is the last that has begun, also shortly after it", () => {

@@ -1,6 +1,7 @@
 // The API key. It is kept for the session only: it is gone when the tab is closed.
 
 const NAME = "asr.key";
+const SENDABLE = /^[\x21-\x7e]+$/;
 let held = read();
 
 function read() {
@@ -9,6 +10,11 @@ function read() {
   } catch {
     return "";
   }
+}
+
+/** Return whether a text can be sent as a key. A browser refuses to send a header with other characters. */
+export function canBeKey(text) {
+  return SENDABLE.test(text);
 }
 
 export const apiKey = Object.freeze({

@@ -48,6 +48,8 @@ function askToKeep() {
   navigator.storage?.persist?.().catch(() => {});
 }
 
+const TEXT_FIELDS = "input, textarea, [contenteditable]";
+
 /** Take files that are dropped or pasted anywhere on the page. `showDropping` gets whether files hover over it. */
 export function takeDroppedAndPasted(addFiles, showDropping) {
   const hasFiles = (event) => event.dataTransfer.types.includes("Files");
@@ -67,7 +69,9 @@ export function takeDroppedAndPasted(addFiles, showDropping) {
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
-    if (!files.length) return;
+    // A cell of a spreadsheet is on the clipboard as a text and as a picture.
+    const isText = event.clipboardData?.types.includes("text/plain") && event.target.closest(TEXT_FIELDS);
+    if (!files.length || isText) return;
     event.preventDefault();
     addFiles(files, []);
   });

@@ -32,14 +32,20 @@ async function useLocale(name) {
 export function bestLocale(wanted, available) {
   for (const each of wanted) {
     if (available.includes(each)) return each;
-    const language = new Intl.Locale(each).maximize();
-    const near = available.find((name) => {
-      const other = new Intl.Locale(name).maximize();
-      return other.language === language.language && other.script === language.script;
-    });
+    const wish = parts(each);
+    const near = available.find((name) => wish && parts(name).language === wish.language && parts(name).script === wish.script);
     if (near) return near;
   }
   return FALLBACK;
+}
+
+/** Return the language and the script of a locale, or null if it has no valid name: some browsers have `en-US@posix`. */
+function parts(name) {
+  try {
+    return new Intl.Locale(name).maximize();
+  } catch {
+    return null;
+  }
 }
 
 export function currentLocale() {

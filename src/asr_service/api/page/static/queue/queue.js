@@ -9,6 +9,7 @@ import { MAX_LOST, delayS } from "./retry.js";
 
 const MAX_SENDING = 2;
 const ELSEWHERE_MS = 3000;
+const GONE = new Set([404, 410]);
 
 /**
  * Dispatches `added`, `changed` and `removed` with an item, `segment` with {item, segment}, `settled` with an item
@@ -179,23 +180,39 @@ export class Queue extends EventTarget {
 
   /** Note what the service says about jobs: called by the watch of jobs. */
   async noteJob(item, job) {
-    if (!this.#items.has(item.id) || !isOpen(item)) return;
+    if (!this.#waitsFor(item, job.id)) return;
     const { audio_s_done: doneS, audio_s_total: totalS } = job.progress;
     if (job.status === "succeeded") {
-      await this.#finish(item, await this.#service.transcript(job.id));
+      await this.#fetch(item, job.id);
     } else if (job.status === "failed") {
       await this.#fail(item, new Problem(500, job.error.code, job.error.message));
     } else if (job.status === "queued" || job.status === "running") {
       if (job.status === "running") this.#pace(item).note(doneS);
       await this.#update(item, { state: job.status, doneS, durationS: totalS ?? item.durationS });
     } else {
-      await this.noteMissing(item);
+      await this.noteMissing(item, job.id);
     }
   }
 
   /** The service no longer has the job. */
-  async noteMissing(item) {
-    await this.#fail(item, new Problem(404, "job_not_found", ""));
+  async noteMissing(item, jobId) {
+    if (this.#waitsFor(item, jobId)) await this.#fail(item, new Problem(404, "job_not_found", ""));
+  }
+
+  /** Whether news of a job concern the item: it may have been cancelled, tried again or removed meanwhile. */
+  #waitsFor(item, jobId) {
+    return this.#items.has(item.id) && isOpen(item) && item.jobId === jobId;
+  }
+
+  async #fetch(item, jobId) {
+    try {
+      const transcript = await this.#service.transcript(jobId);
+      if (this.#waitsFor(item, jobId)) await this.#finish(item, transcript);
+    } catch (error) {
+      if (!(error instanceof Problem) || error.isPassing || error.needsKey) throw error;
+      if (GONE.has(error.status)) await this.noteMissing(item, jobId);
+      else if (this.#waitsFor(item, jobId)) await this.#fail(item, error);
+    }
   }
 
   #pump() {

@@ -35,12 +35,15 @@ export function watchJobs(queue) {
   }
 
   async function askOnce() {
-    const items = openItems();
-    const jobs = await findJobs(items.map((item) => item.jobId));
-    for (const item of items) {
-      const job = jobs.get(item.jobId);
-      await (job ? queue.noteJob(item, job) : queue.noteMissing(item));
+    const asked = openItems().map((item) => [item, item.jobId]);
+    const jobs = await findJobs(asked.map(([, id]) => id));
+    const failures = [];
+    for (const [item, id] of asked) {
+      const job = jobs.get(id);
+      const note = job ? queue.noteJob(item, job) : queue.noteMissing(item, id);
+      await note.catch((error) => failures.push(error)); // the others do not wait for this one
     }
+    if (failures.length) throw failures[0];
   }
 
   function plan() {

@@ -28,7 +28,14 @@ export function replaceOne(text, regular, start, replacement, { isRegular = fals
   return text.replace(sticky, isRegular ? replacement : () => replacement);
 }
 
-/** Return a text with all matches replaced. */
-export function replaceAll(text, regular, replacement, { isRegular = false } = {}) {
-  return text.replace(regular, isRegular ? replacement : () => replacement);
+/** Return a text with the matches of `findAll` replaced. */
+export function replaceAll(text, regular, replacement, options = {}) {
+  const parts = [];
+  let at = 0;
+  for (const { start, end } of findAll([text], regular)) {
+    const replaced = replaceOne(text, regular, start, replacement, options);
+    parts.push(text.slice(at, start), replaced.slice(start, replaced.length - (text.length - end)));
+    at = end;
+  }
+  return parts.join("") + text.slice(at);
 }

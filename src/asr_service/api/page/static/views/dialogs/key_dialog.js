@@ -1,6 +1,6 @@
 // Asks for the API key.
 
-import { apiKey } from "../../api/key.js";
+import { apiKey, canBeKey } from "../../api/key.js";
 import { checkKey } from "../../api/options.js";
 import { Problem } from "../../api/problem.js";
 import { h } from "../../core/dom.js";
@@ -23,7 +23,13 @@ async function ask() {
     const submit = async (event) => {
       event.preventDefault();
       error.textContent = "";
-      apiKey.set(input.value.trim());
+      const key = input.value.trim();
+      if (!canBeKey(key)) {
+        error.textContent = t("key.wrong");
+        input.select();
+        return;
+      }
+      apiKey.set(key);
       try {
         await checkKey();
         close(true);

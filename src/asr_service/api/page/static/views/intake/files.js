@@ -10,23 +10,24 @@ const EXTENSIONS = new Set(
 /** What the file dialog offers. */
 export const ACCEPT = ["audio/*", "video/*", ...[...EXTENSIONS].map((each) => `.${each}`)].join(",");
 
-/** Return whether a file of a folder is a recording, by its type or its name. A single file is always tried. */
+/** Return whether a file of a folder is a recording, by its type or its name; null is none. A single file is always tried. */
 export function looksLikeRecording(file) {
+  if (!file) return false;
   const extension = file.name.slice(file.name.lastIndexOf(".") + 1).toLowerCase();
   return !file.name.startsWith(".") && (/^(audio|video)\//.test(file.type) || EXTENSIONS.has(extension));
 }
 
-/** Return the files of a drop: {files, inFolders}. */
+/** Return the files of a drop: {files, inFolders}. In folders, null is a file that cannot be read. */
 export async function droppedFiles(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const folders = entries.filter((entry) => entry.isDirectory);
   if (!folders.length) return { files: [...transfer.files], inFolders: [] };
   const files = await Promise.all(entries.filter((entry) => entry.isFile).map(fileOf));
-  return { files, inFolders: (await Promise.all(folders.map(filesOf))).flat() };
+  return { files: files.filter(Boolean), inFolders: (await Promise.all(folders.map(filesOf))).flat() };
 }
 
 function fileOf(entry) {
-  return new Promise((resolve, reject) => entry.file(resolve, reject));
+  return new Promise((resolve) => entry.file(resolve, () => resolve(null)));
 }
 
 async function filesOf(folder) {
@@ -40,7 +41,7 @@ async function filesOf(folder) {
 }
 
 function read(reader) {
-  return new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+  return new Promise((resolve) => reader.readEntries(resolve, () => resolve([]))); // of a folder that cannot be read
 }
 
 /** Resolves to the length of a recording in seconds, or to null if the browser cannot tell it soon. */

@@ -58,6 +58,8 @@ export function optionsForm() {
     fillLanguages(offer.languages);
     model.textContent = t("options.model", { model: offer.model });
     task.closest(".field").hidden = !offer.isMultilingual;
+    // A model that does not translate refuses the choice that was made with another model.
+    if (!offer.isMultilingual && chosen.task !== DEFAULTS.task) keep("task", (task.value = DEFAULTS.task));
   }
 
   const words = h("input", { type: "checkbox", id: "option-words", checked: chosen.words, onchange: () => keep("words", words.checked) });
