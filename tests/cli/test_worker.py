@@ -1,6 +1,7 @@
 """`asr-service worker` without what it needs. tests/jobs/test_workers.py has the workers that run."""
 
 import re
+import socket
 import sys
 from typing import cast
 
@@ -33,6 +34,16 @@ def test_it_needs_the_address_of_services(tmp_path):
             load_settings({"ASR_SERVICE_URL": address})
     both = "https://asr.example.com, unix:/run/asr-service/slot-0.sock"
     assert load_settings({"ASR_SERVICE_URL": both}).service_url == both
+
+
+def test_a_port_of_its_metrics_that_is_in_use_is_a_wrong_setting(tmp_path):
+    """So systemd does not start it again and again."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        given = {"jobs_url": "redis://127.0.0.1:1", "jobs_files": str(tmp_path), "service_url": "http://127.0.0.1:1"}
+        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: Address already in use") as refused:
+            run_worker(load_settings({}, worker_port=port, **given))
+    assert refused.value.param == "ASR_WORKER_PORT"
 
 
 @pytest.mark.parametrize(("missing", "hint"), [(None, "Set ASR_JOBS_URL"), ("celery", "asr-service[cluster]")])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from asr_service import metrics
 from asr_service.errors import InferenceFailed, UndecodableAudio
@@ -104,6 +105,19 @@ async def test_a_stored_transcript_is_found_by_every_process(open_store):
         outcome, events = await other.ask(work)
         assert (outcome, work.n_started) == (HIT, 1)
         assert repr(events) == repr([*SEGMENTS, TRANSCRIPT])
+
+
+async def test_the_size_of_a_store_is_known_from_the_start(open_store):
+    """A directory or a Redis has results of earlier processes."""
+
+    def shown() -> float:
+        return REGISTRY.get_sample_value("asr_cache_bytes", {"slot": "0"}) or 0
+
+    async with processes(open_store) as (one, other):
+        await one.guarded.store(KEY, b"x" * 1000, 60)
+        metrics.CACHE_BYTES.labels("0").set(0)
+        other.guarded.start()
+        await become(lambda: shown() >= 1000)
 
 
 async def test_equal_requests_at_the_same_time_compute_once(open_store):

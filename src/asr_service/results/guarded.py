@@ -43,12 +43,16 @@ class GuardedStore:
     async def _expire_forever(self) -> None:
         while True:
             try:  # it has no time limit, because no request waits for it
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._store.delete_expired)
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._expire)
             except StoreFailed as error:
-                log.warning("expired results cannot be deleted", reason=str(error))
+                log.warning("the stored results cannot be swept", reason=str(error))
             except Exception:
-                log.exception("expired results cannot be deleted")
+                log.exception("the stored results cannot be swept")
             await asyncio.sleep(self._times.expiry_s)
+
+    def _expire(self) -> None:
+        self._store.delete_expired()
+        self._bytes.set(self._store.n_bytes())  # also of what earlier processes have stored
 
     async def load(self, key: str) -> bytes | None:
         return await self._call(self._store.load, key)

@@ -51,18 +51,30 @@ def run_worker(settings: Settings, times: RunnerTimes = RunnerTimes()) -> int:  
         raise ConfigurationError(
             "A job worker needs services, which run its jobs. Set ASR_SERVICE_URL.", param="ASR_SERVICE_URL"
         )
+    _serve_metrics(settings)
     jobs = open_jobs(settings)
     assert jobs is not None  # noqa: S101 - with ASR_JOBS_URL there are jobs
     key = None if settings.service_key is None else settings.service_key.get_secret_value()
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     services = [open_endpoint(each.strip(), headers, TIMEOUT) for each in settings.service_url.split(",")]
-    if settings.worker_port is not None:
-        metrics.show_job_counters()
-        start_http_server(settings.worker_port, settings.host)
     sender = WebhookSender(jobs, webhook_configuration(settings), times)
     broker = Broker(settings.jobs_url.get_secret_value(), settings.redis_prefix)
     worker = _Worker(jobs, ServiceExecutor(services), sender, broker, times)
     return worker.run(settings.worker_concurrency, services)
+
+
+def _serve_metrics(settings: Settings) -> None:
+    if settings.worker_port is None:
+        return
+    metrics.show_job_counters()
+    try:
+        start_http_server(settings.worker_port, settings.host)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The metrics cannot be served at {settings.host}:{settings.worker_port}: {error.strerror}. Set "
+            "ASR_WORKER_PORT to another port, or change ASR_HOST.",
+            param="ASR_WORKER_PORT",
+        ) from error
 
 
 class _Worker:
