@@ -1,6 +1,7 @@
 """Several recordings in one file, and channels that cancel each other."""
 
 import io
+import struct
 
 import av
 import numpy as np
@@ -93,6 +94,19 @@ def test_a_channel_without_numbers_is_left_out(channel, nothing):
     stereo[TONE.size // 2 :, channel] = nothing
     samples, _ = decode(media.wav_of_floats(stereo))
     assert similarity(samples, TONE) > 0.99
+
+
+def test_a_recording_of_two_bass_channels_is_decoded():
+    """No channel is left to mix without them, which is no error of the service."""
+    data = media.encode(Format("caf", "pcm_s16be", 16_000, 2), TONE)
+    at = data.index(b"chan")
+    screen, second = 4, 37  # Apple's labels of the two channels
+    labels = struct.pack(">4sqIII", b"chan", 52, 0, 0, 2) + b"".join(
+        struct.pack(">II12x", label, 0) for label in (screen, second)
+    )
+    n_old = 12 + int.from_bytes(data[at + 4 : at + 12], "big")
+    samples, _ = decode(data[:at] + labels + data[at + n_old :])
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.1)
 
 
 @pytest.mark.parametrize("n_bytes", [500, 100_000])

@@ -21,7 +21,7 @@ from asr_service.decoder.sandboxed.loss import LossMeter
 from asr_service.decoder.sandboxed.resample import Resampler
 from asr_service.decoder.sandboxed.sniff import Source
 from asr_service.decoder.sandboxed.timeline import Clock, Timeline
-from asr_service.decoder.sandboxed.tracks import choose_track
+from asr_service.decoder.sandboxed.tracks import choose_track, is_usable_rate
 
 _BARE_STREAMS: Final = frozenset({
     "aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "truehd",
@@ -48,7 +48,6 @@ _FULL_DURATION_S: Final[dict[str, Callable[[Source], float | None]]] = {
 """The duration in the header of a file that is shorter than it declares. FFmpeg ignores it then."""
 _MAX_FAILED_READS: Final = 256  # in a row
 _LONGEST_OPUS_PACKET_S: Final = 0.12
-_MIN_SAMPLE_RATE: Final = 1000  # Hz. At lower rates a few kB become hours of noise at 16 kHz, and no recorder uses them
 _MAX_WARNINGS: Final = 20
 """A file may have thousands of parts, each with its own warnings."""
 _MAX_EMPTY_BYTES: Final = 16 * 1024
@@ -223,7 +222,6 @@ class _Part:
         av.logging.set_level(av.logging.WARNING)  # the demuxer logs its estimates and problems at this level
         container = open_container(self._source)
         stream, track_warnings = choose_track(container, self._track)
-        _check_sample_rate(stream.rate)
         self._tick_s = float(stream.time_base or 0)
         frame_s = (stream.codec_context.frame_size or 0) / (stream.rate or SAMPLE_RATE)
         self._max_packet_s = max(frame_s, _LONGEST_OPUS_PACKET_S) if frame_s else math.inf
@@ -335,7 +333,7 @@ class _Part:
         except av.error.FFmpegError:
             loss.packet_failed(self._duration_s(packet))
             frames = []
-        if any(frame.sample_rate < _MIN_SAMPLE_RATE for frame in frames):  # damaged, or the header is wrong
+        if not all(is_usable_rate(frame.sample_rate) for frame in frames):  # damaged, or the header is wrong
             loss.packet_failed(self._duration_s(packet))
             frames = []
         if any(text.startswith(_INCOMPLETE) for _, _, text in self._logs):
@@ -347,9 +345,3 @@ class _Part:
     def _duration_s(self, packet: "Packet[AudioStream]") -> float:
         """Return the packet's duration. In MP4 it reaches to the next packet, however long the gap between them is."""
         return min((packet.duration or 0) * self._tick_s, self._max_packet_s)
-
-
-def _check_sample_rate(rate: int | None) -> None:
-    if rate and rate < _MIN_SAMPLE_RATE:  # 0 if the header declares none; then the frames are checked
-        need = f"Speech needs at least {_MIN_SAMPLE_RATE} Hz, and 8000 Hz to be intelligible."
-        raise Refused("undecodable", f"The recording declares a sample rate of {rate} Hz. {need} Export it again.")

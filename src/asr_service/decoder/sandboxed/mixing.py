@@ -39,11 +39,10 @@ class Mixing:
 
     def decide(self, frame: AudioFrame) -> None:
         """Set `channel` for this group."""
-        n_channels = frame.layout.nb_channels
-        if n_channels < 2 or not frame.samples:  # noqa: PLR2004 - two channels are needed to cancel
-            return
         names = [channel.name for channel in frame.layout.channels]
-        mixed = [i for i in range(n_channels) if i >= len(names) or names[i] not in _NOT_MIXED]
+        mixed = [i for i in range(frame.layout.nb_channels) if i >= len(names) or names[i] not in _NOT_MIXED]
+        if len(mixed) < 2 or not frame.samples:  # noqa: PLR2004 - two channels are needed to cancel
+            return
         samples = {i: _samples(frame, i) for i in mixed}
         powers = {i: _power(values) for i, values in samples.items()}
         if not all(map(math.isfinite, powers.values())):

@@ -10,6 +10,10 @@ from asr_service.decoder.sandboxed.container import ADVICE, CODECS, Refused, con
 
 _MAX_NAMED: Final = 8
 _MAX_TITLE: Final = 40
+_MIN_SAMPLE_RATE: Final = 1000
+"""Hz. At lower rates a few kB become hours of noise at 16 kHz, and no recorder uses them."""
+_MAX_SAMPLE_RATE: Final = 10_000_000
+"""Hz. At a hundred times this rate, the resampler's filter takes a gigabyte and 20 s, whatever the file's size."""
 
 
 def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, tuple[str, ...]]:
@@ -18,7 +22,7 @@ def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, t
     `wanted` is the number of a track, from 1, or languages separated by commas; empty for the default track. If that
     codec is not supported, the next track is taken.
 
-    Raises Refused: there is no audio stream, no such track, or its codec is not supported.
+    Raises Refused: there is no audio stream, no such track, or its codec or sample rate is not supported.
     """
     tracks = container.streams.audio
     if not tracks:
@@ -29,6 +33,7 @@ def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, t
     chosen = first if wanted or _is_supported(first) else next(filter(_is_supported, tracks), first)
     if not _is_supported(chosen):
         raise Refused("unsupported", f"The audio codec {_codec(chosen)!r} is not supported. {ADVICE}")
+    _check_sample_rate(chosen.rate)
     for other in container.streams:
         if other is not chosen:
             other.discard = Discard.all
@@ -85,3 +90,17 @@ def _codec(track: AudioStream) -> str:
 
 def _is_supported(track: AudioStream) -> bool:
     return track.codec_context is not None and track.codec_context.name in CODECS
+
+
+def is_usable_rate(rate: int) -> bool:
+    """Return whether audio of this sample rate, in Hz, is decoded."""
+    return _MIN_SAMPLE_RATE <= rate <= _MAX_SAMPLE_RATE
+
+
+def _check_sample_rate(rate: int | None) -> None:
+    if not rate or is_usable_rate(rate):  # 0 if the header declares none; then the frames are checked
+        return
+    need = f"Speech needs at least {_MIN_SAMPLE_RATE} Hz, and 8000 Hz to be intelligible."
+    if rate > _MAX_SAMPLE_RATE:
+        need = f"At most {_MAX_SAMPLE_RATE} Hz are supported."
+    raise Refused("undecodable", f"The recording declares a sample rate of {rate} Hz. {need} Export it again.")
