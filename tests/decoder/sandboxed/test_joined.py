@@ -47,6 +47,15 @@ def test_the_warnings_of_many_links_are_limited():
     assert audio.warnings[-1] == "Other parts of the file have 480 more warnings."
 
 
+def test_a_link_that_starts_late_may_follow_one_of_a_moment():
+    """The second link lost its first page. A gap after so few samples is left out, and the audio is decoded."""
+    pages = media.ogg_pages(media.encode(OPUS, media.warble(4, OPUS.rate), page_duration="500000"))
+    pages[2] = pages[2][:-1] + bytes([pages[2][-1] ^ 1])
+    samples, audio = decode(media.encode(OPUS, media.warble(0.05, OPUS.rate)) + b"".join(pages))
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3.5, abs=0.1)
+    assert audio.gaps == []
+
+
 @pytest.mark.parametrize(
     "data",
     [

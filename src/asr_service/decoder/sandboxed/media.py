@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from asr_service.audio import SAMPLE_RATE
-from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_GAPS, DecodeLimits, Outcome
+from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_GAPS, MIN_SAMPLES_BEFORE_GAP, DecodeLimits, Outcome
 from asr_service.decoder.sandboxed import declared, joined, truncation
 from asr_service.decoder.sandboxed.container import Refused, container_name, open_container
 from asr_service.decoder.sandboxed.declared import DeclaredEnd
@@ -152,6 +152,7 @@ class _Output:
         self._has_duration = False
         self._n_gaps = 0
         self._n_absent = 0
+        self._last_gap_at = 0
         self.n_samples = 0
 
     @property
@@ -171,9 +172,11 @@ class _Output:
             self._sink.duration(seconds)
 
     def move_to(self, place_s: float) -> None:
-        """Put the next sample at this place, unless it is further ahead already."""
+        """Put the next sample at this place, unless it is further ahead already or too few came since the last gap."""
         n_samples = round(place_s * SAMPLE_RATE) - self.n_samples - self._n_absent
-        if n_samples > 0:
+        is_first = not (self.n_samples or self._n_gaps)
+        if n_samples > 0 and (is_first or self.n_samples - self._last_gap_at >= MIN_SAMPLES_BEFORE_GAP):
+            self._last_gap_at = self.n_samples
             self._n_gaps += 1
             self._n_absent += n_samples
             self._sink.gap(n_samples)
