@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from api.live import Live, read_answer, serving, tone
 from fakes import FakeModel
@@ -60,6 +61,19 @@ def test_disconnecting_during_the_upload_ends_the_request(live):
     assert live.metric('asr_requests_total{code="499",endpoint="/transcribe"}') == had + 1
     assert len(spooled()) == before
     assert not live.model.calls
+
+
+@pytest.mark.parametrize("path", ["/format", "/v1/realtime/client_secrets"])
+def test_disconnecting_during_the_body_is_no_failure_of_the_service(live, path):
+    """At the endpoints that take JSON. There is no error in the log, and no 500 in the metrics."""
+    sample = f'asr_requests_total{{code="499",endpoint="{path}"}}'
+    had = live.metric(sample)
+    with capture_logs() as lines, live.connect() as peer:
+        head = f"POST {path}?response_format=srt HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        peer.sendall(f"{head}Content-Length: 9\r\n\r\n{{".encode())
+        peer.shutdown(socket.SHUT_RDWR)
+        until(lambda: live.metric(sample) == had + 1, what="the end of the request")
+    assert not [line for line in lines if line["log_level"] == "error"]
 
 
 @pytest.mark.parametrize("query", ["", "&response_format=ndjson"])

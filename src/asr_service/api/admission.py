@@ -8,7 +8,7 @@ import structlog
 from starlette.requests import Request
 
 from asr_service.access.caller import Caller
-from asr_service.access.upload_turns import UploadTurns
+from asr_service.access.caller_turns import CallerTurns
 from asr_service.access.usage import KeyUsage, Meter
 from asr_service.api.idempotency import NEW_WORK, Reservation
 from asr_service.api.middleware.authentication import caller_of, key_of
@@ -55,7 +55,7 @@ async def place_of(request: Request) -> AsyncIterator[None]:
 
     Raises CallerLimit, KeyLimitReached, Unavailable, as `received` does.
     """
-    turns: UploadTurns = request.app.state.upload_turns
+    turns: CallerTurns = request.app.state.upload_turns
     async with turns.turn(caller_of(request.scope)):
         place = await _take_place(request, adds_work=False)
         async with place.held():
@@ -74,7 +74,7 @@ async def _receive(
     request: Request, caller: Caller, check: Callable[[Fields], object], reservation: Reservation, stack: AsyncExitStack
 ) -> Received:
     usage: KeyUsage = request.app.state.key_usage
-    turns: UploadTurns = request.app.state.upload_turns
+    turns: CallerTurns = request.app.state.upload_turns
     async with turns.turn(caller):
         meter = usage.meter(key_of(request.scope))
         place = await stack.enter_async_context(_place(request, reservation))

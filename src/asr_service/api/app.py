@@ -7,13 +7,14 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asr_service import __version__
+from asr_service.access.caller_turns import CallerTurns
 from asr_service.access.keys import KeyRing, read_keys
 from asr_service.access.networks import parse_networks
-from asr_service.access.upload_turns import UploadTurns
 from asr_service.access.usage import KeyUsage
 from asr_service.api import health
 from asr_service.api.docs import page
@@ -31,7 +32,7 @@ from asr_service.api.native import routes as native
 from asr_service.api.openai import routes as openai
 from asr_service.api.openai.realtime import routes as realtime
 from asr_service.api.page import routes as web_page
-from asr_service.api.problems import on_asr_error, on_crash, on_http_error
+from asr_service.api.problems import on_asr_error, on_crash, on_disconnect, on_http_error
 from asr_service.engine.schedule.admission import caller_share
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError
@@ -73,12 +74,14 @@ class SlotApplication:
             window_s=engine.settings.idempotency_window_s, max_bytes=engine.settings.idempotency_max_bytes
         )
         self._results = web.state.results = open_results(engine.settings, engine.slot.index, result_times)
-        web.state.upload_turns = UploadTurns(
+        web.state.upload_turns = CallerTurns(
+            "uploads",
             max_per_caller=caller_share(engine.settings.max_open_requests),
             timeout_s=engine.settings.upload_timeout_s,
         )
-        # Laying out hours of subtitles takes seconds of one core, so /format does it for one request at a time.
-        web.state.layout_turn = asyncio.Semaphore(1)
+        web.state.layout_turns = CallerTurns(
+            "transcripts to write in a format", max_per_caller=1, timeout_s=engine.settings.request_timeout_s
+        )
         ring = read_keys(engine.settings)
         self._keys = {key.name: key for key in ring}
         web.state.needs_key = bool(ring)
@@ -180,6 +183,7 @@ def web_application() -> FastAPI:
         exception_handlers={
             AsrError: on_asr_error,
             HTTPException: on_http_error,
+            ClientDisconnect: on_disconnect,
             Exception: on_crash,
         },
     )

@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service import metrics, tasks
+from asr_service.access.caller_turns import CallerTurns
 from asr_service.api.admission import Received, check_new_work, received
 from asr_service.api.cache_header import cache_policy, note_outcome
 from asr_service.api.idempotency import (
@@ -104,9 +105,9 @@ async def _transcribe(request: Request, read: FieldReader) -> Response:
                         return await _in_time(shared, timeout_s)
 
                 return await _respond_once(request, scope, digest, admitted, lambda: work(stack.pop_all()))
-            rendered = await _cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings))
+            rendered = await cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings))
             return _whole_response(rendered)
-        first = await _cancel_on_disconnect(request, lambda: _in_time(anext(events), timeout_s))
+        first = await cancel_on_disconnect(request, lambda: _in_time(anext(events), timeout_s))
         lines = _lines(fmt.stream, first, events, settings)
         return StreamedResponse(lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s)
 
@@ -122,7 +123,7 @@ async def handle_upload(request: Request, work: Callable[[Received, Transcriber]
     async with received(request, lambda _: None) as admitted:
         try:
             async with asyncio.timeout(timeout_s):
-                return await _cancel_on_disconnect(request, lambda: work(admitted, transcriber))
+                return await cancel_on_disconnect(request, lambda: work(admitted, transcriber))
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"The request took longer than {timeout_s:.0f} s (ASR_REQUEST_TIMEOUT_S)."
@@ -200,7 +201,7 @@ async def _respond_once(
 ) -> Response:
     """Respond to every request of this scope with one result. The work continues if its first client disconnects."""
     idempotency: IdempotencyStore = request.app.state.idempotency
-    rendered, is_replayed = await _cancel_on_disconnect(
+    rendered, is_replayed = await cancel_on_disconnect(
         request, lambda: idempotency.get_or_run(scope, digest, work, admitted.place)
     )
     response = _whole_response(rendered)
@@ -267,12 +268,26 @@ def _log_if_enabled(transcript: Transcript, settings: Settings) -> None:
         log.info("transcript", text=transcript.text, language=transcript.language, duration=transcript.duration)
 
 
+@asynccontextmanager
+async def layout_turn(request: Request) -> AsyncIterator[None]:
+    """Hold the turn of the caller to write a transcript in a format, until the context ends.
+
+    The subtitles of hours take seconds of a core. Other callers, and what else needs a thread, do not wait for them.
+    Raises CallerLimit: the turn did not come in time. Raises ClientGone: the client disconnected before.
+    """
+    turns: CallerTurns = request.app.state.layout_turns
+    turn = turns.turn(caller_of(request.scope))
+    async with AsyncExitStack() as stack:
+        await cancel_on_disconnect(request, lambda: stack.enter_async_context(turn))
+        yield
+
+
 def render(fmt: Format, transcript: Transcript) -> bytes:
     with stage("render"):
         return fmt.render(transcript).encode()
 
 
-async def _cancel_on_disconnect(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
+async def cancel_on_disconnect(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
     """Run the work, and cancel it as soon as the client disconnects. Raises ClientGone: the client disconnected."""
     working = asyncio.ensure_future(work())
     disconnected = asyncio.create_task(_disconnected(request))

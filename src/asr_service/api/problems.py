@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from asr_service import errors, metrics
-from asr_service.errors import AsrError, KeyLimitReached, MissingKey, Unavailable, WrongKey, error_body
+from asr_service.errors import AsrError, ClientGone, KeyLimitReached, MissingKey, Unavailable, WrongKey, error_body
 
 log = structlog.get_logger(__name__)
 
@@ -169,6 +169,11 @@ def _allowed_methods(request: Request) -> str:
         method for route in routes if route.path_regex.match(request.scope["path"]) for method in route.methods or ()
     }
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+
+async def on_disconnect(request: Request, _error: Exception) -> Response:
+    """Handle a client that disconnects while its body is read. No client receives the response."""
+    return await on_asr_error(request, ClientGone("The client disconnected during the upload."))
 
 
 async def on_crash(_request: Request, _error: Exception) -> Response:

@@ -215,7 +215,7 @@ class Jobs:
             reason = f": {job.error.message}" if job.status is JobStatus.FAILED and job.error else "."
             raise NoTranscript(f"The job has no transcript. It is {job.status}{reason}")
         try:
-            return codec.decode(await self.call_files(self.files.load_transcript, job_id))
+            return await self.call_files(lambda: codec.decode(self.files.load_transcript(job_id)))
         except FileMissing as error:  # it expired or was deleted just now
             raise JobNotFound(f"There is no job {job_id[:64]!r}.") from error
 

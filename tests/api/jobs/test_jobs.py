@@ -1,13 +1,17 @@
 """POST /jobs, GET /jobs/ID, the list, cancelling and transcripts."""
 
+import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from api.jobs.client import JobClient, endless
 from api.jobs.conftest import MAX_AUDIO_S, TIMES
 from api.live import ALL, serving, tone, two_windows
 from asr_service.access.keys import KeyLimits, entry, new_secret
-from fakes import Call
+from asr_service.api import handler
+from asr_service.api.jobs import routes
+from fakes import Call, writing
 from waiting import until
 
 
@@ -42,6 +46,44 @@ def test_the_transcript_has_the_format_that_was_asked_for_first(jobs):
     refused = jobs.transcript(job_id, response_format="json", max_line_width="20")
     assert (refused.status_code, refused.json()["error"]["param"]) == (422, "max_line_width")
     assert jobs.transcript(job_id, language="en").status_code == 422
+
+
+def test_the_layout_of_the_submission_is_the_default(jobs):
+    """Of both formats of subtitles, also if a request names one. What the request asks for goes first."""
+    long = "what the model writes in one window is a line of subtitles"
+    jobs.model.script = writing(f" {long}", until_s=8)
+    job_id = jobs.accepted(audio=tone(10), response_format="vtt", max_line_width="20", highlight_words="true")
+    jobs.reaches(job_id, "succeeded")
+    default = jobs.transcript(job_id).text
+    assert "<00:00:0" in default
+    assert jobs.transcript(job_id, response_format="vtt").text == default
+    for fmt, query, longest in (("srt", {}, 20), ("srt", {"max_line_width": "30"}, 30), ("vtt", {}, 20)):
+        text = jobs.transcript(job_id, response_format=fmt, **query).text
+        spoken = [re.sub("<.*?>", "", line) for line in text.splitlines() if "-->" not in line]
+        assert longest - 10 < max(map(len, spoken)) <= longest, text
+    assert long in jobs.transcript(job_id, response_format="text").text
+
+
+def test_transcripts_that_take_long_to_write_leave_threads_for_others(jobs, monkeypatch):
+    """A caller's are written one at a time, so that health checks and metrics are answered meanwhile."""
+    release, write, began = threading.Event(), handler.render, []
+
+    def slow(*what):
+        began.append(what)
+        assert release.wait(20)
+        return write(*what)
+
+    job_id = jobs.accepted()
+    jobs.reaches(job_id, "succeeded")
+    monkeypatch.setattr(routes, "render", slow)
+    with ThreadPoolExecutor(36) as clients:
+        answers = [clients.submit(jobs.transcript, job_id, response_format="srt") for _ in range(36)]
+        until(lambda: began, what="the first")
+        assert jobs.request("GET", "/health").status_code == 200
+        assert jobs.request("GET", "/metrics").status_code == 200
+        assert len(began) == 1
+        release.set()
+        assert {answer.result().status_code for answer in answers} == {200}
 
 
 def test_the_transcript_has_its_warnings_in_a_header(jobs):

@@ -1,6 +1,8 @@
 """/format: a transcript, as it was or edited, in another format."""
 
 import json
+import socket
+import threading
 import time
 from typing import Any
 
@@ -9,9 +11,11 @@ import pysubs2
 import pytest
 from pydantic import ValidationError
 
-from api.live import Live, two_windows
+from api.live import Live, read_answer, two_windows
+from asr_service.api.native import formatting
 from asr_service.api.native.transcript_body import TranscriptBody
 from asr_service.formats import FORMATS
+from waiting import until
 
 TEXT_FORMATS = ("text", "srt", "vtt", "tsv", "lrc")
 
@@ -124,6 +128,37 @@ def test_a_body_of_another_type_is_refused(live: Live) -> None:
     answer = live.post("/format?response_format=srt")
     assert answer.status_code == 400
     assert "Content-Type: application/json" in answer.json()["error"]["message"]
+
+
+def test_the_long_transcripts_of_one_caller_do_not_hold_up_another(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a caller's is written at a time. A client that leaves no longer waits for its turn."""
+    release, write = threading.Event(), formatting._write
+    began: list[bytes] = []
+
+    def slow(body: bytes, *how: Any) -> bytes:
+        if b"long" in body:
+            began.append(body)
+            assert release.wait(20)
+        return write(body, *how)
+
+    def send() -> socket.socket:
+        body = json.dumps({"segments": [{"start": 0, "end": 1, "text": "long"}]})
+        peer = live.connect()
+        peer.sendall(
+            b"POST /format?response_format=text HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body.encode())
+        )
+        return peer
+
+    monkeypatch.setattr(formatting, "_write", slow)
+    with send() as first, send() as second:
+        until(lambda: began and live.admission.open_requests == 2, what="both requests")
+        assert formatted(live, {"segments": []}, response_format="text").status_code == 200
+        second.close()
+        until(lambda: live.admission.open_requests == 1, what="the end of the second")
+        release.set()
+        assert read_answer(first) == (200, b"long\n")
+    assert len(began) == 1
 
 
 def test_a_body_of_more_than_the_limit_is_refused(live: Live) -> None:

@@ -1,6 +1,7 @@
 """The routes of /jobs."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from fastapi import APIRouter
@@ -16,7 +17,7 @@ from asr_service.api.docs.jobs import (
     transcript_documentation,
 )
 from asr_service.api.docs.openapi import error_responses
-from asr_service.api.handler import render
+from asr_service.api.handler import layout_turn, render
 from asr_service.api.jobs.events import job_events
 from asr_service.api.jobs.schemas import (
     JobListResponse,
@@ -34,6 +35,7 @@ from asr_service.api.streaming import StreamedResponse
 from asr_service.api.warning_header import add_warnings
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import JobsDisabled
+from asr_service.formats import FORMATS
 from asr_service.jobs.records import JobStatus
 from asr_service.jobs.service import Jobs
 from asr_service.validation import check_fields
@@ -130,13 +132,23 @@ async def get_transcript(request: Request) -> Response:
     asked = once(request.query_params.multi_items())
     check_fields(OutputParameters, asked)
     job = await jobs.get(owner, job_id)
-    if "response_format" not in asked:
-        asked = {**job.spec.output, **asked}
-    fmt = chosen_format(parse_parameters(tuple(asked.items())))
-    transcript = await jobs.transcript(owner, job_id)
-    response = Response(await asyncio.to_thread(render, fmt, transcript), media_type=fmt.media_type)
+    fmt = chosen_format(parse_parameters(tuple(_with_defaults(asked, job.spec.output).items())))
+    async with layout_turn(request):
+        transcript = await jobs.transcript(owner, job_id)
+        response = Response(await asyncio.to_thread(render, fmt, transcript), media_type=fmt.media_type)
     add_warnings(response, transcript.warnings)
     return response
+
+
+def _with_defaults(asked: Mapping[str, str], submitted: Mapping[str, str]) -> Mapping[str, str]:
+    """Complete the format and layout that a request asks for by those of the job's submission."""
+    asked_format = asked.get("response_format", submitted.get("response_format", "json"))
+    if FORMATS[asked_format].styled is None and "response_format" in asked:
+        return asked  # it has no layout
+    defaults = dict(submitted)
+    if asked_format != "vtt":
+        defaults.pop("highlight_words", None)  # no other format has it
+    return {**defaults, **asked}
 
 
 def _jobs(request: Request) -> Jobs:

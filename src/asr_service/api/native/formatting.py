@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service.api.admission import place_of
-from asr_service.api.handler import render
+from asr_service.api.handler import layout_turn, render
 from asr_service.api.native.parameters import chosen_format, once, parse_parameters
 from asr_service.api.native.schemas import FormatParameters
 from asr_service.api.native.transcript_body import TranscriptBody
@@ -41,8 +41,7 @@ async def format_transcript(request: Request) -> Response:
     cue_width = (parameters.max_line_width or 42) * (parameters.max_line_count or 2)
     async with place_of(request):
         body = await _body(request)
-        layout_turn: asyncio.Semaphore = request.app.state.layout_turn
-        async with layout_turn:
+        async with layout_turn(request):
             written = await asyncio.to_thread(_write, body, fmt, cue_width)
     return Response(written, media_type=fmt.media_type)
 

@@ -1,11 +1,11 @@
-"""The uploads of one caller that may be under way."""
+"""The work of one caller that may be under way."""
 
 import asyncio
 
 import pytest
 
 from asr_service.access.caller import Caller
-from asr_service.access.upload_turns import UploadTurns
+from asr_service.access.caller_turns import CallerTurns
 from asr_service.errors import CallerLimit
 
 ALICE, BOB = Caller("alice"), Caller("bob")
@@ -13,7 +13,7 @@ ALICE, BOB = Caller("alice"), Caller("bob")
 
 async def test_an_upload_past_the_limit_waits_until_another_ends():
     """Uploads of other callers do not wait. Nothing is left of a caller without uploads."""
-    turns = UploadTurns(max_per_caller=2, timeout_s=60)
+    turns = CallerTurns("uploads", max_per_caller=2, timeout_s=60)
     began: list[str] = []
     ends = [asyncio.Event() for _ in range(3)]
 
@@ -38,9 +38,9 @@ async def test_an_upload_past_the_limit_waits_until_another_ends():
 
 async def test_an_upload_that_gets_no_turn_is_refused():
     """The refusal has a time after which to retry. The turn that it did not get is not lost."""
-    turns = UploadTurns(max_per_caller=1, timeout_s=0.01)
+    turns = CallerTurns("uploads", max_per_caller=1, timeout_s=0.01)
     async with turns.turn(ALICE):
-        with pytest.raises(CallerLimit, match="1 uploads under way") as refused:
+        with pytest.raises(CallerLimit, match=r"as many uploads under way as one caller may \(1\)") as refused:
             async with turns.turn(ALICE):
                 pass
     assert refused.value.retry_after_s >= 1

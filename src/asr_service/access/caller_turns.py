@@ -1,4 +1,4 @@
-"""Limits the number of concurrent uploads of one caller, so that slow ones cannot use up a slot's open requests."""
+"""Limits how much of one kind of work one caller may have under way, so that it leaves room for other callers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,20 +15,21 @@ class _Turns:
     n_requests: int = 0
 
 
-class UploadTurns:
-    """Lets a caller's uploads begin in the order of their requests, a few at a time. Used on one event loop."""
+class CallerTurns:
+    """Lets a caller's work begin in the order of its requests, a few at a time. Used on one event loop."""
 
-    def __init__(self, *, max_per_caller: int, timeout_s: float) -> None:
-        """`timeout_s` is how long an upload waits for its turn."""
+    def __init__(self, work: str, *, max_per_caller: int, timeout_s: float) -> None:
+        """Configure the turns. `work` names it in errors, in the plural. `timeout_s` is how long a request waits."""
+        self._work = work
         self._max_per_caller = max_per_caller
         self._timeout_s = timeout_s
         self._turns: dict[Caller, _Turns] = {}
 
     @asynccontextmanager
     async def turn(self, caller: Caller) -> AsyncIterator[None]:
-        """Wait until the caller may upload, and count its upload until the context ends.
+        """Wait until the caller may do this work, and count it until the context ends.
 
-        Raises CallerLimit: none of the caller's other uploads ended in time.
+        Raises CallerLimit: nothing that the caller has under way ended in time.
         """
         turns = self._turns.setdefault(caller, _Turns(asyncio.Semaphore(self._max_per_caller)))
         turns.n_requests += 1
@@ -49,6 +50,6 @@ class UploadTurns:
                 await turns.free.acquire()
         except TimeoutError as error:
             raise CallerLimit(
-                f"You have {self._max_per_caller} uploads under way, which is the limit, and none of them ended within "
-                f"{self._timeout_s:.0f} s. Try again later."
+                f"You have as many {self._work} under way as one caller may ({self._max_per_caller}), and none of them "
+                f"ended within {self._timeout_s:.0f} s. Try again later."
             ) from error
