@@ -1,12 +1,17 @@
 """The queue of the page where something is wrong with a recording or its job, in Chromium."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from api.live import tone
+from api.jobs.client import endless
+from api.live import serving, tone
 from api.page.conftest import Held
 from api.page.pages import add_files, expect_state, opened_page, row
+from fakes import FakeModel
+from waiting import until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
 
@@ -29,6 +34,28 @@ def test_a_job_that_the_service_has_deleted_can_be_tried_again(browser: Browser,
         expect(row(page, "tone.wav")).to_contain_text("The service no longer has this recording.")
         page.get_by_role("button", name="Try tone.wav again").click()
         expect_state(page, "tone.wav", "done")
+
+
+def test_a_failed_job_is_deleted_with_its_recording(browser: Browser, tmp_path: Path) -> None:
+    """Its first sentences may be with the service. Another try deletes it too."""
+    too_long = {"name": "long.wav", "mimeType": "audio/wav", "buffer": endless(61)}
+    with (
+        serving(FakeModel(), vad_filter=False, max_audio_s=60, state_dir=tmp_path) as live,
+        opened_page(browser, live.url, may_fail=True) as page,
+    ):
+
+        def jobs() -> list[str]:
+            return [job["id"] for job in live.get("/jobs").json()["data"]]
+
+        add_files(page, too_long)
+        expect_state(page, "long.wav", "failed")
+        (first,) = jobs()
+        page.get_by_role("button", name="Try long.wav again").click()
+        until(lambda: jobs() and first not in jobs(), what="the end of the first job")
+        expect_state(page, "long.wav", "failed")
+        page.get_by_role("button", name="Remove long.wav").click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        until(lambda: not jobs(), what="the end of the jobs")
 
 
 def test_an_empty_file_is_explained_and_not_sent(browser: Browser, held: Held) -> None:

@@ -106,10 +106,12 @@ export class Queue extends EventTarget {
   async retry(id) {
     const item = this.#items.get(id);
     if (!item || isOpen(item)) return;
+    const { jobId } = item;
     this.#segments.delete(id);
     this.#paces.delete(id);
     await this.#update(item, startingState());
     this.#pump();
+    if (jobId) await this.#service.remove(jobId).catch(() => {});
   }
 
   async remove(id) {
@@ -337,7 +339,7 @@ export class Queue extends EventTarget {
   }
 
   async #fail(item, problem) {
-    await this.#update(item, { state: "failed", problem: problem.facts, jobId: null, resumeAt: null });
+    await this.#update(item, { state: "failed", problem: problem.facts, resumeAt: null });
     this.#emit("settled", item);
   }
 
