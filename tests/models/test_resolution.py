@@ -117,6 +117,18 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path):
     assert not ModelStore(tmp_path / ("c" * 300), tmp_path / ("c" * 300)).candidates(BASE)
 
 
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_file_that_this_user_cannot_read_is_named(base_model_dir, tmp_path, monkeypatch, is_named):
+    """The files of a model may belong to another user. The error names the file."""
+    folder = tmp_path / "base"
+    shutil.copytree(base_model_dir, folder)
+    monkeypatch.setattr("os.access", lambda path, _: Path(path) != folder / "model.bin")  # root may read everything
+    monkeypatch.setattr(packaged, "_data_folder", lambda _: None)
+    settings = Settings(model="base" if is_named else str(folder), model_dir=tmp_path, offline=True)
+    with pytest.raises(ModelUnavailable, match=r"model\.bin cannot be read by this user"):
+        ensure_model(settings, resolve_model(settings, CPU))
+
+
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(ModelUnavailable, match="the folder does not exist"):
         resolve_model(Settings(model=str(tmp_path / "none")), CPU)

@@ -15,7 +15,9 @@ from asr_service.errors import ModelUnavailable
 from asr_service.models.registry import ModelSpec
 from asr_service.settings import Settings
 
+_ALWAYS_NEEDED = ("model.bin", "config.json", "tokenizer.json")
 _VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+_NEEDED = (*_ALWAYS_NEEDED, *_VOCABULARIES, "preprocessor_config.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def find_faults(store: ModelStore, spec: ModelSpec, folder: Path, *, thorough: b
     Sizes are checked each time. Sums are checked once, again when a file's size or time has changed since, and if
     `thorough`.
     """
-    wrong = _missing(folder, spec.files) or _wrong_size(folder, spec)
+    wrong = _missing(folder, spec.files) or _denied(folder, spec.files) or _wrong_size(folder, spec)
     if wrong:
         return wrong
     stamp = _stamp(folder, spec)
@@ -99,13 +101,13 @@ def find_faults(store: ModelStore, spec: ModelSpec, folder: Path, *, thorough: b
 
 
 def check_folder(folder: Path) -> Path:
-    """Check that a folder has the files of a model in CTranslate2's format. Raises ModelUnavailable: some are missing.
+    """Check that a folder has the files of a model in CTranslate2's format, and return the folder.
 
-    Returns the folder.
+    Raises ModelUnavailable: a file is missing or cannot be read.
     """
     if not os.path.isdir(folder):  # noqa: PTH112 - Path's may raise
         raise ModelUnavailable(f"ASR_MODEL={folder}: the folder does not exist, or this user cannot read it.")
-    lacks = [name for name in ("model.bin", "config.json", "tokenizer.json") if not _has_content(folder / name)]
+    lacks = [name for name in _ALWAYS_NEEDED if not _has_content(folder / name)]
     if not any(_has_content(folder / name) for name in _VOCABULARIES):
         lacks.append(" or ".join(_VOCABULARIES))
     if lacks:
@@ -114,6 +116,8 @@ def check_folder(folder: Path) -> Path:
             " with `ct2-transformers-converter --model NAME --output_dir FOLDER --copy_files tokenizer.json"
             " preprocessor_config.json --quantization float16`."
         )
+    if denied := _denied(folder, tuple(name for name in _NEEDED if _has_content(folder / name))):
+        raise ModelUnavailable(f"ASR_MODEL={folder}: {', '.join(map(str, denied))}. Change the owner or the mode.")
     return folder
 
 
@@ -140,6 +144,10 @@ def _has_content(path: Path) -> bool:
 
 def _missing(folder: Path, names: tuple[str, ...]) -> list[Fault]:
     return [Fault(name, "is missing") for name in names if not _has_content(folder / name)]
+
+
+def _denied(folder: Path, names: tuple[str, ...]) -> list[Fault]:
+    return [Fault(name, "cannot be read by this user") for name in names if not os.access(folder / name, os.R_OK)]
 
 
 def _wrong_size(folder: Path, spec: ModelSpec) -> list[Fault]:
