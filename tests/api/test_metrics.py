@@ -39,6 +39,22 @@ def test_no_caller_can_create_labels(live: Live):
     assert "made-up" not in live.get("/metrics").text
 
 
+@pytest.mark.parametrize(
+    ("path", "endpoint", "status"),
+    [
+        ("/jobs/job_1/events", "/jobs/{job_id}/events", 501),
+        ("/v1/models/Systran/faster-whisper-base", "/v1/models/{model}", 404),
+        ("/v1/realtime", "/v1/realtime", 426),
+    ],
+)
+def test_paths_with_parameters_have_the_label_of_their_route(live: Live, path: str, endpoint: str, status: int) -> None:
+    """Also if a parameter has a slash."""
+    sample = f'asr_requests_total{{code="{status}",endpoint="{endpoint}"}}'
+    had = live.metric(sample)
+    assert live.get(path).status_code == status
+    assert live.metric(sample) == had + 1
+
+
 def test_metrics_have_the_media_type_of_prometheus(live):
     """The media type names the text exposition format."""
     assert live.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -89,7 +89,8 @@ class SlotApplication:
         self._jobs = SlotJobs(engine, times, self._charge, cache)
         web.state.jobs, web.state.job_runs = self._jobs.jobs, self._jobs.runs
         web.router.lifespan_context = self._lifespan
-        endpoints = frozenset(web.openapi()["paths"]) | {REALTIME, wire.PATH}
+        named = web.openapi()["paths"].keys() | {REALTIME, wire.PATH}
+        endpoints = {route.path_format: route.path_regex for route in web.state.routes if route.path_format in named}
         logged = RequestLog(_with_middleware(web, engine.settings, ring), endpoints=endpoints, probes=_PROBES)
         self._app: ASGIApp = CanonicalPath(
             logged, root_path=engine.settings.root_path, exact=frozenset({health.METRICS})

@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,18 +75,15 @@ class RequestLog:
     A WebSocket has a line when it opens and a line when it closes. One that is refused has the line of a request.
     """
 
-    def __init__(self, app: ASGIApp, *, endpoints: AbstractSet[str], probes: AbstractSet[str]) -> None:
+    def __init__(self, app: ASGIApp, *, endpoints: Mapping[str, re.Pattern[str]], probes: AbstractSet[str]) -> None:
         """Configure which paths are named and which are quiet.
 
-        `endpoints` are the paths that metrics name, and may have parameters: `/jobs/{job_id}`. The rest are `other`, so
-        that no caller can create labels.
+        `endpoints` has the names of paths, such as `/jobs/{job_id}`, and the pattern of each. Metrics name the rest
+        `other`, so that no caller can create labels.
         `probes` are logged at level debug and not traced.
         """
         self._app = app
         self._endpoints = endpoints
-        self._templates = {
-            template: re.compile(re.sub(r"\{\w+\}", "[^/]+", template)) for template in endpoints if "{" in template
-        }
         self._probes = probes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +130,7 @@ class RequestLog:
         path: str = scope["path"]
         if path in self._endpoints:
             return path
-        return next((name for name, pattern in self._templates.items() if pattern.fullmatch(path)), "other")
+        return next((name for name, pattern in self._endpoints.items() if pattern.fullmatch(path)), "other")
 
     def _record(self, exchange: _Exchange) -> None:
         lasted_s = exchange.elapsed_s()
