@@ -20,6 +20,7 @@ from asr_service.engine.request_options import RequestOptions
 from asr_service.jobs.running import service_executor, wire
 from asr_service.jobs.running.executor import AttemptFailed, Event, Length, Started, Work, WorkReturned
 from asr_service.jobs.running.service_executor import ServiceExecutor
+from asr_service.jobs.running.slot_executor import SlotExecutor
 from asr_service.transcript import Segment, Transcript
 from fakes import Call
 from waiting import until
@@ -165,6 +166,26 @@ async def test_a_slot_takes_no_more_jobs_than_fill_its_batches(live):
     finally:
         gate.set()
     await asyncio.gather(*running)
+
+
+async def test_a_large_recording_is_not_sent_to_a_slot_without_room(live, monkeypatch):
+    """The worker asks first, each second: a proxy would receive the recording each time before the slot refuses it."""
+    sent: list[httpx.Request] = []
+
+    async def note(request: httpx.Request) -> None:
+        sent.append(request)
+
+    large = tone(400)
+    async with executing(live) as executor:
+        (http,) = executor._services
+        http.event_hooks = {"request": [note]}
+        await events_of(executor, sound=large)
+        assert [request.method for request in sent] == ["GET", "POST"]
+        sent.clear()
+        monkeypatch.setattr(SlotExecutor, "has_room", lambda *_: False)
+        with pytest.raises(WorkReturned, match="enough"):
+            await events_of(executor, sound=large)
+    assert {request.method for request in sent} == {"GET"}
 
 
 def test_a_run_without_news_keeps_the_connection_alive(live, monkeypatch):

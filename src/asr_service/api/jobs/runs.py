@@ -1,4 +1,4 @@
-"""Runs jobs for job workers: POST /internal/job-runs, which is not part of the public API."""
+"""Runs jobs for job workers: /internal/job-runs, which is not part of the public API."""
 
 import asyncio
 import hashlib
@@ -113,6 +113,18 @@ class JobRuns:
                         following = asyncio.ensure_future(anext(events))
             finally:
                 await tasks.cancel([following, draining])
+
+
+@router.get(wire.PATH, include_in_schema=False)
+async def ask_for_room(request: Request) -> Response:
+    """Answer whether the slot would run a job now. A worker asks before it sends a large recording."""
+    _check_key(key_of(request.scope))
+    runs: JobRuns = request.app.state.job_runs
+    try:
+        with runs.permit(_n_audio_bytes(request)):
+            return Response(status_code=204)
+    except Unavailable as error:
+        return uncounted_problem(error)
 
 
 @router.post(wire.PATH, include_in_schema=False)

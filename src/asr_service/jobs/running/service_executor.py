@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 TIMEOUT: Final = httpx.Timeout(10.0, read=6 * wire.KEEP_ALIVE_S, write=120.0, pool=None)
 _RETRY_S: Final = 1.0
 _PART_BYTES: Final = 1024**2
+_ASK_ABOVE_BYTES: Final = 1024**2
+"""Before a larger recording is sent, the service is asked whether it has room: a proxy would store all of it first."""
 _INLINE_BYTES: Final = 64 * 1024
 """Longer lines are decoded in a thread."""
 _FINAL: Final = frozenset(
@@ -75,8 +77,10 @@ class ServiceExecutor:
 
     async def _attempt(self, service: httpx.AsyncClient, work: Work, file: BinaryIO) -> AsyncGenerator[Event]:
         has_started = False
-        trailer = await asyncio.to_thread(wire.encode_work, work)
         n_bytes = await asyncio.to_thread(file.seek, 0, 2)
+        if n_bytes > _ASK_ABOVE_BYTES:
+            await _ask_for_room(service, n_bytes)
+        trailer = await asyncio.to_thread(wire.encode_work, work)
         traceparent = current_traceparent()
         headers = {
             "content-type": "application/octet-stream",
@@ -101,6 +105,16 @@ class ServiceExecutor:
                 raise _NotTaken(f"{service.base_url}: {error!r}") from error
             raise AttemptFailed(*_LOST, is_final=False) from error
         raise AttemptFailed(*_LOST, is_final=False)
+
+
+async def _ask_for_room(service: httpx.AsyncClient, n_audio_bytes: int) -> None:
+    """Raise what `_refusal` returns, if the service would refuse a recording of this size now."""
+    try:
+        response = await service.get(wire.PATH, headers={wire.AUDIO_BYTES: str(n_audio_bytes)})
+    except httpx.TransportError as error:
+        raise _NotTaken(f"{service.base_url}: {error!r}") from error
+    if response.status_code != HTTPStatus.NO_CONTENT:
+        raise _refusal(response, response.content)
 
 
 async def _body(file: BinaryIO, trailer: bytes) -> AsyncIterator[bytes]:
