@@ -114,7 +114,7 @@ class LiveClient:
 @asynccontextmanager
 async def connect_live(server: str, api_key: str | None, ca_file: Path | None = None) -> AsyncIterator[LiveClient]:
     """Open a session. Raises ServerUnusable, ApiKeyRejected: the service is unreachable, or refuses it."""
-    url = server.rstrip("/").replace("http", "ws", 1) + _PATH
+    url = "ws" + server.rstrip("/")[len("http") :] + _PATH
     headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
     context: ssl.SSLContext | None = None if ca_file is None else trusting(ca_file)
     try:

@@ -43,7 +43,8 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_service_transcribes_a_recording_that_is_played(keyed, speech, tmp_path):
     """Where the output is no terminal, it has the final text of each turn alone."""
-    done = run("listen", str(speech), "--server", keyed.url, "-l", "en", cwd=tmp_path, ASRSERVICE_API_KEY=KEY)
+    address = keyed.url.replace("http", "HTTP")  # a scheme may be in capitals
+    done = run("listen", str(speech), "--server", address, "-l", "en", cwd=tmp_path, ASRSERVICE_API_KEY=KEY)
     assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
 
 

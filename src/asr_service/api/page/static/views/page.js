@@ -24,7 +24,7 @@ export function buildPage(root, { queue, library, actions }) {
       pageHeader({ ...actions, redraw }),
       banner.element,
       main,
-      ...announcer.regions,
+      announcer.region,
     );
     return { main, banner, options: optionsForm() };
   }

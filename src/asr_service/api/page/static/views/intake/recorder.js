@@ -60,7 +60,6 @@ export function recorderPanel(take, live, actions) {
   showState();
   return {
     element,
-    toggle,
     close() {
       clearInterval(tick);
       take.removeEventListener("changed", showState);
