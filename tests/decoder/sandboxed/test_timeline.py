@@ -104,6 +104,14 @@ def test_fragments_from_the_middle_of_an_mp4_have_no_warning():
     assert (audio.warnings, audio.gaps) == ((), [])
 
 
+def test_a_stream_without_timestamps_has_no_gap_where_its_sample_rate_changes():
+    """Files were joined. FFmpeg counts the time of all packets at the first rate."""
+    parts = [media.encode(Format("adts", "aac", rate), media.warble(3, rate)) for rate in (16_000, 48_000)]
+    samples, audio = decode(b"".join(parts))
+    assert len(samples) / SAMPLE_RATE == pytest.approx(6, abs=0.5)
+    assert audio.end_s == pytest.approx(len(samples) / SAMPLE_RATE, abs=NEAR_S)
+
+
 def test_the_packets_of_an_avi_file_follow_each_other():
     """AVI stores no timestamps. FFmpeg counts some packets as several, which are no gaps."""
     samples, audio = decode(media.encode(Format("avi", "vorbis", 48_000, 2), media.warble(3, 48_000)))

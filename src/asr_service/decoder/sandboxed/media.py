@@ -26,9 +26,9 @@ from asr_service.decoder.sandboxed.tracks import choose_track, is_usable_rate
 _BARE_STREAMS: Final = frozenset({
     "aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "truehd",
 })  # fmt: skip
-"""Containers whose timestamps the demuxer counts."""
-_AVI: Final = "avi"
-"""The demuxer counts its timestamps too, and wrongly: a packet larger than the declared size counts as several."""
+_COUNTED: Final = _BARE_STREAMS | {"avi"}
+"""Containers without timestamps. The demuxer counts them, and wrongly: at the first sample rate, although the rate may
+change, and an AVI packet larger than the declared size as several."""
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
 _INCOMPLETE: Final = "incomplete frame"  # libavcodec/ac3dec.c, which decodes what is there
 _BAD_PAGE: Final = "CRC mismatch!"  # libavformat/oggdec.c, which leaves the page out
@@ -41,7 +41,7 @@ _IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
     "mpeg": truncation.is_ps_truncated,
 }
 _FULL_DURATION_S: Final[dict[str, Callable[[Source], float | None]]] = {
-    _AVI: truncation.avi_header_duration_s,
+    "avi": truncation.avi_header_duration_s,
     "caf": truncation.caf_header_duration_s,
     "asf": truncation.asf_header_duration_s,
 }
@@ -240,9 +240,7 @@ class _Part:
         self._output.expect(end.audio_s if end.audio_s is not None else (container.duration or 0) / av.time_base)
         kind = container.format.name
         loss = LossMeter(
-            has_timestamps=kind not in _BARE_STREAMS and kind != _AVI,
-            gaps_are_loss=kind in _GAPS_ARE_LOSS,
-            origin_s=self._origin_s,
+            has_timestamps=kind not in _COUNTED, gaps_are_loss=kind in _GAPS_ARE_LOSS, origin_s=self._origin_s
         )
         self._decode_stream(container, stream, loss, base_s)
         self.warnings = (*track_warnings, *self._losses(kind, loss, end))
@@ -277,7 +275,7 @@ class _Part:
 
     def _decode_stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter, base_s: float) -> None:
         resampler = Resampler()
-        timeline = Timeline(base_s, self._output.max_absent_s, has_gaps=container.format.name != _AVI)
+        timeline = Timeline(base_s, self._output.max_absent_s, has_gaps=loss.has_timestamps)
         try:
             for packet in self._packets(container, stream, loss, base_s):
                 for frame in self._frames(packet, stream.codec_context, loss):
