@@ -129,6 +129,20 @@ def test_a_file_that_this_user_cannot_read_is_named(base_model_dir, tmp_path, mo
         ensure_model(settings, resolve_model(settings, CPU))
 
 
+def test_a_cache_that_this_user_cannot_read_has_no_model(tmp_path, monkeypatch):
+    """The hub's cache may belong to another user."""
+    store = ModelStore(tmp_path, tmp_path)
+    store.snapshot(BASE).mkdir(parents=True)
+    assert store.candidates(BASE) == [store.snapshot(BASE)]
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr("os.listdir", refuse)
+    assert store.candidates(BASE) == []
+
+
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(ModelUnavailable, match="the folder does not exist"):
         resolve_model(Settings(model=str(tmp_path / "none")), CPU)

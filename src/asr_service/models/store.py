@@ -55,8 +55,11 @@ class ModelStore:
 
     def candidates(self, spec: ModelSpec) -> list[Path]:
         """Return folders that may hold the model, best first. Other commits in the cache may have the same file."""
-        folder = str(self.repository(spec) / "snapshots")
-        snapshots = [Path(folder, name) for name in sorted(os.listdir(folder) if os.path.isdir(folder) else [])]  # noqa: PTH112, PTH208
+        folder = self.repository(spec) / "snapshots"
+        try:
+            snapshots = sorted(folder.iterdir())
+        except OSError:  # there is none, or this user cannot read it
+            snapshots = []
         snapshots.sort(key=lambda path: path.name != spec.revision)
         return [path for path in (self.folder(spec), *snapshots) if os.path.isdir(path)]  # noqa: PTH112 - Path's may raise
 
