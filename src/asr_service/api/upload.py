@@ -71,7 +71,7 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
         elif content_type.startswith(_RAW_TYPES):
             async with AsyncExitStack() as stack:
                 with stage("receive"):
-                    file, sha256 = await stack.enter_async_context(_raw(request))
+                    file, sha256 = await stack.enter_async_context(stored(request.stream()))
                 yield Upload(file, tuple(query), sha256)
         else:
             raise UnsupportedAudio(_unsupported(content_type))
@@ -241,13 +241,17 @@ def _on_disk(upload: UploadFile) -> BinaryIO:
 
 
 @asynccontextmanager
-async def _raw(request: Request) -> AsyncIterator[tuple[BinaryIO, bytes]]:
+async def stored(body: AsyncGenerator[bytes]) -> AsyncIterator[tuple[BinaryIO, bytes]]:
+    """Store a body in a file until the context ends. Yields the file, at position 0, and its SHA-256 digest.
+
+    Raises Unavailable: the file cannot be written, such as to a full disk.
+    """
     sha256 = hashlib.sha256()
     with ExitStack() as stack:
         with _disk_errors_as_unavailable():
             file = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
             stack.callback(_close, file)
-            async for part in leave_space(request.stream()):
+            async for part in leave_space(body):
                 file.write(part)
                 sha256.update(part)
             file.flush()

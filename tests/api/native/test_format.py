@@ -1,5 +1,6 @@
 """/format: a transcript, as it was or edited, in another format."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -7,6 +8,7 @@ import time
 from typing import Any
 
 import httpx
+import psutil
 import pysubs2
 import pytest
 from pydantic import ValidationError
@@ -159,6 +161,22 @@ def test_the_long_transcripts_of_one_caller_do_not_hold_up_another(live: Live, m
         release.set()
         assert read_answer(first) == (200, b"long\n")
     assert len(began) == 1
+
+
+def test_bodies_that_arrive_take_no_memory(live: Live) -> None:
+    """They wait on the disk: the bodies of all open requests would take 2 GiB."""
+    n_bytes = 12 * 1024 * 1024
+    head = b"POST /format?response_format=text HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    body = b'{"segments": []}'.ljust(n_bytes)
+    before = psutil.Process().memory_info().rss
+    with contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(live.connect()) for _ in range(8)]
+        for peer in peers:
+            peer.sendall(head + b"Content-Length: %d\r\n\r\n" % n_bytes + body[:-1])
+        assert psutil.Process().memory_info().rss - before < 5 * n_bytes
+        for peer in peers:
+            peer.sendall(body[-1:])
+            assert read_answer(peer) == (200, b"")
 
 
 def test_a_body_of_more_than_the_limit_is_refused(live: Live) -> None:

@@ -5,6 +5,7 @@ one place, `asr_service.formats`, so an editor sends the transcript back instead
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from pydantic_core import from_json
@@ -16,6 +17,7 @@ from asr_service.api.handler import layout_turn, render
 from asr_service.api.native.parameters import chosen_format, once, parse_parameters
 from asr_service.api.native.schemas import FormatParameters
 from asr_service.api.native.transcript_body import TranscriptBody
+from asr_service.api.upload import stored
 from asr_service.errors import InvalidParameter, MalformedRequest, UploadTooLarge
 from asr_service.formats import Format, with_speaker_names
 from asr_service.formats.subtitles.pieces import count_breaks
@@ -39,24 +41,23 @@ async def format_transcript(request: Request) -> Response:
     parameters = parse_parameters(tuple(asked.items()))
     fmt = chosen_format(parameters)
     cue_width = (parameters.max_line_width or 42) * (parameters.max_line_count or 2)
-    async with place_of(request):
-        body = await _body(request)
-        async with layout_turn(request):
-            written = await asyncio.to_thread(_write, body, fmt, cue_width)
+    async with place_of(request), stored(_body(request)) as (body, _), layout_turn(request):
+        written = await asyncio.to_thread(lambda: _write(body.read(), fmt, cue_width))
     return Response(written, media_type=fmt.media_type)
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request) -> AsyncGenerator[bytes]:
+    """Yield the body, which waits on the disk: those of many requests take gigabytes. Raises what is wrong with it."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise MalformedRequest(
             "The body is not a transcript. Send the JSON of /transcribe, with Content-Type: application/json."
         )
-    body = bytearray()
+    n_bytes = 0
     async for part in request.stream():
-        body += part
-        if len(body) > MAX_BYTES:
+        n_bytes += len(part)
+        if n_bytes > MAX_BYTES:
             raise UploadTooLarge(f"The transcript is larger than {MAX_BYTES} bytes, which is the limit.")
-    return bytes(body)
+        yield part
 
 
 def _write(body: bytes, fmt: Format, cue_width: int) -> bytes:
