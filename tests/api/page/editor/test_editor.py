@@ -128,6 +128,24 @@ def test_a_double_click_selects_a_word_with_the_marks_in_it(browser: Browser, li
             page.keyboard.press("Escape")
 
 
+def test_a_double_click_opens_its_own_word_everywhere_on_the_screen(browser: Browser, live: Live) -> None:
+    """The first click does not move the text under the pointer."""
+    numbered = transcript_of(*(f"Line {number} is here." for number in range(60)))
+    with opened_editor(browser, live.url, numbered) as page:
+        lowest = page.evaluate("""() => {
+            const words = [...document.querySelectorAll(".word")].map((word) => [word, word.getBoundingClientRect()]);
+            const [word, { x, y }] = words.findLast(([, { bottom }]) => bottom < innerHeight - 10);
+            return { x: x + 5, y: y + 5, text: word.closest(".text").textContent, word: word.textContent };
+        }""")
+        page.mouse.dblclick(lowest["x"], lowest["y"])
+        field = page.locator(".text-field")
+        expect(field).to_have_value(lowest["text"])
+        assert (
+            f"{field.evaluate('(field) => field.value.slice(field.selectionStart, field.selectionEnd)')}."
+            == lowest["word"]
+        )
+
+
 def test_text_is_edited_split_joined_and_undone_by_keyboard(page: Page) -> None:
     """As in a text editor: Enter splits, Backspace at the start joins, Ctrl+Z takes back."""
     keys = page.keyboard
@@ -326,6 +344,18 @@ def test_a_recording_without_speech_and_its_warnings_are_explained(browser: Brow
             page.keyboard.press(key)
         page.get_by_label("Find", exact=True).fill("any")
         expect(page.locator(".find .count")).to_have_text("Not found")
+
+
+def test_the_buttons_of_a_search_stay_together_on_a_phone(browser: Browser, live: Live) -> None:
+    """The number of matches takes more room in some languages than in others."""
+    many = transcript_of(*(f"Line {number} is here." for number in range(120)))
+    with opened_editor(browser, live.url, many, phone=True, locale="zh-CN") as page:
+        page.keyboard.press("Control+f")
+        page.keyboard.type("line")
+        expect(page.locator(".find .count")).to_contain_text("120")
+        tops = [box["y"] for each in page.locator(".find .icon-button").all() if (box := each.bounding_box())]
+        assert len(tops) == 2
+        assert tops[0] == tops[1]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

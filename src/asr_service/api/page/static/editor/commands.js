@@ -121,7 +121,8 @@ export class Commands {
       this.follower.goTo({ position: this.document.position(id), index: 0 });
       this.player?.play();
     } else if (!event.target.closest("button") && getSelection().isCollapsed) {
-      if (place) this.follower.goTo(place);
+      // The second click of a double-click must meet the same word.
+      if (place) this.follower.goTo(place, { isSeen: true });
       else this.rows.activate(id);
       this.rows.parts(id).text.focus({ preventScroll: true });
     }

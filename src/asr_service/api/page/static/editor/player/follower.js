@@ -45,15 +45,15 @@ export class Follower {
     return { position, index: Math.min(this.#place.index, this.#document.segments[position].words.length - 1) };
   }
 
-  /** Move to a word, and the player with it. */
-  goTo(place) {
+  /** Move to a word, and the player with it. `isSeen`: the word is on the screen, so that nothing scrolls. */
+  goTo(place, { isSeen = false } = {}) {
     const segment = this.#document.segments[place.position];
     const word = segment.words[place.index];
     this.#isFollowing = true;
     this.#show(place);
     this.#rows.activate(segment.id);
     if (this.#player) this.#player.seek(word?.start ?? segment.start);
-    this.#reveal(place);
+    if (!isSeen) this.#reveal(place);
     this.#showButton();
   }
 
