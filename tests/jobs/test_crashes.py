@@ -79,9 +79,11 @@ def kill(service: Service, *, workers_only: bool = False) -> None:
 def test_a_job_goes_on_after_its_worker_and_then_everything_was_killed(tmp_path):
     """From its last stored segment: each window is decoded once, but for those that were in the model."""
     with serving(tmp_path, "first") as service:
+        service.decodes_only(12)
         job_id = submit(service)
         until(lambda: done_s(service, job_id) > 60, what="some segments")
         kill(service, workers_only=True)
+        service.decodes_only(12)
         until(lambda: show(service, job_id)["attempts"] == 2 and done_s(service, job_id) > 120, what="more of them")
         kill(service)
     with serving(tmp_path, "second") as service:
@@ -97,10 +99,12 @@ def test_a_job_goes_on_after_its_worker_and_then_everything_was_killed(tmp_path)
 def test_a_job_that_ends_its_workers_fails_with_the_reason(tmp_path):
     """The job fails after three attempts, and the service continues."""
     with serving(tmp_path, "only") as service:
+        service.decodes_only(12)
         job_id = submit(service)
         for n_attempts in (1, 2, 3):
             until(lambda n=n_attempts: is_running(service, job_id, n), what=f"attempt {n_attempts}")  # type: ignore[misc]
             kill(service, workers_only=True)
+            service.decodes_only(12)
         until(lambda: show(service, job_id)["status"] == "failed", what="the end")
         assert show(service, job_id)["error"]["code"] == "runner_lost"
 
@@ -111,6 +115,7 @@ def test_a_slot_that_drains_gives_its_job_back(tmp_path):
     The attempt does not count, and the next service goes on.
     """
     with serving(tmp_path, "first") as service:
+        service.decodes_only(12)
         job_id = submit(service)
         until(lambda: done_s(service, job_id) > 60, what="some segments")
         with httpx.Client(base_url=service.url, timeout=70) as client, ThreadPoolExecutor() as pool:

@@ -70,33 +70,36 @@ def test_machines_share_their_jobs_and_none_is_lost(tmp_path, redis_of_jobs, s3)
         webhook = {"webhook_url": f"http://127.0.0.1:{receiver.port}/"}
         both = [stack.enter_context(machine(tmp_path, name, place)) for name in ("first", "second")]
         for service in both:
-            service.ready()
+            service.ready().decodes_only(12)
 
         # The machine that runs a job is killed: the other one continues it.
         job_id = submit(both[0], **webhook)
         until(lambda: done_s(both[1], job_id) > 60, what="some segments")
         lost, kept = both if started(both[0]) else reversed(both)
         kill(lost)
+        kept.decodes_only(None)
         third = stack.enter_context(machine(tmp_path, "third", place))
-        until(lambda: has_succeeded(kept, job_id), 30, what="the end of the first job")
+        until(lambda: has_succeeded(kept, job_id), what="the end of the first job")
         assert show(kept, job_id)["attempts"] == 2
 
         # Redis is killed: jobs are refused, other requests are not, and after its restart the job continues.
+        kept.decodes_only(12)
         second_id = submit(kept, **webhook)
         until(lambda: is_running(kept, second_id, 1), what="the second job")
         redis_of_jobs.kill()
+        kept.decodes_only(None)
         refused = httpx.post(f"{kept.url}/jobs", content=SOUND, **RAW)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
         assert int(refused.headers["retry-after"]) >= 1
         expected = send(kept, "/transcribe")["segments"]
         redis_of_jobs.start()
-        until(lambda: has_succeeded(kept, second_id), 30, what="the end of the second job")
+        until(lambda: has_succeeded(kept, second_id), what="the end of the second job")
 
         # Both machines run what waits, and both have every transcript.
         third.ready()
         ids = [httpx.post(f"{kept.url}/jobs", content=tone(40, rate=1000), **RAW).json()["id"] for _ in range(6)]
         for each in ids:
-            until(lambda each=each: has_succeeded(third, each), 30, what="the end")  # type: ignore[misc]
+            until(lambda each=each: has_succeeded(third, each), what="the end")  # type: ignore[misc]
             assert show(kept, each)["attempts"] == 1
         assert started(kept) & started(third) & set(ids) == set()
         assert started(third) & set(ids)

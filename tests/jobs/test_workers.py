@@ -60,7 +60,7 @@ class Installation:
         return job_id
 
     def waits_until_done(self, job_id: str, seconds: float) -> None:
-        until(lambda: done_s(self.service, job_id) > seconds, 20, what="some segments")
+        until(lambda: done_s(self.service, job_id) > seconds, what="some segments")
 
     def waits_for_end(self, job_id: str) -> None:
         def has_ended() -> bool:
@@ -68,7 +68,7 @@ class Installation:
             assert job["status"] != "failed", job
             return bool(job["status"] == "succeeded")
 
-        until(has_ended, 30, what="the end of the job")
+        until(has_ended, what="the end of the job")
 
     def n_decoded(self) -> float:
         return self.service.metric('asr_batch_size_sum{stage="generate"}') or 0
@@ -85,6 +85,7 @@ def _installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installa
 def installation(_installation: Installation) -> Iterator[Installation]:
     with _installation.workers:
         yield _installation
+    _installation.service.decodes_only(None)
 
 
 def test_a_job_waits_for_a_worker(installation):
@@ -109,13 +110,16 @@ def test_each_job_ends_once_whatever_is_killed(installation):
     """
     service, receiver, n_before = installation.service, installation.receiver, installation.n_decoded()
     first = installation.worker()
+    service.decodes_only(12)
     job_id = installation.submit()
     installation.waits_until_done(job_id, 60)
     first.kill()
     installation.worker()
-    until(lambda: show(service, job_id)["attempts"] == 2, 20, what="the second attempt")
+    until(lambda: show(service, job_id)["attempts"] == 2, what="the second attempt")
+    service.decodes_only(12)
     installation.waits_until_done(job_id, 120)
     kill(service, workers_only=True)
+    service.decodes_only(None)
     installation.waits_for_end(job_id)
     job = show(service, job_id)
     assert (job["attempts"], job["error"], job["progress"]["audio_s_done"]) == (3, None, 240)
@@ -125,9 +129,11 @@ def test_each_job_ends_once_whatever_is_killed(installation):
     # Of all attempts. If each began at the start, they would decode the first quarter and the first half again.
     assert n_decoded < len(expected) * 1.75
 
+    service.decodes_only(12)
     second_id = installation.submit()
     installation.waits_until_done(second_id, 60)
     installation.redis.kill()
+    service.decodes_only(None)
     installation.redis.start()
     installation.waits_for_end(second_id)
     assert segments(service, second_id) == expected
@@ -162,11 +168,13 @@ def test_a_worker_that_is_stopped_gives_its_job_back_at_once(installation):
     """The attempt does not count, and another worker continues."""
     service = installation.service
     first = installation.worker()
+    service.decodes_only(12)
     job_id = installation.submit()
     installation.waits_until_done(job_id, 60)
-    assert first.stop(within_s=5) == 0
+    assert first.stop(within_s=30) == 0
     assert first.lines("job given back")
     assert show(service, job_id)["status"] == "queued"
+    service.decodes_only(None)
     installation.worker()
     installation.waits_for_end(job_id)
     assert show(service, job_id)["attempts"] == 1

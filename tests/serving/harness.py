@@ -53,6 +53,17 @@ class Service:
                 stderr=log,
             )
 
+    def decodes_only(self, n_windows: int | None) -> None:
+        """Let the fake model decode this many windows and then wait. None lets it decode all.
+
+        The warm-up of a new worker decodes one.
+        """
+        windows = self.faults / "windows"
+        if n_windows is None:
+            windows.unlink(missing_ok=True)
+        else:
+            windows.write_text(str(n_windows))
+
     # -- observations
 
     def text(self) -> str:
