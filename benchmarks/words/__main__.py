@@ -14,44 +14,31 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-import faster_whisper
 import numpy as np
 import soundfile
 import structlog
 from faster_whisper.audio import decode_audio
 
 from asr_service.audio import SAMPLE_RATE
-from asr_service.engine.model.loading import load_slot_model
-from asr_service.engine.options import DecodingOptions
-from asr_service.engine.pipeline.transcriber import Transcriber
-from asr_service.hardware.devices import Slot
-from asr_service.hardware.spec import parse_devices
 from asr_service.languages import LANGUAGES
-from asr_service.settings import load_settings
-from asr_service.transcript import Transcript, Word
+from asr_service.transcript import Word
 from benchmarks.common import arguments
 from benchmarks.common.corpus import Clip, languages_in_turn, read_corpus
-from benchmarks.common.engine import running_engine
 from benchmarks.common.machine import machine
 from benchmarks.common.models import model_folder
 from benchmarks.common.report import facts, save, table
-from benchmarks.words.compare import Span, Spread, differences, errors_at_edges, join_with_silence, spread
-
-TEXT: Final = "text"
-SHORT: Final = "words, default context"
-FULL: Final = "words, full context"
-BASELINE: Final = "faster-whisper, words"
+from benchmarks.words.compare import Span, differences, errors_at_edges, join_with_silence
+from benchmarks.words.tables import HEADS, cells, figures
+from benchmarks.words.ways import BASELINE, FULL, SHORT, TEXT, Transcribers, transcribers
 
 _SILENCE_S: Final = 3.0
 _JOINED_CLIPS: Final = 4
 _JOINED_CLIP_S: Final = (2.0, 10.0)
-_HEADS: Final = ("start", "end")
 
 
 @dataclass
@@ -64,33 +51,6 @@ class Measured:
     """The words of each clip."""
     edges: list[Span] = field(default_factory=list)
     """Errors at the start and the end of clips in joined recordings."""
-
-
-class Transcribers:
-    """The ways to transcribe a file, all with one precision and beam."""
-
-    def __init__(self, short: Transcriber, full: Transcriber, baseline: faster_whisper.WhisperModel) -> None:
-        """Create the ways from two engines and a model of faster-whisper."""
-        self._short, self._full, self._baseline = short, full, baseline
-
-    async def words(self, way: str, path: Path, language: str | None) -> list[Word]:
-        """Transcribe a file and return its words; none for text."""
-        if way == BASELINE:
-            return list(await asyncio.to_thread(self._baseline_words, path, language))
-        options = DecodingOptions(language=language, word_timestamps=way != TEXT)
-        transcriber = self._full if way == FULL else self._short
-        with path.open("rb") as file:
-            events = [event async for event in transcriber.transcribe(file, options)]
-        assert isinstance(events[-1], Transcript)
-        return [word for segment in events[-1].segments for word in segment.words or ()]
-
-    def _baseline_words(self, path: Path, language: str | None) -> Iterator[Word]:
-        segments, _ = self._baseline.transcribe(
-            str(path), language=language, beam_size=5, vad_filter=True, word_timestamps=True
-        )
-        for segment in segments:
-            for word in segment.words or ():
-                yield Word(word.word, float(word.start), float(word.end), word.probability)
 
 
 def main() -> None:
@@ -110,33 +70,26 @@ def main() -> None:
 
 
 async def _measure(args: argparse.Namespace, clips: Sequence[Clip]) -> dict[str, Measured]:
-    settings = load_settings(model=str(model_folder(args.model)), devices="cpu", compute_type="int8")
-    model = load_slot_model(settings, Slot(0, parse_devices("cpu")[0]), lambda: None)
-    baseline = faster_whisper.WhisperModel(settings.model, compute_type="int8")
     measured = {way: Measured() for way in (TEXT, SHORT, FULL, BASELINE)}
-    async with AsyncExitStack() as stack:
-        short = await stack.enter_async_context(running_engine(settings, model))
-        full_settings = settings.model_copy(update={"encoder_context": "full"})
-        full = await stack.enter_async_context(running_engine(full_settings, model))
-        transcribers = Transcribers(short, full, baseline)
+    async with transcribers(model_folder(args.model)) as ways:
         for number, clip in enumerate(clips):
             for way, found in measured.items():
                 began_cpu_s, began_s = time.process_time(), time.perf_counter()
-                found.words.append(await transcribers.words(way, clip.path, clip.language))
+                found.words.append(await ways.words(way, clip.path, clip.language))
                 found.cpu_s.append(time.process_time() - began_cpu_s)
                 found.wall_s.append(time.perf_counter() - began_s)
             print(f"\r{number + 1} of {len(clips)}", end="", flush=True)
-        await _measure_joined(transcribers, clips, measured)
+        await _measure_joined(ways, clips, measured)
     return measured
 
 
-async def _measure_joined(transcribers: Transcribers, clips: Sequence[Clip], measured: dict[str, Measured]) -> None:
+async def _measure_joined(ways: Transcribers, clips: Sequence[Clip], measured: dict[str, Measured]) -> None:
     for group in _groups(clips):
         samples, spans = join_with_silence([_samples(clip) for clip in group], _SILENCE_S)
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:
             soundfile.write(file.name, samples, SAMPLE_RATE)
             for way in (SHORT, FULL, BASELINE):
-                words = await transcribers.words(way, Path(file.name), group[0].language)
+                words = await ways.words(way, Path(file.name), group[0].language)
                 measured[way].edges += errors_at_edges(words, spans)
 
 
@@ -165,15 +118,14 @@ def markdown(about: dict[str, str], clips: Sequence[Clip], measured: dict[str, M
         )
         for way, found in measured.items()
     ]
-    compared = [(name, *_cells(pairs)) for name, pairs in _compared(measured).items()]
+    compared = [(name, *cells(pairs)) for name, pairs in _compared(measured).items()]
     languages = sorted({clip.language or "" for clip in clips})
     by_language = [
-        (language, *_cells(pairs))
+        (language, *cells(pairs))
         for language in languages
         if (pairs := _differences(measured, SHORT, [clip.language == language for clip in clips]))
     ]
-    edges = [(way, *_cells(found.edges)) for way, found in measured.items() if found.edges]
-    heads = [f"{edge}: {name}" for edge in _HEADS for name in ("median, 95th percentile", "above 0.1 s")]
+    edges = [(way, *cells(found.edges)) for way, found in measured.items() if found.edges]
     return (
         "\n\n".join(
             [
@@ -182,11 +134,11 @@ def markdown(about: dict[str, str], clips: Sequence[Clip], measured: dict[str, M
                 "Time relative to text alone:",
                 table(("", "CPU, all", "CPU, median clip", "elapsed, median clip"), costs),
                 "Absolute differences of word times from those of the full context:",
-                table(("", "words", *heads), compared),
+                table(("", "words", *HEADS), compared),
                 "The default context, by language:",
-                table(("", "words", *heads), by_language),
+                table(("", "words", *HEADS), by_language),
                 f"Clips joined with {_SILENCE_S:.0f} s of silence, differences from the edges of their sound:",
-                table(("", "clips", *heads), edges),
+                table(("", "clips", *HEADS), edges),
             ]
         )
         + "\n"
@@ -194,14 +146,11 @@ def markdown(about: dict[str, str], clips: Sequence[Clip], measured: dict[str, M
 
 
 def _figures(measured: dict[str, Measured]) -> dict[str, object]:
-    def both(pairs: Sequence[Span]) -> dict[str, dict[str, float]]:
-        return {edge: asdict(_spread(pairs, at)) for at, edge in enumerate(_HEADS)}
-
     return {
         "cpu_s": {way: sum(found.cpu_s) for way, found in measured.items()},
         "wall_s": {way: sum(found.wall_s) for way, found in measured.items()},
-        "differences": {name: both(pairs) for name, pairs in _compared(measured).items()},
-        "edges": {way: both(found.edges) for way, found in measured.items() if found.edges},
+        "differences": {name: figures(pairs) for name, pairs in _compared(measured).items()},
+        "edges": {way: figures(found.edges) for way, found in measured.items() if found.edges},
     }
 
 
@@ -216,18 +165,6 @@ def _differences(measured: dict[str, Measured], way: str, chosen: Sequence[bool]
         if chosen is None or chosen[number]
         for pair in differences(words, others)
     ]
-
-
-def _cells(pairs: Sequence[Span]) -> list[str]:
-    cells = [str(len(pairs))]
-    for at in range(len(_HEADS)):
-        found = _spread(pairs, at)
-        cells += [f"{found.median_s * 1000:.0f}, {found.p95_s * 1000:.0f} ms", f"{100 * found.far:.1f} %"]
-    return cells
-
-
-def _spread(pairs: Sequence[Span], at: int) -> Spread:
-    return spread([pair[at] for pair in pairs])
 
 
 def _arguments() -> argparse.Namespace:
