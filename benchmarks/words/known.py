@@ -63,8 +63,8 @@ async def _measure(model: Path, spoken: Sequence[Spoken]) -> dict[str, list[Span
         for number, clip in enumerate(spoken):
             with tempfile.NamedTemporaryFile(suffix=".wav") as file:
                 soundfile.write(file.name, clip.samples, SAMPLE_RATE)
-                for way, found in measured.items():
-                    found += differences(await ways.words(way, Path(file.name), "en"), clip.words)
+                for way, pairs in measured.items():
+                    pairs.extend(differences(await ways.words(way, Path(file.name), "en"), clip.words))
             print(f"\r{number + 1} of {len(spoken)}", end="", flush=True)
     return measured
 

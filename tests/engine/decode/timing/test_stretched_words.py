@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asr_service.engine.decode.timing.stretched_words import shrink_stretched
+from asr_service.engine.decode.timing.stretched_words import shrink_stretched, skip_silent_starts
 from asr_service.transcript import Word
 
 RATE = 16_000
@@ -66,3 +66,19 @@ def test_a_window_of_stretched_words_only():
     """Without usual words there is no loudness to compare with, so the words are cut."""
     assert shrunk(sound((8, -20)), (0.0, 4.0), (4.0, 8.0)) == [(3.2, 4.0), (7.2, 8.0)]
     assert shrunk(sound((1, -20))) == []
+
+
+@pytest.mark.parametrize(("silent_s", "start"), [(0.3, 10.28), (0.16, 10.14), (0.06, 10.0)])
+def test_a_word_does_not_begin_with_silence(silent_s: float, start: float):
+    """A silence as short as that before a plosive is part of the word."""
+    samples = sound((10.0, -20), (silent_s, -60), (1.5, -20))
+    words = [Word(" a", 9.5, 10.0, 0.9), Word(" b", 10.0, 10.8, 0.9)]
+    assert [word.start for word in skip_silent_starts(words, samples)] == [9.5, pytest.approx(start)]
+
+
+def test_words_in_noise_and_words_without_sound_keep_their_starts():
+    """In noise it cannot be known where a word begins."""
+    words = [Word(" a", 0.0, 0.5, 0.9), Word(" b", 0.5, 1.0, 0.9), Word(" c", 2.0, 2.4, 0.9)]
+    assert skip_silent_starts(words, sound((0.3, -40), (0.7, -20), (2, -40))) == words
+    assert skip_silent_starts(words, sound((0.1, -20))) == words
+    assert skip_silent_starts([], sound((1, -20))) == []

@@ -1,4 +1,4 @@
-"""Shortens words that alignment stretched over silence or faint sound. Pure functions.
+"""Shortens words that alignment stretched over silence or faint sound, and moves starts out of silence. Pure functions.
 
 Alignment gives every moment of a window to some word. So the first word also gets what comes before it, and a word
 beside a pause gets the pause. A stretched word keeps only its loud part: where the sound is about as loud as in the
@@ -25,6 +25,10 @@ _MAX_WORD_S: Final = 2.0
 _QUIET_DB: Final = 15.0
 """A frame is quiet if it is this much below the median level of the usual words. Within a word the level varies by
 less, except for a few frames."""
+_SILENT_DB: Final = 25.0
+"""A frame is silent if it is this much below that median. Consonants at the start of a word are louder."""
+_MIN_SILENT_S: Final = 0.1
+"""A word that begins with a shorter silence is left as it is: it may be the closure of a plosive."""
 _MAX_GAP_S: Final = 0.2
 """Quiet frames within a word, such as those before a plosive, last no longer."""
 _USUAL_S: Final = 0.4
@@ -40,7 +44,7 @@ def shrink_stretched(words: Sequence[Word], samples: NDArray[np.float32]) -> lis
     if len(usual) == len([span for span in spans if span[1] > span[0]]):
         return list(words)
     usual_s = float(np.median([end - start for start, end in usual])) if usual else _USUAL_S
-    loud = _loud_frames(samples, usual)
+    loud = _loud_frames(samples, usual, _QUIET_DB)
     for number in reversed(range(len(spans))):  # a word without sound of its own takes from the word after it
         start, end = spans[number]
         if end - start <= max(_MIN_STRETCHED_S, 2 * usual_s):
@@ -53,12 +57,26 @@ def shrink_stretched(words: Sequence[Word], samples: NDArray[np.float32]) -> lis
     return [replace(word, start=start, end=end) for word, (start, end) in zip(words, spans, strict=True)]
 
 
-def _loud_frames(samples: NDArray[np.float32], usual: Sequence[Span]) -> NDArray[np.bool_]:
-    """Return for each frame whether it is about as loud as the usual words; all are without such words."""
+def skip_silent_starts(words: Sequence[Word], samples: NDArray[np.float32]) -> list[Word]:
+    """Return the words of a window, of which none begins with silence. Times are seconds from the start of `samples`.
+
+    The first word after a pause also gets the end of the pause: alignment has it begin 0.17 s too early.
+    """
+    sounding = _loud_frames(samples, [(word.start, word.end) for word in words], _SILENT_DB)
+    return [_without_silent_start(word, sounding[_frame(word.start) : _frame(word.end)]) for word in words]
+
+
+def _without_silent_start(word: Word, sounding: NDArray[np.bool_]) -> Word:
+    silent_s = float(np.argmax(sounding)) * _FRAME_S if sounding.any() else 0.0
+    return replace(word, start=word.start + silent_s - _FRAME_S) if silent_s >= _MIN_SILENT_S else word
+
+
+def _loud_frames(samples: NDArray[np.float32], usual: Sequence[Span], quiet_db: float) -> NDArray[np.bool_]:
+    """Return which frames are at most `quiet_db` below the median level of the usual words; all without such words."""
     frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
     levels = 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-12)
     spoken = [level for start, end in usual for level in levels[_frame(start) : _frame(end)]]
-    return np.asarray(levels >= (np.median(spoken) if spoken else -np.inf) - _QUIET_DB)
+    return np.asarray(levels >= (np.median(spoken) if spoken else -np.inf) - quiet_db)
 
 
 def _loudest_part(loud: NDArray[np.bool_], start: float, end: float) -> Span | None:

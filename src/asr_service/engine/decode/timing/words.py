@@ -13,7 +13,8 @@ import numpy as np
 from faster_whisper.tokenizer import Tokenizer
 from numpy.typing import NDArray
 
-from asr_service.engine.decode.timing.stretched_words import shrink_stretched
+from asr_service.audio import SAMPLE_RATE
+from asr_service.engine.decode.timing.stretched_words import shrink_stretched, skip_silent_starts
 from asr_service.engine.model.protocol import Alignment
 from asr_service.transcript import Word
 
@@ -24,6 +25,11 @@ _CLOSING: Final = frozenset("\"'.。,，!！?？:：”)]}、")
 _SENTENCE_ENDS: Final = frozenset(".。!！?？")
 _MAX_MEDIAN_S: Final = 0.7
 """Upper limit for the usual duration of a word, for windows in which many words are stretched."""
+
+_LAG_S_PER_LETTER: Final = 0.015
+_MAX_LAG_LETTERS: Final = 10
+"""The decoder attends to the beginning of a token's sound. So the longer a token is, the earlier before its end the
+alignment goes on to the next one (docs/performance.md, "Word times")."""
 
 _NO_MARK: Final = Word("", 0, 0, 0)
 
@@ -50,8 +56,9 @@ def time_words(
     its first token.
     """
     tokens = [token for segment in segments for token in segment]
-    timed_words = merge_punctuation(_shorten_at_sentence_ends(_raw_words(alignment, tokens, tokenizer)))
-    words = shrink_stretched([timed.word for timed in timed_words], samples)
+    duration_s = len(samples) / SAMPLE_RATE
+    timed_words = merge_punctuation(_shorten_at_sentence_ends(_raw_words(alignment, tokens, tokenizer, duration_s)))
+    words = skip_silent_starts(shrink_stretched([timed.word for timed in timed_words], samples), samples)
     ends = list(accumulate(len(segment) for segment in segments))
     grouped: list[list[Word]] = [[] for _ in segments]
     at = 0
@@ -61,7 +68,7 @@ def time_words(
     return [fit_to_segment(tuple(group), *span) for group, span in zip(grouped, spans, strict=True)]
 
 
-def _raw_words(alignment: Alignment, tokens: list[int], tokenizer: Tokenizer) -> list[TimedWord]:
+def _raw_words(alignment: Alignment, tokens: list[int], tokenizer: Tokenizer, duration_s: float) -> list[TimedWord]:
     texts, token_groups = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
     if len(token_groups) <= 1 or not alignment.pairs:
         return []
@@ -69,18 +76,29 @@ def _raw_words(alignment: Alignment, tokens: list[int], tokenizer: Tokenizer) ->
     onsets = frame_at[np.diff(text_at, prepend=-1) > 0] * _FRAME_S  # the first frame of each token
     edges = [0, *accumulate(len(group) for group in token_groups[:-1])]
     last = len(onsets) - 1
+    n_letters = [sum(map(str.isalnum, tokenizer.decode(group[-1:]))) for group in token_groups[:-1]]
+    times = word_edges([float(onsets[min(edge, last)]) for edge in edges], n_letters, duration_s)
     return [
-        TimedWord(
-            Word(
-                text,
-                float(onsets[min(start, last)]),
-                float(onsets[min(end, last)]),
-                float(np.mean(alignment.token_probs[start:end])),
-            ),
-            end - start,
-        )
-        for text, (start, end) in zip(texts, pairwise(edges), strict=False)
+        TimedWord(Word(text, start_s, end_s, float(np.mean(alignment.token_probs[start:end]))), end - start)
+        for text, (start, end), (start_s, end_s) in zip(texts, pairwise(edges), pairwise(times), strict=False)
     ]
+
+
+def word_edges(onsets: Sequence[float], n_letters: Sequence[int], duration_s: float) -> list[float]:
+    """Return where each word begins and, last, where the last one ends.
+
+    `onsets` are the beginnings and the end as the alignment has them, and `n_letters` the letters in the last token of
+    each word. An edge moves by the length of the word before it, at most to the middle of the word after it.
+    """
+    edges = [min(onsets[-1] + _lag(n_letters[-1]), max(duration_s, onsets[-1]))]
+    for onset, before, after in reversed(list(zip(onsets[1:], n_letters, n_letters[1:], strict=False))):
+        latest = (onset + edges[0]) / 2 if after else edges[0]  # a mark has no sound of its own
+        edges.insert(0, min(onset + _lag(before), latest))
+    return [onsets[0], *edges]
+
+
+def _lag(n_letters: int) -> float:
+    return _LAG_S_PER_LETTER * min(n_letters, _MAX_LAG_LETTERS)
 
 
 def _shorten_at_sentence_ends(words: list[TimedWord]) -> list[TimedWord]:
