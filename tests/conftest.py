@@ -86,6 +86,10 @@ def _ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -
 
 setattr(_default_transport, "create_ssl_context", _ssl_context)  # noqa: B010 - a module's attribute, of no known type
 
+# httpx waits 5 s for an answer unless a call says otherwise. A busy machine may need longer.
+for name in ("connect", "read", "write", "pool"):
+    setattr(sys.modules["httpx._config"].DEFAULT_TIMEOUT_CONFIG, name, 60.0)
+
 
 ON_REQUEST = ("clients", "slow")
 

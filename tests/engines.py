@@ -114,7 +114,7 @@ async def engine_around(
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait until the condition holds. Raises TimeoutError: it does not within 10 s."""
-    async with asyncio.timeout(10):
+    """Wait until the condition holds. Raises TimeoutError: it does not within 60 s."""
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - threads cannot set an asyncio event
             await asyncio.sleep(0.005)

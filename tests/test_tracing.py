@@ -56,7 +56,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
 
 def send(live: Live, *, audio: bytes | None = None, headers: dict[str, str] | None = None, **fields: str) -> int:
     answer = httpx.post(
-        f"{live.url}/transcribe", files={"file": audio or tone()}, data=ALL | fields, headers=headers or {}, timeout=30
+        f"{live.url}/transcribe", files={"file": audio or tone()}, data=ALL | fields, headers=headers or {}, timeout=60
     )
     return answer.status_code
 

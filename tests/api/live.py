@@ -77,10 +77,10 @@ class Live:
     def post(self, path: str = "/transcribe", *, audio: bytes | None = None, **fields: str) -> httpx.Response:
         """Send a form with the audio, by default a second of tone, and the fields."""
         file = ("speech.wav", tone() if audio is None else audio, "audio/wav")
-        return httpx.post(f"{self.url}{path}", files={"file": file}, data=ALL | fields, timeout=30)
+        return httpx.post(f"{self.url}{path}", files={"file": file}, data=ALL | fields, timeout=60)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=30)
+        return httpx.get(f"{self.url}{path}", timeout=60)
 
     def metric(self, sample: str) -> float:
         """Return the value of a sample; 0 if there is none yet."""

@@ -31,7 +31,7 @@ def field(name: bytes, value: bytes) -> bytes:
 
 def form(*parts: bytes, content_type: str = BOUNDARY, path: str = "/transcribe"):
     headers = {b"content-type": content_type.encode("latin-1")}
-    return lambda live: httpx.post(f"{live.url}{path}", content=b"".join(parts), headers=headers, timeout=30)
+    return lambda live: httpx.post(f"{live.url}{path}", content=b"".join(parts), headers=headers, timeout=60)
 
 
 def body(content: bytes, content_type: str = "audio/wav", query: str = "?vad_filter=false"):

@@ -50,7 +50,7 @@ def attacker(live: Live) -> Iterator[Callable[..., socket.socket]]:
     with ExitStack() as stack:
 
         def begin(body: bytes = b"RIFF", n: int = LARGE, headers: tuple[str, ...] = ()) -> socket.socket:
-            peer = socket.create_connection(("127.0.0.1", live.port), timeout=20, source_address=("127.0.0.2", 0))
+            peer = socket.create_connection(("127.0.0.1", live.port), timeout=60, source_address=("127.0.0.2", 0))
             head = ["POST /transcribe?vad_filter=false HTTP/1.1", "Host: a", "Content-Type: audio/wav", *headers]
             peer.sendall("\r\n".join([*head, f"Content-Length: {n}", "", ""]).encode() + body)
             return stack.enter_context(peer)

@@ -78,7 +78,7 @@ def test_lines_arrive_while_later_audio_is_transcribed(live):
     may_go_on = threading.Event()
     live.model.before = lambda call: _wait(may_go_on) if in_second_window(call) else None
     fields, audio = {**ALL, "response_format": "ndjson"}, {"file": two_windows()}
-    with httpx.stream("POST", f"{live.url}/transcribe", data=fields, files=audio, timeout=30) as answer:
+    with httpx.stream("POST", f"{live.url}/transcribe", data=fields, files=audio, timeout=60) as answer:
         lines = answer.iter_lines()
         first = json.loads(next(lines))
         assert not may_go_on.is_set()

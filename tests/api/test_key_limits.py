@@ -34,7 +34,7 @@ def limited(tmp_path, request):
 def call(live: Live, secret: str, audio: bytes = tone(), path: str = "/transcribe", **fields: str) -> httpx.Response:
     headers = {"authorization": f"Bearer {secret}"}
     data = fields if path.startswith("/v1") else ALL | fields
-    return httpx.post(f"{live.url}{path}", files={"file": audio}, data=data, headers=headers, timeout=30)
+    return httpx.post(f"{live.url}{path}", files={"file": audio}, data=data, headers=headers, timeout=60)
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def test_a_retry_that_adopts_running_work_is_always_admitted(limited):
 
     def again(name: str) -> httpx.Response:
         headers = {"x-api-key": BOTH, "idempotency-key": name}
-        return httpx.post(f"{limited.url}/transcribe", files={"file": body}, data=ALL, headers=headers, timeout=30)
+        return httpx.post(f"{limited.url}/transcribe", files={"file": body}, data=ALL, headers=headers, timeout=60)
 
     assert again("another").status_code in {429, 503}
     with ThreadPoolExecutor(1) as pool:

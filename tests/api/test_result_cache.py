@@ -29,7 +29,7 @@ TIMES = ResultTimes(lease_s=1, min_poll_s=0.01, max_poll_s=0.05, pause_s=0.2)
 ALICE, BOB = new_secret(), new_secret()
 KEYS = f"{entry('alice', ALICE)} audio_s_per_minute=5,{entry('bob', BOB)}"
 STORES = ("directory", "redis")
-CLIENT = httpx.Client(timeout=30, limits=httpx.Limits(keepalive_expiry=1))
+CLIENT = httpx.Client(timeout=60, limits=httpx.Limits(keepalive_expiry=1))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -283,7 +283,7 @@ def test_every_request_is_answered_when_redis_dies(tmp_path):
             stop.set()
             answers = [answer for each in loads for answer in each.result()]
     assert {status for status, _ in answers} == {200}
-    assert max(seconds for _, seconds in answers) < 5
+    assert max(seconds for _, seconds in answers) < 20
 
 
 # -- Idempotency-Key

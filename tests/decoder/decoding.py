@@ -58,7 +58,7 @@ def decode(data: bytes, limits: DecodeLimits = LIMITS) -> tuple[Any, DecodedAudi
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - the condition changes in another process
             await asyncio.sleep(0.005)
 

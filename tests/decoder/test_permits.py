@@ -41,7 +41,7 @@ def test_the_reader_that_used_least_comes_first():
             await asyncio.sleep(0)
             waiting[1].cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        async with asyncio.timeout(20), permits.acquire():
+        async with asyncio.timeout(60), permits.acquire():
             return order
 
     assert asyncio.run(use()) == [0.0, 0.5, 3.0]
@@ -59,7 +59,7 @@ def test_a_cancelled_reader_passes_its_permit_on():
         await holder.__aexit__(None, None, None)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        async with asyncio.timeout(20), permits.acquire():
+        async with asyncio.timeout(60), permits.acquire():
             pass
 
     asyncio.run(use())

@@ -59,7 +59,7 @@ def scraping(target: str, folder: Path, **more_targets: str) -> Iterator[Prometh
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address={address}"], stderr=log, stdout=log)
     try:
-        with httpx.Client(base_url=f"http://{address}", timeout=20) as http:
+        with httpx.Client(base_url=f"http://{address}", timeout=60) as http:
             prometheus = Prometheus(http)
             until(prometheus.answers, what="Prometheus")
             yield prometheus

@@ -77,7 +77,7 @@ def under_load(service: Service) -> Iterator[None]:
         with httpx.Client(headers=headers, transport=httpx.HTTPTransport(uds=str(service.socket(slot)))) as client:
             while not over.wait(0.3):
                 with suppress(httpx.TransportError):
-                    client.post("http://slot/transcribe", files={"file": recording}, data=ALL | fields, timeout=20)
+                    client.post("http://slot/transcribe", files={"file": recording}, data=ALL | fields, timeout=60)
 
     with ThreadPoolExecutor(2 * len(kinds) + 2) as pool:
         for slot in (0, 1):
@@ -102,7 +102,7 @@ def speak(service: Service, slot: int, over: threading.Event) -> None:
         ):
             while not over.is_set():
                 session.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
-                while not over.wait(0.01) and "completed" not in str(session.recv(timeout=20)):
+                while not over.wait(0.01) and "completed" not in str(session.recv(timeout=60)):
                     pass
                 over.wait(4)
         over.wait(0.2)

@@ -30,7 +30,7 @@ def at_a_long_call() -> Iterator[Scheduler]:
 
     def run(_: Batch) -> list[None]:
         entered.set()
-        assert end.wait(10)
+        assert end.wait(60)
         return [None]
 
     scheduler = Scheduler(
@@ -38,7 +38,7 @@ def at_a_long_call() -> Iterator[Scheduler]:
     )
     scheduler.start()
     scheduler.submit(job(waits_s=0))
-    assert entered.wait(5)
+    assert entered.wait(60)
     try:
         yield scheduler
     finally:

@@ -154,7 +154,7 @@ def test_an_example_tries_again_when_the_service_is_busy(command):
         until(lambda: busy.metric('asr_request_failures_total{reason="overloaded"}'), what="a refusal")
         release.set()
         first.join(20)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     assert "hello there" in stdout
     assert "overloaded" not in stdout

@@ -88,7 +88,7 @@ async def submit(jobs: Jobs) -> str:
 
 
 async def attempt(jobs: Jobs, executor: Writes, times: RunnerTimes = TIMES) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (attempt := await Attempts(jobs, executor, times).claim(secrets.token_hex(4))) is None:  # noqa: ASYNC110 - its time comes
             await asyncio.sleep(0.01)
     await attempt.task

@@ -53,7 +53,7 @@ async def submit(jobs: Jobs) -> None:
 
 
 async def messages(broker: FakeBroker, number: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while broker.n_messages != number:  # noqa: ASYNC110 - it changes in another thread
             await asyncio.sleep(0.01)
 

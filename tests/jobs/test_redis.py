@@ -130,7 +130,7 @@ def test_a_claim_whose_answer_was_lost_costs_no_attempt(own_server, monkeypatch)
     with pytest.raises(Unavailable):
         store.claim("a", 1.0, 10.0)
     os.kill(own_server.pid, signal.SIGCONT)
-    until(lambda: get(store, job.id).status is JobStatus.RUNNING, 20, what="the claim that nobody knows of")
+    until(lambda: get(store, job.id).status is JobStatus.RUNNING, what="the claim that nobody knows of")
     held = claim(store, at=2.0)
     assert (held.job.id, held.job.attempts) == (job.id, 1)
     assert store.claim("a", 3.0, 10.0) is None
@@ -148,7 +148,7 @@ def test_a_job_may_be_created_after_its_answer_was_lost(own_server, monkeypatch)
     with pytest.raises(OutcomeUnknown):
         store.create(late, PLENTY, 0.0)
     os.kill(own_server.pid, signal.SIGCONT)
-    until(lambda: store.get(late.id), 20, what="the job")
+    until(lambda: store.get(late.id), what="the job")
     own_server.client().config_set("maxmemory", 1)
     with pytest.raises(Unavailable) as refused:
         add(store)

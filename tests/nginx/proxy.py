@@ -117,7 +117,7 @@ class Nginx:
 
     def check(self) -> str:
         """Return the output of `nginx -t`, including warnings."""
-        return subprocess.run([*self.command, "-t"], capture_output=True, text=True, timeout=30, check=False).stderr
+        return subprocess.run([*self.command, "-t"], capture_output=True, text=True, timeout=60, check=False).stderr
 
     def post(self, path: str = "/speech", body: bytes = b"speech", **given: Any) -> httpx.Response:
         """Return a client that opens a connection for each request."""
@@ -128,11 +128,11 @@ class Nginx:
 
     def request(self, method: str, path: str, *, come_from: str = "127.0.0.1", **given: Any) -> httpx.Response:
         transport = httpx.HTTPTransport(verify=self.certificate.trust, local_address=come_from)
-        with httpx.Client(transport=transport, timeout=30) as client:
+        with httpx.Client(transport=transport, timeout=60) as client:
             return client.request(method, self.url + path, **given)
 
     def connect(self) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self.https_port), timeout=30)
+        plain = socket.create_connection(("127.0.0.1", self.https_port), timeout=60)
         return self.certificate.trust.wrap_socket(plain, server_hostname="localhost")
 
     def log(self) -> list[dict[str, Any]]:

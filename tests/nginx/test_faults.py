@@ -189,7 +189,7 @@ def test_a_hung_slot_fails_only_its_requests(stack: Stack) -> None:
 def test_an_interrupted_stream_ends_with_an_error(stack: Stack) -> None:
     """The client gets the sent part and then an error, never an answer that seems complete."""
     with (
-        httpx.Client(verify=stack.certificate.trust, timeout=30) as client,
+        httpx.Client(verify=stack.certificate.trust, timeout=60) as client,
         client.stream("POST", f"{stack.nginx.url}/stream", headers={"x-request-id": "broken"}) as answer,
     ):
         lines = answer.iter_lines()

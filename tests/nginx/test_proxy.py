@@ -121,7 +121,7 @@ def test_the_work_of_a_client_that_disconnects_is_cancelled(stack: Stack) -> Non
 def test_a_stream_passes_line_by_line(stack: Stack) -> None:
     """The first line arrives while the slot still works on the last one."""
     with (
-        httpx.Client(verify=stack.certificate.trust, timeout=30) as client,
+        httpx.Client(verify=stack.certificate.trust, timeout=60) as client,
         client.stream("POST", f"{stack.nginx.url}/stream", headers={"x-request-id": "stream"}) as answer,
     ):
         lines = answer.iter_lines()
@@ -221,7 +221,7 @@ def test_a_long_prompt_can_be_part_of_the_url(stack: Stack) -> None:
 
 
 def test_http_on_the_https_port_gets_the_same_error_format(stack: Stack) -> None:
-    with socket.create_connection(("127.0.0.1", stack.nginx.https_port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", stack.nginx.https_port), timeout=60) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         status, error = read_error(client)
     assert (status, error["code"]) == (400, "malformed_request")
@@ -266,7 +266,7 @@ def shakes_hands(nginx: Nginx, ciphers: str, version: ssl.TLSVersion) -> bool:
     trust = ssl.create_default_context(cafile=str(nginx.certificate.authority))
     trust.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     trust.minimum_version = trust.maximum_version = version
-    with socket.create_connection(("127.0.0.1", nginx.https_port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", nginx.https_port), timeout=60) as plain:
         try:
             trust.wrap_socket(plain, server_hostname="localhost").close()
         except (ssl.SSLError, ConnectionError):

@@ -192,7 +192,7 @@ def test_waiting_requests_and_events_pass_while_the_job_runs(rooted: Nginx) -> N
     job = answer.headers["location"]
     with (
         ThreadPoolExecutor(1) as pool,
-        httpx.Client(verify=rooted.certificate.trust, timeout=30) as client,
+        httpx.Client(verify=rooted.certificate.trust, timeout=60) as client,
         client.stream("GET", f"{rooted.url}{job}/events") as events,
     ):
         waiting = pool.submit(rooted.get, f"{job}?wait=60")

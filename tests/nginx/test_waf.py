@@ -115,7 +115,7 @@ def test_an_upload_over_the_services_limit_is_still_refused(nginx: Nginx) -> Non
 def test_a_stream_still_passes_line_by_line(stack: Stack, nginx: Nginx) -> None:
     """The first line arrives while the slot still works on the last one."""
     with (
-        httpx.Client(verify=nginx.certificate.trust, timeout=30) as client,
+        httpx.Client(verify=nginx.certificate.trust, timeout=60) as client,
         client.stream("POST", f"{nginx.url}/stream") as answer,
     ):
         lines = answer.iter_lines()

@@ -48,7 +48,7 @@ def test_one_of_many_holds_the_lease(open_store):
 
     def claim(number: int) -> bool:
         if number < 10:
-            begin.wait(10)
+            begin.wait(60)
         lease = Lease("r-1", str(number), f"note {number}")
         return isinstance(stores[number % 5].claim("r-1", lease, 60), Claimed)
 

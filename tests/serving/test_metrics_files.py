@@ -90,7 +90,7 @@ def service(disk, tmp_path_factory):
 
 def upload(service: Service, seconds: float) -> httpx.Response:
     data = wav(loud(seconds))
-    return httpx.post(f"{service.url}/transcribe?vad_filter=false", files={"file": ("a.wav", data)}, timeout=30)
+    return httpx.post(f"{service.url}/transcribe?vad_filter=false", files={"file": ("a.wav", data)}, timeout=60)
 
 
 def test_an_upload_without_space_is_refused_and_the_worker_goes_on(disk, service):

@@ -105,7 +105,7 @@ def test_an_address_is_refused_with_several_slots(tmp_path, option):
     """They listen on unix sockets, so the option would have no effect."""
     command = [sys.executable, "-c", "from asr_service.cli import main; main()", "serve", "--devices=cpu,cpu", option]
     environ = os.environ | {"ASR_SOCKET_DIR": str(tmp_path), "ASR_LOG_FORMAT": "plain"}
-    result = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    result = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 78
     assert "--host and --port are for one slot, and ASR_DEVICES=cpu,cpu makes 2" in result.stderr
 

@@ -25,7 +25,7 @@ class JobClient:
 
     def request(self, method: str, path: str, **given: Any) -> httpx.Response:
         headers = self._headers | given.pop("headers", {})
-        return httpx.request(method, f"{self.live.url}{path}", headers=headers, timeout=30, **given)
+        return httpx.request(method, f"{self.live.url}{path}", headers=headers, timeout=60, **given)
 
     def submit(self, *, audio: bytes | None = None, headers: Mapping[str, str] = {}, **fields: str) -> httpx.Response:
         """Send a form with the audio, by default a second of tone, and the fields."""

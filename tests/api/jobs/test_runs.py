@@ -232,14 +232,14 @@ async def test_a_slot_that_drains_returns_the_work_at_once():
     """Also while the model works, so that a restart does not wait for an hour of speech."""
     gate = threading.Event()
     with serving(chunk_length_s=15) as live:
-        live.model.before = lambda call: gate.wait(20) if call.stage == "generate" else None
+        live.model.before = lambda call: gate.wait(60) if call.stage == "generate" else None
         running = asyncio.create_task(run(live))
         try:
             draining: Any = live.app._jobs.runs._draining
             loop = await asyncio.to_thread(until, lambda: draining._loop, what="the run")
             loop.call_soon_threadsafe(live.app.begin_drain)
             with pytest.raises(WorkReturned, match="drains"):
-                await asyncio.wait_for(running, 5)
+                await asyncio.wait_for(running, 30)
         finally:
             gate.set()
 

@@ -26,7 +26,7 @@ def keyed():
 
 
 def call(live: Live, headers: Any, path: str = "/transcribe", **more: Any) -> httpx.Response:
-    return httpx.post(f"{live.url}{path}", files={"file": tone()}, data=ALL, headers=headers, timeout=30, **more)
+    return httpx.post(f"{live.url}{path}", files={"file": tone()}, data=ALL, headers=headers, timeout=60, **more)
 
 
 @pytest.mark.parametrize(

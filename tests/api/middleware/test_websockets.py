@@ -113,7 +113,7 @@ def test_every_other_path_has_no_websocket(keyed):
     url = keyed.url.replace("http", "ws")
     for path in ("/transcribe", "/v1/realtime/calls", "/health", "/"):
         with pytest.raises(InvalidStatus) as refused:
-            connect(url + path, additional_headers={"x-api-key": ALICE}, proxy=None)
+            connect(url + path, additional_headers={"x-api-key": ALICE}, proxy=None, open_timeout=60)
         assert refused.value.response.status_code == 404
         assert json.loads(refused.value.response.body)["error"]["code"] == "not_found"
     answer = httpx.get(f"{keyed.url}/v1/realtime", headers={"x-api-key": ALICE})
@@ -124,7 +124,9 @@ def test_every_other_path_has_no_websocket(keyed):
 @pytest.mark.parametrize("path", ["//v1/realtime", "/v1/realtime/", "/openai/v1/realtime"])
 def test_other_spellings_of_the_path_are_accepted(keyed, path):
     """The SDKs of Groq and Azure add a prefix."""
-    with connect(keyed.url.replace("http", "ws") + path, additional_headers={"x-api-key": ALICE}, proxy=None) as socket:
+    with connect(
+        keyed.url.replace("http", "ws") + path, additional_headers={"x-api-key": ALICE}, proxy=None, open_timeout=60
+    ) as socket:
         assert "session.created" in str(socket.recv(timeout=60))
 
 

@@ -25,7 +25,7 @@ TEXT_FORMATS = ("text", "srt", "vtt", "tsv", "lrc")
 def formatted(live: Live, transcript: Any, **query: str) -> httpx.Response:
     body = transcript if isinstance(transcript, bytes) else json.dumps(transcript).encode()
     headers = {"content-type": "application/json"}
-    return httpx.post(f"{live.url}/format", params=query, content=body, headers=headers, timeout=30)
+    return httpx.post(f"{live.url}/format", params=query, content=body, headers=headers, timeout=60)
 
 
 def a_segment(start: float, text: str, **more: Any) -> dict[str, Any]:

@@ -40,7 +40,7 @@ OTHERS: dict[str, set[str]] = {
 def send(live: Live, *pairs: tuple[str, str], where: str = "transcriptions", audio: bytes | None = None) -> Any:
     files = [("file", ("a.wav", audio or tone(), "audio/wav"))]
     fields: list[Any] = [(name, (None, value)) for name, value in (("model", "whisper-1"), *pairs)]
-    return httpx.post(f"{live.url}/v1/audio/{where}", files=[*files, *fields], timeout=30)
+    return httpx.post(f"{live.url}/v1/audio/{where}", files=[*files, *fields], timeout=60)
 
 
 def prompt(live: Live) -> str:

@@ -216,7 +216,7 @@ def test_transcripts_are_printed_in_the_order_of_the_arguments(tmp_path):
         )
         until(lambda: live.metric('asr_requests_total{code="200",endpoint="/transcribe"}'), what="the short recording")
         rest_done.set()
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=60)
     assert [round(json.loads(line)["duration"], 1) for line in out.decode().splitlines()] == [20.0, 0.5]
 
 
@@ -248,7 +248,7 @@ def test_the_same_command_continues_a_stopped_run(interruption, tmp_path):
         process = begin(*command, cwd=tmp_path)
         until(lambda: len(live.model.calls_of("generate")) == 3)
         process.send_signal(interruption)
-        _, stderr = process.communicate(timeout=15)
+        _, stderr = process.communicate(timeout=30)
         written = {f"{name}.{suffix}" for name in "ab" for suffix in FILE_FORMATS}
         assert files_below(tmp_path / "in") == written | {"a.wav", "b.wav", "c.wav", "d.wav"}
         if interruption == signal.SIGINT:
@@ -379,7 +379,7 @@ def test_a_terminal_shows_progress(tmp_path):
         while b"1 of 2 recordings" not in shown or b"b.wav" not in shown or b"50 %" not in shown:
             shown += os.read(ours, 4096)
         let_go()
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=60)
         rest = b""
         try:
             while more := os.read(ours, 4096):
@@ -460,4 +460,4 @@ def test_a_wrong_ca_file_is_named(tmp_path):
 def test_the_service_still_works_after_all_this(live):
     """No request is left open, and a recording is transcribed."""
     until(live.idle)
-    assert httpx.post(f"{live.url}/transcribe", files={"file": tone()}, data=ALL, timeout=30).status_code == 200
+    assert httpx.post(f"{live.url}/transcribe", files={"file": tone()}, data=ALL, timeout=60).status_code == 200

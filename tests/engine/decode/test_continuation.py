@@ -84,12 +84,12 @@ async def test_kept_segments_are_yielded_before_the_rest_is_decoded():
         if len(engine.model.calls_of("generate")) == 1:
             tokens = (model.at(0.0), *model.tokens(" one"), model.at(4.0), model.at(4.0), *model.tokens(" tw"))
             return Generation(tokens, -0.2, 0.0)
-        assert gate.wait(10)
+        assert gate.wait(60)
         return writing(" two", until_s=5.0)(model, encoding, prompt, options)
 
     async with engine_around(FakeModel(script)) as engine:
         events = engine.transcriber.transcribe(engine.recording(loud(10)), ENGLISH)
-        first = await asyncio.wait_for(anext(events), 5)
+        first = await asyncio.wait_for(anext(events), 30)
         gate.set()
         assert [first.text, *[event.text async for event in events]] == [" one", " two", "one two"]
 

@@ -160,7 +160,7 @@ async def test_segments_are_yielded_while_later_windows_are_decoded():
     def before(call: Call) -> None:
         nonlocal done
         if call.stage == "generate":
-            assert done < 2 or gate.wait(10)
+            assert done < 2 or gate.wait(60)
             done += call.n_windows
 
     async with engine_around(FakeModel(before=before), max_inflight_windows=2) as engine:
@@ -197,7 +197,7 @@ async def test_closing_the_generator_ends_the_work():
 async def test_a_cancelled_request_leaves_no_job_in_the_queue():
     """This happens when a client disconnects before its first result."""
     gate = threading.Event()
-    async with engine_around(FakeModel(before=lambda _: gate.wait(10))) as engine:
+    async with engine_around(FakeModel(before=lambda _: gate.wait(60))) as engine:
         tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(3)]
         await until(lambda: len(engine.model.calls) == 1 and engine.scheduler.depth == 2)
         for task in tasks:
@@ -250,7 +250,7 @@ async def test_a_window_that_always_fails_fails_only_its_request():
 async def test_a_deadline_ends_a_waiting_request():
     """The request fails with DeadlineExceeded."""
     gate = threading.Event()
-    async with engine_around(FakeModel(before=lambda _: gate.wait(10))) as engine:
+    async with engine_around(FakeModel(before=lambda _: gate.wait(60))) as engine:
         running = asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH))
         await until(lambda: bool(engine.model.calls))
         events = engine.events(engine.recording(loud(5)), ENGLISH, time.monotonic() - 1)
@@ -265,7 +265,7 @@ async def test_a_deadline_ends_a_waiting_request():
 async def test_requests_fail_when_the_engine_ends():
     """Running and waiting requests fail with EngineStopped."""
     gate = threading.Event()
-    async with engine_around(FakeModel(before=lambda _: gate.wait(10))) as engine:
+    async with engine_around(FakeModel(before=lambda _: gate.wait(60))) as engine:
         tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(2)]
         await until(lambda: len(engine.model.calls) == 1 and engine.scheduler.depth == 1)
         engine.scheduler.stop()

@@ -97,7 +97,7 @@ async def test_many_long_recordings_at_once_stay_within_the_memory_and_all_finis
 
     def before(call: Call) -> None:
         if call.stage == "generate" and not model.calls_of("generate")[1:]:
-            assert is_full.wait(10)
+            assert is_full.wait(60)
             time.sleep(0.3)  # no further window begins
 
     model = FakeModel(writing(" and", until_s=4.0), before=before)

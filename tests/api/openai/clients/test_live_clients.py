@@ -57,7 +57,7 @@ def events_until(peer: socket.socket, received: bytes, kind: str) -> list[dict[s
 def test_a_recorded_session_is_served(live: Live, program: Program) -> None:
     """Every event is accepted, no field of the configuration is refused, and the turn has its text."""
     recording = recording_of(program)
-    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as peer:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=60) as peer:
         received = send(peer, recording)
         events = events_until(peer, received, "conversation.item.input_audio_transcription.completed")
     assert events[0]["type"] == "session.created"

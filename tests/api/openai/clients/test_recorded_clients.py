@@ -20,7 +20,7 @@ RECORDINGS = [
 @pytest.mark.parametrize("request_", RECORDINGS)
 def test_a_recorded_request_is_served(named: Live, request_: dict[str, str]) -> None:
     """The answer is a 200 without a warning, with the text, or with the model that was asked for."""
-    with socket.create_connection(("127.0.0.1", named.port), timeout=20) as service:
+    with socket.create_connection(("127.0.0.1", named.port), timeout=60) as service:
         service.sendall(request_["head"].encode("latin-1") + b"\r\n\r\n" + base64.b64decode(request_["body"]))
         answer = HTTPResponse(service)
         answer.begin()

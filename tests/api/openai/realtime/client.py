@@ -40,7 +40,7 @@ class RealtimeClient:
         return self.until("session.updated", "error")
 
     def next(self) -> Event:
-        event: Event = json.loads(self.socket.recv(timeout=20))
+        event: Event = json.loads(self.socket.recv(timeout=60))
         self.received.append(event)
         return event
 
@@ -58,12 +58,12 @@ def raw_connection(live: Live) -> socket.socket:
     """Open a WebSocket of which only the socket remains: nothing is read, and `raw_event` writes."""
     peer = socket.socket()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    peer.settimeout(0.3)
     peer.connect(("127.0.0.1", live.port))
     peer.sendall(
         b"GET /v1/realtime HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
+    peer.settimeout(0.3)
     return peer
 
 
@@ -86,6 +86,7 @@ def realtime(
     given = dict(headers or {}) | ({} if key is None else {"authorization": f"Bearer {key}"})
     address = url.replace("http", "ws", 1) + "/v1/realtime" + query
     offered = [Subprotocol(each) for each in protocols] or None
+    more = {"open_timeout": 60} | more
     with connect(address, additional_headers=given, subprotocols=offered, proxy=None, **more) as connection:
         client = RealtimeClient(connection)
         assert client.next()["type"] == "session.created"

@@ -111,7 +111,7 @@ def _speech_is_loud(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def rest_of(session: LiveSession) -> list[LiveEvent]:
-    async with asyncio.timeout(20), aclosing(session.events()) as events:
+    async with asyncio.timeout(60), aclosing(session.events()) as events:
         return [event async for event in events]
 
 
@@ -333,7 +333,7 @@ async def test_a_client_that_is_too_fast_waits():
     loop = asyncio.get_running_loop()
 
     def before(call: Call) -> None:
-        asyncio.run_coroutine_threadsafe(released.wait(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(released.wait(), loop).result(60)
 
     options = replace(ENGLISH, delay=Delay.XHIGH)
     model = FakeModel(writing(" hello"), before=before)
@@ -455,6 +455,6 @@ async def _feed_all(session: LiveSession, sounds: list[np.ndarray]) -> None:
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - threads cannot set an asyncio event
             await asyncio.sleep(0.005)
