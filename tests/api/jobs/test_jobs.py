@@ -158,11 +158,12 @@ def test_an_ended_job_is_deleted_with_its_files(jobs):
 
 
 def test_a_slot_runs_as_many_jobs_as_fill_its_batches(jobs):
-    """Batches of four: eight jobs run, at once, and the others wait."""
+    """Batches of four: sixteen jobs with clips run, at once, and the others wait."""
     gate = threading.Event()
-    jobs.model.before = lambda call: gate.wait(20) if call.stage == "generate" else None
-    ids = [jobs.accepted() for _ in range(10)]
-    until(lambda: len(jobs.list(status="running")["data"]) == 8, what="eight jobs that run")
+    jobs.model.before = lambda call: gate.wait(60) if call.stage == "generate" else None
+    ids = [jobs.accepted() for _ in range(18)]
+    until(lambda: len(jobs.list(status="running")["data"]) == 16, what="sixteen jobs that run")
+    assert len(jobs.list(status="queued")["data"]) == 2
     gate.set()
     for job_id in ids:
         jobs.reaches(job_id, "succeeded")

@@ -8,9 +8,8 @@ from typing import Final
 
 from asr_service.transcript import Segment
 
-_MIN_AVG_LOGPROB: Final = -0.4
-"""In recordings with less likely text, about half of the words are wrong. In a prompt such text does harm
-(docs/adr/0003-short-encoder-context.md)."""
+_MIN_AVG_LOGPROB: Final = -0.6
+"""Less likely text in a prompt does not improve the text after it (docs/adr/0003-short-encoder-context.md)."""
 _MAX_COMPRESSION_RATIO: Final = 2.4
 _MAX_TOKENS: Final = 48
 """About 14 s of speech. Longer text gains no accuracy, and each of its tokens makes each step of the decoder slower
