@@ -91,7 +91,7 @@ NODE = pytest.param(["node", "fetch.mjs"], id="node", marks=NEEDS_NODE)
     ("command", "options", "shows"),
     [
         pytest.param(["./curl.sh"], [], r"^hello there$", id="curl", marks=NEEDS_CURL),
-        pytest.param(["./curl.sh"], ["srt"], r"^00:00:01,480 --> .*\nhello there$", id="curl srt", marks=NEEDS_CURL),
+        pytest.param(["./curl.sh"], ["srt"], r"^00:00:01,495 --> .*\nhello there$", id="curl srt", marks=NEEDS_CURL),
         pytest.param(
             [sys.executable, "openai_sdk.py"],
             [],
@@ -104,7 +104,7 @@ NODE = pytest.param(["node", "fetch.mjs"], id="node", marks=NEEDS_NODE)
         pytest.param(
             ["node", "fetch.mjs"],
             [],
-            r"^hello there\n1\.48 [\d.]+ hello\n[\d.]+ [\d.]+ there$",
+            r"^hello there\n1\.495 [\d.]+ hello\n[\d.]+ [\d.]+ there$",
             id="node",
             marks=NEEDS_NODE,
         ),

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,5 +139,6 @@ def running(
         family = [psutil.Process(service.process.pid)] if service.process.poll() is None else []
         family += [child for process in family for child in process.children(recursive=True)]
         for process in family:
-            process.kill()
-        service.process.wait(10)
+            with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                process.kill()
+        service.process.wait(60)
