@@ -45,7 +45,7 @@ def test_systemd_sees_the_state_of_the_slots(tmp_path, manager):
     (faults / "load_s.1").write_text("2")
     with running(tmp_path, None, **environ) as service:
         until(lambda: manager.has_received("READY=1"), what="READY")
-        assert service.lines("ready")
+        until(lambda: service.lines("ready"), what="the line of the worker")
         until(lambda: manager.has_received("STATUS=2 of 2 slots ready"), what="STATUS")
         order = [message for message in manager.received if not message.startswith("WATCHDOG")]
         assert order == [

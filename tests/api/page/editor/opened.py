@@ -36,7 +36,7 @@ async ({ json, audio, name }) => {
   if (blob.size) await library.saveAudio(item.id, blob);
   await library.save(item);
   location.hash = `#/recording/${item.id}`;
-  location.reload();
+  setTimeout(() => location.reload(), 0); // after the answer to the test
 }
 """
 
