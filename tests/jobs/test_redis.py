@@ -130,7 +130,7 @@ def test_a_claim_whose_answer_was_lost_costs_no_attempt(own_server, monkeypatch)
     with pytest.raises(Unavailable):
         store.claim("a", 1.0, 10.0)
     os.kill(own_server.pid, signal.SIGCONT)
-    until(lambda: get(store, job.id).status is JobStatus.RUNNING, what="the claim that nobody knows of")
+    until(lambda: get(store, job.id).status is JobStatus.RUNNING, what="the claim whose answer was lost")
     held = claim(store, at=2.0)
     assert (held.job.id, held.job.attempts) == (job.id, 1)
     assert store.claim("a", 3.0, 10.0) is None

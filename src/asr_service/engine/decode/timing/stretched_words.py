@@ -26,7 +26,7 @@ _QUIET_DB: Final = 15.0
 """A frame is quiet if it is this much below the median level of the usual words. Within a word the level varies by
 less, except for a few frames."""
 _SILENT_DB: Final = 25.0
-"""A frame is silent if it is this much below that median. Consonants at the start of a word are louder."""
+"""A frame is silent if it is this much below that median."""
 _MIN_SILENT_S: Final = 0.1
 """A word that begins with a shorter silence is left as it is: it may be the closure of a plosive."""
 _MAX_GAP_S: Final = 0.2
