@@ -10,8 +10,9 @@ from asr_service.transcript import Transcript
 from client.test_service import WHOLE, Answer, scripted
 
 SUBMITTED = Answer(202, b'{"id": "job_1", "status": "queued"}')
-QUEUED = Answer(200, b'event: job\ndata: {"status": "queued"}\n\n')
-SUCCEEDED = Answer(200, b'event: job\ndata: {"status": "succeeded"}\n\n')
+EVENTS = {"Content-Type": "text/event-stream; charset=utf-8"}
+QUEUED = Answer(200, b'event: job\ndata: {"status": "queued"}\n\n', EVENTS)
+SUCCEEDED = Answer(200, b'event: job\ndata: {"status": "succeeded"}\n\n', EVENTS)
 DONE = Answer(200, WHOLE)
 PAGE = Answer(200, b"<html>Welcome</html>")
 
@@ -34,7 +35,11 @@ async def test_a_job_is_given_up_if_its_service_stays_unavailable(monkeypatch):
         await transcribed(server.url)
 
 
-@pytest.mark.parametrize("answers", [[PAGE], [SUBMITTED, SUCCEEDED, PAGE], [SUBMITTED, SUCCEEDED, Answer(200, b"")]])
+@pytest.mark.parametrize(
+    "answers",
+    [[PAGE], [SUBMITTED, PAGE], [SUBMITTED, SUCCEEDED, PAGE], [SUBMITTED, SUCCEEDED, Answer(200, b"")]],
+    ids=["instead of a job", "instead of events", "instead of a transcript", "instead of a transcript, empty"],
+)
 async def test_another_program_is_reported(answers):
     with scripted(*answers) as server, pytest.raises(ServerUnusable, match="does not answer as this service does"):
         await transcribed(server.url)

@@ -58,7 +58,7 @@ def scripted(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Sc
             answer = script.next()
             self.send_response(answer.status)
             length = len(answer.body) if answer.announced is None else answer.announced
-            for name, value in {"Content-Length": str(length), **answer.headers}.items():
+            for name, value in {"Content-Length": str(length), "Connection": "close", **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body)

@@ -86,12 +86,15 @@ class JobTranscriber:
         """Yield the lines of new segments, and None for each state of the job, until it has succeeded.
 
         Raises RetryableError: the job has not ended yet.
+        Raises ServerUnusable: another program answers at this address.
         """
         headers, event, status = {"last-event-id": str(n_seen)}, "", "queued"
         try:
             async with self._http.stream("GET", f"/jobs/{job_id}/events", headers=headers) as response:
                 if response.status_code != HTTPStatus.OK:
                     raise response_error(response, await response.aread())
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    raise ServerUnusable(f"{response.url} does not answer as this service does: these are not events.")
                 async for line in response.aiter_lines():
                     name, _, value = line.partition(": ")
                     if name == "event":
