@@ -87,7 +87,7 @@ async def engine_around(
     await decoders.start()
     limits = {Stage.ENCODE: BatchLimit(1), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)}
     scheduler = Scheduler(
-        lambda batch: run_calls(model, batch.stage, [job.payload for job in batch.jobs]),
+        lambda batch: run_calls(model, batch.stage, [entry.payload for entry in batch.entries]),
         limits,
         n_threads=1,
         on_failure=lambda _: None,

@@ -45,7 +45,7 @@ class Costs:
     before_per_audio_s: float
     """Core seconds for each second of audio: decoding, voice activity detection, features."""
     hop_s: float
-    """Seconds from a call's end until the window's next job is queued."""
+    """Seconds from a call's end until the window's next entry is queued."""
     coalesce_wait_s: float
     redone: float
     """Share of short windows that are decoded again at full context."""

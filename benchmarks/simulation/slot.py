@@ -18,7 +18,7 @@ from functools import cache
 from asr_service.access.caller import Caller
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.admission import Admission, Load
-from asr_service.engine.schedule.batch import Batch, Job, fairness_penalty_s, form_batch, form_priority_batch
+from asr_service.engine.schedule.batch import Batch, QueueEntry, fairness_penalty_s, form_batch, form_priority_batch
 from asr_service.engine.schedule.caller_usage import CallerUsage
 from asr_service.engine.schedule.scheduler import WORK_SHARE
 from asr_service.engine.schedule.throughput import ThroughputEstimator
@@ -29,7 +29,7 @@ from benchmarks.simulation.costs import Costs
 from benchmarks.simulation.events import Cores, Events
 
 Policy = Callable[[Arrival, float], float]
-"""Returns the fairness penalty of a request's next job, in seconds, from its arrival and the audio decoded so far."""
+"""Returns the fairness penalty of a request's next entry, in seconds, from its arrival and the audio decoded so far."""
 
 _SINGLE_WINDOW_S = 30.0
 """A recording up to this length is one window."""
@@ -108,7 +108,7 @@ class SlotSim:
         self._seconds = cache(costs.seconds)
         self._cores = Cores(events, costs.cores, costs.crowding)
         self._random = random.Random(seed)
-        self._waiting: list[Job] = []
+        self._waiting: list[QueueEntry] = []
         self._running: list[Batch] = []
         """Of the ordinary threads."""
         self._priority_batch: Batch | None = None
@@ -142,7 +142,7 @@ class SlotSim:
         return sum(request.arrival.audio_s for request in self._requests.values())
 
     def _load(self) -> Load:
-        queued_s = sum(job.audio_s for job in self._waiting)
+        queued_s = sum(entry.audio_s for entry in self._waiting)
         return Load(queued_s, self._throughput.estimate_s(queued_s))
 
     # -- requests
@@ -198,7 +198,7 @@ class SlotSim:
     def _enqueue(self, window: _Window, stage: Stage) -> None:
         now_s = self._events.now_s
         key = (stage, window.n_frames)
-        job = Job(
+        entry = QueueEntry(
             stage,
             key,
             window.request.request_id,
@@ -210,7 +210,7 @@ class SlotSim:
             window.is_first_window,
             caller=window.request.arrival.caller,
         )
-        self._waiting.append(job)
+        self._waiting.append(entry)
         self._dispatch()
 
     def _window_decoded(self, window: _Window) -> None:
@@ -246,22 +246,22 @@ class SlotSim:
                 self._begin(self._priority_batch)
 
     def _penalties_s(self) -> dict[int, float]:
-        requests = {job.request_id: self._requests[job.request_id] for job in self._waiting}
+        requests = {entry.request_id: self._requests[entry.request_id] for entry in self._waiting}
         return {request_id: self._policy(request.arrival, request.served_s) for request_id, request in requests.items()}
 
     def _caller_levels(self) -> dict[Caller, int]:
-        return self._caller_usage.levels({job.caller for job in self._waiting}, self._events.now_s)
+        return self._caller_usage.levels({entry.caller for entry in self._waiting}, self._events.now_s)
 
     def _begin(self, batch: Batch) -> None:
         now_s = self._events.now_s
-        taken = set(map(id, batch.jobs))
-        self._waiting = [job for job in self._waiting if id(job) not in taken]
-        for job in batch.jobs:
-            request = self._requests[job.request_id]
-            request.longest_wait_s = max(request.longest_wait_s, now_s - job.enqueued_at)
+        taken = set(map(id, batch.entries))
+        self._waiting = [entry for entry in self._waiting if id(entry) not in taken]
+        for entry in batch.entries:
+            request = self._requests[entry.request_id]
+            request.longest_wait_s = max(request.longest_wait_s, now_s - entry.enqueued_at)
             if batch.stage is Stage.GENERATE:
-                request.served_s += job.audio_s
-            self._caller_usage.add(job.caller, WORK_SHARE[batch.stage] * job.audio_s, now_s)
+                request.served_s += entry.audio_s
+            self._caller_usage.add(entry.caller, WORK_SHARE[batch.stage] * entry.audio_s, now_s)
         self._throughput.begin(now_s)
         seconds = self._call_s(batch)
         if self._costs.on_gpu:
@@ -271,24 +271,26 @@ class SlotSim:
 
     def _call_s(self, batch: Batch) -> float:
         if batch.stage is Stage.ENCODE:
-            return self._seconds(Stage.ENCODE, batch.jobs[0].n_frames, len(batch.jobs))
+            return self._seconds(Stage.ENCODE, batch.entries[0].n_frames, len(batch.entries))
         # The time depends on the speech and not on the silence after it: the windows of the table have the context of
         # their speech.
-        n = len(batch.jobs)
-        n_frames = sum(_context(job.audio_s, STEP_FRAMES) for job in batch.jobs) // n
-        weight: float = sum(job.payload.weight for job in batch.jobs) / n
+        n = len(batch.entries)
+        n_frames = sum(_context(entry.audio_s, STEP_FRAMES) for entry in batch.entries) // n
+        weight: float = sum(entry.payload.weight for entry in batch.entries) / n
         return self._seconds(Stage.GENERATE, n_frames, n) * weight
 
     def _end(self, batch: Batch, began_s: float) -> None:
         now_s, hop_s = self._events.now_s, self._costs.hop_s
         encoded = batch.stage is Stage.ENCODE
         self.busy_s += now_s - began_s
-        self._throughput.end(now_s, sum(job.audio_s for job in batch.jobs) / 2)
-        for job in batch.jobs:
-            self._events.after(hop_s, self._next_step(job.payload, encoded=encoded))
-        request_ids = {job.request_id for job in batch.jobs}
+        self._throughput.end(now_s, sum(entry.audio_s for entry in batch.entries) / 2)
+        for entry in batch.entries:
+            self._events.after(hop_s, self._next_step(entry.payload, encoded=encoded))
+        request_ids = {entry.request_id for entry in batch.entries}
         waits = (
-            encoded and self._costs.coalesce_wait_s and not any(job.request_id in request_ids for job in self._waiting)
+            encoded
+            and self._costs.coalesce_wait_s
+            and not any(entry.request_id in request_ids for entry in self._waiting)
         )
         # Planned after the steps above, so that the window is queued before its thread looks for request.
         self._events.after(min(self._costs.coalesce_wait_s, hop_s) if waits else 0.0, lambda: self._free_thread(batch))

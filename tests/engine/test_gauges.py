@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from asr_service.engine.gauges import SlotGauges
 from asr_service.engine.model.stages import Stage
-from asr_service.engine.schedule.batch import Batch, BatchLimit, Job
+from asr_service.engine.schedule.batch import Batch, BatchLimit, QueueEntry
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.hardware.devices import Device, Slot
 from hardware import fake_nvml
@@ -19,8 +19,10 @@ from hardware import fake_nvml
 NOW = time.monotonic()
 
 
-def job(*, waits_s: float) -> Job:
-    return Job(Stage.ENCODE, "k", 0, None, audio_s=7, n_frames=700, deadline=NOW + 1e6, enqueued_at=NOW - waits_s)
+def entry(*, waits_s: float) -> QueueEntry:
+    return QueueEntry(
+        Stage.ENCODE, "k", 0, None, audio_s=7, n_frames=700, deadline=NOW + 1e6, enqueued_at=NOW - waits_s
+    )
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def at_a_long_call() -> Iterator[Scheduler]:
         run, dict.fromkeys(Stage, BatchLimit(1)), n_threads=1, on_failure=lambda _: None, probe=lambda: None
     )
     scheduler.start()
-    scheduler.submit(job(waits_s=0))
+    scheduler.submit(entry(waits_s=0))
     assert entered.wait(60)
     try:
         yield scheduler
@@ -58,7 +60,7 @@ def test_the_gauges_show_the_queue_and_its_age():
         gauges.show(scheduler, NOW)
         assert [shown(f"queue_{of}", slot="7") for of in ("depth", "audio_seconds", "age_seconds")] == [0, 0, 0]
         for waits_s in (3, 5, 1):
-            scheduler.submit(job(waits_s=waits_s))
+            scheduler.submit(entry(waits_s=waits_s))
         gauges.show(scheduler, NOW + 2)
         assert [shown(f"queue_{of}", slot="7") for of in ("depth", "audio_seconds", "age_seconds")] == [3, 21, 7]
 

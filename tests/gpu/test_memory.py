@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from asr_service.audio.features import Features
 from asr_service.engine.model.calls import EncodeCall, run_calls
 from asr_service.engine.model.stages import Stage
-from asr_service.engine.schedule.batch import Batch, Job
+from asr_service.engine.schedule.batch import Batch, QueueEntry
 from asr_service.engine.schedule.execution import BatchRunner
 from benchmarks.gpu.memory_filler import filled
 from gpu.decoding import transcribe
@@ -20,10 +20,10 @@ CPU_WINDOWS, CPU_BATCH = 8, 2
 """On the CPU a batch over CPU_BATCH windows fails with the message that CUDA has."""
 
 
-def jobs(windows: Sequence[Features]) -> tuple[Job, ...]:
+def entries(windows: Sequence[Features]) -> tuple[QueueEntry, ...]:
     calls = [EncodeCall(window, detect_language=False) for window in windows]
     return tuple(
-        Job(Stage.ENCODE, call.key, number, call, 30.0, 3000, float("inf"), time.monotonic())
+        QueueEntry(Stage.ENCODE, call.key, number, call, 30.0, 3000, float("inf"), time.monotonic())
         for number, call in enumerate(calls)
     )
 
@@ -37,16 +37,16 @@ def test_ten_calls_succeed_after_memory_ran_out(load, device, windows):
     probed: list[bool] = []
 
     def run(batch):
-        if device == CPU and len(batch.jobs) > CPU_BATCH:
+        if device == CPU and len(batch.entries) > CPU_BATCH:
             raise RuntimeError("CUDA failed with error out of memory")
-        return run_calls(model, batch.stage, [job.payload for job in batch.jobs])
+        return run_calls(model, batch.stage, [entry.payload for entry in batch.entries])
 
     runner = BatchRunner(run, halved.append, lambda: probed.append(True))
-    batch = Batch(Stage.ENCODE, jobs(windows(8) * ((CPU_WINDOWS if device == CPU else N_WINDOWS) // 8)))
+    batch = Batch(Stage.ENCODE, entries(windows(8) * ((CPU_WINDOWS if device == CPU else N_WINDOWS) // 8)))
     with nullcontext() if device == CPU else filled(str(device), FREE_MIB):
         assert not runner.execute(batch)
         after = [transcribe(model, [window]) for _ in range(10)]
     assert halved
     assert not probed, "out of memory does not mean that the device is lost"
-    assert all(job.future.exception(0) is None for job in batch.jobs)
+    assert all(entry.future.exception(0) is None for entry in batch.entries)
     assert [[each.tokens for each in generations] for generations in after] == [[expected[0].tokens]] * 10

@@ -68,7 +68,7 @@ def build_engine(
     live_pool = live_pool or cpu_pool
     on_gpu = facts.device.kind == "cuda"
     scheduler = Scheduler(
-        lambda batch: run_calls(model, batch.stage, [job.payload for job in batch.jobs]),
+        lambda batch: run_calls(model, batch.stage, [entry.payload for entry in batch.entries]),
         batch_limits(settings, on_gpu=on_gpu, memory=gpu_memory(facts, facts.threads)),
         n_threads=facts.threads,
         on_failure=on_failure,

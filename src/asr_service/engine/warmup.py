@@ -14,7 +14,7 @@ from asr_service.engine.model.protocol import Generation, SpeechModel
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.schedule.batch import Job
+from asr_service.engine.schedule.batch import QueueEntry
 from asr_service.engine.schedule.scheduler import Scheduler
 
 _SECONDS = 2
@@ -48,10 +48,10 @@ def warm_up(scheduler: Scheduler, model: SpeechModel) -> None:
     scheduler.cancel_request(_REQUEST_ID)
 
 
-def _run(scheduler: Scheduler, call: Call, n_jobs: int) -> Any:
+def _run(scheduler: Scheduler, call: Call, n_entries: int) -> Any:
     now = time.monotonic()
-    jobs = [
-        Job(
+    entries = [
+        QueueEntry(
             STAGES[type(call)],
             call.key,
             _REQUEST_ID,
@@ -61,6 +61,6 @@ def _run(scheduler: Scheduler, call: Call, n_jobs: int) -> Any:
             deadline=float("inf"),
             enqueued_at=now,
         )
-        for _ in range(n_jobs)
+        for _ in range(n_entries)
     ]
-    return [future.result() for future in [scheduler.submit(job) for job in jobs]].pop()
+    return [future.result() for future in [scheduler.submit(entry) for entry in entries]].pop()

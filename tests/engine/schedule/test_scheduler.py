@@ -13,7 +13,7 @@ import pytest
 from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule import scheduler as scheduler_module
-from asr_service.engine.schedule.batch import Batch, BatchLimit, Job, LiveWork, form_priority_batch
+from asr_service.engine.schedule.batch import Batch, BatchLimit, LiveWork, QueueEntry, form_priority_batch
 from asr_service.engine.schedule.limits import FULL_BATCHES_TO_GROW
 from asr_service.engine.schedule.scheduler import CLIENT_GAP_S, LIVE_GAP_S, Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, Overloaded
@@ -23,11 +23,11 @@ LIMITS = dict.fromkeys(Stage, BatchLimit(4))
 LOST = "CUDA failed with error an illegal memory access was encountered"
 
 
-def job(
+def entry(
     payload: Any = None, *, request_id: int = 0, deadline_in_s: float = 60.0, caller: Caller = UNKNOWN_CALLER
-) -> Job:
+) -> QueueEntry:
     now = time.monotonic()
-    return Job(
+    return QueueEntry(
         Stage.GENERATE,
         "k",
         request_id,
@@ -77,10 +77,10 @@ class Gate:
         self.batches: list[list[Any]] = []
 
     def __call__(self, batch: Batch) -> list[Any]:
-        self.batches.append([each.payload for each in batch.jobs])
+        self.batches.append([each.payload for each in batch.entries])
         self.entered.set()
         assert self.open.wait(60)
-        return [each.payload for each in batch.jobs]
+        return [each.payload for each in batch.entries]
 
 
 def broken_device() -> None:
@@ -97,7 +97,7 @@ class TestThePriorityThread:
         looks: list[tuple[list[Any], Batch | None]] = []
 
         def form(
-            waiting: Collection[Job],
+            waiting: Collection[QueueEntry],
             running: Collection[Batch],
             limits: Mapping[Stage, BatchLimit],
             penalties_s: Mapping[int, float],
@@ -117,7 +117,7 @@ class TestThePriorityThread:
         """Keep the only ordinary thread in a call."""
         gate = Gate()
         with running(gate, priority_thread=True) as scheduler:
-            scheduler.submit(replace(job("running"), is_first_window=is_first_window))
+            scheduler.submit(replace(entry("running"), is_first_window=is_first_window))
             until(lambda: gate.batches == [["running"]])
             yield scheduler, gate
             gate.open.set()
@@ -125,15 +125,15 @@ class TestThePriorityThread:
     def test_a_first_window_does_not_wait_for_a_running_call(self):
         """The priority thread takes it at once, and leaves the later windows in the queue."""
         with self.busy() as (scheduler, gate):
-            scheduler.submit(job("later window", request_id=1))
-            scheduler.submit(replace(job("first window", request_id=2), is_first_window=True))
+            scheduler.submit(entry("later window", request_id=1))
+            scheduler.submit(replace(entry("first window", request_id=2), is_first_window=True))
             until(lambda: len(gate.batches) == 2)
             assert gate.batches[1] == ["first window"]
 
     def test_it_stays_idle_while_another_thread_decodes_a_first_window(self, looks):
         """Two calls would only slow each other down."""
         with self.busy(is_first_window=True) as (scheduler, gate):
-            scheduler.submit(replace(job("first window"), is_first_window=True))
+            scheduler.submit(replace(entry("first window"), is_first_window=True))
             until(lambda: (["first window"], None) in looks)
             assert gate.batches == [["running"]]
 
@@ -142,13 +142,13 @@ class TestThePriorityThread:
         first, second = Gate(), Gate()
 
         def run(batch: Batch) -> list[Any]:
-            return (first if batch.jobs[0].payload == "running" else second)(batch)
+            return (first if batch.entries[0].payload == "running" else second)(batch)
 
         with running(run, priority_thread=True) as scheduler:
-            scheduler.submit(replace(job("running"), is_first_window=True))
+            scheduler.submit(replace(entry("running"), is_first_window=True))
             until(lambda: first.batches == [["running"]])
-            scheduler.submit(replace(job("old", request_id=1), enqueued_at=time.monotonic() - 1))
-            scheduler.submit(replace(job("first window", request_id=2), is_first_window=True, key="clip"))
+            scheduler.submit(replace(entry("old", request_id=1), enqueued_at=time.monotonic() - 1))
+            scheduler.submit(replace(entry("first window", request_id=2), is_first_window=True, key="clip"))
             until(lambda: (["old", "first window"], None) in looks)
             first.open.set()
             until(lambda: sorted(second.batches) == [["first window"], ["old"]])
@@ -156,18 +156,18 @@ class TestThePriorityThread:
 
 
 def held(scheduler: Scheduler, gate: Gate) -> "Future[Any]":
-    """Keep the only thread in a call, so that the next jobs have to queue."""
-    future = scheduler.submit(job("first"))
+    """Keep the only thread in a call, so that the next entries have to queue."""
+    future = scheduler.submit(entry("first"))
     assert gate.entered.wait(60)
     return future
 
 
-def test_jobs_that_arrive_during_a_call_share_the_next_call():
-    """The first job starts at once, without waiting for others to fill its batch."""
+def test_entries_that_arrive_during_a_call_share_the_next_call():
+    """The first entry starts at once, without waiting for others to fill its batch."""
     gate = Gate()
     with running(gate) as scheduler:
         first = held(scheduler, gate)
-        others = [scheduler.submit(job(name, request_id=number)) for number, name in enumerate("abc", start=1)]
+        others = [scheduler.submit(entry(name, request_id=number)) for number, name in enumerate("abc", start=1)]
         gate.open.set()
         assert [future.result(60) for future in (first, *others)] == ["first", "a", "b", "c"]
     assert gate.batches == [["first"], ["a", "b", "c"]]
@@ -187,7 +187,7 @@ def test_a_window_that_always_fails_does_not_fail_its_batch():
 
     with running(run) as scheduler:
         held(scheduler, gate)
-        good, bad, fine = (scheduler.submit(job(name)) for name in ("good", "poison", "fine"))
+        good, bad, fine = (scheduler.submit(entry(name)) for name in ("good", "poison", "fine"))
         gate.open.set()
         assert good.result(60) == "good"
         assert fine.result(60) == "fine"
@@ -203,10 +203,10 @@ def test_a_window_that_fails_once_succeeds_when_retried():
     def run(batch: Batch) -> list[Any]:
         if faults:
             raise faults.pop()
-        return ["done"] * len(batch.jobs)
+        return ["done"] * len(batch.entries)
 
     with running(run) as scheduler:
-        assert scheduler.submit(job()).result(60) == "done"
+        assert scheduler.submit(entry()).result(60) == "done"
 
 
 class TestOutOfMemory:
@@ -227,14 +227,14 @@ class TestOutOfMemory:
         sizes: list[int] = []
 
         def run(batch: Batch) -> list[Any]:
-            sizes.append(len(batch.jobs))
-            if len(batch.jobs) > 2:
+            sizes.append(len(batch.entries))
+            if len(batch.entries) > 2:
                 raise full
             return gate(batch)
 
         with running(run) as scheduler:
             held(scheduler, gate)
-            futures = [scheduler.submit(job(number)) for number in range(8)]
+            futures = [scheduler.submit(entry(number)) for number in range(8)]
             gate.open.set()
             assert [future.result(60) for future in futures] == list(range(8))
             assert scheduler.limit(Stage.GENERATE) == 2
@@ -245,14 +245,14 @@ class TestOutOfMemory:
         gate, is_short, sizes = Gate(), [True], list[int]()
 
         def run(batch: Batch) -> list[Any]:
-            sizes.append(len(batch.jobs))
-            if len(batch.jobs) > 2 and is_short:
+            sizes.append(len(batch.entries))
+            if len(batch.entries) > 2 and is_short:
                 raise RuntimeError("CUDA failed with error out of memory")
             return gate(batch)
 
         with running(run) as scheduler:
             held(scheduler, gate)
-            futures = [scheduler.submit(job()) for _ in range(4)]
+            futures = [scheduler.submit(entry()) for _ in range(4)]
             gate.open.set()
             for future in futures:
                 future.result(60)
@@ -261,7 +261,7 @@ class TestOutOfMemory:
             gate.open.clear()
             gate.entered.clear()
             held(scheduler, gate)
-            futures = [scheduler.submit(job()) for _ in range((2 + 3) * FULL_BATCHES_TO_GROW + 4)]
+            futures = [scheduler.submit(entry()) for _ in range((2 + 3) * FULL_BATCHES_TO_GROW + 4)]
             gate.open.set()
             for future in futures:
                 future.result(60)
@@ -273,14 +273,14 @@ class TestOutOfMemory:
         """The client may try again later, and the engine goes on."""
 
         def run(batch: Batch) -> list[Any]:
-            if batch.jobs[0].payload == "large":
+            if batch.entries[0].payload == "large":
                 raise RuntimeError("CUDA failed with error out of memory")
             return ["done"]
 
         with running(run) as scheduler:
             with pytest.raises(Overloaded):
-                scheduler.submit(job("large")).result(60)
-            assert scheduler.submit(job("small")).result(60) == "done"
+                scheduler.submit(entry("large")).result(60)
+            assert scheduler.submit(entry("small")).result(60) == "done"
 
 
 class TestACudaError:
@@ -295,7 +295,7 @@ class TestACudaError:
         ],
     )
     def test_if_the_trial_call_fails_the_engine_ends(self, loss: str):
-        """The running job fails without a retry; waiting and later jobs get EngineStopped; one failure is reported."""
+        """The running entry fails without a retry; all others get EngineStopped; one failure is reported."""
         gate = Gate()
         reported: list[str] = []
 
@@ -304,14 +304,14 @@ class TestACudaError:
             raise RuntimeError(loss)
 
         with running(run, on_failure=reported.append, probe=broken_device) as scheduler:
-            suspect, waiting = held(scheduler, gate), scheduler.submit(job("waiting"))
+            suspect, waiting = held(scheduler, gate), scheduler.submit(entry("waiting"))
             gate.open.set()
             with pytest.raises(InferenceFailed):
                 suspect.result(60)
             with pytest.raises(EngineStopped):
                 waiting.result(60)
             with pytest.raises(EngineStopped):
-                scheduler.submit(job())
+                scheduler.submit(entry())
         assert gate.batches == [["first"]]
         assert len(reported) == 1
 
@@ -321,16 +321,16 @@ class TestACudaError:
 
         def run(batch: Batch) -> list[Any]:
             results = gate(batch)
-            if len(batch.jobs) == 2 and faults:
+            if len(batch.entries) == 2 and faults:
                 raise faults.pop()
             return results
 
         with running(run, on_failure=reported.append) as scheduler:
             held(scheduler, gate)
-            futures = [scheduler.submit(job(name)) for name in "ab"]
+            futures = [scheduler.submit(entry(name)) for name in "ab"]
             gate.open.set()
             assert [future.result(60) for future in futures] == ["a", "b"]
-            assert scheduler.submit(job("later")).result(60) == "later"
+            assert scheduler.submit(entry("later")).result(60) == "later"
         assert gate.batches == [["first"], ["a", "b"], ["a"], ["b"], ["later"]]
         assert reported == []
 
@@ -345,7 +345,7 @@ class TestACudaError:
 
         reported: list[str] = []
         with running(run, on_failure=reported.append, probe=full) as scheduler, pytest.raises(InferenceFailed):
-            scheduler.submit(job()).result(60)
+            scheduler.submit(entry()).result(60)
         assert reported == []
 
     def test_other_errors_make_no_trial_call(self):
@@ -359,7 +359,7 @@ class TestACudaError:
         with running(run, probe=lambda: probes.append(None)) as scheduler:
             while errors:
                 with pytest.raises((InferenceFailed, Overloaded)):
-                    scheduler.submit(job()).result(60)
+                    scheduler.submit(entry()).result(60)
                 errors.pop(0)
         assert probes == []
 
@@ -370,13 +370,13 @@ class TestACudaError:
 
         def run(batch: Batch) -> list[Any]:
             results = gate(batch)
-            if batch.jobs[0].payload != "first":
+            if batch.entries[0].payload != "first":
                 raise next(faults)
             return results
 
         with running(run, on_failure=reported.append, probe=broken_device) as scheduler:
             held(scheduler, gate)
-            waiting = [scheduler.submit(job(name)) for name in ("second", "third")]
+            waiting = [scheduler.submit(entry(name)) for name in ("second", "third")]
             gate.open.set()
             for future in waiting:
                 with pytest.raises(InferenceFailed):
@@ -388,16 +388,16 @@ def test_a_model_thread_that_dies_leaves_no_future_unresolved():
     """Even a defect of the engine, here one result too few, resolves every future."""
     reported: list[str] = []
     with running(lambda _: [], on_failure=reported.append) as scheduler, pytest.raises(EngineStopped):
-        scheduler.submit(job()).result(60)
+        scheduler.submit(entry()).result(60)
     assert len(reported) == 1
 
 
-def test_jobs_of_cancelled_requests_are_not_run():
+def test_entries_of_cancelled_requests_are_not_run():
     """They are dropped when the next batch is formed."""
     gate = Gate()
     with running(gate) as scheduler:
         held(scheduler, gate)
-        cancelled, ended, kept = (scheduler.submit(job(name, request_id=number)) for number, name in enumerate("abc"))
+        cancelled, ended, kept = (scheduler.submit(entry(name, request_id=number)) for number, name in enumerate("abc"))
         cancelled.cancel()
         scheduler.cancel_request(1)
         gate.open.set()
@@ -412,7 +412,7 @@ def test_a_request_is_deprioritised_by_its_decoded_audio_until_it_ends():
     gate = Gate()
     with running(gate) as scheduler:
         held(scheduler, gate)
-        waiting = [scheduler.submit(job(name, request_id=number)) for number, name in ((0, "long"), (1, "clip"))]
+        waiting = [scheduler.submit(entry(name, request_id=number)) for number, name in ((0, "long"), (1, "clip"))]
         gate.open.set()
         for future in waiting:
             future.result(60)
@@ -420,7 +420,7 @@ def test_a_request_is_deprioritised_by_its_decoded_audio_until_it_ends():
         gate.open.clear()
         gate.entered.clear()
         held(scheduler, gate)
-        waiting = [scheduler.submit(job(name, request_id=number)) for number, name in ((0, "another"), (1, "clip"))]
+        waiting = [scheduler.submit(entry(name, request_id=number)) for number, name in ((0, "another"), (1, "clip"))]
         gate.open.set()
         for future in waiting:
             future.result(60)
@@ -432,39 +432,39 @@ def test_the_windows_of_a_caller_wait_for_those_of_callers_that_used_less(stage:
     """Each stage of a caller's earlier windows counts, except those of bulk requests."""
     gate, alice, bob = Gate(), Caller("alice"), Caller("bob")
     with running(gate) as scheduler:
-        scheduler.submit(replace(job("bulk", caller=bob, request_id=9), stage=stage, is_bulk=True))
+        scheduler.submit(replace(entry("bulk", caller=bob, request_id=9), stage=stage, is_bulk=True))
         until(lambda: gate.batches == [["bulk"]])
-        scheduler.submit(replace(job("alice 1", request_id=1, caller=alice), stage=stage))
+        scheduler.submit(replace(entry("alice 1", request_id=1, caller=alice), stage=stage))
         gate.open.set()
         until(lambda: not scheduler.busy)
         gate.open.clear()
-        scheduler.submit(replace(job("alice 2", request_id=2, caller=alice), stage=stage))
+        scheduler.submit(replace(entry("alice 2", request_id=2, caller=alice), stage=stage))
         until(lambda: gate.batches[2:] == [["alice 2"]])
         for number in range(3, 6):
-            scheduler.submit(replace(job(f"alice {number}", request_id=number, caller=alice), key=number))
-        scheduler.submit(replace(job("bob 1", request_id=6, caller=bob), key=6))
+            scheduler.submit(replace(entry(f"alice {number}", request_id=number, caller=alice), key=number))
+        scheduler.submit(replace(entry("bob 1", request_id=6, caller=bob), key=6))
         gate.open.set()
         until(lambda: not scheduler.busy)
     assert gate.batches[3] == ["bob 1"]
 
 
-def test_a_job_past_its_deadline_is_not_run():
+def test_an_entry_past_its_deadline_is_not_run():
     """It fails with DeadlineExceeded."""
     gate = Gate()
     with running(gate) as scheduler:
         held(scheduler, gate)
-        late = scheduler.submit(job("late", deadline_in_s=-1))
+        late = scheduler.submit(entry("late", deadline_in_s=-1))
         gate.open.set()
         with pytest.raises(DeadlineExceeded):
             late.result(60)
     assert gate.batches == [["first"]]
 
 
-def test_stopping_fails_the_waiting_jobs_and_lets_the_running_call_finish():
+def test_stopping_fails_the_waiting_entries_and_lets_the_running_call_finish():
     """No future stays unresolved."""
     gate = Gate()
     with running(gate) as scheduler:
-        first, second = held(scheduler, gate), scheduler.submit(job())
+        first, second = held(scheduler, gate), scheduler.submit(entry())
         scheduler.stop()
         with pytest.raises(EngineStopped):
             second.result(60)
@@ -476,44 +476,44 @@ def test_the_expected_wait_follows_from_the_measured_throughput():
     """If 30 s of audio take 0.05 s, 600 s of audio take about 1 s. Encoding alone already counts for half."""
 
     def run(batch: Batch) -> list[Any]:
-        time.sleep(0.025 * len(batch.jobs))
-        return [None] * len(batch.jobs)
+        time.sleep(0.025 * len(batch.entries))
+        return [None] * len(batch.entries)
 
     with running(run) as scheduler:
         for stage in (Stage.ENCODE, Stage.GENERATE):
-            for future in [scheduler.submit(replace(job(), stage=stage)) for _ in range(8)]:
+            for future in [scheduler.submit(replace(entry(), stage=stage)) for _ in range(8)]:
                 future.result(60)
             assert scheduler.throughput.estimate_s(600.0) == pytest.approx(1.0, rel=0.5)
 
 
-def test_a_thread_that_has_encoded_a_window_waits_for_its_decode_job():
+def test_a_thread_that_has_encoded_a_window_waits_for_its_decode_entry():
     """A clip does not wait for another call between its encoding and its decoding."""
     done: list[str] = []
 
     def run(batch: Batch) -> list[Any]:
-        done.extend(each.payload for each in batch.jobs)
-        return [None] * len(batch.jobs)
+        done.extend(each.payload for each in batch.entries)
+        return [None] * len(batch.entries)
 
     def decode_next(_: "Future[Any]") -> None:
-        threading.Timer(0.02, lambda: scheduler.submit(job("clip, decoded", request_id=1))).start()
+        threading.Timer(0.02, lambda: scheduler.submit(entry("clip, decoded", request_id=1))).start()
 
     with running(run, coalesce_wait_s=1.0) as scheduler:
-        scheduler.submit(job("long", request_id=2)).result(60)
-        clip = job("clip, encoded", request_id=1)
+        scheduler.submit(entry("long", request_id=2)).result(60)
+        clip = entry("clip, encoded", request_id=1)
         clip.stage = Stage.ENCODE
         clip.future.add_done_callback(decode_next)
         scheduler.submit(clip)
         clip.future.result(60)
-        scheduler.submit(job("long", request_id=2)).result(60)
+        scheduler.submit(entry("long", request_id=2)).result(60)
     assert done == ["long", "clip, encoded", "clip, decoded", "long"]
 
 
 def test_the_age_of_a_call_counts_from_its_own_start():
-    """The watchdog must not take a call for hung because its job had waited for long."""
+    """The watchdog must not take a call for hung because its entry had waited for long."""
     gate = Gate()
     with running(gate) as scheduler:
         assert scheduler.longest_call_s(time.monotonic()) == 0
-        waited = job(deadline_in_s=1.0)
+        waited = entry(deadline_in_s=1.0)
         waited.enqueued_at -= 299
         scheduler.submit(waited)
         assert gate.entered.wait(60)
@@ -527,15 +527,15 @@ def test_calls_that_fail_side_by_side_count_as_one_failure(error: str):
     together, reported = threading.Barrier(2), list[str]()
 
     def run(batch: Batch) -> list[Any]:
-        if len(batch.jobs) == 4:
+        if len(batch.entries) == 4:
             together.wait(5)
             raise RuntimeError(error)
-        return [None] * len(batch.jobs)
+        return [None] * len(batch.entries)
 
     with running(run, n_threads=2, on_failure=reported.append, probe=broken_device) as scheduler:
-        with scheduler._changed:  # no batch is formed before all jobs wait
-            jobs = [replace(job(), key=key, future=Future()) for key in "ab" for _ in range(4)]
-            futures = [scheduler.submit(each) for each in jobs]
+        with scheduler._changed:  # no batch is formed before all entries wait
+            entries = [replace(entry(), key=key, future=Future()) for key in "ab" for _ in range(4)]
+            futures = [scheduler.submit(each) for each in entries]
         errors = {type(future.exception(5)) for future in futures}
         scheduler.stop()
         scheduler.join(5)
@@ -549,7 +549,7 @@ def test_waiting_bulk_windows_are_no_load_for_other_requests():
     gate = Gate()
     with running(gate) as scheduler:
         held(scheduler, gate)
-        scheduler.submit(replace(job("bulk"), is_bulk=True))
+        scheduler.submit(replace(entry("bulk"), is_bulk=True))
         assert scheduler.depth == 1
         assert scheduler.queued_audio_s == 0
         assert scheduler.oldest_wait_s(time.monotonic() + 100) == 0
@@ -560,8 +560,8 @@ class TestBulkWindowsAndAClip:
     """Bulk requests leave a thread free while a client is expected, and take all threads otherwise."""
 
     @staticmethod
-    def bulk(name: str) -> Job:
-        return replace(job(name, request_id=1), key=name, is_bulk=True)
+    def bulk(name: str) -> QueueEntry:
+        return replace(entry(name, request_id=1), key=name, is_bulk=True)
 
     def test_a_request_whose_recording_is_being_decoded_finds_a_free_thread(self):
         """Until its end, bulk windows take one thread."""
@@ -570,7 +570,7 @@ class TestBulkWindowsAndAClip:
         def started() -> set[str]:
             return {name for name, gate in gates.items() if gate.batches}
 
-        with running(lambda batch: gates[batch.jobs[0].payload](batch), n_threads=2) as scheduler:
+        with running(lambda batch: gates[batch.entries[0].payload](batch), n_threads=2) as scheduler:
             for name in ("bulk 1", "bulk 2", "bulk 3"):
                 scheduler.submit(self.bulk(name))
             until(lambda: len(started()) == 2)
@@ -578,7 +578,7 @@ class TestBulkWindowsAndAClip:
             gates["bulk 1"].open.set()
             until(lambda: scheduler.depth == 1 and len(scheduler._running) == 1)
             gates["clip"].open.set()
-            scheduler.submit(job("clip", request_id=2)).result(60)
+            scheduler.submit(entry("clip", request_id=2)).result(60)
             assert started() == {"bulk 1", "bulk 2", "clip"}
             until(lambda: started() == set(gates), what="the call after the client's gap")
             for gate in gates.values():
@@ -593,9 +593,9 @@ class TestBulkWindowsAndAClip:
         def started() -> set[str]:
             return {name for name, gate in gates.items() if gate.batches}
 
-        with running(lambda batch: gates[batch.jobs[0].payload](batch), n_threads=2, clock=lambda: now) as scheduler:
+        with running(lambda batch: gates[batch.entries[0].payload](batch), n_threads=2, clock=lambda: now) as scheduler:
             gates["clip"].open.set()
-            scheduler.submit(replace(job("clip"), live=live)).result(60)
+            scheduler.submit(replace(entry("clip"), live=live)).result(60)
             until(lambda: not scheduler._running)
             for name in ("bulk 1", "bulk 2", "bulk 3"):
                 scheduler.submit(self.bulk(name))
@@ -628,7 +628,7 @@ class TestBulkWindowsAndAClip:
             scheduler.submit(self.bulk("first"))
             until(lambda: len(gate.batches) == 1)
             with scheduler._changed:
-                scheduler._waiting += [replace(job(n, request_id=1), is_bulk=True) for n in range(3)]
+                scheduler._waiting += [replace(entry(n, request_id=1), is_bulk=True) for n in range(3)]
                 scheduler._changed.notify_all()
             until(lambda: len(gate.batches) == 2)
             assert gate.batches[1] == [0]
@@ -646,7 +646,7 @@ class TestBulkWindowsAndAClip:
         gate = Gate()
         gate.open.set()
         with running(gate) as scheduler:
-            scheduler.submit(job("clip")).result(60)
+            scheduler.submit(entry("clip")).result(60)
             assert scheduler.submit(self.bulk("bulk")).result(60) == "bulk"
 
     def test_a_clip_that_finds_all_threads_in_their_calls_goes_to_the_priority_thread(self):
@@ -655,7 +655,7 @@ class TestBulkWindowsAndAClip:
             for name in ("bulk 1", "bulk 2", "bulk 3"):
                 scheduler.submit(replace(self.bulk(name), is_first_window=True))
             until(lambda: len(gate.batches) == 2)
-            scheduler.submit(replace(job("clip", request_id=2), is_first_window=True))
+            scheduler.submit(replace(entry("clip", request_id=2), is_first_window=True))
             until(lambda: len(gate.batches) == 3)
             assert gate.batches[2] == ["clip"]
             gate.open.set()

@@ -1,4 +1,4 @@
-"""Choose which waiting jobs share the next call of the model. Pure functions: no threads, no clock, no model."""
+"""Choose which waiting entries share the next call of the model. Pure functions: no threads, no clock, no model."""
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Future
@@ -8,6 +8,13 @@ from typing import Any, Final
 
 from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.stages import Stage
+
+MAX_FAIRNESS_PENALTY_S: Final = 30.0
+_AUDIO_S_PER_PENALTY_S: Final = 6.0
+BULK_PENALTY_S: Final = 60.0
+"""By how many seconds newer windows of other requests may overtake a window of a bulk request. No longer, so that bulk
+requests also advance while others never stop."""
+_ALL_EQUAL: Final[Mapping[Caller, int]] = {}
 
 
 class LiveWork(IntEnum):
@@ -20,17 +27,17 @@ class LiveWork(IntEnum):
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class QueueEntry:
     """One stage of one window. All times are monotonic seconds."""
 
     stage: Stage
     key: Hashable
-    """Jobs of one stage with equal keys may share a call of the model."""
+    """Entries of one stage with equal keys may share a call of the model."""
     request_id: int
     payload: Any
     audio_s: float
     n_frames: int
-    """Length of the window with its padding, in frames of 10 ms; the same for all jobs of one key."""
+    """Length of the window with its padding, in frames of 10 ms; the same for all entries of one key."""
     deadline: float
     enqueued_at: float
     is_first_window: bool = False
@@ -45,16 +52,16 @@ class Job:
     """Gets the stage's result or an error."""
     started_at: float = 0.0
     n_together: int = 0
-    """Number of jobs in the call of the model that ran this job."""
+    """Number of entries in the call of the model that ran this entry."""
     ended_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Jobs of one stage and key that share a call of the model."""
+    """Entries of one stage and key that share a call of the model."""
 
     stage: Stage
-    jobs: tuple[Job, ...]
+    entries: tuple[QueueEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +77,8 @@ class BatchLimit:
         return self.n_windows if self.n_frames is None else max(1, min(self.n_windows, self.n_frames // n_frames))
 
 
-MAX_FAIRNESS_PENALTY_S = 30.0
-_AUDIO_S_PER_PENALTY_S = 6.0
-
-
-BULK_PENALTY_S = 60.0
-"""By how many seconds newer windows of other requests may overtake a window of a bulk request. No longer, so that bulk
-requests also advance while others never stop."""
-
-
 def fairness_penalty_s(served_audio_s: float) -> float:
-    """Return by how many seconds newer jobs of other requests may overtake this request's next job.
+    """Return by how many seconds newer entries of other requests may overtake this request's next entry.
 
     The penalty grows with the audio that the model has already decoded for the request. A clip of one window has none.
     The second window of a recording (up to 22 s each) has up to 3.7 s. From three minutes of audio on it is 30 s:
@@ -90,39 +88,37 @@ def fairness_penalty_s(served_audio_s: float) -> float:
     return min(served_audio_s / _AUDIO_S_PER_PENALTY_S, MAX_FAIRNESS_PENALTY_S)
 
 
-_ALL_EQUAL: Final[Mapping[Caller, int]] = {}
-
-
 def form_batch(
-    waiting: Collection[Job],
+    waiting: Collection[QueueEntry],
     limits: Mapping[Stage, BatchLimit],
     penalties_s: Mapping[int, float],
     caller_levels: Mapping[Caller, int] = _ALL_EQUAL,
 ) -> Batch | None:
-    """Choose the jobs of the next call of the model; return None if none wait.
+    """Choose the entries of the next call of the model; return None if none wait.
 
-    Jobs of live sessions go before all others, final texts before partial ones, and the turn that ended first goes
+    Entries of live sessions go before all others, final texts before partial ones, and the turn that ended first goes
     first: turns have ascending request ids. Levels and penalties do not apply to them.
 
-    Then the jobs of the caller with the lowest level (`caller_usage.CallerUsage`) go first. Bulk jobs have the
-    highest level of all callers that wait. Within a level the oldest job goes first, whatever its stage.
-    `penalties_s` (request_id -> seconds) makes the jobs of a request count as younger than they are. A job of a
-    request's first window counts as old as the oldest job of that request, because the client waits for its text. A
-    bulk job counts as younger by BULK_PENALTY_S. Encodings do not pile up in memory: if only encode jobs of later
-    windows are before a full generate call of their level, it goes first. Jobs with the stage and key of the first
-    job join it, in the same order, up to the limit. A bulk job does not join others, whose call would take longer.
-    The batch holds only jobs that wait now: the model never idles to fill a batch.
+    Then the entries of the caller with the lowest level (`caller_usage.CallerUsage`) go first. Bulk entries have the
+    highest level of all callers that wait. Within a level the oldest entry goes first, whatever its stage.
+    `penalties_s` (request_id -> seconds) makes the entries of a request count as younger than they are. An entry of a
+    request's first window counts as old as the oldest entry of that request, because the client waits for its text. A
+    bulk entry counts as younger by BULK_PENALTY_S. Encodings do not pile up in memory: if only later windows that must
+    be encoded are before a full generate call of their level, it goes first. Entries with the stage and key of the
+    first entry join it, in the same order, up to the limit. A bulk entry does not join others, whose call would take
+    longer.
+    The batch holds only entries that wait now: the model never idles to fill a batch.
     """
     oldest: dict[int, float] = {}
-    for job in waiting:
-        oldest[job.request_id] = min(oldest.get(job.request_id, job.enqueued_at), job.enqueued_at)
-    bulk_level = max((caller_levels.get(job.caller, 0) for job in waiting), default=0)
+    for entry in waiting:
+        oldest[entry.request_id] = min(oldest.get(entry.request_id, entry.enqueued_at), entry.enqueued_at)
+    bulk_level = max((caller_levels.get(entry.caller, 0) for entry in waiting), default=0)
 
-    def rank(job: Job) -> tuple[int, float, bool]:
-        if job.live is not None:
-            return job.live - len(LiveWork), job.request_id, False
-        level = bulk_level if job.is_bulk else caller_levels.get(job.caller, 0)
-        return level, *_rank(job, oldest[job.request_id], penalties_s.get(job.request_id, 0.0))
+    def rank(entry: QueueEntry) -> tuple[int, float, bool]:
+        if entry.live is not None:
+            return entry.live - len(LiveWork), entry.request_id, False
+        level = bulk_level if entry.is_bulk else caller_levels.get(entry.caller, 0)
+        return level, *_rank(entry, oldest[entry.request_id], penalties_s.get(entry.request_id, 0.0))
 
     in_order = sorted(waiting, key=rank)
     if not in_order:
@@ -137,20 +133,20 @@ def is_last_without_bulk(running: Collection[Batch], n_threads: int) -> bool:
     """Return True if an ordinary thread that forms a call is the last of `n_threads` that runs no bulk windows.
 
     A call cannot be interrupted, so a client that finds all threads in bulk calls waits, or shares a core. The last
-    thread stays free while a client is expected, and otherwise runs short bulk calls (`with_one_bulk_job`). A slot with
-    one thread has no such thread.
+    thread stays free while a client is expected, and otherwise runs short bulk calls (`with_one_bulk_entry`). A slot
+    with one thread has no such thread.
     """
-    n_bulk = sum(any(job.is_bulk for job in batch.jobs) for batch in running)
+    n_bulk = sum(any(entry.is_bulk for entry in batch.entries) for batch in running)
     return n_threads > 1 and n_bulk >= n_threads - 1
 
 
-def with_one_bulk_job(batch: Batch) -> Batch:
-    """Return the batch or, if it is of bulk jobs, its first job alone: the call is then as short as possible."""
-    return Batch(batch.stage, batch.jobs[:1]) if batch.jobs[0].is_bulk else batch
+def with_one_bulk_entry(batch: Batch) -> Batch:
+    """Return the batch or, if it is of bulk entries, its first entry alone: the call is then as short as possible."""
+    return Batch(batch.stage, batch.entries[:1]) if batch.entries[0].is_bulk else batch
 
 
 def form_priority_batch(
-    waiting: Collection[Job],
+    waiting: Collection[QueueEntry],
     running: Collection[Batch],
     limits: Mapping[Stage, BatchLimit],
     penalties_s: Mapping[int, float],
@@ -160,57 +156,62 @@ def form_priority_batch(
     """Choose live work or first windows for the priority thread, which runs beside the `n_threads` ordinary ones.
 
     A call of the model cannot be interrupted, but the kernel shares a CPU's cores among all running calls.
-    Returns None if an ordinary thread is free, because it takes the job itself. First windows wait while any running
+    Returns None if an ordinary thread is free, because it takes the entry itself. First windows wait while any running
     call decodes a first window or live work: such a call is short, and one more would only slow it down. Live work
     waits only while as many calls as there are ordinary threads run work that is as urgent. First windows of bulk
     requests count as later ones: they are never taken, and others do not wait for them.
     """
     if len(running) < n_threads:
         return None
-    urgent = [job for job in waiting if job.live is not None]
+    urgent = [entry for entry in waiting if entry.live is not None]
     if urgent:
-        most_urgent = min(job.live for job in urgent if job.live is not None)
-        n_as_urgent = sum(any(_is_live(job, most_urgent) for job in batch.jobs) for batch in running)
+        most_urgent = min(entry.live for entry in urgent if entry.live is not None)
+        n_as_urgent = sum(any(_is_live(entry, most_urgent) for entry in batch.entries) for batch in running)
         return form_batch(urgent, limits, penalties_s) if n_as_urgent < n_threads else None
-    if any(_is_first(job) or job.live is not None for batch in running for job in batch.jobs):
+    if any(_is_first(entry) or entry.live is not None for batch in running for entry in batch.entries):
         return None
-    return form_batch([job for job in waiting if _is_first(job)], limits, penalties_s, caller_levels)
+    return form_batch([entry for entry in waiting if _is_first(entry)], limits, penalties_s, caller_levels)
 
 
-def _is_first(job: Job) -> bool:
+def _is_first(entry: QueueEntry) -> bool:
     """Return True for a first window that a client waits for."""
-    return job.is_first_window and not job.is_bulk
+    return entry.is_first_window and not entry.is_bulk
 
 
-def _is_live(job: Job, least: LiveWork) -> bool:
+def _is_live(entry: QueueEntry, least: LiveWork) -> bool:
     """Return True for live work that is at least as urgent as `least`."""
-    return job.live is not None and job.live <= least
+    return entry.live is not None and entry.live <= least
 
 
-def _next_generate(in_order: Sequence[Job], limit: BatchLimit) -> Job | None:
-    """Return the first job that is no encoding of a later window, if it and its like fill a generate call; else None.
+def _next_generate(in_order: Sequence[QueueEntry], limit: BatchLimit) -> QueueEntry | None:
+    """Return the first entry that does not encode a later window, if it and others fill a generate call; else None.
 
-    Other jobs are not overtaken.
+    Other entries are not overtaken.
     """
     first = next(
-        (job for job in in_order if job.stage is not Stage.ENCODE or job.is_first_window or job.live is not None), None
+        (
+            entry
+            for entry in in_order
+            if entry.stage is not Stage.ENCODE or entry.is_first_window or entry.live is not None
+        ),
+        None,
     )
     if first is None or first.stage is not Stage.GENERATE or (first.is_bulk and not in_order[0].is_bulk):
         return None
-    n_alike = len(_batch_of(first, in_order, limit).jobs)
+    n_alike = len(_batch_of(first, in_order, limit).entries)
     return first if n_alike == limit.max_windows(first.n_frames) else None
 
 
-def _batch_of(first: Job, in_order: Sequence[Job], limit: BatchLimit) -> Batch:
-    """Return a batch of the job and those that may share its call, in order, up to the limit."""
+def _batch_of(first: QueueEntry, in_order: Sequence[QueueEntry], limit: BatchLimit) -> Batch:
+    """Return a batch of the entry and those that may share its call, in order, up to the limit."""
     compatible = [
-        job
-        for job in in_order
-        if (job.stage, job.key) == (first.stage, first.key) and (first.is_bulk or not job.is_bulk)
+        entry
+        for entry in in_order
+        if (entry.stage, entry.key) == (first.stage, first.key) and (first.is_bulk or not entry.is_bulk)
     ]
     return Batch(first.stage, tuple(compatible[: limit.max_windows(first.n_frames)]))
 
 
-def _rank(job: Job, oldest_of_request: float, penalty_s: float) -> tuple[float, bool]:
-    queued_at = oldest_of_request if job.is_first_window else job.enqueued_at
-    return queued_at + penalty_s + (BULK_PENALTY_S if job.is_bulk else 0.0), not job.is_first_window
+def _rank(entry: QueueEntry, oldest_of_request: float, penalty_s: float) -> tuple[float, bool]:
+    queued_at = oldest_of_request if entry.is_first_window else entry.enqueued_at
+    return queued_at + penalty_s + (BULK_PENALTY_S if entry.is_bulk else 0.0), not entry.is_first_window

@@ -1,4 +1,4 @@
-"""Run a batch on the model and resolve each of its jobs, also after any failure.
+"""Run a batch on the model and resolve each of its entries, also after any failure.
 
 If a batch fails, its windows are retried one by one. If memory runs out, the batch is halved. After any other CUDA
 error a trial call decides whether the device is lost, which ends the engine.
@@ -13,13 +13,13 @@ from typing import Any
 import structlog
 
 from asr_service.engine.model.stages import Stage
-from asr_service.engine.schedule.batch import Batch, Job
+from asr_service.engine.schedule.batch import Batch, QueueEntry
 from asr_service.errors import AsrError, InferenceFailed, Overloaded
 
 log = structlog.get_logger(__name__)
 
 Run = Callable[[Batch], Sequence[Any]]
-"""Calls the model for a batch; returns one result for each job, in order."""
+"""Calls the model for a batch; returns one result for each entry, in order."""
 
 _ATTEMPTS_ALONE = 2
 """Attempts of a window by itself after its batch failed; three attempts in all."""
@@ -37,7 +37,7 @@ class BatchRunner:
     def __init__(self, run: Run, on_out_of_memory: Callable[[Batch], None], probe: Callable[[], None]) -> None:
         """Use `run` to call the model.
 
-        `on_out_of_memory` is called with each batch of several jobs that did not fit into memory.
+        `on_out_of_memory` is called with each batch of several entries that did not fit into memory.
         `probe` makes a trial call of the model, and raises if the device fails.
         """
         self._run = run
@@ -45,48 +45,48 @@ class BatchRunner:
         self._probe = probe
 
     def execute(self, batch: Batch) -> bool:
-        """Resolve every job of the batch. Returns True if one call of the model was enough.
+        """Resolve every entry of the batch. Returns True if one call of the model was enough.
 
-        Raises DeviceLostError: some jobs may be unresolved.
+        Raises DeviceLostError: some entries may be unresolved.
         """
         try:
             results = self._run(batch)
         except Exception as error:  # noqa: BLE001 - a window that fails must not fail the others of its batch
             self._recover(batch, error)
             return False
-        for job, result in zip(batch.jobs, results, strict=True):
-            resolve(job, result)
+        for entry, result in zip(batch.entries, results, strict=True):
+            resolve(entry, result)
         return True
 
     def _recover(self, batch: Batch, error: Exception) -> None:
-        if _is_out_of_memory(error) and len(batch.jobs) > 1:
+        if _is_out_of_memory(error) and len(batch.entries) > 1:
             self._on_out_of_memory(batch)
-            half = len(batch.jobs) // 2
-            self.execute(Batch(batch.stage, batch.jobs[:half]))
-            self.execute(Batch(batch.stage, batch.jobs[half:]))
+            half = len(batch.entries) // 2
+            self.execute(Batch(batch.stage, batch.entries[:half]))
+            self.execute(Batch(batch.stage, batch.entries[half:]))
             return
         self._check_device(error)
         log.warning(
-            "batch failed; retrying its windows one by one", stage=batch.stage, n=len(batch.jobs), error=repr(error)
+            "batch failed; retrying its windows one by one", stage=batch.stage, n=len(batch.entries), error=repr(error)
         )
-        for job in batch.jobs:
-            self._execute_alone(job, batch.stage)
+        for entry in batch.entries:
+            self._execute_alone(entry, batch.stage)
 
-    def _execute_alone(self, job: Job, stage: Stage) -> None:
+    def _execute_alone(self, entry: QueueEntry, stage: Stage) -> None:
         error: Exception | None = None
         for _ in range(_ATTEMPTS_ALONE):
-            if job.future.cancelled():
+            if entry.future.cancelled():
                 return
             try:
-                (result,) = self._run(Batch(stage, (job,)))
+                (result,) = self._run(Batch(stage, (entry,)))
             except Exception as failure:  # noqa: BLE001 - as in execute
                 self._check_device(failure)
                 error = failure
             else:
-                resolve(job, result)
+                resolve(entry, result)
                 return
         log.error("window failed on its own", stage=stage, error=repr(error))
-        fail(job, _as_failure(error))
+        fail(entry, _as_failure(error))
 
     def _check_device(self, error: Exception) -> None:
         """Return if the device still works. Raises DeviceLostError if `error` came from the device and the probe fails.
@@ -104,18 +104,18 @@ class BatchRunner:
         log.warning("CUDA error; the device still works", error=repr(error))
 
 
-def resolve(job: Job, result: Any) -> None:
-    """Set the job's result, unless its request is gone or another thread has resolved the job."""
-    job.ended_at = time.monotonic()
+def resolve(entry: QueueEntry, result: Any) -> None:
+    """Set the entry's result, unless its request is gone or another thread has resolved the entry."""
+    entry.ended_at = time.monotonic()
     with suppress(InvalidStateError):
-        job.future.set_result(result)
+        entry.future.set_result(result)
 
 
-def fail(job: Job, error: AsrError) -> None:
-    """Set the job's error, unless its request is gone or another thread has resolved the job."""
-    job.ended_at = time.monotonic()
+def fail(entry: QueueEntry, error: AsrError) -> None:
+    """Set the entry's error, unless its request is gone or another thread has resolved the entry."""
+    entry.ended_at = time.monotonic()
     with suppress(InvalidStateError):
-        job.future.set_exception(error)
+        entry.future.set_exception(error)
 
 
 def _as_failure(error: Exception | None) -> AsrError:

@@ -10,7 +10,7 @@ from typing import Any
 from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.engine.model.calls import STAGES, Call
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.schedule.batch import Job, LiveWork
+from asr_service.engine.schedule.batch import LiveWork, QueueEntry
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.tracing import record_span
 
@@ -44,7 +44,7 @@ class RequestContext:
 
         Raises EngineStopped, DeadlineExceeded, InferenceFailed, Overloaded.
         """
-        job = Job(
+        entry = QueueEntry(
             stage=STAGES[type(call)],
             key=call.key,
             request_id=self.request_id,
@@ -58,10 +58,10 @@ class RequestContext:
             caller=self.caller,
             live=self.live,
         )
-        result = await asyncio.wrap_future(self.scheduler.submit(job))
-        self.queued_s = max(self.queued_s, job.started_at - job.enqueued_at)
-        self._calls.append((job.started_at, job.ended_at))
-        _trace(job)
+        result = await asyncio.wrap_future(self.scheduler.submit(entry))
+        self.queued_s = max(self.queued_s, entry.started_at - entry.enqueued_at)
+        self._calls.append((entry.started_at, entry.ended_at))
+        _trace(entry)
         return result
 
     def set_language(self, code: str, probability: float) -> None:
@@ -79,7 +79,7 @@ class RequestContext:
         return total
 
 
-def _trace(job: Job) -> None:
-    record_span("queue", job.enqueued_at, job.started_at)
-    attributes = {"asr.batch_size": job.n_together, "asr.n_frames": job.n_frames}
-    record_span(f"inference {job.stage}", job.started_at, job.ended_at, attributes)
+def _trace(entry: QueueEntry) -> None:
+    record_span("queue", entry.enqueued_at, entry.started_at)
+    attributes = {"asr.batch_size": entry.n_together, "asr.n_frames": entry.n_frames}
+    record_span(f"inference {entry.stage}", entry.started_at, entry.ended_at, attributes)

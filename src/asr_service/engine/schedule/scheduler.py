@@ -1,7 +1,7 @@
 """The queue of model calls, and the threads that run them.
 
-Other threads submit jobs and get futures. Each future is resolved: with a result, with the job's own error, or with
-EngineStopped if the engine ended. Windows of all requests share the calls of the model. The jobs of a cancelled
+Other threads submit entries and get futures. Each future is resolved: with a result, with the entry's own error, or
+with EngineStopped if the engine ended. Windows of all requests share the calls of the model. The entries of a cancelled
 request are dropped before they cost anything.
 """
 
@@ -20,12 +20,12 @@ from asr_service.engine.model.stages import Stage
 from asr_service.engine.schedule.batch import (
     Batch,
     BatchLimit,
-    Job,
+    QueueEntry,
     fairness_penalty_s,
     form_batch,
     form_priority_batch,
     is_last_without_bulk,
-    with_one_bulk_job,
+    with_one_bulk_entry,
 )
 from asr_service.engine.schedule.caller_usage import CallerUsage
 from asr_service.engine.schedule.execution import BatchRunner, DeviceLostError, Run, fail
@@ -67,8 +67,8 @@ class Scheduler:
         `n_threads` is the number of model calls that run side by side.
         `on_failure` is called once with the reason, on a model thread, when no more work can be done.
         `probe` makes a trial call of the model after a CUDA error, and raises if the device fails.
-        `coalesce_wait_s` is how long a thread that has encoded a window waits for the decode job of the same request,
-        before it takes a job of another request.
+        `coalesce_wait_s` is how long a thread that has encoded a window waits for the request to have it decoded,
+        before it takes an entry of another request.
         `priority_thread` adds a thread that takes only live work and first windows, while all others are in calls
         (`batch.form_priority_batch`).
         """
@@ -78,7 +78,7 @@ class Scheduler:
         self._coalesce_wait_s = coalesce_wait_s
         self._clock = clock
         self._changed = threading.Condition()
-        self._waiting: list[Job] = []
+        self._waiting: list[QueueEntry] = []
         self._running: dict[Batch, float] = {}
         """The running calls of the model, and when each began."""
         self._served_audio_s: dict[int, float] = {}
@@ -92,9 +92,9 @@ class Scheduler:
         self.worked_at = -math.inf
         """When the last call of the model ended; minus infinity before the first."""
         self._expected: set[int] = set()
-        """Requests with a client that waits, before their first job."""
+        """Requests with a client that waits, before their first entry."""
         self._expected_until = -math.inf
-        """Until when another job that is not bulk may soon follow the last one."""
+        """Until when another entry that is not bulk may soon follow the last one."""
         self._n_threads = n_threads
         self._threads = [
             threading.Thread(target=self._serve, args=(form,), name=f"model-{number}", daemon=True)
@@ -107,13 +107,13 @@ class Scheduler:
             thread.start()
 
     def stop(self, reason: str = "The service is stopping.") -> None:
-        """Take no more jobs, fail the waiting jobs with EngineStopped, and let running calls finish."""
+        """Take no more entries, fail the waiting entries with EngineStopped, and let running calls finish."""
         with self._changed:
             self._stopped = self._stopped or reason
             abandoned, self._waiting = self._waiting, []
             self._changed.notify_all()
-        for job in abandoned:
-            fail(job, EngineStopped(self._stopped))
+        for entry in abandoned:
+            fail(entry, EngineStopped(self._stopped))
 
     def join(self, timeout_s: float) -> None:
         """Wait until the running calls have ended, at most `timeout_s`."""
@@ -122,22 +122,22 @@ class Scheduler:
             if thread.is_alive():
                 thread.join(max(until - time.monotonic(), 0))
 
-    def submit(self, job: Job) -> "Future[Any]":
-        """Queue a job, and return its future.
+    def submit(self, entry: QueueEntry) -> "Future[Any]":
+        """Queue an entry, and return its future.
 
-        Raises EngineStopped: the scheduler takes no more jobs.
+        Raises EngineStopped: the scheduler takes no more entries.
         """
         with self._changed:
             if self._stopped:
                 raise EngineStopped(self._stopped)
-            self._waiting.append(job)
-            self._expected.discard(job.request_id)
-            self._expect_more_after([job])
+            self._waiting.append(entry)
+            self._expected.discard(entry.request_id)
+            self._expect_more_after([entry])
             self._changed.notify_all()
-        return job.future
+        return entry.future
 
     def expect_client(self, request_id: int) -> None:
-        """Keep bulk windows out of one thread until the first job of a request whose client waits, or its end."""
+        """Keep bulk windows out of one thread until the first entry of a request whose client waits, or its end."""
         with self._changed:
             self._expected.add(request_id)
 
@@ -145,19 +145,19 @@ class Scheduler:
     def has_clients(self) -> bool:
         """True if a client waits for work, or did so a moment ago."""
         with self._changed:
-            return self._has_clients(self._clock()) or any(not job.is_bulk for job in self._waiting)
+            return self._has_clients(self._clock()) or any(not entry.is_bulk for entry in self._waiting)
 
     def cancel_request(self, request_id: int) -> None:
-        """Cancel the waiting jobs of a request that has ended, and forget what it was served."""
+        """Cancel the waiting entries of a request that has ended, and forget what it was served."""
         with self._changed:
             if request_id in self._expected:
                 self._expected.remove(request_id)
                 self._changed.notify_all()
             self._served_audio_s.pop(request_id, None)
-            abandoned = [job for job in self._waiting if job.request_id == request_id]
-            self._waiting = [job for job in self._waiting if job.request_id != request_id]
-        for job in abandoned:
-            job.future.cancel()
+            abandoned = [entry for entry in self._waiting if entry.request_id == request_id]
+            self._waiting = [entry for entry in self._waiting if entry.request_id != request_id]
+        for entry in abandoned:
+            entry.future.cancel()
 
     def reset_throughput(self) -> None:
         """Discard the throughput measured so far."""
@@ -166,19 +166,19 @@ class Scheduler:
 
     @property
     def depth(self) -> int:
-        """Number of waiting jobs."""
+        """Number of waiting entries."""
         return len(self._waiting)
 
     @property
     def queued_audio_s(self) -> float:
-        """Seconds of audio in the jobs that wait to be encoded or decoded, without bulk jobs: they delay no others."""
+        """Seconds of audio that wait to be encoded or decoded, without bulk entries, which delay no others."""
         with self._changed:
-            return sum(job.audio_s for job in self._waiting if job.stage is not Stage.ALIGN and not job.is_bulk)
+            return sum(entry.audio_s for entry in self._waiting if entry.stage is not Stage.ALIGN and not entry.is_bulk)
 
     def oldest_wait_s(self, now: float) -> float:
-        """Return for how long the oldest waiting job has waited, without bulk jobs, which may; 0 if none waits."""
+        """Return for how long the oldest waiting entry has waited, without bulk entries, which may; 0 if none waits."""
         with self._changed:
-            return max((now - job.enqueued_at for job in self._waiting if not job.is_bulk), default=0.0)
+            return max((now - entry.enqueued_at for entry in self._waiting if not entry.is_bulk), default=0.0)
 
     def longest_call_s(self, now: float) -> float:
         """Return for how long the oldest running call has run; 0 if none runs."""
@@ -187,7 +187,7 @@ class Scheduler:
 
     @property
     def busy(self) -> bool:
-        """True if a job waits or runs."""
+        """True if an entry waits or runs."""
         return bool(self._waiting or self._running)
 
     def limit(self, stage: Stage) -> int:
@@ -202,13 +202,13 @@ class Scheduler:
             while batch := self._next_batch(form, awaited):
                 in_one_call = self._runner.execute(batch)
                 self._finish(batch, in_one_call=in_one_call)
-                awaited = {job.request_id for job in batch.jobs} if batch.stage is Stage.ENCODE else set()
+                awaited = {entry.request_id for entry in batch.entries} if batch.stage is Stage.ENCODE else set()
                 del batch  # an idle thread keeps no window in memory
         except BaseException as error:  # noqa: BLE001 - no future may stay open, whatever ends a model thread
             self._die(error)
 
     def _next_batch(self, form: Callable[[float], Batch | None], awaited: set[int]) -> Batch | None:
-        """Wait for the next batch, first for a short time for jobs of the requests `awaited`. None once stopped."""
+        """Wait for the next batch, first for a short time for entries of the requests `awaited`. None once stopped."""
         with self._changed:
             if awaited and self._coalesce_wait_s:
                 self._changed.wait_for(lambda: self._stopped or self._any_of(awaited), self._coalesce_wait_s)
@@ -218,25 +218,25 @@ class Scheduler:
                 if batch := form(now):
                     self._take(batch, now)
                     return batch
-                # Bulk jobs that wait because a client may follow start when none has.
+                # Bulk entries that wait because a client may follow start when none has.
                 self._changed.wait(self._expected_until - now if self._waiting and self._expected_until > now else None)
             return None
 
     def _form(self, now: float) -> Batch | None:
-        waiting: Collection[Job] = self._waiting
+        waiting: Collection[QueueEntry] = self._waiting
         is_last = is_last_without_bulk(self._running, self._n_threads)
         if is_last and self._has_clients(now):
-            waiting = [job for job in waiting if not job.is_bulk]
+            waiting = [entry for entry in waiting if not entry.is_bulk]
         batch = form_batch(waiting, self._current_limits(), self._penalties_s(), self._caller_levels(now))
-        return with_one_bulk_job(batch) if batch and is_last else batch
+        return with_one_bulk_entry(batch) if batch and is_last else batch
 
     def _has_clients(self, now: float) -> bool:
         return bool(self._expected) or now < self._expected_until or any(map(_has_interactive, self._running))
 
-    def _expect_more_after(self, jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            if not job.is_bulk:
-                gap_s = CLIENT_GAP_S if job.live is None else LIVE_GAP_S
+    def _expect_more_after(self, entries: Iterable[QueueEntry]) -> None:
+        for entry in entries:
+            if not entry.is_bulk:
+                gap_s = CLIENT_GAP_S if entry.live is None else LIVE_GAP_S
                 self._expected_until = max(self._expected_until, self._clock() + gap_s)
 
     def _form_priority(self, now: float) -> Batch | None:
@@ -250,7 +250,7 @@ class Scheduler:
         )
 
     def _caller_levels(self, now: float) -> dict[Caller, int]:
-        return self._caller_usage.levels({job.caller for job in self._waiting}, now)
+        return self._caller_usage.levels({entry.caller for entry in self._waiting}, now)
 
     def _current_limits(self) -> dict[Stage, BatchLimit]:
         return {stage: limit.current for stage, limit in self._limits.items()}
@@ -259,29 +259,29 @@ class Scheduler:
         return {request_id: fairness_penalty_s(served_s) for request_id, served_s in self._served_audio_s.items()}
 
     def _any_of(self, request_ids: set[int]) -> bool:
-        return any(job.request_id in request_ids for job in self._waiting)
+        return any(entry.request_id in request_ids for entry in self._waiting)
 
     def _drop_expired(self, now: float) -> None:
-        """Drop the jobs that are past their deadline or cancelled."""
+        """Drop the entries that are past their deadline or cancelled."""
         kept = []
-        for job in self._waiting:
-            if job.deadline <= now:
-                fail(job, DeadlineExceeded("The deadline passed while the recording waited for the model."))
-            elif not job.future.cancelled():
-                kept.append(job)
+        for entry in self._waiting:
+            if entry.deadline <= now:
+                fail(entry, DeadlineExceeded("The deadline passed while the recording waited for the model."))
+            elif not entry.future.cancelled():
+                kept.append(entry)
         self._waiting = kept
 
     def _take(self, batch: Batch, now: float) -> None:
-        taken = set(map(id, batch.jobs))
-        self._waiting = [job for job in self._waiting if id(job) not in taken]
-        for job in batch.jobs:
-            job.started_at, job.n_together = now, len(batch.jobs)
-            if batch.stage is Stage.GENERATE and job.live is None:
-                self._served_audio_s[job.request_id] = self._served_audio_s.get(job.request_id, 0.0) + job.audio_s
-            if not job.is_bulk:
-                self._caller_usage.add(job.caller, WORK_SHARE[batch.stage] * job.audio_s, now)
-            metrics.STAGE_DURATION.labels("queue").observe(now - job.enqueued_at)
-        metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.jobs))
+        taken = set(map(id, batch.entries))
+        self._waiting = [entry for entry in self._waiting if id(entry) not in taken]
+        for entry in batch.entries:
+            entry.started_at, entry.n_together = now, len(batch.entries)
+            if batch.stage is Stage.GENERATE and entry.live is None:
+                self._served_audio_s[entry.request_id] = self._served_audio_s.get(entry.request_id, 0.0) + entry.audio_s
+            if not entry.is_bulk:
+                self._caller_usage.add(entry.caller, WORK_SHARE[batch.stage] * entry.audio_s, now)
+            metrics.STAGE_DURATION.labels("queue").observe(now - entry.enqueued_at)
+        metrics.BATCH_SIZE.labels(batch.stage).observe(len(batch.entries))
         self._running[batch] = now
         self.throughput.begin(now)
         self._changed.notify_all()  # the priority thread may have work now
@@ -290,19 +290,19 @@ class Scheduler:
         now = self._clock()
         with self._changed:
             self.worked_at = now
-            self._expect_more_after(batch.jobs)
+            self._expect_more_after(batch.entries)
             began = self._running.pop(batch, now)  # missing if another thread has failed meanwhile
-            self.throughput.end(now, WORK_SHARE[batch.stage] * sum(job.audio_s for job in batch.jobs))
+            self.throughput.end(now, WORK_SHARE[batch.stage] * sum(entry.audio_s for entry in batch.entries))
             limit = self._limits[batch.stage]
-            grew = in_one_call and limit.note_success(len(batch.jobs))
+            grew = in_one_call and limit.note_success(len(batch.entries))
         if grew:
             log.info("larger batches are tried again", stage=batch.stage, limit=limit.current.n_windows)
-        for _ in batch.jobs:  # once for each window, so that a request's stages add up to its time
+        for _ in batch.entries:  # once for each window, so that a request's stages add up to its time
             metrics.STAGE_DURATION.labels(batch.stage).observe(now - began)
 
     def _shrink(self, batch: Batch) -> None:
         with self._changed:
-            fewer = self._limits[batch.stage].shrink(len(batch.jobs))
+            fewer = self._limits[batch.stage].shrink(len(batch.entries))
         log.warning("out of memory: smaller batches from here on", stage=batch.stage, limit=fewer)
 
     def _die(self, error: BaseException) -> None:
@@ -310,21 +310,21 @@ class Scheduler:
         log.critical("a model thread ended", error=repr(error), exc_info=error)
         with self._changed:
             first, self._failed = not self._failed, True
-            lost = [job for batch in self._running for job in batch.jobs]
+            lost = [entry for batch in self._running for entry in batch.entries]
             self._running.clear()
-        for job in lost:
-            fail(job, _failure_of_running(error, reason))
+        for entry in lost:
+            fail(entry, _failure_of_running(error, reason))
         self.stop(reason)
         if first:
             self._on_failure(reason)
 
 
 def _has_interactive(batch: Batch) -> bool:
-    return not all(job.is_bulk for job in batch.jobs)
+    return not all(entry.is_bulk for entry in batch.entries)
 
 
 def _failure_of_running(error: BaseException, reason: str) -> AsrError:
-    """Return the error for the jobs that ran when the engine ended.
+    """Return the error for the entries that ran when the engine ended.
 
     Clients repeat a request after EngineStopped, and not after InferenceFailed. A recording whose decoding may have
     broken one GPU must not be sent to the next.

@@ -78,7 +78,7 @@ def writing_words(model: FakeModel, encoding: Encoding, prompt, options: Generat
 @asynccontextmanager
 async def sessions_around(model: FakeModel, n_threads: int = 2) -> AsyncIterator[LiveSessions]:
     scheduler = Scheduler(
-        lambda batch: run_calls(model, batch.stage, [job.payload for job in batch.jobs]),
+        lambda batch: run_calls(model, batch.stage, [entry.payload for entry in batch.entries]),
         {Stage.ENCODE: BatchLimit(1), Stage.GENERATE: BatchLimit(4), Stage.ALIGN: BatchLimit(4)},
         n_threads=n_threads,
         on_failure=lambda _: None,
