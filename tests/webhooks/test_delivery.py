@@ -14,7 +14,7 @@ from openai import OpenAI
 
 from asr_service.access.networks import parse_networks
 from asr_service.webhooks import delivery
-from asr_service.webhooks.delivery import RETRY_DELAYS_S, Attempt, Outcome, deliver, retry_delay_s
+from asr_service.webhooks.delivery import RETRY_DELAYS_S, DeliveryAttempt, Outcome, deliver, retry_delay_s
 from asr_service.webhooks.events import EventType, build_message
 from asr_service.webhooks.signing import new_secret, parse_secrets
 from webhooks.receiver import Receiver, receiving
@@ -22,8 +22,8 @@ from webhooks.receiver import Receiver, receiving
 SECRET = new_secret()
 
 
-def send(url: str, allowed: str = "127.0.0.0/8") -> Attempt:
-    async def main() -> Attempt:
+def send(url: str, allowed: str = "127.0.0.0/8") -> DeliveryAttempt:
+    async def main() -> DeliveryAttempt:
         message = build_message("evt_1", url, EventType.SUCCEEDED, 1_700_000_000, {"id": "job_1", "note": "café"})
         return await deliver(message, keys=parse_secrets(SECRET), allowed=parse_networks(allowed) if allowed else ())
 

@@ -21,7 +21,7 @@ from asr_service.jobs.times import RunnerTimes
 from asr_service.tracing import Attributes, record_linked_span
 from asr_service.transcript import codec
 from asr_service.webhooks.configuration import WebhookConfiguration
-from asr_service.webhooks.delivery import Attempt, Outcome, deliver, retry_delay_s
+from asr_service.webhooks.delivery import DeliveryAttempt, Outcome, deliver, retry_delay_s
 from asr_service.webhooks.events import build_message
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ _MAX_PREPARATION_S: Final = 45.0
 """How long after its claim an attempt may begin. Later, another process could make it too."""
 _POSTPONED_S: Final = 30.0
 """Time until the next attempt after one that could not be made."""
-_UNEXPECTED: Final = Attempt(Outcome.RETRY, None, "Unexpected error. The service's log has the details.", 0.0)
+_UNEXPECTED: Final = DeliveryAttempt(Outcome.RETRY, None, "Unexpected error. The service's log has the details.", 0.0)
 
 
 class WebhookSender:
@@ -147,7 +147,7 @@ class WebhookSender:
         delay_s = await self._end(delivery, attempt)
         _report(job, delivery, attempt, delay_s)
 
-    def _note_answer(self, receiver: str, attempt: Attempt) -> None:
+    def _note_answer(self, receiver: str, attempt: DeliveryAttempt) -> None:
         if attempt.status is not None or attempt.outcome is not Outcome.RETRY:
             self._unresponsive.discard(receiver)
             return
@@ -159,7 +159,7 @@ class WebhookSender:
         """Leave the delivery for later. No attempt was made, so none counts."""
         await self._jobs.call(self._jobs.store.postpone_attempt, delivery, time.time() + _POSTPONED_S)
 
-    async def _end(self, delivery: Delivery, attempt: Attempt) -> float | None:
+    async def _end(self, delivery: Delivery, attempt: DeliveryAttempt) -> float | None:
         """Record the end of an attempt. Returns the seconds until the next one; None if none follows."""
         delay_s = retry_delay_s(delivery.attempts) if attempt.outcome is Outcome.RETRY else None
         now = time.time()
@@ -194,7 +194,7 @@ class WebhookSender:
         return {"transcript": json.loads(render_json(transcript))}
 
 
-def _report(job: Job, delivery: Delivery, attempt: Attempt, delay_s: float | None) -> None:
+def _report(job: Job, delivery: Delivery, attempt: DeliveryAttempt, delay_s: float | None) -> None:
     given_up = attempt.outcome is Outcome.RETRY and delay_s is None
     outcome = "given_up" if given_up else attempt.outcome.value
     metrics.WEBHOOK_ATTEMPTS.labels(outcome).inc()

@@ -85,12 +85,8 @@ class Computations:
         released = self._own.get(name)
         if released is None:
             await asyncio.sleep(poll_s)
-            return
-        try:
-            async with asyncio.timeout(self._times.max_poll_s):
-                await released.wait()
-        except TimeoutError:
-            pass
+        else:
+            await tasks.wait_for_event(released, self._times.max_poll_s)
 
     async def _renew(self, lease: Lease) -> None:
         """Renew the lease until it is lost."""

@@ -39,7 +39,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """The result of one attempt. `status` is None if there was no answer; `error` is None if it was delivered."""
 
     outcome: Outcome
@@ -55,7 +55,7 @@ def retry_delay_s(n_attempts: int) -> float | None:
     return RETRY_DELAYS_S[n_attempts] * (1 + _RANDOM.uniform(0, _JITTER))
 
 
-async def deliver(message: Message, *, keys: Sequence[bytes], allowed: Sequence[Network]) -> Attempt:
+async def deliver(message: Message, *, keys: Sequence[bytes], allowed: Sequence[Network]) -> DeliveryAttempt:
     """Send a message once, within ten seconds.
 
     A redirect is not followed. The answer's body is not read. A proxy of the environment is not used.
@@ -63,18 +63,21 @@ async def deliver(message: Message, *, keys: Sequence[bytes], allowed: Sequence[
     `keys` sign the message, `allowed` are the networks that may be called although they are not public.
     """
     start = time.monotonic()
+    status: int | None = None
+    problem: str | None
     try:
         with anyio.fail_after(_TIMEOUT_S):
             status = await _post(message, keys, allowed)
     except TargetRefused as refusal:
-        return Attempt(Outcome.REJECTED, None, str(refusal), time.monotonic() - start)
+        outcome, problem = Outcome.REJECTED, str(refusal)
     except TimeoutError:
-        return Attempt(Outcome.RETRY, None, f"There was no answer within {_TIMEOUT_S:g} s.", time.monotonic() - start)
+        outcome, problem = Outcome.RETRY, f"There was no answer within {_TIMEOUT_S:g} s."
     except (OSError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
-        return Attempt(Outcome.RETRY, None, str(error) or type(error).__name__, time.monotonic() - start)
-    outcome = _outcome(status)
-    problem = None if outcome is Outcome.DELIVERED else f"The receiver answered with status {status}."
-    return Attempt(outcome, status, problem, time.monotonic() - start)
+        outcome, problem = Outcome.RETRY, str(error) or type(error).__name__
+    else:
+        outcome = _outcome(status)
+        problem = None if outcome is Outcome.DELIVERED else f"The receiver answered with status {status}."
+    return DeliveryAttempt(outcome, status, problem, time.monotonic() - start)
 
 
 async def _post(message: Message, keys: Sequence[bytes], allowed: Sequence[Network]) -> int:

@@ -14,7 +14,7 @@ import anyio
 import httpcore
 import httpx
 
-from asr_service.access.networks import Network
+from asr_service.access.networks import Address, Network
 
 MAX_URL_LENGTH: Final = 2048
 _NAT64: Final = IPv6Network("64:ff9b::/96")
@@ -22,8 +22,6 @@ _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 """The public IPv6 addresses. `is_global` of Python 3.11 is also true for others, such as the site-local fec0::1."""
 _LOOKUP_TIMEOUT_S: Final = 2.0
 _MAX_PORT: Final = 65_535
-
-Address = IPv4Address | IPv6Address
 
 
 class TargetRefused(Exception):

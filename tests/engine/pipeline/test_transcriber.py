@@ -54,8 +54,7 @@ async def test_parallel_calls_of_a_request_are_counted_once():
     """Calls that run at the same time add the time during which at least one of them runs."""
     unused = cast("Scheduler", None)
     calls = [(5.0, 6.0), (1.0, 3.0), (2.0, 4.0), (2.5, 3.5)]
-    language = asyncio.get_running_loop().create_future()
-    context = RequestContext(unused, 0, ENGLISH, next_deadline=time.monotonic, language=language, _calls=calls)
+    context = RequestContext(unused, 0, ENGLISH, next_deadline=time.monotonic, _calls=calls)
     assert context.inference_s == 4.0
 
 

@@ -28,7 +28,7 @@ def conclude(recording: Recording, model_name: str) -> Transcript:
         length = "long" if duration_s >= metrics.LONG_RECORDING_S else "short"
         metrics.REALTIME_FACTOR.labels(length).observe(realtime_factor)
     inference_s = context.inference_s
-    language, probability = context.language.result() if context.language.done() else (None, None)
+    language, probability = context.known_language or (None, None)
     log.info(
         "transcribed",
         audio_s=round(duration_s, 3),

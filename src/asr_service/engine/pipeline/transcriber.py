@@ -4,7 +4,6 @@ Memory is limited by the block and not by the recording. Blocks are decoded when
 of a request are with the model at a time.
 """
 
-import asyncio
 import itertools
 import os
 import time
@@ -101,9 +100,8 @@ class Transcriber:
         Raises RequestError: the file cannot be decoded.
         Raises Unavailable, DeadlineExceeded, InferenceFailed: the model could not complete the request.
         """
-        async with self._open(
-            file, options, deadline, on_audio, on_length, earlier, is_bulk=is_bulk, caller=caller
-        ) as recording:
+        context = self._context(options, deadline, is_bulk=is_bulk, caller=caller)
+        async with self._open(file, context, on_audio, on_length, earlier) as recording:
             done = recording.done
             windows = OrderedWindows(recording, self._windows, self._memory, self._limits.max_inflight_windows)
             async with aclosing(windows.segments()) as segments:
@@ -139,8 +137,9 @@ class Transcriber:
 
         Takes the arguments and raises the errors of `transcribe`.
         """
+        context = self._context(options, deadline, caller=caller)
         async with (
-            self._open(file, options, deadline, on_audio, caller=caller) as recording,
+            self._open(file, context, on_audio) as recording,
             aclosing(recording.speech.chunks()) as chunks,
         ):
             parts = RecordingParts(recording, self._windows, self._memory)
@@ -154,20 +153,15 @@ class Transcriber:
     async def _open(
         self,
         file: BinaryIO,
-        options: DecodingOptions,
-        deadline: float | None,
+        context: RequestContext,
         on_audio: Callable[[float], None],
         on_length: Callable[[float], None] = lambda _: None,
         earlier: Sequence[Segment] = (),
-        *,
-        is_bulk: bool = False,
-        caller: Caller,
     ) -> AsyncIterator[Recording]:
-        context = self._context(options, deadline, is_bulk=is_bulk, caller=caller)
-        started_at = time.monotonic()
+        options, started_at = context.options, time.monotonic()
         vad = options.vad if options.vad_filter else None
         lengths = self._windows.chunk_lengths(options)
-        if not is_bulk:
+        if not context.is_bulk:
             self._scheduler.expect_client(context.request_id)
         try:
             async with self._decoders.decode(file, options.audio_track) as audio:
@@ -180,23 +174,18 @@ class Transcriber:
                 peaks = PeakMeter() if options.peaks else None
                 speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, note, peaks)
                 script = ScriptConverter(options, earlier)
-                yield Recording(audio, speech, context, MemoryShare(is_bulk), started_at, script, list(earlier), peaks)
+                share = MemoryShare(context.is_bulk)
+                yield Recording(audio, speech, context, share, started_at, script, list(earlier), peaks)
         finally:
             self._scheduler.cancel_request(context.request_id)
 
     def _context(
-        self, options: DecodingOptions, deadline: float | None, *, is_bulk: bool, caller: Caller
+        self, options: DecodingOptions, deadline: float | None, *, is_bulk: bool = False, caller: Caller
     ) -> RequestContext:
-        next_deadline: Callable[[], float] = (
-            (lambda: deadline) if deadline is not None else lambda: time.monotonic() + self._limits.request_timeout_s
-        )
-        language: asyncio.Future[tuple[str, float]] = asyncio.get_running_loop().create_future()
-        context = RequestContext(
-            self._scheduler, next(self._request_ids), options, next_deadline, language, is_bulk, caller
-        )
-        if options.language is not None:
-            context.set_language(options.language, 1.0)
-        return context
+        def next_deadline() -> float:
+            return time.monotonic() + self._limits.request_timeout_s if deadline is None else deadline
+
+        return RequestContext(self._scheduler, next(self._request_ids), options, next_deadline, is_bulk, caller)
 
 
 def _is_likely_clip(file: BinaryIO) -> bool:

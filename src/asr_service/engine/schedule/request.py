@@ -25,16 +25,22 @@ class RequestContext:
     options: DecodingOptions
     next_deadline: Callable[[], float]
     """Returns the deadline of a call that is submitted now, in monotonic seconds."""
-    language: asyncio.Future[tuple[str, float]]
-    """Code and probability. The first window sets it if the options do not."""
     is_bulk: bool = False
     """No client waits for the request: windows of other requests go first."""
     caller: Caller = UNKNOWN_CALLER
     live: LiveWork | None = None
     """Set for the turns of live sessions."""
+    language: asyncio.Future[tuple[str, float]] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """Code and probability. The first window sets it if the options do not."""
     queued_s: float = 0.0
     """The longest time that a window has waited."""
     _calls: list[tuple[float, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.options.language is not None:
+            self.set_language(self.options.language, 1.0)
 
     async def submit(self, call: Call, *, audio_s: float, is_first_window: bool) -> Any:
         """Run a model call for a window. Returns its Encoded, Generation or Alignment.
@@ -68,6 +74,11 @@ class RequestContext:
         """Set the request's language, unless it is set already."""
         if not self.language.done():
             self.language.set_result((code, probability))
+
+    @property
+    def known_language(self) -> tuple[str, float] | None:
+        """Code and probability of the language; None until it is detected."""
+        return self.language.result() if self.language.done() else None
 
     @property
     def inference_s(self) -> float:

@@ -21,7 +21,7 @@ from asr_service.client.endpoints import open_endpoint
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs.cluster.broker import Broker
 from asr_service.jobs.records import JobStatus
-from asr_service.jobs.running.attempts import Attempt, Attempts
+from asr_service.jobs.running.attempts import Attempts, RunningAttempt
 from asr_service.jobs.running.service_executor import TIMEOUT, ServiceExecutor
 from asr_service.jobs.service import Jobs, open_jobs
 from asr_service.jobs.times import RunnerTimes
@@ -129,7 +129,7 @@ class _Worker:
         while attempt := await self._claim():
             await asyncio.wait({attempt.task})
 
-    async def _claim(self) -> Attempt | None:
+    async def _claim(self) -> RunningAttempt | None:
         """Begin to run the next job, if there is one and a thread for it."""
         if len(self._attempts) >= self._n_threads:
             return None

@@ -14,7 +14,7 @@ from asr_service import metrics, tasks
 from asr_service.errors import AsrError, RequestError, Unavailable
 from asr_service.jobs.files import FileMissing
 from asr_service.jobs.records import MAX_ATTEMPTS, Claim, Job, JobError, JobStatus
-from asr_service.jobs.running.executor import AttemptFailed, Executor, Length, Started, Work, WorkReturned
+from asr_service.jobs.running.executor import AttemptFailed, JobExecutor, Length, Started, Work, WorkReturned
 from asr_service.jobs.running.segment_writer import LeaseLost, SegmentWriter
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.stores.damage import read_segments
@@ -42,9 +42,7 @@ def _as_store_unavailable() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt that runs."""
-
+class RunningAttempt:
     job: Job
     task: asyncio.Task[None]
     """Ends with the attempt, and raises nothing but CancelledError."""
@@ -53,7 +51,7 @@ class Attempt:
 class Attempts:
     """The attempts that run in this process. Each keeps its lease, and stores its segments and its result."""
 
-    def __init__(self, jobs: Jobs, executor: Executor, times: RunnerTimes) -> None:
+    def __init__(self, jobs: Jobs, executor: JobExecutor, times: RunnerTimes) -> None:
         self._jobs = jobs
         self._executor = executor
         self._times = times
@@ -68,7 +66,7 @@ class Attempts:
         """The jobs whose attempts run, as they were when they were claimed."""
         return [claim.job for claim in self._running.values()]
 
-    async def claim(self, runner: str) -> Attempt | None:
+    async def claim(self, runner: str) -> RunningAttempt | None:
         """Claim the next job and begin to run it. Returns None without a job. Raises Unavailable."""
         claiming = asyncio.ensure_future(
             self._jobs.call(self._jobs.store.claim, runner, time.time(), self._times.lease_s)
@@ -88,7 +86,7 @@ class Attempts:
         task = asyncio.create_task(self._run(claim))
         self._running[task] = claim
         task.add_done_callback(self._forget)
-        return Attempt(claim.job, task)
+        return RunningAttempt(claim.job, task)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

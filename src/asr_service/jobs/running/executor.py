@@ -58,7 +58,7 @@ class WorkReturned(Exception):
     """The executor cannot do the work, and the recording is not at fault: the attempt does not count."""
 
 
-class Executor(Protocol):
+class JobExecutor(Protocol):
     """Transcribes recordings for jobs. Several runs may be under way at the same time, on one event loop."""
 
     def transcribe(self, work: Work, file: BinaryIO) -> AsyncGenerator[Event]:

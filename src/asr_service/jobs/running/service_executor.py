@@ -47,7 +47,7 @@ class _NotTaken(Exception):
 
 
 class ServiceExecutor:
-    """Implements `Executor`. Uses the services in turn."""
+    """Implements `JobExecutor`. Uses the services in turn."""
 
     def __init__(self, services: Sequence[httpx.AsyncClient], *, patience_s: float = 60.0) -> None:
         """Send work to the `services`, which have the base address and the worker's key.

@@ -26,7 +26,7 @@ MAX_CLIP_BYTES: Final = 1024**2
 
 
 class SlotExecutor:
-    """Implements `Executor`."""
+    """Implements `JobExecutor`."""
 
     def __init__(
         self, engine: SlotEngine, charge: Callable[[str, float], None], cache: ResultCache | None = None

@@ -195,8 +195,8 @@ class Finisher:
                         segments += known
         finally:
             context.scheduler.cancel_request(context.request_id)
-        language = context.language.result() if context.language.done() else None
-        return Final(tuple(segments), language, context.queued_s, context.inference_s, context.live is not None)
+        is_urgent = context.live is not None
+        return Final(tuple(segments), context.known_language, context.queued_s, context.inference_s, is_urgent)
 
     def _tell_rest(self, window: Window, segments: tuple[Segment, ...]) -> None:
         """Tell the text of a window that was not told yet, if the final text begins with the told words."""

@@ -150,15 +150,6 @@ class LiveSessions:
         self, decoding: DecodingOptions, live: LiveWork | None, max_wait_s: float, caller: Caller
     ) -> RequestContext:
         deadline = time.monotonic() + max_wait_s
-        context = RequestContext(
-            self._scheduler,
-            next(self._request_ids),
-            decoding,
-            lambda: deadline,
-            asyncio.get_running_loop().create_future(),
-            caller=caller,
-            live=live,
+        return RequestContext(
+            self._scheduler, next(self._request_ids), decoding, lambda: deadline, caller=caller, live=live
         )
-        if decoding.language is not None:
-            context.set_language(decoding.language, 1.0)
-        return context
