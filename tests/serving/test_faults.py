@@ -62,6 +62,19 @@ def test_a_master_that_hangs_prints_its_stack(tmp_path):
         assert "Current thread" in service.text()
 
 
+def test_signals_that_arrive_together_are_all_handled(tmp_path):
+    """A master that was suspended gets its signals at once, and ends as the last of them says."""
+    with running(tmp_path) as service:
+        service.ready()
+        service.signal(signal.SIGSTOP)
+        for name in ("HUP", "USR1", "USR2", "WINCH", "CHLD", "TERM", "CONT"):
+            service.signal(signal.Signals[f"SIG{name}"])
+        assert service.ended() == 0, service.text()
+        assert service.lines("reload begins")
+        assert [line["graceful"] for line in service.lines("stopping")] == [True]
+        assert "SIGUSR2 is ignored" in service.text()
+
+
 def _about_another(service: Service, old: int) -> bool:
     try:
         return bool(service.about()["pid"] != old)

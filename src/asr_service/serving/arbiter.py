@@ -18,10 +18,11 @@ from asr_service.metrics import SLOT_READY, WORKER_RESTARTS
 from asr_service.serving.logger import name_process
 from asr_service.serving.metrics_files import become_slot, forget_gauges
 from asr_service.serving.plan import ServePlan
+from asr_service.serving.signals import SignalQueue
 from asr_service.serving.slots.reload import RollingReload
 from asr_service.serving.slots.supervisor import STARTUP_FAILURES, SlotSupervisor
 from asr_service.serving.systemd import Notifier
-from asr_service.serving.worker import ENDING_SIGNALS, SlotWorker
+from asr_service.serving.worker import MASTER_SIGNALS, SlotWorker
 
 log = structlog.get_logger(__name__)
 
@@ -76,19 +77,6 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         self._reload.step(now_s)
         self._report(now_s)
 
-    def spawn_worker(self) -> int:
-        """Fork a worker with ending signals blocked.
-
-        A new process has the master's signal handlers, which would swallow a SIGTERM. The worker unblocks the signals
-        when it has its own handlers.
-        """
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
-        try:
-            pid: int = super().spawn_worker()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return pid
-
     def reap_workers(self) -> None:
         """Handle workers that have ended. Gunicorn's own form would stop the service after exit codes 3 and 4."""
         while True:
@@ -111,6 +99,10 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         super().stop(graceful)
 
     # -- signals
+
+    def init_signals(self) -> None:
+        """Block the signals that the loop takes from its queue, also in new workers, which unblock them."""
+        self.SIG_QUEUE = SignalQueue(MASTER_SIGNALS)
 
     def handle_hup(self) -> None:
         try:

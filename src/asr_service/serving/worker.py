@@ -6,11 +6,12 @@ import logging
 import os
 import signal
 import sys
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 import structlog
 import uvicorn
 import uvloop
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from asr_service.errors import StartupError
@@ -20,8 +21,9 @@ from asr_service.serving.http.server import SlotServer
 from asr_service.serving.limits import max_connections
 from asr_service.serving.plan import ServePlan, SlotApp
 
-ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-"""Signals that stay blocked in a worker until it has its own handlers."""
+MASTER_SIGNALS = frozenset({*Arbiter.SIGNALS, signal.SIGCHLD})
+"""Signals that the master blocks, and that stay blocked in a worker until it has chosen what each of them does."""
+_DEFAULT_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD})
 _DIE_TIMEOUT_S = 5
 _MAX_MESSAGE_BYTES = 21 * 1024**2
 """Maximum size of one message of a WebSocket: 15 MiB of audio in base64, with its JSON."""
@@ -36,7 +38,6 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
     code of the master after the fork.
     """
 
-    IGNORED: ClassVar = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
     slot: Slot
 
     @property
@@ -46,10 +47,9 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
 
     def init_signals(self) -> None:
         """Let signals end the process until the loop runs: it has accepted no request yet."""
-        for sig in self.SIGNALS:
-            if sig != signal.SIGABRT:  # the master set faulthandler: it prints where a blocked loop stands
-                signal.signal(sig, signal.SIG_IGN if sig in self.IGNORED else signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+        for sig in MASTER_SIGNALS:  # without SIGABRT: faulthandler prints where a blocked loop stands
+            signal.signal(sig, signal.SIG_DFL if sig in _DEFAULT_SIGNALS else signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, MASTER_SIGNALS)
 
     def load_wsgi(self) -> None:
         """Load nothing: `run` creates the application for its slot."""
