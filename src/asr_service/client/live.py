@@ -23,6 +23,7 @@ _FULL_SCALE: Final = 32_767
 _PATH: Final = "/v1/realtime?intent=transcription"
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription"
 _EMPTY: Final = "input_audio_buffer_commit_empty"
+_CLEARED: Final = "input_audio_buffer.cleared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,7 @@ class LiveClient:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._open_turns: set[str] = set()
-        self._is_finishing = False
-        self._is_committed = False
+        self._is_cleared = False
 
     async def configure(self, transcription: dict[str, object]) -> None:
         """Set `audio.input.transcription`: language, prompt, keywords. Samples are sent with 16 kHz from here on."""
@@ -65,8 +65,10 @@ class LiveClient:
 
     async def finish(self) -> None:
         """End the last turn. `texts` ends when its text is known."""
-        self._is_finishing = True
         await self._send("input_audio_buffer.commit")
+        # The service may have committed a turn by itself just before. Only the answer to this shows that it has read
+        # the commit above. Nothing is left to clear.
+        await self._send("input_audio_buffer.clear")
 
     async def texts(self) -> AsyncIterator[LiveText]:
         """Yield the texts until the session is finished.
@@ -82,7 +84,7 @@ class LiveClient:
             raise ServerUnusable(f"The service ended the session: {reason.rstrip('.')}.") from error
 
     def _is_done(self) -> bool:
-        return self._is_finishing and self._is_committed and not self._open_turns
+        return self._is_cleared and not self._open_turns
 
     def _read(self, event: dict[str, Any]) -> Sequence[LiveText]:
         turn_id = str(event.get("item_id"))
@@ -91,7 +93,6 @@ class LiveClient:
                 self._open_turns.add(turn_id)
             case "input_audio_buffer.committed":
                 self._open_turns.add(turn_id)
-                self._is_committed = self._is_finishing
             case kind if kind == f"{_TRANSCRIPTION}.delta":
                 return [PartialText(turn_id, event["delta"])]
             case kind if kind == f"{_TRANSCRIPTION}.completed":
@@ -100,8 +101,10 @@ class LiveClient:
             case kind if kind == f"{_TRANSCRIPTION}.failed":
                 self._open_turns.discard(turn_id)
                 raise RecordingRefused(event["error"]["message"])
+            case kind if kind == _CLEARED:
+                self._is_cleared = True
             case "error" if event["error"]["code"] == _EMPTY:
-                self._is_committed = True
+                pass
             case "error":
                 raise RecordingRefused(event["error"]["message"])
         return []

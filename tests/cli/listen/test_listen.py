@@ -3,11 +3,14 @@
 import asyncio
 import io
 import os
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +20,9 @@ from api.openai.clients.live_programs import write_speech
 from asr_service.access.keys import entry, new_secret
 from asr_service.cli.listen.display import TurnDisplay
 from asr_service.cli.listen.local import LocalListener
+from asr_service.cli.listen.run import Listening, _listen
 from asr_service.cli.listen.sound import microphone, recording
+from asr_service.cli.transcribe.backend import service_backend
 from asr_service.cli.transcribe.local import local_engine
 from asr_service.client.live import FinalText, PartialText
 from asr_service.engine.pipeline.live.options import LiveOptions
@@ -26,6 +31,8 @@ from asr_service.hardware.devices import Device
 from asr_service.settings import load_settings
 from cli.terminal import begin, run
 from fakes import FakeModel
+from speech import DATA
+from waiting import until
 
 KEY = new_secret()
 
@@ -72,13 +79,78 @@ async def test_a_model_in_this_process_transcribes_a_recording_that_is_played(sp
         engine.open_live(LiveOptions()) as session,
     ):
         listener, began_s = LocalListener(session), loop.time()
-        async for samples in recording(speech):
+        async for samples in recording(speech, loop.create_future()):
             await listener.feed(samples)
         assert loop.time() - began_s >= 0.8
         await listener.finish()
         texts = [text async for text in listener.texts()]
     assert isinstance(texts[-1], FinalText)
     assert texts[-1].text == "hello"
+
+
+@pytest.fixture(scope="module")
+def _slow() -> Iterator[tuple[Live, threading.Event]]:
+    go_on = threading.Event()
+    go_on.set()
+    with serving(FakeModel(before=lambda _: go_on.wait(30))) as live:
+        yield live, go_on
+
+
+@pytest.fixture
+def held(_slow: tuple[Live, threading.Event]) -> Iterator[tuple[Live, threading.Event]]:
+    """A service whose model waits until the event is set."""
+    live, go_on = _slow
+    go_on.clear()
+    yield live, go_on
+    go_on.set()
+
+
+def begin_to_listen(live: Live, cwd: Path) -> subprocess.Popen[bytes]:
+    """Play a long recording to the service, and return when the model has its first words."""
+    n_before = len(live.model.calls)
+    process = begin("listen", str(DATA / "en-wizard.flac"), "--server", live.url, cwd=cwd)
+    until(lambda: len(live.model.calls) > n_before, what="the first words")
+    return process
+
+
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Press Ctrl-C, and return when the command says that it waits."""
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert process.stderr.readline() == b"Waiting for the last text. Press Ctrl-C again to stop at once.\n"
+
+
+def test_ctrl_c_ends_the_sentence_and_prints_its_text(held, tmp_path):
+    """The exit code still shows that the recording was not played to its end."""
+    live, go_on = held
+    process = begin_to_listen(live, tmp_path)
+    interrupt(process)
+    go_on.set()
+    assert process.communicate(timeout=30) == (b"hello\n", b"")
+    assert process.returncode == 130
+
+
+def test_a_second_ctrl_c_ends_the_command_at_once(held, tmp_path):
+    live, _ = held
+    process = begin_to_listen(live, tmp_path)
+    interrupt(process)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10) == (b"", b"")
+    assert process.returncode == 130
+
+
+async def test_a_last_text_that_does_not_come_is_not_waited_for_without_end(held, monkeypatch, capsys):
+    """The time limit begins with Ctrl-C."""
+    live, _ = held
+    n_before = len(live.model.calls)
+    monkeypatch.setattr("asr_service.cli.listen.run._LAST_TEXT_TIMEOUT_S", 0.1)
+    display = TurnDisplay(io.StringIO(), columns=0)
+    backend = service_backend(live.url, None, None)
+    listening = asyncio.create_task(_listen(Listening(DATA / "en-wizard.flac", backend, None, None), display))
+    await asyncio.to_thread(until, lambda: len(live.model.calls) > n_before, what="the first words")
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await listening == 130
+    assert "did not arrive within" in capsys.readouterr().err
 
 
 def test_partial_text_is_grey_and_is_replaced_by_the_final_text():
@@ -129,22 +201,34 @@ def test_where_the_output_is_no_terminal_only_final_texts_are_printed():
 class FakeStream:
     """A microphone that hears one piece as soon as it is opened."""
 
+    opened: ClassVar[list["FakeStream"]] = []
+
     def __init__(self, *, callback: Callable[..., None], channels: int, **_: Any) -> None:
         self._hear = callback
         self._piece = np.full((160, channels), 0.5, np.float32)
+        self.opened.append(self)
+
+    def hear(self) -> None:
+        self._hear(self._piece, 160, None, None)
 
     def __enter__(self) -> None:
-        self._hear(self._piece, 160, None, None)
+        self.hear()
 
     def __exit__(self, *_: object) -> None:
         self._piece = self._piece[:0]
 
 
-async def test_a_microphone_is_heard(monkeypatch):
+async def test_a_microphone_is_heard_until_it_is_stopped(monkeypatch):
+    """What it had heard by then is not lost."""
     monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(InputStream=FakeStream, PortAudioError=OSError))
-    heard = microphone()
+    stopped = asyncio.get_running_loop().create_future()
+    heard = microphone(stopped)
     samples = await anext(heard)
     assert samples.tolist() == [0.5] * 160
+    FakeStream.opened[-1].hear()
+    await asyncio.sleep(0)
+    stopped.set_result(None)
+    assert [len(piece) async for piece in heard] == [160]
 
 
 async def test_a_missing_microphone_is_reported_with_what_to_do(monkeypatch):
@@ -155,7 +239,7 @@ async def test_a_missing_microphone_is_reported_with_what_to_do(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(ConfigurationError, match=r"asr-service\[microphone\]"):
-        await anext(microphone())
+        await anext(microphone(asyncio.get_running_loop().create_future()))
     monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(InputStream=fail, PortAudioError=OSError))
     with pytest.raises(ConfigurationError, match="cannot be opened: Error querying device -1"):
-        await anext(microphone())
+        await anext(microphone(asyncio.get_running_loop().create_future()))

@@ -34,6 +34,8 @@ def listen_command(
     On a terminal, the text of the sentence that is being spoken is grey, and its final text has the terminal's colour.
     Elsewhere only the final texts are printed, a line for each turn. The microphone needs the extra `microphone`.
 
+    Ctrl-C ends the sound, and the command prints the final text of what was said. A second Ctrl-C ends it at once.
+
     \b
     Examples:
       asr-service listen

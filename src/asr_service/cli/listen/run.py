@@ -3,9 +3,10 @@
 import asyncio
 import os
 import shutil
+import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130
+_LAST_TEXT_TIMEOUT_S: Final = 30.0
+"""How long the final text may take after Ctrl-C. A second Ctrl-C does not wait for it."""
 
 
 class Listener(Protocol):
@@ -51,11 +54,14 @@ class Listening:
 
 
 def listen_and_exit(asked: Listening) -> NoReturn:
-    """Listen until the sound ends or Ctrl-C is pressed, and end the process."""
+    """Listen until the sound ends or Ctrl-C is pressed, and end the process.
+
+    The first Ctrl-C ends the sound: what was said until then still gets its final text.
+    """
+    display = TurnDisplay(sys.stdout, columns=shutil.get_terminal_size().columns if sys.stdout.isatty() else 0)
     with asyncio.Runner() as runner:
         try:
-            runner.run(_listen(asked))
-            code = 0
+            code = runner.run(_listen(asked, display))
         except KeyboardInterrupt:
             code = _INTERRUPTED
         except AsrError as error:
@@ -67,28 +73,63 @@ def listen_and_exit(asked: Listening) -> NoReturn:
             typer.echo(f"asr-service: {error.filename or 'standard output'}: {os_reason(error)}", err=True)
             code = _FAILED
         with suppress(OSError):
+            display.close()
+        with suppress(OSError):
             sys.stdout.flush()
         os._exit(code)  # threads of the model may still work
 
 
-async def _listen(asked: Listening) -> None:
-    display = TurnDisplay(sys.stdout, columns=shutil.get_terminal_size().columns if sys.stdout.isatty() else 0)
-    try:
-        async with _listener(asked) as listener:
-            if asked.file is None:
-                typer.echo("Listening. Press Ctrl-C to stop.", err=True)
-            showing = asyncio.create_task(_show(listener, display))
-            feeding = asyncio.create_task(_feed(listener, asked.file))
-            try:
-                await asyncio.gather(showing, feeding)
-            finally:
-                await tasks.cancel([showing, feeding])
-    finally:
+async def _listen(asked: Listening, display: TurnDisplay) -> int:
+    """Return the exit code."""
+    async with _listener(asked) as listener:
+        if asked.file is None:
+            typer.echo("Listening. Press Ctrl-C to stop.", err=True)
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                with _stopped_by_ctrl_c(display, limit) as stopped:
+                    await _run(listener, asked.file, stopped, display)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            display.close()
+            typer.echo(f"The last text did not arrive within {_LAST_TEXT_TIMEOUT_S:.0f} s.", err=True)
+        return _INTERRUPTED if stopped.done() else 0
+
+
+@contextmanager
+def _stopped_by_ctrl_c(display: TurnDisplay, limit: asyncio.Timeout) -> Iterator["asyncio.Future[None]"]:
+    """Yield a future that is done at the first Ctrl-C, which also starts the limit. The second one ends the command."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[None] = loop.create_future()
+
+    def interrupt() -> None:
+        if stopped.done():
+            raise KeyboardInterrupt
+        stopped.set_result(None)
+        limit.reschedule(loop.time() + _LAST_TEXT_TIMEOUT_S)
         display.close()
+        typer.echo("Waiting for the last text. Press Ctrl-C again to stop at once.", err=True)
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield stopped
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _feed(listener: Listener, file: Path | None) -> None:
-    async for samples in microphone() if file is None else recording(file):
+async def _run(listener: Listener, file: Path | None, stopped: "asyncio.Future[None]", display: TurnDisplay) -> None:
+    showing = asyncio.create_task(_show(listener, display))
+    feeding = asyncio.create_task(_feed(listener, file, stopped))
+    try:
+        await asyncio.gather(showing, feeding)
+    finally:
+        await tasks.cancel([showing, feeding])
+
+
+async def _feed(listener: Listener, file: Path | None, stopped: "asyncio.Future[None]") -> None:
+    sound = microphone(stopped) if file is None else recording(file, stopped)
+    async for samples in sound:
         await listener.feed(samples)
     await listener.finish()
 

@@ -17,15 +17,18 @@ PIECE_SAMPLES: Final = SAMPLE_RATE // 10
 _MAX_RECORDING_S: Final = 24 * 3600.0
 
 
-async def recording(path: Path) -> AsyncIterator[NDArray[np.float32]]:
-    """Yield the samples of a file, float32 [n] at 16 kHz, when they are due. Raises AsrError: it does not decode."""
+async def recording(path: Path, stopped: "asyncio.Future[None]") -> AsyncIterator[NDArray[np.float32]]:
+    """Yield the samples of a file, float32 [n] at 16 kHz, when they are due, to its end or until `stopped` is done.
+
+    Raises AsrError: it does not decode.
+    """
     pool = DecoderPool(DecodeLimits(max_audio_s=_MAX_RECORDING_S), max_parallel=1)
     await pool.start()
     try:
         with path.open("rb") as file:
             async with pool.decode(file) as audio:
                 due_s = time.monotonic()
-                while len(samples := await audio.read(PIECE_SAMPLES)):
+                while not stopped.done() and len(samples := await audio.read(PIECE_SAMPLES)):
                     due_s += len(samples) / SAMPLE_RATE
                     await asyncio.sleep(due_s - time.monotonic())
                     yield samples
@@ -33,8 +36,8 @@ async def recording(path: Path) -> AsyncIterator[NDArray[np.float32]]:
         await pool.close()
 
 
-async def microphone() -> AsyncIterator[NDArray[np.float32]]:
-    """Yield the samples of the default microphone, float32 [n] at 16 kHz, until the task is cancelled.
+async def microphone(stopped: "asyncio.Future[None]") -> AsyncIterator[NDArray[np.float32]]:
+    """Yield the samples of the default microphone, float32 [n] at 16 kHz: all until `stopped` is done.
 
     Raises ConfigurationError: there is no microphone, or the optional library is missing.
     """
@@ -45,7 +48,7 @@ async def microphone() -> AsyncIterator[NDArray[np.float32]]:
             f"The microphone cannot be used: {str(error).rstrip('.')}. Install asr-service[microphone] and PortAudio "
             "(Debian: libportaudio2), or name a recording: asr-service listen talk.wav."
         ) from error
-    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[NDArray[np.float32]]()
+    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[NDArray[np.float32] | None]()
 
     def hear(samples: NDArray[np.float32], *_: object) -> None:
         loop.call_soon_threadsafe(pieces.put_nowait, samples[:, 0].copy())
@@ -56,6 +59,7 @@ async def microphone() -> AsyncIterator[NDArray[np.float32]]:
         )
     except sounddevice.PortAudioError as error:
         raise ConfigurationError(f"The microphone cannot be opened: {str(error).rstrip('.')}.") from error
+    stopped.add_done_callback(lambda _: pieces.put_nowait(None))
     with stream:
-        while True:
-            yield await pieces.get()
+        while (samples := await pieces.get()) is not None:
+            yield samples
