@@ -169,7 +169,7 @@ LIVE_THINNED = Counter(
 )
 LIVE_WORDS = Counter(
     "asr_live_words_total",
-    "Words of unfinished turns: told, and those of them that the final text took back.",
+    "Words of unfinished turns: told (sent), and those of them that the final text took back (taken_back).",
     ["outcome"],
 )
 LIVE_FINAL_DELAY = Histogram(

@@ -1,11 +1,11 @@
-"""Which words are told while a turn is still spoken."""
+"""Which words are sent while a turn is still spoken."""
 
 import pytest
 
 from asr_service.engine.pipeline.live.agreement import (
     CAUTION,
     Caution,
-    ToldText,
+    SentText,
     n_taken_back,
     rest_after,
     split_words,
@@ -16,12 +16,12 @@ CAREFUL = Caution(n_agreeing=2, n_held_back=1, interval_s=0.4)
 
 
 def tell(*hypotheses: str, caution: Caution = CAREFUL) -> list[str]:
-    """Return the deltas of successive hypotheses of a whole utterance. As a model, each continues what was told."""
-    told = ToldText()
-    return [told.add(split_words(each, "en")[len(told.words) :], caution) for each in hypotheses]
+    """Return the deltas of successive hypotheses of a whole utterance. As a model, each continues what was sent."""
+    sent = SentText()
+    return [sent.add(split_words(each, "en")[len(sent.words) :], caution) for each in hypotheses]
 
 
-def test_a_word_is_told_when_two_hypotheses_agree_and_another_word_follows():
+def test_a_word_is_sent_when_two_hypotheses_agree_and_another_word_follows():
     """The newest word is held back; case and punctuation at the edges make no difference."""
     assert tell(" As you", " as you, know", " As you know and", " As you know and I have") == [
         "", " as you,", " know", " and",
@@ -34,15 +34,15 @@ def test_words_after_a_disagreement_are_not_told():
 
 
 def test_deltas_are_only_appended():
-    """Whatever the hypotheses are, the deltas joined are what was told, and grow."""
+    """Whatever the hypotheses are, the deltas joined are what was sent, and grow."""
     hypotheses = [" a b c", " a b c d", " x y", " a b c d e f", " a b c d e f g"]
-    told, shown = ToldText(), ""
+    sent, shown = SentText(), ""
     for each in hypotheses:
-        shown += told.add(split_words(each, "en")[len(told.words) :], CAREFUL)
-        assert told.text == shown
+        shown += sent.add(split_words(each, "en")[len(sent.words) :], CAREFUL)
+        assert sent.text == shown
 
 
-def test_greater_caution_tells_later():
+def test_greater_caution_sends_later():
     """With three agreeing hypotheses and two words held back, the same words come later."""
     hypotheses = [" one two three four five"] * 3
     assert tell(*hypotheses, caution=Caution(3, 2, 0.8)) == ["", "", " one two three"]
@@ -56,18 +56,18 @@ def test_delays_are_ordered():
     assert held == sorted(held)
 
 
-def test_languages_without_spaces_are_told_by_character():
-    """A character of which bytes are missing is not told."""
+def test_languages_without_spaces_are_sent_by_character():
+    """A character of which bytes are missing is not sent."""
     assert split_words("今日は�", "ja") == ["今", "日", "は"]
 
 
 def test_words_have_one_space_before_them():
-    """Models write two now and then. The rest of a word that was told in part has none."""
+    """Models write two now and then. The rest of a word that was sent in part has none."""
     assert split_words("s one  two", "en") == ["s", " one", " two"]
 
 
 @pytest.mark.parametrize(
-    ("told", "final", "rest"),
+    ("sent", "final", "rest"),
     [
         (" As you", " As you know.", " know."),
         ("", " All", " All"),
@@ -76,9 +76,9 @@ def test_words_have_one_space_before_them():
         (" a b c", " a b", None),
     ],
 )
-def test_the_rest_of_a_final_text_follows_what_was_told(told: str, final: str, rest: str | None):
-    """If the final text has other words than those that were told, there is no rest: only `completed` has the text."""
-    assert rest_after(split_words(told, "en"), final, "en") == rest
+def test_the_rest_of_a_final_text_follows_what_was_sent(sent: str, final: str, rest: str | None):
+    """If the final text has other words than those that were sent, there is no rest: only `completed` has the text."""
+    assert rest_after(split_words(sent, "en"), final, "en") == rest
 
 
 def test_words_that_the_final_text_took_back_are_counted():

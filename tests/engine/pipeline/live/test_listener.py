@@ -50,7 +50,7 @@ class Room:
 
     def _hear(self, seconds: float, probability: float) -> "Room":
         for _ in range(round(seconds * SAMPLE_RATE / FRAME)):
-            self.listener.hear(np.zeros(FRAME, np.float32), [probability])
+            self.listener.push(np.zeros(FRAME, np.float32), [probability])
         return self
 
     def of(self, kind: type) -> list[LiveEvent]:

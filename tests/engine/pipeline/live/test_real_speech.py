@@ -89,7 +89,7 @@ async def test_final_texts_are_as_good_as_those_of_a_file(engine: Engine, name: 
     assert {turn.transcript.language for turn in turns} == {spoken.language}
 
 
-async def test_words_are_told_while_they_are_spoken_and_the_final_text_has_them(
+async def test_words_are_sent_while_they_are_spoken_and_the_final_text_has_them(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     """Each half second is fed when the text of the one before was decoded, as with a machine that keeps up."""
@@ -104,12 +104,12 @@ async def test_words_are_told_while_they_are_spoken_and_the_final_text_has_them(
         events = [event async for event in session.events()]
     (turn,) = completed(events)
     deltas = [event.text for event in events if isinstance(event, TextDelta)]
-    told_before_end = "".join(deltas[:-1])
+    sent_before_end = "".join(deltas[:-1])
     assert len(deltas) >= 3
-    assert len(told_before_end.split()) >= len(spoken.text.split()) // 2
-    told, final = [plain_words(text) for text in (told_before_end, turn.transcript.text)]
-    n_kept = sum(block.size for block in SequenceMatcher(None, told, final, autojunk=False).get_matching_blocks())
-    assert n_kept >= 0.85 * len(told)
+    assert len(sent_before_end.split()) >= len(spoken.text.split()) // 2
+    sent, final = [plain_words(text) for text in (sent_before_end, turn.transcript.text)]
+    n_kept = sum(block.size for block in SequenceMatcher(None, sent, final, autojunk=False).get_matching_blocks())
+    assert n_kept >= 0.85 * len(sent)
 
 
 async def test_a_telephone_line_is_understood(engine: Engine):
@@ -141,7 +141,7 @@ async def test_words_have_the_times_of_the_session(engine: Engine):
 
 @pytest.mark.parametrize("name", WORDLESS)
 async def test_noise_and_music_have_no_text(engine: Engine, name: str):
-    """Nothing is told, neither before the end of a turn nor after it."""
+    """Nothing is sent, neither before the end of a turn nor after it."""
     async with engine.live.open(LiveOptions()) as session:
         events = await events_of(session, recording(name))
     assert [event.text for event in events if isinstance(event, TextDelta)] == []
@@ -160,5 +160,5 @@ async def _settled(session: LiveSession, fed: int) -> None:
     while session._listener.end < fed:  # noqa: ASYNC110 - the session has no event for this
         await asyncio.sleep(0.005)
     await asyncio.sleep(0.005)
-    while session._teller._decoding:  # noqa: ASYNC110 - as above
+    while session._partial_sender._decoding:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.005)

@@ -140,14 +140,14 @@ async def test_a_turn_from_its_start_to_its_text():
     assert events[-1] == SessionEnded(EndReason.FINISHED)
 
 
-async def test_text_is_told_while_somebody_speaks_and_only_appended():
-    """The deltas of a turn, joined, are its final text, since it begins with what was told."""
+async def test_text_is_sent_while_somebody_speaks_and_only_appended():
+    """The deltas of a turn, joined, are its final text, since it begins with what was sent."""
     async with sessions_around(FakeModel(writing_words)) as sessions, sessions.open(ENGLISH) as session:
         reading = asyncio.create_task(rest_of(session))
         for _ in range(40):  # 5 s, faster than real time
             await session.feed(speech(0.128))
             await asyncio.sleep(0.02)
-        n_before_end = session._teller.n_told
+        n_before_end = session._partial_sender.n_sent
         await session.feed(silence(1))
         await session.finish()
         events = await reading
@@ -158,7 +158,7 @@ async def test_text_is_told_while_somebody_speaks_and_only_appended():
     assert completed.transcript.text.startswith("w0 w1 w2")
 
 
-async def test_text_of_a_manual_turn_is_told_in_order():
+async def test_text_of_a_manual_turn_is_sent_in_order():
     """A long silence ends a window within the turn. Its whole text comes before that of the next window."""
     async with sessions_around(FakeModel(writing_words)) as sessions, sessions.open(MANUAL) as session:
         reading = asyncio.create_task(rest_of(session))
@@ -174,7 +174,7 @@ async def test_text_of_a_manual_turn_is_told_in_order():
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == completed.transcript.text
 
 
-async def test_the_longest_delay_tells_only_final_text():
+async def test_the_longest_delay_sends_only_final_text():
     """One delta, after the commit."""
     options = replace(ENGLISH, delay=Delay.XHIGH)
     async with sessions_around(FakeModel(writing_words)) as sessions, sessions.open(options) as session:
@@ -315,7 +315,7 @@ async def test_a_drain_completes_the_open_turn():
 
 
 async def test_a_session_ends_with_the_engine():
-    """The client is told that the engine failed, and does not wait for ever."""
+    """The client learns that the engine failed, and does not wait for ever."""
     model = FakeModel()
     async with sessions_around(model) as sessions:
         scheduler = sessions._scheduler

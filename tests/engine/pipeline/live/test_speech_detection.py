@@ -11,7 +11,8 @@ SPEECH, UNSURE, SILENCE = 0.9, 0.4, 0.05
 def changes(*frames: tuple[float, int], silence_ms: int = 500, pause_ms: int = 160) -> list[Change]:
     """Return what a detector says about so many frames of each probability."""
     detector = SpeechDetector(0.5, silence_ms, pause_ms)
-    return list(detector.push([probability for probability, count in frames for _ in range(count)]))
+    probabilities = [probability for probability, count in frames for _ in range(count)]
+    return [change for probability in probabilities for change in detector.push(probability)]
 
 
 def test_speech_begins_pauses_and_ends():

@@ -1,7 +1,7 @@
-"""Which words of a growing utterance may be told, since told words cannot be taken back. Pure.
+"""Which words of a growing utterance may be sent, since sent words cannot be taken back. Pure.
 
 An utterance is decoded again and again while it grows. By LocalAgreement (https://arxiv.org/abs/2307.14743) a word may
-be told when successive hypotheses agree on it and on all words before it. The newest words are held back: their sound
+be sent when successive hypotheses agree on it and on all words before it. The newest words are held back: their sound
 may not be complete yet. Case and punctuation at the edges of words do not count, because they change with what follows.
 """
 
@@ -24,12 +24,12 @@ _INCOMPLETE: Final = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """How sure a word must be before it is told."""
+    """How sure a word must be before it is sent."""
 
     n_agreeing: int
     """Successive hypotheses that must agree."""
     n_held_back: int
-    """Newest words of a hypothesis that are never told."""
+    """Newest words of a hypothesis that are never sent."""
     interval_s: float
     """Minimum seconds of new audio between two hypotheses."""
 
@@ -41,33 +41,33 @@ CAUTION: Final[Mapping[Delay, Caution | None]] = {
     Delay.HIGH: Caution(n_agreeing=3, n_held_back=3, interval_s=0.6),
     Delay.XHIGH: None,
 }
-"""None tells only final text."""
+"""With None, only final text is sent."""
 
 
-class ToldText:
-    """The told words of one utterance, and the hypotheses about the words that follow them."""
+class SentText:
+    """The sent words of one utterance, and the hypotheses about the words that follow them."""
 
     def __init__(self) -> None:
         self.words: tuple[str, ...] = ()
-        """The told words, each with the space before it."""
+        """The sent words, each with the space before it."""
         self._following: list[Sequence[str]] = []
-        """What the latest hypotheses have after the told words, the newest last."""
+        """What the latest hypotheses have after the sent words, the newest last."""
 
     @property
     def text(self) -> str:
         return "".join(self.words)
 
     def add(self, following: Sequence[str], caution: Caution) -> str:
-        """Take a hypothesis of the words that follow the told ones. Return the text that may be told now."""
+        """Take a hypothesis of the words that follow the sent ones. Return the text that may be sent now."""
         self._following = [*self._following, following][-caution.n_agreeing :]
         if len(self._following) < caution.n_agreeing:
             return ""
         n_agreed = min(agreeing(earlier, following) for earlier in self._following)
-        n_told = max(min(n_agreed, len(following) - caution.n_held_back), 0)
-        told = following[:n_told]
-        self.words = (*self.words, *told)
-        self._following = [earlier[n_told:] for earlier in self._following]
-        return "".join(told)
+        n_sent = max(min(n_agreed, len(following) - caution.n_held_back), 0)
+        sent = following[:n_sent]
+        self.words = (*self.words, *sent)
+        self._following = [earlier[n_sent:] for earlier in self._following]
+        return "".join(sent)
 
 
 def agreeing(one: Sequence[str], other: Sequence[str]) -> int:
@@ -87,14 +87,14 @@ def split_words(text: str, language: str) -> list[str]:
     return [" " + word.strip() if word[0].isspace() else word for word in words]
 
 
-def n_taken_back(told: Sequence[str], final: str, language: str) -> int:
-    """Return how many of the told words a final text does not have."""
+def n_taken_back(sent: Sequence[str], final: str, language: str) -> int:
+    """Return how many of the sent words a final text does not have."""
     words = [plain(word) for word in split_words(final, language)]
-    matcher = SequenceMatcher(None, [plain(word) for word in told], words, autojunk=False)
-    return len(told) - sum(block.size for block in matcher.get_matching_blocks())
+    matcher = SequenceMatcher(None, [plain(word) for word in sent], words, autojunk=False)
+    return len(sent) - sum(block.size for block in matcher.get_matching_blocks())
 
 
-def rest_after(told: Sequence[str], final: str, language: str) -> str | None:
-    """Return what a final text has after the told words; None if it begins with other words."""
+def rest_after(sent: Sequence[str], final: str, language: str) -> str | None:
+    """Return what a final text has after the sent words; None if it begins with other words."""
     words = split_words(final, language)
-    return "".join(words[len(told) :]) if agreeing(told, words) == len(told) else None
+    return "".join(words[len(sent) :]) if agreeing(sent, words) == len(sent) else None

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Final as Constant
+from typing import Final
 
 from asr_service import metrics, tasks, tracing
 from asr_service.audio import SAMPLE_RATE
@@ -15,9 +15,9 @@ from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.leading_space import with_leading_space
 from asr_service.engine.pipeline.live.agreement import n_taken_back, rest_after
-from asr_service.engine.pipeline.live.events import LiveEvent, TextDelta, TurnCompleted, TurnFailed
+from asr_service.engine.pipeline.live.events import LiveEvent, TurnCompleted, TurnFailed
 from asr_service.engine.pipeline.live.load import LiveLoad
-from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, ClosedWindow, Early, Final, Turn, Window
+from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, ClosedWindow, EarlyText, FinalText, Turn, Window
 from asr_service.engine.pipeline.script import ScriptConverter
 from asr_service.engine.pipeline.window_memory import MemoryShare, WindowMemory
 from asr_service.engine.schedule.batch import LiveWork
@@ -26,10 +26,10 @@ from asr_service.errors import AsrError, EngineStopped
 from asr_service.languages import LANGUAGES, written_language
 from asr_service.transcript import Segment, Timing, Transcript
 
-MAX_ATTEMPTS: Constant = 2
+MAX_ATTEMPTS: Final = 2
 """For one window: the first, and one with a longer context. Somebody waits for the text, and further attempts take
 seconds: with four, the 99th percentile of the delay was 1.9 instead of 1.2 s, with the same errors."""
-_MAX_WAIT_S: Constant = 30.0
+_MAX_WAIT_S: Final = 30.0
 """A final text that is not known so long after the end of its turn fails. So the delay of a session is limited."""
 
 NewContext = Callable[[DecodingOptions, LiveWork, float], RequestContext]
@@ -71,7 +71,7 @@ class Finisher:
         self._on_done = on_done
         self._closed: asyncio.Queue[tuple[ClosedWindow, float] | None] = asyncio.Queue()
         """The windows, and when each was closed."""
-        self._early: set[asyncio.Task[Final]] = set()
+        self._early: set[asyncio.Task[FinalText]] = set()
         self._script: ScriptConverter | None = None
         self._script_options: DecodingOptions | None = None
         self.script_of(DecodingOptions())
@@ -84,7 +84,7 @@ class Finisher:
         self.cancel_early(window)
         if closing.chunk is not None and self._tools.load.allows_early:
             task = asyncio.create_task(self._decode(closing, closing.chunk))
-            window.early = Early(task, closing.speech_end)
+            window.early = EarlyText(task, closing.speech_end)
             self._early.add(task)
             task.add_done_callback(self._early.discard)
 
@@ -148,23 +148,23 @@ class Finisher:
         if final.was_urgent:
             self._tools.load.note_final(final.inference_s, closing.n_samples / SAMPLE_RATE, ready_at - closed_at)
         if not closing.is_last:
-            self._tell_rest(window, final.segments)
+            self._send_rest(window, final.segments)
             return
         self._complete(closing, final)
         if final.was_urgent:
             metrics.LIVE_FINAL_DELAY.observe(ready_at - self._spoken_at(closing.speech_end))
 
-    def _add_segments(self, turn: Turn, final: Final) -> None:
+    def _add_segments(self, turn: Turn, final: FinalText) -> None:
         task = turn.options.decoding.task
         for segment in self.script_of(turn.options.decoding).convert(final.segments):
             turn.segments.append(replace(with_leading_space(segment, task), id=len(turn.segments)))
 
-    async def _final(self, closing: ClosedWindow) -> Final:
+    async def _final(self, closing: ClosedWindow) -> FinalText:
         """Return the text that was decoded early if no speech followed it, or else decode the window now."""
         early, closing.window.early = closing.window.early, None
         if closing.chunk is None:
             await tasks.cancel([early.task] if early else [])
-            return Final((), closing.window.turn.language, 0.0, 0.0)
+            return FinalText((), closing.window.turn.language, 0.0, 0.0)
         if early is not None and early.speech_end == closing.speech_end:
             try:
                 return await early.task
@@ -174,7 +174,7 @@ class Finisher:
             early.task.cancel()
         return await self._decode(closing, closing.chunk)
 
-    async def _decode(self, closing: ClosedWindow, chunk: Chunk) -> Final:
+    async def _decode(self, closing: ClosedWindow, chunk: Chunk) -> FinalText:
         window, turn = closing.window, closing.window.turn
         context = self._new_context(turn.options.decoding, LiveWork.FINAL, _MAX_WAIT_S)
         if turn.language is not None:
@@ -196,31 +196,29 @@ class Finisher:
         finally:
             context.scheduler.cancel_request(context.request_id)
         is_urgent = context.live is not None
-        return Final(tuple(segments), context.known_language, context.queued_s, context.inference_s, is_urgent)
+        return FinalText(tuple(segments), context.known_language, context.queued_s, context.inference_s, is_urgent)
 
-    def _tell_rest(self, window: Window, segments: tuple[Segment, ...]) -> None:
-        """Tell the text of a window that was not told yet, if the final text begins with the told words."""
+    def _send_rest(self, window: Window, segments: tuple[Segment, ...]) -> None:
+        """Send the text of a window that was not sent yet, if the final text begins with the sent words."""
         options = window.turn.options.decoding
         language = written_language(segments[0].language if segments else "", options.task)
-        final, told = "".join(segment.text for segment in segments), window.told.words
-        metrics.LIVE_WORDS.labels("told").inc(len(told))
-        metrics.LIVE_WORDS.labels("taken_back").inc(n_taken_back(told, final, language))
-        rest = rest_after(told, final, language)
+        final, sent = "".join(segment.text for segment in segments), window.sent.words
+        metrics.LIVE_WORDS.labels("told").inc(len(sent))
+        metrics.LIVE_WORDS.labels("taken_back").inc(n_taken_back(sent, final, language))
+        rest = rest_after(sent, final, language)
         if rest:
-            text = rest if window.turn.has_text else rest.lstrip()
-            window.turn.has_text = True
-            self._on_event(TextDelta(window.turn.id, text))
+            self._on_event(window.turn.next_delta(rest))
 
-    def _complete(self, closing: ClosedWindow, final: Final) -> None:
+    def _complete(self, closing: ClosedWindow, final: FinalText) -> None:
         turn = closing.window.turn
-        self._tell_rest(closing.window, final.segments)
+        self._send_rest(closing.window, final.segments)
         audio_s = (closing.end - turn.start) / SAMPLE_RATE
         self.n_turns += 1
         metrics.LIVE_TURNS.labels("completed").inc()
         metrics.AUDIO_SECONDS.inc(audio_s)
         self._on_event(TurnCompleted(turn.id, self._transcript(turn, final, audio_s), audio_s))
 
-    def _transcript(self, turn: Turn, final: Final, audio_s: float) -> Transcript:
+    def _transcript(self, turn: Turn, final: FinalText, audio_s: float) -> Transcript:
         language, probability = turn.language or (None, None)
         return Transcript(
             text="".join(segment.text for segment in turn.segments).strip(),

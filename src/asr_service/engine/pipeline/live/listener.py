@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final as Constant
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,19 @@ from asr_service.engine.pipeline.live.samples import SampleBuffer
 from asr_service.engine.pipeline.live.speech_detection import Began, Change, Ended, Paused, Resumed, SpeechDetector
 from asr_service.engine.pipeline.live.turn import ClosedWindow, Turn, Window, cut_speech
 
-MIN_COMMIT_MS: Constant = 100
-MAX_WINDOW_S: Constant = 28.0
+MIN_COMMIT_MS: Final = 100
+MAX_WINDOW_S: Final = 28.0
 """A window ends here wherever it is: its sound and a margin must fit the 30 s of the model."""
 
-_PAUSE_MS: Constant = 160
+_PAUSE_MS: Final = 160
 """Silence after which the final text is decoded, in case that the turn ends."""
-_KEPT_S: Constant = 2.0
+_KEPT_S: Final = 2.0
 """Seconds of sound that are kept while there is no speech. A longer prefix padding keeps more."""
-_MANUAL_SILENCE_MS: Constant = 1500
+_MANUAL_SILENCE_MS: Final = 1500
 """With manual commits, silence that ends a window, so that its text is known before the commit."""
-_LONG_WINDOW_S: Constant = 18.0
+_LONG_WINDOW_S: Final = 18.0
 """A longer window ends at the next pause, since it may have no further one before it must end."""
-_CONTINUED_MS: Constant = 1000
+_CONTINUED_MS: Final = 1000
 """Speech that begins so soon after such a pause continues the window before."""
 
 
@@ -89,12 +89,12 @@ class Listener:
         """Return a copy of an open window's samples so far."""
         return self._sound.cut(window.start, self._sound.end)
 
-    def hear(self, samples: NDArray[np.float32], probabilities: Sequence[float]) -> None:
+    def push(self, samples: NDArray[np.float32], probabilities: Sequence[float]) -> None:
         """Take the next samples, and the probabilities of speech of the frames that they complete."""
         self._sound.append(samples)
         for probability in probabilities:
             self._probabilities.append(probability)
-            for change in self._detector.push([probability]):
+            for change in self._detector.push(probability):
                 self._note(change)
             if self.window is not None and self._length_s(self.window) >= MAX_WINDOW_S:
                 self.split(self.window, self._position)
@@ -154,7 +154,7 @@ class Listener:
             self._close_window(at, is_last=False)
         assert self._turn is not None  # noqa: S101 - begun above, or never ended
         earlier = None if turn.is_announced else window
-        self.window = Window(self._turn, at, window, earlier, heard_until=at, language=window.language)
+        self.window = Window(self._turn, at, window, earlier, decoded_until=at, language=window.language)
 
     # -- what happens in the sound
 
@@ -177,7 +177,7 @@ class Listener:
 
     @property
     def _position(self) -> int:
-        """The end of the frames that were heard."""
+        """The end of the frames whose probabilities are known."""
         return (self._first_frame + len(self._probabilities)) * FRAME
 
     @property
@@ -195,7 +195,7 @@ class Listener:
         previous = self._long_window
         is_continued = previous is not None and at - self._committed_until <= _CONTINUED_MS * SAMPLE_RATE // 1000
         self.window = Window(
-            self._turn, start, previous if is_continued else None, self._earlier_window, heard_until=start
+            self._turn, start, previous if is_continued else None, self._earlier_window, decoded_until=start
         )
         self._long_window = None
 

@@ -1,4 +1,4 @@
-"""Decodes an utterance that is still being spoken: one cheap attempt, which continues the text that was told."""
+"""Decodes an utterance that is still being spoken: one cheap attempt, which continues the text that was sent."""
 
 import asyncio
 import math
@@ -26,18 +26,18 @@ PARTIAL_MARGIN_S: Final = 2.0
 """Padding after the sound of an unfinished utterance, where the encoder's context is short."""
 _SHORT_S: Final = 10.0
 _SHORT_OUTPUT: Final = 112
-"""Tokens, the told ones included, of an utterance of up to `_SHORT_S`. A loop ends there."""
+"""Tokens, the sent ones included, of an utterance of up to `_SHORT_S`. A loop ends there."""
 _LONG_OUTPUT: Final = MAX_LENGTH // 2
 _ALIGNMENT_FRAME_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """The sound of an utterance so far, and the text of it that was told."""
+    """The sound of an utterance so far, and the text of it that was sent."""
 
     samples: NDArray[np.float32]
     """float32 [n], 16 kHz mono, at most 30 s."""
-    told: str
+    sent: str
     language: str | None
     """None detects it."""
     tokens_before: Sequence[int] = ()
@@ -46,7 +46,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class PartialText:
-    """What an utterance has after the told text."""
+    """What an utterance has after the sent text."""
 
     text: str
     """Empty if the hypothesis fails the rules of a final text, or is silent."""
@@ -70,7 +70,7 @@ class PartialDecoder:
         self._margin_s = margin_s
 
     async def decode(self, request: RequestContext, utterance: Utterance) -> PartialText:
-        """Return the text after the told one.
+        """Return the text after the sent one.
 
         The calls count no audio, since the same audio is decoded again and again.
 
@@ -129,5 +129,5 @@ class PartialDecoder:
 
     def _prompt(self, options: DecodingOptions, utterance: Utterance, language: str) -> Prompt:
         tokenizer = self._vocabulary.tokenizer_for(language, options.task)
-        told = self._vocabulary.text_tokens(tokenizer.encode(utterance.told))
-        return self._vocabulary.prompt(options, language, utterance.tokens_before).forcing(told)
+        sent = self._vocabulary.text_tokens(tokenizer.encode(utterance.sent))
+        return self._vocabulary.prompt(options, language, utterance.tokens_before).forcing(sent)

@@ -23,7 +23,7 @@ from asr_service.engine.pipeline.live.listener import MIN_COMMIT_MS, Listener, R
 from asr_service.engine.pipeline.live.load import Pace
 from asr_service.engine.pipeline.live.options import LiveOptions
 from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialText
-from asr_service.engine.pipeline.live.teller import Teller
+from asr_service.engine.pipeline.live.partial_sender import PartialSender
 from asr_service.engine.pipeline.live.turn import ClosedWindow, Window
 from asr_service.engine.schedule.batch import LiveWork
 from asr_service.engine.schedule.request import RequestContext
@@ -83,7 +83,7 @@ class LiveSession:
         self._new_shared_context = tools.new_context
         self._end_reason: EndReason | None = None
         self._commits: set[asyncio.Future[bool]] = set()
-        """Those that wait until the sound before them was heard."""
+        """Those that wait until the sound before them was taken."""
         self._is_speaking = False
         self._level = LiveLeveller()
         self._stream = SpeechStream()
@@ -100,7 +100,7 @@ class LiveSession:
         self._finisher = Finisher(
             tools.finishing, self._new_context, self._events.put_nowait, self._spoken_at, self._on_decoded
         )
-        self._teller = Teller(
+        self._partial_sender = PartialSender(
             tools.partials,
             self._load,
             self._listener,
@@ -184,13 +184,13 @@ class LiveSession:
     async def run(self) -> None:
         """Do the work of the session until it is finished or cancelled."""
         listening = asyncio.create_task(self._listen())
-        telling = asyncio.create_task(self._teller.run())
+        sending = asyncio.create_task(self._partial_sender.run())
         finishing = asyncio.create_task(self._finisher.run())
         watching = asyncio.create_task(self._end_if_silent())
         error: AsrError | None = None
         try:
-            await asyncio.wait([finishing, telling, listening], return_when=asyncio.FIRST_COMPLETED)
-            for task in (finishing, telling, listening):
+            await asyncio.wait([finishing, sending, listening], return_when=asyncio.FIRST_COMPLETED)
+            for task in (finishing, sending, listening):
                 if task.done():
                     task.result()
             await finishing
@@ -200,7 +200,7 @@ class LiveSession:
             log.exception("a live session failed")
             error = AsrError("The live session failed because of an error in the service.")
         finally:
-            await tasks.cancel([listening, telling, finishing, watching])
+            await tasks.cancel([listening, sending, finishing, watching])
             await self._finisher.close()
             self._note_speaking(is_speaking=False)
         reason = self._end_reason if error is None and self._end_reason is not None else EndReason.FAILED
@@ -214,7 +214,7 @@ class LiveSession:
             reason=reason,
             audio_s=round(self._n_fed / SAMPLE_RATE, 1),
             turns=self._finisher.n_turns,
-            deltas=self._teller.n_told,
+            deltas=self._partial_sender.n_sent,
         )
 
     async def _end_if_silent(self) -> None:
@@ -236,10 +236,10 @@ class LiveSession:
                     continue
                 samples = self._next_sound()
                 probabilities = await loop.run_in_executor(self._cpu_pool, self._detect, samples)
-                self._listener.hear(samples, probabilities.tolist())
+                self._listener.push(samples, probabilities.tolist())
                 self._note_speaking(is_speaking=self._listener.window is not None)
                 self._note_waiting(-len(samples))
-                self._teller.note_sound()
+                self._partial_sender.note_sound()
 
     def _detect(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probability of speech for each frame that is complete now."""
@@ -275,13 +275,13 @@ class LiveSession:
         self._finisher.begin_early(window, closing)
 
     def _on_closed(self, closing: ClosedWindow) -> None:
-        self._teller.stop(closing.window)
+        self._partial_sender.stop(closing.window)
         self._pace.note_window(closing.n_samples / SAMPLE_RATE)
         self._note_waiting(closing.n_samples)
         self._finisher.add(closing)
 
     def _on_discarded(self, window: Window) -> None:
-        self._teller.stop(window)
+        self._partial_sender.stop(window)
         Finisher.cancel_early(window)
 
     def _on_decoded(self, closing: ClosedWindow) -> None:

@@ -5,7 +5,7 @@ number of samples from the start of the session.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,11 +72,10 @@ class SpeechDetector:
         self.speech_end = position
         """The end of the last frame of speech."""
 
-    def push(self, probabilities: Iterable[float]) -> Iterator[Change]:
-        """Take the next frames and yield what changes."""
-        for probability in probabilities:
-            start, self._position = self._position, self._position + FRAME
-            yield from self._in_speech(probability) if self._is_speaking else self._in_silence(probability, start)
+    def push(self, probability: float) -> Iterator[Change]:
+        """Take the next frame and yield what changes."""
+        start, self._position = self._position, self._position + FRAME
+        yield from self._in_speech(probability) if self._is_speaking else self._in_silence(probability, start)
 
     def reset(self) -> None:
         """Leave the speech, as after `Ended`."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final as Constant
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,14 @@ from asr_service.audio.chunking import Chunk, cut_chunk
 from asr_service.audio.silero import FRAME
 from asr_service.audio.vad import SpeechSpan, VadOptions, pad, speech_frames
 from asr_service.engine.decode.text_before import TextBefore
-from asr_service.engine.pipeline.live.agreement import ToldText
+from asr_service.engine.pipeline.live.agreement import SentText
+from asr_service.engine.pipeline.live.events import TextDelta
 from asr_service.engine.pipeline.live.options import LiveOptions
 from asr_service.errors import AsrError
 from asr_service.transcript import Segment
 
-MIN_DETECTION_S: Constant = 2.0
-"""From less sound, the language is not detected if a turn before has one: a `yes` is heard as any language."""
+MIN_DETECTION_S: Final = 2.0
+"""From less sound, the language is not detected if a turn before has one: a `yes` may be any language."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +37,7 @@ class Turn:
     """Of the windows that are decoded."""
     speech_s: float = 0.0
     has_text: bool = False
-    """True if text of the turn was told."""
+    """True if text of the turn was sent."""
     error: AsrError | None = None
     """Why a window of the turn could not be decoded."""
 
@@ -47,12 +48,18 @@ class Turn:
         detection = self.options.turn_detection
         return vad if detection is None else replace(vad, threshold=detection.threshold)
 
+    def next_delta(self, text: str) -> TextDelta:
+        """Return the event with the text that follows the sent text. The first text of a turn has no leading space."""
+        delta = TextDelta(self.id, text if self.has_text else text.lstrip())
+        self.has_text = True
+        return delta
+
 
 @dataclass(frozen=True, slots=True)
-class Early:
+class EarlyText:
     """The final text of a window, decoded in a pause, in case that the speech does not go on."""
 
-    task: "asyncio.Task[Final]"
+    task: "asyncio.Task[FinalText]"
     speech_end: int
 
 
@@ -65,13 +72,13 @@ class Window:
     previous: "Window | None" = None
     """The window that this one continues without a pause. Its text is part of the prompt."""
     earlier: "Window | None" = None
-    """The window before this one in the same turn. Its text is told first."""
-    told: ToldText = field(default_factory=ToldText)
-    heard_until: int = 0
+    """The window before this one in the same turn. Its text is sent first."""
+    sent: SentText = field(default_factory=SentText)
+    decoded_until: int = 0
     """End of the sound that the last hypothesis had."""
     language: str | None = None
     """As the first hypothesis detected it."""
-    early: Early | None = None
+    early: EarlyText | None = None
     is_open: bool = True
     tokens: asyncio.Future[TextBefore] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future(), repr=False
@@ -97,7 +104,7 @@ class ClosedWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
+class FinalText:
     """The decoded segments of one window."""
 
     segments: tuple[Segment, ...]

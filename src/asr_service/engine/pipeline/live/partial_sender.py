@@ -1,4 +1,4 @@
-"""Tells the text of a window while somebody still speaks: decodes it again and again, and tells what is certain."""
+"""Sends the text of a window while somebody still speaks: decodes it again and again, and sends what is certain."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import structlog
 from asr_service import metrics
 from asr_service.audio import SAMPLE_RATE
 from asr_service.engine.pipeline.live.agreement import CAUTION, Caution, split_words
-from asr_service.engine.pipeline.live.events import LiveEvent, TextDelta
+from asr_service.engine.pipeline.live.events import LiveEvent
 from asr_service.engine.pipeline.live.finisher import NewContext
 from asr_service.engine.pipeline.live.listener import Listener
 from asr_service.engine.pipeline.live.load import LiveLoad, Pace
@@ -25,12 +25,12 @@ log = structlog.get_logger(__name__)
 _FIRST_S: Final = 0.5
 """Seconds of sound before the first hypothesis."""
 _SPLIT_S: Final = 25.0
-"""A window without a pause is split here, after the last word that was told."""
+"""A window without a pause is split here, after the last word that was sent."""
 _MAX_WAIT_S: Final = 3.0
 """A partial text that waits longer for the model is left out."""
 
 
-class Teller:
+class PartialSender:
     """Makes the partial texts of one session, one at a time."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Teller:
         pace: Pace,
         latest_language: Callable[[], str | None],
     ) -> None:
-        """Create a teller.
+        """Create a sender.
 
         `in_script` returns a text in the script of the session. `latest_language` returns the language of the turn
         before, if there is one.
@@ -57,13 +57,13 @@ class Teller:
         self._in_script = in_script
         self._pace = pace
         self._latest_language = latest_language
-        self._heard = asyncio.Event()
+        self._has_sound = asyncio.Event()
         self._decoding: tuple[Window, asyncio.Task[PartialText]] | None = None
-        self.n_told = 0
+        self.n_sent = 0
 
     def note_sound(self) -> None:
         """Note that there is new sound."""
-        self._heard.set()
+        self._has_sound.set()
 
     def stop(self, window: Window) -> None:
         """Stop the partial text of a window that is not open any more."""
@@ -71,13 +71,13 @@ class Teller:
             self._decoding[1].cancel()
 
     async def run(self) -> None:
-        """Tell until this is cancelled. Raises EngineStopped: the engine takes no more work."""
+        """Send texts until this is cancelled. Raises EngineStopped: the engine takes no more work."""
         while True:
-            await self._heard.wait()
-            self._heard.clear()
+            await self._has_sound.wait()
+            self._has_sound.clear()
             window = self._listener.window
             if window is not None and (caution := self._due(window)):
-                await self._tell(window, caution)
+                await self._update(window, caution)
 
     def _due(self, window: Window) -> Caution | None:
         """Return how careful to be with the window's next hypothesis; None if there is none yet."""
@@ -86,9 +86,9 @@ class Teller:
             return None
         if not self._pace.is_live:
             return None  # its speech is ahead of real time, so its client does not follow the text
-        if caution is None or window.early is not None or self._listener.speech_end <= window.heard_until:
+        if caution is None or window.early is not None or self._listener.speech_end <= window.decoded_until:
             return None
-        since = max(window.heard_until, window.start)
+        since = max(window.decoded_until, window.start)
         wait_s = self._load.interval_s(caution) if since > window.start else _FIRST_S
         if self._listener.end - since < wait_s * SAMPLE_RATE:
             return None
@@ -96,16 +96,17 @@ class Teller:
             metrics.LIVE_THINNED.inc()
         return caution
 
-    async def _tell(self, window: Window, caution: Caution) -> None:
+    async def _update(self, window: Window, caution: Caution) -> None:
+        """Decode the window once more, and send what is certain by now."""
         samples = self._listener.sound_of(window)
-        window.heard_until = self._listener.end
+        window.decoded_until = self._listener.end
         options = window.turn.options.decoding
         language = options.language or window.language
         is_short = len(samples) < MIN_DETECTION_S * SAMPLE_RATE
         if language is None and is_short:
             language = self._latest_language()
         before = self._tokens_before(window, language)
-        utterance = Utterance(samples, window.told.text, language, before)
+        utterance = Utterance(samples, window.sent.text, language, before)
         context = self._new_context(options, LiveWork.PARTIAL, _MAX_WAIT_S)
         task = asyncio.create_task(self._decoder.decode(context, utterance))
         self._decoding = window, task
@@ -115,8 +116,8 @@ class Teller:
             if partial is not None and window.is_open:
                 if not is_short:
                     window.language = partial.language
-                rest = self._take(window, partial, caution)
-                if len(samples) >= _SPLIT_S * SAMPLE_RATE and rest and window.told.text:
+                rest = self._send(window, partial, caution)
+                if len(samples) >= _SPLIT_S * SAMPLE_RATE and rest and window.sent.text:
                     await self._split(window, context, partial, rest, len(samples) / SAMPLE_RATE)
         except (DeadlineExceeded, InferenceFailed, Overloaded) as error:
             log.debug("a partial text was left out", error=repr(error))
@@ -128,23 +129,22 @@ class Teller:
             self._load.note_partial(context.inference_s)
         metrics.LIVE_PARTIALS.labels("dropped" if partial is None else "decoded").inc()
 
-    def _take(self, window: Window, partial: PartialText, caution: Caution) -> str:
-        """Tell what is certain by now, and return the rest of the hypothesis."""
+    def _send(self, window: Window, partial: PartialText, caution: Caution) -> str:
+        """Send what is certain by now, and return the rest of the hypothesis."""
         turn = window.turn
         language = written_language(partial.language, turn.options.decoding.task)
         words = split_words(self._in_script(window, partial), language)
-        told = window.told.add(words, caution)
-        if told:
-            self._on_event(TextDelta(turn.id, told if turn.has_text else told.lstrip()))
-            turn.has_text = True
-            self.n_told += 1
-        return "".join(words)[len(told) :]
+        sent = window.sent.add(words, caution)
+        if sent:
+            self._on_event(turn.next_delta(sent))
+            self.n_sent += 1
+        return "".join(words)[len(sent) :]
 
     async def _split(
         self, window: Window, context: RequestContext, partial: PartialText, rest: str, sound_s: float
     ) -> None:
         """End a long window where the rest of its text begins. The rest is decoded with the next window."""
-        at_s = await self._decoder.start_of(context, partial, window.told.text, rest, sound_s)
+        at_s = await self._decoder.start_of(context, partial, window.sent.text, rest, sound_s)
         at = window.start + int(at_s * SAMPLE_RATE)
         if window.is_open and window.start < at < self._listener.end:
             self._listener.split(window, at)
