@@ -11,9 +11,11 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.errors import UndecodableAudio, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, similarity
-from decoder.media import FLAC, M4A, MKV, OPUS, WMA, Format
+from decoder.media import FLAC, M4A, MKV, MP3, OPUS, WMA, Format
 
 TONE = media.warble(3)
+AMR = Format("amr", "libopencore_amrnb", 8_000)
+TAG = b"ID3\x03\x00\x00" + bytes([0, 0, 2, 44]) + bytes(300)
 
 
 @pytest.mark.parametrize(
@@ -23,11 +25,15 @@ TONE = media.warble(3)
         (Format("ogg", "libopus", 48_000, 2), OPUS),
         (Format("ogg", "vorbis", 44_100, 2), Format("ogg", "vorbis", 22_050, 2)),
         (Format("ogg", "flac", 16_000), OPUS),
+        (FLAC, Format("flac", "flac", 44_100, 2)),
+        (Format("au", "pcm_s16be"), Format("au", "pcm_s16be", 44_100, 2)),
+        (Format("avi", "libmp3lame"), Format("avi", "pcm_s16le", 44_100)),
+        (AMR, AMR),
     ],
     ids=lambda fmt: fmt.name,
 )
-def test_every_link_of_a_chained_ogg_file_is_decoded(first, second):
-    """The next link may have another codec, rate or channel count."""
+def test_every_link_of_a_chained_file_is_decoded(first, second):
+    """The next link may have another codec, rate or channel count. FFmpeg takes it for data of the first one."""
     data = b"".join(media.encode(fmt, media.warble(3, fmt.rate)) for fmt in (first, second))
     samples, audio = decode(data)
     assert len(samples) / SAMPLE_RATE == pytest.approx(6, abs=0.2)
@@ -70,8 +76,15 @@ def test_a_link_that_starts_late_may_follow_one_of_a_moment():
                 Format("w64", "pcm_s16le"),
                 Format("caf", "pcm_s16be"),
                 Format("aiff", "pcm_s16be"),
+                Format("flv", "aac"),
+                Format("tta", "tta"),
+                Format("voc", "pcm_u8"),
+                Format("wv", "wavpack"),
             )
         ),
+        pytest.param(media.encode(Format("wav", "pcm_s16le"), TONE, rf64="always") * 2, id="rf64"),
+        pytest.param(media.encode(FLAC, TONE) + media.wav(TONE), id="flac-and-wav"),
+        pytest.param(media.encode(FLAC, TONE) + TAG + media.encode(MP3, TONE), id="flac-and-tagged-mp3"),
     ],
 )
 def test_a_second_recording_in_the_file_has_a_warning(data):
@@ -81,6 +94,21 @@ def test_a_second_recording_in_the_file_has_a_warning(data):
     (warning,) = audio.warnings
     assert warning.startswith("A second recording (")
     assert warning.endswith("Only the first was decoded.")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(media.wav(TONE) + b"id3 " + struct.pack("<I", len(TAG)) + TAG, id="wav-with-a-tag"),
+        pytest.param(TAG + media.encode(FLAC, TONE) + TAG, id="flac-between-tags"),
+        pytest.param(media.encode(Format("wv", "wavpack", 16_000, 6), TONE), id="blocks-of-several-channels"),
+    ],
+)
+def test_what_belongs_to_a_recording_is_no_second_one(data):
+    """Tags follow after the sound, and WavPack has a block for each pair of channels."""
+    samples, audio = decode(data)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.1)
+    assert audio.warnings == ()
 
 
 @pytest.mark.parametrize("dtype", ["s16", "flac"])

@@ -1,19 +1,59 @@
 """Finds recordings that were joined into one file."""
 
 import errno
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from asr_service.decoder.sandboxed.sniff import Source, container_by_signature
+from asr_service.decoder.sandboxed.sniff import ID3_HEADER_BYTES, Source, container_by_signature, id3_bytes
 
 _OGG_SEGMENTS_AT: Final = 26
 _OGG_BEGINS_STREAM: Final = 0x02
-_MAX_OGG_LINKS: Final = 10_000
+_MAX_LINKS: Final = 10_000
 _SEARCH_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 1024 * 1024
 _MAX_OBJECTS: Final = 256
 _ASF: Final = b"\x30\x26\xb2\x75"
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT: Final = b"\x18\x53\x80\x67"
+_HEADS: Final = {
+    b"fLaC": re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"),
+    b".snd": re.compile(rb"\.snd\x00\x00[\x00-\x04].{5}\x00\x00\x00[\x01-\x1b]", re.DOTALL),
+    b"NIST": re.compile(rb"NIST_1A\n *[0-9]+\n"),
+    b"#!AM": re.compile(rb"#!AMR(?:-WB)?\n"),
+    b"AVI ": re.compile(rb"RIFF.{4}AVI LIST.{4}hdrlavih", re.DOTALL),
+}
+"""Heads of recordings that FFmpeg takes for data of the one before them, by the type of the file."""
+_MAX_HEAD_BYTES: Final = 32
+_MAX_SEARCHED_BYTES: Final = 16 * 1024 * 1024
+"""Tags with a picture and indices are smaller."""
+_TAGGED_MP3: Final = "MP3"
+_FIRST_BLOCK: Final = b"[%b]" % b"".join(rb"\x%02x-\x%02x" % (byte, byte + 7) for byte in range(0x08, 0x100, 0x10))
+"""Bit 11 of the flags of a WavPack block, which only the first of the blocks at one time has set."""
+_SIGNATURES: Final = (
+    ("WAV or AVI", rb"RIFF.{4}(?:WAVE|AVI LIST)"),
+    ("WAV", rb"RF64.{4}WAVE"),
+    ("W64", rb"riff\x2e\x91\xcf\x11"),
+    ("FLAC", rb"fLaC[\x00\x80]\x00\x00\x22"),
+    ("OGG", rb"OggS\x00\x02"),
+    ("AIFF", rb"FORM.{4}AIF[FC]"),
+    ("CAF", rb"caff\x00\x01\x00\x00desc"),
+    ("AU", rb"\.snd\x00\x00[\x00-\x04].{5}\x00\x00\x00[\x01-\x1b]"),
+    ("AMR", rb"#!AMR(?:-WB)?\n"),
+    ("NIST SPHERE", rb"NIST_1A\n *[0-9]+\n"),
+    ("Matroska or WebM", rb"\x1a\x45\xdf\xa3.{5,40}(?:webm|matroska)"),
+    ("ASF or WMA", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    ("MP4", rb"\x00\x00\x00.ftyp[ -~]{4}"),
+    ("FLV", rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09"),
+    ("TTA", rb"TTA1[\x01-\x03]\x00"),
+    ("VOC", rb"Creative Voice File\x1a"),
+    ("WavPack", rb"wvpk.{4}[\x02-\x10]\x04.\x00.{4}\x00{4}.{5}" + _FIRST_BLOCK),
+    ("Musepack", rb"MPCKSH|MP\+[\x07\x17]"),
+    ("Monkey's Audio", rb"MAC .\x0f"),
+    ("TAK", rb"tBaK"),
+    (_TAGGED_MP3, rb"ID3[\x02-\x04]\x00[\x00-\xf0][\x00-\x7f]{4}"),
+)
+_ANY: Final = re.compile(b"|".join(b"(%b)" % pattern for _, pattern in _SIGNATURES), re.DOTALL)
 
 
 class Part:
@@ -43,15 +83,50 @@ class Part:
         return self._at - self._start
 
 
-def ogg_links(source: Source) -> list[tuple[int, int]]:
-    """Return start and end of each link of an OGG file. Moves the position.
+def links(source: Source) -> list[tuple[int, int]]:
+    """Return start and end of each link of a file: of each recording that is decoded by itself. Moves the position.
 
-    Links are recordings that were joined: each begins with pages that are marked as the beginning of a stream. RFC
-    3533, sections 4 and 6. A file without a valid first page is one link.
+    Knows OGG, FLAC, AMR, AU, SPHERE and AVI. Other files are one link.
     """
     size = source.seek(0, 2)
+    first = _after_tag(source)
+    source.seek(first)
+    head = source.read(12)
+    magic = head[8:] if head.startswith(b"RIFF") else head[:4]
+    if magic == b"OggS":
+        starts = _ogg_starts(source)
+    else:
+        starts = [0, *_heads_after(source, first, _HEADS[magic])] if magic in _HEADS else [0]
+    return list(zip(starts, [*starts[1:], size], strict=True))
+
+
+def _after_tag(source: Source) -> int:
+    source.seek(0)
+    head = source.read(ID3_HEADER_BYTES)
+    return id3_bytes(head) if head.startswith(b"ID3") else 0
+
+
+def _heads_after(source: Source, first: int, head: re.Pattern[bytes]) -> list[int]:
+    """Return the positions of the heads after the first one."""
+    at, tail = first + 1, b""
+    found: list[int] = []
+    source.seek(at)
+    while len(found) < _MAX_LINKS and (read := source.read(_READ_BYTES)):
+        data = tail + read
+        places = (at - len(tail) + match.start() for match in head.finditer(data))
+        found += [place for place in places if not found or place > found[-1]]
+        at += len(read)
+        tail = data[-_MAX_HEAD_BYTES:]
+    return found[:_MAX_LINKS]
+
+
+def _ogg_starts(source: Source) -> list[int]:
+    """Return where the links of an OGG file begin: with pages that are marked as the beginning of a stream.
+
+    RFC 3533, sections 4 and 6. A file without a valid first page is one link.
+    """
     starts, at, in_header = [0], 0, True
-    while len(starts) < _MAX_OGG_LINKS:
+    while len(starts) < _MAX_LINKS:
         source.seek(at)
         header = source.read(_OGG_SEGMENTS_AT + 1 + 255)
         if len(header) <= _OGG_SEGMENTS_AT:
@@ -68,7 +143,7 @@ def ogg_links(source: Source) -> list[tuple[int, int]]:
         n_segments = header[_OGG_SEGMENTS_AT]
         body = _OGG_SEGMENTS_AT + 1
         at += body + n_segments + sum(header[body : body + n_segments])
-    return list(zip(starts, [*starts[1:], size], strict=True))
+    return starts
 
 
 def _next_page(source: Source, at: int) -> int:
@@ -172,3 +247,26 @@ def _after_matroska(source: Source, size: int) -> tuple[str, int] | None:
     source.seek(at)
     found = container_by_signature(source.read(12)) if at < size else None
     return None if found is None else (found, at)
+
+
+def recording_behind(source: Source, at: int) -> str | None:
+    """Return the name of the container that begins behind position `at`, the start of the last packet.
+
+    Most demuxers stop at the end of the recording that the header describes. Tags, a picture or an index may follow, so
+    only complete signatures count. Recordings without one, such as AAC, are not found. Moves the position.
+    """
+    source.seek(at + 1)
+    data = source.read(_MAX_SEARCHED_BYTES)
+    for match in _ANY.finditer(data):
+        name, _ = _SIGNATURES[(match.lastindex or 1) - 1]
+        if name != _TAGGED_MP3 or _is_before_a_frame(source, at + 1 + match.start()):
+            return name
+    return None
+
+
+def _is_before_a_frame(source: Source, at: int) -> bool:
+    """Return whether an ID3 tag begins an MP3 file. Other files have such tags at their end."""
+    source.seek(at)
+    source.seek(at + id3_bytes(source.read(ID3_HEADER_BYTES)))
+    frame = source.read(2)
+    return frame[:1] == b"\xff" and frame[1:] >= b"\xe0"

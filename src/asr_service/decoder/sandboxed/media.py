@@ -91,7 +91,7 @@ def decode(source: Source, limits: DecodeLimits, sink: Sink, track: str = "") ->
 
 
 class _Decoding:
-    """The decoding of a file, which consists of one part or, in OGG, of several that were joined."""
+    """The decoding of a file, which consists of one part or of several that were joined."""
 
     def __init__(self, source: Source, limits: DecodeLimits, sink: Sink, track: str) -> None:
         self._source = source
@@ -103,22 +103,15 @@ class _Decoding:
 
     def run(self) -> Outcome:
         following = joined.following_recording(self._source)
-        self._decode(self._source_of_first_part(following))
-        for start, end in self._further_parts:
+        parts = [(0, following[1])] if following is not None else joined.links(self._source)
+        self._decode(joined.Part(self._source, *parts[0]))
+        for start, end in parts[1:]:
             self._decode_further(joined.Part(self._source, start, end))
         if following is not None:
-            self._warn(f"A second recording ({following[0]}) follows in the file. Only the first was decoded.")
+            self._warn_of_recording_behind(following[0])
         if self._n_left_out:
             self._warnings.append(f"Other parts of the file have {self._n_left_out} more warnings.")
         return Outcome("decoded", warnings=tuple(self._warnings), lost_s=self._lost_s)
-
-    def _source_of_first_part(self, following: tuple[str, int] | None) -> Source:
-        self._source.seek(0)
-        links = joined.ogg_links(self._source) if self._source.read(4) == b"OggS" else []
-        self._further_parts = links[1:]
-        if following is not None:
-            return joined.Part(self._source, 0, following[1])
-        return joined.Part(self._source, *links[0]) if self._further_parts else self._source
 
     def _decode(self, source: Source) -> None:
         with av.logging.Capture(local=False) as logs:
@@ -126,6 +119,9 @@ class _Decoding:
             part.decode()
         self._warn(*part.warnings)
         self._lost_s += part.lost_s
+        behind = joined.recording_behind(source, part.last_decoded_at)
+        if behind is not None:
+            self._warn_of_recording_behind(behind)
 
     def _decode_further(self, source: Source) -> None:
         at_s = self._output.end_s
@@ -135,6 +131,9 @@ class _Decoding:
             if refused.verdict == "too_long":
                 raise
             self._warn(f"A part of the file, at {at_s:.1f} s, could not be decoded: {refused.message}")
+
+    def _warn_of_recording_behind(self, name: str) -> None:
+        self._warn(f"A second recording ({name}) follows in the file. Only the first was decoded.")
 
     def _warn(self, *warnings: str) -> None:
         room = max(_MAX_WARNINGS - len(self._warnings), 0)
@@ -203,7 +202,7 @@ class _Output:
 
 
 class _Part:
-    """The decoding of one part. `warnings` and `lost_s` are known once `decode` has returned."""
+    """The decoding of one part. The public attributes are known once `decode` has returned."""
 
     def __init__(self, source: Source, output: _Output, logs: list[_Log], track: str) -> None:
         self._source = source
@@ -219,6 +218,8 @@ class _Part:
         self._truncated = False
         self.warnings: tuple[str, ...] = ()
         self.lost_s = 0.0
+        self.last_decoded_at = 0
+        """The position of the last packet that was decoded."""
 
     def decode(self) -> None:
         av.logging.set_skip_repeated(False)  # each problem counts, also if the one before it had the same message
@@ -340,6 +341,8 @@ class _Part:
         if any(text.startswith(_INCOMPLETE) for _, _, text in self._logs):
             self._truncated = True
         self._logs.clear()  # a hostile file may make FFmpeg log without end
+        if frames:
+            self.last_decoded_at = max(self.last_decoded_at, packet.pos or 0)
         loss.packet_decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
         return frames
 

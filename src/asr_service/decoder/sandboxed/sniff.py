@@ -6,6 +6,7 @@ Error messages use this. It does not decide what is decoded: FFmpeg probes the a
 from typing import Final, Protocol
 
 HEAD_BYTES: Final = 4096
+ID3_HEADER_BYTES: Final = 10
 
 UNKNOWN: Final = "data without a known header, such as raw samples"
 _NOT_AUDIO: Final = (
@@ -41,6 +42,14 @@ _AUDIO: Final = (
     (b".snd", "AU"),
     (b"#!AMR", "AMR"),
     (b"NIST_1A", "NIST SPHERE"),
+    (b"FLV\x01", "FLV"),
+    (b"TTA1", "TTA"),
+    (b"Creative Voice File", "VOC"),
+    (b"wvpk", "WavPack"),
+    (b"MPCK", "Musepack"),
+    (b"MP+", "Musepack"),
+    (b"MAC ", "Monkey's Audio"),
+    (b"tBaK", "TAK"),
     (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
     (b"\x30\x26\xb2\x75", "ASF or WMA"),
 )
@@ -61,6 +70,11 @@ def container_by_signature(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         return "MP4"
     return next((name for magic, name in _AUDIO if head.startswith(magic)), None)
+
+
+def id3_bytes(header: bytes) -> int:
+    """Return the size of an ID3 tag, its header of 10 bytes included. Each byte of the size has seven bits."""
+    return ID3_HEADER_BYTES + sum(byte << 7 * i for i, byte in enumerate(reversed(header[6:ID3_HEADER_BYTES])))
 
 
 def describe(head: bytes) -> str:
