@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -98,8 +98,3 @@ class Recording:
 def read_recording(path: Path) -> Recording:
     data = json.loads(path.read_text(encoding="utf-8"))
     return Recording(data["source"], data["max_penalty_s"], tuple(Arrival(**row) for row in data["arrivals"]))
-
-
-def audio_of(load: Sequence[Arrival]) -> float:
-    """Return the seconds of speech of all arrivals."""
-    return sum(arrival.audio_s for arrival in load)

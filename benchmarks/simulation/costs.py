@@ -3,7 +3,7 @@
 import json
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -78,9 +78,6 @@ class Costs:
     @classmethod
     def load(cls, path: Path) -> Self:
         return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-
-    def without_spread(self) -> Self:
-        return replace(self, spread=(1.0,))
 
 
 def _line(points: list[tuple[float, float]], x: float) -> float:

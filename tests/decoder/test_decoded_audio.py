@@ -47,7 +47,7 @@ class CompromisedChild:
         pytest.param([(b"S", bytes(64)), (b"O", b"{}")], UndecodableAudio, id="invalid-outcome"),
         pytest.param([(b"S", bytes(64)), (b"O", b"[" * 60_000)], UndecodableAudio, id="deeply-nested-outcome"),
         pytest.param(
-            [(b"O", b'{"verdict": "unsupported", "message": "\\ud800", "warnings": [], "lost_s": 0}')],
+            [(b"O", b'{"verdict": "unsupported", "message": "\\ud800", "warnings": []}')],
             UndecodableAudio,
             id="half-a-surrogate-pair",
         ),

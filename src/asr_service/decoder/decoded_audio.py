@@ -128,11 +128,6 @@ class DecodedAudio:
         return self._outcome.warnings if self._outcome is not None else ()
 
     @property
-    def lost_s(self) -> float:
-        """Seconds of the recording that were lost, as described by `warnings`."""
-        return self._outcome.lost_s if self._outcome is not None else 0.0
-
-    @property
     def end_s(self) -> float:
         """The place in the recording of the last sample read, in seconds."""
         return (self.n_samples + self.n_absent_before(self.n_samples - 1)) / SAMPLE_RATE if self.n_samples else 0.0
@@ -297,7 +292,7 @@ def _parse(parse: Callable[[bytes], _Number], payload: bytes) -> _Number:
 def _parse_outcome(kind: bytes, payload: bytes) -> Outcome:
     try:
         outcome = Outcome.from_bytes(payload)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ChildLost("internal decoder error") from error
     if kind != protocol.OUTCOME or outcome.verdict not in ("decoded", *_ERRORS):
         raise ChildLost("internal decoder error")

@@ -13,9 +13,8 @@ a payload of that length:
 - DURATION, at most once, before the samples: the recording's estimated seconds, as a float64.
 - SAMPLES, any number of times: 16 kHz mono s16le. All but the last before another kind of frame have
   MAX_PAYLOAD_BYTES, so that a child cannot occupy the service with tiny frames.
-- GAP: the number of samples by which the next sample lies later in the recording than the previous one. At least
-  MIN_SAMPLES_BEFORE_GAP samples come before it, except before the first samples. At
-  most MAX_GAPS.
+- GAP, at most MAX_GAPS times: the number of samples by which the next sample lies later in the recording than the
+  previous one. At least MIN_SAMPLES_BEFORE_GAP samples come before it, except before the first samples.
 - OUTCOME, last: JSON. If the channel closes without it, the child died.
 - FAULT, last, instead of OUTCOME: the traceback of an error in our own code, as UTF-8.
 
@@ -119,7 +118,6 @@ class Outcome:
     message: str = ""
     """The error message for the client. Empty if the file was decoded."""
     warnings: tuple[str, ...] = ()
-    lost_s: float = 0.0
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -128,11 +126,11 @@ class Outcome:
     def from_bytes(cls, payload: bytes) -> "Outcome":
         """Parse the payload of an OUTCOME frame. The child may be compromised and may send anything.
 
-        Raises ValueError, TypeError, KeyError, OverflowError or RecursionError: the payload is invalid.
+        Raises ValueError, TypeError, KeyError or RecursionError: the payload is invalid.
         """
         fields = json.loads(payload)
         warnings = tuple(_text(line) for line in fields["warnings"])
-        return cls(fields["verdict"], _text(fields["message"]), warnings, float(fields["lost_s"]))
+        return cls(fields["verdict"], _text(fields["message"]), warnings)
 
 
 def _text(value: object) -> str:

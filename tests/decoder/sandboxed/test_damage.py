@@ -30,7 +30,6 @@ def test_damage_in_the_middle_loses_only_the_middle(fmt, min_lost_s):
     lost_s, at_s = seconds_in(audio.warnings[0])
     assert "could not be decoded" in audio.warnings[0]
     assert lost_s == pytest.approx(40 - len(samples) / SAMPLE_RATE, abs=0.7)
-    assert lost_s == pytest.approx(audio.lost_s, abs=0.06)
     assert min_lost_s < lost_s < 12
     assert at_s == pytest.approx(20, abs=6)
     assert similarity(samples[-5 * SAMPLE_RATE :], media.warble(40)) > 0.3  # five seconds out of forty

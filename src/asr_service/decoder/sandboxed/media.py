@@ -99,7 +99,6 @@ class _Decoding:
         self._track = track
         self._warnings: list[str] = []
         self._n_left_out = 0
-        self._lost_s = 0.0
 
     def run(self) -> Outcome:
         following = joined.following_recording(self._source)
@@ -111,14 +110,13 @@ class _Decoding:
             self._warn_of_recording_behind(following[0])
         if self._n_left_out:
             self._warnings.append(f"Other parts of the file have {self._n_left_out} more warnings.")
-        return Outcome("decoded", warnings=tuple(self._warnings), lost_s=self._lost_s)
+        return Outcome("decoded", warnings=tuple(self._warnings))
 
     def _decode(self, source: Source) -> None:
         with av.logging.Capture(local=False) as logs:
             part = _Part(source, self._output, logs, self._track)
             part.decode()
         self._warn(*part.warnings)
-        self._lost_s += part.lost_s
         behind = joined.recording_behind(source, part.last_decoded_at)
         if behind is not None:
             self._warn_of_recording_behind(behind)
@@ -217,7 +215,6 @@ class _Part:
         self._max_packet_s = math.inf
         self._truncated = False
         self.warnings: tuple[str, ...] = ()
-        self.lost_s = 0.0
         self.last_decoded_at = 0
         """The position of the last packet that was decoded."""
 
@@ -245,7 +242,6 @@ class _Part:
         )
         self._decode_stream(container, stream, loss, base_s)
         self.warnings = (*track_warnings, *self._losses(kind, loss, end))
-        self.lost_s = loss.lost_s
         self._check_not_empty(container, loss, end)
 
     def _losses(self, kind: str, loss: LossMeter, end: DeclaredEnd) -> tuple[str, ...]:

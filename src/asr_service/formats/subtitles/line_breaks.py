@@ -13,36 +13,29 @@ _TOP_HEAVY = 1.0
 """The cost of a first line that is wider than the mean."""
 
 
-class LineCounter:
-    """Counts the lines that pieces need if each line is filled before the next begins."""
-
-    def __init__(self, max_width: int) -> None:
-        self._max_width = max_width
-        self._used = 0
-        self.n_lines = 0
-
-    def add(self, piece: Piece, width: int) -> int:
-        """Add a piece of this width, and return the number of lines so far."""
-        joined = self._used + piece.spaced + width
-        if self.n_lines and joined <= self._max_width:
-            self._used = joined
-        else:
-            self.n_lines += 1
-            self._used = width
-        return self.n_lines
-
-
 def break_lines(pieces: Sequence[Piece], costs: Sequence[float], max_width: int) -> list[Sequence[Piece]]:
     """Return the lines. `costs[i]` is the cost of a break after `pieces[i]`.
 
     A line is wider than `max_width` only if it has a single piece that is wider.
     """
-    counter = LineCounter(max_width)
-    n_lines = [counter.add(piece, piece.width) for piece in pieces][-1]
+    n_lines = _count_lines(pieces, max_width)
     if n_lines == 1:
         return [pieces]
     edges = [0, *_best_breaks(pieces, costs, max_width, n_lines), len(pieces)]
     return [pieces[start:end] for start, end in pairwise(edges)]
+
+
+def _count_lines(pieces: Sequence[Piece], max_width: int) -> int:
+    """Return how many lines pieces need if each line is filled before the next begins."""
+    n_lines = used = 0
+    for piece in pieces:
+        joined = used + piece.spaced + piece.width
+        if n_lines and joined <= max_width:
+            used = joined
+        else:
+            n_lines += 1
+            used = piece.width
+    return n_lines
 
 
 def _best_breaks(pieces: Sequence[Piece], costs: Sequence[float], max_width: int, n_lines: int) -> tuple[int, ...]:
