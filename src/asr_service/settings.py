@@ -1,102 +1,33 @@
 """All settings. `make docs` writes `.env.example` and docs/settings.md from this file."""
 
 import difflib
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from asr_service.errors import ConfigurationError
-from asr_service.redis_client import check_redis_url
+from asr_service.setting_types import (
+    CACHE_IN_MEMORY,
+    CacheUrl,
+    Endpoints,
+    FilesPlace,
+    Fraction,
+    Networks,
+    Origins,
+    PositiveInt,
+    PositiveSeconds,
+    RedisUrl,
+    RootPath,
+)
 from asr_service.validation import describe_error
 
 PREFIX = "ASR_"
 ENV_FILE = ".env"
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-"""The paths under which a proxy may publish the service."""
-DEFAULT_MODEL_ALIASES = (
-    "whisper-1",
-    "gpt-transcribe",
-    "gpt-4o-transcribe",
-    "gpt-4o-mini-transcribe",
-    "gpt-4o-mini-transcribe-2025-12-15",
-    "gpt-4o-transcribe-diarize",
-    "gpt-live-transcribe",
-    "gpt-realtime-whisper",
-)
-"""OpenAI's names, of which every client has one as its default. Each stands for the loaded model."""
-ANY_ALIAS, NO_ALIASES = "*", "none"
-"""Values of ASR_MODEL_ALIASES that are no names."""
-CACHE_IN_MEMORY = "memory"
-"""The value of ASR_CACHE_URL for a cache in the memory of each slot."""
-_ENDPOINT = re.compile(r"https?://[^\s/,]+(/[^\s,]*)?|unix:/[^\s,]+")
-_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
-
-
-def _check_origins(given: str) -> str:
-    for origin in given.split(","):
-        if origin.strip() != "*" and not _ORIGIN.fullmatch(origin.strip()):
-            raise ValueError(f"{origin.strip()!r} is not an origin such as https://app.example.com in lower case, or *")
-    return given
-
-
-def _check_root_path(given: str) -> str:
-    if not ROOT_PATH.fullmatch(given):
-        raise ValueError("expected a path such as /asr, without a slash at its end")
-    return given
-
-
-def _check_cache_url(given: SecretStr) -> SecretStr:
-    url = given.get_secret_value()
-    if "://" in url:
-        check_redis_url(url)
-    elif url != CACHE_IN_MEMORY and "/" not in url:
-        raise ValueError(
-            f"expected {CACHE_IN_MEMORY}, a directory such as /var/lib/asr-service/results, or redis://HOST"
-        )
-    return given
-
-
-def _check_networks(given: str) -> str:
-    for network in given.split(","):
-        try:
-            ipaddress.ip_network(network.strip())
-        except ValueError:
-            raise ValueError(f"{network.strip()!r} is not an address or network such as 10.0.0.0/8") from None
-    return given
-
-
-def _check_redis(given: SecretStr) -> SecretStr:
-    check_redis_url(given.get_secret_value())
-    return given
-
-
-def _check_files(given: str) -> str:
-    scheme, separator, place = given.partition("://")
-    if separator and (scheme not in {"s3", "gs", "az"} or not place.strip("/")):
-        raise ValueError("expected a directory, or a URL such as s3://bucket/prefix, gs://... or az://...")
-    return given
-
-
-RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis)]
-
-
-def _check_endpoints(given: str) -> str:
-    for address in given.split(","):
-        if not _ENDPOINT.fullmatch(address.strip()):
-            raise ValueError(f"{address.strip()!r} is neither a URL such as https://asr.example.com nor unix:/PATH")
-    return given
 
 
 class Settings(BaseSettings):
@@ -115,7 +46,7 @@ class Settings(BaseSettings):
     """Directory of the unix sockets of several slots (`slot-0.sock`, ...) and of shared files. By default
     $RUNTIME_DIRECTORY, else `asr-service` in $XDG_RUNTIME_DIR, else `asr-service-UID` in the temporary directory."""
 
-    root_path: Annotated[str, AfterValidator(_check_root_path)] | None = None
+    root_path: RootPath | None = None
     """Path before every endpoint, such as `/asr`, if a proxy publishes the service there and does not remove it. A
     proxy that removes it can name it in X-Forwarded-Prefix instead, for the servers in /openapi.json."""
 
@@ -196,7 +127,7 @@ class Settings(BaseSettings):
     keys, here or in ASR_API_KEYS_FILE, everyone who can reach the service can use it."""
     api_keys_file: Path | None = None
     """File with more entries, one per line; `#` begins a comment. SIGHUP reads it again."""
-    metrics_inside: Annotated[str, AfterValidator(_check_networks)] = "127.0.0.0/8,::1"
+    metrics_inside: Networks = "127.0.0.0/8,::1"
     """Addresses and networks, separated by commas, that can read /metrics without an API key. Other clients need a key
     if the service has keys, because metrics contain their names. A client on a Unix socket needs none: Nginx restricts
     /metrics itself."""
@@ -211,12 +142,12 @@ class Settings(BaseSettings):
     key_usage_dir: Path | None = None
     """Directory in which the slots share the usage of each API key, best on tmpfs. By default it is next to the
     sockets. Its usage files are deleted at start."""
-    cors_origins: Annotated[str, AfterValidator(_check_origins)] | None = None
+    cors_origins: Origins | None = None
     """Origins of web pages that may call the service from a browser, such as `https://app.example.com`, separated by
     commas, or `*` for all. By default none."""
 
     # -- results that are kept
-    cache_url: Annotated[SecretStr, AfterValidator(_check_cache_url)] | None = None
+    cache_url: CacheUrl | None = None
     """Where transcripts are kept, so that an equal recording with equal options is not transcribed again: `memory` (of
     each slot), a directory on a local disk (for the slots of a machine), or a Redis for several machines:
     `redis://USER:PASSWORD@HOST:6379/0`, `rediss://...`, `unix:///path/redis.sock`. Answers for retries with the same
@@ -246,7 +177,7 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = None
     """Secret that signs webhooks, `whsec_` and base64, or two with a comma between them while receivers change to the
     first. `asr-service webhooks secret` makes one. Without a secret, a job cannot have a webhook."""
-    webhook_allow_networks: Annotated[str, AfterValidator(_check_networks)] | None = None
+    webhook_allow_networks: Networks | None = None
     """Addresses and networks, separated by commas, that webhooks can reach although they are not public, also by plain
     HTTP. By default none: a webhook goes to public addresses by HTTPS."""
 
@@ -259,7 +190,7 @@ class Settings(BaseSettings):
     """Redis that keeps the records of the jobs of several machines, such as `redis://user:password@host:6379/0`,
     `rediss://...` with TLS or `unix:///run/redis/redis.sock`. Needs `pip install 'asr-service[cluster]'` and
     ASR_JOBS_FILES. By default the records are in ASR_STATE_DIR, for one machine."""
-    jobs_files: Annotated[str, AfterValidator(_check_files)] | None = None
+    jobs_files: FilesPlace | None = None
     """Place of the recordings and transcripts of jobs: a directory that exists, which several machines may share, or
     `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. By default a directory in ASR_STATE_DIR.
     Services that share no jobs need different places: each deletes old files that its own jobs do not have."""
@@ -277,7 +208,7 @@ class Settings(BaseSettings):
     ASR_JOBS_URL."""
 
     # -- job workers
-    service_url: Annotated[str, AfterValidator(_check_endpoints)] | None = None
+    service_url: Endpoints | None = None
     """Where `asr-service worker` finds the services: the URL of their load balancer or of one service, or `unix:/PATH`
     of a slot's socket. Several, separated by commas, are used in turn."""
     service_key: SecretStr | None = None

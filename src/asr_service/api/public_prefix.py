@@ -3,7 +3,7 @@
 from starlette.requests import Request
 
 from asr_service.engine.slot import SlotEngine
-from asr_service.settings import ROOT_PATH
+from asr_service.setting_types import ROOT_PATH
 
 
 def public_prefix(request: Request) -> str:

@@ -15,7 +15,8 @@ from asr_service.models.packaged import EXTRA, join_packaged, packaged_parts
 from asr_service.models.progress import FetchFailed, Report, log_progress
 from asr_service.models.registry import AUTO, MODELS, ModelSpec, aliases_of, is_path, spec_named
 from asr_service.models.store import ModelStore, check_folder, find_faults, remove_faulty
-from asr_service.settings import ANY_ALIAS, DEFAULT_MODEL_ALIASES, NO_ALIASES, Settings
+from asr_service.setting_types import ANY_ALIAS, DEFAULT_MODEL_ALIASES, NO_ALIASES
+from asr_service.settings import Settings
 
 Model = ModelSpec | Path
 """A named model, or the folder of one without a name."""

@@ -14,7 +14,8 @@ from asr_service.results.outcomes import SharedOutcomes
 from asr_service.results.redis import RedisStore
 from asr_service.results.store import ResultStore
 from asr_service.results.times import ResultTimes
-from asr_service.settings import CACHE_IN_MEMORY, Settings, cache_directory
+from asr_service.setting_types import CACHE_IN_MEMORY
+from asr_service.settings import Settings, cache_directory
 
 _SETTING: Final = "ASR_CACHE_URL"
 _MACHINE: Final = "machine"
