@@ -326,7 +326,7 @@ def test_a_refusal_is_repeated_at_another_slot(pair):
 def test_expired_results_are_deleted_although_nobody_asks_for_them(tmp_path):
     """Transcripts are personal data. Nothing is stored meanwhile."""
     store = DirectoryStore(tmp_path / "cache", 10**9)
-    with serving(cache_url=f"{tmp_path}/cache", result_times=replace(TIMES, expiry_s=0.05), key_usage_dir=tmp_path):
+    with serving(cache_url=f"{tmp_path}/cache", result_times=replace(TIMES, sweep_s=0.05), key_usage_dir=tmp_path):
         store.store("kept", b"words", 60)
         for _ in range(2):
             store.store("expired", b"words", 0.0)

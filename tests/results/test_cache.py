@@ -15,6 +15,7 @@ from asr_service.errors import InferenceFailed, UndecodableAudio
 from asr_service.results import outcomes
 from asr_service.results.cache import BULK, CacheOutcome, CachePolicy, ResultCache
 from asr_service.results.computations import Computations
+from asr_service.results.directory import DirectoryStore
 from asr_service.results.guarded import GuardedStore
 from asr_service.results.memory import MemoryStore
 from asr_service.results.outcomes import IdempotencyScope, RenderedResponse, SharedOutcomes
@@ -302,6 +303,27 @@ async def test_a_store_that_hangs_or_fails_is_a_miss(error):
     assert (work.n_started, store.n_calls, failures._value.get() - had) == (3, 1, 1)
     store.may_answer.set()
     await process.guarded.close()
+
+
+async def test_a_directory_that_is_too_large_is_swept_while_requests_use_it(tmp_path):
+    """No request waits for the sweep, which takes longer than a call may take."""
+    may_end = threading.Event()
+
+    class Slow(DirectoryStore):
+        def sweep(self) -> None:
+            may_end.wait(60)
+            super().sweep()
+
+    guarded = GuardedStore(Slow(tmp_path, 10_000), replace(TIMES, timeout_s=5), "0")
+    guarded.start()
+    async with asyncio.timeout(30):
+        for number in range(20):
+            await guarded.store(f"r-{number}", bytes(1000), 60)
+            assert await guarded.load(f"r-{number}") == bytes(1000)
+        may_end.set()
+        while sum(path.stat().st_size for path in (tmp_path / "values").iterdir()) > 10_000:
+            await asyncio.sleep(0.01)
+    await guarded.close()
 
 
 # -- Answers by Idempotency-Key

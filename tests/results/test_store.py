@@ -94,7 +94,7 @@ def test_memory_drops_what_has_expired():
     store.store("a", bytes(30), 5)
     store.store("b", bytes(20), 50)
     now[0] = 10.0
-    store.delete_expired()
+    store.sweep()
     assert store.n_bytes() == 20
 
 
@@ -107,6 +107,8 @@ def test_a_directory_deletes_what_was_not_used_for_longest(tmp_path):
     one.store("expired", bytes(10), 0)
     other.load("a")
     one.store("j", bytes(1000), 60)
+    assert one.is_sweep_due()
+    one.sweep()
     left = {path.name for path in (tmp_path / "values").iterdir()}
     assert left == set("adefghij")
     assert one.n_bytes() == sum(path.stat().st_size for path in (tmp_path / "values").iterdir()) <= 9000
@@ -122,7 +124,7 @@ def test_a_directory_outlives_its_processes(tmp_path):
     os.utime(part, (0, 0))
     again = DirectoryStore(tmp_path, 1000)
     assert again.load("r-1") == VALUE
-    again.store("r-3", b"", 60)
+    again.sweep()
     assert not part.exists()
 
 
@@ -158,7 +160,7 @@ def test_a_store_that_is_not_there_fails(tmp_path):
     lease = Lease("r-1", "a")
     for call in (
         lambda: directory.store("r-1", b"", 60),
-        directory.delete_expired,
+        directory.sweep,
         lambda: redis.load("r-1"),
         lambda: redis.claim("r-1", lease, 60),
         lambda: redis.renew(lease, 60),

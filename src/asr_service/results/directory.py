@@ -30,7 +30,7 @@ _MAX_LEASE_S: Final = 3600.0
 """A lease that lasts longer is damaged."""
 _FILL_AFTER_EVICTION: Final = 0.9
 _UNSCANNED_SHARE: Final = 1 / 32
-"""How much a process may write before it adds up the sizes of all files again, as a part of the maximum."""
+"""How much a process may write before the sizes of all files must be added up again, as a part of the maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class _Stored:
 
 
 class DirectoryStore:
-    """Implements `ResultStore`. If the values take more than `max_bytes`, the least recently used are deleted."""
+    """Implements `ResultStore`. A sweep deletes the least recently used values if all take more than `max_bytes`."""
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         """Create the directory. Raises OSError: it cannot be created or written."""
@@ -104,16 +104,21 @@ class DirectoryStore:
             _write(self._values / key, data)
             self._unscanned_bytes += len(data)
             self._n_bytes += len(data)
-            if self._unscanned_bytes > self._max_bytes * _UNSCANNED_SHARE:
-                self._make_space()
 
     def delete(self, key: str) -> None:
         with _failing():
             (self._values / key).unlink(missing_ok=True)
 
-    def delete_expired(self) -> None:
-        with _failing():
+    def sweep(self) -> None:
+        """Add up the sizes, delete what has expired and, if there is too much, what was not used for longest.
+
+        Do nothing if another process does this at the moment.
+        """
+        with _failing(), contextlib.suppress(BlockingIOError), _locked(self._space_lock, fcntl.LOCK_NB):
             self._make_space()
+
+    def is_sweep_due(self) -> bool:
+        return self._unscanned_bytes > self._max_bytes * _UNSCANNED_SHARE
 
     def n_bytes(self) -> int:
         return self._n_bytes
@@ -140,14 +145,6 @@ class DirectoryStore:
         _write(self._leases / lease.name, json.dumps(held).encode())
 
     def _make_space(self) -> None:
-        """Add up the sizes, delete what has expired and, if there is too much, what was not used for longest.
-
-        Do nothing if another process does this at the moment.
-        """
-        with contextlib.suppress(BlockingIOError), _locked(self._space_lock, fcntl.LOCK_NB):
-            self._make_space_locked()
-
-    def _make_space_locked(self) -> None:
         stored = sorted(self._scan(), key=lambda each: each.used_at)
         self._n_bytes = sum(each.n_bytes for each in stored)
         self._unscanned_bytes = 0

@@ -34,24 +34,26 @@ class GuardedStore:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="results")
         self._paused_until = 0.0
         self._releasing: set[asyncio.Task[None]] = set()
-        self._expiring: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+        self._sweep_due = asyncio.Event()
 
     def start(self) -> None:
-        """Begin to delete expired values at intervals."""
-        self._expiring = asyncio.create_task(self._expire_forever())
+        """Begin to delete values at intervals, and when there are too many."""
+        self._sweeping = asyncio.create_task(self._sweep_forever())
 
-    async def _expire_forever(self) -> None:
+    async def _sweep_forever(self) -> None:
         while True:
+            self._sweep_due.clear()
             try:  # it has no time limit, because no request waits for it
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._expire)
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep)
             except StoreFailed as error:
                 log.warning("the stored results cannot be swept", reason=str(error))
             except Exception:
                 log.exception("the stored results cannot be swept")
-            await asyncio.sleep(self._times.expiry_s)
+            await tasks.wait_for_event(self._sweep_due, self._times.sweep_s)
 
-    def _expire(self) -> None:
-        self._store.delete_expired()
+    def _sweep(self) -> None:
+        self._store.sweep()
         self._bytes.set(self._store.n_bytes())  # also of what earlier processes have stored
 
     async def load(self, key: str) -> bytes | None:
@@ -66,6 +68,8 @@ class GuardedStore:
     async def store(self, key: str, value: bytes, ttl_s: float) -> None:
         await self._call(self._store.store, key, value, ttl_s)
         self._bytes.set(await self._call(self._store.n_bytes))
+        if self._store.is_sweep_due():
+            self._sweep_due.set()
 
     async def delete(self, key: str) -> None:
         await self._call(self._store.delete, key)
@@ -93,8 +97,8 @@ class GuardedStore:
         task.add_done_callback(self._releasing.discard)
 
     async def close(self) -> None:
-        if self._expiring is not None:
-            await tasks.cancel([self._expiring])
+        if self._sweeping is not None:
+            await tasks.cancel([self._sweeping])
         if self._releasing:
             await asyncio.wait(self._releasing)
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -73,11 +73,14 @@ class MemoryStore:
         with self._lock:
             self._drop(key)
 
-    def delete_expired(self) -> None:
+    def sweep(self) -> None:
         with self._lock:
             now = self._clock()
             for key in [key for key, entry in self._entries.items() if entry.expires_at_s <= now]:
                 self._drop(key)
+
+    def is_sweep_due(self) -> bool:
+        return False
 
     def n_bytes(self) -> int:
         return self._n_bytes

@@ -79,8 +79,11 @@ class RedisStore:
         with _failing():
             self._client.delete(self._values + key)
 
-    def delete_expired(self) -> None:
+    def sweep(self) -> None:
         """Do nothing: Redis does this itself."""
+
+    def is_sweep_due(self) -> bool:
+        return False
 
     def n_bytes(self) -> int:
         """Return the memory that Redis uses, for whatever purpose."""

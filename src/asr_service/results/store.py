@@ -65,8 +65,11 @@ class ResultStore(Protocol):
 
     def delete(self, key: str) -> None: ...
 
-    def delete_expired(self) -> None:
-        """Delete the values that have expired. Takes seconds if there are many."""
+    def sweep(self) -> None:
+        """Delete the values that have expired or are too many. Takes seconds if there are many."""
+
+    def is_sweep_due(self) -> bool:
+        """Return whether `sweep` should be called soon, because the values may take more than the maximum."""
 
     def n_bytes(self) -> int:
         """Return about how many bytes the store takes."""

@@ -16,5 +16,5 @@ class ResultTimes:
     min_poll_s: float = 0.05
     """First time between two looks at the work of another process. It grows."""
     max_poll_s: float = 0.5
-    expiry_s: float = 3600.0
+    sweep_s: float = 3600.0
     """Interval at which expired values are deleted, even if no request reads them."""
