@@ -5,6 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs.files import FileMissing, JobFiles
 from asr_service.jobs.stores.directory import DirectoryFiles
+from asr_service.jobs.stores.marker import Marker
 from asr_service.jobs.stores.objects import ObjectFiles
 from asr_service.jobs.stores.opening import open_stores
 from asr_service.settings import load_settings
@@ -128,6 +130,27 @@ def test_a_directory_has_no_file_but_those_of_jobs(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def _refuses(files: JobFiles) -> bool:
+    """Return True if every operation raises Unavailable, and False if none does."""
+    operations: list[Callable[[], object]] = [
+        lambda: files.store_audio("job_1", io.BytesIO(b"sound")),
+        lambda: files.open_audio("job_1").close(),
+        lambda: files.store_transcript("job_1", b"{}"),
+        lambda: files.load_transcript("job_1"),
+        lambda: files.old_audio(0),
+        lambda: files.delete("job_1"),
+    ]
+    refused = []
+    for each in operations:
+        try:
+            each()
+            refused.append(False)
+        except Unavailable:
+            refused.append(True)
+    assert len(set(refused)) == 1
+    return refused[0]
+
+
 def test_a_directory_that_is_not_mounted_is_a_503(tmp_path):
     """Nothing is written in its place, and no file counts as missing or deleted."""
     place = tmp_path / "mount"
@@ -136,22 +159,43 @@ def test_a_directory_that_is_not_mounted_is_a_503(tmp_path):
         opened = open_stores(settings)
     assert opened is not None
     store, files = opened
-    store.close()
     assert [line["directory"] for line in lines] == [str(place)]
-    operations: list[Callable[[], object]] = [
-        lambda: files.store_audio("job_1", io.BytesIO(b"sound")),
-        lambda: files.open_audio("job_1"),
-        lambda: files.store_transcript("job_1", b"{}"),
-        lambda: files.load_transcript("job_1"),
-        lambda: files.delete("job_1"),
-        lambda: files.old_audio(0),
-    ]
-    for each in operations:
-        with pytest.raises(Unavailable):
-            each()
+    assert _refuses(files)
     place.mkdir()
-    files.store_audio("job_1", io.BytesIO(b"sound"))
-    files.delete("job_1")
+    assert not _refuses(files)
+    store.close()
+
+
+def test_an_empty_directory_in_place_of_the_mount_is_a_503(open_store, tmp_path):
+    """The first process marks the directory. Without the marker, no process uses it, also after a restart."""
+    place, disk = tmp_path / "mount", tmp_path / "disk"
+    place.mkdir()
+    for _ in range(2):  # two processes
+        assert not _refuses(DirectoryFiles(place, Marker(place, open_store())))
+    (marker,) = place.iterdir()
+    running = DirectoryFiles(place, Marker(place, open_store()))
+    running.store_transcript("job_2", b"{}")
+    place.rename(disk)
+    place.mkdir()
+    assert _refuses(running)
+    with capture_logs() as lines:
+        assert _refuses(DirectoryFiles(place, Marker(place, open_store())))
+    assert marker.name in lines[0]["error"]
+    assert list(place.iterdir()) == []
+    place.rmdir()
+    disk.rename(place)
+    assert running.load_transcript("job_2") == b"{}"
+    assert not _refuses(running)
+
+
+def test_processes_that_start_at_once_make_one_marker(open_store, tmp_path):
+    """The one whose id the store takes first."""
+    stores = [open_store() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        all_files = [DirectoryFiles(tmp_path / "files", Marker(tmp_path / "files", each)) for each in stores]
+        (tmp_path / "files").mkdir()
+        list(pool.map(lambda files: files.old_audio(0), all_files))
+    assert len(list((tmp_path / "files").iterdir())) == 1
 
 
 def test_an_object_store_that_does_not_answer_is_a_503(s3, monkeypatch):

@@ -170,6 +170,14 @@ class JobStore(Protocol):
 
     def counts(self) -> Counts: ...
 
+    # -- for the store of files
+
+    def files_id(self, offered: str = "") -> str:
+        """Return the id of the directory with the files of these jobs.
+
+        If there is none yet, `offered` becomes it; without `offered`, the answer is empty.
+        """
+
     def clock_skew_s(self) -> float:
         """Return how far this machine's clock is ahead of that of the store's server; 0 without a server."""
 

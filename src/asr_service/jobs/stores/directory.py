@@ -1,6 +1,7 @@
 """Recordings and transcripts in a directory."""
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -13,6 +14,7 @@ import structlog
 
 from asr_service.errors import Unavailable
 from asr_service.jobs.files import FileMissing
+from asr_service.jobs.stores.marker import Marker
 
 log = structlog.get_logger(__name__)
 
@@ -25,14 +27,16 @@ _COPY_BYTES: Final = 1024 * 1024
 class DirectoryFiles:
     """Implements `JobFiles` in one directory, which several machines may share.
 
-    While the directory does not exist, such as a mount that is missing, every method raises Unavailable.
+    While the directory does not exist or has no marker, as without its mount, every method raises Unavailable.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, marker: Marker | None = None) -> None:
+        """Use a directory. Without `marker`, any directory of this path is the right one."""
         self._directory = directory
+        self._marker = marker
 
     def store_audio(self, job_id: str, source: BinaryIO) -> int:
-        with _as_unavailable(), self._writing(job_id + _AUDIO) as target:
+        with self._using(), self._writing(job_id + _AUDIO) as target:
             source.seek(0)
             shutil.copyfileobj(source, target, _COPY_BYTES)
             return target.tell()
@@ -42,7 +46,7 @@ class DirectoryFiles:
             return (self._directory / (job_id + _AUDIO)).open("rb")
 
     def store_transcript(self, job_id: str, data: bytes) -> None:
-        with _as_unavailable(), self._writing(job_id + _TRANSCRIPT) as target:
+        with self._using(), self._writing(job_id + _TRANSCRIPT) as target:
             target.write(data)
 
     def load_transcript(self, job_id: str) -> bytes:
@@ -69,7 +73,7 @@ class DirectoryFiles:
     def _old(self, suffix: str, min_age_s: float) -> Sequence[str]:
         since = time.time() - min_age_s
         found = []
-        with _as_unavailable(), os.scandir(self._directory) as entries:
+        with self._using(), os.scandir(self._directory) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # another process has deleted it meanwhile
                     if entry.stat().st_mtime > since:
@@ -83,13 +87,25 @@ class DirectoryFiles:
     @contextlib.contextmanager
     def _file_errors(self) -> Iterator[None]:
         """Raise FileMissing for a file that is not in the directory."""
-        with _as_unavailable():
+        with self._using():
             try:
                 yield
             except FileNotFoundError as error:
-                if not self._directory.is_dir():
-                    raise
+                self._check()  # it may have been unmounted meanwhile
                 raise FileMissing(str(error)) from error
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[None]:
+        with _as_unavailable():
+            self._check()
+            yield
+
+    def _check(self) -> None:
+        """Raise OSError: this is not the directory of these jobs. Raises Unavailable."""
+        if self._marker is not None:
+            self._marker.check()
+        elif not self._directory.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"{self._directory} does not exist")
 
     @contextlib.contextmanager
     def _writing(self, name: str) -> Iterator[BinaryIO]:

@@ -8,6 +8,7 @@ from asr_service.errors import ConfigurationError
 from asr_service.jobs.files import JobFiles
 from asr_service.jobs.store import JobStore
 from asr_service.jobs.stores.directory import DirectoryFiles
+from asr_service.jobs.stores.marker import Marker
 from asr_service.jobs.stores.objects import SCHEMES, ObjectFiles
 from asr_service.jobs.stores.redis import RedisJobStore
 from asr_service.jobs.stores.sqlite import SqliteJobStore
@@ -23,10 +24,11 @@ def open_stores(settings: Settings) -> tuple[JobStore, JobFiles] | None:
     """
     directory = None if settings.state_dir is None else _made(settings.state_dir / "jobs", "ASR_STATE_DIR")
     if settings.jobs_url is not None:
-        files = _open_files(settings.jobs_files, directory)
-        return RedisJobStore(settings.jobs_url.get_secret_value(), settings.redis_prefix), files
+        store: JobStore = RedisJobStore(settings.jobs_url.get_secret_value(), settings.redis_prefix)
+        return store, _open_files(settings.jobs_files, directory, store)
     if directory is not None:
-        return SqliteJobStore(directory / "jobs.sqlite3"), _open_files(settings.jobs_files, directory)
+        store = SqliteJobStore(directory / "jobs.sqlite3")
+        return store, _open_files(settings.jobs_files, directory, store)
     if settings.jobs_files is not None:
         raise ConfigurationError(
             "ASR_JOBS_FILES is the place of the files of jobs. Their records also need a place: set ASR_JOBS_URL, or "
@@ -36,11 +38,11 @@ def open_stores(settings: Settings) -> tuple[JobStore, JobFiles] | None:
     return None
 
 
-def _open_files(place: str | None, directory: Path | None) -> JobFiles:
+def _open_files(place: str | None, directory: Path | None, store: JobStore) -> JobFiles:
     if place is not None and place.startswith(SCHEMES):
         return ObjectFiles(place)
     if place is not None:
-        return DirectoryFiles(_mounted(Path(place)))
+        return DirectoryFiles(_mounted(Path(place)), Marker(Path(place), store))
     if directory is not None:
         return DirectoryFiles(_made(directory / "files", "ASR_STATE_DIR"))
     raise ConfigurationError(

@@ -4,6 +4,7 @@
 -- are text, so that times are stored as they were given. The keys, without their beginning:
 --
 --   version                  number of this layout
+--   files                    id of the directory with the files of the jobs, if they are in one
 --   job:ID                   hash: the record, with its lease and its Idempotency-Key. A field without a value is absent
 --   segments:ID              list: the segments of an open job
 --   status:STATUS            sorted set of all jobs in this state. The score is the time when it was created (queued),

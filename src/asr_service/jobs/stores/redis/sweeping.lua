@@ -78,3 +78,11 @@ function operations.counts()
   end
   return { counts, call('ZRANGE', key('status', 'queued'), 0, 0, 'WITHSCORES') }
 end
+
+function operations.files_id()
+  if given.offered ~= '' then
+    allow_full_memory()
+    call('SETNX', key('files'), given.offered)
+  end
+  return call('GET', key('files')) or ''
+end

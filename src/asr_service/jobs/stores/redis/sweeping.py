@@ -44,6 +44,9 @@ class SweeperOperations(Database):
         counts, oldest = self._run("sweeping", "counts", statuses=statuses)
         return Counts(dict(zip(statuses, counts, strict=True)), float(oldest[1]) if oldest else None)
 
+    def files_id(self, offered: str = "") -> str:
+        return str(self._run("sweeping", "files_id", offered=offered))
+
     def clock_skew_s(self) -> float:
         with self._reaching():
             return clock_skew_s(self._client)

@@ -62,12 +62,13 @@ CREATE INDEX deliveries_by_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 """,
 )
 """What each version adds to the one before."""
-_INDEXES: Final = (
-    "jobs_by_turn ON jobs (status, is_low, owner, created_at, not_before, failed_at)",
-    "jobs_by_owner_and_status ON jobs (owner, status)",
-    "jobs_by_expiry ON jobs (status, expires_at) WHERE expires_at IS NOT NULL",
+_ADDITIONS: Final = (
+    "INDEX IF NOT EXISTS jobs_by_turn ON jobs (status, is_low, owner, created_at, not_before, failed_at)",
+    "INDEX IF NOT EXISTS jobs_by_owner_and_status ON jobs (owner, status)",
+    "INDEX IF NOT EXISTS jobs_by_expiry ON jobs (status, expires_at) WHERE expires_at IS NOT NULL",
+    "TABLE IF NOT EXISTS files_place (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL)",
 )
-"""Indexes that a file may lack. They need no new version, since earlier programs can use the file with them."""
+"""What a file may lack. It needs no new version, since earlier programs can use the file with it."""
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
@@ -92,6 +93,6 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
     for script in _MIGRATIONS[version:]:
         for statement in script.split(";"):
             connection.execute(statement)
-    for index in _INDEXES:
-        connection.execute(f"CREATE INDEX IF NOT EXISTS {index}")
+    for addition in _ADDITIONS:
+        connection.execute(f"CREATE {addition}")
     connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")

@@ -56,6 +56,14 @@ class SweeperOperations(Database):
         found = {row["status"]: row["n"] for row in rows}
         return Counts({status: found.get(status, 0) for status in JobStatus}, oldest)
 
+    def files_id(self, offered: str = "") -> str:
+        if offered:
+            with self._transaction() as db:
+                db.execute("INSERT OR IGNORE INTO files_place VALUES (1, ?)", (offered,))
+        with self._reading() as db:
+            found = db.execute("SELECT id FROM files_place").fetchone()
+            return str(found["id"]) if found else ""
+
     def clock_skew_s(self) -> float:
         return 0.0
 
