@@ -66,6 +66,7 @@ def test_the_variables_are_settings_of_the_service(services):
         assert services[fetch]["environment"].items() <= given.items()
         timeouts = Timeouts.for_request(settings.request_timeout_s)
         assert services[name]["stop_grace_period"] == f"{timeouts.stop_s:.0f}s"
+        assert services["nginx"]["stop_grace_period"] == f"{timeouts.stop_s:.0f}s", "Nginx finishes requests too"
 
 
 def test_jobs_are_in_a_volume_that_outlives_the_container(services):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asr_service.deployment import RenderedFile, SystemdOptions, systemd_files
+from asr_service.deployment import RenderedFile, SystemdOptions, systemd_files, write_files
 from asr_service.errors import ConfigurationError
 from asr_service.serving import Timeouts
 from asr_service.settings import Settings
@@ -51,8 +51,7 @@ def unit(name: str = "asr-service.service", **settings: Any) -> RawConfigParser:
 
 @pytest.fixture(params=SITES, name="folder")
 def rendered(request, tmp_path):
-    for file in render(**SITES[request.param]):
-        (tmp_path / file.name).write_text(file.text)
+    write_files(render(**SITES[request.param]), tmp_path)
     return tmp_path
 
 
@@ -77,6 +76,27 @@ def test_the_exposure_is_below_two(folder):
     levels = [float(level) for level in re.findall(r"exposure level for \S+: ([\d.]+)", result.stdout)]
     assert len(levels) == 5
     assert max(levels) < 2
+
+
+@needs_systemd_analyze
+def test_a_unit_of_nginx_accepts_the_changes(tmp_path):
+    """`systemd-analyze verify` prints nothing about a unit with these lines. It names the file of an invalid one."""
+    write_files(render(), tmp_path)
+    (tmp_path / "nginx.service").write_text("[Service]\nType=forking\nExecStart=/bin/true\nExecStop=/bin/false\n")
+    command = ["systemd-analyze", "--no-pager", "verify", "--man=no", str(tmp_path / "nginx.service")]
+    lines = tmp_path / "nginx.service.d/asr-service.conf"
+    for text, named in ((lines.read_text(), False), ("[Service]\nNonsense=1\n", True)):
+        lines.write_text(text)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (str(lines) in result.stderr) == named, result.stderr
+
+
+@pytest.mark.parametrize("request_s", [60, 300, 3600])
+def test_nginx_finishes_its_requests_before_it_stops(request_s):
+    """It gets QUIT and not TERM, and more time than a request has."""
+    nginx = unit("nginx.service.d/asr-service.conf", request_timeout_s=request_s)["Service"]
+    assert (nginx["KillSignal"], nginx["KillMode"], nginx["ExecStop"]) == ("SIGQUIT", "mixed", "")
+    assert float(nginx["TimeoutStopSec"]) == Timeouts.for_request(request_s).stop_s > request_s
 
 
 @pytest.mark.parametrize("request_s", [60, 300, 3600])

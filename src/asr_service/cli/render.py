@@ -144,8 +144,8 @@ def systemd_command(
 ) -> None:
     r"""Write systemd units for the service, the download of its model and a job worker, and the definition of its user.
 
-    There are units for one service and for several (asr-service@NAME). Exits with 78 if a setting or an option is
-    wrong.
+    There are units for one service and for several (asr-service@NAME). One file changes Nginx's own unit, so that Nginx
+    finishes its requests before it stops. Exits with 78 if a setting or an option is wrong.
 
     \b
     Examples:

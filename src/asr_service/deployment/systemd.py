@@ -1,4 +1,4 @@
-"""systemd's units: the sandboxed service, the download of its model, and the job worker."""
+"""systemd's units: the sandboxed service, the download of its model, the job worker, and the stop of Nginx."""
 
 import ipaddress
 import re
@@ -54,6 +54,8 @@ _INSTANCES: Final = (
 def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[RenderedFile, ...]:
     """Render two units for one service, two templates for several services, a job worker, and their user.
 
+    One more file changes how the unit of Nginx stops.
+
     Raises ConfigurationError: when an option is invalid, or a setting conflicts with what systemd sets.
     """
     _check(settings, options)
@@ -81,7 +83,8 @@ def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[Rendered
     files_dir = _written(settings).get("ASR_JOBS_FILES")
     worker = fill("systemd-worker.j2", o=options, files_in_cloud=_is_url(settings.jobs_files), files_dir=files_dir)
     units.append(RenderedFile("asr-service-worker.service", worker))
-    return (*units, RenderedFile("asr-service.sysusers.conf", fill("systemd-sysusers.j2", o=options)))
+    nginx = RenderedFile("nginx.service.d/asr-service.conf", fill("systemd-nginx.j2", stop_s=common["stop_s"]))
+    return (*units, nginx, RenderedFile("asr-service.sysusers.conf", fill("systemd-sysusers.j2", o=options)))
 
 
 def _may_use_gpu(devices: str) -> bool:
