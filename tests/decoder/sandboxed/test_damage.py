@@ -58,7 +58,9 @@ def test_a_truncated_ogg_file_has_a_warning():
     assert "ends early" in decode(data[: int(0.4 * len(data))])[1].warnings[0]
 
 
-@pytest.mark.parametrize("fmt", [OPUS, Format("ogg", "vorbis", 44_100, 2)], ids=lambda fmt: fmt.name)
+@pytest.mark.parametrize(
+    "fmt", [OPUS, Format("ogg", "vorbis", 44_100, 2), Format("ogg", "flac")], ids=lambda fmt: fmt.name
+)
 @pytest.mark.parametrize("page", [2, -1])
 def test_a_damaged_page_at_the_start_or_the_end_of_an_ogg_file_has_a_warning(fmt, page):
     """FFmpeg leaves out a page with a wrong sum. What follows it keeps its time."""

@@ -85,9 +85,12 @@ def test_what_follows_a_hole_keeps_its_time(write, name):
     assert warning[:35] in {"The file has no audio from 5.0 s to", "The file has no audio from 5.1 s to"}
 
 
-def test_a_radio_stream_that_was_recorded_from_its_middle_has_no_warning():
+@pytest.mark.parametrize(
+    "fmt", [OPUS, Format("ogg", "vorbis", 44_100, 2), Format("ogg", "flac", 44_100)], ids=lambda fmt: fmt.name
+)
+def test_a_radio_stream_that_was_recorded_from_its_middle_has_no_warning(fmt):
     """Its pages count the time since the station began, which is no part of the recording."""
-    pages = media.ogg_pages(media.encode(OPUS, media.warble(6, OPUS.rate), page_duration="500000"))
+    pages = media.ogg_pages(media.encode(fmt, media.warble(6, fmt.rate), page_duration="500000"))
     rest = pages[2 + (len(pages) - 2) // 2 :]
     samples, audio = decode(b"".join([*pages[:2], *rest]), DecodeLimits(max_audio_s=5))
     assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.3)

@@ -1,14 +1,17 @@
-"""Opens an untrusted file with FFmpeg, or refuses it with a message that says what it is. Runs in the decoder child.
+"""Opens an untrusted file with FFmpeg and reads its packets, or refuses it with a message that says what it is.
 
 FFmpeg opens what a file refers to: the entries of a playlist, the address of an SDP, the files of a concat script. So
 FFmpeg gets a file object without a name, an allow-list of containers that hold their own data, no protocols, and an
 `io_open` that refuses. See https://ffmpeg.org/ffmpeg-formats.html (format_whitelist, protocol_whitelist).
 """
 
+from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 
 from asr_service.decoder.protocol import Verdict
 from asr_service.decoder.sandboxed import sniff
@@ -34,6 +37,7 @@ _OPTIONS: Final = {
     "protocol_whitelist": "none",
 }
 _NOT_ALLOWED: Final = "Format not on whitelist"
+_MAX_FAILED_READS: Final = 256  # in a row
 _BUFFER_BYTES: Final = 64 * 1024
 
 ADVICE: Final = "Send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, MP4, AIFF, AMR or WMA."
@@ -73,6 +77,28 @@ def open_container(source: sniff.Source) -> InputContainer:
         raise
     except av.error.FFmpegError as error:
         raise _refusal(source, error) from None
+
+
+def read_packets(container: InputContainer, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
+    """Yield every packet that can be read. The last one is empty and flushes the decoder.
+
+    Raises MemoryError: reading needs too much memory.
+    """
+    n_failed = 0
+    packets = container.demux(stream)
+    while n_failed < _MAX_FAILED_READS:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            n_failed += 1
+            packets = container.demux(stream)
+            continue
+        n_failed = 0
+        yield packet
 
 
 def container_name(container: InputContainer) -> str:

@@ -15,12 +15,12 @@ from av.packet import Packet
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_GAPS, MIN_SAMPLES_BEFORE_GAP, DecodeLimits, Outcome
 from asr_service.decoder.sandboxed import declared, joined, truncation
-from asr_service.decoder.sandboxed.container import Refused, container_name, open_container
+from asr_service.decoder.sandboxed.container import Refused, container_name, open_container, read_packets
 from asr_service.decoder.sandboxed.declared import DeclaredEnd
 from asr_service.decoder.sandboxed.loss import LossMeter
 from asr_service.decoder.sandboxed.resample import Resampler
 from asr_service.decoder.sandboxed.sniff import Source
-from asr_service.decoder.sandboxed.timeline import Clock, Timeline
+from asr_service.decoder.sandboxed.timeline import Clock, Packets, Timeline, from_first_flac_frame
 from asr_service.decoder.sandboxed.tracks import choose_track, is_usable_rate
 
 _BARE_STREAMS: Final = frozenset({
@@ -46,7 +46,6 @@ _FULL_DURATION_S: Final[dict[str, Callable[[Source], float | None]]] = {
     "asf": truncation.asf_header_duration_s,
 }
 """The duration in the header of a file that is shorter than it declares. FFmpeg ignores it then."""
-_MAX_FAILED_READS: Final = 256  # in a row
 _LONGEST_OPUS_PACKET_S: Final = 0.12
 _MAX_WARNINGS: Final = 20
 """A file may have thousands of parts, each with its own warnings."""
@@ -227,7 +226,11 @@ class _Part:
         frame_s = (stream.codec_context.frame_size or 0) / (stream.rate or SAMPLE_RATE)
         self._max_packet_s = max(frame_s, _LONGEST_OPUS_PACKET_S) if frame_s else math.inf
         is_estimated = any(text.startswith(declared.ESTIMATED) for _, _, text in self._logs)
-        base_s = (container.start_time or 0) / av.time_base
+        kind = container.format.name
+        base_s, packets = (container.start_time or 0) / av.time_base, read_packets(container, stream)
+        if kind == "ogg" and stream.codec_context.name == "flac":
+            start, packets = from_first_flac_frame(packets, stream.codec_context.extradata or b"")
+            base_s = start * self._tick_s if len(container.streams) == 1 else base_s
         if 0 < base_s < _MAX_LOST_START_S and any(text.startswith(_BAD_PAGE) for _, _, text in self._logs):
             base_s = 0.0  # the first packet then comes after a gap, and with the logged problem
         else:
@@ -236,11 +239,10 @@ class _Part:
         end = declared.declared_end(container, stream, base_s, is_estimated=is_estimated)
         self._output.check_duration(end.audio_s or 0.0)
         self._output.expect(end.audio_s if end.audio_s is not None else (container.duration or 0) / av.time_base)
-        kind = container.format.name
         loss = LossMeter(
             has_timestamps=kind not in _COUNTED, gaps_are_loss=kind in _GAPS_ARE_LOSS, origin_s=self._origin_s
         )
-        self._decode_stream(container, stream, loss, base_s)
+        self._decode_stream(stream, packets, loss, base_s)
         self.warnings = (*track_warnings, *self._losses(kind, loss, end))
         self._check_not_empty(container, loss, end)
 
@@ -270,11 +272,13 @@ class _Part:
     def _has_wav_samples(self, container: InputContainer) -> bool:
         return container.format.name == "wav" and bool(truncation.wav_header_duration_s(self._source))
 
-    def _decode_stream(self, container: InputContainer, stream: AudioStream, loss: LossMeter, base_s: float) -> None:
+    def _decode_stream(self, stream: AudioStream, packets: Packets, loss: LossMeter, base_s: float) -> None:
         resampler = Resampler()
+        clock = Clock(base_s, self._output.limits.max_audio_s)
         timeline = Timeline(base_s, self._output.max_absent_s, has_gaps=loss.has_timestamps)
         try:
-            for packet in self._packets(container, stream, loss, base_s):
+            for packet in packets:
+                self._record(packet, clock, loss)
                 for frame in self._frames(packet, stream.codec_context, loss):
                     self._output.count(frame)
                     timestamp_s = None if frame.pts is None else frame.pts * float(frame.time_base or 0)
@@ -289,28 +293,6 @@ class _Part:
         except av.error.FFmpegError:  # only the resampler's errors reach this: an impossible rate or channel count
             audio = f"Audio with {stream.channels} channels at {stream.rate} Hz"
             raise Refused("unsupported", f"{audio} cannot be converted to 16 kHz mono.") from None
-
-    def _packets(
-        self, container: InputContainer, stream: AudioStream, loss: LossMeter, base_s: float
-    ) -> "Iterator[Packet[AudioStream]]":
-        """Yield every packet that can be read. The last one is empty and flushes the decoder."""
-        clock = Clock(base_s, self._output.limits.max_audio_s)
-        n_failed = 0
-        packets = container.demux(stream)
-        while n_failed < _MAX_FAILED_READS:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except MemoryError:
-                raise
-            except av.error.FFmpegError:
-                n_failed += 1
-                packets = container.demux(stream)
-                continue
-            n_failed = 0
-            self._record(packet, clock, loss)
-            yield packet
 
     def _record(self, packet: "Packet[AudioStream]", clock: Clock, loss: LossMeter) -> None:
         if any(text.startswith(_ENDED_EARLY) for _, _, text in self._logs):
