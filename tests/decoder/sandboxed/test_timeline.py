@@ -28,7 +28,7 @@ def write(tmp_path):
 
 
 def codec_of(name: str) -> str:
-    return {"webm": "libopus", "avi": "libmp3lame", "flv": "aac"}.get(name.rpartition(".")[2], "aac")
+    return {"webm": "libopus", "avi": "libmp3lame", "flv": "aac", "wmv": "wmav2"}.get(name.rpartition(".")[2], "aac")
 
 
 def vcodec_of(name: str) -> str:
@@ -40,7 +40,7 @@ def places(audio: DecodedAudio, samples: list[int]) -> list[float]:
     return [(sample + audio.n_absent_before(sample)) / SAMPLE_RATE for sample in samples]
 
 
-@pytest.mark.parametrize("name", ["l.mkv", "l.mp4", "l.mov", "l.webm", "l.ts", "l.flv"])
+@pytest.mark.parametrize("name", ["l.mkv", "l.mp4", "l.mov", "l.webm", "l.ts", "l.flv", "l.wmv"])
 def test_audio_that_starts_late_has_the_time_of_the_file(write, name):
     """The video starts at 0 and the audio at 2 s: so do players show it."""
     data = write(
@@ -55,6 +55,32 @@ def test_audio_that_starts_late_has_the_time_of_the_file(write, name):
     assert warning.startswith("The audio starts ")
 
 
+@pytest.mark.parametrize("codec", ["libmp3lame", "ac3"])
+def test_the_empty_chunks_of_an_avi_file_last_as_long_as_others(write, codec):
+    """AVI has no other timestamps. The encoder's first packet is at 0, and the sound starts at 2 s."""
+    data = write(
+        *video(5), "-itsoffset", "2", "-i", "a.wav", "-map", "0:v", "-map", "1:a", "-ar", "48000",
+        "-c:v", "mpeg4", "-c:a", codec, name="l.avi",
+    )  # fmt: skip
+    samples, audio = decode(data)
+    assert similarity(samples, TONE) > 0.95
+    assert places(audio, [SAMPLE_RATE]) == pytest.approx([3], abs=NEAR_S)
+    assert audio.end_s == pytest.approx(5, abs=NEAR_S)
+    (warning,) = audio.warnings
+    assert warning.startswith("The file has no audio from 0.")
+
+
+def test_an_avi_stream_may_begin_late():
+    """Its header has the time of its first chunk. A file that was joined to it begins where it ends."""
+    data = bytearray(media.encode(Format("avi", "pcm_s16le"), TONE))
+    start_at = data.index(b"strh") + 36
+    data[start_at : start_at + 4] = (2 * SAMPLE_RATE).to_bytes(4, "little")
+    samples, audio = decode(bytes(data) * 2)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(6, abs=NEAR_S)
+    assert places(audio, [0, 4 * SAMPLE_RATE]) == pytest.approx([2, 8], abs=NEAR_S)
+    assert audio.warnings == ("The audio starts 2.0 s after the beginning of the file.",) * 2
+
+
 @pytest.mark.parametrize("name", ["l.mka", "l.ts"])
 def test_a_file_in_which_every_stream_starts_late_begins_there(write, name):
     """The time is that from the start of the container, which is where players begin."""
@@ -64,7 +90,7 @@ def test_a_file_in_which_every_stream_starts_late_begins_there(write, name):
     assert places(audio, [0]) == pytest.approx([0], abs=NEAR_S)
 
 
-@pytest.mark.parametrize("name", ["h.mkv", "h.mp4", "h.webm", "h.mka", "h.ts", "h.flv"])
+@pytest.mark.parametrize("name", ["h.mkv", "h.mp4", "h.webm", "h.mka", "h.ts", "h.flv", "h.avi"])
 def test_what_follows_a_hole_keeps_its_time(write, name):
     """Audio packets from 5 to 13 s are absent. The rest has its own time, and a warning names the hole."""
     inputs: tuple[str, ...] = ("-i", "long.wav", "-map", "0:a", "-c:a", codec_of(name))

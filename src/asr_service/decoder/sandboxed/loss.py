@@ -59,6 +59,10 @@ class LossMeter:
             self._add_gap(start_s, gap_s, suspect=suspect)
         self._packets_end_s = max(self._packets_end_s or 0.0, start_s + duration_s)
 
+    def absent(self, seconds: float) -> None:
+        """Record a time without audio before the next packet, in a container without timestamps."""
+        self._add_gap(self.decoded_s + self._absent_s + seconds, seconds, suspect=False)
+
     def packet_failed(self, duration_s: float) -> None:
         """Record a packet that could not be decoded."""
         self._add_damage(duration_s)
@@ -97,7 +101,7 @@ class LossMeter:
         )
 
     def _add_gap(self, start_s: float, gap_s: float, *, suspect: bool) -> None:
-        is_late = self._packets_end_s is None
+        is_late = self._packets_end_s is None and not self.decoded_s
         if (self.gaps_are_loss and suspect) if is_late else (self.gaps_are_loss or suspect):
             self._add_damage(gap_s)
             return
@@ -132,7 +136,7 @@ class LossMeter:
             return max(0.0, duration_s - end_s)
         if self.is_damaged and not ends_in_damage:
             return 0.0
-        return max(0.0, duration_s - self.decoded_s)
+        return max(0.0, duration_s - self.decoded_s - self._absent_s)
 
     def _middle_loss_s(self, duration_s: float | None, end_loss_s: float) -> float:
         if duration_s is None:

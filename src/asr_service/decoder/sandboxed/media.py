@@ -20,13 +20,14 @@ from asr_service.decoder.sandboxed.declared import DeclaredEnd
 from asr_service.decoder.sandboxed.loss import LossMeter
 from asr_service.decoder.sandboxed.resample import Resampler
 from asr_service.decoder.sandboxed.sniff import Source
-from asr_service.decoder.sandboxed.timeline import Clock, Packets, Timeline, from_first_flac_frame
+from asr_service.decoder.sandboxed.timeline import Clock, CountedTime, Packets, Timeline, from_first_flac_frame
 from asr_service.decoder.sandboxed.tracks import choose_track, is_usable_rate
 
 _BARE_STREAMS: Final = frozenset({
     "aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "truehd",
 })  # fmt: skip
-_COUNTED: Final = _BARE_STREAMS | {"avi"}
+_AVI: Final = "avi"
+_COUNTED: Final = _BARE_STREAMS | {_AVI}
 """Containers without timestamps. The demuxer counts them, and wrongly: at the first sample rate, although the rate may
 change, and an AVI packet larger than the declared size as several."""
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
@@ -242,7 +243,7 @@ class _Part:
         loss = LossMeter(
             has_timestamps=kind not in _COUNTED, gaps_are_loss=kind in _GAPS_ARE_LOSS, origin_s=self._origin_s
         )
-        self._decode_stream(stream, packets, loss, base_s)
+        self._decode_stream(kind, stream, packets, loss, base_s)
         self.warnings = (*track_warnings, *self._losses(kind, loss, end))
         self._check_not_empty(container, loss, end)
 
@@ -272,20 +273,27 @@ class _Part:
     def _has_wav_samples(self, container: InputContainer) -> bool:
         return container.format.name == "wav" and bool(truncation.wav_header_duration_s(self._source))
 
-    def _decode_stream(self, stream: AudioStream, packets: Packets, loss: LossMeter, base_s: float) -> None:
+    def _decode_stream(self, kind: str, stream: AudioStream, packets: Packets, loss: LossMeter, base_s: float) -> None:
         resampler = Resampler()
         clock = Clock(base_s, self._output.limits.max_audio_s)
-        timeline = Timeline(base_s, self._output.max_absent_s, has_gaps=loss.has_timestamps)
+        is_avi = kind == _AVI
+        counted = CountedTime(declared.avi_absences(self._source, stream.index)) if is_avi else None
+        timeline = Timeline(base_s, self._output.max_absent_s, has_gaps=loss.has_timestamps or is_avi)
         try:
             for packet in packets:
                 self._record(packet, clock, loss)
+                if counted is not None and packet.pts is not None:
+                    absent_s = counted.absent_before(packet.pos or 0, packet.pts * self._tick_s - base_s)
+                    loss.absent(absent_s)
                 for frame in self._frames(packet, stream.codec_context, loss):
                     self._output.count(frame)
                     timestamp_s = None if frame.pts is None else frame.pts * float(frame.time_base or 0)
-                    if timeline.gap_before(timestamp_s, frame.samples / frame.sample_rate):
+                    duration_s = frame.samples / frame.sample_rate
+                    if counted is not None:
+                        timestamp_s = counted.timestamp_s(duration_s) + base_s
+                    if timeline.gap_before(timestamp_s, duration_s):
                         self._output.add(resampler.flush())
-                        start_s = timeline.end_s - frame.samples / frame.sample_rate
-                        self._output.move_to(self._origin_s + start_s)
+                        self._output.move_to(self._origin_s + timeline.end_s - duration_s)
                     self._output.add(resampler.push(frame))
             self._output.add(resampler.flush())
         except MemoryError:

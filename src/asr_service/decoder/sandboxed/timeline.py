@@ -5,11 +5,13 @@ the start of the first stream. Players show the same times.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from av.audio.stream import AudioStream
 from av.packet import Packet
+
+from asr_service.decoder.sandboxed.declared import Absence
 
 Packets = Iterator["Packet[AudioStream]"]
 
@@ -81,6 +83,34 @@ def _flac_frame_start(frame: bytes, block_samples: int) -> int | None:
     for byte in frame[5 : 4 + n_bytes]:
         number = number << 6 | byte & 0x3F
     return number * (block_samples if frame[:2] == _FLAC_SYNC[0] else 1)
+
+
+class CountedTime:
+    """Counts the timestamps of a stream that has none, by its audio and the times without audio."""
+
+    def __init__(self, absences: Sequence[Absence]) -> None:
+        self._absences = list(reversed(absences))
+        self._start_s: float | None = None
+        self._end_s = 0.0
+
+    def absent_before(self, position: int, timestamp_s: float) -> float:
+        """Return the seconds without audio before the packet at this position of the file, and move on to its start.
+
+        `timestamp_s` is that of the demuxer, which only knows when the stream starts.
+        """
+        before_s = self._end_s
+        if self._start_s is None:
+            self._start_s = self._end_s = timestamp_s
+        while self._absences and self._absences[-1].before <= position:
+            absence = self._absences.pop()
+            gap_s = min(self._start_s + absence.end_s - self._end_s, absence.seconds)
+            self._end_s += max(gap_s, 0.0)
+        return self._end_s - before_s
+
+    def timestamp_s(self, duration_s: float) -> float:
+        """Return the timestamp of the next audio, and move on to its end."""
+        self._end_s += duration_s
+        return self._end_s - duration_s
 
 
 class Timeline:
