@@ -1,10 +1,9 @@
 """An engine with a fake model and real decoder processes, for tests."""
 
-import asyncio
 import io
 import tempfile
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -111,10 +110,3 @@ async def engine_around(
         scheduler.join(5)
         await decoders.close()
         cpu_pool.shutdown()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until the condition holds. Raises TimeoutError: it does not within 60 s."""
-    async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - threads cannot set an asyncio event
-            await asyncio.sleep(0.005)

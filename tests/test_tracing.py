@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -25,6 +24,7 @@ from api.live import ALL, Live, serving, tone
 from asr_service import tracing
 from asr_service.webhooks.signing import new_secret
 from fakes import Call, FakeModel, writing
+from http_servers import Handler, serving_http
 from serving.harness import running
 from waiting import until
 from webhooks.receiver import receiving
@@ -266,29 +266,14 @@ class Collector:
 def collecting() -> Iterator[Collector]:
     collector = Collector()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Receiver(Handler):
         def do_POST(self) -> None:
             assert (self.path, self.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
-            body = self.rfile.read(int(self.headers["content-length"]))
-            collector.requests.append(ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
+            collector.requests.append(ExportTraceServiceRequest.FromString(self.body()))
+            self.answer(200)
 
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    collector.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving_http(Receiver) as collector.url:
         yield collector
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def test_every_worker_exports_its_spans_before_it_ends(tmp_path):

@@ -28,7 +28,7 @@ from asr_service.errors import (
 )
 from asr_service.results.outcomes import IdempotencyScope, RenderedResponse
 from processes import children
-from waiting import until
+from waiting import until, until_async
 
 ALICE, BOB = new_secret(), new_secret()
 
@@ -255,9 +255,7 @@ async def test_abandoned_work_is_cancelled_after_a_time():
     await asyncio.sleep(0.1)  # longer than it lingers, but a client waits again
     assert (work.n_started, work.n_cancelled) == (1, 0)
     joined.cancel()
-    async with asyncio.timeout(60):
-        while not work.n_cancelled:  # noqa: ASYNC110 - a timer cancels it
-            await asyncio.sleep(0.005)
+    await until_async(lambda: work.n_cancelled)
     work.may_end.set()
     assert await store.get_or_run(SCOPE, b"d", work, PLACE) == (RenderedResponse(b"text", "text/plain"), False)
     assert work.n_started == 2
@@ -276,9 +274,7 @@ async def test_work_is_not_cancelled_while_a_retry_is_uploading():
         assert (again, third) == (Reservation(adds_work=False, place=PLACE), Reservation(adds_work=False))
         await asyncio.sleep(0.1)
         assert work.n_cancelled == 0
-    async with asyncio.timeout(60):
-        while not work.n_cancelled:  # noqa: ASYNC110 - a timer cancels it
-            await asyncio.sleep(0.005)
+    await until_async(lambda: work.n_cancelled)
     with store.reserve(SCOPE) as again:
         assert again == NEW_WORK
 

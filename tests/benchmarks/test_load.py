@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +28,7 @@ from benchmarks.common.servers import BATCHED, SEQUENTIAL, SERVICE
 from benchmarks.load.report import markdown
 from benchmarks.load.results import Measure, Results
 from benchmarks.load.targets import findings, regressions
+from http_servers import Handler, serving_http
 
 
 @pytest.fixture
@@ -60,28 +60,17 @@ class Concurrency:
 def server() -> Iterator[tuple[str, Concurrency]]:
     concurrency = Concurrency()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Fake(Handler):
         def do_POST(self) -> None:
             with concurrency:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.body()
                 time.sleep(0.02)  # so that requests overlap
             refused = b'filename="b.wav"' in body
             content = json.dumps({"error": {}} if refused else {"text": "one small"}).encode()
-            self.send_response(503 if refused else 200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(503 if refused else 200, content)
 
-        def log_message(self, *args: object) -> None:
-            """No access log."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", concurrency
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_http(Fake) as url:
+        yield url, concurrency
 
 
 def test_a_closed_loop_keeps_a_fixed_number_of_requests_open(

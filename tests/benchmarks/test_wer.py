@@ -1,9 +1,7 @@
 """The word error benchmark: its corpus, scores and intervals, and its client."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from benchmarks.common.scoring import Errors
 from benchmarks.wer.development_set import Candidate, dialogues, is_usable, stamps
 from benchmarks.wer.table import ALL, interval, markdown, score, score_groups, without_wrong_texts
 from benchmarks.wer.transcripts import service
+from http_servers import Handler, serving_http
 
 MANIFEST: list[dict[str, Any]] = [
     {"file": "a.wav", "seconds": 60.0, "language": "en", "reference": "one small step"},
@@ -41,35 +40,21 @@ def busy_service() -> Iterator[str]:
     """Start a server that refuses each file once with 503, and always refuses b.wav with 415."""
     refused: set[bytes] = set()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Fake(Handler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            name = body.split(b'filename="')[1][:5]
+            name = self.body().split(b'filename="')[1][:5]
             if name not in refused:
                 refused.add(name)
-                return self.answer(503, {"error": {"code": "overloaded"}})
+                return self.answer_json(503, {"error": {"code": "overloaded"}})
             if name == b"b.wav":
-                return self.answer(415, {"error": {"code": "unsupported_audio"}})
-            return self.answer(200, {"text": f"heard {name.decode()}", "model": "base"})
+                return self.answer_json(415, {"error": {"code": "unsupported_audio"}})
+            return self.answer_json(200, {"text": f"heard {name.decode()}", "model": "base"})
 
-        def answer(self, status: int, body: dict[str, object]) -> None:
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Retry-After", "0.01")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+        def answer_json(self, status: int, body: dict[str, object]) -> None:
+            self.answer(status, json.dumps(body).encode(), {"retry-after": "0.01"})
 
-        def log_message(self, *args: object) -> None:
-            """No access log."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_http(Fake) as url:
+        yield url
 
 
 def test_the_corpus_has_only_clips_that_can_be_scored(clips: list[Clip]) -> None:

@@ -3,12 +3,10 @@
 import asyncio
 import io
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import trustme
 from asr_service.client import ApiKeyRejected, AuthorityUnknown, RecordingRefused, ServerUnusable, connect
 from asr_service.formats import FORMATS
 from asr_service.transcript import Timing, Transcript
+from http_servers import Handler, serving_http
 
 DONE = Transcript("", "transcribe", None, None, 1.0, 0.0, "m", (), (), Timing(0, 0, 0, 0, 0, 0))
 WHOLE = FORMATS["ndjson"].render(DONE).encode()
@@ -49,39 +48,24 @@ class Scripted:
 
 @contextmanager
 def scripted(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
-    class Handler(BaseHTTPRequestHandler):
+    class Player(Handler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             script.keys.append(self.headers["authorization"])
-            script.bodies.append(self.rfile.read(int(self.headers["content-length"] or 0)))
+            script.bodies.append(self.body())
             answer = script.next()
-            self.send_response(answer.status)
             length = len(answer.body) if answer.announced is None else answer.announced
-            for name, value in {"Content-Length": str(length), "Connection": "close", **answer.headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.body)
+            headers = {"content-length": str(length), "connection": "close", **answer.headers}
+            self.answer(answer.status, answer.body, headers)
             self.close_connection = True
 
         def do_GET(self) -> None:
             self.do_POST()
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    scheme = "http" if tls is None else "https"
-    script = Scripted(f"{scheme}://127.0.0.1:{server.server_port}", list(answers))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    script = Scripted("", list(answers))
+    with serving_http(Player, tls) as script.url:
         yield script
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def transcribe(url: str, *, api_key: str | None = None, ca_file: Path | None = None) -> Transcript:

@@ -57,12 +57,6 @@ def decode(data: bytes, limits: DecodeLimits = LIMITS) -> tuple[Any, DecodedAudi
     return samples, audio
 
 
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - the condition changes in another process
-            await asyncio.sleep(0.005)
-
-
 def has_ended(process: psutil.Process) -> bool:
     """Return whether the process has ended. Its new parent may not have reaped it yet."""
     try:

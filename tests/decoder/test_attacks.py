@@ -15,7 +15,8 @@ from asr_service.decoder.memory import anonymous_bytes
 from asr_service.decoder.pool import DecodedAudio, DecodeLimits, DecoderPool
 from asr_service.errors import Unavailable
 from decoder import media
-from decoder.decoding import child_pid, decode_in, fork_server_of, until, upload, with_pool
+from decoder.decoding import child_pid, decode_in, fork_server_of, upload, with_pool
+from waiting import until_async
 
 MIB = 2**20
 CLIP = media.wav(media.warble(2))
@@ -84,7 +85,7 @@ async def attackers(pool: DecoderPool, n: int) -> AsyncIterator[list[DecodedAudi
 
         readers = [asyncio.create_task(read_on(audio)) for audio in audios]
         try:
-            await until(lambda: all(audio._child for audio in audios))
+            await until_async(lambda: all(audio._child for audio in audios))
             yield audios
         finally:
             for reader in readers:

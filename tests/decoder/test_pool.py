@@ -22,11 +22,11 @@ from decoder.decoding import (
     fork_server_of,
     read_all,
     stop_for_good,
-    until,
     upload,
     with_pool,
 )
 from processes import children
+from waiting import until_async
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_child_that_cannot_run_is_killed_after_the_timeout():
                 stop_for_good(audio)
                 with pytest.raises(Unavailable, match="no progress"):
                     await read_all(audio)
-        await until(lambda: not psutil.pid_exists(child_pid(audio)))
+        await until_async(lambda: not psutil.pid_exists(child_pid(audio)))
 
     with_pool(use, DecodeLimits(max_audio_s=3600, stall_timeout_s=0.5))
 
@@ -118,10 +118,10 @@ def test_no_child_outlives_its_context(way):
     async def use(pool: DecoderPool) -> None:
         task = asyncio.create_task(reader(pool))
         if way == "is cancelled":
-            await until(lambda: pids and psutil.Process(pids[0]).status() == psutil.STATUS_STOPPED)
+            await until_async(lambda: pids and psutil.Process(pids[0]).status() == psutil.STATUS_STOPPED)
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await until(lambda: not psutil.pid_exists(pids[0]))
+        await until_async(lambda: not psutil.pid_exists(pids[0]))
 
     with_pool(use)
 
@@ -141,7 +141,7 @@ def test_a_hundred_decodings_leave_nothing_behind():
         before = psutil.Process().num_fds()
         for _ in range(25):
             await asyncio.gather(*(decode_in(pool, data) for _ in range(4)))
-        await until(lambda: not server.children() and directories() <= present)
+        await until_async(lambda: not server.children() and directories() <= present)
         return before, psutil.Process().num_fds(), server
 
     before, after, server = with_pool(use)

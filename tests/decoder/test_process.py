@@ -15,8 +15,9 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.errors import Unavailable
 from decoder import media
-from decoder.decoding import child_pid, decode_in, fork_server_of, has_ended, read_all, until, upload, with_pool
+from decoder.decoding import child_pid, decode_in, fork_server_of, has_ended, read_all, upload, with_pool
 from processes import children
+from waiting import until_async
 
 SECOND = media.wav(media.warble(1))
 LONG = media.wav(media.warble(120))
@@ -81,13 +82,13 @@ def test_killing_the_fork_server_fails_only_the_files_being_decoded():
         n_descriptors = psutil.Process().num_fds()
         server = fork_server_of(pool)
         tasks = [asyncio.create_task(one(pool, LONG)) for _ in range(20)]
-        await until(server.children)
+        await until_async(server.children)
         orphans = server.children()
         server.kill()
         answers = Counter(await asyncio.gather(*tasks))
         assert set(answers) <= {120 * SAMPLE_RATE, Unavailable}
         assert answers[120 * SAMPLE_RATE] >= 10, "files that waited for a permit are decoded"
-        await until(lambda: all(map(has_ended, [server, *orphans])))
+        await until_async(lambda: all(map(has_ended, [server, *orphans])))
         assert len((await decode_in(pool, SECOND))[0]) == SAMPLE_RATE
         assert psutil.Process().num_fds() <= n_descriptors
 
@@ -102,7 +103,7 @@ def test_a_file_starts_over_if_nothing_of_it_was_read():
         with upload(LONG) as file:
             async with pool.decode(file) as audio:
                 reading = asyncio.create_task(audio.read(121 * SAMPLE_RATE))
-                await until(lambda: len(audio._pcm) > 0)
+                await until_async(lambda: len(audio._pcm) > 0)
                 server.kill()
                 return len(await reading)
 
@@ -115,7 +116,9 @@ def test_a_killed_idle_fork_server_is_replaced_before_the_next_file():
     async def use(pool: DecoderPool) -> int:
         lost = fork_server_of(pool)
         lost.kill()
-        await until(lambda: pool._process is not None and pool._process.pid != lost.pid and pool._process.was_ready)
+        await until_async(
+            lambda: pool._process is not None and pool._process.pid != lost.pid and pool._process.was_ready
+        )
         return len((await decode_in(pool, SECOND))[0])
 
     assert with_pool(use) == SAMPLE_RATE
@@ -130,7 +133,7 @@ def test_a_hung_fork_server_is_replaced():
         results = await asyncio.gather(*(decode_in(pool, SECOND) for _ in range(3)))
         assert [len(samples) for samples, _ in results] == [SAMPLE_RATE] * 3
         assert max(audio.decode_s for _, audio in results) >= IMPATIENT.fork_timeout_s
-        await until(lambda: not hung.is_running())
+        await until_async(lambda: not hung.is_running())
 
     with_pool(use, IMPATIENT)
 
@@ -143,7 +146,7 @@ def test_cancelling_during_the_start_leaves_no_child(late):
         server, n_descriptors = fork_server_of(pool), psutil.Process().num_fds()
         server.suspend()
         task = asyncio.create_task(decode_in(pool, LONG))
-        await until(lambda: pool._process is not None and pool._process._requests)
+        await until_async(lambda: pool._process is not None and pool._process._requests)
         if late:
             request = pool._process._requests[0] if pool._process else None
             assert request is not None
@@ -156,7 +159,7 @@ def test_cancelling_during_the_start_leaves_no_child(late):
         assert task.cancelled()
         assert len((await decode_in(pool, SECOND))[0]) == SAMPLE_RATE
         assert fork_server_of(pool) == server
-        await until(lambda: not children(server.pid) and psutil.Process().num_fds() <= n_descriptors)
+        await until_async(lambda: not children(server.pid) and psutil.Process().num_fds() <= n_descriptors)
 
     with_pool(use)
 

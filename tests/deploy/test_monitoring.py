@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -23,6 +22,7 @@ from api.live import ALL, tone
 from deploy.asked_model import DOUBTFUL_BEAM, POISONOUS_BEAM
 from deploy.monitoring import ALERTS, QUERIES, RECORDED, Query
 from deploy.prometheus import Prometheus, Sample, scraping
+from http_servers import Handler, serving_http
 from serving.client import CannotConnect, Lost
 from serving.harness import Service, running
 from speech import SPEECH
@@ -112,31 +112,15 @@ def speak(service: Service, slot: int, over: threading.Event) -> None:
 def metrics_proxy(service: Service) -> Iterator[str]:
     """Pass /metrics on to a slot that accepts connections, as Nginx does for Prometheus; yields the address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Proxy(Handler):
         def do_GET(self) -> None:
             for slot in (0, 1):
                 with suppress(CannotConnect, Lost):
-                    body = service.get(self.path, slot).text.encode()
-                    self.send_response(200)
-                    self.send_header("content-length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
-                    return
-            self.send_error(503)
+                    return self.answer(200, service.get(self.path, slot).text.encode())
+            return self.answer(503)
 
-        def log_message(self, *_: object) -> None:
-            """Log nothing: Prometheus scrapes often."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with serving_http(Proxy) as url:
+        yield url.removeprefix("http://")
 
 
 @pytest.mark.parametrize("title", ["Extra attempts per window", "Decoded again"])

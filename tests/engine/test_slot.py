@@ -31,8 +31,9 @@ from asr_service.hardware import malloc
 from asr_service.hardware.devices import Device, Slot
 from asr_service.lifecycle import Die, SlotState
 from asr_service.settings import Settings, load_settings
-from engines import loud, until, wav
+from engines import loud, wav
 from fakes import Call, FakeModel, sleeping
+from waiting import until_async
 
 SLOT = Slot(0, Device("cpu"))
 
@@ -80,7 +81,7 @@ async def test_a_slot_is_ready_after_the_warm_up():
         with pytest.raises(NotReady, match="files"):
             _ = engine.transcriber
         gate.set()
-        await until(lambda: engine.ready)
+        await until_async(lambda: engine.ready)
         assert [call.stage for call in model.calls] == ["encode", "detect", "generate", "align"]
 
 
@@ -105,7 +106,7 @@ async def test_a_slow_warm_up_does_not_make_the_slot_refuse_requests():
     """A first call may take many times as long as the next one: it does not count towards the expected wait."""
     model = FakeModel(before=sleeping(0.3))
     async with running(lambda *_: model, must_not_die) as engine:
-        await until(lambda: engine.ready)
+        await until_async(lambda: engine.ready)
         assert engine.scheduler is not None
         assert engine.scheduler.throughput.estimate_s(10_000) == 0
         model.before = lambda _: None
@@ -125,7 +126,7 @@ async def test_a_missing_model_ends_the_worker_with_exit_code_69():
         raise ModelUnavailable("Model 'base' is missing.")
 
     async with running(load, die) as engine:
-        await until(lambda: bool(die.calls))
+        await until_async(lambda: bool(die.calls))
         assert (engine.state, engine.reason) == (SlotState.FAILED, "Model 'base' is missing.")
     assert die.calls == [(ModelUnavailable.exit_code, "Model 'base' is missing.")]
 
@@ -140,7 +141,7 @@ async def test_a_model_that_fails_to_warm_up_ends_the_worker():
             raise ValueError("no such kernel")
 
     async with running(lambda *_: FakeModel(before=broken), die):
-        await until(lambda: bool(die.calls))
+        await until_async(lambda: bool(die.calls))
     assert die.calls[0][0] == ENGINE_FAILURE
 
 
@@ -156,7 +157,7 @@ async def test_a_load_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
         return FakeModel()
 
     async with running(load, die, model_load_timeout_s=0.2):
-        await until(lambda: bool(die.calls))
+        await until_async(lambda: bool(die.calls))
         never.set()
     assert die.calls[0][0] == ENGINE_FAILURE
 
@@ -172,7 +173,7 @@ async def test_a_slow_download_does_not_count_as_a_hung_load(monkeypatch: pytest
         return model
 
     async with running(load, must_not_die, model_load_timeout_s=1.5) as engine:
-        await until(lambda: engine.ready)
+        await until_async(lambda: engine.ready)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -185,12 +186,12 @@ async def test_a_call_that_hangs_ends_the_worker(monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "loud.wav"
     path.write_bytes(wav(loud(3)))
     async with running(lambda *_: model, die, request_timeout_s=0.2) as engine:
-        await until(lambda: engine.ready)
+        await until_async(lambda: engine.ready)
         served_once.set()
         with path.open("rb") as file:
             events = engine.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False))
             waiting = asyncio.ensure_future(anext(events))
-            await until(lambda: bool(die.calls))
+            await until_async(lambda: bool(die.calls))
             never.set()
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
@@ -222,10 +223,10 @@ async def test_on_a_cpu_a_clip_does_not_wait_for_a_call_of_a_later_window(device
                 pass
 
     async with running(lambda *_: model, must_not_die) as engine:
-        await until(lambda: engine.ready)
+        await until_async(lambda: engine.ready)
         warm = True
         long = asyncio.create_task(transcribe(recording))
-        await until(blocked.is_set)
+        await until_async(blocked.is_set)
         short = asyncio.create_task(transcribe(clip))
         done, _ = await asyncio.wait([short], timeout=30 if device == "cpu" else 0.5)
         gate.set()
@@ -244,7 +245,7 @@ async def test_a_gauge_shows_the_memory_of_the_windows_that_are_decoded(tmp_path
 
     model = FakeModel(before=lambda call: shown.append(memory_bytes()) if call.stage == "generate" else None)
     async with running(lambda *_: model, must_not_die) as engine:
-        await until(lambda: engine.ready)
+        await until_async(lambda: engine.ready)
         with path.open("rb") as file:
             async for _ in engine.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False)):
                 pass
@@ -261,8 +262,8 @@ async def test_the_heap_is_trimmed_when_the_work_is_done(monkeypatch: pytest.Mon
     path = tmp_path / "loud.wav"
     path.write_bytes(wav(loud(3)))
     async with running(lambda *_: FakeModel(), must_not_die) as engine:
-        await until(lambda: engine.ready)
-        await until(trimmed.is_set)
+        await until_async(lambda: engine.ready)
+        await until_async(trimmed.is_set)
         await asyncio.sleep(0.5)  # a busy machine may pause during the warm-up, which trims once more after it
         trimmed.clear()
         await asyncio.sleep(0.2)
@@ -270,13 +271,13 @@ async def test_the_heap_is_trimmed_when_the_work_is_done(monkeypatch: pytest.Mon
         with path.open("rb") as file:
             async for _ in engine.transcriber.transcribe(file, DecodingOptions(language="en", vad_filter=False)):
                 pass
-        await until(trimmed.is_set)
+        await until_async(trimmed.is_set)
 
 
 async def test_a_draining_slot_refuses_new_requests():
     """The refusal says why. `busy` is true until the accepted requests are done."""
     async with running(lambda *_: FakeModel(), must_not_die) as engine:
-        await until(lambda: engine.ready)
+        await until_async(lambda: engine.ready)
         with engine.admission.permit():
             engine.begin_drain()
             assert engine.busy
@@ -324,7 +325,7 @@ async def test_a_drain_while_loading_stays_a_drain():
     async with running(load, must_not_die) as engine:
         engine.begin_drain()
         gate.set()
-        await until(lambda: engine.model is not None)
+        await until_async(lambda: engine.model is not None)
         assert (engine.state, engine.reason) == (SlotState.DRAINING, "the service is draining")
         with pytest.raises(NotReady, match="draining"):
             await engine.wait_until_ready()
@@ -350,7 +351,7 @@ async def test_a_fault_in_a_gauge_does_not_end_the_watchdog(monkeypatch: pytest.
 
     with capture_logs() as lines:
         async with running(load, die, model_load_timeout_s=0.5):
-            await until(lambda: bool(die.calls))
+            await until_async(lambda: bool(die.calls))
             never.set()
     assert max(watchdogs.values()) > 3
     logged = [line["duty"] for line in lines if line["event"] == "a duty of the watchdog failed"]
@@ -372,7 +373,7 @@ async def test_a_failed_slot_ends_its_worker_even_if_its_metrics_cannot_be_writt
     die = RecordingDie()
     engine = SlotEngine(load_settings({}), SLOT, load, die)
     await engine.start()
-    await until(lambda: bool(die.calls))
+    await until_async(lambda: bool(die.calls))
     monkeypatch.undo()
     await engine.close()
     assert die.calls == [(69, "Model 'base' is missing.")]

@@ -1,6 +1,5 @@
 """A service wakes job workers: one message for each waiting job."""
 
-import asyncio
 import io
 import ssl
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from asr_service.jobs.records import JobSpec
 from asr_service.jobs.service import Jobs, open_jobs
 from asr_service.settings import load_settings
 from redis_server import RedisServer
+from waiting import until_async
 
 
 class FakeBroker:
@@ -53,9 +53,7 @@ async def submit(jobs: Jobs) -> None:
 
 
 async def messages(broker: FakeBroker, number: int) -> None:
-    async with asyncio.timeout(60):
-        while broker.n_messages != number:  # noqa: ASYNC110 - it changes in another thread
-            await asyncio.sleep(0.01)
+    await until_async(lambda: broker.n_messages == number)
 
 
 async def test_each_waiting_job_has_a_message(tmp_path):

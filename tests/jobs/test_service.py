@@ -26,7 +26,7 @@ from asr_service.jobs.stores.directory import DirectoryFiles
 from asr_service.jobs.sweeper import Sweeper
 from asr_service.jobs.times import RunnerTimes
 from asr_service.settings import load_settings
-from waiting import until
+from waiting import until, until_async
 
 SETTLED = RunnerTimes(settle_s=0.0)
 
@@ -230,8 +230,7 @@ async def test_a_client_that_waits_for_a_waiting_job_costs_little(waiting):
     assert (await jobs.wait("", job_id, 0.5)).status is JobStatus.QUEUED
     assert jobs.store.n_calls["get"] == 2
     client = asyncio.create_task(jobs.wait("", job_id, 20.0))
-    while jobs.store.n_calls["get"] < 3:  # noqa: ASYNC110 - it changes in another thread
-        await asyncio.sleep(0.01)
+    await until_async(lambda: jobs.store.n_calls["get"] >= 3)
     await asyncio.sleep(0.1)
     jobs.release_clients()
     async with asyncio.timeout(10):

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from http_servers import Handler, serving_http
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -39,36 +39,25 @@ class FakeHub:
 
     @contextmanager
     def serving(self) -> Iterator["FakeHub"]:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
-        self.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
+        with serving_http(type("Handler", (_Handler,), {"hub": self})) as self.url:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     hub: FakeHub
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
-        self._answer(with_body=False)
+        self._send(with_body=False)
 
     def do_GET(self) -> None:
-        self._answer(with_body=True)
+        self._send(with_body=True)
 
-    def log_message(self, *args: Any) -> None:
-        """Write no access log."""
-
-    def _answer(self, *, with_body: bool) -> None:
+    def _send(self, *, with_body: bool) -> None:
         name = self.path.rsplit("/", 1)[-1]
         known = name in self.hub.files and "/resolve/" in self.path
         if self.hub.answers or not known:
-            self._refuse(self.hub.answers.pop(0) if self.hub.answers else 404)
+            self.answer(self.hub.answers.pop(0) if self.hub.answers else 404)
             return
         wanted = self.headers.get("Range")
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
@@ -102,9 +91,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("X-Linked-Size", str(len(self.hub.files[name])))
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(length))
-        self.end_headers()
-
-    def _refuse(self, status: int) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
         self.end_headers()

@@ -24,7 +24,7 @@ from asr_service.results.times import ResultTimes
 from asr_service.transcript import Segment, Timing, Transcript
 from asr_service.transcript.events import Events
 from results.conftest import MAX_BYTES
-from waiting import until
+from waiting import until, until_async
 
 HIT, MISS, BYPASS = CacheOutcome
 TIMES = ResultTimes(lease_s=0.3, min_poll_s=0.005, max_poll_s=0.02, pause_s=0.1)
@@ -91,12 +91,6 @@ async def processes(
         await each.guarded.close()
 
 
-async def become(look: Callable[[], Any]) -> None:
-    async with asyncio.timeout(30):
-        while not look():  # noqa: ASYNC110 - other tasks change it
-            await asyncio.sleep(0.002)
-
-
 async def test_a_stored_transcript_is_found_by_every_process(open_store):
     """Its segments come first, as from the transcription. Nothing is lost, NaN included."""
     async with processes(open_store) as (one, other):
@@ -118,7 +112,7 @@ async def test_the_size_of_a_store_is_known_from_the_start(open_store):
         await one.guarded.store(KEY, b"x" * 1000, 60)
         metrics.CACHE_BYTES.labels("0").set(0)
         other.guarded.start()
-        await become(lambda: shown() >= 1000)
+        await until_async(lambda: shown() >= 1000)
 
 
 async def test_equal_requests_at_the_same_time_compute_once(open_store):
@@ -126,7 +120,7 @@ async def test_equal_requests_at_the_same_time_compute_once(open_store):
     async with processes(open_store) as (one, other):
         work = Work()
         first = one.begin(work)
-        await become(lambda: work.n_started)
+        await until_async(lambda: work.n_started)
         others = [process.begin(work) for process in (one, other) for _ in range(10)]
         await asyncio.sleep(0.05)
         work.may_end.set()
@@ -140,7 +134,7 @@ async def test_a_lease_is_renewed_while_the_work_goes_on(open_store):
     async with processes(open_store, lease_s=TIMES.lease_s) as (one, other):
         work = Work()
         first, second = one.begin(work), None
-        await become(lambda: work.n_started)
+        await until_async(lambda: work.n_started)
         second = other.begin(work)
         await asyncio.sleep(1.2 * TIMES.lease_s)
         work.may_end.set()
@@ -154,7 +148,7 @@ async def test_a_failure_is_not_shared(open_store, error):
         failing, work = Work(error), Work()
         work.may_end.set()
         first = one.begin(failing)
-        await become(lambda: failing.n_started)
+        await until_async(lambda: failing.n_started)
         second = other.begin(work)
         failing.may_end.set()
         with pytest.raises(type(error)):
@@ -169,7 +163,7 @@ async def test_another_takes_over_if_the_client_leaves(open_store):
         left, work = Work(), Work()
         work.may_end.set()
         first = one.begin(left)
-        await become(lambda: left.n_started)
+        await until_async(lambda: left.n_started)
         impatient, second = other.begin(work), other.begin(work)
         await asyncio.sleep(0.02)
         impatient.cancel()
@@ -202,7 +196,7 @@ async def test_a_claim_that_succeeds_after_its_client_left_is_given_back():
     await asyncio.wait([left])
     await asyncio.sleep(0.05)
     may_claim.set()
-    await become(has_claimed.is_set)
+    await until_async(has_claimed.is_set)
     await slow.guarded.close()
     assert isinstance(store.claim(KEY, Lease(KEY, "another"), 60), Claimed)
 
@@ -213,7 +207,7 @@ async def test_another_takes_over_if_a_process_dies(open_store):
         lost, work = Work(), Work()
         work.may_end.set()
         first = one.begin(lost)
-        await become(lambda: lost.n_started)
+        await until_async(lambda: lost.n_started)
         one.guarded._paused_until = float("inf")  # as if it reached the store no more
         assert (await asyncio.wait_for(other.ask(work), 30))[0] == MISS
         lost.may_end.set()
@@ -226,7 +220,7 @@ async def test_a_request_does_not_wait_for_a_job(open_store):
         job, request = Work(), Work()
         request.may_end.set()
         first = one.begin(job, lane=BULK)
-        await become(lambda: job.n_started)
+        await until_async(lambda: job.n_started)
         second = other.begin(job, lane=BULK)
         assert (await other.ask(request))[0] == MISS
         assert ((await second)[0], job.n_started) == (HIT, 1)
@@ -239,7 +233,7 @@ async def test_a_request_that_may_not_wait_longer_computes(open_store):
         slow, work = Work(), Work()
         work.may_end.set()
         first = one.begin(slow)
-        await become(lambda: slow.n_started)
+        await until_async(lambda: slow.n_started)
         assert (await other.ask(work, wait_s=0.02))[0] == MISS
         slow.may_end.set()
         await first
@@ -354,7 +348,7 @@ async def test_a_retry_in_another_process_gets_the_same_answer(open_store):
             return asyncio.create_task(process.outcomes.get_or_run(scope, digest, work))
 
         first = asks(b"d", one)
-        await become(lambda: work.n_started)
+        await until_async(lambda: work.n_started)
         again = asks(b"d")
         with pytest.raises(Exception, match="was used with another recording"):
             await asks(b"other")

@@ -1,18 +1,19 @@
 """A receiver of webhooks on this machine."""
 
-import http.server
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from http_servers import Handler, serving_http
+
 
 @dataclass
 class Receiver:
     """What arrived, and what is answered."""
 
-    port: int = 0
+    url: str = ""
     status: int = 204
     location: str | None = None
     delay: threading.Event | None = None
@@ -20,35 +21,23 @@ class Receiver:
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
 
 @contextmanager
 def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """Run a receiver on 127.0.0.1, with TLS if there is a context."""
     receiver = Receiver()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Recorder(Handler):
         def do_POST(self) -> None:
-            receiver.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+            receiver.bodies.append(self.body())
             receiver.headers.append({name.lower(): value for name, value in self.headers.items()})
             if receiver.delay is not None:
                 receiver.delay.wait(10)
-            self.send_response(receiver.status)
-            if receiver.location is not None:
-                self.send_header("location", receiver.location)
-            self.send_header("content-length", "0")
-            self.end_headers()
+            self.answer(receiver.status, headers={} if receiver.location is None else {"location": receiver.location})
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the standard library
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        receiver.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield receiver
-        finally:
-            server.shutdown()
-            thread.join(10)
+    with serving_http(Recorder, context) as receiver.url:
+        yield receiver

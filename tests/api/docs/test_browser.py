@@ -1,8 +1,6 @@
 """The page at /docs in a real browser: each operation with a recording works from a file alone."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from api.live import Live, serving, tone
+from http_servers import Handler, serving_http
 from programs import find_program, require_program
 
 pytestmark = pytest.mark.timeout(120)
@@ -89,39 +88,27 @@ def test_an_option_is_sent_as_chosen(named: Live, page: Page, recording: Path) -
     assert '"words":[' in body
 
 
-class Proxy(BaseHTTPRequestHandler):
+class Proxy(Handler):
     """Forwards requests below /speech/asr, without that prefix and without any header about it."""
 
     target = ""
 
     def do_GET(self) -> None:
         assert self.path.startswith("/speech/asr/")
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name: self.headers[name] for name in ("content-type", "accept") if name in self.headers}
         path = self.path.removeprefix("/speech/asr")
-        answer = httpx.request(self.command, self.target + path, content=body, headers=headers)
-        self.send_response(answer.status_code)
-        for name in ("content-type", "content-security-policy"):
-            self.send_header(name, answer.headers[name])
-        self.send_header("content-length", str(len(answer.content)))
-        self.end_headers()
-        self.wfile.write(answer.content)
+        answer = httpx.request(self.command, self.target + path, content=self.body(), headers=headers)
+        kept = {name: answer.headers[name] for name in ("content-type", "content-security-policy")}
+        self.answer(answer.status_code, answer.content, kept)
 
-    do_POST = do_GET  # noqa: N815 - http.server looks for this name
-
-    def log_message(self, *_: object) -> None:
-        """Write nothing."""
+    do_POST = do_GET
 
 
 @pytest.fixture
 def proxy(named: Live) -> Iterator[str]:
     handler = type("Handler", (Proxy,), {"target": named.url})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/speech/asr"
-        server.shutdown()
-        thread.join()
+    with serving_http(handler) as url:
+        yield f"{url}/speech/asr"
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])

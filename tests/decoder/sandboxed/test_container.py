@@ -1,10 +1,7 @@
 """Files that are refused, through a real decoder child."""
 
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
@@ -12,6 +9,7 @@ from asr_service.errors import UndecodableAudio, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode
 from decoder.media import ALAC, M4A
+from http_servers import Handler, serving_http
 
 
 @pytest.mark.parametrize(
@@ -54,19 +52,13 @@ def http_server() -> Iterator[tuple[str, list[str]]]:
     """The address of an HTTP server, and the paths of the requests that it received."""
     paths: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Recorder(Handler):
         def do_GET(self) -> None:
             paths.append(self.path)
-            self.send_error(404)
+            self.answer(404)
 
-        def log_message(self, *args: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", paths
-        server.shutdown()
-        thread.join()
+    with serving_http(Recorder) as url:
+        yield url, paths
 
 
 REFERRING_FILES = {

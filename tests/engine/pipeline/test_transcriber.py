@@ -16,8 +16,9 @@ from asr_service.engine.schedule.request import RequestContext
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
 from asr_service.transcript import Segment, Transcript
-from engines import RATE, engine_around, loud, until
+from engines import RATE, engine_around, loud
 from fakes import Call, FakeModel, writing
+from waiting import until_async
 
 ALL_AUDIO = DecodingOptions(vad_filter=False)
 """Options under which a recording without speech is transcribed too."""
@@ -174,7 +175,7 @@ async def test_a_reader_that_stops_reading_stops_the_work():
     async with engine_around(FakeModel(), max_inflight_windows=2) as engine:
         events = engine.events(engine.recording(loud(300)), ENGLISH)
         await anext(events)
-        await until(lambda: not engine.scheduler.busy)
+        await until_async(lambda: not engine.scheduler.busy)
         await asyncio.sleep(0.05)
         assert sum(call.n_windows for call in engine.model.calls_of("generate")) <= 4
         await events.aclose()
@@ -186,25 +187,25 @@ async def test_closing_the_generator_ends_the_work():
         events = engine.events(engine.recording(loud(300)), ENGLISH)
         await anext(events)
         await events.aclose()
-        await until(lambda: not engine.scheduler.busy)
+        await until_async(lambda: not engine.scheduler.busy)
         done = len(engine.model.calls)
         await asyncio.sleep(0.1)
         assert len(engine.model.calls) == done
         assert engine.scheduler.depth == 0
 
 
-async def test_a_cancelled_request_leaves_no_job_in_the_queue():
+async def test_a_cancelled_request_leaves_nothing_in_the_queue():
     """This happens when a client disconnects before its first result."""
     gate = threading.Event()
     async with engine_around(FakeModel(before=lambda _: gate.wait(60))) as engine:
         tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(3)]
-        await until(lambda: len(engine.model.calls) == 1 and engine.scheduler.depth == 2)
+        await until_async(lambda: len(engine.model.calls) == 1 and engine.scheduler.depth == 2)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert engine.scheduler.depth == 0
         gate.set()
-        await until(lambda: not engine.scheduler.busy)
+        await until_async(lambda: not engine.scheduler.busy)
         assert len(engine.model.calls) == 1
 
 
@@ -212,7 +213,7 @@ async def test_a_short_clip_does_not_wait_for_a_long_recording():
     """The scheduler takes windows of both requests in turn."""
     async with engine_around(FakeModel(before=lambda _: time.sleep(0.01))) as engine:
         long = asyncio.create_task(engine.transcript(engine.recording(loud(600)), ENGLISH))
-        await until(lambda: len(engine.model.calls) > 3)
+        await until_async(lambda: len(engine.model.calls) > 3)
         await engine.transcript(engine.recording(loud(3)), ENGLISH)
         assert not long.done()
         await long
@@ -251,10 +252,10 @@ async def test_a_deadline_ends_a_waiting_request():
     gate = threading.Event()
     async with engine_around(FakeModel(before=lambda _: gate.wait(60))) as engine:
         running = asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH))
-        await until(lambda: bool(engine.model.calls))
+        await until_async(lambda: bool(engine.model.calls))
         events = engine.events(engine.recording(loud(5)), ENGLISH, time.monotonic() - 1)
         waiting = asyncio.ensure_future(anext(events))
-        await until(lambda: engine.scheduler.depth == 1)
+        await until_async(lambda: engine.scheduler.depth == 1)
         gate.set()
         with pytest.raises(DeadlineExceeded):
             await waiting
@@ -266,7 +267,7 @@ async def test_requests_fail_when_the_engine_ends():
     gate = threading.Event()
     async with engine_around(FakeModel(before=lambda _: gate.wait(60))) as engine:
         tasks = [asyncio.create_task(engine.transcript(engine.recording(loud(5)), ENGLISH)) for _ in range(2)]
-        await until(lambda: len(engine.model.calls) == 1 and engine.scheduler.depth == 1)
+        await until_async(lambda: len(engine.model.calls) == 1 and engine.scheduler.depth == 1)
         engine.scheduler.stop()
         gate.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,9 +1,8 @@
 """OpenAI's SDK in Chromium, with a microphone that plays a recording: `pytest -m clients`."""
 
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from api.openai.clients.live_programs import write_speech
 from api.openai.clients.programs import HERE, NODE_MODULES
 from asr_service.access.keys import entry, new_secret
 from asr_service.settings import load_settings
+from http_servers import serving_http
 from nginx.proxy import Certificate, proxying
 from programs import find_program
 
@@ -36,10 +36,8 @@ class _Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def page_url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(HERE))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_port}/microphone.html"
-        server.shutdown()
+    with serving_http(partial(_Handler, directory=str(HERE)), host="localhost") as url:
+        yield f"{url}/microphone.html"
 
 
 @pytest.fixture

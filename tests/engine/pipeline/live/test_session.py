@@ -1,7 +1,7 @@
 """A live session as its caller sees it, with a fake model and sound whose speech is known."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
@@ -44,6 +44,7 @@ from asr_service.engine.schedule.batch import BatchLimit, LiveWork
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.errors import EmptyBuffer, Overloaded
 from fakes import Call, FakeModel, writing
+from waiting import until_async
 
 ENGLISH = LiveOptions(DecodingOptions(language="en"))
 MANUAL = replace(ENGLISH, turn_detection=None)
@@ -187,7 +188,7 @@ async def test_the_final_text_is_begun_in_the_pause_and_not_decoded_twice():
     model = FakeModel(writing(" hello"))
     async with sessions_around(model) as sessions, sessions.open(replace(ENGLISH, delay=Delay.XHIGH)) as session:
         await session.feed(np.concatenate([speech(2), silence(0.3)]))
-        await _until(lambda: len(model.calls_of("generate")) == 1)
+        await until_async(lambda: len(model.calls_of("generate")) == 1)
         events = await heard(session, silence(0.5))
     assert kinds(events)[-2:] == [TurnCompleted, SessionEnded]
     assert len(model.calls_of("generate")) == 1
@@ -198,7 +199,7 @@ async def test_speech_that_goes_on_after_a_pause_is_part_of_the_text():
     model = FakeModel(writing_words)
     async with sessions_around(model) as sessions, sessions.open(replace(ENGLISH, delay=Delay.XHIGH)) as session:
         await session.feed(np.concatenate([speech(2), silence(0.3)]))
-        await _until(lambda: len(model.calls_of("generate")) == 1)
+        await until_async(lambda: len(model.calls_of("generate")) == 1)
         events = await heard(session, speech(2), silence(1))
     (completed,) = [event for event in events if isinstance(event, TurnCompleted)]
     assert completed.transcript.text.endswith("w7")
@@ -355,7 +356,7 @@ async def test_a_caller_that_reads_no_events_stops_the_session():
     async with sessions_around(FakeModel()) as sessions, sessions.open(ENGLISH) as session:
         turn = np.concatenate([speech(0.3), silence(0.6)])
         feeding = asyncio.create_task(_feed_all(session, [turn] * 1000))
-        await _until(lambda: session._events.qsize() > 256)
+        await until_async(lambda: session._events.qsize() > 256)
         await asyncio.sleep(0.1)
         assert not feeding.done()
         assert session._events.qsize() < 1000  # all turns would have 5000
@@ -387,7 +388,7 @@ async def test_a_session_faster_than_real_time_waits_like_a_recording():
         async with sessions.open(replace(ENGLISH, delay=Delay.XHIGH)) as session:
             reading = asyncio.create_task(rest_of(session))
             await session.feed(np.concatenate([speech(2), silence(1)]))
-            await _until(lambda: len(asked) == 1)
+            await until_async(lambda: len(asked) == 1)
             await _feed_all(session, [np.concatenate([speech(4), silence(1)])] * 12)
             events = await reading
     assert sum(isinstance(event, TurnCompleted) for event in events) == 13
@@ -414,9 +415,9 @@ async def test_a_silent_session_gives_its_place_to_another_one(monkeypatch):
         sessions.open(ENGLISH) as speaking,
     ):
         await silent.feed(speech(2))
-        await _until(lambda: not silent._n_waiting)
+        await until_async(lambda: not silent._n_waiting)
         monkeypatch.setattr(places, "SILENT_S", 0.2)
-        await _until(lambda: silent.silent_s > 0.2)
+        await until_async(lambda: silent.silent_s > 0.2)
         await speaking.feed(speech(1))
         async with sessions.open(ENGLISH):
             events = await rest_of(silent)
@@ -452,9 +453,3 @@ async def _feed_all(session: LiveSession, sounds: list[np.ndarray]) -> None:
     for sound in sounds:
         await session.feed(sound)
     await session.finish()
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - threads cannot set an asyncio event
-            await asyncio.sleep(0.005)
