@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs.records import JobStatus
 from asr_service.jobs.stores.sqlite import SqliteJobStore, database
-from jobs.test_store import FAR, add, claim
+from jobs.test_store import FAR, add, claim, succeed
 from waiting import until
 
 INDEXES = ("jobs_by_turn", "jobs_by_owner_and_status", "jobs_by_expiry")
@@ -140,3 +140,60 @@ def test_no_operation_reads_all_jobs(tmp_path):
     store.close()
     assert [step for step in steps if step.startswith("SCAN jobs")] == []
     assert [index for index in INDEXES if not any(f" {index} " in step for step in steps)] == []
+
+
+def _counted(store: SqliteJobStore) -> bool:
+    """Return True if the totals are those of the jobs."""
+    of_jobs = "SELECT owner, status, count(*), sum(audio_bytes + result_bytes) FROM jobs GROUP BY owner, status"
+    of_totals = "SELECT * FROM totals WHERE n_jobs <> 0 OR n_bytes <> 0 ORDER BY owner, status"
+    return [tuple(row) for row in store._reader.execute(of_jobs)] == [
+        tuple(row) for row in store._reader.execute(of_totals)
+    ]
+
+
+def test_jobs_are_counted_as_they_change(tmp_path):
+    """Also those of a file of an earlier version. So no operation adds up the jobs of a caller who has a million."""
+    path = tmp_path / "jobs.sqlite3"
+    store = SqliteJobStore(path)
+    add(store, "alice"), add(store, "bob")
+    for trigger in ("inserted", "deleted", "updated"):
+        store._writer.execute(f"DROP TRIGGER job_{trigger}")
+    add(store, "bob")
+    store._writer.execute("DROP TABLE totals")
+    store._writer.execute("CREATE INDEX jobs_by_size ON jobs (owner, status, audio_bytes, result_bytes)")
+    store.close()
+    store = SqliteJobStore(path)
+    assert _counted(store)
+    held = claim(store)
+    assert _counted(store)
+    succeed(store, held, expires_at=10.0)
+    assert _counted(store)
+    store.cancel(add(store, "carol").id, 2.0, 10.0)
+    assert _counted(store)
+    assert (store.counts().by_status[JobStatus.QUEUED], store.counts().by_status[JobStatus.SUCCEEDED]) == (2, 1)
+    store.expire(11.0, -FAR)
+    assert _counted(store)
+    store.delete(held.job.id)
+    store.expire(12.0, 11.0)
+    assert _counted(store)
+    assert sum(store.counts().by_status.values()) == 2
+    store.close()
+
+
+def test_many_old_jobs_are_deleted_in_parts(tmp_path):
+    """One part delays other changes by little. Those of a week without the service are many."""
+    store = SqliteJobStore(tmp_path / "jobs.sqlite3")
+    job = add(store)
+    store.cancel(job.id, 1.0, 2.0)
+    columns = [row[1] for row in store._writer.execute("PRAGMA table_info(jobs)") if row[1] != "id"]
+    store._writer.execute(
+        "WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) "
+        f"INSERT INTO jobs (id, {', '.join(columns)}) SELECT 'job_' || i, {', '.join(columns)} FROM jobs, n"
+    )
+    parts = []
+    while part := store.expire(10.0, -FAR):
+        parts.append(len(part))
+    while part := store.expire(10.0, 9.0):
+        parts.append(len(part))
+    store.close()
+    assert parts == [1000, 1000, 501] * 2

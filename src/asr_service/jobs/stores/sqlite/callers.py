@@ -98,7 +98,7 @@ def _by_key(db: sqlite3.Connection, owner: str, key: str) -> sqlite3.Row | None:
 
 def _check_limits(db: sqlite3.Connection, owner: str, audio_bytes: int, limits: OwnerLimits) -> None:
     n_waiting, n_bytes = db.execute(
-        "SELECT count(*) FILTER (WHERE status = ?), coalesce(sum(audio_bytes + result_bytes), 0) FROM jobs "
+        "SELECT coalesce(sum(n_jobs) FILTER (WHERE status = ?), 0), coalesce(sum(n_bytes), 0) FROM totals "
         "WHERE owner = ?",
         (JobStatus.QUEUED, owner),
     ).fetchone()

@@ -62,11 +62,36 @@ CREATE INDEX deliveries_by_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 """,
 )
 """What each version adds to the one before."""
+_TOTALS: Final = """
+CREATE TABLE totals (                        -- the jobs of an owner in a state, counted by triggers
+    owner TEXT NOT NULL,
+    status TEXT NOT NULL,
+    n_jobs INTEGER NOT NULL,
+    n_bytes INTEGER NOT NULL,                -- of recordings and transcripts
+    PRIMARY KEY (owner, status)
+) WITHOUT ROWID;
+INSERT INTO totals SELECT owner, status, count(*), sum(audio_bytes + result_bytes) FROM jobs GROUP BY owner, status;
+DROP INDEX jobs_by_size
+"""
+_ADD_NEW: Final = (
+    "INSERT INTO totals VALUES (new.owner, new.status, 1, new.audio_bytes + new.result_bytes) "
+    "ON CONFLICT DO UPDATE SET n_jobs = n_jobs + 1, n_bytes = n_bytes + excluded.n_bytes; "
+)
+_SUBTRACT_OLD: Final = (
+    "UPDATE totals SET n_jobs = n_jobs - 1, n_bytes = n_bytes - old.audio_bytes - old.result_bytes "
+    "WHERE owner = old.owner AND status = old.status; "
+)
 _ADDITIONS: Final = (
     "INDEX IF NOT EXISTS jobs_by_turn ON jobs (status, is_low, owner, created_at, not_before, failed_at)",
     "INDEX IF NOT EXISTS jobs_by_owner_and_status ON jobs (owner, status)",
     "INDEX IF NOT EXISTS jobs_by_expiry ON jobs (status, expires_at) WHERE expires_at IS NOT NULL",
     "TABLE IF NOT EXISTS files_place (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL)",
+    "TRIGGER IF NOT EXISTS job_inserted AFTER INSERT ON jobs BEGIN " + _ADD_NEW + "END",
+    "TRIGGER IF NOT EXISTS job_deleted AFTER DELETE ON jobs BEGIN " + _SUBTRACT_OLD + "END",
+    "TRIGGER IF NOT EXISTS job_updated AFTER UPDATE OF owner, status, audio_bytes, result_bytes ON jobs BEGIN "
+    + _SUBTRACT_OLD
+    + _ADD_NEW
+    + "END",
 )
 """What a file may lack. It needs no new version, since earlier programs can use the file with it."""
 
@@ -91,8 +116,14 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
             param="ASR_STATE_DIR",
         )
     for script in _MIGRATIONS[version:]:
-        for statement in script.split(";"):
-            connection.execute(statement)
+        _execute(connection, script)
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'totals'").fetchone() is None:
+        _execute(connection, _TOTALS)
     for addition in _ADDITIONS:
         connection.execute(f"CREATE {addition}")
     connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
+
+def _execute(connection: sqlite3.Connection, script: str) -> None:
+    for statement in script.split(";"):
+        connection.execute(statement)

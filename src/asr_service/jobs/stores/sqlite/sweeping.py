@@ -12,6 +12,8 @@ from asr_service.jobs.stores.sqlite.database import Database
 from asr_service.jobs.stores.sqlite.rows import end_job, job_of, put_back
 
 _ENDED: Final = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+_MAX_OLD: Final = 1000
+"""How many jobs of each kind one call expires or deletes, in a tenth of a second. The next sweep continues."""
 
 
 class SweeperOperations(Database):
@@ -51,7 +53,7 @@ class SweeperOperations(Database):
 
     def counts(self) -> Counts:
         with self._reading() as db:
-            rows = db.execute("SELECT status, count(*) AS n FROM jobs GROUP BY status").fetchall()
+            rows = db.execute("SELECT status, sum(n_jobs) AS n FROM totals GROUP BY status").fetchall()
             oldest = db.execute("SELECT min(created_at) FROM jobs WHERE status = ?", (JobStatus.QUEUED,)).fetchone()[0]
         found = {row["status"]: row["n"] for row in rows}
         return Counts({status: found.get(status, 0) for status in JobStatus}, oldest)
@@ -70,10 +72,12 @@ class SweeperOperations(Database):
 
 def _old(db: sqlite3.Connection, now: float, forget_before: float) -> tuple[list[str], list[str]]:
     """Return the ids of the jobs that expire, and of those to be deleted."""
-    expired = db.execute("SELECT id FROM jobs WHERE status IN (?, ?, ?) AND expires_at < ?", (*_ENDED, now))
+    expired = db.execute(
+        "SELECT id FROM jobs WHERE status IN (?, ?, ?) AND expires_at < ? LIMIT ?", (*_ENDED, now, _MAX_OLD)
+    )
     ids = [row["id"] for row in expired]
     forgotten = db.execute(
-        "SELECT id FROM jobs WHERE status = ? AND expires_at < ?", (JobStatus.EXPIRED, forget_before)
+        "SELECT id FROM jobs WHERE status = ? AND expires_at < ? LIMIT ?", (JobStatus.EXPIRED, forget_before, _MAX_OLD)
     )
     return ids, [row["id"] for row in forgotten] + _old_damaged(db, before=2 * forget_before - now)
 
@@ -83,5 +87,7 @@ def _old_damaged(db: sqlite3.Connection, before: float) -> list[str]:
 
     There are few to look at, because jobs that ended after half of this time are deleted.
     """
-    rows = db.execute("SELECT * FROM jobs WHERE id < ?", (new_job_id(max(before, 0.0))[:16],))
+    rows = db.execute(
+        "SELECT * FROM jobs WHERE id < ? ORDER BY id LIMIT ?", (new_job_id(max(before, 0.0))[:16], _MAX_OLD)
+    )
     return [row["id"] for row in rows if is_damaged(job_of(row))]
