@@ -22,7 +22,7 @@ from asr_service.api.idempotency import (
     content_digest,
     scope_of,
 )
-from asr_service.api.middleware.authentication import caller_of, key_of
+from asr_service.api.middleware.authentication import caller_of, owner_of
 from asr_service.api.problems import UNEXPECTED, note_failure, status_of
 from asr_service.api.streaming import StreamedResponse
 from asr_service.api.upload import Fields
@@ -93,23 +93,24 @@ async def _transcribe(request: Request, read: FieldReader) -> Response:
         wanted = _read(admitted.upload.fields, read, engine, scope)
         fmt, events = wanted.fmt, _begin(request, admitted, wanted, transcriber, reservation)
         await stack.enter_async_context(aclosing(events))
-        if fmt.stream is None:
-            if scope is not None:
-                digest = content_digest(admitted.upload)
+        if fmt.stream is not None:
+            first = await cancel_on_disconnect(request, lambda: _in_time(anext(events), timeout_s))
+            lines = _lines(fmt.stream, first, events, settings)
+            return StreamedResponse(
+                lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s
+            )
+        if scope is None:
+            return _whole_response(await cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings)))
+        digest = content_digest(admitted.upload)
 
-                async def work(resources: AsyncExitStack) -> RenderedResponse:
-                    async with resources:
-                        if results is None or not policy.stores:
-                            return await _rendered(fmt, events, settings)
-                        shared = results.outcomes.get_or_run(scope, digest, lambda: _rendered(fmt, events, settings))
-                        return await _in_time(shared, timeout_s)
+        async def work(resources: AsyncExitStack) -> RenderedResponse:
+            async with resources:
+                if results is None or not policy.stores:
+                    return await _rendered(fmt, events, settings)
+                shared = results.outcomes.get_or_run(scope, digest, lambda: _rendered(fmt, events, settings))
+                return await _in_time(shared, timeout_s)
 
-                return await _respond_once(request, scope, digest, admitted, lambda: work(stack.pop_all()))
-            rendered = await cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings))
-            return _whole_response(rendered)
-        first = await cancel_on_disconnect(request, lambda: _in_time(anext(events), timeout_s))
-        lines = _lines(fmt.stream, first, events, settings)
-        return StreamedResponse(lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s)
+        return await _respond_once(request, scope, digest, admitted, lambda: work(stack.pop_all()))
 
 
 async def handle_upload(request: Request, work: Callable[[Received, Transcriber], Awaitable[Result]]) -> Result:
@@ -175,7 +176,7 @@ def _begin(
 
     if results is None:
         return computed()
-    owner = None if settings.cache_shared else _key_name(request)
+    owner = None if settings.cache_shared else owner_of(request.scope)
     fingerprint = engine_fingerprint(settings, engine.loaded_model.facts)
     return results.cache.events(
         result_key(admitted.upload.sha256.hex(), wanted.options, fingerprint, owner),
@@ -185,11 +186,6 @@ def _begin(
         # The client of a stream must get its first line in time.
         wait_s=timeout_s / 2 if is_streamed else math.inf,
     )
-
-
-def _key_name(request: Request) -> str:
-    key = key_of(request.scope)
-    return key.name if key else ""
 
 
 async def _respond_once(

@@ -1,15 +1,21 @@
 """The options of a transcription that a request may set."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from asr_service.languages import chosen_language
 
+MAX_PROMPT_CHARS: Final = 4000
+"""Well over the 223 tokens of a prompt that count."""
+
 
 def _check_language(text: str) -> str:
     chosen_language(text)
     return text
+
+
+LanguageOption = Annotated[str, Field(max_length=40), AfterValidator(_check_language)]
 
 
 class RequestOptions(BaseModel):
@@ -21,7 +27,7 @@ class RequestOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    language: Annotated[str, Field(max_length=40), AfterValidator(_check_language)] | None = None
+    language: LanguageOption | None = None
     """Language of the speech: a code (`pt`, `por`) or a name (`Portuguese`, `português`). `zh-Hans`, `zh-Hant`, `zh-TW`
     and `zh-HK` choose the script of Chinese text. `auto` detects the language from the first speech. `auto-per-chunk`
     is for recordings in several languages: it detects the language of each part between pauses, of at most 6 s."""
@@ -31,9 +37,9 @@ class RequestOptions(BaseModel):
     """Beam width. Larger is slower and slightly more accurate."""
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     """0 starts with beam search and samples only if that fails. Above 0, it samples at that temperature."""
-    initial_prompt: Annotated[str, Field(max_length=4000)] | None = None
+    initial_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARS)] | None = None
     """Text that shows the spelling and style to use. Its last 223 tokens count."""
-    hotwords: Annotated[str, Field(max_length=4000)] | None = None
+    hotwords: Annotated[str, Field(max_length=MAX_PROMPT_CHARS)] | None = None
     """Names and terms to expect."""
     condition_on_previous_text: bool | None = None
     """Show the model the text of earlier windows, as if it were part of the prompt. Names and style then change less

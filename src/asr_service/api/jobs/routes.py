@@ -27,7 +27,7 @@ from asr_service.api.jobs.schemas import (
     job_response,
 )
 from asr_service.api.jobs.submission import submit
-from asr_service.api.middleware.authentication import key_of
+from asr_service.api.middleware.authentication import owner_of
 from asr_service.api.native.parameters import chosen_format, once, parse_parameters
 from asr_service.api.native.schemas import OutputParameters
 from asr_service.api.public_prefix import public_prefix
@@ -45,7 +45,7 @@ router = APIRouter(tags=["Jobs"])
 
 @router.post("/jobs", **submission_documentation())
 async def submit_job(request: Request) -> Response:
-    created = await submit(request, _jobs(request), _owner(request))
+    created = await submit(request, _jobs(request), owner_of(request.scope))
     body = job_response(created.job, public_prefix(request))
     headers = {"location": body.links.self}
     if created.is_replayed:
@@ -66,7 +66,9 @@ async def list_jobs(request: Request) -> JobListResponse:
     jobs, prefix = _jobs(request), public_prefix(request)
     asked = check_fields(ListParameters, once(request.query_params.multi_items()))
     status = None if asked.status is None else JobStatus(asked.status)
-    found = await jobs.call(jobs.store.list, _owner(request), status=status, after=asked.after, limit=asked.limit + 1)
+    found = await jobs.call(
+        jobs.store.list, owner_of(request.scope), status=status, after=asked.after, limit=asked.limit + 1
+    )
     page = [job_response(job, prefix) for job in found[: asked.limit]]
     return JobListResponse(
         object="list",
@@ -89,7 +91,7 @@ async def list_jobs(request: Request) -> JobListResponse:
 async def get_job(request: Request) -> JobResponse:
     asked = check_fields(WaitParameters, once(request.query_params.multi_items()))
     jobs = _jobs(request)
-    job = await jobs.wait(_owner(request), _job_id(request), asked.wait)
+    job = await jobs.wait(owner_of(request.scope), _job_id(request), asked.wait)
     return job_response(job, public_prefix(request), await jobs.deliveries(job))
 
 
@@ -104,7 +106,7 @@ async def get_job(request: Request) -> JobResponse:
     openapi_extra=path_documentation(),
 )
 async def delete_job(request: Request) -> Response:
-    cancelled = await _jobs(request).remove(_owner(request), _job_id(request))
+    cancelled = await _jobs(request).remove(owner_of(request.scope), _job_id(request))
     if cancelled is None:
         return Response(status_code=204)
     return JSONResponse(job_response(cancelled, public_prefix(request)).model_dump())
@@ -112,7 +114,7 @@ async def delete_job(request: Request) -> Response:
 
 @router.get("/jobs/{job_id}/events", **events_documentation())
 async def follow_job(request: Request) -> Response:
-    jobs, owner, job_id = _jobs(request), _owner(request), _job_id(request)
+    jobs, owner, job_id = _jobs(request), owner_of(request.scope), _job_id(request)
     await jobs.get(owner, job_id)
     seen = request.headers.get("last-event-id", "")
     start = int(seen) if seen.isascii() and seen.isdecimal() and len(seen) < 10 else 0  # noqa: PLR2004
@@ -128,7 +130,7 @@ async def follow_job(request: Request) -> Response:
 
 @router.get("/jobs/{job_id}/transcript", **transcript_documentation())
 async def get_transcript(request: Request) -> Response:
-    jobs, owner, job_id = _jobs(request), _owner(request), _job_id(request)
+    jobs, owner, job_id = _jobs(request), owner_of(request.scope), _job_id(request)
     asked = once(request.query_params.multi_items())
     check_fields(OutputParameters, asked)
     job = await jobs.get(owner, job_id)
@@ -158,11 +160,6 @@ def _jobs(request: Request) -> Jobs:
             "This service keeps no jobs. Its operator can set ASR_STATE_DIR, or ASR_JOBS_URL for several machines."
         )
     return jobs
-
-
-def _owner(request: Request) -> str:
-    key = key_of(request.scope)
-    return key.name if key else ""
 
 
 def _job_id(request: Request) -> str:

@@ -131,6 +131,12 @@ def key_of(scope: Scope) -> Key | None:
     return key
 
 
+def owner_of(scope: Scope) -> str:
+    """Return the name of the request's key, to which its jobs and results belong; empty without a key."""
+    key = key_of(scope)
+    return key.name if key else ""
+
+
 def client_secret_of(scope: Scope) -> ClientSecret | None:
     """Return the client secret that the WebSocket was authenticated with; None for another key."""
     client_secret: ClientSecret | None = scope.get("state", {}).get("client_secret")

@@ -19,7 +19,7 @@ from asr_service.api.native.schemas import FormatParameters
 from asr_service.api.native.transcript_body import TranscriptBody
 from asr_service.api.upload import stored
 from asr_service.errors import InvalidParameter, MalformedRequest, UploadTooLarge
-from asr_service.formats import Format, with_speaker_names
+from asr_service.formats import Format, SubtitleStyle, with_speaker_names
 from asr_service.formats.subtitles.pieces import count_breaks
 from asr_service.validation import check_fields
 
@@ -40,7 +40,10 @@ async def format_transcript(request: Request) -> Response:
     check_fields(FormatParameters, asked)
     parameters = parse_parameters(tuple(asked.items()))
     fmt = chosen_format(parameters)
-    cue_width = (parameters.max_line_width or 42) * (parameters.max_line_count or 2)
+    default = SubtitleStyle()
+    cue_width = (parameters.max_line_width or default.max_line_width) * (
+        parameters.max_line_count or default.max_line_count
+    )
     async with place_of(request), stored(_body(request)) as (body, _), layout_turn(request):
         written = await asyncio.to_thread(lambda: _write(body.read(), fmt, cue_width))
     return Response(written, media_type=fmt.media_type)

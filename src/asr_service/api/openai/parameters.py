@@ -12,7 +12,7 @@ from asr_service.api.openai.schemas import OpenAIForm, ServerVad
 from asr_service.api.upload import Fields
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import MAX_LENGTH, Task
-from asr_service.engine.request_options import RequestOptions
+from asr_service.engine.request_options import MAX_PROMPT_CHARS, RequestOptions
 from asr_service.engine.resolve_options import resolve_options
 from asr_service.errors import InvalidParameter, MalformedRequest, ModelNotFound
 from asr_service.formats import EVENTS, OPENAI_FORMATS, WORDS_AND_SEGMENTS, WORDS_ONLY, Format
@@ -26,8 +26,6 @@ _LIST = re.compile(r"(timestamp_granularities|keywords|languages)(?:\[\d*\])?")
 _CHUNKING = "chunking_strategy"
 _PART_OF_CHUNKING = re.compile(rf"{_CHUNKING}\[(\w+)\]")
 _INTO_ENGLISH = {("to_language", "en"), ("to_language", "english")}
-_MAX_PROMPT_CHARS = 4000
-"""Well over the 223 tokens of a prompt that count."""
 
 
 def require_served(name: str, settings: Settings, model: SpeechModel) -> None:
@@ -143,8 +141,8 @@ def _other_names(form: OpenAIForm) -> dict[str, object]:
     terms = ", ".join([*([form.hotwords] if form.hotwords else []), *form.keywords])
     vad = form.chunking_strategy if isinstance(form.chunking_strategy, ServerVad) else None
     options = {
-        "initial_prompt": form.prompt[-_MAX_PROMPT_CHARS:] if form.prompt else None,  # may be all that was said before
-        "hotwords": terms[:_MAX_PROMPT_CHARS] or None,
+        "initial_prompt": form.prompt[-MAX_PROMPT_CHARS:] if form.prompt else None,  # may be all that was said before
+        "hotwords": terms[:MAX_PROMPT_CHARS] or None,
         "vad_filter": True if form.chunking_strategy else None,
         "vad_threshold": vad.threshold if vad else None,
         "min_silence_duration_ms": vad.silence_duration_ms if vad else None,

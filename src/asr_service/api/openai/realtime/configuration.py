@@ -18,7 +18,7 @@ from asr_service.api.openai.realtime.schemas import (
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.pipeline.live.options import Delay, LiveOptions
 from asr_service.engine.pipeline.live.options import ServerVad as EngineVad
-from asr_service.engine.request_options import RequestOptions
+from asr_service.engine.request_options import MAX_PROMPT_CHARS, RequestOptions
 from asr_service.engine.resolve_options import resolve_options
 from asr_service.errors import InvalidParameter, ModelNotFound, RequestError
 from asr_service.languages import chosen_script
@@ -30,8 +30,6 @@ _BETA_FIELDS: Final = frozenset(
 )
 _MAX_LISTED: Final = 20
 _MAX_NAME_CHARS: Final = 64
-_MAX_PROMPT_CHARS: Final = 4000
-"""Well over the 223 tokens of a prompt that count."""
 _SILENCE_MS: Final = {"high": 300, "medium": 600, "auto": 600, "low": 1200}
 """By the eagerness of `semantic_vad`."""
 _COMMITTED_BY_CLIENTS: Final = ("gpt-realtime-whisper", "gpt-live-transcribe")
@@ -103,8 +101,8 @@ class Configuration:
         language, candidates = language_candidates(asked.languages, asked.language)
         options = RequestOptions(
             language=language,
-            initial_prompt=asked.prompt[-_MAX_PROMPT_CHARS:] if asked.prompt else None,
-            hotwords=", ".join(asked.keywords)[:_MAX_PROMPT_CHARS] or None,
+            initial_prompt=asked.prompt[-MAX_PROMPT_CHARS:] if asked.prompt else None,
+            hotwords=", ".join(asked.keywords)[:MAX_PROMPT_CHARS] or None,
             word_timestamps=bool({LOGPROBS, WORDS} & set(self.session.include)) or None,
         )
         script = next(filter(None, map(chosen_script, asked.languages)), None)

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from asr_service.languages import chosen_language
+from asr_service.engine.request_options import LanguageOption
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
 SEGMENTS = "item.input_audio_transcription.segments"
@@ -13,11 +13,6 @@ WORDS = "item.input_audio_transcription.words"
 
 MAX_EVENT_ID_CHARS = 512
 _MAX_PROMPT_CHARS = 16_000
-
-
-def _check_language(text: str) -> str:
-    chosen_language(text)
-    return text
 
 
 def _known_includes(value: object) -> object:
@@ -54,7 +49,7 @@ AudioFormat = Annotated[Pcm | MuLaw | ALaw, Field(discriminator="type")]
 class Transcription(_Part):
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """A name of the loaded model, as `GET /v1/models` lists them."""
-    language: Annotated[str, Field(max_length=40), AfterValidator(_check_language)] | None = None
+    language: LanguageOption | None = None
     """Language of the speech. Without it, the language of each turn is detected."""
     languages: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=100)] = Field(
         default_factory=list
