@@ -7,7 +7,7 @@ import pytest
 
 from asr_service.client.ndjson import NdjsonReader, StreamFailed
 from asr_service.formats import FORMATS
-from asr_service.transcript import Segment, Timing, Transcript, Word
+from asr_service.transcript import Segment, Timing, Transcript, WarningDetail, Word
 
 SEGMENT = Segment(
     id=0,
@@ -33,6 +33,7 @@ TRANSCRIPT = Transcript(
     segments=(SEGMENT, replace(SEGMENT, id=1, start=2.5, end=5.0, text=" Night.", words=None)),
     warnings=("0.1 s of audio could not be decoded",),
     timing=Timing(1.0, 2.0, 3.0, 4.0, 5.0, 0.5),
+    warning_details=(WarningDetail("audio_lost", {"lost_s": 0.1}),),
 )
 
 
@@ -54,6 +55,15 @@ def test_a_missing_probability_survives_the_round_trip():
     """NaN and None are written as null, read back, and written as null again."""
     odd = replace(TRANSCRIPT, segments=(replace(SEGMENT, avg_logprob=float("nan")),), language_probability=None)
     assert FORMATS["json"].render(read(odd)) == FORMATS["json"].render(odd)
+
+
+def test_a_stream_of_an_earlier_service_is_read():
+    """Its warnings have no details."""
+    line = json.loads(FORMATS["ndjson"].render(TRANSCRIPT).splitlines()[-1])
+    del line["warning_details"]
+    transcript = NdjsonReader().read(json.dumps(line))
+    assert isinstance(transcript, Transcript)
+    assert (transcript.warnings, transcript.warning_details) == (TRANSCRIPT.warnings, ())
 
 
 def test_an_error_line_raises_with_its_code_and_message():

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,6 +14,7 @@ import psutil
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecodedAudio, DecodeLimits, DecoderPool
+from asr_service.decoder.protocol import RecordingWarning
 
 LIMITS = DecodeLimits(max_audio_s=3600, stall_timeout_s=20)
 BLOCK = 10 * SAMPLE_RATE
@@ -55,6 +57,16 @@ async def decode_in(pool: DecoderPool, data: bytes) -> tuple[Any, DecodedAudio]:
 def decode(data: bytes, limits: DecodeLimits = LIMITS) -> tuple[Any, DecodedAudio]:
     samples, audio = with_pool(lambda pool: decode_in(pool, data), limits)
     return samples, audio
+
+
+def sentences(warnings: Iterable[RecordingWarning]) -> tuple[str, ...]:
+    """Return the messages of warnings. Each value of a warning is in its message, unless it is clear: a count of 1."""
+    for warning in warnings:
+        numbers = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", warning.message)}
+        unsaid = {"count", "absent_s"} if warning.values.get("count") == 1 else set()
+        for value in (value for name, value in warning.values.items() if name not in unsaid):
+            assert value in (warning.message if isinstance(value, str) else numbers), warning
+    return tuple(warning.message for warning in warnings)
 
 
 def has_ended(process: psutil.Process) -> bool:

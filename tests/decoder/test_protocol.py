@@ -5,13 +5,14 @@ import pytest
 from asr_service.decoder import protocol
 from asr_service.decoder.child import ChildLost
 from asr_service.decoder.decoded_audio import _parse_outcome
-from asr_service.decoder.protocol import DecodeLimits, Outcome
+from asr_service.decoder.protocol import DecodeLimits, Outcome, RecordingWarning
 
 
 def test_limits_and_outcomes_survive_serialization():
     """Parsing their JSON gives equal values."""
     limits = DecodeLimits(max_audio_s=12.5, stall_timeout_s=3)
-    outcome = Outcome("decoded", warnings=("a", "b"))
+    warning = RecordingWarning("ends_early", "It ends early.", {"present_s": 1.5, "count": 2, "name": "a"})
+    outcome = Outcome("decoded", warnings=(warning, RecordingWarning("b", "B.")))
     assert DecodeLimits.from_json(limits.to_json()) == limits
     assert Outcome.from_bytes(outcome.to_bytes()) == outcome
 
@@ -32,6 +33,11 @@ def test_a_frame_that_is_too_long_is_refused():
         protocol.parse_header(b"S\xff\xff\xff\xff")
 
 
+def _outcome_with(values: bytes) -> bytes:
+    warning = b'{"code": "lost", "message": "", "values": ' + values + b"}"
+    return b'{"verdict": "decoded", "message": "", "warnings": [' + warning + b"]}"
+
+
 @pytest.mark.parametrize(
     ("kind", "payload"),
     [
@@ -41,6 +47,9 @@ def test_a_frame_that_is_too_long_is_refused():
         (b"O", b'{"verdict": "owned", "message": "", "warnings": []}'),
         (b"O", b'{"verdict": ["decoded"], "message": "", "warnings": []}'),
         (b"O", b'{"verdict": "decoded", "message": "", "warnings": 1}'),
+        (b"O", b'{"verdict": "decoded", "message": "", "warnings": ["lost"]}'),
+        (b"O", _outcome_with(b"1")),
+        (b"O", _outcome_with(b'{"lost_s": NaN}')),
         (b"O", b"[" * 60_000),
         (b"X", Outcome("decoded").to_bytes()),
         (b"O", b"\xff\xfe"),

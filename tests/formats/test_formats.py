@@ -10,7 +10,7 @@ import pytest
 import webvtt
 
 from asr_service.formats import EVENTS, FORMATS, OPENAI_FORMATS
-from asr_service.transcript import Segment, Timing, Transcript, Word
+from asr_service.transcript import Segment, Timing, Transcript, WarningDetail, Word
 
 WORDS = (Word(" Hello", 0.1234567, 0.4, 0.987654321), Word(" there.", 0.4, 1.0, 0.5))
 TIMING = Timing(0.12349, 10.0, 20.0, 300.5, 400.0, 0.0444444)
@@ -71,7 +71,11 @@ def test_every_format_can_be_sent_as_utf8(name):
 
 def test_json_has_exactly_the_documented_names():
     """JSON has the documented fields and no others. Times have 3 decimals, probabilities have 4."""
-    spoken = a_transcript(a_segment(0.1234567, 1.0, " Hello there."), warnings=("half of it was lost",))
+    spoken = a_transcript(
+        a_segment(0.1234567, 1.0, " Hello there."),
+        warnings=("half of it was lost",),
+        warning_details=(WarningDetail("audio_lost", {"lost_s": 4.5}),),
+    )
     assert json.loads(render("json", spoken)) == {
         "text": "Hello there.",
         "task": "transcribe",
@@ -94,6 +98,7 @@ def test_json_has_exactly_the_documented_names():
             }
         ],
         "warnings": ["half of it was lost"],
+        "warning_details": [{"code": "audio_lost", "values": {"lost_s": 4.5}}],
         "timing": {
             "queue_ms": 0.123,
             "decode_ms": 10.0,

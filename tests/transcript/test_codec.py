@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_service.transcript import Peaks, Segment, Timing, Transcript, Word
+from asr_service.transcript import Peaks, Segment, Timing, Transcript, WarningDetail, Word
 from asr_service.transcript.codec import TranscriptUnreadable, decode, decode_segment, encode, encode_segment
 
 _TEXT = st.text()
 _OPTIONAL_TEXT = st.none() | _TEXT
 _NUMBER = st.floats()
+_VALUE = st.integers(0, 1000) | st.floats(allow_nan=False, allow_infinity=False) | _TEXT
 _WORD = st.builds(Word, _TEXT, _NUMBER, _NUMBER, _NUMBER)
 _SEGMENT = st.builds(
     Segment,
@@ -46,6 +47,7 @@ _TRANSCRIPT = st.builds(
     timing=st.builds(Timing, *[_NUMBER] * len(fields(Timing))),
     language_name=_OPTIONAL_TEXT,
     peaks=st.none() | st.builds(Peaks, st.integers(1, 100), st.binary()),
+    warning_details=st.lists(st.builds(WarningDetail, _TEXT, st.dictionaries(_TEXT, _VALUE)), max_size=3).map(tuple),
 )
 
 EMPTY = Transcript("", "transcribe", None, None, 0.0, 0.0, "base", (), (), Timing(0, 0, 0, 0, 0, 0))
@@ -79,7 +81,7 @@ def test_a_transcript_of_an_earlier_version_is_read() -> None:
     """One without later fields is read, and is written without them, so that an earlier version can read it too."""
     segment = Segment(0, 0.0, 1.0, " Hi", (), 0.0, 0.0, 1.0, 0.0, "en")
     fields = json.loads(encode(replace(EMPTY, segments=(segment,))))["transcript"]
-    assert "peaks" not in fields
+    assert not {"peaks", "warning_details"} & fields.keys()
     assert "speaker" not in fields["segments"][0]
     assert "speaker" not in encode_segment(segment)
     assert decode(json.dumps({"version": 1, "transcript": fields})).segments == (segment,)

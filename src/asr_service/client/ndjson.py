@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from asr_service.transcript import Segment, Timing, Transcript, Word
+from asr_service.transcript import Segment, Timing, Transcript, WarningDetail, Word
 
 
 class StreamFailed(Exception):
@@ -61,6 +61,9 @@ class NdjsonReader:
             model=str(fields["model"]),
             segments=tuple(segments),
             warnings=tuple(map(str, fields["warnings"])),
+            warning_details=tuple(
+                WarningDetail(str(each["code"]), dict(each["values"])) for each in fields.get("warning_details", ())
+            ),
             timing=Timing(**{name: _number(value) for name, value in fields["timing"].items()}),
         )
 

@@ -17,7 +17,7 @@ from asr_service.decoder import protocol
 from asr_service.decoder.child import ChildFailed, ChildInterrupted, ChildLost, DecoderChild, ForkServerLost
 from asr_service.decoder.memory import MemoryBudget
 from asr_service.decoder.permits import DecodePermits
-from asr_service.decoder.protocol import BYTES_PER_SAMPLE, DecodeLimits, Outcome, Verdict
+from asr_service.decoder.protocol import BYTES_PER_SAMPLE, DecodeLimits, Outcome, RecordingWarning, Verdict
 from asr_service.errors import (
     AsrError,
     AudioTooLong,
@@ -120,7 +120,7 @@ class DecodedAudio:
         """Wall-clock seconds spent in `read` so far: waiting for permits, for the child's start and for decoding."""
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[RecordingWarning, ...]:
         """Warnings about the recording for the client, such as parts that were lost.
 
         Complete once `read` has returned fewer samples than requested.

@@ -24,8 +24,9 @@ This module uses the standard library only, because the fork server imports it a
 import json
 import math
 import struct
-from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
 
 BYTES_PER_SAMPLE: Final = 2
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
@@ -111,13 +112,24 @@ class DecodeLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingWarning:
+    """A warning about the recording."""
+
+    code: str
+    message: str
+    """A sentence for the client."""
+    values: Mapping[str, int | float | str] = field(default_factory=dict)
+    """The numbers and names of the sentence. Names of seconds end with `_s`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of decoding one file."""
 
     verdict: Verdict
     message: str = ""
     """The error message for the client. Empty if the file was decoded."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[RecordingWarning, ...] = ()
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -129,8 +141,20 @@ class Outcome:
         Raises ValueError, TypeError, KeyError or RecursionError: the payload is invalid.
         """
         fields = json.loads(payload)
-        warnings = tuple(_text(line) for line in fields["warnings"])
+        warnings = tuple(map(_warning, fields["warnings"]))
         return cls(fields["verdict"], _text(fields["message"]), warnings)
+
+
+def _warning(fields: dict[str, Any]) -> RecordingWarning:
+    values = {_text(name): _value(value) for name, value in dict(fields["values"]).items()}
+    return RecordingWarning(_text(fields["code"]), _text(fields["message"]), values)
+
+
+def _value(value: object) -> int | float | str:
+    """Return `value` as a finite number or as text. Raises ValueError."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number.")
+    return value if isinstance(value, int | float) else _text(value)
 
 
 def _text(value: object) -> str:

@@ -87,6 +87,7 @@ def _fields(transcript: Transcript) -> dict[str, Any]:
         "duration_after_vad": _rounded(transcript.duration_after_vad, TIME_DIGITS),
         "model": transcript.model,
         "warnings": list(transcript.warnings),
+        "warning_details": [{"code": each.code, "values": dict(each.values)} for each in transcript.warning_details],
         "timing": _timing(transcript.timing),
     }
     return fields if transcript.peaks is None else fields | {"peaks": _peaks(transcript.peaks)}

@@ -1,5 +1,5 @@
 """The result of a transcription, and its lossless JSON form (`transcript.codec`)."""
 
-from asr_service.transcript.types import Detection, Peaks, Segment, Timing, Transcript, Word
+from asr_service.transcript.types import Detection, Peaks, Segment, Timing, Transcript, WarningDetail, Word
 
-__all__ = ["Detection", "Peaks", "Segment", "Timing", "Transcript", "Word"]
+__all__ = ["Detection", "Peaks", "Segment", "Timing", "Transcript", "WarningDetail", "Word"]

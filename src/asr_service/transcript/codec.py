@@ -6,7 +6,8 @@ dataclasses. A single Segment has the key `segment` instead. JSON has no number 
 strings "NaN", "Infinity" and "-Infinity". Bytes are base64 in the URL-safe alphabet.
 
 A change of the fields of Transcript needs a new version, unless the field is left out while it has its default. Such
-fields are `peaks` and a segment's `speaker`: earlier programs read transcripts without them, and this one reads theirs.
+fields are `peaks`, `warning_details` and a segment's `speaker`: earlier programs read transcripts without them, and
+this one reads theirs.
 """
 
 from typing import Any, Literal
@@ -41,6 +42,8 @@ def encode(transcript: Transcript) -> str:
     absent: dict[str, Any] = {}
     if transcript.peaks is None:
         absent["peaks"] = True
+    if not transcript.warning_details:
+        absent["warning_details"] = True
     if all(segment.speaker is None for segment in transcript.segments):
         absent["segments"] = {"__all__": {"speaker"}}
     return _Envelope(version=1, transcript=transcript).model_dump_json(exclude={"transcript": absent})

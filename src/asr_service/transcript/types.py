@@ -1,5 +1,6 @@
 """The result of a transcription. Times are seconds from the start of the recording."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -71,6 +72,15 @@ class Peaks:
 
 
 @dataclass(frozen=True, slots=True)
+class WarningDetail:
+    """What a warning says, for programs: they can say it in another language."""
+
+    code: str
+    values: Mapping[str, int | float | str]
+    """The numbers and names of the sentence. Names of seconds end with `_s`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """The whole result of a transcription."""
 
@@ -93,6 +103,8 @@ class Transcript:
     """English name of the language in lower case."""
     peaks: Peaks | None = None
     """None if they were not requested."""
+    warning_details: tuple[WarningDetail, ...] = ()
+    """One for each of `warnings`, in the same order. Empty if an earlier program made the transcript."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ NO_SPEECH = "No speech was found."
 
 @pytest.mark.parametrize("response_format", ["json", "ndjson"])
 def test_a_recording_without_speech_says_so(live: Live, response_format: str) -> None:
-    """A tone has no text and one warning. With text there is none."""
+    """A tone has no text and one warning, with its code for programs. With text there is none."""
     quiet = live.post(response_format=response_format, vad_filter="true")
-    assert f'"warnings":["{NO_SPEECH}"]' in quiet.text
-    assert '"warnings":[]' in live.post(response_format=response_format).text
+    assert f'"warnings":["{NO_SPEECH}"],"warning_details":[{{"code":"no_speech","values":{{}}}}]' in quiet.text
+    assert '"warnings":[],"warning_details":[]' in live.post(response_format=response_format).text
 
 
 @pytest.mark.parametrize("path", ["/transcribe", "/v1/audio/transcriptions"])

@@ -216,7 +216,7 @@ def test_a_file_that_is_no_recording_is_explained(browser: Browser, real: Live) 
     with opened_page(browser, real.url, may_fail=True) as page:
         add_files(page, {"name": "letter.mp3", "mimeType": "audio/mpeg", "buffer": b"Dear Sir or Madam, " * 100})
         expect_state(page, "letter.mp3", "failed")
-        expect(row(page, "letter.mp3")).to_contain_text("not audio or video in a format that the service knows")
+        expect(row(page, "letter.mp3")).to_contain_text("has no audio in a format that the service knows")
         assert_accessible(page)
 
 

@@ -3,15 +3,17 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
 import pytest
 
+import asr_service
 from api.live import Live, serving
 from api.middleware.test_authentication import BEARER, ENTRIES
 from asr_service.api.page.assets import page_assets
-from asr_service.errors import ConfigurationError
+from asr_service.errors import AsrError, ConfigurationError
 from asr_service.settings import load_settings
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -134,6 +136,37 @@ def test_every_language_has_the_same_texts():
             key: values_of(text) for key, text in english.items()
         }, path
         assert all(text.strip() for text in texts.values()), path
+
+
+def test_every_warning_about_a_recording_has_a_text_and_is_documented():
+    """A warning that is new needs a text in each language, and a line in docs/api.md."""
+    source = Path(asr_service.__file__).parent
+    code = "".join(path.read_text() for path in source.rglob("*.py"))
+    codes = set(re.findall(r'RecordingWarning\("(\w+)"', code))
+    assert len(codes) > 5
+    assert {key.split(".")[1] for key in TEXTS["i18n/en.json"] if key.startswith("warning.")} | {"no_speech"} == codes
+    documented = re.findall(
+        r"^\| `(\w+)` \| `\{.*\}` \|", (source.parents[1] / "docs/api.md").read_text(), re.MULTILINE
+    )
+    assert set(documented) == codes
+
+
+def test_every_error_about_a_recording_has_a_text():
+    """In the language of the page. Those that pass, and those of the API key, are shown as a state of the queue."""
+    passing = {"upload_too_slow", "unavailable", "overloaded", "caller_limit_reached", "not_ready", "engine_stopped"}
+    of_keys = {"missing_api_key", "invalid_api_key", "key_limit_reached", "concurrency_limit_reached"}
+    of_keys |= {"audio_limit_reached", "job_limit_reached", "worker_key_required"}
+    not_of_page = {"model_not_found", "not_found", "upgrade_required", "session_expired", "idempotency_conflict"}
+    not_of_page |= {"input_audio_buffer_commit_empty", "no_transcript", "client_gone"}
+    shown_as_missing = {"job_expired"}
+    not_sent = {"bad_request", "startup_failed", "configuration", "model_unavailable"}
+    codes = all_codes(AsrError) - passing - of_keys - not_of_page - shown_as_missing - not_sent
+    assert {code for code in codes if f"problem.{code}" not in TEXTS["i18n/en.json"]} == set()
+
+
+def all_codes(error: type[AsrError]) -> set[str]:
+    own = {error.code} if error.__module__ == AsrError.__module__ else set()
+    return own.union(*map(all_codes, error.__subclasses__()))
 
 
 def values_of(text: str) -> set[str]:

@@ -12,7 +12,7 @@ from asr_service.decoder.pool import DecoderPool
 from asr_service.decoder.sandboxed.child import _Upload
 from asr_service.errors import RequestError
 from decoder import media
-from decoder.decoding import decode, decode_in, similarity, upload, with_pool
+from decoder.decoding import decode, decode_in, sentences, similarity, upload, with_pool
 from decoder.media import ADTS, FLAC, FORMATS, M4A, MKV, MP3, OPUS, WMA, Format
 
 
@@ -27,8 +27,8 @@ def test_damage_in_the_middle_loses_only_the_middle(fmt, min_lost_s):
     """The audio after the damage is decoded too, and the warning says how much is lost and where."""
     data = media.encode(fmt, media.warble(40, fmt.rate))
     samples, audio = decode(media.overwrite(data, 0.5, 0.55))
-    lost_s, at_s = seconds_in(audio.warnings[0])
-    assert "could not be decoded" in audio.warnings[0]
+    lost_s, at_s = seconds_in(sentences(audio.warnings)[0])
+    assert "could not be decoded" in sentences(audio.warnings)[0]
     assert lost_s == pytest.approx(40 - len(samples) / SAMPLE_RATE, abs=0.7)
     assert min_lost_s < lost_s < 12
     assert at_s == pytest.approx(20, abs=6)
@@ -44,9 +44,9 @@ def test_a_truncated_file_is_decoded_with_a_warning(fmt):
     """The warning names the duration in the header and the duration that is present."""
     data = media.encode(fmt, media.warble(30, fmt.rate))
     samples, audio = decode(data[: int(0.4 * len(data))])
-    declared_s, present_s = seconds_in(audio.warnings[0])
-    assert len(audio.warnings) == 1
-    assert "ends early" in audio.warnings[0]
+    declared_s, present_s = seconds_in(sentences(audio.warnings)[0])
+    assert len(sentences(audio.warnings)) == 1
+    assert "ends early" in sentences(audio.warnings)[0]
     assert declared_s == pytest.approx(30, abs=0.2)
     assert present_s == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.1)
     assert present_s == pytest.approx(12, abs=2)
@@ -55,7 +55,7 @@ def test_a_truncated_file_is_decoded_with_a_warning(fmt):
 def test_a_truncated_ogg_file_has_a_warning():
     """OGG headers declare no duration; the incomplete last page shows the truncation."""
     data = media.encode(OPUS, media.warble(30, 48_000))
-    assert "ends early" in decode(data[: int(0.4 * len(data))])[1].warnings[0]
+    assert "ends early" in sentences(decode(data[: int(0.4 * len(data))])[1].warnings)[0]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_damaged_page_at_the_start_or_the_end_of_an_ogg_file_has_a_warning(fmt
     pages[page] = pages[page][:-1] + bytes([pages[page][-1] ^ 1])
     samples, audio = decode(b"".join(pages))
     assert len(samples) / SAMPLE_RATE < 6
-    (warning,) = audio.warnings
+    (warning,) = sentences(audio.warnings)
     if page == -1:
         assert warning.startswith("The file ends early")
     else:

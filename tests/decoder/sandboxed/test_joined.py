@@ -10,7 +10,7 @@ import pytest
 from asr_service.audio import SAMPLE_RATE
 from asr_service.errors import UndecodableAudio, UnsupportedAudio
 from decoder import media
-from decoder.decoding import decode, similarity
+from decoder.decoding import decode, sentences, similarity
 from decoder.media import FLAC, M4A, MKV, MP3, OPUS, WMA, Format
 
 TONE = media.warble(3)
@@ -39,7 +39,7 @@ def test_every_link_of_a_chained_file_is_decoded(first, second):
     assert len(samples) / SAMPLE_RATE == pytest.approx(6, abs=0.2)
     assert similarity(samples[: 3 * SAMPLE_RATE], TONE) > 0.9
     assert similarity(samples[3 * SAMPLE_RATE :], TONE) > 0.9
-    assert audio.warnings == ()
+    assert sentences(audio.warnings) == ()
 
 
 def test_the_warnings_of_many_links_are_limited():
@@ -48,9 +48,9 @@ def test_the_warnings_of_many_links_are_limited():
     headers = b"".join(media.ogg_pages(data)[:2])
     samples, audio = decode(data + 500 * headers + data)
     assert len(samples) / SAMPLE_RATE == pytest.approx(6, abs=0.2)
-    assert len(audio.warnings) == 21
-    assert audio.warnings[0].startswith("A part of the file, at 3.0 s, could not be decoded")
-    assert audio.warnings[-1] == "Other parts of the file have 480 more warnings."
+    assert len(sentences(audio.warnings)) == 21
+    assert sentences(audio.warnings)[0].startswith("A part of the file, at 3.0 s, could not be decoded")
+    assert sentences(audio.warnings)[-1] == "Other parts of the file have 480 more warnings."
 
 
 def test_a_link_that_starts_late_may_follow_one_of_a_moment():
@@ -91,7 +91,7 @@ def test_a_second_recording_in_the_file_has_a_warning(data):
     """Players stop at the end of the first one too, so the warning says that more follows."""
     samples, audio = decode(data)
     assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.2)
-    (warning,) = audio.warnings
+    (warning,) = sentences(audio.warnings)
     assert warning.startswith("A second recording (")
     assert warning.endswith("Only the first was decoded.")
 

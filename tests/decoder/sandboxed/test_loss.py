@@ -1,6 +1,7 @@
 """Warnings about lost audio, from made-up packets."""
 
 from asr_service.decoder.sandboxed.loss import LossMeter
+from decoder.decoding import sentences
 
 
 def play(meter: LossMeter, *spans: tuple[float, float], failing: tuple[int, ...] = (), suspect: bool = False) -> None:
@@ -18,7 +19,7 @@ def test_a_complete_recording_has_no_warning():
     """Nothing is missing, so `report` is empty."""
     meter = LossMeter(has_timestamps=True, gaps_are_loss=True)
     play(meter, (0, 10))
-    assert meter.report(10.0, 10_000, truncated=False) == ()
+    assert sentences(meter.report(10.0, 10_000, truncated=False)) == ()
     assert meter.lost_s == 0
 
 
@@ -26,14 +27,14 @@ def test_padding_is_not_loss():
     """Encoders declare a little more than they wrote."""
     meter = LossMeter(has_timestamps=True, gaps_are_loss=True)
     play(meter, (0, 10))
-    assert meter.report(10.4, 10_000, truncated=False) == ()
+    assert sentences(meter.report(10.4, 10_000, truncated=False)) == ()
 
 
 def test_a_pause_in_the_recording_is_not_loss():
     """Matroska's timestamps have a gap at a pause. If the demuxer logged no problem, the warning only names the gap."""
     meter = LossMeter(has_timestamps=True, gaps_are_loss=False)
     play(meter, (0, 5), (60, 65))
-    assert meter.report(65.0, 10_000, truncated=False) == ("The file has no audio from 5.0 s to 60.0 s.",)
+    assert sentences(meter.report(65.0, 10_000, truncated=False)) == ("The file has no audio from 5.0 s to 60.0 s.",)
     assert meter.lost_s == 0
 
 
@@ -41,7 +42,7 @@ def test_several_pauses_are_one_warning():
     """The warning has their number, their duration and the first of them. Short ones are not named."""
     meter = LossMeter(has_timestamps=True, gaps_are_loss=False)
     play(meter, (0, 5), (7, 8), (9, 10), (10.4, 11))
-    (warning,) = meter.report(11.0, 10_000, truncated=False)
+    (warning,) = sentences(meter.report(11.0, 10_000, truncated=False))
     assert warning == "The file has no audio in 2 places, 3.0 s in all, the first from 5.0 s to 7.0 s."
 
 
@@ -49,7 +50,7 @@ def test_a_late_start_is_named():
     """The places of damage and the end are those of the file: a late start is no loss."""
     meter = LossMeter(has_timestamps=True, gaps_are_loss=False)
     play(meter, (5, 10), failing=(20,))
-    assert meter.report(10.0, 10_000, truncated=False) == (
+    assert sentences(meter.report(10.0, 10_000, truncated=False)) == (
         "The audio starts 5.0 s after the beginning of the file.",
         "0.10 s of audio could not be decoded (damaged at 7.0 s).",
     )
@@ -60,7 +61,7 @@ def test_a_gap_with_a_logged_problem_is_loss():
     meter = LossMeter(has_timestamps=True, gaps_are_loss=False)
     play(meter, (0, 5))
     play(meter, (7, 10), suspect=True)
-    (warning,) = meter.report(10.0, 10_000, truncated=False)
+    (warning,) = sentences(meter.report(10.0, 10_000, truncated=False))
     assert warning == "2.0 s of audio could not be decoded (damaged at 5.0 s)."
 
 
@@ -68,7 +69,7 @@ def test_damaged_places_are_counted():
     """Three failures next to each other are one place."""
     meter = LossMeter(has_timestamps=True, gaps_are_loss=False)
     play(meter, (0, 10), failing=(20, 21, 22, 70))
-    (warning,) = meter.report(10.0, 10_000, truncated=False)
+    (warning,) = sentences(meter.report(10.0, 10_000, truncated=False))
     assert warning == "0.40 s of audio could not be decoded (damaged in 2 places, the first at 2.0 s)."
 
 
@@ -76,7 +77,7 @@ def test_the_loss_of_a_bare_stream_is_estimated_from_its_bytes():
     """The timestamps of MP3 hide a gap; the bytes that were not decoded show its duration."""
     meter = LossMeter(has_timestamps=False, gaps_are_loss=False)
     play(meter, (0, 9), failing=(40,))
-    (warning,) = meter.report(None, 10_000, truncated=False)
+    (warning,) = sentences(meter.report(None, 10_000, truncated=False))
     assert warning == "1.1 s of audio could not be decoded (damaged at 4.0 s)."
 
 
@@ -84,7 +85,7 @@ def test_damage_at_the_end_is_reported_as_an_early_end():
     """There is one warning, not two."""
     meter = LossMeter(has_timestamps=True, gaps_are_loss=True)
     play(meter, (0, 5), failing=(49,))
-    (warning,) = meter.report(12.0, 10_000, truncated=False)
+    (warning,) = sentences(meter.report(12.0, 10_000, truncated=False))
     assert warning == "The file ends early: its header declares 12.0 s, 4.9 s are present."
 
 
@@ -94,4 +95,4 @@ def test_loss_without_other_evidence_is_reported():
     for n in range(80):  # 8 s of audio in packets whose timestamps cover 10 s
         meter.packet_read(n * 0.125, 0.125, suspect=False)
         meter.packet_decoded(0.1, 100)
-    assert meter.report(10.0, 10_000, truncated=False) == ("2.0 s of audio could not be decoded.",)
+    assert sentences(meter.report(10.0, 10_000, truncated=False)) == ("2.0 s of audio could not be decoded.",)

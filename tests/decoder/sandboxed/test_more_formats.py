@@ -7,7 +7,7 @@ import pytest
 from asr_service.audio import SAMPLE_RATE
 from asr_service.errors import UnsupportedAudio
 from decoder import media
-from decoder.decoding import decode, similarity
+from decoder.decoding import decode, sentences, similarity
 from decoder.ffmpeg import ffmpeg, write_inputs
 
 pytestmark = pytest.mark.needs_program("ffmpeg")
@@ -42,7 +42,7 @@ def test_a_film_or_broadcast_format_is_decoded(write, name, arguments):
     samples, audio = decode(write("-i", "a.wav", *arguments, name=name))
     assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.25)
     assert similarity(samples, TONE) > 0.9
-    assert audio.warnings == ()
+    assert sentences(audio.warnings) == ()
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,12 @@ def test_a_film_or_broadcast_format_is_decoded(write, name, arguments):
 def test_a_stream_that_is_cut_off_within_a_packet_has_a_warning(write, name, arguments, n_odd):
     """The sizes of packets show it, or the size of the file in the header. The complete file has no warning."""
     data = write("-i", "a.wav", *arguments, name=name)
-    assert decode(data)[1].warnings == ()
+    assert sentences(decode(data)[1].warnings) == ()
     packet_bytes = {"ts": 188, "vob": 2048, "mpg": 2048, "ac3": 768, "wma": 1}[name.partition(".")[2]]
     half = len(data) // packet_bytes // 2 * packet_bytes
     samples, audio = decode(data[: half + n_odd])
     assert 0.5 < len(samples) / SAMPLE_RATE < 2.5
-    (warning,) = audio.warnings
+    (warning,) = sentences(audio.warnings)
     assert warning.startswith("The file ends early")
     if name == "a.wma":
         assert "declares 3.0 s" in warning

@@ -9,7 +9,7 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecodedAudio
 from asr_service.decoder.protocol import DecodeLimits
 from decoder import media
-from decoder.decoding import decode, similarity
+from decoder.decoding import decode, sentences, similarity
 from decoder.ffmpeg import ffmpeg, video, write_inputs
 from decoder.media import OPUS, Format
 
@@ -51,7 +51,7 @@ def test_audio_that_starts_late_has_the_time_of_the_file(write, name):
     assert similarity(samples, TONE) > 0.95
     assert places(audio, [0]) == pytest.approx([2], abs=NEAR_S)
     assert audio.end_s == pytest.approx(5, abs=2 * NEAR_S)
-    (warning,) = audio.warnings
+    (warning,) = sentences(audio.warnings)
     assert warning.startswith("The audio starts ")
 
 
@@ -66,7 +66,7 @@ def test_the_empty_chunks_of_an_avi_file_last_as_long_as_others(write, codec):
     assert similarity(samples, TONE) > 0.95
     assert places(audio, [SAMPLE_RATE]) == pytest.approx([3], abs=NEAR_S)
     assert audio.end_s == pytest.approx(5, abs=NEAR_S)
-    (warning,) = audio.warnings
+    (warning,) = sentences(audio.warnings)
     assert warning.startswith("The file has no audio from 0.")
 
 
@@ -78,7 +78,7 @@ def test_an_avi_stream_may_begin_late():
     samples, audio = decode(bytes(data) * 2)
     assert len(samples) / SAMPLE_RATE == pytest.approx(6, abs=NEAR_S)
     assert places(audio, [0, 4 * SAMPLE_RATE]) == pytest.approx([2, 8], abs=NEAR_S)
-    assert audio.warnings == ("The audio starts 2.0 s after the beginning of the file.",) * 2
+    assert sentences(audio.warnings) == ("The audio starts 2.0 s after the beginning of the file.",) * 2
 
 
 @pytest.mark.parametrize("name", ["l.mka", "l.ts"])
@@ -107,7 +107,7 @@ def test_what_follows_a_hole_keeps_its_time(write, name):
     assert places(audio, [gap.at]) == pytest.approx([13], abs=0.2)
     after = samples[gap.at + SAMPLE_RATE :]
     assert similarity(after, LONG[14 * SAMPLE_RATE :]) > 0.9
-    (warning,) = [warning for warning in audio.warnings if "no audio from" in warning]
+    (warning,) = [warning for warning in sentences(audio.warnings) if "no audio from" in warning]
     assert warning[:35] in {"The file has no audio from 5.0 s to", "The file has no audio from 5.1 s to"}
 
 
@@ -120,7 +120,7 @@ def test_a_radio_stream_that_was_recorded_from_its_middle_has_no_warning(fmt):
     rest = pages[2 + (len(pages) - 2) // 2 :]
     samples, audio = decode(b"".join([*pages[:2], *rest]), DecodeLimits(max_audio_s=5))
     assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.3)
-    assert (audio.warnings, audio.gaps) == ((), [])
+    assert (sentences(audio.warnings), audio.gaps) == ((), [])
     assert audio.estimated_duration_s == pytest.approx(3, abs=0.3)
 
 
@@ -130,7 +130,7 @@ def test_fragments_from_the_middle_of_an_mp4_have_no_warning():
     head, *fragments = re.split(rb"(?s)(?=.{4}moof)", media.encode(Format("mp4", "aac"), media.warble(6), **flags))
     samples, audio = decode(head + b"".join(fragments[len(fragments) // 2 :]), DecodeLimits(max_audio_s=5))
     assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.6)
-    assert (audio.warnings, audio.gaps) == ((), [])
+    assert (sentences(audio.warnings), audio.gaps) == ((), [])
 
 
 def test_a_stream_without_timestamps_has_no_gap_where_its_sample_rate_changes():
@@ -146,7 +146,7 @@ def test_the_packets_of_an_avi_file_follow_each_other():
     samples, audio = decode(media.encode(Format("avi", "vorbis", 48_000, 2), media.warble(3, 48_000)))
     assert similarity(samples, TONE) > 0.95
     assert audio.end_s == pytest.approx(3, abs=NEAR_S)
-    assert audio.warnings == ()
+    assert sentences(audio.warnings) == ()
 
 
 @pytest.mark.parametrize("name", ["c.mkv", "c.webm", "c.avi", "c.flv", "c.mka"])
@@ -157,9 +157,9 @@ def test_a_film_that_is_cut_off_has_a_warning(write, name):
         inputs = ("-i", "long.wav")
     data = write(*inputs, "-c:a", codec_of(name), name=name)
     complete = decode(data)[1]
-    assert complete.warnings == ()
+    assert sentences(complete.warnings) == ()
     for share in (0.25, 0.5):
         samples, audio = decode(data[: int(share * len(data))])
         assert 0 < len(samples) < 0.8 * len(LONG)
-        (warning,) = audio.warnings
+        (warning,) = sentences(audio.warnings)
         assert warning.startswith("The file ends early")

@@ -9,7 +9,7 @@ import pytest
 from asr_service.decoder.pool import DecoderPool
 from asr_service.errors import InvalidParameter, UnsupportedAudio
 from decoder import media
-from decoder.decoding import decode, read_all, similarity, upload, with_pool
+from decoder.decoding import decode, read_all, sentences, similarity, upload, with_pool
 from decoder.ffmpeg import ffmpeg, video, write_inputs
 
 pytestmark = pytest.mark.needs_program("ffmpeg")
@@ -28,7 +28,7 @@ def decode_track(data: bytes, track: str) -> tuple[Any, tuple[str, ...]]:
     async def use(pool: DecoderPool) -> tuple[Any, tuple[str, ...]]:
         with upload(data) as file:
             async with pool.decode(file, track) as audio:
-                return await read_all(audio), audio.warnings
+                return await read_all(audio), sentences(audio.warnings)
 
     samples, warnings = with_pool(use)
     return samples, warnings
@@ -53,7 +53,7 @@ def test_a_file_with_subtitles_is_decoded(write, name, codec):
     data = write("-i", "a.wav", "-i", "s.srt", "-map", "0", "-map", "1", *audio, "-c:s", codec, *muxer, name=name)
     samples, decoded = decode(data)
     assert similarity(samples, TONE) > 0.95
-    assert decoded.warnings == ()
+    assert sentences(decoded.warnings) == ()
 
 
 @pytest.mark.parametrize("name", ["all.mkv", "all.mov", "all.ts"])
@@ -68,7 +68,7 @@ def test_a_file_with_a_stream_of_every_type_is_decoded(write, name):
     data = write(*inputs, "-map_metadata", "3", "-c:v", "mpeg4", "-c:a", "aac", *extra, name=name)
     samples, decoded = decode(data)
     assert similarity(samples, TONE) > 0.95
-    assert decoded.warnings == ()
+    assert sentences(decoded.warnings) == ()
 
 
 def two_tracks(
@@ -91,7 +91,7 @@ def test_the_default_track_is_decoded(write, name):
     """Players choose the track that is marked as default. The warning lists all and names the one that was used."""
     samples, decoded = decode(two_tracks(write, name=name))
     assert similarity(samples, OTHER) > 0.95
-    (warning,) = decoded.warnings
+    (warning,) = sentences(decoded.warnings)
     assert "2 audio tracks: 1 (eng, aac), 2 (ger" in warning
     assert "Track 2 was used; audio_track chooses another." in warning
 
@@ -99,7 +99,7 @@ def test_the_default_track_is_decoded(write, name):
 def test_the_first_track_is_decoded_if_none_is_marked(write):
     samples, decoded = decode(two_tracks(write, "0", "0"))
     assert similarity(samples, TONE) > 0.95
-    assert "Track 1 was used" in decoded.warnings[0]
+    assert "Track 1 was used" in sentences(decoded.warnings)[0]
 
 
 @pytest.mark.parametrize("track", ["1", "eng", "ENG", "en,eng"])
@@ -123,6 +123,6 @@ def test_a_track_that_is_supported_is_decoded_instead(write):
     data = two_tracks(write, "default", "0", codecs=("real_144", "aac"), name="ra.mkv")
     samples, decoded = decode(data)
     assert similarity(samples, OTHER) > 0.95
-    assert "Track 2 was used, because the codec of track 1 is not supported." in decoded.warnings[0]
+    assert "Track 2 was used, because the codec of track 1 is not supported." in sentences(decoded.warnings)[0]
     with pytest.raises(UnsupportedAudio, match=r"codec .* is not supported"):
         decode_track(data, "1")

@@ -28,6 +28,7 @@ TRANSCRIPT: Final[JsonDict] = {
     "duration_after_vad": 4.905,
     "model": "base",
     "warnings": [],
+    "warning_details": [],
     "timing": {
         "queue_ms": 0.099,
         "decode_ms": 2.698,

@@ -126,6 +126,16 @@ class PeaksSchema(BaseModel):
     """The peaks in base64, a byte each: the largest absolute sample of the interval, of which 255 is full scale."""
 
 
+class WarningDetailSchema(BaseModel):
+    """What a warning says, for programs. docs/api.md lists the codes."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    code: str
+    values: dict[str, int | float | str]
+    """The numbers and names of the sentence."""
+
+
 class TranscriptResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra=examples.example_of(examples.TRANSCRIPT))
 
@@ -137,6 +147,7 @@ class TranscriptResponse(BaseModel):
     duration_after_vad: float
     model: str
     warnings: list[str]
+    warning_details: list[WarningDetailSchema]
     timing: TimingSchema
     peaks: PeaksSchema | None = None
     segments: list[SegmentSchema]

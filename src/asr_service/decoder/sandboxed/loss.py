@@ -14,6 +14,8 @@ the recording without audio, such as a pause. For a file that ends early, the he
 from dataclasses import dataclass, field
 from typing import Final
 
+from asr_service.decoder.protocol import RecordingWarning
+
 _MIN_LOSS_S: Final = 0.05
 _MIN_GAP_S: Final = 0.2
 _MIN_ABSENT_S: Final = 0.5  # shorter pauses and late starts are ordinary
@@ -81,7 +83,9 @@ class LossMeter:
     def is_damaged(self) -> bool:
         return bool(self._damaged_at_s)
 
-    def report(self, header_duration_s: float | None, stream_bytes: int, *, truncated: bool) -> tuple[str, ...]:
+    def report(
+        self, header_duration_s: float | None, stream_bytes: int, *, truncated: bool
+    ) -> tuple[RecordingWarning, ...]:
         """Return the warnings, and set `lost_s`.
 
         `header_duration_s` is the place at which the audio ends, as the header declares it. `stream_bytes` is the
@@ -146,35 +150,51 @@ class LossMeter:
             return missing_s
         return 0.0
 
-    def _absence_warnings(self) -> tuple[str, ...]:
-        late = (f"The audio starts {_seconds(self._late_s)} after the beginning of the file.",)
-        first, last = (f"{self.origin_s + place_s:.1f} s" for place_s in self._first_pause)
-        one = f"The file has no audio from {first} to {last}."
-        many = (
-            f"The file has no audio in {self._pauses} places, {_seconds(self._pauses_s)} in all, "
-            f"the first from {first} to {last}."
-        )
-        return (late if self._late_s >= _MIN_ABSENT_S else ()) + ((), (one,), (many,))[min(self._pauses, 2)]
+    def _absence_warnings(self) -> tuple[RecordingWarning, ...]:
+        return (*self._late_warning(), *self._pause_warning())
 
-    def _middle_warning(self, loss_s: float) -> tuple[str, ...]:
+    def _late_warning(self) -> tuple[RecordingWarning, ...]:
+        if self._late_s < _MIN_ABSENT_S:
+            return ()
+        text = f"The audio starts {_seconds(self._late_s)} after the beginning of the file."
+        return (RecordingWarning("late_start", text, {"late_s": _rounded(self._late_s)}),)
+
+    def _pause_warning(self) -> tuple[RecordingWarning, ...]:
+        if not self._pauses:
+            return ()
+        start_s, end_s = (round(self.origin_s + place_s, 1) for place_s in self._first_pause)
+        places = f"{start_s:.1f} s to {end_s:.1f} s"
+        text = f"The file has no audio from {places}."
+        if self._pauses > 1:
+            pauses = _seconds(self._pauses_s)
+            text = f"The file has no audio in {self._pauses} places, {pauses} in all, the first from {places}."
+        values = {
+            "count": self._pauses, "absent_s": _rounded(self._pauses_s), "start_s": start_s, "end_s": end_s,
+        }  # fmt: skip
+        return (RecordingWarning("no_audio", text, values),)
+
+    def _middle_warning(self, loss_s: float) -> tuple[RecordingWarning, ...]:
         if loss_s < _MIN_LOSS_S:
             return ()
         self.lost_s += loss_s
-        return (f"{_seconds(loss_s)} of audio could not be decoded{self._places()}.",)
-
-    def _places(self) -> str:
+        text, values = f"{_seconds(loss_s)} of audio could not be decoded", {"lost_s": _rounded(loss_s)}
         if not self.is_damaged:
-            return ""
-        n, first = len(self._damaged_at_s), f"{self._damaged_at_s[0]:.1f} s"
-        return f" (damaged at {first})" if n == 1 else f" (damaged in {n} places, the first at {first})"
+            return (RecordingWarning("audio_lost", f"{text}.", values),)
+        n, at_s = len(self._damaged_at_s), round(self._damaged_at_s[0], 1)
+        places = f"damaged at {at_s:.1f} s" if n == 1 else f"damaged in {n} places, the first at {at_s:.1f} s"
+        return (RecordingWarning("audio_damaged", f"{text} ({places}).", values | {"count": n, "at_s": at_s}),)
 
-    def _end_warning(self, header_duration_s: float | None, loss_s: float, *, truncated: bool) -> tuple[str, ...]:
-        present = _seconds(self.decoded_s)
+    def _end_warning(
+        self, header_duration_s: float | None, loss_s: float, *, truncated: bool
+    ) -> tuple[RecordingWarning, ...]:
+        present, values = _seconds(self.decoded_s), {"present_s": _rounded(self.decoded_s)}
         if header_duration_s is not None and loss_s > _tolerance_s(header_duration_s, truncated=truncated):
             self.lost_s += loss_s
-            return (f"The file ends early: its header declares {_seconds(header_duration_s)}, {present} are present.",)
+            text = f"The file ends early: its header declares {_seconds(header_duration_s)}, {present} are present."
+            return (RecordingWarning("ends_early", text, values | {"declared_s": _rounded(header_duration_s)}),)
         if header_duration_s is None and truncated:
-            return (f"The file ends early, in the middle of a packet: {present} are present.",)
+            text = f"The file ends early, in the middle of a packet: {present} are present."
+            return (RecordingWarning("ends_in_packet", text, values),)
         return ()
 
 
@@ -185,3 +205,8 @@ def _tolerance_s(header_duration_s: float, *, truncated: bool) -> float:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _rounded(seconds: float) -> float:
+    """Return seconds as exact as `_seconds` shows them."""
+    return round(seconds, 2 if seconds < 1 else 1)

@@ -13,7 +13,14 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from asr_service.audio import SAMPLE_RATE
-from asr_service.decoder.protocol import BYTES_PER_SAMPLE, MAX_GAPS, MIN_SAMPLES_BEFORE_GAP, DecodeLimits, Outcome
+from asr_service.decoder.protocol import (
+    BYTES_PER_SAMPLE,
+    MAX_GAPS,
+    MIN_SAMPLES_BEFORE_GAP,
+    DecodeLimits,
+    Outcome,
+    RecordingWarning,
+)
 from asr_service.decoder.sandboxed import declared, joined, truncation
 from asr_service.decoder.sandboxed.container import Refused, container_name, open_container, read_packets
 from asr_service.decoder.sandboxed.declared import DeclaredEnd
@@ -97,7 +104,7 @@ class _Decoding:
         self._source = source
         self._output = _Output(limits, sink)
         self._track = track
-        self._warnings: list[str] = []
+        self._warnings: list[RecordingWarning] = []
         self._n_left_out = 0
 
     def run(self) -> Outcome:
@@ -109,7 +116,8 @@ class _Decoding:
         if following is not None:
             self._warn_of_recording_behind(following[0])
         if self._n_left_out:
-            self._warnings.append(f"Other parts of the file have {self._n_left_out} more warnings.")
+            text = f"Other parts of the file have {self._n_left_out} more warnings."
+            self._warnings.append(RecordingWarning("more_warnings", text, {"count": self._n_left_out}))
         return Outcome("decoded", warnings=tuple(self._warnings))
 
     def _decode(self, source: Source) -> None:
@@ -128,12 +136,14 @@ class _Decoding:
         except Refused as refused:
             if refused.verdict == "too_long":
                 raise
-            self._warn(f"A part of the file, at {at_s:.1f} s, could not be decoded: {refused.message}")
+            text = f"A part of the file, at {at_s:.1f} s, could not be decoded: {refused.message}"
+            self._warn(RecordingWarning("part_not_decoded", text, {"at_s": round(at_s, 1)}))
 
     def _warn_of_recording_behind(self, name: str) -> None:
-        self._warn(f"A second recording ({name}) follows in the file. Only the first was decoded.")
+        text = f"A second recording ({name}) follows in the file. Only the first was decoded."
+        self._warn(RecordingWarning("second_recording", text, {"container": name}))
 
-    def _warn(self, *warnings: str) -> None:
+    def _warn(self, *warnings: RecordingWarning) -> None:
         room = max(_MAX_WARNINGS - len(self._warnings), 0)
         self._warnings += warnings[:room]
         self._n_left_out += len(warnings[room:])
@@ -214,7 +224,7 @@ class _Part:
         self._tick_s = 0.0
         self._max_packet_s = math.inf
         self._truncated = False
-        self.warnings: tuple[str, ...] = ()
+        self.warnings: tuple[RecordingWarning, ...] = ()
         self.last_decoded_at = 0
         """The position of the last packet that was decoded."""
 
@@ -247,7 +257,7 @@ class _Part:
         self.warnings = (*track_warnings, *self._losses(kind, loss, end))
         self._check_not_empty(container, loss, end)
 
-    def _losses(self, kind: str, loss: LossMeter, end: DeclaredEnd) -> tuple[str, ...]:
+    def _losses(self, kind: str, loss: LossMeter, end: DeclaredEnd) -> tuple[RecordingWarning, ...]:
         duration_s, truncated = end.audio_s, self._truncated
         if kind in _IS_TRUNCATED:
             truncated = truncated or _IS_TRUNCATED[kind](self._source)

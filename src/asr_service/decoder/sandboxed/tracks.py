@@ -6,6 +6,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 
+from asr_service.decoder.protocol import RecordingWarning
 from asr_service.decoder.sandboxed.container import ADVICE, CODECS, Refused, container_name
 
 _MAX_NAMED: Final = 8
@@ -16,7 +17,7 @@ _MAX_SAMPLE_RATE: Final = 10_000_000
 """Hz. At a hundred times this rate, the resampler's filter takes a gigabyte and 20 s, whatever the file's size."""
 
 
-def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, tuple[str, ...]]:
+def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, tuple[RecordingWarning, ...]]:
     """Return an audio stream, set to be decoded on one thread, and warnings. The other streams are not read.
 
     `wanted` is the number of a track, from 1, or languages separated by commas; empty for the default track. If that
@@ -57,14 +58,16 @@ def _wanted(tracks: tuple[AudioStream, ...], wanted: str) -> AudioStream:
     raise Refused("no_such_track", f"The file has no audio track {languages[0]!r}. It has {have}.")
 
 
-def _warnings(tracks: tuple[AudioStream, ...], first: AudioStream, chosen: AudioStream) -> tuple[str, ...]:
+def _warnings(tracks: tuple[AudioStream, ...], first: AudioStream, chosen: AudioStream) -> tuple[RecordingWarning, ...]:
     if len(tracks) == 1:
         return ()
-    number = tracks.index(chosen) + 1
-    used = f"Track {number} was used; audio_track chooses another."
-    if chosen is not first:
-        used = f"Track {number} was used, because the codec of track {tracks.index(first) + 1} is not supported."
-    return (f"The file has {len(tracks)} audio tracks: {_list(tracks)}. {used}",)
+    number, wanted_number = tracks.index(chosen) + 1, tracks.index(first) + 1
+    text = f"The file has {len(tracks)} audio tracks: {_list(tracks)}. Track {number} was used"
+    values: dict[str, int | float | str] = {"count": len(tracks), "tracks": _list(tracks), "track": number}
+    if chosen is first:
+        return (RecordingWarning("several_tracks", f"{text}; audio_track chooses another.", values),)
+    because = f"{text}, because the codec of track {wanted_number} is not supported."
+    return (RecordingWarning("track_not_supported", because, values | {"unsupported_track": wanted_number}),)
 
 
 def _list(tracks: tuple[AudioStream, ...]) -> str:

@@ -7,11 +7,12 @@ import structlog
 
 from asr_service import metrics
 from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.protocol import RecordingWarning
 from asr_service.engine.pipeline.recording import Recording
 from asr_service.languages import LANGUAGES
-from asr_service.transcript import Timing, Transcript
+from asr_service.transcript import Timing, Transcript, WarningDetail
 
-_NO_SPEECH: Final = "No speech was found."
+_NO_SPEECH: Final = RecordingWarning("no_speech", "No speech was found.")
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,7 @@ def conclude(recording: Recording, model_name: str) -> Transcript:
         total_s=round(total_s, 3),
     )
     text = "".join(segment.text for segment in segments).strip()
+    warnings = audio.warnings if text else (*audio.warnings, _NO_SPEECH)
     return Transcript(
         text=text,
         task=context.options.task,
@@ -47,7 +49,7 @@ def conclude(recording: Recording, model_name: str) -> Transcript:
         duration_after_vad=speech.speech_s,
         model=model_name,
         segments=segments,
-        warnings=audio.warnings if text else (*audio.warnings, _NO_SPEECH),
+        warnings=tuple(warning.message for warning in warnings),
         timing=Timing(
             queue_ms=context.queued_s * 1000,
             decode_ms=audio.decode_s * 1000,
@@ -58,4 +60,5 @@ def conclude(recording: Recording, model_name: str) -> Transcript:
         ),
         language_name=LANGUAGES.get(language or ""),
         peaks=None if recording.peaks is None else recording.peaks.peaks(),
+        warning_details=tuple(WarningDetail(warning.code, warning.values) for warning in warnings),
     )

@@ -346,6 +346,21 @@ def test_a_recording_without_speech_and_its_warnings_are_explained(browser: Brow
         expect(page.locator(".find .count")).to_have_text("Not found")
 
 
+def test_warnings_are_in_the_language_of_the_page(browser: Browser, live: Live) -> None:
+    """One that the page does not know is shown in the service's words."""
+    sentences = ["0.13 s of audio could not be decoded (damaged at 75.0 s).", "It is odd.", "No speech was found."]
+    damaged = {"code": "audio_damaged", "values": {"lost_s": 0.13, "count": 1, "at_s": 75.0}}
+    details = [damaged, {"code": "odd", "values": {}}, {"code": "no_speech", "values": {}}]
+    transcript = TRANSCRIPT | {"warnings": sentences, "warning_details": details}
+    with opened_editor(browser, live.url, transcript) as page:
+        english = "The file is damaged at 1:15. 0.13 sec of audio could not be decoded."
+        expect(page.locator(".warnings li")).to_have_text([english, "It is odd."])
+        page.locator("#locale").select_option("zh-CN")
+        expect(page.locator(".warnings li")).to_have_text(
+            ["文件有 1 处损坏，第一处在 1:15。有 0.13秒的声音无法解码。", "It is odd."]
+        )
+
+
 def test_the_buttons_of_a_search_stay_together_on_a_phone(browser: Browser, live: Live) -> None:
     """The number of matches takes more room in some languages than in others."""
     many = transcript_of(*(f"Line {number} is here." for number in range(120)))

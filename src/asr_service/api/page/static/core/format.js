@@ -10,6 +10,12 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
+/** A duration or a place as exact as it is given: "0.13 sec", "12.5 sec", "1:02:03". */
+export function exactly(seconds) {
+  if (seconds >= 60) return clock(seconds);
+  return new Intl.NumberFormat(currentLocale(), { style: "unit", unit: "second", unitDisplay: "short", maximumFractionDigits: 2 }).format(seconds);
+}
+
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
 
 export function bytes(count) {

@@ -2,6 +2,7 @@
 //
 // mountEditor(element, options) fills an element and returns {unmount(), keys, edits(), adopt(theirs, base)}. Options:
 //   transcript  the JSON of /transcribe (response_format=json), best with words
+//   warnings    sentences about the recording, such as lost parts; by default there are none
 //   audio       the recording as a Blob or an address, or null: then there is text alone
 //   peaks       {per_second, data} as in that JSON, or null; by default those of the transcript
 //   saved       the edits of an earlier visit, or null
@@ -33,8 +34,7 @@ import { SpeakerForm } from "./text/speakers.js";
 import { toolbar } from "./toolbar.js";
 
 const SAVE_MS = 100;
-const NO_SPEECH = "No speech was found."; // the editor has its own words for that
-const DEFAULTS = { audio: null, saved: null, onChange: () => {}, name: "", request: send, announce: () => {} };
+const DEFAULTS = { warnings: [], audio: null, saved: null, onChange: () => {}, name: "", request: send, announce: () => {} };
 
 export function mountEditor(element, options) {
   const editor = new Editor({ ...DEFAULTS, peaks: options.transcript.peaks, ...options });
@@ -108,14 +108,14 @@ class Editor {
     return { ...parts, commands, tools, bar };
   }
 
-  #layOut({ transcript, t }) {
+  #layOut({ transcript, warnings, t }) {
     const { bar, tools, find, rows, follower, exported, player } = this.#parts;
     const isEmpty = !transcript.segments.length;
     return h(
       "section",
       { class: "editor", "aria-label": t("editor.title") },
       h("div", { class: "editor-top" }, bar?.element, isEmpty ? null : tools.element, find.element),
-      warnings(transcript),
+      warningList(warnings),
       h("p", { class: "hint editor-hint" }, hints(this.#document, player, t)),
       rows.element,
       follower.button,
@@ -140,9 +140,7 @@ class Editor {
   }
 }
 
-/** Return what the service says about the recording, such as lost parts. */
-function warnings(transcript) {
-  const sentences = (transcript.warnings ?? []).filter((sentence) => sentence !== NO_SPEECH);
+function warningList(sentences) {
   if (!sentences.length) return null;
   const lines = sentences.map((each) => h("li", {}, icon(ICONS.warning), each));
   return h("ul", { class: "warnings" }, lines);

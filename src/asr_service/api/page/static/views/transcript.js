@@ -8,6 +8,7 @@ import { request } from "../api/client.js";
 import { mountEditor } from "../editor/index.js";
 import { SharedEdits } from "../store/shared_edits.js";
 import { problemText } from "./problems.js";
+import { warningTexts } from "./warnings.js";
 
 /** Show the transcript of an item in `place`. Returns {keys, close}. */
 export function mountTranscript(item, { queue, library }, place) {
@@ -23,6 +24,7 @@ export function mountTranscript(item, { queue, library }, place) {
       }
       editor = mountEditor(place, {
         transcript,
+        warnings: warningTexts(transcript),
         audio,
         saved: saved ?? null,
         onChange: ({ isLeaving }) => (isLeaving ? shared.leave() : shared.changed()),
