@@ -1,51 +1,17 @@
 """Damaged records: each is one failed job, and the others are listed, run and swept as ever."""
 
-import sqlite3
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from structlog.testing import capture_logs
 
 from asr_service.errors import Unavailable
 from asr_service.jobs.records import MAX_ATTEMPTS, Idempotency, JobStatus, NewJob, new_job_id
 from asr_service.jobs.store import JobStore
 from asr_service.jobs.stores.rules import DAMAGED_PAUSE_S
+from jobs.conftest import BYTES
 from jobs.test_store import DELAYS_S, FAR, LEASE_S, PLENTY, SPEC, add, claim, succeed, write
-
-BYTES = b'{"options": \xff\xfe'
-Damage = Callable[..., None]
-"""Sets a field of a record to damaged bytes: takes the kind (jobs, deliveries), the id, the field and the bytes."""
-
-
-def _in_sqlite(path: Path) -> Damage:
-    def damage(table: str, record_id: str, field: str, value: bytes = BYTES) -> None:
-        with sqlite3.connect(path) as db:
-            db.execute(f"UPDATE {table} SET {field} = CAST(? AS TEXT) WHERE id = ?", (value, record_id))
-        db.close()
-
-    return damage
-
-
-def _in_redis(client: "redis.Redis", prefix: str) -> Damage:
-    keys = {"jobs": "job", "deliveries": "delivery"}
-
-    def damage(table: str, record_id: str, field: str, value: bytes = BYTES) -> None:
-        name = f"{prefix}{keys[table]}:{record_id}"
-        assert client.exists(name)
-        client.hset(name, field, value)
-
-    return damage
-
-
-@pytest.fixture
-def damage(store: Any, tmp_path: Path) -> Any:
-    if hasattr(store, "_client"):
-        return _in_redis(store._client, store._prefix)
-    return _in_sqlite(next(tmp_path.glob("*.sqlite3")))
 
 
 @pytest.mark.parametrize("field", ["spec", "created_at", "status", "attempts", "audio_bytes"])

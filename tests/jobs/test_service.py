@@ -17,7 +17,7 @@ import pytest
 
 from asr_service.api.jobs.events import job_events
 from asr_service.engine.request_options import RequestOptions
-from asr_service.errors import ConfigurationError, Unavailable
+from asr_service.errors import ConfigurationError, NoTranscript, Unavailable
 from asr_service.jobs import sweeper
 from asr_service.jobs.records import JobSpec, JobStatus, NewJob, Outcome, OwnerLimits, new_job_id
 from asr_service.jobs.service import Jobs, open_jobs
@@ -197,6 +197,20 @@ async def test_running_jobs_keep_their_runners_when_the_clock_is_set(tmp_path, m
     sweep_after(5.1)
     assert jobs.store.holds(alive.job.id, alive.token)
     assert not jobs.store.holds(lost.job.id, lost.token)
+    jobs.close()
+
+
+async def test_a_transcript_that_cannot_be_read_is_no_transcript(tmp_path):
+    """It is damaged, or a newer version has written it. The job itself can be listed and deleted."""
+    jobs = opened(tmp_path)
+    new = NewJob(new_job_id(), "", JobSpec(RequestOptions()), 0, outcome=Outcome(1.0, 2, time.time() + 60))
+    jobs.store.create(new, OwnerLimits(10, 10**9), time.time())
+    for data in (b'{"version": 2, "transcript": {}}', b"\xff"):
+        jobs.files.store_transcript(new.id, data)
+        with pytest.raises(NoTranscript, match="cannot be read"):
+            await jobs.transcript("", new.id)
+        assert await jobs.segments(new.id, 0) == ()
+    assert await jobs.remove("", new.id) is None
     jobs.close()
 
 

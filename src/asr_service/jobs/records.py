@@ -132,6 +132,8 @@ class Job:
     error: JobError | None = None
     resume_key: str | None = None
     """Hash of everything that the stored segments depend on. A runner with another key does not use them."""
+    is_newer: bool = False
+    """Whether this version of the service cannot run the job, because a newer one has accepted it."""
 
     @property
     def is_open(self) -> bool:

@@ -194,7 +194,7 @@ class Jobs:
     def _final_segments(self, job_id: str, start: int) -> Sequence[Segment]:
         try:
             return codec.decode(self.files.load_transcript(job_id)).segments[start:]
-        except FileMissing:
+        except (FileMissing, codec.TranscriptUnreadable):
             return ()
 
     async def deliveries(self, job: Job) -> Sequence[Delivery]:
@@ -218,6 +218,11 @@ class Jobs:
             return await self.call_files(lambda: codec.decode(self.files.load_transcript(job_id)))
         except FileMissing as error:  # it expired or was deleted just now
             raise JobNotFound(f"There is no job {job_id[:64]!r}.") from error
+        except codec.TranscriptUnreadable as error:
+            log.error("a transcript cannot be read", job_id=job_id, reason=str(error))  # noqa: TRY400
+            raise NoTranscript(
+                f"The transcript of the job cannot be read: it is damaged, or of a newer version. {error}"
+            ) from error
 
 
 def poll_interval_s(job: Job) -> float:

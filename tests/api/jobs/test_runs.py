@@ -116,14 +116,22 @@ def test_only_the_key_of_a_worker_runs_jobs(live):
     assert wire.PATH not in httpx.get(f"{live.url}/openapi.json").json()["paths"]
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, {wire.AUDIO_BYTES: "many"}, {wire.AUDIO_BYTES: "3"}, {wire.AUDIO_BYTES: "9" * 5000}]
-)
+@pytest.mark.parametrize("headers", [{}, {wire.AUDIO_BYTES: "many"}, {wire.AUDIO_BYTES: "9" * 5000}])
 def test_a_request_that_is_no_workers_is_refused(live, headers):
     """With a message, as a form is."""
     headers = {"x-api-key": WORKER, "content-type": "application/octet-stream", **headers}
     response = httpx.post(f"{live.url}{wire.PATH}", content=b"abc{}", headers=headers)
     assert (response.status_code, response.json()["error"]["code"]) == (400, "malformed_request")
+
+
+def test_a_job_that_only_a_newer_version_can_read_is_not_taken(live):
+    """A newer worker gives it to another service, or puts it back. A final refusal would end the job."""
+    content = b"abc" + wire.encode_work(Work("job_1", "alice", RequestOptions())).replace(b"{}", b'{"voices":2}')
+    assert b"voices" in content
+    headers = {"x-api-key": WORKER, "content-type": "application/octet-stream", wire.AUDIO_BYTES: "3"}
+    response = httpx.post(f"{live.url}{wire.PATH}", content=content, headers=headers)
+    assert response.status_code == 503
+    assert "version" in response.json()["error"]["message"]
 
 
 def test_a_recording_that_cannot_be_transcribed_is_not_tried_again(live):

@@ -142,8 +142,9 @@ async def run_job(request: Request) -> Response:
         upload = await stack.enter_async_context(receive_upload(request))
         try:
             work = await asyncio.to_thread(_read, upload.file, n_audio_bytes, has_key=key is not None)
-        except ValueError as error:
-            raise MalformedRequest(str(error)) from error
+        except ValueError as error:  # the worker may be of a newer version: a service of that version takes the job
+            log.warning("a job's run is refused", reason=str(error))
+            return uncounted_problem(Unavailable(f"This version of the service cannot read the job: {error}"))
         structlog.contextvars.bind_contextvars(job_id=work.job_id)
         return StreamedResponse(
             runs.lines(work, upload.file),

@@ -35,7 +35,9 @@ class _Envelope(BaseModel):
 
 
 def encode_work(work: Work) -> bytes:
-    return _Envelope(work=work).model_dump_json().encode()
+    """Write the work as JSON, without the options that are not set: an older service may not know them."""
+    unset = {name for name, value in work.options if value is None}
+    return _Envelope(work=work).model_dump_json(exclude={"work": {"options": unset}}).encode()
 
 
 def split_body(file: BinaryIO, n_audio_bytes: int) -> Work:

@@ -2,14 +2,10 @@
 
 from typing import Final
 
-from pydantic import TypeAdapter
-
 from asr_service.errors import IdempotencyConflict, JobLimit
-from asr_service.jobs.records import JobError, JobSpec, JobStatus, OwnerLimits
+from asr_service.jobs.records import JobError, JobStatus, OwnerLimits
 from asr_service.webhooks.events import EventType
 
-SPEC: Final = TypeAdapter(JobSpec)
-"""The JSON form of a spec."""
 EVENTS: Final = {
     JobStatus.SUCCEEDED: EventType.SUCCEEDED,
     JobStatus.FAILED: EventType.FAILED,
@@ -19,6 +15,11 @@ EVENTS: Final = {
 RUNNER_LOST: Final = JobError(
     "runner_lost", "The process that ran this job ended or hung. The service's log has the reason."
 )
+NEWER_VERSION: Final = JobError(
+    "newer_version", "The job waits for a newer version of the service, which has accepted it."
+)
+NEWER_PAUSE_S: Final = 10.0
+"""How long no runner gets such a job after an older version could not run it, so that the next jobs have their turn."""
 OTHERS_FIRST_S: Final = 15.0
 """How long a runner does not get a job that has failed on it, so that other runners can try it."""
 DAMAGED_PAUSE_S: Final = 600.0

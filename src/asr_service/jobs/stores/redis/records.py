@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from asr_service.jobs.records import Delivery, Job, JobError, JobStatus, NewJob
 from asr_service.jobs.stores.damage import read_delivery, read_job
-from asr_service.jobs.stores.rules import SPEC
+from asr_service.jobs.stores.spec import read_spec, write_spec
 from asr_service.webhooks.events import EventType
 
 
@@ -14,7 +14,7 @@ def new_record(new: NewJob, now: float) -> dict[str, object]:
     return {
         "id": new.id,
         "owner": new.owner,
-        "spec": SPEC.dump_json(new.spec).decode(),
+        "spec": write_spec(new.spec),
         "priority": new.spec.priority.value,
         "webhook_url": new.spec.webhook_url,
         "created_at": now,
@@ -40,10 +40,12 @@ def _job_of(given: dict[str, str]) -> Job:
     if given["id"] != given["key"]:
         raise ValueError(f"its id is {given['id']!r}")
     error = JobError(given["error_code"], given["error_message"]) if "error_code" in given else None
+    spec, is_newer = read_spec(given["spec"])
     return Job(
         id=given["id"],
         owner=given["owner"],
-        spec=SPEC.validate_json(given["spec"]),
+        spec=spec,
+        is_newer=is_newer,
         status=JobStatus(given["status"]),
         error=error,
         resume_key=given.get("resume_key"),

@@ -11,7 +11,14 @@ from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError, JobStatus, n
 from asr_service.jobs.stores.damage import DAMAGED, is_damaged
 from asr_service.jobs.stores.redis.database import Database
 from asr_service.jobs.stores.redis.records import job_of, number_of_attempts
-from asr_service.jobs.stores.rules import DAMAGED_PAUSE_S, DAMAGED_RETENTION_S, EVENTS, OTHERS_FIRST_S
+from asr_service.jobs.stores.rules import (
+    DAMAGED_PAUSE_S,
+    DAMAGED_RETENTION_S,
+    EVENTS,
+    NEWER_PAUSE_S,
+    NEWER_VERSION,
+    OTHERS_FIRST_S,
+)
 
 _MAX_UNANSWERED: Final = 100
 
@@ -48,13 +55,13 @@ class RunnerOperations(Database):
         if is_damaged(job):
             self._set_aside(job.id, token, now, is_last=number_of_attempts(answer) >= MAX_ATTEMPTS)
             return None
+        if job.is_newer:
+            self.retry(job.id, token, now + NEWER_PAUSE_S, NEWER_VERSION, counts=False)
+            return None
         return Claim(job, token)
 
     def _set_aside(self, job_id: str, token: str, now: float, *, is_last: bool) -> None:
-        """Put a damaged job back for a while, so that it is not in the way of others, or end it after the last attempt.
-
-        A newer version of the service may be able to read it.
-        """
+        """Put a damaged job back for a while, out of the way of others, or end it after the last attempt."""
         if is_last:
             self.fail(job_id, token, now, DAMAGED, expires_at=now + DAMAGED_RETENTION_S)
         else:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from asr_service.jobs.records import OPEN, Job, JobPriority, JobStatus, NewJob, OwnerLimits
 from asr_service.jobs.store import Created
 from asr_service.jobs.stores.damage import is_damaged
-from asr_service.jobs.stores.rules import SPEC, check_limits, idempotency_conflict
+from asr_service.jobs.stores.rules import check_limits, idempotency_conflict
+from asr_service.jobs.stores.spec import write_spec
 from asr_service.jobs.stores.sqlite.database import Database
 from asr_service.jobs.stores.sqlite.rows import end_job, find_job, has_changed, job_of, set_result
 
@@ -25,7 +26,7 @@ class CallerOperations(Database):
             row = {
                 "id": new.id,
                 "owner": new.owner,
-                "spec": SPEC.dump_json(new.spec).decode(),
+                "spec": write_spec(new.spec),
                 "status": JobStatus.QUEUED,
                 "is_low": new.spec.priority is JobPriority.LOW,
                 "created_at": now,

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from asr_service.jobs.records import Delivery, Job, JobError, JobStatus, new_delivery_id
 from asr_service.jobs.stores.damage import read_delivery, read_job
-from asr_service.jobs.stores.rules import EVENTS, SPEC
+from asr_service.jobs.stores.rules import EVENTS
+from asr_service.jobs.stores.spec import read_spec
 from asr_service.webhooks.events import EventType
 
 HELD: Final = "id = ? AND lease_token = ?"
@@ -20,10 +21,11 @@ def job_of(row: sqlite3.Row) -> Job:
 def _job_of(row: sqlite3.Row) -> Job:
     values: dict[str, Any] = {name: row[name] for name in _COPIED}
     error = None if row["error_code"] is None else JobError(row["error_code"], row["error_message"])
-    return Job(**values, spec=SPEC.validate_json(row["spec"]), status=JobStatus(row["status"]), error=error)
+    spec, is_newer = read_spec(row["spec"])
+    return Job(**values, spec=spec, is_newer=is_newer, status=JobStatus(row["status"]), error=error)
 
 
-_COPIED: Final = tuple(name for name in Job.__dataclass_fields__ if name not in {"spec", "status", "error"})
+_COPIED: Final = tuple(name for name in Job.__dataclass_fields__ if name not in {"spec", "is_newer", "status", "error"})
 
 
 def delivery_of(row: sqlite3.Row) -> Delivery | None:

@@ -7,7 +7,13 @@ from typing import Final
 
 from asr_service.jobs.records import MAX_ATTEMPTS, Claim, JobError, JobStatus
 from asr_service.jobs.stores.damage import DAMAGED, is_damaged
-from asr_service.jobs.stores.rules import DAMAGED_PAUSE_S, DAMAGED_RETENTION_S, OTHERS_FIRST_S
+from asr_service.jobs.stores.rules import (
+    DAMAGED_PAUSE_S,
+    DAMAGED_RETENTION_S,
+    NEWER_PAUSE_S,
+    NEWER_VERSION,
+    OTHERS_FIRST_S,
+)
 from asr_service.jobs.stores.sqlite.database import Database
 from asr_service.jobs.stores.sqlite.rows import (
     HELD,
@@ -54,6 +60,10 @@ class RunnerOperations(Database):
             job = job_of(find_job(db, found["id"]))
             if is_damaged(job):
                 _set_aside(db, find_job(db, job.id), now)
+                return None
+            if job.is_newer:
+                db.execute("UPDATE jobs SET attempts = attempts - 1 WHERE id = ?", (job.id,))
+                put_back(db, find_job(db, job.id), None, now + NEWER_PAUSE_S, NEWER_VERSION)
                 return None
             return Claim(job, token)
 
@@ -133,10 +143,7 @@ class RunnerOperations(Database):
 
 
 def _set_aside(db: sqlite3.Connection, row: sqlite3.Row, now: float) -> None:
-    """Put a damaged job back for a while, so that it is not in the way of others, or end it after the last attempt.
-
-    A newer version of the service may be able to read it.
-    """
+    """Put a damaged job back for a while, so that it is not in the way of others, or end it after the last attempt."""
     if row["attempts"] >= MAX_ATTEMPTS:
         end_job(db, row, JobStatus.FAILED, now, now + DAMAGED_RETENTION_S, DAMAGED)
     else:
