@@ -96,3 +96,26 @@ def test_loss_without_other_evidence_is_reported():
         meter.packet_read(n * 0.125, 0.125, suspect=False)
         meter.packet_decoded(0.1, 100)
     assert sentences(meter.report(10.0, 10_000, truncated=False)) == ("2.0 s of audio could not be decoded.",)
+
+
+def test_packets_of_unknown_duration_are_no_gaps():
+    """FLV has packets of 0.4 s and only says when they start. Otherwise the gaps would hide the early end."""
+    meter = LossMeter(has_timestamps=True, gaps_are_loss=False)
+    for n in range(5):
+        meter.packet_read(0.4 * n, 0.0, suspect=False)
+        meter.packet_decoded(0.4, 100)
+    assert sentences(meter.report(4.0, 10_000, truncated=False)) == (
+        "The file ends early: its header declares 4.0 s, 2.0 s are present.",
+    )
+
+
+def test_what_is_no_audio_is_damage_only_before_audio():
+    """Tags and padding follow after the last frame of an MP3 file."""
+    meter = LossMeter(has_timestamps=False, gaps_are_loss=False)
+    play(meter, (0, 5))
+    meter.packet_not_audio(0.1)
+    assert sentences(meter.report(None, 10_000, truncated=False)) == ()
+    play(meter, (5, 10))
+    assert sentences(meter.report(None, 10_100, truncated=False)) == (
+        "0.10 s of audio could not be decoded (damaged at 5.0 s).",
+    )

@@ -8,10 +8,11 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.errors import UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, sentences, similarity
-from decoder.ffmpeg import ffmpeg, write_inputs
+from decoder.ffmpeg import ffmpeg, video, write_inputs
 
 pytestmark = pytest.mark.needs_program("ffmpeg")
 TONE = media.warble(3)
+TAG = b"ID3\x04\x00\x00\x00\x00\x02\x2c" + bytes(300)
 
 
 @pytest.fixture
@@ -53,13 +54,17 @@ def test_a_film_or_broadcast_format_is_decoded(write, name, arguments):
         ("a.mpg", ("-c:a", "mp2"), 1000),
         ("a.ac3", ("-c:a", "ac3", "-ar", "48000"), 301),
         ("a.wma", ("-c:a", "wmav2", "-ar", "44100"), 0),
+        ("a.mp3", ("-c:a", "libmp3lame", "-write_xing", "0", "-ar", "48000", "-b:a", "128k"), 300),
+        ("a.mp2", ("-c:a", "mp2", "-ar", "48000", "-b:a", "128k"), 300),
     ],
 )
 def test_a_stream_that_is_cut_off_within_a_packet_has_a_warning(write, name, arguments, n_odd):
     """The sizes of packets show it, or the size of the file in the header. The complete file has no warning."""
     data = write("-i", "a.wav", *arguments, name=name)
     assert sentences(decode(data)[1].warnings) == ()
-    packet_bytes = {"ts": 188, "vob": 2048, "mpg": 2048, "ac3": 768, "wma": 1}[name.partition(".")[2]]
+    packet_bytes = {"ts": 188, "vob": 2048, "mpg": 2048, "ac3": 768, "mp3": 384, "mp2": 384}.get(
+        name.partition(".")[2], 1
+    )
     half = len(data) // packet_bytes // 2 * packet_bytes
     samples, audio = decode(data[: half + n_odd])
     assert 0.5 < len(samples) / SAMPLE_RATE < 2.5
@@ -67,6 +72,33 @@ def test_a_stream_that_is_cut_off_within_a_packet_has_a_warning(write, name, arg
     assert warning.startswith("The file ends early")
     if name == "a.wma":
         assert "declares 3.0 s" in warning
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("a.flv", ("-c:v", "flv", "-c:a", "libmp3lame", "-ar", "44100", "-flvflags", "no_duration_filesize")),
+        ("a.webm", ("-c:v", "libvpx", "-c:a", "libvorbis", "-live", "1")),
+    ],
+)
+def test_a_film_without_a_duration_that_is_cut_off_has_a_warning(write, name, arguments):
+    """The last packet that is incomplete may be one of the video. FFmpeg reads this file to its end to open it."""
+    data = write(*video(3), "-i", "a.wav", *arguments, name=name)
+    samples, audio = decode(data[: int(0.9 * len(data))])
+    assert 2 < len(samples) / SAMPLE_RATE < 2.9
+    (warning,) = sentences(audio.warnings)
+    assert warning.startswith("The file ends early, in the middle of a packet")
+
+
+@pytest.mark.parametrize(
+    "tail", [bytes(5000), b"LYRICSBEGININD0000200LYR00005hello000035LYRICS200" + b"TAG".ljust(128, b"\x00"), TAG + TAG]
+)
+def test_what_follows_the_last_frame_of_an_mp3_file_is_no_truncation(write, tail):
+    """Padding and tags that FFmpeg does not know: it hands them to the decoder."""
+    data = write("-i", "a.wav", "-c:a", "libmp3lame", "-write_xing", "0", name="a.mp3")
+    samples, audio = decode(data + tail)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.2)
+    assert sentences(audio.warnings) == ()
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,12 @@ class LossMeter:
     """`decoded_s` at the latest damage."""
     _packets_end_s: float | None = field(default=None, init=False)
     """The end of the packets so far, by their timestamps."""
+    _has_duration: bool = field(default=True, init=False)
+    """Whether the demuxer knows the duration of the latest packet."""
     _damage_s: float = field(default=0.0, init=False)
     """Total duration of failed packets and gaps that are damage."""
+    _not_audio_s: float | None = field(default=None, init=False)
+    """Duration of the latest packets, if they are no audio."""
     _late_s: float = field(default=0.0, init=False)
     _pauses: int = field(default=0, init=False)
     _first_pause: tuple[float, float] = field(default=(0.0, 0.0), init=False)
@@ -60,6 +64,7 @@ class LossMeter:
         if gap_s > _MIN_GAP_S:
             self._add_gap(start_s, gap_s, suspect=suspect)
         self._packets_end_s = max(self._packets_end_s or 0.0, start_s + duration_s)
+        self._has_duration = duration_s > 0
 
     def absent(self, seconds: float) -> None:
         """Record a time without audio before the next packet, in a container without timestamps."""
@@ -69,8 +74,20 @@ class LossMeter:
         """Record a packet that could not be decoded."""
         self._add_damage(duration_s)
 
+    def packet_not_audio(self, duration_s: float) -> None:
+        """Record a packet that is no audio. It is damage if audio follows, and otherwise a tag or padding."""
+        if self.decoded_s:
+            self._not_audio_s = (self._not_audio_s or 0.0) + duration_s
+        else:
+            self._add_damage(duration_s)
+
     def packet_decoded(self, seconds: float, n_bytes: int) -> None:
         """Record the duration of the decoded audio and the size of its packet."""
+        if seconds and self._not_audio_s is not None:
+            self._add_damage(self._not_audio_s)
+            self._not_audio_s = None
+        if self._packets_end_s is not None and not self._has_duration:
+            self._packets_end_s += seconds
         self.decoded_s += seconds
         self.decoded_bytes += n_bytes
 

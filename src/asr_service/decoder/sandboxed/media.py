@@ -40,7 +40,7 @@ change, and an AVI packet larger than the declared size as several."""
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
 _INCOMPLETE: Final = "incomplete frame"  # libavcodec/ac3dec.c, which decodes what is there
 _BAD_PAGE: Final = "CRC mismatch!"  # libavformat/oggdec.c, which leaves the page out
-_ENDED_EARLY: Final = ("File ended prematurely", _BAD_PAGE)  # libavformat/matroskadec.c
+_ENDED_EARLY: Final = "File ended prematurely"  # libavformat/matroskadec.c, before it returns its last packets
 _MAX_LOST_START_S: Final = 10.0
 """Pages of OGG last about a second. An OGG stream that was recorded from its middle starts later."""
 _IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
@@ -224,6 +224,9 @@ class _Part:
         self._tick_s = 0.0
         self._max_packet_s = math.inf
         self._truncated = False
+        self._ended_early = False
+        self._is_mpeg_audio = False
+        self._last_packet: Packet[AudioStream] | None = None
         self.warnings: tuple[RecordingWarning, ...] = ()
         self.last_decoded_at = 0
         """The position of the last packet that was decoded."""
@@ -238,6 +241,7 @@ class _Part:
         self._max_packet_s = max(frame_s, _LONGEST_OPUS_PACKET_S) if frame_s else math.inf
         is_estimated = any(text.startswith(declared.ESTIMATED) for _, _, text in self._logs)
         kind = container.format.name
+        self._is_mpeg_audio = kind == "mp3"
         base_s, packets = (container.start_time or 0) / av.time_base, read_packets(container, stream)
         if kind == "ogg" and stream.codec_context.name == "flac":
             start, packets = from_first_flac_frame(packets, stream.codec_context.extradata or b"")
@@ -245,6 +249,7 @@ class _Part:
         if 0 < base_s < _MAX_LOST_START_S and any(text.startswith(_BAD_PAGE) for _, _, text in self._logs):
             base_s = 0.0  # the first packet then comes after a gap, and with the logged problem
         else:
+            self._ended_early = any(text.startswith(_ENDED_EARLY) for _, _, text in self._logs)  # of a short file
             self._logs.clear()
         av.logging.set_level(av.logging.ERROR)
         end = declared.declared_end(container, stream, base_s, is_estimated=is_estimated)
@@ -258,9 +263,14 @@ class _Part:
         self._check_not_empty(container, loss, end)
 
     def _losses(self, kind: str, loss: LossMeter, end: DeclaredEnd) -> tuple[RecordingWarning, ...]:
-        duration_s, truncated = end.audio_s, self._truncated
-        if kind in _IS_TRUNCATED:
-            truncated = truncated or _IS_TRUNCATED[kind](self._source)
+        duration_s, truncated = end.audio_s, self._truncated or self._ended_early
+        if self._is_mpeg_audio and self._last_packet is not None:
+            n_bytes = truncation.mpeg_frame_bytes(bytes(self._last_packet)[:4])
+            truncated = (n_bytes or 0) > self._last_packet.size
+        if kind in _IS_TRUNCATED and (truncated or _IS_TRUNCATED[kind](self._source)):
+            truncated = True
+            if duration_s is not None and duration_s <= loss.packets_end_s:
+                duration_s = None  # FFmpeg took it from the last packet
         if duration_s is None and truncated:
             duration_s = end.file_s if kind != "wav" else truncation.wav_header_duration_s(self._source)
         if kind in _FULL_DURATION_S:
@@ -313,10 +323,12 @@ class _Part:
             raise Refused("unsupported", f"{audio} cannot be converted to 16 kHz mono.") from None
 
     def _record(self, packet: "Packet[AudioStream]", clock: Clock, loss: LossMeter) -> None:
-        if any(text.startswith(_ENDED_EARLY) for _, _, text in self._logs):
-            self._truncated = True
+        for _, _, text in self._logs:
+            self._ended_early = self._ended_early or text.startswith(_ENDED_EARLY)
+            self._truncated = self._truncated or text.startswith(_BAD_PAGE)
         if not packet.size:
             return
+        self._last_packet = packet
         if not self._first_packet_at and packet.pos:
             self._first_packet_at = max(packet.pos, 0)
         self._truncated = packet.is_corrupt
@@ -329,7 +341,10 @@ class _Part:
         except MemoryError:
             raise
         except av.error.FFmpegError:
-            loss.packet_failed(self._duration_s(packet))
+            if self._is_mpeg_audio and truncation.mpeg_frame_bytes(bytes(packet)[:4]) is None:
+                loss.packet_not_audio(self._duration_s(packet))
+            else:
+                loss.packet_failed(self._duration_s(packet))
             frames = []
         if not all(is_usable_rate(frame.sample_rate) for frame in frames):  # damaged, or the header is wrong
             loss.packet_failed(self._duration_s(packet))

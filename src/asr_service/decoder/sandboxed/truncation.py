@@ -15,6 +15,24 @@ _MAX_CHUNKS: Final = 256
 _UNKNOWN_SIZES: Final = 0x7FFF_0000  # sizes from here up are placeholders of writers that could not seek back
 _OGG_SEGMENTS_AT: Final = 26
 _MAX_OGG_PAGE: Final = 27 + 255 + 255 * 255
+_MPEG_KBITS: Final = {
+    (3, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (3, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (3, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""Bit rates of MPEG-1 and the later versions, by the layer's code: 3 is layer I."""
+_MPEG_RATES: Final = (44_100, 48_000, 32_000)
+_MPEG_HEADER_BYTES: Final = 4
+_MPEG_1: Final = 3
+_MPEG_RATE_SHIFTS: Final = {_MPEG_1: 0, 2: 1, 0: 2}  # by the version's code: MPEG-1, 2 and 2.5
+_LAYER_I: Final = 3
+_LAYER_III: Final = 1
+_FLV_TAGS: Final = frozenset({b"\x08", b"\x09", b"\x12"})  # audio, video, data
+_FLV_TAG_BYTES: Final = 11  # the header of a tag, with which each size counts
+_FLV_FIRST_TAG: Final = 13
 _FLV_SIZE: Final = b"filesize\x00"  # the name and the type of a number
 _DOUBLE: Final = struct.Struct(">d")
 _AVI_HEADERS: Final = frozenset({b"hdrl", b"strl"})  # the lists that contain the headers of the streams
@@ -118,16 +136,49 @@ def asf_header_duration_s(source: Source) -> float | None:
     return None if is_broadcast or declared <= size else max(duration / 1e7 - preroll_ms / 1e3, 0) or None
 
 
+def mpeg_frame_bytes(header: bytes) -> int | None:
+    """Return the size of a frame of MPEG audio (MP1, MP2, MP3), or None if `header` begins none.
+
+    0 if the header does not declare it (free format). ISO/IEC 11172-3, section 2.4.1.3, and 13818-3 for lower rates.
+    """
+    if len(header) < _MPEG_HEADER_BYTES or header[0] != 0xFF or header[1] < 0xE0:  # noqa: PLR2004
+        return None
+    version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
+    bit_rate, rate, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    if version not in _MPEG_RATE_SHIFTS or not layer or bit_rate == 15 or rate == len(_MPEG_RATES):  # noqa: PLR2004
+        return None
+    if not bit_rate:
+        return 0
+    is_mpeg1 = version == _MPEG_1
+    bits = 1000 * _MPEG_KBITS[_MPEG_1 if is_mpeg1 else 2, layer][bit_rate - 1]
+    hz = _MPEG_RATES[rate] >> _MPEG_RATE_SHIFTS[version]
+    if layer == _LAYER_I:
+        return (12 * bits // hz + padding) * 4
+    return (72 if layer == _LAYER_III and not is_mpeg1 else 144) * bits // hz + padding
+
+
 def is_flv_truncated(source: Source) -> bool:
-    """Return whether an FLV file is shorter than its metadata declares. Moves the position."""
+    """Return whether an FLV file is shorter than its metadata declares, or ends within a tag. Moves the position."""
     size = source.seek(0, 2)
     source.seek(0)
     head = source.read(HEAD_BYTES)
     at = head.find(_FLV_SIZE) + len(_FLV_SIZE)
-    if at < len(_FLV_SIZE) or len(head) < at + _DOUBLE.size:
-        return False
-    declared: float = _DOUBLE.unpack_from(head, at)[0]
-    return declared > size
+    if at >= len(_FLV_SIZE) and len(head) >= at + _DOUBLE.size:
+        declared: float = _DOUBLE.unpack_from(head, at)[0]
+        if declared > size:
+            return True
+    first = int.from_bytes(head[14:17], "big") + _FLV_TAG_BYTES
+    return _flv_tag_before(source, _FLV_FIRST_TAG + first + 4) == first and not _flv_tag_before(source, size)
+
+
+def _flv_tag_before(source: Source, end: int) -> int:
+    """Return the size of the tag that ends here with its size, or 0 if none does."""
+    source.seek(max(end - 4, 0))
+    n_bytes = int.from_bytes(source.read(4), "big")
+    source.seek(max(end - 4 - n_bytes, 0))
+    header = source.read(_FLV_TAG_BYTES)
+    is_tag = header[:1] in _FLV_TAGS and int.from_bytes(header[1:4], "big") + _FLV_TAG_BYTES == n_bytes
+    return n_bytes if is_tag else 0
 
 
 def is_ogg_truncated(source: Source) -> bool:
