@@ -33,6 +33,7 @@ _FIRST_BLOCK: Final = b"[%b]" % b"".join(rb"\x%02x-\x%02x" % (byte, byte + 7) fo
 _SIGNATURES: Final = (
     ("WAV or AVI", rb"RIFF.{4}(?:WAVE|AVI LIST)"),
     ("WAV", rb"RF64.{4}WAVE"),
+    ("WAV", rb"BW64.{4}WAVE"),
     ("W64", rb"riff\x2e\x91\xcf\x11"),
     ("FLAC", rb"fLaC[\x00\x80]\x00\x00\x22"),
     ("OGG", rb"OggS\x00\x02"),
@@ -43,17 +44,19 @@ _SIGNATURES: Final = (
     ("NIST SPHERE", rb"NIST_1A\n *[0-9]+\n"),
     ("Matroska or WebM", rb"\x1a\x45\xdf\xa3.{5,40}(?:webm|matroska)"),
     ("ASF or WMA", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
-    ("MP4", rb"\x00\x00\x00.ftyp[ -~]{4}"),
+    ("MP4", rb"ftyp(?:iso|mp4|M4A|M4V|M4B|qt  |3g[gp2]|avc|dash|MSNV|f4v|mmp4)"),
     ("FLV", rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09"),
     ("TTA", rb"TTA1[\x01-\x03]\x00"),
     ("VOC", rb"Creative Voice File\x1a"),
     ("WavPack", rb"wvpk.{4}[\x02-\x10]\x04.\x00.{4}\x00{4}.{5}" + _FIRST_BLOCK),
-    ("Musepack", rb"MPCKSH|MP\+[\x07\x17]"),
+    ("Musepack", rb"MPCKSH"),
+    ("Musepack", rb"MP\+[\x07\x17]"),
     ("Monkey's Audio", rb"MAC .\x0f"),
     ("TAK", rb"tBaK"),
     (_TAGGED_MP3, rb"ID3[\x02-\x04]\x00[\x00-\xf0][\x00-\x7f]{4}"),
 )
-_ANY: Final = re.compile(b"|".join(b"(%b)" % pattern for _, pattern in _SIGNATURES), re.DOTALL)
+_PATTERNS: Final = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in _SIGNATURES)
+"""Each begins with a literal, which `re` finds quickly. One pattern of all takes thirty times as long."""
 
 
 class Part:
@@ -257,16 +260,14 @@ def recording_behind(source: Source, at: int) -> str | None:
     """
     source.seek(at + 1)
     data = source.read(_MAX_SEARCHED_BYTES)
-    for match in _ANY.finditer(data):
-        name, _ = _SIGNATURES[(match.lastindex or 1) - 1]
-        if name != _TAGGED_MP3 or _is_before_a_frame(source, at + 1 + match.start()):
-            return name
+    for name, pattern in _PATTERNS:
+        for match in pattern.finditer(data):
+            if name != _TAGGED_MP3 or _is_before_a_frame(data, match.start()):
+                return name
     return None
 
 
-def _is_before_a_frame(source: Source, at: int) -> bool:
+def _is_before_a_frame(data: bytes, at: int) -> bool:
     """Return whether an ID3 tag begins an MP3 file. Other files have such tags at their end."""
-    source.seek(at)
-    source.seek(at + id3_bytes(source.read(ID3_HEADER_BYTES)))
-    frame = source.read(2)
-    return frame[:1] == b"\xff" and frame[1:] >= b"\xe0"
+    end = at + id3_bytes(data[at : at + ID3_HEADER_BYTES])
+    return data[end : end + 1] == b"\xff" and data[end + 1 : end + 2] >= b"\xe0"
