@@ -66,6 +66,8 @@ def test_a_frame_of_mpeg_audio_has_its_size_in_its_header(header, n_bytes):
         ("Привет, это письмо.".encode()[:-1], "text"),
         (media.noise(400).translate(None, bytes(range(0x20))), "raw samples"),
         (bytes(40), "zero bytes"),
+        (b"\x1f\x43\xb6\x75\x01\xff", "piece of a WebM recording"),
+        (b"\x00\x00\x01\x00moof", "piece of an MP4 recording"),
         (media.noise(400), "raw samples"),
     ],
 )

@@ -1,6 +1,8 @@
 """Files with several tracks: video, subtitles, data, attachments and more than one audio track."""
 
 import functools
+import re
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ from asr_service.errors import InvalidParameter, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, read_all, sentences, similarity, upload, with_pool
 from decoder.ffmpeg import ffmpeg, video, write_inputs
+from decoder.media import M4A, WMA, Format
 
 pytestmark = pytest.mark.needs_program("ffmpeg")
 Write = Callable[..., bytes]
@@ -126,3 +129,41 @@ def test_a_track_that_is_supported_is_decoded_instead(write):
     assert "Track 2 was used, because the codec of track 1 is not supported." in sentences(decoded.warnings)[0]
     with pytest.raises(UnsupportedAudio, match=r"codec .* is not supported"):
         decode_track(data, "1")
+
+
+def test_encrypted_packets_are_refused(write):
+    """The message does not call the file damaged, since exporting it again would not help."""
+    key = "00112233445566778899aabbccddeeff"
+    data = write(
+        "-i", "a.wav", "-c:a", "aac", "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", key,
+        "-encryption_kid", key, name="a.mp4",
+    )  # fmt: skip
+    with pytest.raises(UnsupportedAudio, match="encrypted"):
+        decode(data)
+
+
+@pytest.mark.parametrize("tag", [b"drms", b"aavd", b"enca"])
+def test_an_encrypted_track_of_mp4_is_refused(tag):
+    """The name of its codec says so: music of iTunes, books of Audible, films."""
+    with pytest.raises(UnsupportedAudio, match="encrypted"):
+        decode(media.encode(M4A, TONE).replace(b"mp4a", tag))
+
+
+def test_an_encrypted_track_of_webm_is_refused():
+    """It has a key instead of a track UID here, so that no size changes."""
+    ids = re.compile(rb's\xc5\x88.{8}\x9c\x81\x00"\xb5\x9c\x83und', re.DOTALL)
+    encryption = bytes.fromhex("6d808e 62408b 50338101 503584 47e28141 ec820000")
+    data, n = ids.subn(encryption, media.encode(Format("webm", "libopus", 48_000), TONE))
+    assert n == 1
+    with pytest.raises(UnsupportedAudio, match="encrypted"):
+        decode(data)
+
+
+def test_an_encrypted_wma_file_is_refused():
+    """Its header has an object with the key. ASF specification, section 3.14."""
+    data = media.encode(WMA, media.warble(3, WMA.rate))
+    n_bytes, n_objects = struct.unpack_from("<QI", data, 16)
+    key = bytes.fromhex("fbb3112223bdd211b4b700a0c955fc6e") + struct.pack("<QIIIII", 44, 0, 0, 0, 0, 0)
+    header = data[:16] + struct.pack("<QI", n_bytes + len(key), n_objects + 1) + data[28:30] + key
+    with pytest.raises(UnsupportedAudio, match="encrypted"):
+        decode(header + data[30:])

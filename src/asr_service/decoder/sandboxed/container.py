@@ -43,6 +43,11 @@ _BUFFER_BYTES: Final = 64 * 1024
 ADVICE: Final = "Send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, MP4, AIFF, AMR or WMA."
 
 
+ENCRYPTED: Final = (
+    "The audio is encrypted, as music and audiobooks with copy protection are. Send a recording that is not encrypted."
+)
+
+
 class Refused(Exception):
     """The file is not decoded any further. `message` is for the client."""
 
@@ -82,6 +87,7 @@ def open_container(source: sniff.Source) -> InputContainer:
 def read_packets(container: InputContainer, stream: AudioStream) -> "Iterator[Packet[AudioStream]]":
     """Yield every packet that can be read. The last one is empty and flushes the decoder.
 
+    Raises Refused: the packets are encrypted.
     Raises MemoryError: reading needs too much memory.
     """
     n_failed = 0
@@ -98,6 +104,8 @@ def read_packets(container: InputContainer, stream: AudioStream) -> "Iterator[Pa
             packets = container.demux(stream)
             continue
         n_failed = 0
+        if packet.has_sidedata("encryption_info"):
+            raise Refused("unsupported", ENCRYPTED)
         yield packet
 
 

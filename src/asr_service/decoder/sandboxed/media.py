@@ -1,7 +1,7 @@
 """Decodes one file's audio with FFmpeg and reports what was lost. Runs in the decoder child."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 import av
@@ -22,7 +22,7 @@ from asr_service.decoder.protocol import (
     RecordingWarning,
 )
 from asr_service.decoder.sandboxed import declared, joined, truncation
-from asr_service.decoder.sandboxed.container import Refused, container_name, open_container, read_packets
+from asr_service.decoder.sandboxed.container import ENCRYPTED, Refused, container_name, open_container, read_packets
 from asr_service.decoder.sandboxed.declared import DeclaredEnd
 from asr_service.decoder.sandboxed.loss import LossMeter
 from asr_service.decoder.sandboxed.resample import Resampler
@@ -41,19 +41,9 @@ _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
 _INCOMPLETE: Final = "incomplete frame"  # libavcodec/ac3dec.c, which decodes what is there
 _BAD_PAGE: Final = "CRC mismatch!"  # libavformat/oggdec.c, which leaves the page out
 _ENDED_EARLY: Final = "File ended prematurely"  # libavformat/matroskadec.c, before it returns its last packets
+_ASF_ENCRYPTED: Final = ("DRM protected", "Ext DRM protected")  # libavformat/asfdec_f.c
 _MAX_LOST_START_S: Final = 10.0
 """Pages of OGG last about a second. An OGG stream that was recorded from its middle starts later."""
-_IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
-    "flv": truncation.is_flv_truncated,
-    "mpegts": truncation.is_ts_truncated,
-    "mpeg": truncation.is_ps_truncated,
-}
-_FULL_DURATION_S: Final[dict[str, Callable[[Source], float | None]]] = {
-    "avi": truncation.avi_header_duration_s,
-    "caf": truncation.caf_header_duration_s,
-    "asf": truncation.asf_header_duration_s,
-}
-"""The duration in the header of a file that is shorter than it declares. FFmpeg ignores it then."""
 _LONGEST_OPUS_PACKET_S: Final = 0.12
 _MAX_WARNINGS: Final = 20
 """A file may have thousands of parts, each with its own warnings."""
@@ -236,20 +226,22 @@ class _Part:
         av.logging.set_level(av.logging.WARNING)  # the demuxer logs its estimates and problems at this level
         container = open_container(self._source)
         stream, track_warnings = choose_track(container, self._track)
+        if self._has_logged(*_ASF_ENCRYPTED):
+            raise Refused("unsupported", ENCRYPTED)
         self._tick_s = float(stream.time_base or 0)
         frame_s = (stream.codec_context.frame_size or 0) / (stream.rate or SAMPLE_RATE)
         self._max_packet_s = max(frame_s, _LONGEST_OPUS_PACKET_S) if frame_s else math.inf
-        is_estimated = any(text.startswith(declared.ESTIMATED) for _, _, text in self._logs)
+        is_estimated = self._has_logged(declared.ESTIMATED)
         kind = container.format.name
         self._is_mpeg_audio = kind == "mp3"
         base_s, packets = (container.start_time or 0) / av.time_base, read_packets(container, stream)
         if kind == "ogg" and stream.codec_context.name == "flac":
             start, packets = from_first_flac_frame(packets, stream.codec_context.extradata or b"")
             base_s = start * self._tick_s if len(container.streams) == 1 else base_s
-        if 0 < base_s < _MAX_LOST_START_S and any(text.startswith(_BAD_PAGE) for _, _, text in self._logs):
+        if 0 < base_s < _MAX_LOST_START_S and self._has_logged(_BAD_PAGE):
             base_s = 0.0  # the first packet then comes after a gap, and with the logged problem
         else:
-            self._ended_early = any(text.startswith(_ENDED_EARLY) for _, _, text in self._logs)  # of a short file
+            self._ended_early = self._has_logged(_ENDED_EARLY)  # of a short file
             self._logs.clear()
         av.logging.set_level(av.logging.ERROR)
         end = declared.declared_end(container, stream, base_s, is_estimated=is_estimated)
@@ -267,14 +259,13 @@ class _Part:
         if self._is_mpeg_audio and self._last_packet is not None:
             n_bytes = truncation.mpeg_frame_bytes(bytes(self._last_packet)[:4])
             truncated = (n_bytes or 0) > self._last_packet.size
-        if kind in _IS_TRUNCATED and (truncated or _IS_TRUNCATED[kind](self._source)):
+        if kind in truncation.CHECKED and (truncated or truncation.is_truncated(kind, self._source)):
             truncated = True
             if duration_s is not None and duration_s <= loss.packets_end_s:
                 duration_s = None  # FFmpeg took it from the last packet
         if duration_s is None and truncated:
             duration_s = end.file_s if kind != "wav" else truncation.wav_header_duration_s(self._source)
-        if kind in _FULL_DURATION_S:
-            duration_s = _FULL_DURATION_S[kind](self._source) or duration_s
+        duration_s = truncation.full_duration_s(kind, self._source) or duration_s
         if kind == "ogg" and (truncated or truncation.is_ogg_truncated(self._source)):
             truncated, duration_s = True, None  # FFmpeg took the duration from the last complete page
         elif duration_s is None and kind == "wav":
@@ -323,9 +314,8 @@ class _Part:
             raise Refused("unsupported", f"{audio} cannot be converted to 16 kHz mono.") from None
 
     def _record(self, packet: "Packet[AudioStream]", clock: Clock, loss: LossMeter) -> None:
-        for _, _, text in self._logs:
-            self._ended_early = self._ended_early or text.startswith(_ENDED_EARLY)
-            self._truncated = self._truncated or text.startswith(_BAD_PAGE)
+        self._ended_early = self._ended_early or self._has_logged(_ENDED_EARLY)
+        self._truncated = self._truncated or self._has_logged(_BAD_PAGE)
         if not packet.size:
             return
         self._last_packet = packet
@@ -349,13 +339,16 @@ class _Part:
         if not all(is_usable_rate(frame.sample_rate) for frame in frames):  # damaged, or the header is wrong
             loss.packet_failed(self._duration_s(packet))
             frames = []
-        if any(text.startswith(_INCOMPLETE) for _, _, text in self._logs):
+        if self._has_logged(_INCOMPLETE):
             self._truncated = True
         self._logs.clear()  # a hostile file may make FFmpeg log without end
         if frames:
             self.last_decoded_at = max(self.last_decoded_at, packet.pos or 0)
         loss.packet_decoded(sum(frame.samples / frame.sample_rate for frame in frames), packet.size if frames else 0)
         return frames
+
+    def _has_logged(self, *beginnings: str) -> bool:
+        return any(text.startswith(beginnings) for _, _, text in self._logs)
 
     def _duration_s(self, packet: "Packet[AudioStream]") -> float:
         """Return the packet's duration. In MP4 it reaches to the next packet, however long the gap between them is."""

@@ -28,6 +28,7 @@ _NOT_AUDIO: Final = (
     (b"7z\xbc\xaf", "a 7-Zip archive"),
     (b"Rar!", "a RAR archive"),
     (b"\x7fELF", "a program"),
+    (b"\x1f\x43\xb6\x75", "a piece of a WebM recording without its beginning"),
     (b"MThd", "a MIDI file, which contains notes and no sound"),
 )
 _AUDIO: Final = (
@@ -53,6 +54,8 @@ _AUDIO: Final = (
     (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
     (b"\x30\x26\xb2\x75", "ASF or WMA"),
 )
+_MP4_PIECES: Final = frozenset({b"moof", b"styp", b"sidx", b"mdat"})
+"""Boxes of an MP4 stream with which its later pieces begin. The first piece describes the audio."""
 _HIGH: Final = bytes(range(0x80, 0x100))
 _TEXT: Final = bytes(range(0x20, 0x100)) + b"\t\r\n\f"
 
@@ -83,6 +86,8 @@ def describe(head: bytes) -> str:
     for magic, name in _NOT_AUDIO:
         if head.startswith(magic) or text.startswith(magic.lower()):
             return name
+    if head[4:8] in _MP4_PIECES:
+        return "a piece of an MP4 recording without its beginning"
     if b"<mpd" in text:
         return "a DASH manifest"
     if not any(head):

@@ -7,10 +7,12 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 
 from asr_service.decoder.protocol import RecordingWarning
-from asr_service.decoder.sandboxed.container import ADVICE, CODECS, Refused, container_name
+from asr_service.decoder.sandboxed.container import ADVICE, CODECS, ENCRYPTED, Refused, container_name
 
 _MAX_NAMED: Final = 8
 _MAX_TITLE: Final = 40
+_ENCRYPTED_TAGS: Final = frozenset({"drms", "aavd", "enca"})
+_MATROSKA_KEY: Final = "enc_key_id"
 _MIN_SAMPLE_RATE: Final = 1000
 """Hz. At lower rates a few kB become hours of noise at 16 kHz, and no recorder uses them."""
 _MAX_SAMPLE_RATE: Final = 10_000_000
@@ -23,7 +25,8 @@ def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, t
     `wanted` is the number of a track, from 1, or languages separated by commas; empty for the default track. If that
     codec is not supported, the next track is taken.
 
-    Raises Refused: there is no audio stream, no such track, or its codec or sample rate is not supported.
+    Raises Refused: there is no audio stream, no such track, it is encrypted, or its codec or sample rate is not
+    supported.
     """
     tracks = container.streams.audio
     if not tracks:
@@ -32,6 +35,8 @@ def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, t
         raise Refused("unsupported", f"The file has no audio: it is {container_name(container)} with {found}.")
     first = _wanted(tracks, wanted) if wanted else _default(tracks)
     chosen = first if wanted or _is_supported(first) else next(filter(_is_supported, tracks), first)
+    if _is_encrypted(chosen):
+        raise Refused("unsupported", ENCRYPTED)
     if not _is_supported(chosen):
         raise Refused("unsupported", f"The audio codec {_codec(chosen)!r} is not supported. {ADVICE}")
     _check_sample_rate(chosen.rate)
@@ -93,6 +98,19 @@ def _codec(track: AudioStream) -> str:
 
 def _is_supported(track: AudioStream) -> bool:
     return track.codec_context is not None and track.codec_context.name in CODECS
+
+
+def _is_encrypted(track: AudioStream) -> bool:
+    """Return whether the container declares it: MP4 by the codec's tag (iTunes, Audible, CENC), Matroska by a key."""
+    return _tag(track) in _ENCRYPTED_TAGS or _MATROSKA_KEY in track.metadata
+
+
+def _tag(track: AudioStream) -> str:
+    """Return the container's name for the codec, empty if it is a number or not text."""
+    try:
+        return track.codec_context.codec_tag if track.codec_context is not None else ""
+    except UnicodeDecodeError:  # in WAV
+        return ""
 
 
 def is_usable_rate(rate: int) -> bool:

@@ -6,6 +6,7 @@ AAC and OGG.
 
 import math
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from asr_service.decoder.sandboxed.sniff import HEAD_BYTES, Source
@@ -243,3 +244,30 @@ def _end_of_packets(data: bytes, at: int) -> int | None:
         else:
             return None
     return at
+
+
+_IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
+    "flv": is_flv_truncated,
+    "mpegts": is_ts_truncated,
+    "mpeg": is_ps_truncated,
+}
+CHECKED: Final = frozenset(_IS_TRUNCATED)
+"""The containers that `is_truncated` knows, by FFmpeg's names."""
+_FULL_DURATION_S: Final[dict[str, Callable[[Source], float | None]]] = {
+    "avi": avi_header_duration_s,
+    "caf": caf_header_duration_s,
+    "asf": asf_header_duration_s,
+}
+
+
+def is_truncated(kind: str, source: Source) -> bool:
+    """Return whether a file of this kind ends within a packet. Moves the position."""
+    return kind in CHECKED and _IS_TRUNCATED[kind](source)
+
+
+def full_duration_s(kind: str, source: Source) -> float | None:
+    """Return the duration in the header of a file that is shorter than it declares. FFmpeg ignores it then.
+
+    None if the file is complete, or of another kind. Moves the position.
+    """
+    return _FULL_DURATION_S[kind](source) if kind in _FULL_DURATION_S else None
