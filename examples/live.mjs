@@ -31,22 +31,27 @@ const socket = new WebSocket(service.replace("http", "ws") + "/v1/realtime?inten
 const send = (event) => socket.send(JSON.stringify(event));
 let at = 0;
 let turns = 0;
+let isHeard = false;
 
 function sendNext() {
   const piece = sound.subarray(at, (at += 2 * Math.round(rate * PIECE_S)));
-  if (!piece.length) return end();
+  if (!piece.length) return send({ type: "input_audio_buffer.clear" }); // answered when all sound before it was heard
   send({ type: "input_audio_buffer.append", audio: piece.toString("base64") });
   setTimeout(sendNext, 1000 * PIECE_S);
 }
 
 function end() {
-  if (at >= sound.length && !turns) socket.close(1000);
+  if (isHeard && !turns) socket.close(1000);
 }
 
 socket.onmessage = ({ data }) => {
   const event = JSON.parse(data);
   if (event.type === "session.created") sendNext();
   if (event.type === "input_audio_buffer.speech_started") turns += 1;
+  if (event.type === "input_audio_buffer.cleared") {
+    isHeard = true;
+    end();
+  }
   if (event.type === "conversation.item.input_audio_transcription.delta") process.stdout.write(event.delta);
   if (event.type === "conversation.item.input_audio_transcription.completed") {
     console.log(`\n> ${event.transcript}`);

@@ -29,6 +29,7 @@ async def send(connection: AsyncRealtimeConnection, recording: wave.Wave_read) -
     for piece in pieces:
         await connection.input_audio_buffer.append(audio=base64.b64encode(piece).decode())
         await asyncio.sleep(PIECE_S)
+    await connection.input_audio_buffer.clear()  # its answer comes when all sound before it was heard
 
 
 async def main(path: str) -> None:
@@ -37,14 +38,13 @@ async def main(path: str) -> None:
         async with client.realtime.connect(extra_query={"intent": "transcription"}) as connection:
             await connection.session.update(session={"type": "transcription", "audio": audio})
             sending = asyncio.create_task(send(connection, recording))
-            n_open = 0
-            while n_open or not sending.done():
-                try:
-                    event = await asyncio.wait_for(connection.recv(), 1)
-                except TimeoutError:
-                    continue
+            n_open, is_heard = 0, False
+            while n_open or not is_heard:
+                event = await connection.recv()
                 if event.type == "error":
                     sys.exit(event.error.message)
+                if event.type == "input_audio_buffer.cleared":
+                    is_heard = True
                 if event.type == "input_audio_buffer.speech_started":
                     n_open += 1
                 if event.type == "conversation.item.input_audio_transcription.delta":
@@ -54,6 +54,7 @@ async def main(path: str) -> None:
                     n_open -= 1
                 if event.type == "conversation.item.input_audio_transcription.failed":
                     sys.exit(event.error.message)
+            await sending
 
 
 asyncio.run(main(sys.argv[1]))

@@ -42,7 +42,8 @@ class FakeApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await (refuse(send) if scope["path"] == "/refused" else echo(receive, send))
+            is_refused = scope["path"] == "/refused" or not scope["path"].startswith("/")
+            await (refuse(send) if is_refused else echo(receive, send))
         elif scope["path"] in ("/speech", "/stream"):
             await FakeSpeech(self, Path(os.environ["FAKE_DIR"])).answer(scope, receive, send)
         else:

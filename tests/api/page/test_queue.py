@@ -1,14 +1,18 @@
 """The queue of the page where something is wrong with a recording or its job, in Chromium."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from api.jobs.client import endless
 from api.live import serving, tone
-from api.page.conftest import Held
+from api.page.conftest import INSECURE, Held
 from api.page.pages import add_files, expect_state, opened_page, row
 from fakes import FakeModel
 from waiting import until
@@ -66,6 +70,75 @@ def test_an_empty_file_is_explained_and_not_sent(browser: Browser, held: Held) -
         expect(row(page, "empty.mp3")).to_contain_text("This file is empty.")
         expect(row(page, "empty.mp3").get_by_role("button")).to_have_count(1)
         assert held.live.metric('asr_requests_total{code="202",endpoint="/jobs"}') == before
+
+
+@contextmanager
+def two_tabs(browser: Browser, address: str) -> Iterator[tuple[Page, Page]]:
+    """Open two tabs, of which the first can upload only very slowly."""
+    with opened_page(browser, address) as other, other.context.new_page() as one:
+        slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 5_000}
+        one.goto(other.url)
+        one.locator("main .intake").wait_for()
+        one.context.new_cdp_session(one).send("Network.emulateNetworkConditions", slow)
+        yield one, other
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", INSECURE])
+def test_another_tab_takes_over_what_a_closed_tab_was_sending(browser: Browser, held: Held, host: str) -> None:
+    """Also what waits for its turn. Until then it shows that the first tab sends it, and sends nothing itself."""
+    names = ("one.wav", "two.wav", "three.wav")
+    with two_tabs(browser, f"http://{host}:{held.live.port}") as (one, other):
+        add_files(one, *(named(name, 5) for name in names))
+        for name in names[:2]:
+            expect(row(one, name)).to_contain_text("Uploading")
+            expect(row(other, name)).to_contain_text("In progress in another tab")
+        expect_state(other, "three.wav", "waiting")
+        one.close()
+        for name in names:
+            expect_state(other, name, "done")
+
+
+def test_an_upload_can_be_cancelled_and_removed_in_another_tab(browser: Browser, held: Held) -> None:
+    """The tab that sends it ends the upload, and does not bring it back."""
+    before = held.live.metric('asr_requests_total{code="202",endpoint="/jobs"}')
+    with two_tabs(browser, held.live.url) as (one, other):
+        add_files(one, named("one.wav", 5), named("two.wav", 5))
+        for name in ("one.wav", "two.wav"):
+            expect_state(other, name, "uploading")
+            other.get_by_role("button", name=f"Cancel {name}").click()
+            expect_state(one, name, "cancelled")
+        other.get_by_role("button", name="Remove one.wav").click()
+        other.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        expect(row(one, "one.wav")).to_have_count(0)
+        other.reload()
+        expect_state(other, "two.wav", "cancelled")
+        expect(row(other, "one.wav")).to_have_count(0)
+    assert held.live.metric('asr_requests_total{code="202",endpoint="/jobs"}') == before
+
+
+def test_many_open_jobs_need_few_requests(browser: Browser, held: Held) -> None:
+    """A job that is not among the newest is asked for alone."""
+    ids = [f"job_{number}" for number in range(250)]
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(url := route.request.url)
+        query = parse_qs(urlsplit(url).query)
+        if not query:
+            route.fulfill(status=404, json={"error": {"code": "job_not_found", "message": ""}})
+            return
+        start = ids.index(query["after"][0]) + 1 if "after" in query else 0
+        page = [{"id": each} for each in ids[start : start + 100]]
+        route.fulfill(json={"data": page, "has_more": start < 200, "last_id": page[-1]["id"]})
+
+    find = """async (ids) => {
+      const { findJobs } = await import(new URL("api/jobs.js", document.querySelector("[type=module]").src));
+      return (await findJobs(ids)).size;
+    }"""
+    with opened_page(browser, held.live.url, may_fail=True) as page:
+        page.route(re.compile("/jobs"), answer)
+        assert page.evaluate(find, [*ids, "job_gone"]) == 250
+    assert [urlsplit(url).path for url in asked] == ["/jobs"] * 3 + ["/jobs/job_gone"]
 
 
 def test_the_time_of_an_upload_does_not_count_as_that_of_the_work(browser: Browser, held: Held) -> None:

@@ -86,6 +86,14 @@ def test_a_connection_is_upgraded_wherever_the_request_is_split(connect: Connect
             assert read(client, ECHO).startswith(b"HTTP/1.1 101 "), split
 
 
+@pytest.mark.parametrize("target", [b"http://here/socket", b"ws://here:8000/socket?intent=transcription"])
+def test_a_request_with_a_whole_url_opens_a_websocket(connect: Connect, target: bytes) -> None:
+    """A client that knows of a proxy sends one, and the proxy may pass it on."""
+    with connect() as client:
+        client.sendall(HEAD.replace(b"/socket", target, 1) + HELLO)
+        assert read(client, ECHO).startswith(b"HTTP/1.1 101 ")
+
+
 def test_a_connection_is_upgraded_after_other_requests(connect: Connect) -> None:
     """The answer to the earlier request is complete."""
     with connect() as client:

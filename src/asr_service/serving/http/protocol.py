@@ -227,7 +227,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _head(self, *, without: bytes = b"") -> bytes:
         """Return the head of the request that was parsed last, without the headers of this name."""
-        head = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        head = [b"%s %s HTTP/%s" % (method, _origin_form(self.url), version)]
         head += [b"%s: %s" % (name, value) for name, value in self.headers if name != without]
         return b"\r\n".join([*head, b"", b""])
 
@@ -317,6 +318,14 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
     """Notify the application that the client of this request has disconnected."""
     cycle.disconnected = True
     cycle.message_event.set()
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Return the path and query of a request's target. A client of a proxy sends the whole URL (RFC 9112, 3.2.2)."""
+    if target.startswith(b"/"):
+        return target
+    url = httptools.parse_url(target)
+    return (url.path or b"/") + (b"" if url.query is None else b"?" + url.query)
 
 
 def _is_unknown_coding(name: bytes, value: bytes) -> bool:

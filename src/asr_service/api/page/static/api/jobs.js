@@ -16,14 +16,26 @@ export async function submitJob(blob, options, key, { signal, onSent }) {
 
 /** Return the jobs with these ids, by id. A job that no longer exists is missing. */
 export async function findJobs(ids, signal) {
-  const { data } = await requestJson(`jobs?limit=${PAGE}`, { signal });
-  const found = new Map(data.map((job) => [job.id, job]));
+  const found = await newestJobs(Math.ceil(ids.length / PAGE), signal);
   const jobs = new Map();
   for (const id of ids) {
     const job = found.get(id) ?? (await findJob(id, signal));
     if (job) jobs.set(id, job);
   }
   return jobs;
+}
+
+/** Return the newest jobs, by id: so many pages, as far as there are any. */
+async function newestJobs(pages, signal) {
+  const found = new Map();
+  let after = "";
+  for (let page = 0; page < pages; page += 1) {
+    const { data, has_more: hasMore, last_id: last } = await requestJson(`jobs?limit=${PAGE}${after}`, { signal });
+    data.forEach((job) => found.set(job.id, job));
+    if (!hasMore) break;
+    after = `&after=${last}`;
+  }
+  return found;
 }
 
 async function findJob(id, signal) {

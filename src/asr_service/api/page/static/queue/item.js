@@ -1,6 +1,7 @@
 // One recording in the queue. Items are plain objects, because the database stores them.
 
 import { randomId } from "../core/ids.js";
+import { TAB } from "./tabs.js";
 
 /**
  * `waiting`: not sent yet, or to be sent again. `uploading`. `queued` and `running`: a job of the service has it, or the
@@ -25,6 +26,7 @@ export function newItem(blob, { name, source, options, durationS = null }) {
 export function startingState() {
   return {
     state: "waiting",
+    tab: TAB,
     key: randomId(),
     jobId: null,
     attempts: 0,
@@ -52,4 +54,14 @@ export function canRetry({ state, problem }) {
 
 export function isOpen(item) {
   return OPEN_STATES.has(item.state);
+}
+
+/** Return whether the recording is still to be sent, or is being sent, by the tab `item.tab`. */
+export function isWithTab(item) {
+  return isOpen(item) && !item.jobId;
+}
+
+/** Return whether another tab is sending the recording. */
+export function isElsewhere(item) {
+  return isWithTab(item) && item.tab !== TAB;
 }

@@ -2,13 +2,12 @@
 
 import { connection } from "../core/connection.js";
 import { Problem } from "../api/problem.js";
-import { withClaim } from "./claims.js";
-import { isOpen, newItem, secondsToWait, startingState } from "./item.js";
+import { isElsewhere, isOpen, isWithTab, newItem, secondsToWait, startingState } from "./item.js";
 import { Pace } from "./pace.js";
 import { MAX_LOST, delayS } from "./retry.js";
+import { TAB, afterEndOf } from "./tabs.js";
 
 const MAX_SENDING = 2;
-const ELSEWHERE_MS = 3000;
 const GONE = new Set([404, 410]);
 
 /**
@@ -23,7 +22,7 @@ export class Queue extends EventTarget {
   #paces = new Map();
   #segments = new Map();
   #incoming = new Map();
-  #elsewhere = new Set();
+  #watchedTabs = new Set();
   #timer = null;
   #isHeld = false;
 
@@ -40,10 +39,9 @@ export class Queue extends EventTarget {
   /** Load the recordings of earlier visits, and continue. */
   async restore() {
     for (const item of (await this.#library.list()).reverse()) {
-      // Of an upload or a request that the last page had begun, nothing is left.
-      if (isOpen(item) && !item.jobId) Object.assign(item, { state: "waiting", sentShare: 0, doneS: 0 });
       this.#items.set(item.id, item);
       this.#emit("added", item);
+      this.#watchTab(item);
     }
     this.#pump();
   }
@@ -220,7 +218,7 @@ export class Queue extends EventTarget {
   #pump() {
     clearTimeout(this.#timer);
     if (this.#isHeld || connection.isLost) return;
-    const isFree = ({ id, state }) => state === "waiting" && !this.#aborts.has(id) && !this.#elsewhere.has(id);
+    const isFree = (item) => item.state === "waiting" && !this.#aborts.has(item.id) && !isElsewhere(item);
     const waiting = [...this.#items.values()].filter(isFree);
     for (const item of waiting.filter((each) => !secondsToWait(each))) {
       if (this.#aborts.size >= MAX_SENDING) return;
@@ -241,17 +239,30 @@ export class Queue extends EventTarget {
     const abort = new AbortController();
     this.#aborts.set(item.id, abort);
     try {
-      if (!(await withClaim(item.id, () => this.#attempt(item, abort.signal)))) this.#leaveToOtherTab(item.id);
+      await this.#attempt(item, abort.signal);
     } finally {
       this.#aborts.delete(item.id);
       this.#pump();
     }
   }
 
-  /** Another tab sends the recording. If that tab is closed, this one does it. */
-  #leaveToOtherTab(id) {
-    this.#elsewhere.add(id);
-    setTimeout(() => this.#elsewhere.delete(id) && this.#pump(), ELSEWHERE_MS);
+  /** If another tab sends the recording, take over what it leaves when it ends. */
+  #watchTab(item) {
+    if (!isElsewhere(item) || this.#watchedTabs.has(item.tab)) return;
+    const { tab } = item;
+    this.#watchedTabs.add(tab);
+    afterEndOf(tab, () => this.#takeOver(tab));
+  }
+
+  async #takeOver(tab) {
+    this.#watchedTabs.delete(tab);
+    for (const stored of (await this.#library.list()).reverse()) {
+      const item = this.#items.get(stored.id);
+      // Of an upload or a request that the other tab had begun, nothing is left.
+      const begun = { state: "waiting", tab: TAB, sentShare: 0, doneS: 0 };
+      if (item && isWithTab(stored) && stored.tab === tab) await this.#update(item, { ...stored, ...begun });
+    }
+    this.#pump();
   }
 
   async #store(item, blob) {
@@ -353,9 +364,12 @@ export class Queue extends EventTarget {
 
   /** Another tab has changed a recording. */
   async #reload(id) {
-    if (this.#aborts.has(id)) return;
     const item = await this.#library.find(id);
     const known = this.#items.get(id);
+    if (this.#aborts.has(id)) {
+      if (item && isOpen(item)) return; // this tab knows better
+      this.#aborts.get(id).abort(new DOMException("cancelled in another tab", "AbortError"));
+    }
     if (!item && known) {
       this.#items.delete(id);
       this.#emit("removed", known);
@@ -366,6 +380,7 @@ export class Queue extends EventTarget {
       this.#items.set(id, item);
       this.#emit("added", item);
     }
+    if (item) this.#watchTab(item);
   }
 
   #emit(type, item) {

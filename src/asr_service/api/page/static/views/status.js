@@ -3,7 +3,7 @@
 import { connection } from "../core/connection.js";
 import { clock, percent, roughly } from "../core/format.js";
 import { t } from "../core/i18n.js";
-import { secondsToWait } from "../queue/item.js";
+import { isElsewhere, secondsToWait } from "../queue/item.js";
 import { problemText } from "./problems.js";
 
 const BUSY = new Set([429, 503]);
@@ -12,6 +12,7 @@ const KEY_LIMITS = new Set(["audio_limit_reached", "concurrency_limit_reached", 
 /** Return the words of an item's state, such as `Transcribing 40% · about 2 minutes left`. */
 export function statusText(item, queue) {
   if (item.state === "waiting") return waitingText(item, queue);
+  if (isElsewhere(item)) return t("status.elsewhere");
   if (item.state === "uploading") return withTimeLeft(t("status.uploading", { share: percent(item.sentShare) }), item, queue);
   if (item.state === "running") return withTimeLeft(runningText(item), item, queue);
   if (item.state === "failed") return problemText(item.problem);
@@ -20,6 +21,7 @@ export function statusText(item, queue) {
 
 /** Return the share that is done of the step that is under way, or null if it is not known. */
 export function shareDone(item) {
+  if (isElsewhere(item)) return null;
   if (item.state === "uploading") return item.sentShare;
   // Until the first segment is known, nothing is known of the pace.
   if (item.state === "running" && item.durationS && item.doneS) return Math.min(1, item.doneS / item.durationS);
