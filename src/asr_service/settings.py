@@ -200,6 +200,9 @@ class Settings(BaseSettings):
     """How long the transcript of an ended job is kept. Its recording is deleted when it ends."""
     jobs_max_waiting: PositiveInt = 1000
     """Maximum waiting jobs of one API key, or of all callers together without keys; more get a 429."""
+    jobs_max_kept: PositiveInt = 1_000_000
+    """Maximum jobs of one API key in any state; more get a 429. The record of a job is deleted twice
+    ASR_JOBS_RETENTION_S after its end, or by DELETE. It takes 1 kB in SQLite and 2 kB of memory in Redis."""
     jobs_max_bytes: PositiveInt = 50 * 1024**3
     """Maximum size of the recordings and transcripts of all jobs of one API key; more get a 429."""
 

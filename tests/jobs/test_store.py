@@ -304,6 +304,20 @@ def test_the_limits_of_an_owner(store):
     add(store, "alice", limits=few)  # 100 + 40 + 100 bytes
 
 
+def test_the_number_of_an_owners_jobs_is_limited(store):
+    """Also of those that have ended: their records take memory. A deleted one makes room."""
+    few = replace(PLENTY, kept_jobs=2)
+    ended = add(store, "alice", limits=few)
+    store.cancel(ended.id, 1.0, 10.0)
+    add(store, "alice", limits=few)
+    for refused in (lambda: add(store, "alice", limits=few), lambda: store.check_limits("alice", few)):
+        with pytest.raises(JobLimit, match="ASR_JOBS_MAX_KEPT"):
+            refused()
+    add(store, "bob", limits=few)
+    assert store.delete(ended.id)
+    add(store, "alice", limits=few)
+
+
 def test_what_has_ended_expires_and_is_forgotten_later(store):
     """The files of both are to be deleted. What has not ended stays."""
     waiting = add(store)

@@ -105,6 +105,8 @@ class OwnerLimits:
 
     waiting_jobs: int
     stored_bytes: int
+    kept_jobs: int = 1_000_000
+    """Records of jobs in any state, expired ones too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,5 +243,5 @@ def open_jobs(settings: Settings) -> Jobs | None:
     stores = open_stores(settings)
     if stores is None:
         return None
-    limits = OwnerLimits(settings.jobs_max_waiting, settings.jobs_max_bytes)
+    limits = OwnerLimits(settings.jobs_max_waiting, settings.jobs_max_bytes, settings.jobs_max_kept)
     return Jobs(*stores, limits=limits, retention_s=settings.jobs_retention_s)

@@ -29,14 +29,20 @@ DAMAGED_RETENTION_S: Final = 86_400.0
 _LIMIT_RETRY_S: Final = 60.0
 
 
-def check_limits(n_waiting: int, n_bytes: int, limits: OwnerLimits) -> None:
-    """Raise JobLimit if an owner with `n_waiting` jobs cannot have another one.
+def check_limits(n_waiting: int, n_kept: int, n_bytes: int, limits: OwnerLimits) -> None:
+    """Raise JobLimit if an owner with `n_kept` jobs, of which `n_waiting` wait, cannot have another one.
 
     `n_bytes` is the size of all jobs of the owner and of the new recording.
     """
     if n_waiting >= limits.waiting_jobs:
         raise JobLimit(
             f"{n_waiting} jobs wait, which is the limit (ASR_JOBS_MAX_WAITING).", retry_after_s=_LIMIT_RETRY_S
+        )
+    if n_kept >= limits.kept_jobs:
+        raise JobLimit(
+            f"{n_kept} jobs are kept, which is the limit (ASR_JOBS_MAX_KEPT). Delete jobs that have ended, or wait "
+            "until the oldest are deleted.",
+            retry_after_s=_LIMIT_RETRY_S,
         )
     if n_bytes > limits.stored_bytes:
         raise JobLimit(

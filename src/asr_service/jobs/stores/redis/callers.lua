@@ -1,5 +1,13 @@
 -- The operations of the API's callers.
 
+-- The number of an owner's waiting jobs and of all its jobs, and their size.
+local function usage(owner)
+  return {
+    call('ZCARD', key('owner', 'queued', owner)), call('ZCARD', key('owner', 'all', owner)),
+    tonumber(call('HGET', key('bytes'), owner) or 0),
+  }
+end
+
 function operations.create()
   local new = given.record
   if load(new.id) then -- this command was sent before, and its answer was lost
@@ -12,10 +20,11 @@ function operations.create()
     end
     return { 'replayed', record(earlier) }
   end
-  local n_waiting = call('ZCARD', key('owner', 'queued', new.owner))
-  local n_bytes = tonumber(call('HGET', key('bytes'), new.owner) or 0) + new.audio_bytes
-  if n_waiting >= tonumber(given.max_waiting) or n_bytes > tonumber(given.max_bytes) then
-    return { 'refused', n_waiting, n_bytes }
+  local n_waiting, n_kept, n_bytes = unpack(usage(new.owner))
+  n_bytes = n_bytes + new.audio_bytes
+  if n_waiting >= tonumber(given.max_waiting) or n_kept >= tonumber(given.max_kept)
+    or n_bytes > tonumber(given.max_bytes) then
+    return { 'refused', n_waiting, n_kept, n_bytes }
   end
   call('SET', key('version'), VERSION)
   for field, value in pairs(new) do
@@ -72,7 +81,7 @@ function operations.delete()
 end
 
 function operations.usage()
-  return { call('ZCARD', key('owner', 'queued', given.owner)), tonumber(call('HGET', key('bytes'), given.owner) or 0) }
+  return usage(given.owner)
 end
 
 function operations.segments()

@@ -13,7 +13,11 @@ from asr_service.redis_client import is_answer_lost
 
 class CallerOperations(Database):
     def create(self, new: NewJob, limits: OwnerLimits, now: float) -> Created:
-        given = {"max_waiting": limits.waiting_jobs, "max_bytes": limits.stored_bytes}
+        given = {
+            "max_waiting": limits.waiting_jobs,
+            "max_kept": limits.kept_jobs,
+            "max_bytes": limits.stored_bytes,
+        }
         ended = {} if new.outcome is None else _ended(new.outcome, now)
         try:
             outcome, *answer = self._run("callers", "create", record=new_record(new, now), **given, **ended)
@@ -24,8 +28,7 @@ class CallerOperations(Database):
         if outcome == "conflict":
             raise idempotency_conflict()
         if outcome == "refused":
-            n_waiting, n_bytes = answer
-            check_limits(n_waiting, n_bytes, limits)
+            check_limits(*answer, limits)
         return Created(job_of(answer[0]), is_replayed=outcome == "replayed")
 
     def find_replay(self, owner: str, key: str) -> Job | None:
@@ -58,8 +61,7 @@ class CallerOperations(Database):
         return bool(self._run("callers", "delete", id=job_id))
 
     def check_limits(self, owner: str, limits: OwnerLimits) -> None:
-        n_waiting, n_bytes = self._run("callers", "usage", owner=owner)
-        check_limits(n_waiting, n_bytes, limits)
+        check_limits(*self._run("callers", "usage", owner=owner), limits)
 
 
 def _ended(outcome: Outcome, now: float) -> dict[str, object]:

@@ -39,6 +39,7 @@ end
 
 local STATUSES = { 'queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired' }
 local PRIORITIES = { 'normal', 'low' }
+local MOST_ADDED = 1000 -- jobs of an owner that one step looks at
 
 -- A hash, or nothing if its key has another type.
 local function hash(name)
@@ -229,9 +230,27 @@ local function find_owner(id)
   end
 end
 
+-- Correct the size of an owner's jobs after a record was removed whose own size may be damaged. Of many jobs, only the
+-- size of that record is taken off, because nothing else happens in Redis while a script adds up all of them.
+local function correct_bytes(owner, removed)
+  local all, bytes = key('owner', 'all', owner), 0
+  if call('ZCARD', all) > MOST_ADDED then
+    bytes = tonumber(call('HGET', key('bytes'), owner) or 0)
+    for _, field in ipairs({ 'audio_bytes', 'result_bytes' }) do
+      bytes = bytes - math.min(tonumber(removed[field] or 0) or 0, bytes)
+    end
+  else
+    for _, each in ipairs(call('ZRANGE', all, 0, -1)) do
+      local job = load(each)
+      bytes = bytes + (job and job.audio_bytes + job.result_bytes or 0)
+    end
+  end
+  call('HSET', key('bytes'), owner, string.format('%.0f', bytes))
+end
+
 -- Remove a damaged or lost record without the use of its fields, but for its owner.
 local function purge(id)
-  local owner = find_owner(id)
+  local owner, removed = find_owner(id), table_of(hash(key('job', id)))
   for _, status in ipairs(STATUSES) do
     call('ZREM', key('status', status), id)
   end
@@ -252,17 +271,17 @@ local function purge(id)
       call('ZREM', key('owners', priority), owner)
     end
   end
-  for name, value in pairs(table_of(hash(key('idempotency', owner)))) do
-    if value == id then
-      call('HDEL', key('idempotency', owner), name)
+  local by_key = key('idempotency', owner)
+  if removed.idempotency_key and call('HGET', by_key, removed.idempotency_key) == id then
+    call('HDEL', by_key, removed.idempotency_key)
+  elseif call('HLEN', by_key) <= MOST_ADDED then -- in a larger one the key stays; without its job it has no effect
+    for name, value in pairs(table_of(hash(by_key))) do
+      if value == id then
+        call('HDEL', by_key, name)
+      end
     end
   end
-  local bytes = 0
-  for _, each in ipairs(call('ZRANGE', key('owner', 'all', owner), 0, -1)) do
-    local job = load(each)
-    bytes = bytes + (job and job.audio_bytes + job.result_bytes or 0)
-  end
-  call('HSET', key('bytes'), owner, bytes)
+  correct_bytes(owner, removed)
 end
 
 local version = call('GET', key('version'))

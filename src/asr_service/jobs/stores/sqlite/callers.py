@@ -98,9 +98,9 @@ def _by_key(db: sqlite3.Connection, owner: str, key: str) -> sqlite3.Row | None:
 
 
 def _check_limits(db: sqlite3.Connection, owner: str, audio_bytes: int, limits: OwnerLimits) -> None:
-    n_waiting, n_bytes = db.execute(
-        "SELECT coalesce(sum(n_jobs) FILTER (WHERE status = ?), 0), coalesce(sum(n_bytes), 0) FROM totals "
-        "WHERE owner = ?",
+    n_waiting, n_kept, n_bytes = db.execute(
+        "SELECT coalesce(sum(n_jobs) FILTER (WHERE status = ?), 0), coalesce(sum(n_jobs), 0), "
+        "coalesce(sum(n_bytes), 0) FROM totals WHERE owner = ?",
         (JobStatus.QUEUED, owner),
     ).fetchone()
-    check_limits(n_waiting, n_bytes + audio_bytes, limits)
+    check_limits(n_waiting, n_kept, n_bytes + audio_bytes, limits)
