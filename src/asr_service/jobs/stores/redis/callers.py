@@ -28,7 +28,8 @@ class CallerOperations(Database):
         if outcome == "conflict":
             raise idempotency_conflict()
         if outcome == "refused":
-            check_limits(*answer, limits)
+            n_waiting, n_kept, n_bytes = answer
+            check_limits(n_waiting, n_kept, n_bytes, limits)
         return Created(job_of(answer[0]), is_replayed=outcome == "replayed")
 
     def find_replay(self, owner: str, key: str) -> Job | None:
@@ -61,7 +62,8 @@ class CallerOperations(Database):
         return bool(self._run("callers", "delete", id=job_id))
 
     def check_limits(self, owner: str, limits: OwnerLimits) -> None:
-        check_limits(*self._run("callers", "usage", owner=owner), limits)
+        n_waiting, n_kept, n_bytes = self._run("callers", "usage", owner=owner)
+        check_limits(n_waiting, n_kept, n_bytes, limits)
 
 
 def _ended(outcome: Outcome, now: float) -> dict[str, object]:
