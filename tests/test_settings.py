@@ -1,5 +1,6 @@
 """Settings are read once from the environment and `.env`; unknown names and invalid values are errors."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,18 @@ def test_an_unknown_variable_without_a_near_name_gets_no_guess(monkeypatch: pyte
     monkeypatch.setenv("ASR_GPU", "0")
     with pytest.raises(ConfigurationError, match=r"no setting ASR_GPU\. `asr-service settings` lists"):
         load_settings()
+
+
+def test_all_mistakes_are_in_one_message():
+    """An operator corrects them together, and does not start the service once for each."""
+    given = {"ASR_GPU": "0", "ASR_PORT": "many", "ASR_BEAM_SISE": "3", "ASR_MAX_WAIT_S": "-1", "ASR_DEVICES": "cpu"}
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(given, log_level="loud")
+    first, *lines = refused.value.message.splitlines()
+    assert first == "5 settings are wrong:"
+    named = [re.search("ASR_[A-Z_]+", line)[0] for line in lines]  # type: ignore[index]
+    assert sorted(named) == ["ASR_BEAM_SISE", "ASR_GPU", "ASR_LOG_LEVEL", "ASR_MAX_WAIT_S", "ASR_PORT"]
+    assert refused.value.param == named[0]
 
 
 def test_an_env_file_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from asr_service.errors import ConfigurationError, Unavailable
@@ -44,7 +45,7 @@ def open_redis(url: str, *, setting: str, timeout_s: float, text: bool) -> "redi
             f"{setting} needs further packages: pip install 'asr-service[cluster]'", param=setting
         ) from error
     try:
-        client: redis.Redis = redis.Redis.from_url(
+        client = _client_class().from_url(
             url,
             decode_responses=text,
             encoding_errors="replace",  # damaged text is damage of one record
@@ -57,6 +58,26 @@ def open_redis(url: str, *, setting: str, timeout_s: float, text: bool) -> "redi
     except (TypeError, ValueError, redis.RedisError) as error:
         raise ConfigurationError(f"{setting} is not valid: {error}.", param=setting) from error
     return client
+
+
+@cache
+def _client_class() -> "type[redis.Redis]":
+    import redis  # noqa: PLC0415  # an optional dependency
+
+    class FollowingClient(redis.Redis):
+        """Leaves a server that has become a replica: the next command connects to the server that the name has now.
+
+        Such a server keeps its connections, and refuses every change.
+        """
+
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            try:
+                return super().execute_command(*args, **options)
+            except redis.ReadOnlyError:
+                self.connection_pool.disconnect(inuse_connections=False)
+                raise
+
+    return FollowingClient
 
 
 @contextlib.contextmanager

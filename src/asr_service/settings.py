@@ -24,7 +24,7 @@ from asr_service.setting_types import (
     RedisUrl,
     RootPath,
 )
-from asr_service.validation import describe_error
+from asr_service.validation import describe_errors
 
 PREFIX = "ASR_"
 ENV_FILE = ".env"
@@ -300,19 +300,36 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     `overrides` are values by field name, and take precedence.
 
     Raises ConfigurationError: when a variable is unknown (the message has the nearest name) or its value is invalid.
+    The message has all mistakes.
     """
     variables = given_variables(environ)
-    for name in sorted(variables.keys() - {PREFIX + field.upper() for field in Settings.model_fields}):
-        near = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1, cutoff=0.7)
-        hint = f"Did you mean {PREFIX}{near[0].upper()}?" if near else "`asr-service settings` lists all settings."
-        raise ConfigurationError(f"There is no setting {name}. {hint}", param=name)
+    unknown = sorted(variables.keys() - {PREFIX + field.upper() for field in Settings.model_fields})
+    mistakes = {name: _describe_unknown(name) for name in unknown}
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in variables.items() if value}
     try:
-        return Settings(**(source() | overrides))
+        settings = Settings(**(source() | overrides))
     except ValidationError as error:
-        name = PREFIX + str(error.errors()[0]["loc"][0]).upper()
-        raise ConfigurationError(describe_error(Settings, error, name=name), param=name) from error
+        mistakes |= describe_errors(Settings, error, PREFIX)
+        raise _mistaken(mistakes) from error
+    if mistakes:
+        raise _mistaken(mistakes)
+    return settings
+
+
+def _describe_unknown(name: str) -> str:
+    near = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1, cutoff=0.7)
+    hint = f"Did you mean {PREFIX}{near[0].upper()}?" if near else "`asr-service settings` lists all settings."
+    return f"There is no setting {name}. {hint}"
+
+
+def _mistaken(mistakes: Mapping[str, str]) -> ConfigurationError:
+    """Return the error for one or several mistakes, by the names of their variables."""
+    first = next(iter(mistakes))
+    if len(mistakes) == 1:
+        return ConfigurationError(mistakes[first], param=first)
+    text = "\n".join([f"{len(mistakes)} settings are wrong:", *(f"  {each}" for each in mistakes.values())])
+    return ConfigurationError(text, param=first)
 
 
 def _dotenv() -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from asr_service.errors import InvalidParameter, MalformedRequest, RequestError
 
@@ -44,29 +45,38 @@ def check_fields(form: type[Form], values: Mapping[str, object]) -> Form:
         raise _refusal(form, error) from error
 
 
-def describe_error(form: type[BaseModel], error: ValidationError, *, name: str | None = None) -> str:
-    """Describe the first error in one sentence: the field, its value, and what is expected of it.
+def describe_error(form: type[BaseModel], error: ValidationError) -> str:
+    """Describe the first error in one sentence: the field, its value, and what is expected of it."""
+    return _describe(form, error.errors()[0])
 
-    `name` is what users call the field, if that is not the name it has in `form`.
-    """
-    first = error.errors()[0]
-    path, branches = _find(_schema_of(form), first["loc"])
+
+def describe_errors(form: type[BaseModel], error: ValidationError, prefix: str) -> dict[str, str]:
+    """Describe the first error of each field, by the name that users know: the upper-case field after `prefix`."""
+    found: dict[str, str] = {}
+    for each in error.errors():
+        name = prefix + str(each["loc"][0]).upper()
+        found.setdefault(name, _describe(form, each, name))
+    return found
+
+
+def _describe(form: type[BaseModel], error: ErrorDetails, name: str | None = None) -> str:
+    path, branches = _find(_schema_of(form), error["loc"])
     field = ".".join([name or path[0], *path[1:]]) if path else ""
-    match first["type"]:
+    match error["type"]:
         case "missing":
             return f"Field {field!r} is required."
         case "extra_forbidden":
             known = [each for branch in branches for each in branch.get("properties", {})]
-            return _unknown([*path, str(first["loc"][-1])[:_MAX_CHARACTERS]], known)
+            return _unknown([*path, str(error["loc"][-1])[:_MAX_CHARACTERS]], known)
         case "value_error":
-            reason = str(first["ctx"]["error"])
+            reason = str(error["ctx"]["error"])
         case _:
-            finite = first["type"] == "finite_number"
+            finite = error["type"] == "finite_number"
             expected = dict.fromkeys(_expected(branch, finite=finite) for branch in branches)
             reason = f"expected {' or '.join(expected)}"
     if any(branch.get("format") == "password" for branch in branches):
         return f"{field} is not valid: {reason}."
-    return f"{field}={_shown(first['input'])} is not valid: {reason}."
+    return f"{field}={_shown(error['input'])} is not valid: {reason}."
 
 
 def _refusal(form: type[BaseModel], error: ValidationError) -> RequestError:

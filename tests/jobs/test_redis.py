@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs import sweeper
+from asr_service.jobs.cluster.broker import Broker
 from asr_service.jobs.records import JobStatus, NewJob, new_job_id
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.store import OutcomeUnknown
@@ -293,3 +294,27 @@ def test_the_limits_of_an_owner_hold_for_simultaneous_submissions(redis_server):
         assert sum(pool.map(submit, stores * 4)) == 3
     for store in stores:
         store.close()
+
+
+def test_a_server_that_became_a_replica_is_left(tmp_path):
+    """A failover moves the address to another server. The old one keeps its connections, and refuses changes."""
+    with running_redis(tmp_path / "one") as one, running_redis(tmp_path / "two") as two:
+        address = tmp_path / "redis.sock"
+        address.symlink_to(tmp_path / "one" / "redis.sock")
+        store, broker = RedisJobStore(f"unix://{address}", "x"), Broker(f"unix://{address}", "x")
+        add(store)
+        assert broker.wake(1) == 1
+        with one.client() as client:
+            client.replicaof("127.0.0.1", 1)
+        address.unlink()
+        address.symlink_to(tmp_path / "two" / "redis.sock")
+        for change in (lambda: add(store), lambda: broker.wake(2)):
+            with pytest.raises(Unavailable):
+                change()
+        job = add(store)
+        assert broker.wake(1) == 1
+        store.close()
+        broker.close()
+        with two.client() as client:
+            assert client.exists(f"x:jobs:job:{job.id}")
+            assert client.llen("x:celery:jobs") == 1

@@ -130,6 +130,19 @@ def test_the_directory_of_another_user_is_refused(tmp_path):
         assert "another user" in service.text()
 
 
+def test_a_proxy_of_the_group_can_enter_the_directory_of_the_sockets(tmp_path):
+    """Whatever the umask of the service is. The mode of a directory that exists is the operator's."""
+    before = os.umask(0o077)
+    try:
+        os.close(claim_directory(tmp_path / "new"))
+        (tmp_path / "made").mkdir(mode=0o700)
+        os.close(claim_directory(tmp_path / "made"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o750
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+
+
 def test_the_directory_is_that_of_systemd_or_the_session_or_a_temporary_one(tmp_path):
     settings = Settings()
     assert str(run_directory(settings, {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/x"})) == "/run/a"

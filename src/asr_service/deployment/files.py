@@ -44,7 +44,7 @@ def write_files(files: Sequence[RenderedFile], directory: Path) -> tuple[Path, .
 def _write(file: RenderedFile, path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(file.text)
+        path.write_text(file.text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.", param="--output") from error
     return path

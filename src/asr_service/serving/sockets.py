@@ -76,13 +76,24 @@ def run_directory(settings: Settings, environ: Mapping[str, str] = os.environ) -
     return Path(tempfile.gettempdir()) / f"asr-service-{os.geteuid()}"  # each user can have one
 
 
+def make_directory(directory: Path, mode: int) -> None:
+    """Create the directory if it is missing, with this mode whatever the process's umask is. Raises OSError."""
+    try:
+        directory.mkdir(parents=True, mode=mode)
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
+    else:
+        directory.chmod(mode)
+
+
 def own_directory(directory: Path) -> None:
     """Create the directory if it is missing.
 
     Raises ConfigurationError: when it cannot be created, or belongs to another user.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        make_directory(directory, 0o750)
         _check_owner(directory)
     except OSError as error:
         raise _directory_error(directory, error.strerror or str(error)) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from asr_service.cli.doctor.jobs import check_jobs
+from asr_service.jobs.stores.opening import open_stores
 from asr_service.settings import load_settings
 from benchmarks.common.object_store import ObjectStore
 from redis_server import RedisServer, running_redis
@@ -58,3 +59,23 @@ def test_a_bucket_is_read(s3: ObjectStore, monkeypatch: pytest.MonkeyPatch):
     ((level, message, fix),) = found(jobs_files=place)
     assert (level, fix) == ("failure", "correct ASR_JOBS_FILES or the credentials")
     assert place in message
+
+
+def test_a_directory_without_the_marker_of_the_jobs_is_a_failure(server, tmp_path):
+    """Such as the mount point of a missing mount, or a local directory of this machine. `doctor` makes no marker."""
+    directory = tmp_path / "files"
+    directory.mkdir()
+    place = {"jobs_url": server.url, "jobs_files": str(directory)}
+    assert [level for level, _, _ in found(**place)] == ["ok"]
+    assert list(directory.iterdir()) == []
+    opened = open_stores(load_settings({}, **place))
+    assert opened is not None
+    store, files = opened
+    files.old_audio(0)
+    store.close()
+    assert [level for level, _, _ in found(**place)] == ["ok", "ok"]
+    (marker,) = directory.iterdir()
+    marker.unlink()
+    (_, (level, message, _)) = found(**place)
+    assert level == "failure"
+    assert marker.name in message

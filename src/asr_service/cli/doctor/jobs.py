@@ -6,7 +6,9 @@ from typing import Final
 
 from asr_service.cli.doctor.findings import Finding, failure, ok, warning
 from asr_service.errors import ConfigurationError, Unavailable
+from asr_service.jobs.stores.marker import marker_name
 from asr_service.jobs.stores.objects import SCHEMES, ObjectFiles
+from asr_service.jobs.stores.redis import RedisJobStore
 from asr_service.jobs.stores.redis.server import server_warnings
 from asr_service.redis_client import open_redis, redis_errors_as_unavailable
 from asr_service.settings import Settings
@@ -45,11 +47,23 @@ def _check_files(settings: Settings) -> list[Finding]:
     place = settings.jobs_files
     if place is None:
         return []
-    return _check_objects(place) if place.startswith(SCHEMES) else _check_directory(Path(place))
+    return _check_objects(place) if place.startswith(SCHEMES) else _check_directory(Path(place), settings)
 
 
-def _check_directory(place: Path) -> list[Finding]:
-    return [] if place.is_dir() else [failure("jobs", f"{place} does not exist", "mount it, or make it once")]
+def _check_directory(place: Path, settings: Settings) -> list[Finding]:
+    if not place.is_dir():
+        return [failure("jobs", f"{place} does not exist", "mount it, or make it once")]
+    if settings.jobs_url is None:
+        return []
+    try:
+        with closing(RedisJobStore(settings.jobs_url.get_secret_value(), settings.redis_prefix)) as store:
+            files_id = store.files_id()
+    except (ConfigurationError, Unavailable):  # there is a finding about Redis
+        return []
+    if files_id and not (place / marker_name(files_id)).exists():
+        problem = f"{place} has no file {marker_name(files_id)}, so it is not the directory of the jobs in Redis"
+        return [failure("jobs", problem, "mount it, or create the file if the others are lost")]
+    return [ok("jobs", f"{place} is the directory of the jobs in Redis")] if files_id else []
 
 
 def _check_objects(place: str) -> list[Finding]:

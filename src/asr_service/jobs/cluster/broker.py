@@ -60,15 +60,22 @@ class Broker:
         """
         try:
             with self.celery.producer_or_acquire() as producer:
-                n_missing = max(n_waiting - self._n_messages(producer.channel), 0)
-                for _ in range(n_missing):
-                    self.celery.send_task(TASK, producer=producer, retry=False)
+                try:
+                    return self._send_missing(producer, n_waiting)
+                except (OperationalError, RedisError):
+                    producer.connection.collapse()  # it may lead to a server that has become a replica
+                    raise
         except (OperationalError, RedisError) as error:
             raise Unavailable(f"The broker of job workers cannot be used: {error}") from error
-        return n_missing
 
     def close(self) -> None:
         self.celery.close()
+
+    def _send_missing(self, producer: Any, n_waiting: int) -> int:
+        n_missing = max(n_waiting - self._n_messages(producer.channel), 0)
+        for _ in range(n_missing):
+            self.celery.send_task(TASK, producer=producer, retry=False)
+        return n_missing
 
     def _n_messages(self, channel: Any) -> int:
         """Return how many messages wait for a worker."""

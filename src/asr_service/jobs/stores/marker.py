@@ -42,4 +42,9 @@ class Marker:
         return found
 
     def _path_of(self, files_id: str) -> Path:
-        return self._directory / f"jobs-{files_id}.marker"
+        return self._directory / marker_name(files_id)
+
+
+def marker_name(files_id: str) -> str:
+    """Return the name of the marker of the directory with this id."""
+    return f"jobs-{files_id}.marker"
