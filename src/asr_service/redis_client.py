@@ -72,7 +72,7 @@ def _client_class() -> "type[redis.Redis]":
 
         def execute_command(self, *args: Any, **options: Any) -> Any:
             try:
-                return super().execute_command(*args, **options)
+                return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
             except redis.ReadOnlyError:
                 self.connection_pool.disconnect(inuse_connections=False)
                 raise

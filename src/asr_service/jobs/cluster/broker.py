@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from celery import Celery
 from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from asr_service.errors import Unavailable
 
@@ -62,8 +62,8 @@ class Broker:
             with self.celery.producer_or_acquire() as producer:
                 try:
                     return self._send_missing(producer, n_waiting)
-                except (OperationalError, RedisError):
-                    producer.connection.collapse()  # it may lead to a server that has become a replica
+                except ReadOnlyError:
+                    producer.connection.collapse()  # the server has become a replica, which keeps its connections
                     raise
         except (OperationalError, RedisError) as error:
             raise Unavailable(f"The broker of job workers cannot be used: {error}") from error
