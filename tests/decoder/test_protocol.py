@@ -5,16 +5,16 @@ import pytest
 from asr_service.decoder import protocol
 from asr_service.decoder.child import ChildLost
 from asr_service.decoder.decoded_audio import _parse_outcome
-from asr_service.decoder.protocol import DecodeLimits, Outcome, RecordingWarning
+from asr_service.decoder.protocol import DecodeLimits, DecodeOutcome, RecordingWarning
 
 
 def test_limits_and_outcomes_survive_serialization():
     """Parsing their JSON gives equal values."""
     limits = DecodeLimits(max_audio_s=12.5, stall_timeout_s=3)
     warning = RecordingWarning("ends_early", "It ends early.", {"present_s": 1.5, "count": 2, "name": "a"})
-    outcome = Outcome("decoded", warnings=(warning, RecordingWarning("b", "B.")))
+    outcome = DecodeOutcome("decoded", warnings=(warning, RecordingWarning("b", "B.")))
     assert DecodeLimits.from_json(limits.to_json()) == limits
-    assert Outcome.from_bytes(outcome.to_bytes()) == outcome
+    assert DecodeOutcome.from_bytes(outcome.to_bytes()) == outcome
 
 
 def test_processor_time_depends_on_size_and_duration():
@@ -51,7 +51,7 @@ def _outcome_with(values: bytes) -> bytes:
         (b"O", _outcome_with(b"1")),
         (b"O", _outcome_with(b'{"lost_s": NaN}')),
         (b"O", b"[" * 60_000),
-        (b"X", Outcome("decoded").to_bytes()),
+        (b"X", DecodeOutcome("decoded").to_bytes()),
         (b"O", b"\xff\xfe"),
     ],
 )

@@ -19,7 +19,7 @@ from asr_service.api.jobs.events import job_events
 from asr_service.engine.request_options import RequestOptions
 from asr_service.errors import ConfigurationError, NoTranscript, Unavailable
 from asr_service.jobs import sweeper
-from asr_service.jobs.records import JobSpec, JobStatus, NewJob, Outcome, OwnerLimits, new_job_id
+from asr_service.jobs.records import JobResult, JobSpec, JobStatus, NewJob, OwnerLimits, new_job_id
 from asr_service.jobs.service import Jobs, open_jobs
 from asr_service.jobs.store import JobStore
 from asr_service.jobs.stores.directory import DirectoryFiles
@@ -91,7 +91,7 @@ async def test_the_sweeper_deletes_transcripts_that_no_job_has(tmp_path):
     ids = [(await jobs.submit("", JobSpec(RequestOptions()), io.BytesIO(b"sound"))).job.id for _ in range(4)]
     waiting, damaged, succeeded, cancelled = ids
     for job_id in (damaged, succeeded):
-        new = NewJob(f"{job_id}s", "", JobSpec(RequestOptions()), 0, 1.0, None, Outcome(1.0, 5, time.time() + 1000))
+        new = NewJob(f"{job_id}s", "", JobSpec(RequestOptions()), 0, 1.0, None, JobResult(1.0, 5, time.time() + 1000))
         jobs.store.create(new, OwnerLimits(10, 10**9), time.time())
     damaged, succeeded = f"{damaged}s", f"{succeeded}s"
     with contextlib.closing(sqlite3.connect(tmp_path / "jobs" / "jobs.sqlite3", isolation_level=None)) as db:
@@ -203,7 +203,7 @@ async def test_running_jobs_keep_their_runners_when_the_clock_is_set(tmp_path, m
 async def test_a_transcript_that_cannot_be_read_is_no_transcript(tmp_path):
     """It is damaged, or a newer version has written it. The job itself can be listed and deleted."""
     jobs = opened(tmp_path)
-    new = NewJob(new_job_id(), "", JobSpec(RequestOptions()), 0, outcome=Outcome(1.0, 2, time.time() + 60))
+    new = NewJob(new_job_id(), "", JobSpec(RequestOptions()), 0, result=JobResult(1.0, 2, time.time() + 60))
     jobs.store.create(new, OwnerLimits(10, 10**9), time.time())
     for data in (b'{"version": 2, "transcript": {}}', b"\xff"):
         jobs.files.store_transcript(new.id, data)

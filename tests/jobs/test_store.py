@@ -16,10 +16,10 @@ from asr_service.jobs.records import (
     Job,
     JobError,
     JobPriority,
+    JobResult,
     JobSpec,
     JobStatus,
     NewJob,
-    Outcome,
     OwnerLimits,
     new_job_id,
 )
@@ -73,7 +73,7 @@ def test_a_job_is_read_back_as_it_was_created(store, open_store):
 def test_a_job_whose_result_is_known_has_succeeded_at_once(store):
     """With an event for its webhook. It counts for its owner as one that ran, and no runner gets it."""
     spec, key = replace(SPEC, webhook_url="https://example.com/hook"), Idempotency("key", b"d")
-    new = NewJob(new_job_id(), "alice", spec, 0, 9.0, key, Outcome(9.5, 40, expires_at=FAR))
+    new = NewJob(new_job_id(), "alice", spec, 0, 9.0, key, JobResult(9.5, 40, expires_at=FAR))
     job = store.create(new, PLENTY, 3.0).job
     assert (job.status, job.started_at, job.finished_at, job.expires_at) == (JobStatus.SUCCEEDED, 3.0, 3.0, FAR)
     assert (job.attempts, job.audio_s_done, job.audio_s_total) == (0, 9.5, 9.5)

@@ -14,7 +14,7 @@ from openai import OpenAI
 
 from asr_service.access.networks import parse_networks
 from asr_service.webhooks import delivery
-from asr_service.webhooks.delivery import RETRY_DELAYS_S, DeliveryAttempt, Outcome, deliver, retry_delay_s
+from asr_service.webhooks.delivery import RETRY_DELAYS_S, DeliveryAttempt, DeliveryOutcome, deliver, retry_delay_s
 from asr_service.webhooks.events import EventType, build_message
 from asr_service.webhooks.signing import new_secret, parse_secrets
 from webhooks.receiver import Receiver, receiving
@@ -38,7 +38,7 @@ def receiver() -> Iterator[Receiver]:
 
 def test_a_message_arrives_once_and_verifies(receiver: Receiver) -> None:
     attempt = send(f"http://127.0.0.1:{receiver.port}/hook?x=1")
-    assert (attempt.outcome, attempt.status, attempt.error) == (Outcome.DELIVERED, 204, None)
+    assert (attempt.outcome, attempt.status, attempt.error) == (DeliveryOutcome.DELIVERED, 204, None)
     [body], [headers] = receiver.bodies, receiver.headers
     OpenAI(api_key="none").webhooks.verify_signature(body.decode(), headers, secret=SECRET)
     assert json.loads(body) == {
@@ -52,12 +52,12 @@ def test_a_message_arrives_once_and_verifies(receiver: Receiver) -> None:
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        (200, Outcome.DELIVERED), (202, Outcome.DELIVERED),
-        (408, Outcome.RETRY), (425, Outcome.RETRY), (429, Outcome.RETRY), (500, Outcome.RETRY), (503, Outcome.RETRY),
-        (400, Outcome.REJECTED), (404, Outcome.REJECTED), (410, Outcome.REJECTED),
+        *((status, DeliveryOutcome.DELIVERED) for status in (200, 202)),
+        *((status, DeliveryOutcome.RETRY) for status in (408, 425, 429, 500, 503)),
+        *((status, DeliveryOutcome.REJECTED) for status in (400, 404, 410)),
     ],
-)  # fmt: skip
-def test_the_status_decides_what_follows(receiver: Receiver, status: int, outcome: Outcome) -> None:
+)
+def test_the_status_decides_what_follows(receiver: Receiver, status: int, outcome: DeliveryOutcome) -> None:
     receiver.status = status
     attempt = send(f"http://127.0.0.1:{receiver.port}/")
     assert (attempt.outcome, attempt.status) == (outcome, status)
@@ -67,13 +67,13 @@ def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     with receiving() as elsewhere:
         receiver.status, receiver.location = 302, f"http://127.0.0.1:{elsewhere.port}/"
         attempt = send(f"http://127.0.0.1:{receiver.port}/")
-        assert (attempt.outcome, attempt.status) == (Outcome.REJECTED, 302)
+        assert (attempt.outcome, attempt.status) == (DeliveryOutcome.REJECTED, 302)
         assert elsewhere.bodies == []
 
 
 def test_a_receiver_that_cannot_be_reached_is_tried_again(receiver: Receiver) -> None:
     attempt = send("http://127.0.0.1:1/")
-    assert (attempt.outcome, attempt.status) == (Outcome.RETRY, None)
+    assert (attempt.outcome, attempt.status) == (DeliveryOutcome.RETRY, None)
     assert attempt.error
 
 
@@ -82,13 +82,13 @@ def test_a_slow_receiver_is_tried_again(receiver: Receiver, monkeypatch: pytest.
     receiver.delay = threading.Event()
     attempt = send(f"http://127.0.0.1:{receiver.port}/")
     receiver.delay.set()
-    assert (attempt.outcome, attempt.status) == (Outcome.RETRY, None)
+    assert (attempt.outcome, attempt.status) == (DeliveryOutcome.RETRY, None)
     assert "within 0.2 s" in str(attempt.error)
 
 
 def test_a_private_receiver_gets_nothing_if_its_network_is_not_allowed(receiver: Receiver) -> None:
     attempt = send(f"https://localhost:{receiver.port}/", allowed="")
-    assert attempt.outcome is Outcome.REJECTED
+    assert attempt.outcome is DeliveryOutcome.REJECTED
     assert "not a public address" in str(attempt.error)
     assert receiver.bodies == []
 
@@ -99,13 +99,13 @@ def test_tls_is_verified_by_the_name_of_the_url(monkeypatch: pytest.MonkeyPatch,
     authority.issue_cert("localhost").configure_cert(context)
     with receiving(context) as receiver:
         attempt = send(f"https://localhost:{receiver.port}/")
-        assert attempt.outcome is Outcome.RETRY
+        assert attempt.outcome is DeliveryOutcome.RETRY
         assert "CERTIFICATE_VERIFY_FAILED" in str(attempt.error)
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        assert send(f"https://localhost:{receiver.port}/").outcome is Outcome.DELIVERED
+        assert send(f"https://localhost:{receiver.port}/").outcome is DeliveryOutcome.DELIVERED
         attempt = send(f"https://127.0.0.1:{receiver.port}/")
-        assert attempt.outcome is Outcome.RETRY
+        assert attempt.outcome is DeliveryOutcome.RETRY
         assert "CERTIFICATE_VERIFY_FAILED" in str(attempt.error)
 
 
@@ -118,7 +118,7 @@ def test_certificates_are_not_read_on_the_event_loop(receiver: Receiver, monkeyp
         return create()
 
     monkeypatch.setattr(httpx, "create_ssl_context", created)
-    assert send(f"https://127.0.0.1:{receiver.port}/").outcome is Outcome.RETRY
+    assert send(f"https://127.0.0.1:{receiver.port}/").outcome is DeliveryOutcome.RETRY
     assert threads
     assert threading.main_thread() not in threads
 

@@ -7,7 +7,7 @@ import pytest
 
 from api.openai.clients.programs import HERE, NODE_MODULES
 from asr_service.access.networks import parse_networks
-from asr_service.webhooks.delivery import Outcome, deliver
+from asr_service.webhooks.delivery import DeliveryOutcome, deliver
 from asr_service.webhooks.events import EventType, build_message
 from asr_service.webhooks.signing import new_secret, parse_secrets
 from webhooks.receiver import receiving
@@ -30,7 +30,7 @@ async def test_openais_sdk_for_node_verifies_a_delivery() -> None:
         url = f"http://127.0.0.1:{receiver.port}/"
         message = build_message("evt_1", url, EventType.SUCCEEDED, 1, {"id": "job_1", "metadata": {"call": "héllo"}})
         attempt = await deliver(message, keys=parse_secrets(secret), allowed=parse_networks("127.0.0.0/8"))
-    assert attempt.outcome is Outcome.DELIVERED
+    assert attempt.outcome is DeliveryOutcome.DELIVERED
     body = receiver.bodies[0].decode()
     result = unwrap(secret, receiver.headers[0], body)
     assert (result.returncode, result.stdout.strip()) == (0, EventType.SUCCEEDED), result.stderr

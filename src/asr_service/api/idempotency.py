@@ -26,8 +26,8 @@ from asr_service.api.upload import Upload
 from asr_service.errors import MalformedRequest
 from asr_service.results.outcomes import (
     HEADER,
+    FinalRefusal,
     IdempotencyScope,
-    Refusal,
     RenderedResponse,
     final_refusal,
     require_same,
@@ -66,7 +66,7 @@ class _Running:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     digest: bytes
-    outcome: RenderedResponse | Refusal
+    outcome: RenderedResponse | FinalRefusal
     ended_at_s: float
     n_bytes: int
 
@@ -196,7 +196,9 @@ class IdempotencyStore:
         elif refusal := final_refusal(error):
             self._keep(scope, running.digest, refusal, _REFUSAL_BYTES)
 
-    def _keep(self, scope: IdempotencyScope, digest: bytes, outcome: RenderedResponse | Refusal, n_bytes: int) -> None:
+    def _keep(
+        self, scope: IdempotencyScope, digest: bytes, outcome: RenderedResponse | FinalRefusal, n_bytes: int
+    ) -> None:
         self._kept[scope] = _Kept(digest, outcome, self._clock(), n_bytes)
         self._n_bytes += n_bytes
         while self._n_bytes > self._max_bytes or len(self._kept) > _MAX_KEPT:
@@ -212,7 +214,7 @@ class IdempotencyStore:
         self._n_bytes -= kept.n_bytes
 
 
-def _replayed(outcome: RenderedResponse | Refusal) -> RenderedResponse:
-    if isinstance(outcome, Refusal):
+def _replayed(outcome: RenderedResponse | FinalRefusal) -> RenderedResponse:
+    if isinstance(outcome, FinalRefusal):
         raise outcome.error()
     return outcome

@@ -11,7 +11,7 @@ import typer
 from asr_service.errors import ConfigurationError
 from asr_service.settings import load_settings
 from asr_service.webhooks.configuration import webhook_configuration
-from asr_service.webhooks.delivery import Outcome, deliver
+from asr_service.webhooks.delivery import DeliveryOutcome, deliver
 from asr_service.webhooks.events import EventType, build_message
 from asr_service.webhooks.signing import new_secret
 
@@ -49,7 +49,7 @@ def test_command(
         raise ConfigurationError("ASR_WEBHOOK_SECRET is not set. `asr-service webhooks secret` makes one.")
     message = build_message(f"evt_{secrets.token_hex(12)}", url, EventType.TEST, int(time.time()), {})
     attempt = anyio.run(lambda: deliver(message, keys=configuration.keys, allowed=configuration.allowed))
-    if attempt.outcome is not Outcome.DELIVERED:
+    if attempt.outcome is not DeliveryOutcome.DELIVERED:
         typer.echo(f"Not delivered: {attempt.error}", err=True)
         sys.exit(1)
     typer.echo(f"Delivered in {attempt.seconds:.2f} s, status {attempt.status}.")

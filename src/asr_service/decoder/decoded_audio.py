@@ -17,7 +17,7 @@ from asr_service.decoder import protocol
 from asr_service.decoder.child import ChildFailed, ChildInterrupted, ChildLost, DecoderChild, ForkServerLost
 from asr_service.decoder.memory import MemoryBudget
 from asr_service.decoder.permits import DecodePermits
-from asr_service.decoder.protocol import BYTES_PER_SAMPLE, DecodeLimits, Outcome, RecordingWarning, Verdict
+from asr_service.decoder.protocol import BYTES_PER_SAMPLE, DecodeLimits, DecodeOutcome, RecordingWarning, Verdict
 from asr_service.errors import (
     AsrError,
     AudioTooLong,
@@ -106,7 +106,7 @@ class DecodedAudio:
         self._n_absent = 0
         self._is_last_of_kind = False
         self._has_started_over = False
-        self._outcome: Outcome | None = None
+        self._outcome: DecodeOutcome | None = None
         self._failure: AsrError | None = None
         self._ran_s = 0.0
         self._progress = _Progress()
@@ -289,9 +289,9 @@ def _parse(parse: Callable[[bytes], _Number], payload: bytes) -> _Number:
         raise ChildLost("internal decoder error") from error
 
 
-def _parse_outcome(kind: bytes, payload: bytes) -> Outcome:
+def _parse_outcome(kind: bytes, payload: bytes) -> DecodeOutcome:
     try:
-        outcome = Outcome.from_bytes(payload)
+        outcome = DecodeOutcome.from_bytes(payload)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ChildLost("internal decoder error") from error
     if kind != protocol.OUTCOME or outcome.verdict not in ("decoded", *_ERRORS):

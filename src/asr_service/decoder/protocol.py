@@ -123,7 +123,7 @@ class RecordingWarning:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DecodeOutcome:
     """The result of decoding one file."""
 
     verdict: Verdict
@@ -135,7 +135,7 @@ class Outcome:
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> "Outcome":
+    def from_bytes(cls, payload: bytes) -> "DecodeOutcome":
         """Parse the payload of an OUTCOME frame. The child may be compromised and may send anything.
 
         Raises ValueError, TypeError, KeyError or RecursionError: the payload is invalid.

@@ -45,7 +45,7 @@ def resolve_options(
     configured = None if languages else settings.language
     text = _either(asked.language, configured) or DETECT
     language, per_chunk = _resolve_language(text, task, model)
-    _check_candidates(languages, model)
+    _check_known(languages, model, param="languages")
     return DecodingOptions(
         task=task,
         language=language,
@@ -87,18 +87,15 @@ def _resolve_language(text: str, task: Task, model: SpeechModel) -> tuple[str | 
     code = chosen_language(text)
     if not facts.multilingual:
         return _resolve_english(code, task, facts.name), False
-    if code and code not in known_languages(model):
-        raise InvalidParameter(f"Model {facts.name!r} does not know {LANGUAGES[code].title()}.", param="language")
+    _check_known([code] if code else [], model, param="language")
     return code, detects_each_window(text)
 
 
-def _check_candidates(codes: Sequence[str], model: SpeechModel) -> None:
+def _check_known(codes: Sequence[str], model: SpeechModel, *, param: str) -> None:
     known = known_languages(model)
     for code in codes:
         if code not in known:
-            raise InvalidParameter(
-                f"Model {model.facts.name!r} does not know {LANGUAGES[code].title()}.", param="languages"
-            )
+            raise InvalidParameter(f"Model {model.facts.name!r} does not know {LANGUAGES[code].title()}.", param=param)
 
 
 def _resolve_english(code: str | None, task: Task, name: str) -> str:

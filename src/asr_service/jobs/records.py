@@ -76,7 +76,7 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobResult:
     """The result of a job that has one from the beginning. Its transcript is stored already."""
 
     audio_s: float
@@ -86,7 +86,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be created. Its audio is stored already, or its transcript if it has an `outcome`."""
+    """A job to be created. Its audio is stored already, or its transcript if it has a `result`."""
 
     id: str
     owner: str
@@ -95,7 +95,7 @@ class NewJob:
     audio_s: float | None = None
     """Estimated length; None if it is not known."""
     idempotency: Idempotency | None = None
-    outcome: Outcome | None = None
+    result: JobResult | None = None
     """Set for a job that has succeeded when it is created."""
 
 

@@ -19,10 +19,10 @@ from asr_service.jobs.records import (
     Delivery,
     Idempotency,
     Job,
+    JobResult,
     JobSpec,
     JobStatus,
     NewJob,
-    Outcome,
     OwnerLimits,
     new_job_id,
 )
@@ -104,7 +104,7 @@ class Jobs:
         else:
             data = codec.encode(transcript).encode()
             self.files.store_transcript(new.id, data)
-            new = replace(new, outcome=Outcome(transcript.duration, len(data), time.time() + self.retention_s))
+            new = replace(new, result=JobResult(transcript.duration, len(data), time.time() + self.retention_s))
         try:
             created = self._create_record(new)
         except OutcomeUnknown:  # if there is no job, the sweeper deletes the recording

@@ -52,7 +52,7 @@ class JobStore(Protocol):
     # -- for callers of the API
 
     def create(self, new: NewJob, limits: OwnerLimits, now: float) -> Created:
-        """Accept a job, once for each Idempotency-Key of an owner. A job with an outcome has succeeded at once.
+        """Accept a job, once for each Idempotency-Key of an owner. A job with a result has succeeded at once.
 
         Raises JobLimit: the owner has as much as it may have. Raises IdempotencyConflict: the key has another digest.
         Raises OutcomeUnknown: the job may exist, or may exist later.

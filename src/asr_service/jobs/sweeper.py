@@ -11,7 +11,8 @@ from typing import Final
 import structlog
 
 from asr_service import metrics, tasks
-from asr_service.errors import AsrError, Unavailable
+from asr_service.errors import Unavailable
+from asr_service.jobs.outages import OutageLog
 from asr_service.jobs.records import Job, JobStatus
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.stores.damage import is_damaged
@@ -58,17 +59,10 @@ class Sweeper:
         await tasks.cancel(self._tasks)
 
     async def _repeat(self, sweep: Callable[[int], Awaitable[None]]) -> None:
-        is_down = False
+        outages = OutageLog(log, "jobs cannot be swept")
         for number in itertools.count():
-            try:
+            with outages.no_errors():
                 await sweep(number)
-                is_down = False
-            except AsrError as error:
-                if not is_down:
-                    log.warning("jobs cannot be swept", reason=error.message)
-                is_down = True
-            except Exception:
-                log.exception("jobs cannot be swept")
             await asyncio.sleep(self._times.sweep_s * _RANDOM.uniform(0.8, 1.2))
 
     async def _records(self, _number: int) -> None:

@@ -15,13 +15,14 @@ from asr_service import metrics, tasks
 from asr_service.errors import AsrError, Unavailable
 from asr_service.formats.json import render_json
 from asr_service.jobs.files import FileMissing
+from asr_service.jobs.outages import OutageLog
 from asr_service.jobs.records import Delivery, Job, JobStatus
 from asr_service.jobs.service import Jobs
 from asr_service.jobs.times import RunnerTimes
 from asr_service.tracing import Attributes, record_linked_span
 from asr_service.transcript import codec
 from asr_service.webhooks.configuration import WebhookConfiguration
-from asr_service.webhooks.delivery import DeliveryAttempt, Outcome, deliver, retry_delay_s
+from asr_service.webhooks.delivery import DeliveryAttempt, DeliveryOutcome, deliver, retry_delay_s
 from asr_service.webhooks.events import build_message
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,9 @@ _MAX_PREPARATION_S: Final = 45.0
 """How long after its claim an attempt may begin. Later, another process could make it too."""
 _POSTPONED_S: Final = 30.0
 """Time until the next attempt after one that could not be made."""
-_UNEXPECTED: Final = DeliveryAttempt(Outcome.RETRY, None, "Unexpected error. The service's log has the details.", 0.0)
+_UNEXPECTED: Final = DeliveryAttempt(
+    DeliveryOutcome.RETRY, None, "Unexpected error. The service's log has the details.", 0.0
+)
 
 
 class WebhookSender:
@@ -78,19 +81,12 @@ class WebhookSender:
         await tasks.cancel([*self._sending, *([self._claiming] if self._claiming else [])])
 
     async def _claim_forever(self) -> None:
-        is_down = False
+        outages = OutageLog(log, "no webhook can be claimed")
         while True:
             claimed, claimed_at = None, asyncio.get_running_loop().time()
-            try:
+            with outages.no_errors():
                 if len(self._sending) < _MAX_PARALLEL:
                     claimed = await self._jobs.call(self._jobs.store.claim_delivery, time.time(), _LEASE_S)
-                is_down = False
-            except AsrError as error:
-                if not is_down:
-                    log.warning("no webhook can be claimed", reason=error.message)
-                is_down = True
-            except Exception:
-                log.exception("no webhook can be claimed")
             if claimed is None:
                 await asyncio.sleep(self._poll_s)
                 continue
@@ -148,7 +144,7 @@ class WebhookSender:
         _report(job, delivery, attempt, delay_s)
 
     def _note_answer(self, receiver: str, attempt: DeliveryAttempt) -> None:
-        if attempt.status is not None or attempt.outcome is not Outcome.RETRY:
+        if attempt.status is not None or attempt.outcome is not DeliveryOutcome.RETRY:
             self._unresponsive.discard(receiver)
             return
         if len(self._unresponsive) >= _MAX_UNRESPONSIVE:
@@ -161,13 +157,13 @@ class WebhookSender:
 
     async def _end(self, delivery: Delivery, attempt: DeliveryAttempt) -> float | None:
         """Record the end of an attempt. Returns the seconds until the next one; None if none follows."""
-        delay_s = retry_delay_s(delivery.attempts) if attempt.outcome is Outcome.RETRY else None
+        delay_s = retry_delay_s(delivery.attempts) if attempt.outcome is DeliveryOutcome.RETRY else None
         now = time.time()
         await self._jobs.call(
             self._jobs.store.end_attempt,
             delivery,
             due_at=None if delay_s is None else now + delay_s,
-            delivered_at=now if attempt.outcome is Outcome.DELIVERED else None,
+            delivered_at=now if attempt.outcome is DeliveryOutcome.DELIVERED else None,
             status=attempt.status,
             error=attempt.error,
         )
@@ -195,16 +191,16 @@ class WebhookSender:
 
 
 def _report(job: Job, delivery: Delivery, attempt: DeliveryAttempt, delay_s: float | None) -> None:
-    given_up = attempt.outcome is Outcome.RETRY and delay_s is None
+    given_up = attempt.outcome is DeliveryOutcome.RETRY and delay_s is None
     outcome = "given_up" if given_up else attempt.outcome.value
     metrics.WEBHOOK_ATTEMPTS.labels(outcome).inc()
     attributes: Attributes = {
         "asr.job_id": job.id, "asr.webhook_id": delivery.id, "asr.attempt": delivery.attempts
     }  # fmt: skip
-    failed = None if attempt.outcome is Outcome.DELIVERED else outcome
+    failed = None if attempt.outcome is DeliveryOutcome.DELIVERED else outcome
     record_linked_span("webhook", job.spec.traceparent, attempt.seconds, attributes, failed=failed)
     number = delivery.attempts
-    if attempt.outcome is Outcome.DELIVERED:
+    if attempt.outcome is DeliveryOutcome.DELIVERED:
         log.info("webhook delivered", attempt=number, status=attempt.status, seconds=round(attempt.seconds, 3))
     else:
         log.warning("webhook not delivered", attempt=number, outcome=outcome, reason=attempt.error, retry_in_s=delay_s)

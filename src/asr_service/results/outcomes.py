@@ -46,7 +46,7 @@ class IdempotencyScope:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class FinalRefusal:
     """A RequestError without its traceback, whose frames would keep the request in memory."""
 
     kind: type[RequestError]
@@ -57,10 +57,10 @@ class Refusal:
         return self.kind(self.message, param=self.param)
 
 
-def final_refusal(error: BaseException) -> Refusal | None:
+def final_refusal(error: BaseException) -> FinalRefusal | None:
     """Return the refusal of the request's content; None if an equal request may have another outcome."""
     if isinstance(error, RequestError) and not isinstance(error, KeyLimitReached | IdempotencyConflict):
-        return Refusal(type(error), error.message, error.param)
+        return FinalRefusal(type(error), error.message, error.param)
     return None
 
 
@@ -98,7 +98,7 @@ class SharedOutcomes:
             if kept is None:
                 return await self._run(key, digest, work)
         require_same(kept.digest, digest)
-        if isinstance(kept.outcome, Refusal):
+        if isinstance(kept.outcome, FinalRefusal):
             raise kept.outcome.error()
         return kept.outcome
 
@@ -120,7 +120,7 @@ class SharedOutcomes:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     digest: bytes
-    outcome: RenderedResponse | Refusal
+    outcome: RenderedResponse | FinalRefusal
 
 
 def _digest_in(note: str) -> bytes | None:
@@ -141,7 +141,7 @@ def _encode(kept: _Kept) -> bytes:
     fields: dict[str, Any] = {"digest": kept.digest.hex()}
     body = b""
     match kept.outcome:
-        case Refusal() as refusal:
+        case FinalRefusal() as refusal:
             fields |= {"code": refusal.kind.code, "message": refusal.message, "param": refusal.param}
         case RenderedResponse() as response:
             fields |= {"media_type": response.media_type, "warnings": response.warnings}
@@ -156,7 +156,7 @@ def _decode(value: bytes) -> _Kept | None:
         fields = json.loads(line)
         digest = bytes.fromhex(fields["digest"])
         if "code" in fields:
-            refusal = Refusal(_REFUSALS[fields["code"]], fields["message"], fields["param"])
+            refusal = FinalRefusal(_REFUSALS[fields["code"]], fields["message"], fields["param"])
             return _Kept(digest, refusal)
         return _Kept(digest, RenderedResponse(body, fields["media_type"], tuple(fields["warnings"]), is_replayed=True))
     except (zlib.error, ValueError, KeyError, TypeError) as error:

@@ -27,7 +27,7 @@ _RANDOM: Final = random.SystemRandom()
 _RETRIED_STATUSES: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
-class Outcome(StrEnum):
+class DeliveryOutcome(StrEnum):
     """How an attempt ended."""
 
     DELIVERED = "delivered"
@@ -42,7 +42,7 @@ class Outcome(StrEnum):
 class DeliveryAttempt:
     """The result of one attempt. `status` is None if there was no answer; `error` is None if it was delivered."""
 
-    outcome: Outcome
+    outcome: DeliveryOutcome
     status: int | None
     error: str | None
     seconds: float
@@ -69,14 +69,14 @@ async def deliver(message: Message, *, keys: Sequence[bytes], allowed: Sequence[
         with anyio.fail_after(_TIMEOUT_S):
             status = await _post(message, keys, allowed)
     except TargetRefused as refusal:
-        outcome, problem = Outcome.REJECTED, str(refusal)
+        outcome, problem = DeliveryOutcome.REJECTED, str(refusal)
     except TimeoutError:
-        outcome, problem = Outcome.RETRY, f"There was no answer within {_TIMEOUT_S:g} s."
+        outcome, problem = DeliveryOutcome.RETRY, f"There was no answer within {_TIMEOUT_S:g} s."
     except (OSError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
-        outcome, problem = Outcome.RETRY, str(error) or type(error).__name__
+        outcome, problem = DeliveryOutcome.RETRY, str(error) or type(error).__name__
     else:
         outcome = _outcome(status)
-        problem = None if outcome is Outcome.DELIVERED else f"The receiver answered with status {status}."
+        problem = None if outcome is DeliveryOutcome.DELIVERED else f"The receiver answered with status {status}."
     return DeliveryAttempt(outcome, status, problem, time.monotonic() - start)
 
 
@@ -100,8 +100,8 @@ async def _post(message: Message, keys: Sequence[bytes], allowed: Sequence[Netwo
         return int(response.status)
 
 
-def _outcome(status: int) -> Outcome:
+def _outcome(status: int) -> DeliveryOutcome:
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return Outcome.DELIVERED
+        return DeliveryOutcome.DELIVERED
     retried = status in _RETRIED_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return Outcome.RETRY if retried else Outcome.REJECTED
+    return DeliveryOutcome.RETRY if retried else DeliveryOutcome.REJECTED

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from asr_service.decoder import protocol
-from asr_service.decoder.protocol import DecodeLimits, Outcome
+from asr_service.decoder.protocol import DecodeLimits, DecodeOutcome
 from asr_service.decoder.sandboxed import media, sandbox
 
 _UPLOAD: Final = 0  # the file becomes the child's standard input, the channel its standard output
@@ -68,11 +68,11 @@ def _decode_and_send(track: str, limits: DecodeLimits) -> None:
         _send(protocol.FAULT, text.encode(errors="replace")[-_MAX_TRACEBACK_BYTES:])
 
 
-def _decode(track: str, limits: DecodeLimits, sender: "_Sender") -> Outcome:
+def _decode(track: str, limits: DecodeLimits, sender: "_Sender") -> DecodeOutcome:
     try:
         return media.decode(_Upload(_UPLOAD), limits, sender, track)
     except MemoryError:
-        return Outcome("undecodable", "Decoding the file needs more memory than one file may use.")
+        return DecodeOutcome("undecodable", "Decoding the file needs more memory than one file may use.")
 
 
 def _send(kind: bytes, payload: bytes) -> None:

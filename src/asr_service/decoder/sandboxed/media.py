@@ -18,7 +18,7 @@ from asr_service.decoder.protocol import (
     MAX_GAPS,
     MIN_SAMPLES_BEFORE_GAP,
     DecodeLimits,
-    Outcome,
+    DecodeOutcome,
     RecordingWarning,
 )
 from asr_service.decoder.sandboxed import declared, joined, truncation
@@ -74,7 +74,7 @@ class Discarded:
     def duration(self, seconds: float, /) -> None: ...
 
 
-def decode(source: Source, limits: DecodeLimits, sink: Sink, track: str = "") -> Outcome:
+def decode(source: Source, limits: DecodeLimits, sink: Sink, track: str = "") -> DecodeOutcome:
     """Decode an audio track to 16 kHz mono s16le.
 
     `track` is explained at `choose_track`. The outcome covers every error in the file.
@@ -84,7 +84,7 @@ def decode(source: Source, limits: DecodeLimits, sink: Sink, track: str = "") ->
     try:
         return _Decoding(source, limits, sink, track).run()
     except Refused as refused:
-        return Outcome(refused.verdict, refused.message)
+        return DecodeOutcome(refused.verdict, refused.message)
 
 
 class _Decoding:
@@ -97,7 +97,7 @@ class _Decoding:
         self._warnings: list[RecordingWarning] = []
         self._n_left_out = 0
 
-    def run(self) -> Outcome:
+    def run(self) -> DecodeOutcome:
         following = joined.following_recording(self._source)
         parts = [(0, following[1])] if following is not None else joined.links(self._source)
         self._decode(joined.Part(self._source, *parts[0]))
@@ -108,7 +108,7 @@ class _Decoding:
         if self._n_left_out:
             text = f"Other parts of the file have {self._n_left_out} more warnings."
             self._warnings.append(RecordingWarning("more_warnings", text, {"count": self._n_left_out}))
-        return Outcome("decoded", warnings=tuple(self._warnings))
+        return DecodeOutcome("decoded", warnings=tuple(self._warnings))
 
     def _decode(self, source: Source) -> None:
         with av.logging.Capture(local=False) as logs:

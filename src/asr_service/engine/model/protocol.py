@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import tokenizers
@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from asr_service.audio.features import Features
 from asr_service.hardware.devices import Device
 from asr_service.models.dimensions import ModelDimensions
-
-_CPU_PRIORITY_THREAD: Final = True
-"""False runs CPU slots without their priority thread, to measure what it is worth."""
 
 Encoding = NDArray[np.floating]
 """The encoder's output for a window: [n_frames / 2, d_model], in host memory, so that each stage can form its own
@@ -108,4 +105,4 @@ class SpeechModel(Protocol):
 
 def has_priority_thread(device: Device) -> bool:
     """Return True for a CPU, whose cores more calls than cores can share; a GPU runs one call after the other."""
-    return _CPU_PRIORITY_THREAD and device.kind == "cpu"
+    return device.kind == "cpu"

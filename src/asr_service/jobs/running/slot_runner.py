@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from asr_service import tasks
-from asr_service.errors import Unavailable
+from asr_service.jobs.outages import OutageLog
 from asr_service.jobs.records import Job
 from asr_service.jobs.running.attempts import Attempts
 from asr_service.jobs.running.slot_executor import MAX_CLIP_BYTES, SlotExecutor
@@ -57,10 +57,10 @@ class SlotRunner:
         Clips are claimed at once, as many as fill the model's calls. A long recording fills them by itself, so after
         one of these the next claim is `poll_s` later, and idle slots get their share of long recordings.
         """
-        is_down = False
+        outages = OutageLog(log, "no job can be claimed")
         while True:
             self._jobs.submitted.clear()
-            try:
+            with outages.no_errors():
                 while time.monotonic() >= self._next_claim_at and self._has_room():
                     attempt = await self._attempts.claim(self._name)
                     if attempt is None:
@@ -68,13 +68,6 @@ class SlotRunner:
                     if not _is_clip(attempt.job):
                         self._next_claim_at = time.monotonic() + self._times.poll_s
                     attempt.task.add_done_callback(lambda _: self._jobs.submitted.set())  # there is room
-                is_down = False
-            except Unavailable as error:
-                if not is_down:
-                    log.warning("no job can be claimed", reason=error.message)
-                is_down = True
-            except Exception:
-                log.exception("no job can be claimed")
             await tasks.wait_for_event(self._jobs.submitted, self._times.poll_s)
 
     def _has_room(self) -> bool:

@@ -36,9 +36,9 @@ function operations.create()
     call('HSET', key('idempotency', new.owner), new.idempotency_key, new.id)
   end
   enter(new, 'queued', new.created_at)
-  if given.outcome_bytes then
+  if given.result_bytes then
     call('HSET', key('job', new.id), 'started_at', given.now, 'audio_s_done', given.audio_s, 'audio_s_total', given.audio_s)
-    finish(new, 'succeeded', tonumber(given.outcome_bytes))
+    finish(new, 'succeeded', tonumber(given.result_bytes))
   end
   return { 'created', record(new.id) }
 end

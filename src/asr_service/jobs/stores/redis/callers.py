@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from asr_service.errors import Unavailable
-from asr_service.jobs.records import Job, JobStatus, NewJob, Outcome, OwnerLimits, new_delivery_id
+from asr_service.jobs.records import Job, JobResult, JobStatus, NewJob, OwnerLimits, new_delivery_id
 from asr_service.jobs.store import Created, OutcomeUnknown
 from asr_service.jobs.stores.redis.database import Database
 from asr_service.jobs.stores.redis.records import job_of, new_record
@@ -18,7 +18,7 @@ class CallerOperations(Database):
             "max_kept": limits.kept_jobs,
             "max_bytes": limits.stored_bytes,
         }
-        ended = {} if new.outcome is None else _ended(new.outcome, now)
+        ended = {} if new.result is None else _ended(new.result, now)
         try:
             outcome, *answer = self._run("callers", "create", record=new_record(new, now), **given, **ended)
         except Unavailable as error:
@@ -66,12 +66,12 @@ class CallerOperations(Database):
         check_limits(n_waiting, n_kept, n_bytes, limits)
 
 
-def _ended(outcome: Outcome, now: float) -> dict[str, object]:
+def _ended(result: JobResult, now: float) -> dict[str, object]:
     return {
         "now": now,
-        "audio_s": outcome.audio_s,
-        "outcome_bytes": outcome.result_bytes,
-        "expires_at": outcome.expires_at,
+        "audio_s": result.audio_s,
+        "result_bytes": result.result_bytes,
+        "expires_at": result.expires_at,
         "event": EVENTS[JobStatus.SUCCEEDED],
         "delivery_id": new_delivery_id(),
     }

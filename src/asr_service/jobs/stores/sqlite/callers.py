@@ -37,10 +37,10 @@ class CallerOperations(Database):
             }
             columns, values = ", ".join(row), ", ".join(f":{name}" for name in row)
             db.execute(f"INSERT INTO jobs ({columns}) VALUES ({values})", row)  # noqa: S608 - names of columns
-            if new.outcome:
-                set_result(db, new.id, new.outcome.audio_s, new.outcome.result_bytes)
+            if new.result:
+                set_result(db, new.id, new.result.audio_s, new.result.result_bytes)
                 db.execute("UPDATE jobs SET started_at = ? WHERE id = ?", (now, new.id))
-                end_job(db, find_job(db, new.id), JobStatus.SUCCEEDED, now, new.outcome.expires_at)
+                end_job(db, find_job(db, new.id), JobStatus.SUCCEEDED, now, new.result.expires_at)
             return Created(job_of(find_job(db, new.id)), is_replayed=False)
 
     def find_replay(self, owner: str, key: str) -> Job | None:
