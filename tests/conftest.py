@@ -1,4 +1,4 @@
-"""What every test stands on: the real base model, and no network but this machine's own."""
+"""The environment of every test: the real base model, and no network but this machine's own."""
 
 import functools
 import os
@@ -47,7 +47,7 @@ def _require_local(host: str | bytes) -> None:
     except ValueError:
         local = False
     if not local:
-        raise RuntimeError(f"a test reached for the network: {name}")
+        raise RuntimeError(f"A test tried to reach the network: {name}")
 
 
 def _locally(connect: Callable[..., Any]) -> Callable[..., Any]:

@@ -77,6 +77,16 @@ class FakeModel:
     def calls_of(self, stage: str) -> list[Call]:
         return [call for call in self.calls if call.stage == stage]
 
+    def last_prompt(self) -> str:
+        """Return the prompt of the last window, with special tokens as text."""
+        return self.tokenizer.decode(list(self.calls_of("generate")[-1].prompts[-1]), skip_special_tokens=False)
+
+    def last_options(self) -> GenerateOptions:
+        """Return the options of the last window."""
+        options = self.calls_of("generate")[-1].options
+        assert options is not None
+        return options
+
     def encode(self, windows: Sequence[Features]) -> list[Encoding]:
         self._note(Call("encode", len(windows), windows[0].shape[1]))
         return [_encoding(window) for window in windows]

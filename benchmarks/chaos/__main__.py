@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.chaos.faults import FAULTS, Fault, NotPossible, Scene
-from benchmarks.chaos.report import Injection, Routing, Row, cells, check, markdown, row
+from benchmarks.chaos.report import Injection, Routing, Row, check, markdown, row
 from benchmarks.common import arguments
 from benchmarks.common.corpus import Clip
 from benchmarks.common.machine import Watch, machine
@@ -67,7 +67,7 @@ def _rows(args: argparse.Namespace, folder: Path) -> list[Row]:
     with _scene(args, folder) as scene:
         for fault in chosen:
             rows.append(_try(fault, scene))
-            print(" | ".join(cells(rows[-1])), flush=True)
+            print(" | ".join(rows[-1].cells()), flush=True)
     return rows
 
 
@@ -120,7 +120,7 @@ def _try(fault: Fault, scene: Scene) -> Row:
         injection = fault.inject(scene)
     except NotPossible as reason:
         load.pause()
-        return Row(fault.name, skipped=str(reason))
+        return Row(fault=fault.name, skipped=str(reason))
     except TimeoutError as error:
         injection = Injection(problems=(str(error),))
     stack.wait_until_ready()

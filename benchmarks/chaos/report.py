@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from benchmarks.common.report import facts, table
+from benchmarks.chaos.rows import FaultRow, counted
+from benchmarks.chaos.rows import markdown as rows_markdown
 from benchmarks.common.sender import DISCONNECTED, GOOD, Outcome
 
 LOST = "502 engine_stopped"
@@ -50,26 +50,24 @@ class Routing:
     """Slots that the request was sent to, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A fault's row of the table."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(FaultRow):
+    """A fault under load."""
 
-    fault: str
     n_sent: int = 0
     responses: Mapping[str, int] | None = None
     recovery_s: float | None = None
     slowest_s: float = 0.0
-    problems: tuple[str, ...] = ()
-    note: str = ""
-    skipped: str = ""
-    """Why the fault was not tried."""
 
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"ok": self.ok and not self.skipped}
+    def observed(self) -> tuple[str, ...]:
+        responses = dict(self.responses or {})
+        return (
+            str(self.n_sent),
+            str(responses.pop(GOOD, 0)),
+            counted(responses),
+            "-" if self.recovery_s is None else f"{self.recovery_s:.1f}",
+            f"{self.slowest_s:.1f}",
+        )
 
 
 def check(
@@ -128,38 +126,16 @@ def row(fault: str, n_sent: int, outcomes: Sequence[Outcome], injection: Injecti
     recoveries = [each.recovery_s for each in injection.exits]
     answered = [each for each in outcomes if each.kind != DISCONNECTED]
     return Row(
-        fault,
-        n_sent,
-        dict(Counter(each.kind for each in outcomes).most_common()),
-        round(max(recoveries), 2) if recoveries else None,
-        round(max((each.duration_s for each in answered), default=0.0), 2),
-        tuple(problems),
-        injection.note,
+        fault=fault,
+        n_sent=n_sent,
+        responses=dict(Counter(each.kind for each in outcomes).most_common()),
+        recovery_s=round(max(recoveries), 2) if recoveries else None,
+        slowest_s=round(max((each.duration_s for each in answered), default=0.0), 2),
+        problems=tuple(problems),
+        note=injection.note,
     )
-
-
-_HEADS = ("fault", "sent", "200", "others", "ready again, s", "slowest response, s", "ok", "remarks")
 
 
 def markdown(about: Mapping[str, str], rows: Sequence[Row]) -> str:
-    tried = [each for each in rows if not each.skipped]
-    failed = [each for each in tried if not each.ok]
-    conclusion = f"{len(tried)} faults tried; {len(failed)} missed an expectation."
-    return "\n\n".join(["# Faults under load", facts(about), table(_HEADS, map(cells, rows)), conclusion]) + "\n"
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    """Format the cells of a row."""
-    if row.skipped:
-        return (row.fault, "-", "-", "-", "-", "-", "not tried", row.skipped)
-    responses = row.responses or {}
-    return (
-        row.fault,
-        str(row.n_sent),
-        str(responses.get(GOOD, 0)),
-        ", ".join(f"{count} x {kind}" for kind, count in responses.items() if kind != GOOD) or "-",
-        "-" if row.recovery_s is None else f"{row.recovery_s:.1f}",
-        f"{row.slowest_s:.1f}",
-        "yes" if row.ok else "**no**",
-        "; ".join([row.note, *row.problems] if row.note else row.problems),
-    )
+    heads = ("fault", "sent", "200", "others", "ready again, s", "slowest response, s", "ok", "remarks")
+    return rows_markdown("Faults under load", about, heads, rows)

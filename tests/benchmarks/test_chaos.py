@@ -79,7 +79,7 @@ def test_a_refused_connection_is_not_part_of_the_routing() -> None:
 def test_the_table_shows_responses_problems_and_skipped_faults() -> None:
     injection = Injection((EXIT,), note="a note")
     rows = [row("killed", 2, [INSIDE, OUTSIDE], injection, []), row("repeated", 1, [OUTSIDE], injection, ["bad"])]
-    text = markdown({"machine": "two cores"}, [*rows, Row("full disk", skipped="needs root")])
+    text = markdown({"machine": "two cores"}, [*rows, Row(fault="full disk", skipped="needs root")])
     assert "| killed | 2 | 1 | 1 x 502 engine_stopped | 4.0 | 2.0 | yes | a note |" in text
     assert "| repeated | 1 | 1 | - | 4.0 | 2.0 | **no** | a note; bad |" in text
     assert "| full disk | - | - | - | - | - | not tried | needs root |" in text

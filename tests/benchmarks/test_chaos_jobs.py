@@ -54,7 +54,7 @@ def test_a_refusal_that_is_not_clear_is_reported(refusal: Refusal, problem: str)
 def test_the_table_counts_attempts_and_refusals() -> None:
     again = replace(GOOD, webhook_ids=("evt_1", "evt_1"), n_signed=2)
     row = row_of("sqlite", "kill", [GOOD, again], [REFUSED], ["bad"], note="a note", settled_s=7.0)
-    text = markdown({"machine": "two cores"}, [row, Row("sqlite", "full disk", skipped="needs root")])
+    text = markdown({"machine": "two cores"}, [row, Row(layout="sqlite", fault="full disk", skipped="needs root")])
     assert "| sqlite | kill | 2 | 1 x 503 unavailable | 2.0 | 2 x 2 | 1 | 7 | **no** | a note; bad |" in text
     assert "1 faults tried; 1 missed an expectation." in text
 

@@ -2,9 +2,7 @@
 
 import errno
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -12,20 +10,10 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
 from asr_service.serving.allocated_dict import AllocatedDict
+from disks import small_disk
 from engines import loud, wav
 from serving.harness import Service, running
 from waiting import until
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("needs to mount a tmpfs, which takes root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(folder: Path, free_bytes: int = 0) -> Path:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from benchmarks.chaos.jobs.faults import FAULTS, Fault, NotPossible, Scene
 from benchmarks.chaos.jobs.ledger import Ledger
-from benchmarks.chaos.jobs.report import Fate, Row, cells, find_problems, markdown, row_of
+from benchmarks.chaos.jobs.report import Fate, Row, find_problems, markdown, row_of
 from benchmarks.common import arguments, cluster
 from benchmarks.common.cluster import ABOUT, LAYOUTS, REDIS, SQLITE, Cluster
 from benchmarks.common.machine import Watch, machine
@@ -85,7 +85,7 @@ def _rows(layout: str, args: argparse.Namespace, folder: Path) -> list[Row]:
             load.think_time_s = _THINK_TIME_S
             for fault in faults:
                 rows.append(_try(fault, scene, load, expected))
-                print(" | ".join(cells(rows[-1])), flush=True)
+                print(" | ".join(rows[-1].cells()), flush=True)
     return rows
 
 
@@ -146,7 +146,7 @@ def _try(fault: Fault, scene: Scene, load: Load, expected: dict[Path, str]) -> R
         note = fault.inject(scene)
     except NotPossible as reason:
         load.pause()
-        return Row(fault.layout, fault.name, skipped=str(reason))
+        return Row(layout=fault.layout, fault=fault.name, skipped=str(reason))
     except TimeoutError as error:
         own.append(str(error))
     ended, n_answers = time.monotonic(), len(load.outcomes)

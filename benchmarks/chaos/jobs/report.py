@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.chaos.jobs.ledger import LONGEST_REFUSAL_S, Refusal
-from benchmarks.common.report import facts, table
+from benchmarks.chaos.rows import FaultRow, counted
+from benchmarks.chaos.rows import markdown as rows_markdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,11 @@ class Fate:
     """Whether the job says that its event could not be delivered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A fault's row of the table."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(FaultRow):
+    """A fault of a layout."""
 
     layout: str
-    fault: str
     n_jobs: int = 0
     refusals: Mapping[str, int] | None = None
     longest_refusal_s: float = 0.0
@@ -43,17 +43,19 @@ class Row:
     """Requests with the id of an event that had arrived before."""
     settled_s: float = 0.0
     """Time from the end of the fault until all jobs had ended and all events had arrived."""
-    problems: tuple[str, ...] = ()
-    note: str = ""
-    skipped: str = ""
-    """Why the fault was not tried."""
 
-    @property
-    def ok(self) -> bool:
-        return not self.problems
+    def names(self) -> tuple[str, ...]:
+        return (self.layout, self.fault)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"ok": self.ok and not self.skipped}
+    def observed(self) -> tuple[str, ...]:
+        return (
+            str(self.n_jobs),
+            counted(self.refusals),
+            f"{self.longest_refusal_s:.1f}",
+            counted(self.attempts),
+            str(self.n_repeated_events),
+            f"{self.settled_s:.0f}",
+        )
 
 
 def find_problems(fates: Sequence[Fate], refusals: Sequence[Refusal], allowed: Collection[str]) -> tuple[str, ...]:
@@ -94,13 +96,13 @@ def row_of(
     layout: str, fault: str, fates: Sequence[Fate], refusals: Sequence[Refusal], problems: Sequence[str], **given: Any
 ) -> Row:
     return Row(
-        layout,
-        fault,
-        len(fates),
-        dict(Counter(each.kind for each in refusals).most_common()),
-        round(max((each.took_s for each in refusals), default=0.0), 1),
-        dict(sorted(Counter(each.attempts for each in fates).items())),
-        sum(len(each.webhook_ids) - len(set(each.webhook_ids)) for each in fates),
+        layout=layout,
+        fault=fault,
+        n_jobs=len(fates),
+        refusals=dict(Counter(each.kind for each in refusals).most_common()),
+        longest_refusal_s=round(max((each.took_s for each in refusals), default=0.0), 1),
+        attempts=dict(sorted(Counter(each.attempts for each in fates).items())),
+        n_repeated_events=sum(len(each.webhook_ids) - len(set(each.webhook_ids)) for each in fates),
         problems=tuple(problems),
         **given,
     )
@@ -121,25 +123,4 @@ _HEADS = (
 
 
 def markdown(about: Mapping[str, str], rows: Sequence[Row]) -> str:
-    tried = [each for each in rows if not each.skipped]
-    failed = [each for each in tried if not each.ok]
-    conclusion = f"{len(tried)} faults tried; {len(failed)} missed an expectation."
-    return "\n\n".join(["# Jobs under faults", facts(about), table(_HEADS, map(cells, rows)), conclusion]) + "\n"
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    """Format the cells of a row."""
-    if row.skipped:
-        return (row.layout, row.fault, "-", "-", "-", "-", "-", "-", "not tried", row.skipped)
-    return (
-        row.layout,
-        row.fault,
-        str(row.n_jobs),
-        ", ".join(f"{count} x {kind}" for kind, count in (row.refusals or {}).items()) or "-",
-        f"{row.longest_refusal_s:.1f}",
-        ", ".join(f"{count} x {attempts}" for attempts, count in (row.attempts or {}).items()) or "-",
-        str(row.n_repeated_events),
-        f"{row.settled_s:.0f}",
-        "yes" if row.ok else "**no**",
-        "; ".join([row.note, *row.problems] if row.note else row.problems),
-    )
+    return rows_markdown("Jobs under faults", about, _HEADS, rows)

@@ -6,25 +6,12 @@ import httpx
 import pytest
 from faster_whisper.audio import decode_audio
 
-from api.live import ALL, Live, serving, tone
+from api.live import ALL, serving, tone
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.vad import VadOptions, detect_speech
-from asr_service.engine.model.protocol import GenerateOptions
 from asr_service.languages import LANGUAGES
 from fakes import FakeModel, fake_tokenizer, writing
 from speech import RECORDINGS
-
-
-def generate_options(live: Live) -> GenerateOptions:
-    call = live.model.calls_of("generate")[-1]
-    assert call.options
-    return call.options
-
-
-def prompt(live: Live) -> str:
-    """Return the prompt of the last window, with special tokens as text."""
-    tokens = live.model.calls_of("generate")[-1].prompts[-1]
-    return live.model.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
 
 @pytest.mark.parametrize("field", ["file", "audio"])
@@ -82,7 +69,7 @@ def test_options_may_be_in_the_form_and_in_the_query(live):
     """The options of both are used."""
     answer = live.post("/transcribe?language=fr&beam_size=2", max_new_tokens="7")
     assert answer.json()["language"] == "fr"
-    assert generate_options(live).beam_size == 2
+    assert live.model.last_options().beam_size == 2
 
 
 @pytest.mark.parametrize(
@@ -98,7 +85,7 @@ def test_options_may_be_in_the_form_and_in_the_query(live):
 def test_numbers_reach_the_model(live, fields, wanted):
     """These are beam_size, temperature and max_new_tokens, which is added to the length of the prompt."""
     assert live.post(**fields).status_code == 200
-    options = generate_options(live)
+    options = live.model.last_options()
     assert {name: getattr(options, name) for name in wanted} == wanted
 
 
@@ -124,7 +111,7 @@ def test_numbers_reach_the_model(live, fields, wanted):
 def test_language_task_and_prompts_reach_the_model(live, path, fields, wanted):
     """They are the tokens that the decoder starts with."""
     assert live.post(path, **fields).status_code == 200
-    assert prompt(live) == wanted
+    assert live.model.last_prompt() == wanted
     assert not live.model.calls_of("detect")
 
 
@@ -258,10 +245,11 @@ def test_the_settings_have_the_defaults():
         answer = httpx.post(f"{live.url}/transcribe", files={"file": tone()}).json()
         assert answer["language"] == "sv"
         assert answer["segments"][0]["words"]
-        assert prompt(live) == "<|startofprev|> Hej<|startoftranscript|><|sv|><|transcribe|><|notimestamps|>"
-        assert (generate_options(live).beam_size, generate_options(live).max_length) == (2, 2 * 30)
+        prompt, options = live.model.last_prompt(), live.model.last_options()
+        assert prompt == "<|startofprev|> Hej<|startoftranscript|><|sv|><|transcribe|><|notimestamps|>"
+        assert (options.beam_size, options.max_length) == (2, 2 * 30)
         overridden = live.post(language="auto", beam_size="1", timestamps="true", word_timestamps="false").json()
-        assert (overridden["language"], generate_options(live).beam_size) == ("en", 1)
+        assert (overridden["language"], live.model.last_options().beam_size) == ("en", 1)
         assert "words" not in overridden["segments"][0]
 
 
@@ -284,7 +272,7 @@ def test_an_english_only_model_refuses_translation_and_other_languages(english, 
 def test_an_english_only_model_accepts_english(english, language):
     """Its prompt has no language token, and no language is detected."""
     assert english.post(language=language).json()["language"] == "en"
-    assert prompt(english) == "<|startoftranscript|>"
+    assert english.model.last_prompt() == "<|startoftranscript|>"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from api.live import Live, tone, two_windows
 from asr_service.api.native.schemas import TranscribeParameters
 from asr_service.api.openai.fields import FOREIGN_FIELDS, Treatment
 from asr_service.api.openai.schemas import OpenAIForm
-from asr_service.engine.model.protocol import GenerateOptions
 from fakes import writing
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
@@ -41,17 +40,6 @@ def send(live: Live, *pairs: tuple[str, str], where: str = "transcriptions", aud
     files = [("file", ("a.wav", audio or tone(), "audio/wav"))]
     fields: list[Any] = [(name, (None, value)) for name, value in (("model", "whisper-1"), *pairs)]
     return httpx.post(f"{live.url}/v1/audio/{where}", files=[*files, *fields], timeout=60)
-
-
-def prompt(live: Live) -> str:
-    tokens = live.model.calls_of("generate")[-1].prompts[-1]
-    return live.model.tokenizer.decode(list(tokens), skip_special_tokens=False)
-
-
-def generate_options(live: Live) -> GenerateOptions:
-    options = live.model.calls_of("generate")[-1].options
-    assert options
-    return options
 
 
 def table() -> dict[str, tuple[str, str]]:
@@ -143,7 +131,7 @@ def test_a_warning_comes_with_every_kind_of_answer(named):
 def test_options_of_transcribe_are_honoured(named, fields, wanted):
     """They reach the model, also under vLLM's names."""
     assert send(named, *fields.items()).status_code == 200
-    options = generate_options(named)
+    options = named.model.last_options()
     assert {name: getattr(options, name) for name in wanted} == wanted
 
 
@@ -167,14 +155,14 @@ def test_options_of_transcribe_reach_the_prompt(named, where, fields, wanted):
     answer = send(named, *fields.items(), where=where)
     assert answer.status_code == 200, answer.text
     assert "x-asr-warning" not in answer.headers
-    assert wanted in prompt(named)
+    assert wanted in named.model.last_prompt()
 
 
 def test_english_at_translations_is_the_language_of_the_text(named, monkeypatch):
     """The language of the speech is detected, as without the field."""
     monkeypatch.setattr(named.model, "language", "pt")
     assert send(named, ("language", "en"), where="translations").status_code == 200
-    assert prompt(named).endswith("<|pt|><|translate|>")
+    assert named.model.last_prompt().endswith("<|pt|><|translate|>")
 
 
 def test_a_translation_may_be_streamed(named):
@@ -213,7 +201,7 @@ def test_lists_may_have_indices(named):
     pairs = (("timestamp_granularities[0]", "word"), ("timestamp_granularities[1]", "segment"))
     answer = send(named, ("response_format", "verbose_json"), *pairs, ("languages[0]", "pt"), ("keywords[0]", "a"))
     assert {"words", "segments"} <= set(answer.json())
-    assert prompt(named).endswith("<|startofprev|> a<|startoftranscript|><|pt|><|transcribe|>")
+    assert named.model.last_prompt().endswith("<|startofprev|> a<|startoftranscript|><|pt|><|transcribe|>")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +222,7 @@ def test_languages_bound_the_detection(named, languages, code, language):
     answer = send(named, *pairs, audio=two_windows())
     assert answer.status_code == 200, answer.text
     assert answer.json()["languages"] == [{"code": code}]
-    assert f"<|{code}|><|transcribe|>" in prompt(named)
+    assert f"<|{code}|><|transcribe|>" in named.model.last_prompt()
 
 
 @pytest.mark.parametrize(

@@ -88,11 +88,6 @@ def assert_all_keys(error: openai.APIError) -> None:
     assert set(error.body) == {"message", "type", "param", "code"}
 
 
-def prompt(live: Live) -> str:
-    tokens = live.model.calls_of("generate")[-1].prompts[-1]
-    return live.model.tokenizer.decode(list(tokens), skip_special_tokens=False)
-
-
 # -- Formats
 
 
@@ -144,7 +139,7 @@ def test_verbose_json_of_a_translation_is_english(named, monkeypatch):
     answer = body(named, "translations", response_format="verbose_json")
     fits(answer, TranslationVerbose)
     assert (answer["task"], answer["language"], answer["text"]) == ("translate", "english", "hello")
-    assert prompt(named).endswith("<|pt|><|translate|>")
+    assert named.model.last_prompt().endswith("<|pt|><|translate|>")
 
 
 def test_transcribe_has_verbose_json_too(named):
@@ -214,16 +209,14 @@ def test_silence_has_an_empty_text(named):
 def test_language_prompt_and_keywords_reach_the_model(named, fields, wanted):
     """The end of a long prompt is used."""
     transcribe(named, **fields)
-    assert prompt(named).endswith(wanted)
+    assert named.model.last_prompt().endswith(wanted)
 
 
 def test_temperature_reaches_the_model(named):
     """0 and other values are passed on."""
     for temperature in (0.0, 0.7):
         transcribe(named, temperature=temperature)
-        options = named.model.calls_of("generate")[-1].options
-        assert options
-        assert options.temperature == temperature
+        assert named.model.last_options().temperature == temperature
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
+
+from api.live import tone
 
 _WATCH_POLICY = """
 window.policyReports = [];
@@ -55,6 +58,11 @@ def add_files(page: Page, *files: Any) -> None:
     page.locator(".intake input[type=file]").first.set_input_files(list(files))
 
 
+def clip(name: str, seconds: float = 1.0) -> dict[str, object]:
+    """Return a recording with a tone, for `add_files`."""
+    return {"name": name, "mimeType": "audio/wav", "buffer": tone(seconds)}
+
+
 def expect_state(page: Page, name: str, state: str) -> None:
     expect(row(page, name)).to_have_attribute("data-state", state, timeout=20_000)
 
@@ -62,3 +70,9 @@ def expect_state(page: Page, name: str, state: str) -> None:
 def fits(page: Page) -> bool:
     """Return whether the page has no horizontal scroll bar."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
+
+
+def assert_accessible(page: Page) -> None:
+    """Let axe-core look for violations of WCAG 2.2 at level AA and of its own best practices."""
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []

@@ -6,13 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from api.live import Live, serving, tone
 from api.middleware.test_authentication import ALICE, ENTRIES
 from api.page.conftest import INSECURE, MAX_OPEN, MAX_UPLOAD_BYTES, NOTE, Held
-from api.page.pages import add_files, expect_state, fits, opened_page, row
+from api.page.pages import add_files, assert_accessible, clip, expect_state, fits, opened_page, row
 from fakes import FakeModel
 from speech import DATA
 from waiting import until
@@ -25,12 +24,6 @@ WIZARD = DATA / "en-wizard.flac"
 def page(browser: Browser, real: Live) -> Iterator[Page]:
     with opened_page(browser, real.url) as opened:
         yield opened
-
-
-def assert_accessible(page: Page) -> None:
-    """Let axe-core look for violations of WCAG 2.2 at level AA and of its own best practices."""
-    found = Axe().run(page).response["violations"]
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
 
 
 # ---- a recording from a file
@@ -148,7 +141,7 @@ def test_without_https_the_page_says_why_there_is_no_microphone(browser: Browser
 # ---- while it runs
 
 
-TONE = {"name": "tone.wav", "mimeType": "audio/wav", "buffer": tone()}
+TONE = clip("tone.wav")
 
 
 def test_a_job_goes_on_while_the_page_is_closed(browser: Browser, held: Held) -> None:
@@ -274,7 +267,7 @@ def test_the_page_fits_a_phone_and_axe_finds_nothing(browser: Browser, held: Hel
         assert fits(page)
         assert_accessible(page)
         page.get_by_text("More options").click()
-        add_files(page, {"name": f"{'a-very-long-name-' * 8}.wav", "mimeType": "audio/wav", "buffer": tone()})
+        add_files(page, clip(f"{'a-very-long-name-' * 8}.wav"))
         expect_state(page, "a-very-long-name", "done")
         assert fits(page)
         assert_accessible(page)
@@ -328,8 +321,7 @@ def test_the_options_are_remembered_and_sent(browser: Browser, held: Held) -> No
         expect(page.get_by_label("Spoken language")).to_have_value("pt")
         add_files(page, TONE)
         expect(row(page, "tone.wav")).to_contain_text("Portuguese")
-        (prompt,) = held.live.model.calls_of("generate")[-1].prompts
-        assert "Wentworth" in held.live.model.tokenizer.decode(list(prompt))
+        assert "Wentworth" in held.live.model.last_prompt()
 
 
 def test_the_operators_name_and_note_are_shown(browser: Browser, jobless: Held) -> None:

@@ -11,24 +11,20 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from api.jobs.client import endless
-from api.live import serving, tone
+from api.live import serving
 from api.page.conftest import INSECURE, Held
-from api.page.pages import add_files, expect_state, opened_page, row
+from api.page.pages import add_files, clip, expect_state, opened_page, row
 from fakes import FakeModel
 from waiting import until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
 
 
-def named(name: str, seconds: float = 1.0) -> dict[str, object]:
-    return {"name": name, "mimeType": "audio/wav", "buffer": tone(seconds)}
-
-
 def test_a_job_that_the_service_has_deleted_can_be_tried_again(browser: Browser, held: Held) -> None:
     """The page says what has happened. It has the recording still."""
     held.hold()
     with opened_page(browser, held.live.url, may_fail=True) as page:
-        add_files(page, named("tone.wav"))
+        add_files(page, clip("tone.wav"))
         expect_state(page, "tone.wav", "running")
         (job, *_) = held.live.get("/jobs").json()["data"]
         httpx.delete(f"{held.live.url}/jobs/{job['id']}")
@@ -88,7 +84,7 @@ def test_another_tab_takes_over_what_a_closed_tab_was_sending(browser: Browser, 
     """Also what waits for its turn. Until then it shows that the first tab sends it, and sends nothing itself."""
     names = ("one.wav", "two.wav", "three.wav")
     with two_tabs(browser, f"http://{host}:{held.live.port}") as (one, other):
-        add_files(one, *(named(name, 5) for name in names))
+        add_files(one, *(clip(name, 5) for name in names))
         for name in names[:2]:
             expect(row(one, name)).to_contain_text("Uploading")
             expect(row(other, name)).to_contain_text("In progress in another tab")
@@ -102,7 +98,7 @@ def test_an_upload_can_be_cancelled_and_removed_in_another_tab(browser: Browser,
     """The tab that sends it ends the upload, and does not bring it back."""
     before = held.live.metric('asr_requests_total{code="202",endpoint="/jobs"}')
     with two_tabs(browser, held.live.url) as (one, other):
-        add_files(one, named("one.wav", 5), named("two.wav", 5))
+        add_files(one, clip("one.wav", 5), clip("two.wav", 5))
         for name in ("one.wav", "two.wav"):
             expect_state(other, name, "uploading")
             other.get_by_role("button", name=f"Cancel {name}").click()
@@ -147,7 +143,7 @@ def test_the_time_of_an_upload_does_not_count_as_that_of_the_work(browser: Brows
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
     with opened_page(browser, held.live.url) as page:
         page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
-        add_files(page, named("long.wav", 12))
+        add_files(page, clip("long.wav", 12))
         expect(row(page, "long.wav")).to_contain_text("left", timeout=20_000)
         expect_state(page, "long.wav", "running")
         expect(row(page, "long.wav")).to_contain_text("Transcribing")
@@ -158,7 +154,7 @@ def test_names_of_files_are_text_in_every_script(browser: Browser, held: Held) -
     """HTML is shown as it is, and an Arabic name does not turn the sentence around it."""
     names = ("<img src=x onerror=alert(1)>.wav", "مقابلة (1).wav")
     with opened_page(browser, held.live.url) as page:
-        add_files(page, *map(named, names))
+        add_files(page, *map(clip, names))
         for name in names:
             expect_state(page, name, "done")
         page.locator(".row", has_text=names[1]).get_by_role("button").click()

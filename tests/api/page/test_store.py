@@ -3,9 +3,8 @@
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from api.live import tone
 from api.page.conftest import Held
-from api.page.pages import add_files, expect_state, opened_page, row
+from api.page.pages import add_files, clip, expect_state, opened_page, row
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
 
@@ -18,15 +17,11 @@ def limit_storage(page: Page, size_bytes: int | None) -> None:
     page.context.new_cdp_session(page).send("Storage.overrideQuotaForOrigin", {"origin": page.url.rstrip("/")} | size)
 
 
-def named(name: str) -> dict[str, object]:
-    return {"name": name, "mimeType": "audio/wav", "buffer": tone()}
-
-
 def test_without_room_everything_works_until_the_page_is_closed(browser: Browser, held: Held) -> None:
     """The page says so. When there is room again, what it kept in memory is stored."""
     with opened_page(browser, held.live.url) as page:
         limit_storage(page, 1)
-        add_files(page, named("new.wav"))
+        add_files(page, clip("new.wav"))
         expect_state(page, "new.wav", "done")
         expect(row(page, "new.wav")).to_contain_text(UNSAVED)
         expect(page.locator(".banner")).to_contain_text("no room for more")
@@ -36,7 +31,7 @@ def test_without_room_everything_works_until_the_page_is_closed(browser: Browser
         page.keyboard.press("Escape")
         page.get_by_role("link", name="All recordings").click()
         limit_storage(page, None)
-        add_files(page, named("other.wav"))
+        add_files(page, clip("other.wav"))
         expect_state(page, "other.wav", "done")
         page.get_by_role("button", name="Remove other.wav").click()
         page.get_by_role("dialog").get_by_role("button", name="Remove").click()
@@ -51,7 +46,7 @@ def test_without_a_database_everything_works_until_the_page_is_closed(browser: B
     with opened_page(browser, held.live.url) as page:
         page.add_init_script("indexedDB.open = () => { throw new DOMException('refused', 'InvalidStateError'); };")
         page.reload()
-        add_files(page, named("private.wav"))
+        add_files(page, clip("private.wav"))
         expect_state(page, "private.wav", "done")
         expect(row(page, "private.wav")).to_contain_text(UNSAVED)
         row(page, "private.wav").get_by_role("link").click()
@@ -61,7 +56,7 @@ def test_without_a_database_everything_works_until_the_page_is_closed(browser: B
 def test_a_text_that_the_browser_has_deleted_can_be_made_again(browser: Browser, held: Held) -> None:
     """The view says what is missing."""
     with opened_page(browser, held.live.url) as page:
-        add_files(page, named("kept.wav"))
+        add_files(page, clip("kept.wav"))
         expect_state(page, "kept.wav", "done")
         page.evaluate("""async () => {
           const app = document.querySelector("[type=module]").src;

@@ -5,10 +5,10 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from api.live import serving, tone
+from api.live import serving
 from api.middleware.test_authentication import ALICE, ENTRIES
 from api.page.conftest import Held
-from api.page.pages import add_files, expect_state, opened_page, row
+from api.page.pages import add_files, clip, expect_state, opened_page, row
 from fakes import FakeModel
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
@@ -25,10 +25,6 @@ _STORED = """() => new Promise((resolve) => {
   };
 })"""
 """Returns the number of values in the browser's database."""
-
-
-def named(name: str) -> dict[str, object]:
-    return {"name": name, "mimeType": "audio/wav", "buffer": tone()}
 
 
 def remove(page: Page, name: str) -> None:
@@ -109,7 +105,7 @@ def test_nothing_is_left_of_a_recording_that_was_removed_while_its_text_arrived(
     with opened_page(browser, held.live.url, may_fail=True) as page:
         page.route(re.compile("/transcript"), keep)
         with page.expect_request(re.compile("/transcript")):
-            add_files(page, named("tone.wav"))
+            add_files(page, clip("tone.wav"))
         page.get_by_role("button", name="Cancel tone.wav").click()
         remove(page, "tone.wav")
         expect(page.locator(".row")).to_have_count(0)
@@ -131,9 +127,9 @@ def test_a_text_that_the_service_cannot_deliver_holds_up_no_other(browser: Brows
 
     held.hold()
     with opened_page(browser, held.live.url, may_fail=True) as page:
-        add_files(page, named("one.wav"))
+        add_files(page, clip("one.wav"))
         expect_state(page, "one.wav", "running")
-        add_files(page, named("two.wav"))
+        add_files(page, clip("two.wav"))
         expect_state(page, "two.wav", "queued")
         (newest, *_) = held.live.get("/jobs").json()["data"]
         page.route(re.compile(f"{newest['id']}/transcript"), answer)
@@ -149,7 +145,7 @@ def test_a_choice_that_the_model_does_not_have_is_given_up(browser: Browser) -> 
         page.evaluate("""localStorage.setItem("asr.options", '{"task": "translate"}')""")
         page.reload()
         expect(page.get_by_label("Text in")).to_be_hidden()
-        add_files(page, named("tone.wav"))
+        add_files(page, clip("tone.wav"))
         expect_state(page, "tone.wav", "done")
 
 
@@ -157,7 +153,7 @@ def test_a_text_that_is_gone_is_explained(browser: Browser, held: Held) -> None:
     with opened_page(browser, held.live.url, may_fail=True) as page:
         gone = {"error": {"code": "job_expired", "message": "The transcript was deleted."}}
         page.route(re.compile("/transcript"), lambda route: route.fulfill(status=410, json=gone))
-        add_files(page, named("tone.wav"))
+        add_files(page, clip("tone.wav"))
         expect_state(page, "tone.wav", "failed")
         expect(row(page, "tone.wav")).to_contain_text("The service no longer has this recording.")
 

@@ -23,6 +23,7 @@ from asr_service.formats import FILE_FORMATS
 from cli.terminal import begin, run
 from client.test_service import Answer, scripted
 from decoder import media
+from disks import small_disk
 from fakes import Call, FakeModel, writing
 from waiting import until
 
@@ -283,27 +284,18 @@ def test_nothing_is_transcribed_if_the_output_folder_is_not_writable(remote, liv
     assert "a.wav: taken: this is a file. Choose another folder with --output-dir." in result.stderr
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 16 kB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("needs to mount a tmpfs, which takes root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_ends_the_run(remote, small_disk, tmp_path):
+def test_a_full_disk_ends_the_run(remote, tmp_path):
     """Written files are whole, and no further recording is transcribed."""
     tones(tmp_path, *(f"in/{n}.wav" for n in range(20)))
-    result = run("transcribe", "in", "-o", str(small_disk), "-j", "1", *remote, cwd=tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    with small_disk(out, "16k"):
+        result = run("transcribe", "in", "-o", str(out), "-j", "1", *remote, cwd=tmp_path)
+        written = [out / name for name in files_below(out)]
+        assert {path.read_text() for path in written} == {"hello\n"}
     assert result.returncode == 1
     assert "cannot be written: No space left on device. Finished files are kept." in result.stderr
     assert "not done" in result.stderr
-    written = [small_disk / name for name in files_below(small_disk)]
-    assert {path.read_text() for path in written} == {"hello\n"}
     assert all(path.suffix == ".txt" for path in written)
 
 

@@ -1,24 +1,16 @@
 """Formats that only the ffmpeg program can write."""
 
-import functools
-
 import pytest
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.errors import UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, sentences, similarity
-from decoder.ffmpeg import ffmpeg, video, write_inputs
+from decoder.ffmpeg import video
 
 pytestmark = pytest.mark.needs_program("ffmpeg")
 TONE = media.warble(3)
 TAG = b"ID3\x04\x00\x00\x00\x00\x02\x2c" + bytes(300)
-
-
-@pytest.fixture
-def write(tmp_path):
-    write_inputs(tmp_path)
-    return functools.partial(ffmpeg, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Where the audio of a file lies in time: late starts, holes and files that are cut off."""
 
-import functools
 import re
 
 import pytest
@@ -10,7 +9,7 @@ from asr_service.decoder.pool import DecodedAudio
 from asr_service.decoder.protocol import DecodeLimits
 from decoder import media
 from decoder.decoding import decode, sentences, similarity
-from decoder.ffmpeg import ffmpeg, video, write_inputs
+from decoder.ffmpeg import video
 from decoder.media import OPUS, Format
 
 pytestmark = pytest.mark.needs_program("ffmpeg")
@@ -20,11 +19,10 @@ NEAR_S = 0.1  # encoder delay and padding
 
 
 @pytest.fixture
-def write(tmp_path):
+def write(write, tmp_path):
     """Write a file with ffmpeg; a.wav has 3 s and long.wav 20 s."""
-    write_inputs(tmp_path)
     (tmp_path / "long.wav").write_bytes(media.wav(LONG))
-    return functools.partial(ffmpeg, tmp_path)
+    return write
 
 
 def codec_of(name: str) -> str:

@@ -1,6 +1,5 @@
 """Files with several tracks: video, subtitles, data, attachments and more than one audio track."""
 
-import functools
 import re
 import struct
 from collections.abc import Callable
@@ -12,19 +11,12 @@ from asr_service.decoder.pool import DecoderPool
 from asr_service.errors import InvalidParameter, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, read_all, sentences, similarity, upload, with_pool
-from decoder.ffmpeg import ffmpeg, video, write_inputs
+from decoder.ffmpeg import video
 from decoder.media import M4A, WMA, Format
 
 pytestmark = pytest.mark.needs_program("ffmpeg")
 Write = Callable[..., bytes]
 TONE, OTHER = media.warble(3), media.warble(3)[::-1].copy()
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a file with ffmpeg; a.wav, b.wav and s.srt are there as inputs."""
-    write_inputs(tmp_path)
-    return functools.partial(ffmpeg, tmp_path)
 
 
 def decode_track(data: bytes, track: str) -> tuple[Any, tuple[str, ...]]:

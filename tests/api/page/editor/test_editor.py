@@ -11,12 +11,11 @@ from xml.etree import ElementTree as ET
 import pysubs2
 import pytest
 import webvtt
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from api.live import Live
 from api.page.editor.opened import WORD_S, opened_editor, saved_edits, transcript_of
-from api.page.pages import fits
+from api.page.pages import assert_accessible, fits
 from waiting import until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
@@ -387,8 +386,3 @@ def test_the_editor_fits_a_phone_and_axe_finds_nothing(browser: Browser, live: L
         page.keyboard.press("Control+s")
         assert_accessible(page)
         assert fits(page)
-
-
-def assert_accessible(page: Page) -> None:
-    found = Axe().run(page).response["violations"]
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
