@@ -3,9 +3,11 @@
 import io
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,41 @@ def test_an_object_store_that_does_not_answer_is_a_503(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(Unavailable):
         ObjectFiles(s3.url("x")).store_transcript("job_1", b"{}")
+
+
+class _NoSuchBucket(BaseHTTPRequestHandler):
+    """Answers as S3 does without the bucket. The server of the other tests takes a missing bucket for an empty one."""
+
+    def do_GET(self) -> None:
+        body = b"<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>"
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(404)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Be silent."""
+
+
+def test_a_bucket_that_does_not_exist_is_a_503(monkeypatch):
+    """No file counts as missing: a job would fail for good because of a wrong name or a deleted bucket."""
+    with HTTPServer(("127.0.0.1", 0), _NoSuchBucket) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        files = ObjectFiles("s3://no-such-bucket/x")
+        for each in (
+            lambda: files.store_audio("job_1", io.BytesIO(b"sound")),
+            lambda: files.open_audio("job_1"),
+            lambda: files.store_transcript("job_1", b"{}"),
+            lambda: files.load_transcript("job_1"),
+            lambda: files.old_audio(0),
+        ):
+            with pytest.raises(Unavailable):
+                each()
+        server.shutdown()
 
 
 @pytest.mark.parametrize("place", ["s3://", "ftp://host/x", "https://bucket.example.com/x"])

@@ -76,7 +76,7 @@ class ObjectFiles:
             return n_bytes
 
     def open_audio(self, job_id: str) -> BinaryIO:
-        with self._as_unavailable(), contextlib.ExitStack() as on_failure:
+        with self._reading(), contextlib.ExitStack() as on_failure:
             parts = self._objects.get(self._store, _audio(job_id)).stream(min_chunk_size=_PART_BYTES)
             file = on_failure.enter_context(tempfile.TemporaryFile())
             for part in parts:
@@ -91,7 +91,7 @@ class ObjectFiles:
             self._objects.put(self._store, _transcript(job_id), data)
 
     def load_transcript(self, job_id: str) -> bytes:
-        with self._as_unavailable():
+        with self._reading():
             return bytes(self._objects.get(self._store, _transcript(job_id)).bytes())
 
     def delete_audio(self, job_id: str) -> None:
@@ -124,11 +124,20 @@ class ObjectFiles:
             ]
 
     @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raise FileMissing for an object that does not exist in a bucket that does."""
+        with self._as_unavailable():
+            try:
+                yield
+            except FileNotFoundError as error:
+                for _ in self._objects.list(self._store, _AUDIO, chunk_size=1):  # it fails without the bucket
+                    break
+                raise FileMissing(_reason(error)) from error
+
+    @contextlib.contextmanager
     def _as_unavailable(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise FileMissing(_reason(error)) from error
         except (OSError, self._error) as error:
             log.error("a job's file cannot be stored or read", error=_reason(error))  # noqa: TRY400 - the traceback adds nothing
             raise Unavailable("The service cannot store or read files at the moment. Try again later.") from error
