@@ -221,7 +221,7 @@ class _NoSuchBucket(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_PUT = do_GET
+    do_PUT = do_GET  # noqa: N815 - the name is http.server's
 
     def log_message(self, *_: object) -> None:
         """Be silent."""
