@@ -75,12 +75,14 @@ class DirectoryFiles:
         found = []
         with self._using(), os.scandir(self._directory) as entries:
             for entry in entries:
+                if not entry.name.endswith((suffix, _PART)):
+                    continue
                 with contextlib.suppress(FileNotFoundError):  # another process has deleted it meanwhile
                     if entry.stat().st_mtime > since:
                         continue
                     if entry.name.endswith(_PART):
                         Path(entry.path).unlink()
-                    elif entry.name.endswith(suffix):
+                    else:
                         found.append(entry.name.removesuffix(suffix))
         return found
 

@@ -71,7 +71,7 @@ CREATE TABLE totals (                        -- the jobs of an owner in a state,
     PRIMARY KEY (owner, status)
 ) WITHOUT ROWID;
 INSERT INTO totals SELECT owner, status, count(*), sum(audio_bytes + result_bytes) FROM jobs GROUP BY owner, status;
-DROP INDEX jobs_by_size
+DROP INDEX IF EXISTS jobs_by_size
 """
 _ADD_NEW: Final = (
     "INSERT INTO totals VALUES (new.owner, new.status, 1, new.audio_bytes + new.result_bytes) "
