@@ -42,6 +42,25 @@ def test_a_language_of_the_browser_may_have_an_odd_name(browser: Browser, held: 
         expect(page.get_by_role("heading", level=2).first).to_have_text("把录音变成文字")
 
 
+@pytest.mark.parametrize(
+    ("locale", "language", "shown"),
+    [("en-GB", "", "14:05"), ("en-US", "", "2:05 PM"), ("de-CH", "", "2:05 PM"), ("en-GB", "zh-CN", "14:05")],
+)
+def test_times_are_in_the_form_of_the_browsers_region(
+    browser: Browser, held: Held, locale: str, language: str, shown: str
+) -> None:
+    """If it is one of the page's language. Elsewhere the language decides."""
+    time = """async () => {
+      const { when } = await import(new URL("core/format.js", document.querySelector("[type=module]").src));
+      return when(new Date().setHours(14, 5));
+    }"""
+    with opened_page(browser, held.live.url, locale=locale) as page:
+        if language:
+            page.locator("#locale").select_option(language)
+            expect(page.locator("html")).to_have_attribute("lang", language)
+        assert page.evaluate(time) == shown
+
+
 def test_a_key_with_characters_that_no_key_has_is_refused_with_words(browser: Browser) -> None:
     """It could not be sent, which is no lost connection. A reload asks again."""
     with (

@@ -345,6 +345,22 @@ def test_a_recording_without_speech_and_its_warnings_are_explained(browser: Brow
         expect(page.locator(".find .count")).to_have_text("Not found")
 
 
+def test_a_document_in_arabic_is_written_from_right_to_left(browser: Browser, live: Live) -> None:
+    """A word processor does not find the direction by itself. A paragraph in Latin script keeps its own."""
+    spoken = transcript_of("هذا تسجيل للمقابلة.", "We begin.")
+    spoken["segments"][1]["start"] += 60  # a pause begins a paragraph
+    with opened_editor(browser, live.url, spoken) as page:
+        _, archive = download(page, "docx")
+    with zipfile.ZipFile(io.BytesIO(archive)) as document:
+        content = ET.fromstring(document.read("word/document.xml"))
+    word = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+    directions = {
+        "".join(paragraph.itertext()): (len([*paragraph.iter(f"{word}bidi")]), len([*paragraph.iter(f"{word}rtl")]))
+        for paragraph in content.iter(f"{word}p")
+    }
+    assert directions == {"interview": (0, 0), "هذا تسجيل للمقابلة.": (1, 1), "We begin.": (0, 0)}
+
+
 def test_warnings_are_in_the_language_of_the_page(browser: Browser, live: Live) -> None:
     """One that the page does not know is shown in the service's words."""
     sentences = ["0.13 s of audio could not be decoded (damaged at 75.0 s).", "It is odd.", "No speech was found."]

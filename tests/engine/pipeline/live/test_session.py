@@ -255,6 +255,17 @@ async def test_cleared_sound_has_no_text():
     assert kinds(events) == [TurnStarted, Cleared, SessionEnded]
 
 
+async def test_nothing_is_cleared_after_the_end():
+    """A client that has its sound cleared could take that for the end of all its sound, part of which was ignored."""
+    async with sessions_around(FakeModel()) as sessions, sessions.open(ENGLISH) as session:
+        await session.feed(speech(2))
+        session.begin_to_finish(EndReason.DRAINING)
+        await session.feed(speech(1))
+        await session.clear()
+        events = await rest_of(session)
+    assert kinds(events) == [TurnStarted, TurnStopped, TurnCommitted, TurnCompleted, SessionEnded]
+
+
 async def test_one_turn_fails_and_the_session_goes_on():
     """The model fails on the first turn three times; the second one has its text."""
     is_broken = True

@@ -150,7 +150,8 @@ class LiveSession:
     async def clear(self) -> None:
         """Discard the audio that is not committed. Returns when the session has room for more."""
         await self._wait_for_room()
-        self._put(self._listener.clear)
+        if self._end_reason is None:
+            self._put(self._listener.clear)
 
     @property
     def silent_s(self) -> float:
@@ -164,7 +165,7 @@ class LiveSession:
         self.begin_to_finish(reason)
 
     def begin_to_finish(self, reason: EndReason) -> None:
-        """Do what `finish` does. Audio and commits after this call are ignored."""
+        """Do what `finish` does. After this call, audio is ignored, and so are `commit` and `clear`."""
         if self._end_reason is None:
             self._put(self._finish)
             self._end_reason = reason

@@ -1,7 +1,7 @@
 // The microphone: at most one recording at a time, and the recordings that were interrupted.
 
 import { announcer } from "../core/announcer.js";
-import { t } from "../core/i18n.js";
+import { formatLocale, t } from "../core/i18n.js";
 import { LiveText } from "../recorder/live_text.js";
 import { NoMicrophone, Take } from "../recorder/take.js";
 import { confirmDialog } from "../views/dialogs/dialog.js";
@@ -93,6 +93,6 @@ export class Microphone extends EventTarget {
 
 function factsOf(seconds, begunAt) {
   const style = { dateStyle: "medium", timeStyle: "short" };
-  const time = new Intl.DateTimeFormat(document.documentElement.lang, style).format(begunAt);
+  const time = new Intl.DateTimeFormat(formatLocale(), style).format(begunAt);
   return { name: t("recorder.name", { time }), source: "microphone", durationS: seconds };
 }

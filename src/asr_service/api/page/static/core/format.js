@@ -1,6 +1,6 @@
 // Durations, sizes, dates and names of languages as people read them.
 
-import { currentLocale, t } from "./i18n.js";
+import { formatLocale, t } from "./i18n.js";
 
 /** 75 -> "1:15", 3675 -> "1:01:15". */
 export function clock(seconds) {
@@ -13,7 +13,7 @@ export function clock(seconds) {
 /** A duration or a place as exact as it is given: "0.13 sec", "12.5 sec", "1:02:03". */
 export function exactly(seconds) {
   if (seconds >= 60) return clock(seconds);
-  return new Intl.NumberFormat(currentLocale(), { style: "unit", unit: "second", unitDisplay: "short", maximumFractionDigits: 2 }).format(seconds);
+  return new Intl.NumberFormat(formatLocale(), { style: "unit", unit: "second", unitDisplay: "short", maximumFractionDigits: 2 }).format(seconds);
 }
 
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
@@ -22,7 +22,7 @@ export function bytes(count) {
   const step = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(count, 1)) / 3)));
   const value = count / 1000 ** step;
   const style = { style: "unit", unit: UNITS[step], unitDisplay: "short", maximumFractionDigits: value < 10 && step ? 1 : 0 };
-  return new Intl.NumberFormat(currentLocale(), style).format(value).replace(" ", "\u00a0");
+  return new Intl.NumberFormat(formatLocale(), style).format(value).replace(" ", "\u00a0");
 }
 
 /** A duration in words, as coarse as it is certain: "20 seconds", "about 2 minutes", "about 3 hours". */
@@ -41,7 +41,7 @@ export function spoken(seconds) {
 }
 
 export function percent(share) {
-  return new Intl.NumberFormat(currentLocale(), { style: "percent" }).format(share);
+  return new Intl.NumberFormat(formatLocale(), { style: "percent" }).format(share);
 }
 
 /** A time of today as 14:05, any other as a date. */
@@ -49,13 +49,13 @@ export function when(milliseconds) {
   const date = new Date(milliseconds);
   const isToday = date.toDateString() === new Date().toDateString();
   const style = isToday ? { hour: "numeric", minute: "2-digit" } : { dateStyle: "medium" };
-  return new Intl.DateTimeFormat(currentLocale(), style).format(date);
+  return new Intl.DateTimeFormat(formatLocale(), style).format(date);
 }
 
 /** The name of a language in the language of the page, or `fallback`. */
 export function languageName(code, fallback = code) {
   try {
-    return new Intl.DisplayNames(currentLocale(), { type: "language", fallback: "none" }).of(code) ?? fallback;
+    return new Intl.DisplayNames(formatLocale(), { type: "language", fallback: "none" }).of(code) ?? fallback;
   } catch {
     return fallback;
   }

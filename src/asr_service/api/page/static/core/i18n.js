@@ -7,6 +7,7 @@ const FALLBACK = "en";
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\u200f\u202b\u202e\u2067\ufb1d-\ufdff\ufe70-\ufeff]/u;
 let texts = {};
 let locale = FALLBACK;
+let numberLocale = FALLBACK;
 let plurals = new Intl.PluralRules(FALLBACK);
 
 /** Load the language that the user chose, or else the best of the browser's. */
@@ -25,6 +26,7 @@ async function useLocale(name) {
   const response = await fetch(new URL(`i18n/${locale}.json`, FOLDER));
   texts = await response.json();
   plurals = new Intl.PluralRules(locale);
+  numberLocale = navigator.languages.find((each) => isFormOf(each, locale)) ?? locale;
   document.documentElement.lang = locale;
 }
 
@@ -32,11 +34,16 @@ async function useLocale(name) {
 export function bestLocale(wanted, available) {
   for (const each of wanted) {
     if (available.includes(each)) return each;
-    const wish = parts(each);
-    const near = available.find((name) => wish && parts(name).language === wish.language && parts(name).script === wish.script);
+    const near = available.find((name) => isFormOf(each, name));
     if (near) return near;
   }
   return FALLBACK;
+}
+
+/** Return whether two locales have the same language and script, as `en-GB` and `en` have. */
+function isFormOf(one, other) {
+  const [first, second] = [parts(one), parts(other)];
+  return first !== null && first.language === second.language && first.script === second.script;
 }
 
 /** Return the language and the script of a locale, or null if it has no valid name: some browsers have `en-US@posix`. */
@@ -52,6 +59,11 @@ export function currentLocale() {
   return locale;
 }
 
+/** Return the locale of dates and numbers: a form of the page's language that the browser prefers, such as `en-GB`. */
+export function formatLocale() {
+  return numberLocale;
+}
+
 /** Return the text of a key, with `{name}` replaced by `values.name`. With `values.count`, its plural form. */
 export function t(key, values = {}) {
   const counted = values.count === undefined ? undefined : texts[`${key}.${plurals.select(values.count)}`];
@@ -65,7 +77,7 @@ export function hasText(key) {
 }
 
 function show(value) {
-  if (typeof value === "number") return new Intl.NumberFormat(locale).format(value);
+  if (typeof value === "number") return new Intl.NumberFormat(numberLocale).format(value);
   // Text from right to left, such as an Arabic name, must not turn the sentence around it.
   return RIGHT_TO_LEFT.test(value) ? `\u2068${value}\u2069` : String(value);
 }

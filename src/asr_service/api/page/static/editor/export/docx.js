@@ -3,6 +3,7 @@
 import { Document, HeadingLevel, Packer, Paragraph, TextRun } from "../../vendor/docx.js";
 
 const AFTER_PARAGRAPH = 160; // twentieths of a point
+const RIGHT_TO_LEFT = /^\P{L}*[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}]/u;
 
 /**
  * Return a document as a Blob. `text` has an empty line between paragraphs. A paragraph that begins with one of the
@@ -22,10 +23,8 @@ export function writeDocx({ title, text, speakers }) {
       sections: [
         {
           children: [
-            new Paragraph({ text: title, heading: HeadingLevel.HEADING_1 }),
-            ...paragraphs.map(
-              (each) => new Paragraph({ children: runs(each, speakers), spacing: { after: AFTER_PARAGRAPH } }),
-            ),
+            paragraph(title, [], { heading: HeadingLevel.HEADING_1 }),
+            ...paragraphs.map((each) => paragraph(each, speakers, { spacing: { after: AFTER_PARAGRAPH } })),
           ],
         },
       ],
@@ -33,8 +32,11 @@ export function writeDocx({ title, text, speakers }) {
   );
 }
 
-function runs(paragraph, speakers) {
-  const name = speakers.find((speaker) => paragraph.startsWith(`${speaker}:`));
-  if (!name) return [new TextRun(paragraph)];
-  return [new TextRun({ text: `${name}:`, bold: true }), new TextRun(paragraph.slice(name.length + 1))];
+/** Word processors do not find the direction of a paragraph by themselves: it is that of its first letter. */
+function paragraph(text, speakers, style) {
+  const rightToLeft = RIGHT_TO_LEFT.test(text) || undefined;
+  const name = speakers.find((speaker) => text.startsWith(`${speaker}:`));
+  const parts = name ? [{ text: `${name}:`, bold: true }, { text: text.slice(name.length + 1) }] : [{ text }];
+  const children = parts.map((part) => new TextRun({ ...part, rightToLeft }));
+  return new Paragraph({ ...style, children, bidirectional: rightToLeft });
 }
