@@ -1,13 +1,16 @@
 """Files with several tracks: video, subtitles, data, attachments and more than one audio track."""
 
+import io
 import re
 import struct
 from collections.abc import Callable
 from typing import Any
 
+import av
 import pytest
 
 from asr_service.decoder.pool import DecoderPool
+from asr_service.decoder.sandboxed.container import read_packets
 from asr_service.errors import InvalidParameter, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, read_all, sentences, similarity, upload, with_pool
@@ -159,3 +162,61 @@ def test_an_encrypted_wma_file_is_refused():
     header = data[:16] + struct.pack("<QI", n_bytes + len(key), n_objects + 1) + data[28:30] + key
     with pytest.raises(UnsupportedAudio, match="encrypted"):
         decode(header + data[30:])
+
+
+def _flv_before_audio(data: bytes, filler: bytes) -> bytes:
+    """Insert something before the first audio tag of an FLV file."""
+    at = 13
+    while data[at] != 8:  # the type of audio
+        at += 11 + int.from_bytes(data[at + 1 : at + 4], "big") + 4
+    return data[:at] + filler + data[at:]
+
+
+def _ps_before_audio(data: bytes, filler: bytes) -> bytes:
+    """Insert something before the pack of the first MP2 packet of an MPEG program stream."""
+    at = data.rindex(b"\x00\x00\x01\xba", 0, data.index(b"\x00\x00\x01\xc0"))
+    return data[:at] + filler + data[at:]
+
+
+FLV_VIDEO = b"\x09\x0f\x00\x00" + bytes(7) + b"\x22" + bytes(0x0F_0000 - 1) + (0x0F_0000 + 11).to_bytes(4, "big")
+PS_VIDEO = b"\x00\x00\x01\xe0\xf0\x08\x80\x80\x05!\x00\x01\x00\x01" + b"\x55" * 0xF000  # with a timestamp
+
+
+@pytest.mark.parametrize(
+    ("name", "codecs", "insert", "filler"),
+    [
+        ("a.flv", ("flv", "libmp3lame"), _flv_before_audio, 8 * FLV_VIDEO),
+        ("a.mpg", ("mpeg2video", "mp2"), _ps_before_audio, 120 * PS_VIDEO),
+    ],
+)
+def test_sound_that_begins_after_megabytes_of_video_is_found(write, name, codecs, insert, filler):
+    """These containers do not list their tracks, and FFmpeg looks at the first 5 MB for them."""
+    data = write(
+        *video(3), "-i", "a.wav", "-map", "0:v", "-map", "1:a", "-r", "25", "-ar", "44100",
+        "-c:v", codecs[0], "-c:a", codecs[1], name=name,
+    )  # fmt: skip
+    samples, _ = decode(insert(data, filler) + filler)  # FFmpeg also looks at the end of the file
+    assert similarity(samples, TONE) > 0.95
+
+
+def test_a_track_that_begins_after_the_chosen_one_ended_has_a_warning(write):
+    """Program streams with other codecs were joined. FFmpeg adds the second track while it reads."""
+    first = write("-i", "a.wav", "-c:a", "mp2", name="a.mpg")
+    second = write("-i", "b.wav", "-c:a", "ac3", "-ar", "48000", "-f", "vob", name="b.vob")
+    samples, audio = decode(first + 120 * PS_VIDEO + second + 120 * PS_VIDEO)
+    assert similarity(samples, TONE) > 0.95
+    warning = sentences(audio.warnings)[-1]
+    assert warning.startswith("A second recording (MPEG-PS")
+
+
+def test_a_track_that_is_added_while_reading_ends_no_decoding():
+    """PyAV then raises an IndexError after the last packet."""
+
+    class Container:
+        def demux(self, _: object) -> Any:
+            with av.open(io.BytesIO(media.wav(TONE)), "r") as container:
+                yield from container.demux()
+            raise IndexError
+
+    packets = list(read_packets(Container(), None))  # type: ignore[arg-type]
+    assert sum(packet.size for packet in packets) == TONE.nbytes

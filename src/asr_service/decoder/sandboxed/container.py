@@ -36,6 +36,9 @@ _OPTIONS: Final = {
     "codec_whitelist": ",".join(sorted(CODECS)),
     "protocol_whitelist": "none",
 }
+_WITHOUT_LIST: Final = frozenset({"mpeg", "flv"})
+"""Containers that do not list their tracks. FFmpeg knows those that begin within the first 5 MB."""
+_FAR: Final = {"probesize": str(64 * 1024 * 1024), "analyzeduration": str(600 * av.time_base)}
 _NOT_ALLOWED: Final = "Format not on whitelist"
 _MAX_FAILED_READS: Final = 256  # in a row
 _BUFFER_BYTES: Final = 64 * 1024
@@ -68,13 +71,20 @@ def open_container(source: sniff.Source) -> InputContainer:
     source.seek(0)
     if source.read(4) == b"RIFX":  # FFmpeg takes its samples for little-endian ones: noise
         raise Refused("unsupported", f"The file is a big-endian WAV (RIFX), which is not supported. {ADVICE}")
+    container = _open(source, _OPTIONS)
+    if container.format.name in _WITHOUT_LIST and not container.streams.audio:
+        return _open(source, _OPTIONS | _FAR)
+    return container
+
+
+def _open(source: sniff.Source, options: dict[str, str]) -> InputContainer:
     source.seek(0)
     try:
         return av.open(
             source,
             mode="r",
             metadata_errors="ignore",
-            container_options=_OPTIONS,
+            container_options=options,
             buffer_size=_BUFFER_BYTES,
             io_open=_deny_open,
         )
@@ -103,6 +113,8 @@ def read_packets(container: InputContainer, stream: AudioStream) -> "Iterator[Pa
             n_failed += 1
             packets = container.demux(stream)
             continue
+        except IndexError:  # after the last packet, if a track was added since the file was opened
+            return
         n_failed = 0
         if packet.has_sidedata("encryption_info"):
             raise Refused("unsupported", ENCRYPTED)

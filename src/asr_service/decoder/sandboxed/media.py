@@ -28,7 +28,7 @@ from asr_service.decoder.sandboxed.loss import LossMeter
 from asr_service.decoder.sandboxed.resample import Resampler
 from asr_service.decoder.sandboxed.sniff import Source
 from asr_service.decoder.sandboxed.timeline import Clock, CountedTime, Packets, Timeline, from_first_flac_frame
-from asr_service.decoder.sandboxed.tracks import choose_track, is_usable_rate
+from asr_service.decoder.sandboxed.tracks import choose_track, is_usable_rate, later_recording
 
 _BARE_STREAMS: Final = frozenset({
     "aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "truehd",
@@ -115,7 +115,7 @@ class _Decoding:
             part = _Part(source, self._output, logs, self._track)
             part.decode()
         self._warn(*part.warnings)
-        behind = joined.recording_behind(source, part.last_decoded_at)
+        behind = joined.recording_behind(source, part.last_decoded_at) or part.later_recording
         if behind is not None:
             self._warn_of_recording_behind(behind)
 
@@ -220,6 +220,7 @@ class _Part:
         self.warnings: tuple[RecordingWarning, ...] = ()
         self.last_decoded_at = 0
         """The position of the last packet that was decoded."""
+        self.later_recording: str | None = None
 
     def decode(self) -> None:
         av.logging.set_skip_repeated(False)  # each problem counts, also if the one before it had the same message
@@ -253,6 +254,7 @@ class _Part:
         self._decode_stream(kind, stream, packets, loss, base_s)
         self.warnings = (*track_warnings, *self._losses(kind, loss, end))
         self._check_not_empty(container, loss, end)
+        self.later_recording = later_recording(container, self._source, self.last_decoded_at)
 
     def _losses(self, kind: str, loss: LossMeter, end: DeclaredEnd) -> tuple[RecordingWarning, ...]:
         duration_s, truncated = end.audio_s, self._truncated or self._ended_early

@@ -7,12 +7,17 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 
 from asr_service.decoder.protocol import RecordingWarning
-from asr_service.decoder.sandboxed.container import ADVICE, CODECS, ENCRYPTED, Refused, container_name
+from asr_service.decoder.sandboxed.container import ADVICE, CODECS, ENCRYPTED, Refused, container_name, open_container
+from asr_service.decoder.sandboxed.joined import Part
+from asr_service.decoder.sandboxed.sniff import Source
 
 _MAX_NAMED: Final = 8
 _MAX_TITLE: Final = 40
 _ENCRYPTED_TAGS: Final = frozenset({"drms", "aavd", "enca"})
 _MATROSKA_KEY: Final = "enc_key_id"
+_GROWING: Final = frozenset({"mpegts", "mpeg"})
+_MIN_LATER_BYTES: Final = 1024 * 1024
+"""Shorter rests are the last pictures of a film. FFmpeg knows all tracks of short files."""
 _MIN_SAMPLE_RATE: Final = 1000
 """Hz. At lower rates a few kB become hours of noise at 16 kHz, and no recorder uses them."""
 _MAX_SAMPLE_RATE: Final = 10_000_000
@@ -45,6 +50,22 @@ def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, t
             other.discard = Discard.all
     chosen.codec_context.thread_count = 1
     return chosen, _warnings(tracks, first, chosen)
+
+
+def later_recording(container: InputContainer, source: Source, at: int) -> str | None:
+    """Return the container's name if it has other audio tracks behind this position, the last packet of the chosen one.
+
+    FFmpeg adds them to a broadcast while it reads, without a word. Moves the position.
+    """
+    n_bytes = source.seek(0, 2) - at
+    if container.format.name not in _GROWING or n_bytes < _MIN_LATER_BYTES:
+        return None
+    known = {track.id for track in container.streams}
+    try:
+        later = open_container(Part(source, at + 1, at + n_bytes)).streams.audio
+    except Refused:
+        return None
+    return container_name(container) if any(track.id not in known for track in later) else None
 
 
 def _default(tracks: tuple[AudioStream, ...]) -> AudioStream:
