@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, WebSocketRoute, expect
 
 from api.live import serving
 from api.middleware.test_authentication import ALICE, ENTRIES
@@ -59,6 +59,27 @@ def test_times_are_in_the_form_of_the_browsers_region(
             page.locator("#locale").select_option(language)
             expect(page.locator("html")).to_have_attribute("lang", language)
         assert page.evaluate(time) == shown
+
+
+def test_a_preview_that_is_interrupted_is_named_and_continues(browser: Browser, held: Held) -> None:
+    """The recording is not interrupted."""
+    sockets: list[WebSocketRoute] = []
+
+    def take(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+
+    with opened_page(browser, held.live.url) as page:
+        page.route_web_socket(re.compile("/v1/realtime"), take)
+        page.get_by_role("button", name="Record", exact=True).click()
+        while not sockets:
+            page.wait_for_timeout(20)
+        hint = page.locator(".live .hint")
+        expect(hint).to_contain_text("A preview.")
+        sockets[0].close(code=1001)
+        expect(hint).to_contain_text("The preview of the text is interrupted")
+        expect(hint).to_contain_text("A preview.")
+        expect(page.locator(".take-place")).to_contain_text("Recording")
+        assert len(sockets) == 2
 
 
 def test_a_key_with_characters_that_no_key_has_is_refused_with_words(browser: Browser) -> None:

@@ -10,9 +10,11 @@ const MAX_TRIES = 5;
 
 /**
  * `turns` are the turns of the speaker, in their order: {text, isFinal}. The text of a turn that is not final may still
- * change. Dispatches `changed`, and `stopped` when there is no more text to come although the recording goes on.
+ * change. `state` is `open`, `interrupted` while the connection is lost, or `stopped` when there is no more text to come
+ * although the recording goes on. Dispatches `changed`.
  */
 export class LiveText extends EventTarget {
+  state = "open";
   #take;
   #session;
   #pcm = new MicrophonePcm();
@@ -51,7 +53,10 @@ export class LiveText extends EventTarget {
     try {
       const socket = await openLive(this.#session, { onEvent: (event) => this.#note(event), onClose: () => this.#again() });
       if (this.#isClosed) socket.close();
-      else this.#socket = socket;
+      else {
+        this.#socket = socket;
+        this.#become("open");
+      }
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       if (error.isPassing) this.#again();
@@ -62,13 +67,22 @@ export class LiveText extends EventTarget {
   #again() {
     this.#socket = null;
     if (this.#isClosed) return;
-    if (this.#tries < MAX_TRIES) setTimeout(() => this.#connect(), WAIT_MS);
-    else this.#stop();
+    if (this.#tries >= MAX_TRIES) {
+      this.#stop();
+      return;
+    }
+    this.#become("interrupted");
+    setTimeout(() => this.#connect(), WAIT_MS);
   }
 
   #stop() {
     this.#isClosed = true;
-    this.dispatchEvent(new Event("stopped"));
+    this.#become("stopped");
+  }
+
+  #become(state) {
+    this.state = state;
+    this.dispatchEvent(new Event("changed"));
   }
 
   #note(event) {

@@ -1,12 +1,14 @@
 // Shows the text of a recording while it is spoken: what is final in full colour, what may change in grey.
 
-import { h } from "../../core/dom.js";
+import { h, setText } from "../../core/dom.js";
 import { t } from "../../core/i18n.js";
+
+const HINTS = Object.freeze({ open: "live.hint", interrupted: "live.interrupted", stopped: "live.stopped" });
 
 /** Returns {element, close}. The text is no live region: it would be read aloud into the microphone. */
 export function liveTextPanel(live) {
   const text = h("div", { class: "live-text", dir: "auto", role: "log", "aria-live": "off", "aria-label": t("live.title"), tabindex: 0 });
-  const hint = h("p", { class: "hint" }, t("live.hint"));
+  const hint = h("p", { class: "hint" });
   const element = h("div", { class: "live" }, text, hint);
 
   let isFollowing = true; // until the reader scrolls back
@@ -17,17 +19,13 @@ export function liveTextPanel(live) {
     const parts = live.turns.map((turn) => h("span", { class: turn.isFinal ? "final" : "open" }, turn.isFinal ? turn.text : `${turn.text.trim()}…`));
     text.replaceChildren(...parts.flatMap((part) => [part, " "]));
     if (isFollowing) text.scrollTop = text.scrollHeight;
+    setText(hint, t(HINTS[live.state]));
   }
 
-  const stop = () => (hint.textContent = t("live.stopped"));
   live.addEventListener("changed", update);
-  live.addEventListener("stopped", stop);
   update();
   return {
     element,
-    close() {
-      live.removeEventListener("changed", update);
-      live.removeEventListener("stopped", stop);
-    },
+    close: () => live.removeEventListener("changed", update),
   };
 }
