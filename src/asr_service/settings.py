@@ -297,7 +297,7 @@ def given_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the settings from `given_variables(environ)`. An empty variable counts as unset.
 
-    `overrides` are values by field name, and take precedence.
+    `overrides` are values by field name, and take precedence unless they are None.
 
     Raises ConfigurationError: when a variable is unknown (the message has the nearest name) or its value is invalid.
     The message has all mistakes.
@@ -308,7 +308,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in variables.items() if value}
     try:
-        settings = Settings(**(source() | overrides))
+        settings = Settings(**(source() | {name: value for name, value in overrides.items() if value is not None}))
     except ValidationError as error:
         mistakes |= describe_errors(Settings, error, PREFIX)
         raise _mistaken(mistakes) from error

@@ -26,8 +26,6 @@ Examples:
 
 Settings are ASR_* environment variables. `asr-service settings` lists them.
 """
-
-
 _EXPECTED: Final = {
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -36,6 +34,8 @@ _EXPECTED: Final = {
     "less_than_equal": "{le} or less",
 }
 """What was expected, by the type of Pydantic's error."""
+_COMPLETING: Final = "_ASR_SERVICE_COMPLETE"
+_INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,6 @@ class _Command:
     module: str
     attribute: str
 
-
-_COMPLETING: Final = "_ASR_SERVICE_COMPLETE"
-_INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
     "serve": _Command("Serve over HTTP until Ctrl-C or SIGTERM.", "asr_service.cli.serve", "serve_command"),

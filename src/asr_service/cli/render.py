@@ -14,7 +14,7 @@ from asr_service.deployment import (
     systemd_files,
     write_files,
 )
-from asr_service.settings import Settings, load_settings
+from asr_service.settings import load_settings
 
 render_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -128,7 +128,7 @@ def nginx_command(
         error_log_level=error_log_level,
         waf=waf,
     )
-    _deliver(nginx_files(_settings(devices), options), output)
+    _deliver(nginx_files(load_settings(devices=devices), options), output)
 
 
 @render_app.command("systemd")
@@ -153,11 +153,7 @@ def systemd_command(
       ASR_DEVICES=cuda:0,cuda:1 asr-service render systemd --proxy-user nginx
     """
     options = SystemdOptions(program=program, proxy_user=proxy_user)
-    _deliver(systemd_files(_settings(devices), options), output)
-
-
-def _settings(devices: str | None) -> Settings:
-    return load_settings(None, **({} if devices is None else {"devices": devices}))
+    _deliver(systemd_files(load_settings(devices=devices), options), output)
 
 
 def _deliver(files: Sequence[RenderedFile], output: Path | None) -> None:

@@ -35,10 +35,9 @@ def serve_command(
       69  the model or the GPU is not available
       78  a setting is wrong, or the port is in use
     """
-    given = {"host": host, "port": port, "devices": devices, "model": model}
     log_format: Format = "auto"
     try:
-        settings = load_settings(None, **{name: value for name, value in given.items() if value is not None})
+        settings = load_settings(host=host, port=port, devices=devices, model=model)
         log_format = settings.log_format
         code = serve(settings, needs_tcp=host is not None or port is not None, on_ready=_print_usage)
     except StartupError as error:

@@ -1,4 +1,4 @@
-"""The options and arguments of commands that use a running service."""
+"""The options and arguments that several commands have, and their checks."""
 
 import stat
 from pathlib import Path
@@ -12,6 +12,15 @@ from asr_service.cli.transcribe.files.recordings import os_reason
 API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
 """Not ASR_*: the service refuses an ASR_ variable that is not one of its settings."""
 
+LanguageOption = Annotated[
+    str | None,
+    typer.Option("--language", "-l", help="Language of the speech: a code such as en or zh-TW, or a name."),
+]
+PromptOption = Annotated[str | None, typer.Option(help="Text that shows the spelling and style to use.")]
+ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="Model name or folder. Overrides ASR_MODEL.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Device such as cpu or cuda:0. By default the first of ASR_DEVICES.")
+]
 ServerOption = Annotated[
     str | None, typer.Option(help="Address of a running service to use, such as http://127.0.0.1:8000.")
 ]

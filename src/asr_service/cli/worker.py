@@ -32,8 +32,7 @@ def worker_command(
     Exit codes:
       78  a setting is missing or wrong
     """
-    given = {"service_url": service, "worker_concurrency": concurrency}
-    settings = load_settings(None, **{name: value for name, value in given.items() if value is not None})
+    settings = load_settings(service_url=service, worker_concurrency=concurrency)
     configure_logs(settings.log_level, settings.log_format)
     log_uncaught()
     try:

@@ -11,7 +11,7 @@ import httpx
 
 from asr_service.client.errors import AuthorityUnknown, ServerUnusable
 
-# The service sends a line at least every ASR_REQUESTTIMEOUT_S (300 by default). A proxy may delay the first one.
+# The service sends a line at least every ASR_REQUEST_TIMEOUT_S (300 by default). A proxy may delay the first one.
 TIMEOUT: Final = httpx.Timeout(10.0, read=900.0, write=120.0, pool=None)
 _ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
 # Codes of OpenSSL's x509_vfy.h

@@ -89,9 +89,7 @@ class LiveClient:
     def _read(self, event: dict[str, Any]) -> Sequence[LiveText]:
         turn_id = str(event.get("item_id"))
         match event["type"]:
-            case "input_audio_buffer.speech_started":
-                self._open_turns.add(turn_id)
-            case "input_audio_buffer.committed":
+            case "input_audio_buffer.speech_started" | "input_audio_buffer.committed":
                 self._open_turns.add(turn_id)
             case kind if kind == f"{_TRANSCRIPTION}.delta":
                 return [PartialText(turn_id, event["delta"])]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from asr_service.deployment.checks import require, require_path
 from asr_service.deployment.files import RenderedFile, fill
 from asr_service.deployment.site import Site
 from asr_service.errors import ConfigurationError, error_body
@@ -19,22 +20,10 @@ FILE_NAME: Final = "asr-service.conf"
 _HTTP2_DIRECTIVE_SINCE: Final = (1, 25, 1)
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
-_PRIVATE_TOP_LEVELS: Final = frozenset(
-    {
-        "arpa",
-        "corp",
-        "example",
-        "home",
-        "internal",
-        "intranet",
-        "invalid",
-        "lan",
-        "local",
-        "localhost",
-        "private",
-        "test",
-    }
-)
+_PRIVATE_TOP_LEVELS: Final = frozenset({
+    "arpa", "corp", "example", "home", "internal", "intranet", "invalid", "lan", "local", "localhost", "private",
+    "test",
+})  # fmt: skip
 """Last labels of names that no public authority certifies: RFC 6761, RFC 6762, RFC 8375 (home.arpa) and common use."""
 _LOG_LEVELS: Final = ("alert", "crit", "error", "warn")
 """At `info` Nginx logs header lines that it rejects, and those can hold API keys."""
@@ -42,7 +31,6 @@ _LOG_LEVELS: Final = ("alert", "crit", "error", "warn")
 _HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
 _ADDRESS: Final = re.compile(rf"{_HOST}:\d{{1,5}}|unix:/[\w./-]+")
 _SERVER_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
-_PATH: Final = re.compile(r"/[\w./@+-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +156,11 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _check(options: NginxOptions) -> None:
-    _require(_SERVER_NAME, options.server_name, "--server-name", "a host name")
-    for path, name in ((options.certificate, "--certificate"), (options.certificate_key, "--certificate-key")):
-        _require(_PATH, str(path), name, "an absolute path without spaces")
-    for path, name in ((options.access_log, "--access-log"), (options.error_log, "--error-log")):
-        _require(_PATH, str(path), name, "an absolute path without spaces")
+    require(_SERVER_NAME, options.server_name, "--server-name", "a host name")
+    require_path(options.certificate, "--certificate")
+    require_path(options.certificate_key, "--certificate-key")
+    require_path(options.access_log, "--access-log")
+    require_path(options.error_log, "--error-log")
     if options.error_log_level not in _LOG_LEVELS:
         raise ConfigurationError(
             f"--error-log-level={options.error_log_level!r} is not one of {', '.join(_LOG_LEVELS)}.",
@@ -180,20 +168,15 @@ def _check(options: NginxOptions) -> None:
         )
     for option, addresses in (("--upstream", options.upstreams), ("--machine", options.machines)):
         for address in addresses:
-            _require(_ADDRESS, address, option, "host:port or unix:/path")
+            require(_ADDRESS, address, option, "host:port or unix:/path")
     if options.upstreams and options.machines:
         raise ConfigurationError(
             "--upstream (slots) and --machine (machines) cannot be combined. Use one of them.", param="--machine"
         )
     if options.private_listen is not None:
-        _require(_ADDRESS, options.private_listen, "--private-listen", "host:port")
+        require(_ADDRESS, options.private_listen, "--private-listen", "host:port")
     for network in options.inside:
         _require_network(network)
-
-
-def _require(form: re.Pattern[str], value: str, option: str, what: str) -> None:
-    if not form.fullmatch(value):
-        raise ConfigurationError(f"{option}={value!r} is not {what}.", param=option)
 
 
 def _require_network(network: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from asr_service.deployment.checks import require, require_path
 from asr_service.deployment.files import RenderedFile, fill
 from asr_service.deployment.site import RUN_DIRECTORY, Site
 from asr_service.errors import ConfigurationError
@@ -20,7 +21,6 @@ _TASKS_PER_SLOT: Final = 256
 """Threads and processes of one slot. With one core and under load, 10 threads and decoders were observed; both numbers
 grow with the cores, and requests can add 40 threads."""
 
-_PATH: Final = re.compile(r"/[\w./@+-]+")
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]*")
 
 
@@ -132,17 +132,13 @@ def _seconds(seconds: float) -> str:
 
 
 def _check(settings: Settings, options: SystemdOptions) -> None:
-    if not _PATH.fullmatch(str(options.program)):
-        raise ConfigurationError(
-            f"--program={str(options.program)!r} is not an absolute path without spaces.", param="--program"
-        )
-    if not _USER.fullmatch(options.proxy_user):
-        raise ConfigurationError(f"--proxy-user={options.proxy_user!r} is not a user name.", param="--proxy-user")
+    require_path(options.program, "--program")
+    require(_USER, options.proxy_user, "--proxy-user", "a user name")
     if settings.socket_dir not in (None, RUN_DIRECTORY):
         raise ConfigurationError(
             f"ASR_SOCKET_DIR={settings.socket_dir} cannot be used: systemd creates {RUN_DIRECTORY}. Leave it unset.",
             param="ASR_SOCKET_DIR",
         )
     for name, path in [("ASR_MODEL_DIR", settings.model_dir), *_written(settings).items()]:
-        if path is not None and not _PATH.fullmatch(str(path)):
-            raise ConfigurationError(f"{name}={str(path)!r} is not an absolute path without spaces.", param=name)
+        if path is not None:
+            require_path(path, name)

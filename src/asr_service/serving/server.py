@@ -2,9 +2,11 @@
 
 import faulthandler
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import structlog
 
@@ -97,24 +99,16 @@ def _make_plan(
     slots = tuple(Slot(index, device) for index, device in enumerate(parse_devices(settings.devices, gpus)))
     _choose_temporary_directory()
     directory = run_directory(settings)
-    listener = None
-    if len(slots) == 1:
-        listener = held.enter_context(tcp_listener(settings.host, settings.port))
-        own_directory(directory)
-        metrics_dir = directory / f"metrics-{listener.getsockname()[1]}"
-        usage_dir = directory / f"keys-{listener.getsockname()[1]}"
-    else:
-        if needs_tcp:
-            raise ConfigurationError(
-                f"--host and --port are for one slot, and ASR_DEVICES={settings.devices} makes {len(slots)}, which "
-                f"listen on unix sockets in {directory}. Leave them out, or choose one device.",
-                param="ASR_DEVICES",
-            )
-        held.callback(os.close, claim_directory(directory))
-        metrics_dir = directory / "metrics"
-        usage_dir = directory / "keys"
-    metrics_dir = settings.metrics_dir or metrics_dir
-    usage_dir = settings.key_usage_dir or usage_dir
+    if needs_tcp and len(slots) > 1:
+        raise ConfigurationError(
+            f"--host and --port are for one slot, and ASR_DEVICES={settings.devices} makes {len(slots)}, which "
+            f"listen on unix sockets in {directory}. Leave them out, or choose one device.",
+            param="ASR_DEVICES",
+        )
+    listener = _take_address(settings, directory, len(slots), held)
+    suffix = f"-{listener.getsockname()[1]}" if listener else ""
+    metrics_dir = settings.metrics_dir or directory / f"metrics{suffix}"
+    usage_dir = settings.key_usage_dir or directory / f"keys{suffix}"
     for path, setting, patterns, mode in (
         (metrics_dir, "ASR_METRICS_DIR", METRICS_FILES, 0o750),
         (usage_dir, "ASR_KEY_USAGE_DIR", USAGE_FILES, 0o700),
@@ -133,6 +127,16 @@ def _make_plan(
         listener=listener,
         directory=None if listener else directory,
     )
+
+
+def _take_address(settings: Settings, directory: Path, n_slots: int, held: ExitStack) -> socket.socket | None:
+    """Return the listener of the only slot; with several, lock the directory of their sockets and return None."""
+    if n_slots > 1:
+        held.callback(os.close, claim_directory(directory))
+        return None
+    listener = held.enter_context(tcp_listener(settings.host, settings.port))
+    own_directory(directory)
+    return listener
 
 
 def _choose_temporary_directory() -> None:

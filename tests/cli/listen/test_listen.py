@@ -22,7 +22,7 @@ from asr_service.cli.listen.display import TurnDisplay
 from asr_service.cli.listen.local import LocalListener
 from asr_service.cli.listen.run import Listening, _listen
 from asr_service.cli.listen.sound import microphone, recording
-from asr_service.cli.transcribe.backend import service_backend
+from asr_service.cli.transcribe.backend import Service
 from asr_service.cli.transcribe.local import local_engine
 from asr_service.client.live import FinalText, PartialText
 from asr_service.engine.pipeline.live.options import LiveOptions
@@ -145,7 +145,7 @@ async def test_a_last_text_that_does_not_come_is_not_waited_for_without_end(held
     n_before = len(live.model.calls)
     monkeypatch.setattr("asr_service.cli.listen.run._LAST_TEXT_TIMEOUT_S", 0.1)
     display = TurnDisplay(io.StringIO(), columns=0)
-    backend = service_backend(live.url, None, None)
+    backend = Service(live.url, None, None)
     listening = asyncio.create_task(_listen(Listening(DATA / "en-wizard.flac", backend, None, None), display))
     await asyncio.to_thread(until, lambda: len(live.model.calls) > n_before, what="the first words")
     os.kill(os.getpid(), signal.SIGINT)

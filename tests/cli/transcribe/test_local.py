@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from api.live import serving, tone
 from asr_service.cli.transcribe import local
-from asr_service.cli.transcribe.backend import local_backend, open_recognizer
+from asr_service.cli.transcribe.backend import open_recognizer
 from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.local import EngineEnded, local_recognizer
 from asr_service.cli.transcribe.remote import remote_recognizer
@@ -121,7 +121,7 @@ def test_the_process_sees_only_the_device_of_the_option(monkeypatch):
     monkeypatch.setattr(local, "local_recognizer", recognizer)
 
     async def work() -> None:
-        async with open_recognizer(local_backend("base", "cuda:1"), {}):
+        async with open_recognizer(load_settings(model="base", devices="cuda:1"), {}):
             pass
 
     asyncio.run(work())

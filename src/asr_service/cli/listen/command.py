@@ -5,8 +5,17 @@ from typing import Annotated
 
 import typer
 
-from asr_service.cli.service import CaFileOption, KeyOption, ServerOption, check_key, check_recording, check_server
-from asr_service.cli.transcribe.backend import local_backend, service_backend
+from asr_service.cli.service import (
+    CaFileOption,
+    DeviceOption,
+    KeyOption,
+    LanguageOption,
+    ModelOption,
+    PromptOption,
+    ServerOption,
+    check_recording,
+)
+from asr_service.cli.transcribe.backend import choose_backend
 
 
 def listen_command(
@@ -14,17 +23,10 @@ def listen_command(
         Path | None,
         typer.Argument(help="Recording that is played as fast as it was spoken, in place of the microphone."),
     ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", "-l", help="Language of the speech: a code such as en or zh-TW, or a name."),
-    ] = None,
-    prompt: Annotated[str | None, typer.Option(help="Text that shows the spelling and style to use.")] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model name or folder. Overrides ASR_MODEL.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device such as cpu or cuda:0. By default the first of ASR_DEVICES.")
-    ] = None,
+    language: LanguageOption = None,
+    prompt: PromptOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
     server: ServerOption = None,
     api_key: KeyOption = None,
     ca_file: CaFileOption = None,
@@ -53,19 +55,7 @@ def listen_command(
     """
     if file is not None:
         check_recording(file)
-    _check_server(server, model, device, ca_file)
-    check_key(api_key)
-    backend = service_backend(server, api_key, ca_file) if server else local_backend(model, device)
+    backend = choose_backend(server, api_key, ca_file, model, device)
     from asr_service.cli.listen.run import Listening, listen_and_exit  # noqa: PLC0415 - slow to import
 
     listen_and_exit(Listening(file, backend, language, prompt))
-
-
-def _check_server(server: str | None, model: str | None, device: str | None, ca_file: Path | None) -> None:
-    if server is None:
-        if ca_file is not None:
-            raise typer.BadParameter("--ca-file applies only to a --server.")
-        return
-    if model is not None or device is not None:
-        raise typer.BadParameter("--model and --device do not apply to a --server, which has its own.")
-    check_server(server)

@@ -141,11 +141,11 @@ async def _show(listener: Listener, display: TurnDisplay) -> None:
 
 @asynccontextmanager
 async def _listener(asked: Listening) -> AsyncIterator[Listener]:
-    if asked.backend.service is not None:
-        async with _remote(asked, asked.backend.service) as remote:
+    if isinstance(asked.backend, Service):
+        async with _remote(asked, asked.backend) as remote:
             yield remote
-    elif asked.backend.settings is not None:
-        async with _local(asked, asked.backend.settings) as local:
+    else:
+        async with _local(asked, asked.backend) as local:
             yield local
 
 

@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+import typer
+
+from asr_service.cli.service import check_key, check_server
 from asr_service.cli.transcribe.types import Fields, Recognizer
 
 if TYPE_CHECKING:
@@ -23,44 +26,56 @@ class Service:
     url: str
     api_key: str | None
     ca_file: Path | None
-    as_jobs: bool
+    as_jobs: bool = False
     """Whether each recording is a job."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """The service, or the model of this process, that transcribes. One of the two fields is None."""
-
-    service: Service | None
-    settings: "Settings | None"
-    """Settings of the model in this process."""
+Backend: TypeAlias = "Service | Settings"
+"""A running service, or the settings of a model in this process."""
 
 
-def service_backend(url: str, api_key: str | None, ca_file: Path | None, *, as_jobs: bool = False) -> Backend:
-    return Backend(Service(url, api_key, ca_file, as_jobs), None)
+def choose_backend(
+    server: str | None,
+    api_key: str | None,
+    ca_file: Path | None,
+    model: str | None,
+    device: str | None,
+    *,
+    as_jobs: bool = False,
+) -> Backend:
+    """Return the backend that the options of a command name.
 
-
-def local_backend(model: str | None, device: str | None) -> Backend:
-    """Return the backend with this model and device; None takes those of the settings. Raises ConfigurationError."""
+    Raises typer.BadParameter: an option is wrong, or is not for this backend. Raises ConfigurationError: a setting is.
+    """
+    if server is None:
+        if as_jobs:
+            raise typer.BadParameter("--as-job applies only to a --server.")
+        if ca_file is not None:
+            raise typer.BadParameter("--ca-file applies only to a --server.")
+    else:
+        if model is not None or device is not None:
+            raise typer.BadParameter("--model and --device do not apply to a --server, which has its own.")
+        check_server(server)
+    check_key(api_key)
+    if server is not None:
+        return Service(server, api_key, ca_file, as_jobs)
     from asr_service.settings import load_settings  # noqa: PLC0415
 
-    given = {"model": model, "devices": device}
-    return Backend(None, load_settings(None, **{name: value for name, value in given.items() if value is not None}))
+    return load_settings(model=model, devices=device)
 
 
 @asynccontextmanager
 async def open_recognizer(backend: Backend, fields: Fields) -> AsyncIterator[Recognizer]:
     """Open the recognizer of a backend. Raises StartupError and InvalidParameter as the recognizers do."""
-    if backend.service is not None:
+    if isinstance(backend, Service):
         from asr_service.cli.transcribe.remote import remote_recognizer  # noqa: PLC0415
 
-        service = backend.service
         async with remote_recognizer(
-            service.url, service.api_key, fields, service.ca_file, as_jobs=service.as_jobs
+            backend.url, backend.api_key, fields, backend.ca_file, as_jobs=backend.as_jobs
         ) as remote:
             yield remote
-    if backend.settings is not None:
-        async with _open_local(backend.settings, fields) as local:
+    else:
+        async with _open_local(backend, fields) as local:
             yield local
 
 

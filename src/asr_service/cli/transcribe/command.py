@@ -7,8 +7,16 @@ from typing import Annotated, Final
 
 import typer
 
-from asr_service.cli.service import CaFileOption, KeyOption, ServerOption, check_key, check_server
-from asr_service.cli.transcribe.backend import local_backend, service_backend
+from asr_service.cli.service import (
+    CaFileOption,
+    DeviceOption,
+    KeyOption,
+    LanguageOption,
+    ModelOption,
+    PromptOption,
+    ServerOption,
+)
+from asr_service.cli.transcribe.backend import choose_backend
 from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.files.plan import OutputConflict, OutputOptions, make_plan
 from asr_service.cli.transcribe.options import form_fields, subtitle_style, text_options
@@ -42,12 +50,9 @@ def transcribe_command(
     output_dir: Annotated[
         str | None, typer.Option("--output-dir", "-o", help="Folder for the outputs; - prints them to standard output.")
     ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", "-l", help="Language of the speech: a code such as en or zh-TW, or a name."),
-    ] = None,
+    language: LanguageOption = None,
     translate: Annotated[bool, typer.Option("--translate", help="Translate the speech into English.")] = False,
-    prompt: Annotated[str | None, typer.Option(help="Text that shows the spelling and style to use.")] = None,
+    prompt: PromptOption = None,
     hotwords: Annotated[str | None, typer.Option(help="Names and terms that are likely to occur.")] = None,
     word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Add the times of words to JSON.")] = False,
     max_line_width: Annotated[
@@ -66,12 +71,8 @@ def transcribe_command(
     temperature: Annotated[
         float | None, typer.Option(help="0 uses beam search; a value up to 1 samples at that temperature.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model name or folder. Overrides ASR_MODEL.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device such as cpu or cuda:0. By default the first of ASR_DEVICES.")
-    ] = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
     server: ServerOption = None,
     api_key: KeyOption = None,
     ca_file: CaFileOption = None,
@@ -134,10 +135,8 @@ def transcribe_command(
         temperature=temperature,
     )
     style = subtitle_style(max_line_width, max_line_count, highlight_words=highlight_words)
-    _check_server(server, model, device, ca_file, as_job=as_job)
-    check_key(api_key)
-    backend = service_backend(server, api_key, ca_file, as_jobs=as_job) if server else local_backend(model, device)
-    renderer = Renderer(style, word_timestamps, text_options(fields, backend.settings))
+    backend = choose_backend(server, api_key, ca_file, model, device, as_jobs=as_job)
+    renderer = Renderer(style, word_timestamps, text_options(fields, backend))
     try:
         plan = make_plan(files, outputs, renderer.options_of)
     except OutputConflict as error:
@@ -168,17 +167,3 @@ def _output_options(
 
 def _is_file(name: str) -> bool:
     return os.path.exists(name) and not os.path.isdir(name)  # noqa: PTH110, PTH112 - Path methods raise for some names
-
-
-def _check_server(
-    server: str | None, model: str | None, device: str | None, ca_file: Path | None, *, as_job: bool
-) -> None:
-    if server is None:
-        if as_job:
-            raise typer.BadParameter("--as-job applies only to a --server.")
-        if ca_file is not None:
-            raise typer.BadParameter("--ca-file applies only to a --server.")
-        return
-    if model is not None or device is not None:
-        raise typer.BadParameter("--model and --device do not apply to a --server, which has its own.")
-    check_server(server)

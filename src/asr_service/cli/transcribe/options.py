@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from asr_service.cli.transcribe.backend import Backend, Service
 from asr_service.cli.transcribe.types import Fields
 from asr_service.errors import InvalidParameter
 from asr_service.formats import SubtitleStyle
-
-if TYPE_CHECKING:
-    from asr_service.settings import Settings
 
 
 def form_fields(**options: object) -> Fields:
@@ -43,21 +41,20 @@ def _check(fields: Mapping[str, object]) -> None:
         raise typer.BadParameter(error.message) from None
 
 
-def text_options(fields: Fields, settings: "Settings | None") -> dict[str, Any]:
+def text_options(fields: Fields, backend: Backend) -> dict[str, Any]:
     """Return the options that change the text, by name. An output is made again if one of them is another.
 
-    `settings` are those of a model in this process, None for a service, whose model and settings are not known here.
-    Values that are the default are left out. So is `word_timestamps`: another format may need the times of words, and
-    the text stays valid.
+    The model and the settings of a service are not known here. Values that are the default are left out. So is
+    `word_timestamps`: another format may need the times of words, and the text stays valid.
     """
     from asr_service.engine.request_options import RequestOptions  # noqa: PLC0415 - slow to import
     from asr_service.validation import check_fields  # noqa: PLC0415 - slow to import
 
     asked = check_fields(RequestOptions, fields).model_dump(exclude_none=True)
     options = {"task": "transcribe"} | asked
-    if settings is not None:
-        configured = settings.model_dump(include={"model", *RequestOptions.model_fields}, exclude_none=True)
-        fields_of = type(settings).model_fields
+    if not isinstance(backend, Service):
+        configured = backend.model_dump(include={"model", *RequestOptions.model_fields}, exclude_none=True)
+        fields_of = type(backend).model_fields
         merged = configured | options
         options = {
             name: value

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from rich.console import Console
 
 from asr_service import tasks as asyncio_tasks
-from asr_service.cli.transcribe.backend import Backend, open_recognizer
+from asr_service.cli.transcribe.backend import Backend, Service, open_recognizer
 from asr_service.cli.transcribe.display.progress import NoProgress, ProgressDisplay, ProgressLines
 from asr_service.cli.transcribe.display.report import Report
 from asr_service.cli.transcribe.files.outputs import Renderer
@@ -47,7 +47,7 @@ def run_and_exit(run: TranscribeRun) -> NoReturn:
         code = _exit_code(runner, run, report, console)
         if _needs_summary(run):
             n_total = len(run.plan.tasks) + len(run.plan.known_results)
-            elapsed_s, resumes = time.monotonic() - started, run.backend.service is None
+            elapsed_s, resumes = time.monotonic() - started, not isinstance(run.backend, Service)
             report.print_summary(elapsed_s, n_total, run.plan.n_other_options, resumes=resumes)
         # Inside the `with`: closing the runner would wait for threads that read a pipe or call the model.
         _exit_now(code)
@@ -61,7 +61,7 @@ def _exit_code(runner: asyncio.Runner, run: TranscribeRun, report: Report, conso
             runner.run(_transcribe(run, report, console))
     except KeyboardInterrupt:
         report.print_line("interrupted")
-        if run.backend.service is None and not _needs_summary(run):
+        if not isinstance(run.backend, Service) and not _needs_summary(run):
             report.print_line("Run the same command again to go on where this one stopped.")
         return _INTERRUPTED
     except BrokenPipeError:

@@ -6,8 +6,6 @@ from asr_service.lifecycle import SlotState
 
 _RECORD_BYTES = 2048
 _STATE, _EVER_READY, _REASON = 0, 1, 2  # offsets in a record
-
-
 _STATES = tuple(SlotState)
 """A state is stored as its position here. The first is that of a record of zeros."""
 
