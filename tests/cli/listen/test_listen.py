@@ -103,6 +103,9 @@ def held(_slow: tuple[Live, threading.Event]) -> Iterator[tuple[Live, threading.
     go_on.clear()
     yield live, go_on
     go_on.set()
+    until(
+        lambda: live.metric('asr_live_sessions{slot="0"}') == 0 and live.idle()
+    )  # the next test counts the calls of its own session
 
 
 def begin_to_listen(live: Live, cwd: Path) -> subprocess.Popen[bytes]:
