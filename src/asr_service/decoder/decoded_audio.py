@@ -266,8 +266,7 @@ class DecodedAudio:
     def _add_gap(self, payload: bytes) -> None:
         n_samples = _parse(protocol.parse_gap, payload)
         self._n_absent += n_samples
-        n_before = self._n_received - (self.gaps[-1].at if self.gaps else 0)
-        is_early = n_before < protocol.MIN_SAMPLES_BEFORE_GAP and (self._n_received > 0 or self.gaps)
+        is_early = self.gaps and self._n_received - self.gaps[-1].at < protocol.MIN_SAMPLES_BETWEEN_GAPS
         if is_early or not n_samples or self._n_absent > self._max_samples or len(self.gaps) >= protocol.MAX_GAPS:
             raise ChildLost("internal decoder error")
         self.gaps.append(Gap(self._n_received, self._n_absent))

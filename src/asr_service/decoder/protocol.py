@@ -14,7 +14,7 @@ a payload of that length:
 - SAMPLES, any number of times: 16 kHz mono s16le. All but the last before another kind of frame have
   MAX_PAYLOAD_BYTES, so that a child cannot occupy the service with tiny frames.
 - GAP, at most MAX_GAPS times: the number of samples by which the next sample lies later in the recording than the
-  previous one. At least MIN_SAMPLES_BEFORE_GAP samples come before it, except before the first samples.
+  previous one. At least MIN_SAMPLES_BETWEEN_GAPS samples come between two gaps.
 - OUTCOME, last: JSON. If the channel closes without it, the child died.
 - FAULT, last, instead of OUTCOME: the traceback of an error in our own code, as UTF-8.
 
@@ -30,7 +30,7 @@ from typing import Any, Final, Literal
 
 BYTES_PER_SAMPLE: Final = 2
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
-MIN_SAMPLES_BEFORE_GAP: Final = 1600
+MIN_SAMPLES_BETWEEN_GAPS: Final = 1600
 MAX_GAPS: Final = 100_000
 MAX_TRACK_BYTES: Final = 64
 

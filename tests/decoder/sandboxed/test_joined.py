@@ -53,13 +53,19 @@ def test_the_warnings_of_many_links_are_limited():
     assert sentences(audio.warnings)[-1] == "Other parts of the file have 480 more warnings."
 
 
-def test_a_link_that_starts_late_may_follow_one_of_a_moment():
-    """The second link lost its first page. A gap after so few samples is left out, and the audio is decoded."""
-    pages = media.ogg_pages(media.encode(OPUS, media.warble(4, OPUS.rate), page_duration="500000"))
+@pytest.mark.parametrize(("seconds", "n_gaps"), [((0.05,), 1), ((0.05, 0.55), 1), ((1, 1), 2)])
+def test_a_link_that_starts_late_may_follow_one_of_a_moment(seconds, n_gaps):
+    """Each link but the first lost its first page. A gap so soon after another one is left out, and no audio is."""
+    first, *others = (media.encode(OPUS, media.warble(s, OPUS.rate), page_duration="500000") for s in (*seconds, 4))
+    samples, audio = decode(first + b"".join(map(_with_a_damaged_page, others)))
+    assert len(samples) / SAMPLE_RATE == pytest.approx(sum(seconds) + 4 - 0.5 * len(others), abs=0.1)
+    assert len(audio.gaps) == n_gaps
+
+
+def _with_a_damaged_page(ogg: bytes) -> bytes:
+    pages = media.ogg_pages(ogg)
     pages[2] = pages[2][:-1] + bytes([pages[2][-1] ^ 1])
-    samples, audio = decode(media.encode(OPUS, media.warble(0.05, OPUS.rate)) + b"".join(pages))
-    assert len(samples) / SAMPLE_RATE == pytest.approx(3.5, abs=0.1)
-    assert audio.gaps == []
+    return b"".join(pages)
 
 
 @pytest.mark.parametrize(

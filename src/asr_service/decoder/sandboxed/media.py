@@ -16,7 +16,7 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.protocol import (
     BYTES_PER_SAMPLE,
     MAX_GAPS,
-    MIN_SAMPLES_BEFORE_GAP,
+    MIN_SAMPLES_BETWEEN_GAPS,
     DecodeLimits,
     DecodeOutcome,
     RecordingWarning,
@@ -171,8 +171,7 @@ class _Output:
     def move_to(self, place_s: float) -> None:
         """Put the next sample at this place, unless it is further ahead already or too few came since the last gap."""
         n_samples = round(place_s * SAMPLE_RATE) - self.n_samples - self._n_absent
-        is_first = not (self.n_samples or self._n_gaps)
-        if n_samples > 0 and (is_first or self.n_samples - self._last_gap_at >= MIN_SAMPLES_BEFORE_GAP):
+        if n_samples > 0 and (not self._n_gaps or self.n_samples - self._last_gap_at >= MIN_SAMPLES_BETWEEN_GAPS):
             self._last_gap_at = self.n_samples
             self._n_gaps += 1
             self._n_absent += n_samples

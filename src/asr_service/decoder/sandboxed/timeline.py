@@ -5,6 +5,7 @@ the start of the first stream. Players show the same times.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -121,18 +122,19 @@ class Timeline:
         self._has_gaps = has_gaps
         self._clock = Clock(base_s, max_absent_s)
         self._max_absent_s = max_absent_s
-        self._since_gap_s: float | None = None
+        self._is_first = True
+        self._since_gap_s = math.inf
         self.end_s = 0.0
         """The place where the next audio is expected."""
 
     def gap_before(self, timestamp_s: float | None, duration_s: float) -> float:
         """Return the seconds without audio before the next frame, and move on to the frame's end."""
         gap_s = 0.0 if timestamp_s is None else self._clock.place(timestamp_s, self.end_s) - self.end_s
-        is_first, since_s = self._since_gap_s is None, self._since_gap_s or 0.0
-        is_gap = gap_s > (_MIN_LATE_START_S if is_first else _MIN_GAP_S) and (is_first or self._has_gaps)
-        if not is_gap or gap_s > self._max_absent_s or (not is_first and since_s < _MIN_BETWEEN_GAPS_S):
+        is_gap = gap_s > (_MIN_LATE_START_S if self._is_first else _MIN_GAP_S) and (self._is_first or self._has_gaps)
+        if not is_gap or gap_s > self._max_absent_s or self._since_gap_s < _MIN_BETWEEN_GAPS_S:
             gap_s = 0.0
         self._max_absent_s -= gap_s
-        self._since_gap_s = (0.0 if gap_s else since_s) + duration_s
+        self._is_first = False
+        self._since_gap_s = (0.0 if gap_s else self._since_gap_s) + duration_s
         self.end_s += gap_s + duration_s
         return gap_s
