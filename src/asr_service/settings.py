@@ -91,11 +91,11 @@ class Settings(BaseSettings):
     """Seconds of audio after the speech in a short context, so that the decoder sees the end of the speech. Smaller is
     faster; docs/performance.md has the measured error rates. Recordings with several windows use 2.5 s at most."""
     chunk_length_s: Annotated[float, Field(ge=5, le=30)] | None = None
-    """Maximum speech in one window, in seconds. By default 30. With short contexts, recordings of more than a minute,
-    or with more than 30 s of speech, have windows of at most 22 s. Such a recording is divided into sections of about a
-    minute of speech. The windows of a section are decoded in order, and the text before a window is in its prompt. If
-    you set this limit, there are no sections; only `condition_on_previous_text` then puts earlier text into the
-    prompt."""
+    """Maximum speech in one window, in seconds. By default 30. A recording of more than a minute, or with more than
+    30 s of speech, is divided into sections of about a minute of speech. The windows of a section are decoded in order,
+    and the text before a window is in its prompt; with short contexts they have at most 22 s. If you set this limit,
+    there are no sections: all windows of a recording may be decoded at a time, more words are wrong, and only
+    `condition_on_previous_text` puts earlier text into the prompt."""
     block_length_s: Annotated[float, Field(ge=60, le=600)] = 300
     """Maximum decoded audio of one request in memory, in seconds."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from asr_service.engine.decode.context import context_frames
+from asr_service.engine.decode.context import ChunkLengths, chunk_lengths, context_frames
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from asr_service.engine.options import DecodingOptions
 from engines import engine_around, loud
@@ -43,6 +43,23 @@ def test_a_part_of_a_recording_has_a_small_margin():
     assert context_frames(15.0, 6.0, is_part=True) == 1792
     assert context_frames(15.0, 1.0, is_part=True) == 1600
     assert context_frames(15.0, None, is_part=True) == 3000
+
+
+@pytest.mark.parametrize(
+    ("options", "lengths"),
+    [
+        (DecodingOptions(), (60.0, 22.0, 30.0)),
+        (DecodingOptions(task="translate"), (30.0, 30.0, 30.0)),
+        (DecodingOptions(timestamps=False), (30.0, 30.0, 30.0)),
+        (DecodingOptions(language_per_chunk=True), (30.0, 30.0, 30.0)),
+    ],
+)
+def test_only_transcripts_with_timestamps_have_sections(options, lengths):
+    """The lengths of a section, and of a window with a short and with the full context. The operator's limit is all."""
+    section_s, short_s, full_s = lengths
+    for margin_s, window_s in ((6.0, short_s), (None, full_s)):
+        assert chunk_lengths(options, margin_s, None) == ChunkLengths(30.0, window_s, section_s)
+        assert chunk_lengths(options, margin_s, 20.0) == ChunkLengths(20.0, 20.0, 20.0)
 
 
 @pytest.mark.parametrize(("length_s", "n_frames"), [(28, 2976), (40, 2496)])

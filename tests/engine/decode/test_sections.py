@@ -9,7 +9,7 @@ import pytest
 from asr_service.audio.chunking import Chunk
 from asr_service.audio.vad import SpeechSpan, VadOptions
 from asr_service.engine.decode.continuation import Budget, Decoded, Rest, settle
-from asr_service.engine.decode.hypothesis import evaluate
+from asr_service.engine.decode.hypothesis import accepted, evaluate
 from asr_service.engine.decode.text_before import TextBefore
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from asr_service.engine.model.vocabulary import Vocabulary
@@ -22,19 +22,20 @@ ENGLISH = DecodingOptions(vad_filter=False, language="en")
 SENTENCES = (" The first.", " And a second.", " Then came three.", " Four boats left.", " Nobody sat.", " Rain fell.")
 
 
-async def test_a_window_has_the_text_of_its_section_before_it():
+@pytest.mark.parametrize("margin_s", [2.5, None], ids=["short context", "full context"])
+async def test_a_window_has_the_text_of_its_section_before_it(margin_s: float | None):
     """A recording of 100 s has two sections. Prompts have timestamps too, and never text of another section."""
     number = count()
 
     def script(model: FakeModel, *_: object) -> Generation:
-        return Generation((model.at(0.0), *model.tokens(SENTENCES[next(number)]), model.at(9.0)), -0.2, 0.01)
+        return Generation((model.at(0.0), *model.tokens(SENTENCES[next(number)]), model.at(4.0)), -0.2, 0.01)
 
-    async with engine_around(FakeModel(script), margin_s=2.5, max_inflight_windows=1) as engine:
+    async with engine_around(FakeModel(script), margin_s=margin_s, max_inflight_windows=1) as engine:
         transcript = await engine.transcript(engine.recording(loud(100)), ENGLISH)
     model = engine.model
     start, previous = (model.tokenizer.token_to_id(f"<|{name}|>") for name in ("startoftranscript", "startofprev"))
     prompts = [call.prompts[0][: call.prompts[0].index(start)] for call in model.calls_of("generate")]
-    spoken = [(model.at(0.0), *model.tokens(sentence), model.at(9.0)) for sentence in SENTENCES]
+    spoken = [(model.at(0.0), *model.tokens(sentence), model.at(4.0)) for sentence in SENTENCES]
     assert transcript.text == "".join(SENTENCES[: len(prompts)]).strip()
     begins = [at for at, prompt in enumerate(prompts) if not prompt]
     assert begins[0] == 0
@@ -76,6 +77,29 @@ def test_a_text_that_leaves_speech_is_decoded_without_the_text_before(
     assert (found.has_fault, found.ended_early) == (has_fault, ended_early)
     found = evaluate(Generation(tokens, -0.2, 0.01), 0.0, vocabulary, 20.0, 200, before)
     assert (found.has_fault, found.ended_early) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("ends_s", "accepted_text"), [((9.0, 19.0), " All."), ((9.0, 11.0), " All."), ((9.0, 9.6), " Only a part.")]
+)
+def test_the_text_with_earlier_text_is_kept_if_without_it_as_much_speech_is_left_out(
+    ends_s: tuple[float, float], accepted_text: str
+):
+    """The first text is the more likely one. It ends at 9 s of 20 s of speech, and the second one may end there too."""
+    model = FakeModel()
+    vocabulary = Vocabulary(model.tokenizer, multilingual=True)
+    attempts = ((" Only a part.", ends_s[0], -0.2, " So."), (" All.", ends_s[1], -0.4, ""))
+    tried = [
+        evaluate(
+            Generation((model.at(0.0), *model.tokens(text), model.at(end_s)), avg_logprob, 0.01),
+            *(0.0, vocabulary, 20.0, 200, before),
+            is_all_speech=True,
+        )
+        for text, end_s, avg_logprob, before in attempts
+    ]
+    found = accepted(tried)
+    assert found is not None
+    assert vocabulary.text(found.generation.tokens) == accepted_text
 
 
 async def test_speech_may_be_left_out_in_three_windows_one_after_the_other():

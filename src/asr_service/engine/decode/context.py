@@ -38,16 +38,18 @@ class ChunkLengths:
     each with the text before it in the prompt. Sections are decoded side by side."""
 
 
-_LONG: Final = ChunkLengths(30.0, 30.0, 30.0)
-_SHORT: Final = ChunkLengths(30.0, 22.0, 60.0)
-"""The encoder's time grows with the square of the window, and the time of each token with the window, so short windows
-take less of both. Windows below 22 s take as much in all, because each has its margin, and more of their words are
-wrong. Within a section most sentences are whole and their spelling is constant. A request has many sections, so
-windows of several of them are decoded at a time."""
+_LONG_WINDOW_S: Final = 30.0
+_SHORT_WINDOW_S: Final = 22.0
+"""The longest window of a short context, if a recording needs several. The encoder's time grows with the square of the
+window, and the time of each token with the window, so short windows take less of both. Windows below 22 s take as much
+in all, because each has its margin, and more of their words are wrong."""
+_SECTION_S: Final = 60.0
+"""Within a section most sentences are whole and their spelling is constant. A request has many sections, so windows of
+several of them are decoded at a time."""
 _PART_MARGIN_S: Final = 2.5
 """The longest margin in a recording with several windows. A window of 10 to 18 s had enough speech: with 6 s, as many
 words were wrong."""
-_MAX_MARGIN_S: Final = _SHORT.multi_window_s / 2
+_MAX_MARGIN_S: Final = _SHORT_WINDOW_S / 2
 """With a longer margin, shorter windows save nothing."""
 
 
@@ -56,12 +58,15 @@ def chunk_lengths(options: DecodingOptions, margin_s: float | None, max_chunk_s:
 
     `margin_s` is the margin of a short context, None if contexts are full. `max_chunk_s` is the operator's limit.
     A request that detects the language of each window gets long windows, because detection needs much speech. So does a
-    translation: short windows of it fail the checks so often that they cost more.
+    translation: short windows of it fail the checks so often that they cost more. Neither has sections, nor has a
+    request without timestamps: the text that a section's next window continues is found by its timestamps.
     """
     if max_chunk_s is not None:
         return ChunkLengths(max_chunk_s, max_chunk_s, max_chunk_s)
-    short = margin_s is not None and margin_s <= _MAX_MARGIN_S and allows_short_context(options)
-    return _SHORT if short and not options.language_per_chunk and options.task == "transcribe" else _LONG
+    if options.task == "translate" or options.language_per_chunk or not options.timestamps:
+        return ChunkLengths(_LONG_WINDOW_S, _LONG_WINDOW_S, _LONG_WINDOW_S)
+    is_short = margin_s is not None and margin_s <= _MAX_MARGIN_S
+    return ChunkLengths(_LONG_WINDOW_S, _SHORT_WINDOW_S if is_short else _LONG_WINDOW_S, _SECTION_S)
 
 
 def context_frames(speech_s: float, margin_s: float | None, *, is_part: bool = False) -> int:

@@ -141,8 +141,17 @@ class Hypothesis:
         With a prompt, a text that appears twice is decoded once more at any speech rate. What was really spoken twice
         is kept. Without a prompt the model seldom writes a text twice, and then it is too fast.
         """
+        return self.skips_speech or self._has_other_fault
+
+    @property
+    def _has_other_fault(self) -> bool:
         is_doubled = self.has_prompt and self.doubled_letters > 0
-        return self.overruns_speech or is_doubled or self.skips_speech or self.fallback_reason is not None
+        return self.overruns_speech or is_doubled or self.fallback_reason is not None
+
+    def skips_as_much_as(self, other: "Hypothesis") -> bool:
+        """Return True if the only fault of this text is that it leaves speech out, and `other` leaves as much out."""
+        is_behind = self.window.consumed_s < other.window.consumed_s - _MIN_REST_S
+        return self.skips_speech and not self._has_other_fault and not self.is_silent and not is_behind
 
     @property
     def ended_early(self) -> bool:
@@ -219,11 +228,14 @@ def _is_too_fast(part: TimedTokens, text: str, speech_s: float) -> bool:
 def accepted(tried: Sequence[Hypothesis]) -> Hypothesis | None:
     """Return the most likely hypothesis without a fault, else the last one if the rules accept it, else None.
 
-    A doubtful text of a short context is often right where that of a longer one is wrong, and the other way round. If
-    the last attempt detects silence, the window is silent.
+    A doubtful text of a short context is often right where that of a longer one is wrong, and the other way round. A
+    text that ends long before the speech has no fault if none of the faultless ones ends later. If the last attempt
+    detects silence, the window is silent.
     """
     last = tried[-1]
     if not last.is_silent and (found := faultless(tried)):
+        latest = max(found, key=lambda each: each.window.consumed_s)
+        found += [each for each in tried if each.skips_as_much_as(latest)]
         return max(found, key=lambda each: each.generation.avg_logprob)
     return last if last.fallback_reason is None else None
 
