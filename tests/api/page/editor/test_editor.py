@@ -368,7 +368,7 @@ def test_warnings_are_in_the_language_of_the_page(browser: Browser, live: Live) 
     details = [damaged, {"code": "odd", "values": {}}, {"code": "no_speech", "values": {}}]
     transcript = TRANSCRIPT | {"warnings": sentences, "warning_details": details}
     with opened_editor(browser, live.url, transcript) as page:
-        english = "The file is damaged at 1:15. 0.13 sec of audio could not be decoded."
+        english = "The file is damaged at 1:15. 0.13 secs of audio could not be decoded."
         expect(page.locator(".warnings li")).to_have_text([english, "It is odd."])
         page.locator("#locale").select_option("zh-CN")
         expect(page.locator(".warnings li")).to_have_text(
