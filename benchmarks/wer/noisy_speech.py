@@ -93,8 +93,8 @@ def noisy(
     heard = np.convolve(samples, echo)[: len(samples)]
     noise = random.standard_normal(len(heard))
     ratio = 10 ** (random.uniform(*snr_db) / 10)
-    heard += noise * np.sqrt((heard**2).mean() / ratio)
-    return heard * (_PEAK / np.abs(heard).max())
+    heard += noise * np.sqrt(np.square(heard).mean() / ratio)
+    return heard * (_PEAK / float(np.abs(heard).max()))
 
 
 if __name__ == "__main__":
