@@ -9,8 +9,6 @@ FOLDER/manifest.jsonl. The same texts give the same recordings.
 
 import json
 import re
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from asr_service.audio import SAMPLE_RATE
 from benchmarks.common.arguments import plain_parser
+from benchmarks.common.flite import speak
 
 _VOICES: Final = ("rms", "slt", "awb")
 _N_WORDS: Final = 800
@@ -70,16 +69,11 @@ def passage(text: str) -> list[str]:
 
 def spoken(sentences: list[str], voice: str, random: np.random.Generator) -> NDArray[np.float64]:
     """Return the sentences as speech of 16 kHz, with pauses between them."""
-    parts: list[NDArray[np.float64]] = []
-    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        for sentence in sentences:
-            text = sentence.replace("-", " ")
-            subprocess.run(["flite", "-voice", voice, "-t", text, "-o", file.name], check=True)
-            samples, rate = soundfile.read(Path(file.name))
-            if rate != SAMPLE_RATE:
-                raise SystemExit(f"The voice {voice} speaks with {rate} Hz instead of {SAMPLE_RATE} Hz.")
-            parts += [samples, np.zeros(int(SAMPLE_RATE * random.uniform(*_PAUSES_S)))]
-    return np.concatenate(parts)
+    parts: list[NDArray[np.float32]] = []
+    for sentence in sentences:
+        samples, _ = speak(sentence.replace("-", " "), voice)
+        parts += [samples, np.zeros(int(SAMPLE_RATE * random.uniform(*_PAUSES_S)), np.float32)]
+    return np.concatenate(parts).astype(np.float64)
 
 
 def noisy(

@@ -1,20 +1,17 @@
 """Speech whose word times are known, because flite says how long it speaks each sound."""
 
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.transcript import Word
+from benchmarks.common.flite import flite, speak
 
 _PAUSE: Final = "pau"
 _SENTENCE: Final = re.compile(r"[A-Z][A-Za-z ,;]{30,250}[.?]")
@@ -61,11 +58,7 @@ def clips(texts: Sequence[str], voices: Sequence[str], sentences_in_each: Sequen
 
 def _speak(sentence: str, voice: str) -> Spoken | None:
     """Speak a sentence. Returns None if the number of its sounds is not that of its words."""
-    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        printed = _flite("-voice", voice, "-psdur", "-t", sentence, "-o", file.name)
-        samples, rate = soundfile.read(Path(file.name), dtype="float32")
-    if rate != SAMPLE_RATE:
-        raise ValueError(f"The voice {voice} speaks with {rate} Hz instead of {SAMPLE_RATE} Hz.")
+    samples, printed = speak(sentence, voice, "-psdur")
     ends = [(sound, float(end)) for sound, _, end in (each.rpartition(":") for each in printed.split())]
     spans = [
         (begin, end) for (_, begin), (sound, end) in zip([("", 0.0), *ends], ends, strict=False) if sound != _PAUSE
@@ -83,10 +76,5 @@ def _speak(sentence: str, voice: str) -> Spoken | None:
 
 @cache
 def _count_sounds(word: str, voice: str) -> int:
-    printed = _flite("-voice", voice, "-ps", "-t", f"{word} ", "-o", "none")
+    printed = flite("-voice", voice, "-ps", "-t", f"{word} ", "-o", "none")
     return sum(sound != _PAUSE for sound in printed.split())
-
-
-def _flite(*arguments: str) -> str:
-    """Run flite. Raises OSError: it is not installed. Raises CalledProcessError: it failed."""
-    return subprocess.run(["flite", *arguments], check=True, capture_output=True, text=True).stdout
