@@ -94,8 +94,8 @@ class Settings(BaseSettings):
     """Maximum speech in one window, in seconds. By default 30. A recording of more than a minute, or with more than
     30 s of speech, is divided into sections of about a minute of speech. The windows of a section are decoded in order,
     and the text before a window is in its prompt; with short contexts they have at most 22 s. If you set this limit,
-    there are no sections: all windows of a recording may be decoded at a time, more words are wrong, and only
-    `condition_on_previous_text` puts earlier text into the prompt."""
+    there are no sections. Then all windows of a recording may be decoded at a time, but more words are wrong. Only
+    `condition_on_previous_text` then puts earlier text into the prompt."""
     block_length_s: Annotated[float, Field(ge=60, le=600)] = 300
     """Maximum decoded audio of one request in memory, in seconds."""
 

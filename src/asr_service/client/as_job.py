@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Final
 import httpx
 
 from asr_service.client.connection import connect_failure
-from asr_service.client.errors import RecordingRefused, ServerUnusable
+from asr_service.client.errors import RecordingRefused
 from asr_service.client.ndjson import NdjsonReader
-from asr_service.client.responses import read_json, response_error
+from asr_service.client.responses import another_program, read_json, response_error
 from asr_service.client.retry import RetryableError, RetryBudget
 from asr_service.transcript import Segment, Transcript
 
@@ -55,7 +55,7 @@ class JobTranscriber:
             except RetryableError as error:
                 await asyncio.sleep(budget.next_delay_s(error, self._delay_s))
             except ValueError as error:
-                raise ServerUnusable(f"{self._http.base_url} does not answer as this service does: {error}") from error
+                raise another_program(self._http.base_url, error) from error
             else:
                 return
 
@@ -79,7 +79,7 @@ class JobTranscriber:
         reader = NdjsonReader()
         *_, last = [None, *map(reader.read, response.text.splitlines())]
         if not isinstance(last, Transcript):
-            raise ServerUnusable(f"{response.url} does not answer as this service does: there is no transcript.")
+            raise another_program(response.url, "there is no transcript.")
         return last
 
     async def _follow(self, job_id: str, n_seen: int) -> AsyncGenerator[str | None]:
@@ -94,7 +94,7 @@ class JobTranscriber:
                 if response.status_code != HTTPStatus.OK:
                     raise response_error(response, await response.aread())
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                    raise ServerUnusable(f"{response.url} does not answer as this service does: these are not events.")
+                    raise another_program(response.url, "the answer is not a stream of events.")
                 async for line in response.aiter_lines():
                     name, _, value = line.partition(": ")
                     if name == "event":

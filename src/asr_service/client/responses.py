@@ -34,12 +34,17 @@ def response_error(response: httpx.Response, body: bytes) -> Exception:
     return RecordingRefused(message)
 
 
+def another_program(url: httpx.URL, reason: object) -> ServerUnusable:
+    """Return the error to raise if another program answers at this address."""
+    return ServerUnusable(f"{url} does not answer as this service does: {reason}")
+
+
 def read_json(response: httpx.Response, read: Callable[[Any], Content]) -> Content:
     """Return `read` of the response's JSON. Raises ServerUnusable: another program answers at this address."""
     try:
         return read(response.json())
     except (ValueError, KeyError, TypeError) as error:
-        raise ServerUnusable(f"{response.url} does not answer as this service does.") from error
+        raise another_program(response.url, "the answer is not the JSON that this service sends.") from error
 
 
 def error_code(body: bytes) -> str | None:

@@ -11,9 +11,9 @@ import httpx
 
 from asr_service.client.as_job import JobTranscriber
 from asr_service.client.connection import TIMEOUT, connect_failure, opening_failures, trusting
-from asr_service.client.errors import RecordingRefused, ServerUnusable
+from asr_service.client.errors import RecordingRefused
 from asr_service.client.ndjson import NdjsonReader, StreamFailed
-from asr_service.client.responses import response_error
+from asr_service.client.responses import another_program, response_error
 from asr_service.client.retry import RetryableError, RetryBudget
 from asr_service.transcript import Segment, Transcript
 
@@ -108,7 +108,7 @@ async def _read(response: httpx.Response) -> AsyncGenerator[Segment | Transcript
         failure = RecordingRefused(error.message)
         raise RetryableError(failure, interrupted=True) if error.code in _RETRYABLE_CODES else failure from error
     except ValueError as error:
-        raise ServerUnusable(f"{response.url} does not answer as this service does: {error}") from error
+        raise another_program(response.url, error) from error
     if not isinstance(event, Transcript):
         raise RetryableError(
             RecordingRefused("The response ended before the transcript was complete."), interrupted=True
