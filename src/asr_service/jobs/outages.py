@@ -9,7 +9,7 @@ from asr_service.errors import AsrError
 
 
 class OutageLog:
-    """Logs the begin of an outage, and not each of its errors."""
+    """Logs the beginning of an outage, and not each of its errors."""
 
     def __init__(self, log: structlog.stdlib.BoundLogger, event: str) -> None:
         self._log = log

@@ -16,11 +16,15 @@ _MAX_OBJECTS: Final = 256
 _ASF: Final = b"\x30\x26\xb2\x75"
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT: Final = b"\x18\x53\x80\x67"
+_FLAC: Final = rb"fLaC[\x00\x80]\x00\x00\x22"
+_AU: Final = rb"\.snd\x00\x00[\x00-\x04].{5}\x00\x00\x00[\x01-\x1b]"
+_SPHERE: Final = rb"NIST_1A\n *[0-9]+\n"
+_AMR: Final = rb"#!AMR(?:-WB)?\n"
 _HEADS: Final = {
-    b"fLaC": re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"),
-    b".snd": re.compile(rb"\.snd\x00\x00[\x00-\x04].{5}\x00\x00\x00[\x01-\x1b]", re.DOTALL),
-    b"NIST": re.compile(rb"NIST_1A\n *[0-9]+\n"),
-    b"#!AM": re.compile(rb"#!AMR(?:-WB)?\n"),
+    b"fLaC": re.compile(_FLAC),
+    b".snd": re.compile(_AU, re.DOTALL),
+    b"NIST": re.compile(_SPHERE),
+    b"#!AM": re.compile(_AMR),
     b"AVI ": re.compile(rb"RIFF.{4}AVI LIST.{4}hdrlavih", re.DOTALL),
 }
 """Heads of recordings that FFmpeg takes for data of the one before them, by the type of the file."""
@@ -35,13 +39,13 @@ _SIGNATURES: Final = (
     ("WAV", rb"RF64.{4}WAVE"),
     ("WAV", rb"BW64.{4}WAVE"),
     ("W64", rb"riff\x2e\x91\xcf\x11"),
-    ("FLAC", rb"fLaC[\x00\x80]\x00\x00\x22"),
+    ("FLAC", _FLAC),
     ("OGG", rb"OggS\x00\x02"),
     ("AIFF", rb"FORM.{4}AIF[FC]"),
     ("CAF", rb"caff\x00\x01\x00\x00desc"),
-    ("AU", rb"\.snd\x00\x00[\x00-\x04].{5}\x00\x00\x00[\x01-\x1b]"),
-    ("AMR", rb"#!AMR(?:-WB)?\n"),
-    ("NIST SPHERE", rb"NIST_1A\n *[0-9]+\n"),
+    ("AU", _AU),
+    ("AMR", _AMR),
+    ("NIST SPHERE", _SPHERE),
     ("Matroska or WebM", rb"\x1a\x45\xdf\xa3.{5,40}(?:webm|matroska)"),
     ("ASF or WMA", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
     ("MP4", rb"ftyp(?:iso|mp4|M4A|M4V|M4B|qt  |3g[gp2]|avc|dash|MSNV|f4v|mmp4)"),
