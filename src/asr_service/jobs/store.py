@@ -148,7 +148,7 @@ class JobStore(Protocol):
         """Record the end of an attempt. `due_at` is None if no other follows. Returns False if another has begun."""
 
     def postpone_attempt(self, claimed: Delivery, due_at: float) -> bool:
-        """Undo the begin of an attempt: it was not made, so it does not count. Returns False if another has begun."""
+        """Undo the beginning of an attempt, so that it does not count. Return False if another attempt has begun."""
 
     # -- for the sweeper
 

@@ -66,7 +66,7 @@ class Database:
                     log.warning("the Redis of ASR_JOBS_URL may lose jobs", reason=warning)
 
     def _note_failure(self, reason: BaseException | None) -> None:
-        """Log the begin of an outage, and not each of its errors: runners ask again every half second."""
+        """Log the beginning of an outage, and not each of its errors: runners ask again every half second."""
         if _NEWER in str(reason):
             log.error("the jobs' records are of a newer asr-service", reason=str(reason))
         elif not self._is_down:
