@@ -1,5 +1,6 @@
 """/format: a transcript, as it was or edited, in another format."""
 
+import codecs
 import contextlib
 import json
 import socket
@@ -74,6 +75,36 @@ def test_empty_segments_are_left_out(live: Live) -> None:
     segments = [a_segment(0, "One."), {"start": 2, "end": 3, "text": " "}, a_segment(4, "Two.")]
     assert formatted(live, {"segments": segments}, response_format="tsv").text.count("\n") == 3
     assert formatted(live, {"segments": []}, response_format="vtt").text == "WEBVTT\n"
+
+
+@pytest.mark.parametrize(
+    ("texts", "written"),
+    [
+        (("Good morning.", "How are you, my", "dear friend?"), "Good morning. How are you, my dear friend?"),
+        (("Good morning. ", "\nHow are you", ", my", "dear", "’s friend", "-like"), None),
+        (("今日は、", "いい天気", "Python を"), "今日は、いい天気Python を"),
+        (("안녕하세요.", "반갑습니다."), "안녕하세요. 반갑습니다."),
+        (("He said:", "“Go.”", "(He", "left.)", "- Yes"), "He said: “Go.” (He left.) - Yes"),
+    ],
+)
+def test_words_of_two_segments_are_not_joined(live: Live, texts: tuple[str, ...], written: str | None) -> None:
+    """Segments without spaces around them, as other programs write them, are separated as their script does it."""
+    segments = [{"start": at, "end": at + 1, "text": text} for at, text in enumerate(texts)]
+    expected = written or "Good morning. How are you, my dear’s friend-like"
+    for fmt in ("text", "srt"):
+        lines = formatted(live, {"segments": segments}, response_format=fmt, **wide(fmt)).text.splitlines()
+        assert " ".join(line for line in lines if line and "-->" not in line and not line.isdecimal()) == expected
+
+
+def wide(fmt: str) -> dict[str, str]:
+    """Return a layout with long lines and cues, if the format has one."""
+    return {"max_line_width": "200", "max_cue_s": "60"} if fmt == "srt" else {}
+
+
+def test_a_byte_order_mark_is_ignored(live: Live) -> None:
+    """Editors on Windows write one."""
+    body = codecs.BOM_UTF8 + json.dumps({"segments": [a_segment(0, "One.")]}).encode()
+    assert formatted(live, body, response_format="text").text == "One.\n"
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,8 @@ def is_answered_once(client: socket.socket, query: bytes, version: int) -> bool:
         answer = b"".join(iter(lambda: client.recv(4096), b""))
     except OSError:
         return False
-    return answer.count(b"HTTP/1.1 200 OK\r\n") == 1 and answer.endswith(b"4\r\ndone\r\n0\r\n\r\n")
+    end = b"4\r\ndone\r\n0\r\n\r\n" if version else b"\r\n\r\ndone"
+    return answer.count(b"HTTP/1.1 200 OK\r\n") == 1 and answer.endswith(end)
 
 
 @pytest.mark.parametrize(("query", "version"), [(b"", 1), (b"", 0), (b"?s=0.1", 1)], ids=["1.1", "1.0", "paused"])
@@ -152,6 +153,21 @@ def test_a_client_that_sends_everything_before_reading_gets_the_last_answer(conn
     for _ in range(30):
         with connect() as client:
             assert is_answered_once(client, query, version)
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("path", [b"/work", b"/large"])
+def test_a_client_of_http_1_0_gets_no_chunks(connect, method, path):
+    """It knows neither chunks nor `100 Continue`. The end of the connection is the end of the answer."""
+    head = b"%s %s HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n" % (method, path)
+    with connect() as client:
+        client.sendall(head)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    fields, body = answer.split(b"\r\n\r\n", 1)
+    assert fields.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"transfer-encoding" not in fields.lower()
+    whole = {b"/work": b"done", b"/large": bytes(16_000_000)}[path]
+    assert body == (b"" if method == b"HEAD" else whole)
 
 
 def test_a_proxy_gets_the_last_answer(tmp_path):

@@ -5,6 +5,7 @@ one place, `asr_service.formats`, so an editor sends the transcript back instead
 """
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -67,7 +68,7 @@ def _write(body: bytes, fmt: Format, cue_width: int) -> bytes:
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_VALUES:
         raise UploadTooLarge(f"The transcript has more than {_MAX_VALUES} values, which is the limit.")
     try:
-        fields = from_json(body, allow_inf_nan=False)
+        fields = from_json(body.removeprefix(BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
         raise MalformedRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(fields, dict):

@@ -3,10 +3,13 @@
 The check of a list ends at its first error: the errors of a million invalid segments would take gigabytes.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from asr_service.formats.subtitles.pieces import are_spaced
 from asr_service.transcript import Segment, Timing, Transcript, Word
 
 _Time = Annotated[float, Field(ge=0, le=1e6)]
@@ -29,6 +32,7 @@ class SegmentBody(BaseModel):
     start: _Time
     end: _Time
     text: str
+    """A space is added before it where the script needs one and the transcript has none."""
     language: str | None = None
     """Code of its language, which decides where lines break. By default the language of the transcript."""
     speaker: Annotated[str, Field(max_length=200)] | None = None
@@ -57,7 +61,7 @@ class TranscriptBody(BaseModel):
     def to_transcript(self) -> Transcript:
         """Return the transcript. What the body does not have is empty or 0."""
         spoken = [body for body in self.segments if body.text.strip()]
-        segments = tuple(_segment(position, body, self.language) for position, body in enumerate(spoken))
+        segments = tuple(_spaced(_segment(position, body, self.language) for position, body in enumerate(spoken)))
         return Transcript(
             text="".join(segment.text for segment in segments).strip(),
             task=self.task,
@@ -70,6 +74,14 @@ class TranscriptBody(BaseModel):
             warnings=(),
             timing=_UNKNOWN_TIMING,
         )
+
+
+def _spaced(segments: Iterator[Segment]) -> Iterator[Segment]:
+    """Add the space between two segments that an editor or another program has removed."""
+    before = " "
+    for segment in segments:
+        yield replace(segment, text=f" {segment.text}") if are_spaced(before, segment.text) else segment
+        before = segment.text
 
 
 def _segment(position: int, body: SegmentBody, language: str | None) -> Segment:

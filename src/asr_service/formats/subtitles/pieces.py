@@ -32,6 +32,10 @@ _NEVER_LAST = frozenset(
 )
 _WIDE = frozenset("WF")
 _WIDTHLESS = frozenset({"Mn", "Me", "Cf"})
+_MARKS = frozenset({"Mn", "Mc", "Me", "Cf"})
+"""Categories of characters that belong to the character before them."""
+_SUFFIX = re.compile(r"[-'’]\w")
+"""The beginning of a text that continues the word before it, such as `'s` and `-like`."""
 
 _MAX_S_BASE, _MAX_S_PER_COLUMN = 0.5, 0.3
 """The longest time that a text takes to speak. If its time is longer, the rest is a pause after it."""
@@ -87,6 +91,16 @@ def columns(text: str) -> int:
 def unspaced(char: str) -> bool:
     """Return True if the character belongs to a script without spaces."""
     return _UNSPACED.match(char) is not None
+
+
+def are_spaced(before: str, after: str) -> bool:
+    """Return True if a space is written between two parts of a text. The parts are not empty."""
+    end, begin = before[-1], after[0]
+    if end.isspace() or begin.isspace() or end in _NEVER_LAST or begin in _NEVER_FIRST:
+        return False
+    if any(unspaced(char) or char in _FULL_WIDTH_MARKS for char in (end, begin)):
+        return False
+    return unicodedata.category(begin) not in _MARKS and not _SUFFIX.match(after)
 
 
 def count_breaks(transcript: Transcript) -> int:
@@ -150,7 +164,7 @@ def _shared(text: _Text, first: int, last: int, start: float, end: float) -> Ite
 
 def _may_part(before: str, after: str) -> bool:
     """Return True if a line may break between two characters that have no space between them."""
-    if before in _NEVER_LAST or after in _NEVER_FIRST or unicodedata.category(after) in {"Mn", "Mc", "Me", "Cf"}:
+    if before in _NEVER_LAST or after in _NEVER_FIRST or unicodedata.category(after) in _MARKS:
         return False
     if before.isdecimal() or after.isdecimal():
         return False  # keep a number with its unit

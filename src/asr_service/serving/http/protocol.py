@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from asr_service.serving.http.connection_state import ConnectionState
 from asr_service.serving.http.connections import Connections
 from asr_service.serving.http.cycle_transport import CycleTransport
+from asr_service.serving.http.old_clients import without_chunks
 from asr_service.serving.http.refusal import (
     MALFORMED,
     SLOW_HEAD,
@@ -146,7 +147,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
         cycle.transport = CycleTransport(self.transport, self._watch, self._close_after_answer)
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, without_chunks(cycle, app) if cycle.scope["http_version"] == "1.0" else app)
 
     def on_response_complete(self) -> None:
         if self.state is ConnectionState.LINGERING:  # Uvicorn would start the next pipelined request
