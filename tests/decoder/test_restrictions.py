@@ -22,12 +22,12 @@ from decoder.ffmpeg import ffmpeg, video, write_inputs
 
 SECOND = media.wav(media.warble(1))
 WITHOUT_SECCOMP = "from asr_service.decoder.sandboxed import sandbox; sandbox.apply_seccomp = lambda: None"
-WITH_A_BUG = "from asr_service.decoder.sandboxed import media; run = media._Decoding.run"
+WITH_A_BUG = "from asr_service.decoder.recording import decode; run = decode._Decoding.run"
 FAULTY = (
     "def fail(decoding):\n"
     "    if decoding._source.seek(0, 2) > 40_000: raise KeyError('a bug of ours')\n"
     "    return run(decoding)\n"
-    "media._Decoding.run = fail"
+    "decode._Decoding.run = fail"
 )
 
 
@@ -131,7 +131,9 @@ def test_a_child_loads_nothing_after_it_is_sealed(tmp_path):
     program = (
         "import sys\n"
         "from asr_service.decoder.protocol import DecodeLimits\n"
-        "from asr_service.decoder.sandboxed import fork_server, media\n"
+        "from asr_service.decoder.recording.decode import decode\n"
+        "from asr_service.decoder.recording.output import Discarded\n"
+        "from asr_service.decoder.sandboxed import fork_server\n"
         "limits = DecodeLimits(max_audio_s=60)\n"
         "fork_server.load_everything(limits)\n"
         "class Late:\n"
@@ -139,7 +141,7 @@ def test_a_child_loads_nothing_after_it_is_sealed(tmp_path):
         "        late.append(name)\n"
         "late = []\n"
         "sys.meta_path.insert(0, Late())\n"
-        "outcome = media.decode(open(sys.argv[1], 'rb', buffering=0), limits, media.Discarded())\n"
+        "outcome = decode(open(sys.argv[1], 'rb', buffering=0), limits, Discarded())\n"
         "print(outcome.verdict, late)\n"
     )
     done = _python(program, recording)

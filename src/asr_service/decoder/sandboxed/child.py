@@ -13,7 +13,8 @@ from typing import Final, NoReturn
 
 from asr_service.decoder import protocol
 from asr_service.decoder.protocol import DecodeLimits, DecodeOutcome
-from asr_service.decoder.sandboxed import media, sandbox
+from asr_service.decoder.recording.decode import decode
+from asr_service.decoder.sandboxed import sandbox
 
 _UPLOAD: Final = 0  # the file becomes the child's standard input, the channel its standard output
 _CHANNEL: Final = 1
@@ -70,7 +71,7 @@ def _decode_and_send(track: str, limits: DecodeLimits) -> None:
 
 def _decode(track: str, limits: DecodeLimits, sender: "_Sender") -> DecodeOutcome:
     try:
-        return media.decode(_Upload(_UPLOAD), limits, sender, track)
+        return decode(_Upload(_UPLOAD), limits, sender, track)
     except MemoryError:
         return DecodeOutcome("undecodable", "Decoding the file needs more memory than one file may use.")
 

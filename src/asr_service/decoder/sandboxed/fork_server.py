@@ -27,7 +27,9 @@ import av
 
 from asr_service.decoder import protocol
 from asr_service.decoder.protocol import DecodeLimits, Packet
-from asr_service.decoder.sandboxed import media, sandbox
+from asr_service.decoder.recording.decode import decode
+from asr_service.decoder.recording.output import Discarded
+from asr_service.decoder.sandboxed import sandbox
 from asr_service.decoder.sandboxed.child import InheritedFds, decode_and_exit
 
 _MIN_FREE_BYTES: Final = 32 * 1024 * 1024
@@ -133,7 +135,7 @@ def load_everything(limits: DecodeLimits) -> None:
     pcm = bytes(8_000)
     wav_format = struct.pack("<HHIIHH", 1, 2, 8_000, 32_000, 4, 16)
     wav = b"RIFF" + struct.pack("<I", 36 + len(pcm)) + b"WAVEfmt " + struct.pack("<I", 16) + wav_format
-    outcome = media.decode(io.BytesIO(wav + b"data" + struct.pack("<I", len(pcm)) + pcm), limits, media.Discarded())
+    outcome = decode(io.BytesIO(wav + b"data" + struct.pack("<I", len(pcm)) + pcm), limits, Discarded())
     outcome.to_bytes()
 
 

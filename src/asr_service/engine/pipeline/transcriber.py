@@ -17,7 +17,7 @@ from asr_service.access.caller import UNKNOWN_CALLER, Caller
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.peaks import PeakMeter
 from asr_service.decoder.pool import DecoderPool
-from asr_service.decoder.sandboxed.sniff import container_by_signature
+from asr_service.decoder.recording.containers.signatures import container_by_signature
 from asr_service.engine.decode.window import WindowDecoder
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.conclusion import conclude

@@ -1,6 +1,6 @@
 """Warnings about lost audio, from made-up packets."""
 
-from asr_service.decoder.sandboxed.loss import LossMeter
+from asr_service.decoder.recording.loss import LossMeter
 from decoder.decoding import sentences
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from asr_service.errors import UndecodableAudio, UnsupportedAudio
@@ -86,3 +87,19 @@ def test_a_file_that_refers_to_others_opens_nothing(kind, tmp_path, http_server)
         decode(REFERRING_FILES[kind].format(file=canary, url=url).encode())
     assert paths == []
     assert canary.stat().st_atime == 0
+
+
+@pytest.mark.parametrize("n_bytes", [500, 100_000])
+def test_a_wav_file_of_noise_without_a_packet_is_undecodable(n_bytes):
+    """The header declares FLAC, and no packet is found in the noise."""
+    noise = media.noise(n_bytes)
+    data = bytearray(media.wav(np.frombuffer(noise, np.int16)))
+    data[20:22] = b"\xac\xf1"
+    with pytest.raises(UndecodableAudio):
+        decode(bytes(data))
+
+
+def test_a_big_endian_wav_file_is_refused():
+    """FFmpeg would decode it to noise."""
+    with pytest.raises(UnsupportedAudio, match="RIFX"):
+        decode(b"RIFX" + media.wav(media.warble(1))[4:])

@@ -14,7 +14,8 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from asr_service.decoder.protocol import Verdict
-from asr_service.decoder.sandboxed import sniff
+from asr_service.decoder.recording.containers import signatures
+from asr_service.decoder.recording.containers.source import Source, read_at, size_of
 
 CONTAINERS: Final = frozenset({
     "aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "dts", "eac3", "flac", "flv", "gsm", "loas", "m4a",
@@ -44,8 +45,6 @@ _MAX_FAILED_READS: Final = 256  # in a row
 _BUFFER_BYTES: Final = 64 * 1024
 
 ADVICE: Final = "Send a recording such as WAV, FLAC, MP3, OGG, Opus, M4A, WebM, MP4, AIFF, AMR or WMA."
-
-
 ENCRYPTED: Final = (
     "The audio is encrypted, as music and audiobooks with copy protection are. Send a recording that is not encrypted."
 )
@@ -60,16 +59,15 @@ class Refused(Exception):
         self.message = message
 
 
-def open_container(source: sniff.Source) -> InputContainer:
+def open_container(source: Source) -> InputContainer:
     """Open the file from its beginning.
 
     Raises Refused: the file is not supported, or damaged.
     Raises MemoryError: opening it needs too much memory.
     """
-    if not source.seek(0, 2):
+    if not size_of(source):
         raise Refused("unsupported", f"The file is empty (zero bytes). {ADVICE}")
-    source.seek(0)
-    if source.read(4) == b"RIFX":  # FFmpeg takes its samples for little-endian ones: noise
+    if read_at(source, 0, 4) == b"RIFX":  # FFmpeg takes its samples for little-endian ones: noise
         raise Refused("unsupported", f"The file is a big-endian WAV (RIFX), which is not supported. {ADVICE}")
     container = _open(source, _OPTIONS)
     if container.format.name in _WITHOUT_LIST and not container.streams.audio:
@@ -77,7 +75,7 @@ def open_container(source: sniff.Source) -> InputContainer:
     return container
 
 
-def _open(source: sniff.Source, options: dict[str, str]) -> InputContainer:
+def _open(source: Source, options: dict[str, str]) -> InputContainer:
     source.seek(0)
     try:
         return av.open(
@@ -126,19 +124,18 @@ def container_name(container: InputContainer) -> str:
     return str(container.format.long_name)
 
 
-def _refusal(source: sniff.Source, error: av.error.FFmpegError) -> Refused:
+def _refusal(source: Source, error: av.error.FFmpegError) -> Refused:
     """Return an error that says what the file looks like, by its signature or by FFmpeg's probing."""
-    source.seek(0)
-    head = source.read(sniff.HEAD_BYTES)
+    head = read_at(source, 0, signatures.HEAD_BYTES)
     log: Any = error.log
     _, demuxer, text = log or (0, "", "")
     if demuxer and text.startswith(_NOT_ALLOWED):
-        looks = sniff.describe(head)
-        kind = f"FFmpeg's format {demuxer!r}" if looks == sniff.UNKNOWN else f"it looks like {looks} ({demuxer})"
+        looks = signatures.describe(head)
+        kind = f"FFmpeg's format {demuxer!r}" if looks == signatures.UNKNOWN else f"it looks like {looks} ({demuxer})"
         return Refused("unsupported", f"This kind of file is not supported: {kind}. {ADVICE}")
-    container = sniff.container_by_signature(head)
+    container = signatures.container_by_signature(head)
     if container is None:
-        looks = sniff.describe(head)
+        looks = signatures.describe(head)
         return Refused("unsupported", f"No audio was recognised: the file looks like {looks}. {ADVICE}")
     reason = f" ({text.strip()})" if demuxer and set(demuxer.split(",")) <= CONTAINERS else ""
     return Refused(

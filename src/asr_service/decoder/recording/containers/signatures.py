@@ -3,10 +3,13 @@
 Error messages use this. It does not decide what is decoded: FFmpeg probes the allowed containers for that.
 """
 
-from typing import Final, Protocol
+from typing import Final
+
+from asr_service.decoder.recording.containers.mpeg_audio import ID3
 
 HEAD_BYTES: Final = 4096
-ID3_HEADER_BYTES: Final = 10
+ASF: Final = b"\x30\x26\xb2\x75"
+EBML: Final = b"\x1a\x45\xdf\xa3"
 
 UNKNOWN: Final = "data without a known header, such as raw samples"
 _NOT_AUDIO: Final = (
@@ -37,7 +40,7 @@ _AUDIO: Final = (
     (b"riff", "W64"),
     (b"fLaC", "FLAC"),
     (b"OggS", "OGG"),
-    (b"ID3", "MP3"),
+    (ID3, "MP3"),
     (b"FORM", "AIFF"),
     (b"caff", "CAF"),
     (b".snd", "AU"),
@@ -51,8 +54,8 @@ _AUDIO: Final = (
     (b"MP+", "Musepack"),
     (b"MAC ", "Monkey's Audio"),
     (b"tBaK", "TAK"),
-    (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
-    (b"\x30\x26\xb2\x75", "ASF or WMA"),
+    (EBML, "Matroska or WebM"),
+    (ASF, "ASF or WMA"),
 )
 _MP4_PIECES: Final = frozenset({b"moof", b"styp", b"sidx", b"mdat"})
 """Boxes of an MP4 stream with which its later pieces begin. The first piece describes the audio."""
@@ -60,24 +63,11 @@ _HIGH: Final = bytes(range(0x80, 0x100))
 _TEXT: Final = bytes(range(0x20, 0x100)) + b"\t\r\n\f"
 
 
-class Source(Protocol):
-    """A readable, seekable file without a name. FFmpeg would guess the container from a name."""
-
-    def read(self, n_bytes: int, /) -> bytes: ...
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-    def tell(self) -> int: ...
-
-
 def container_by_signature(head: bytes) -> str | None:
     """Return the name of the audio container whose signature `head` begins with."""
     if head[4:8] == b"ftyp":
         return "MP4"
     return next((name for magic, name in _AUDIO if head.startswith(magic)), None)
-
-
-def id3_bytes(header: bytes) -> int:
-    """Return the size of an ID3 tag, its header of 10 bytes included. Each byte of the size has seven bits."""
-    return ID3_HEADER_BYTES + sum(byte << 7 * i for i, byte in enumerate(reversed(header[6:ID3_HEADER_BYTES])))
 
 
 def describe(head: bytes) -> str:

@@ -4,24 +4,16 @@ A place is in seconds from the start of the recording: from time 0 of the file o
 the start of the first stream. Players show the same times.
 """
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from av.audio.stream import AudioStream
-from av.packet import Packet
-
-from asr_service.decoder.sandboxed.declared import Absence
-
-Packets = Iterator["Packet[AudioStream]"]
+from asr_service.decoder.recording.containers.avi import Absence
 
 _MIN_LATE_START_S: Final = 0.05
 _MIN_GAP_S: Final = 0.2  # timestamps are rounded, and encoders add delay and padding
 _MIN_BETWEEN_GAPS_S: Final = 0.2
 _MAX_STEP_BACK_S: Final = 5.0
-_FLAC_SYNC: Final = (b"\xff\xf8", b"\xff\xf9")  # of frames that have all the same size, and of others
-_FLAC_HEADER_BYTES: Final = 13
 
 
 class Clock:
@@ -43,47 +35,6 @@ class Clock:
             return place_s
         self._shift_s = end_s - timestamp_s
         return end_s
-
-
-def from_first_flac_frame(packets: Packets, extradata: bytes) -> tuple[int, Packets]:
-    """Return the first timestamp of an OGG FLAC stream, in samples, and its packets with corrected timestamps.
-
-    FFmpeg counts the packets of the first page from 0 and reads the timestamps of the others from the file. So they
-    differ if the stream was recorded from its middle. `extradata` is the stream's description.
-    """
-    first = next(packets, None)
-    if first is None:
-        return 0, iter(())
-    counted = first.pts or 0
-    start = _flac_frame_start(bytes(first)[:_FLAC_HEADER_BYTES], int.from_bytes(extradata[2:4], "big")) or counted
-    return start, _moved_until_jump(itertools.chain([first], packets), start - counted)
-
-
-def _moved_until_jump(packets: Packets, offset: int) -> Packets:
-    end: int | None = None
-    for packet in packets:
-        if packet.pts is not None:
-            if end is not None and packet.pts > end:
-                offset = 0
-            end = packet.pts + (packet.duration or 0)
-            packet.pts += offset
-        yield packet
-
-
-def _flac_frame_start(frame: bytes, block_samples: int) -> int | None:
-    """Return the number of a FLAC frame's first sample in its stream, or None if this is no frame.
-
-    A frame has the number of its sample or, if all have `block_samples`, its own. Numbers are coded as UTF-8 codes a
-    character. RFC 9639, section 9.1.
-    """
-    if frame[:2] not in _FLAC_SYNC or len(frame) < _FLAC_HEADER_BYTES:
-        return None
-    first = frame[4]
-    n_bytes = max(8 - (first ^ 0xFF).bit_length(), 1)
-    number = first & (0x7F if n_bytes == 1 else 0x7F >> n_bytes)
-    for byte in frame[5 : 4 + n_bytes]:
-        number = number << 6 | byte & 0x3F
-    return number * (block_samples if frame[:2] == _FLAC_SYNC[0] else 1)
 
 
 class CountedTime:

@@ -10,7 +10,7 @@ import av
 import pytest
 
 from asr_service.decoder.pool import DecoderPool
-from asr_service.decoder.sandboxed.container import read_packets
+from asr_service.decoder.recording.demuxer import read_packets
 from asr_service.errors import InvalidParameter, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, read_all, sentences, similarity, upload, with_pool

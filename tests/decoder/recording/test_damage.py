@@ -9,10 +9,9 @@ import pytest
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.pool import DecoderPool
-from asr_service.decoder.sandboxed.child import _Upload
 from asr_service.errors import RequestError
 from decoder import media
-from decoder.decoding import decode, decode_in, sentences, similarity, upload, with_pool
+from decoder.decoding import decode, decode_in, sentences, similarity, with_pool
 from decoder.media import ADTS, FLAC, FORMATS, M4A, MKV, MP3, OPUS, WMA, Format
 
 
@@ -74,15 +73,6 @@ def test_a_damaged_page_at_the_start_or_the_end_of_an_ogg_file_has_a_warning(fmt
     else:
         assert warning.endswith(" of audio could not be decoded (damaged at 0.0 s).")
         assert audio.end_s == pytest.approx(6, abs=0.1)
-
-
-@pytest.mark.parametrize("offset", [-1, 2**62])
-def test_an_impossible_seek_returns_a_negative_errno(offset):
-    """Damaged headers lead to such offsets. FFmpeg gets an error code, and the child raises no exception."""
-    with upload(media.wav(media.warble(1))) as file:
-        source = _Upload(file.fileno())
-        assert source.seek(offset) < 0
-        assert source.seek(10) == 10
 
 
 def test_flipped_bits_give_audio_or_a_request_error():

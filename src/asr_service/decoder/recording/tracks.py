@@ -7,9 +7,8 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 
 from asr_service.decoder.protocol import RecordingWarning
-from asr_service.decoder.sandboxed.container import ADVICE, CODECS, ENCRYPTED, Refused, container_name, open_container
-from asr_service.decoder.sandboxed.joined import Part
-from asr_service.decoder.sandboxed.sniff import Source
+from asr_service.decoder.recording.containers.source import Part, Source, size_of
+from asr_service.decoder.recording.demuxer import ADVICE, CODECS, ENCRYPTED, Refused, container_name, open_container
 
 _MAX_NAMED: Final = 8
 _MAX_TITLE: Final = 40
@@ -57,7 +56,7 @@ def later_recording(container: InputContainer, source: Source, at: int) -> str |
 
     FFmpeg adds them to a broadcast while it reads, without a word. Moves the position.
     """
-    n_bytes = source.seek(0, 2) - at
+    n_bytes = size_of(source) - at
     if container.format.name not in _GROWING or n_bytes < _MIN_LATER_BYTES:
         return None
     known = {track.id for track in container.streams}

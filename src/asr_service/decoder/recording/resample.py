@@ -12,7 +12,7 @@ from av.filter import Graph
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.protocol import BYTES_PER_SAMPLE
-from asr_service.decoder.sandboxed.mixing import Mixing
+from asr_service.decoder.recording.mixing import Mixing
 
 # A call of the filter costs more than resampling one small frame, so frames are grouped. A second at 48 kHz.
 _GROUP_SAMPLES: Final = 48_000

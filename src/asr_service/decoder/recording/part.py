@@ -1,0 +1,194 @@
+"""Decodes one part of a file, and measures what was lost."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.packet import Packet
+
+from asr_service.audio import SAMPLE_RATE
+from asr_service.decoder.protocol import RecordingWarning
+from asr_service.decoder.recording.containers import avi, mpeg_audio, wav
+from asr_service.decoder.recording.containers.second_recording import recording_behind
+from asr_service.decoder.recording.containers.source import Source, size_of
+from asr_service.decoder.recording.demuxer import Refused, container_name
+from asr_service.decoder.recording.log import Log, capture_log, keep_errors
+from asr_service.decoder.recording.loss import LossMeter
+from asr_service.decoder.recording.opening import BAD_PAGE, ENDED_EARLY, OpenTrack, open_track
+from asr_service.decoder.recording.output import Output
+from asr_service.decoder.recording.resample import Resampler
+from asr_service.decoder.recording.timeline import Clock, CountedTime, Timeline
+from asr_service.decoder.recording.tracks import is_usable_rate, later_recording
+from asr_service.decoder.recording.truncation import full_end
+
+_BARE_STREAMS: Final = frozenset({
+    "aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "truehd",
+})  # fmt: skip
+_AVI: Final = "avi"
+_COUNTED: Final = _BARE_STREAMS | {_AVI}
+"""Containers without timestamps. The demuxer counts them, and wrongly: at the first sample rate, although the rate may
+change, and an AVI packet larger than the declared size as several."""
+_GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
+_INCOMPLETE: Final = "incomplete frame"  # libavcodec/ac3dec.c, which decodes what is there
+_LONGEST_OPUS_PACKET_S: Final = 0.12
+_MAX_EMPTY_BYTES: Final = 16 * 1024
+"""A file without any samples may be this large: an empty recording with its headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPart:
+    """What the decoding of a part has found."""
+
+    warnings: tuple[RecordingWarning, ...]
+    behind: str | None
+    """The container of a recording behind this one that was not decoded."""
+
+
+def decode_part(source: Source, output: Output, track: str) -> DecodedPart:
+    """Decode an audio track; `choose_track` explains `track`.
+
+    Raises Refused: the part cannot be decoded, or not any further.
+    Raises MemoryError: decoding needs too much memory.
+    """
+    with capture_log() as log:
+        opened = open_track(source, track, log)
+        keep_errors()
+        part = _Part(source, opened, output, log)
+        warnings = (*opened.warnings, *part.decode())
+        at = part.last_decoded_at
+        return DecodedPart(warnings, recording_behind(source, at) or later_recording(opened.container, source, at))
+
+
+class _Part:
+    """The decoding of a track."""
+
+    def __init__(self, source: Source, opened: OpenTrack, output: Output, log: Log) -> None:
+        self._source = source
+        self._track = opened
+        self._output = output
+        self._log = log
+        self._kind = opened.container.format.name
+        stream, base_s = opened.stream, opened.base_s
+        self._decoder = stream.codec_context
+        self._tick_s = float(stream.time_base or 0)
+        frame_s = (self._decoder.frame_size or 0) / (stream.rate or SAMPLE_RATE)
+        self._max_packet_s = max(frame_s, _LONGEST_OPUS_PACKET_S) if frame_s else math.inf
+        self._origin_s = output.end_s
+        self._n_samples_before = output.n_samples
+        self._resampler = Resampler()
+        self._clock = Clock(base_s, output.max_audio_s)
+        is_avi = self._kind == _AVI
+        self._counted = CountedTime(avi.absences(source, stream.index)) if is_avi else None
+        has_timestamps = self._kind not in _COUNTED
+        self._timeline = Timeline(base_s, output.max_absent_s, has_gaps=has_timestamps or is_avi)
+        self._loss = LossMeter(
+            has_timestamps=has_timestamps, gaps_are_loss=self._kind in _GAPS_ARE_LOSS, origin_s=self._origin_s
+        )
+        self._first_packet_at = 0
+        self._last_packet: Packet[AudioStream] | None = None
+        self._truncated = False
+        self._ended_early = opened.ended_early
+        self.last_decoded_at = 0
+        """The position of the last packet that was decoded."""
+
+    def decode(self) -> tuple[RecordingWarning, ...]:
+        """Decode all packets. Returns the warnings about losses."""
+        end, container = self._track.end, self._track.container
+        self._output.check_duration(end.audio_s or 0.0)
+        self._output.expect(end.audio_s if end.audio_s is not None else (container.duration or 0) / av.time_base)
+        try:
+            for packet in self._track.packets:
+                self._read(packet)
+                for frame in self._frames(packet):
+                    self._add(frame)
+            self._output.add(self._resampler.flush())
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:  # only the resampler's errors reach this: an impossible rate or channel count
+            audio = f"Audio with {self._track.stream.channels} channels at {self._track.stream.rate} Hz"
+            raise Refused("unsupported", f"{audio} cannot be converted to 16 kHz mono.") from None
+        warnings = self._losses()
+        self._check_not_empty()
+        return warnings
+
+    def _read(self, packet: "Packet[AudioStream]") -> None:
+        """Record a packet before it is decoded."""
+        self._ended_early = self._ended_early or self._log.has(ENDED_EARLY)
+        self._truncated = self._truncated or self._log.has(BAD_PAGE)
+        if packet.size:
+            self._last_packet = packet
+            if not self._first_packet_at and packet.pos:
+                self._first_packet_at = max(packet.pos, 0)
+            self._truncated = packet.is_corrupt
+            start_s = (
+                self._clock.place(packet.pts * self._tick_s, self._loss.packets_end_s)
+                if packet.pts is not None
+                else None
+            )
+            self._loss.packet_read(start_s, self._duration_s(packet), suspect=bool(self._log))
+        if self._counted is not None and packet.pts is not None:
+            timestamp_s = packet.pts * self._tick_s - self._track.base_s
+            self._loss.absent(self._counted.absent_before(packet.pos or 0, timestamp_s))
+
+    def _frames(self, packet: "Packet[AudioStream]") -> list[AudioFrame]:
+        """Decode a packet and record the result."""
+        try:
+            frames = self._decoder.decode(packet)
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            if self._kind == "mp3" and mpeg_audio.frame_bytes(bytes(packet)[:4]) is None:
+                self._loss.packet_not_audio(self._duration_s(packet))
+            else:
+                self._loss.packet_failed(self._duration_s(packet))
+            frames = []
+        if not all(is_usable_rate(frame.sample_rate) for frame in frames):  # damaged, or the header is wrong
+            self._loss.packet_failed(self._duration_s(packet))
+            frames = []
+        self._truncated = self._truncated or self._log.has(_INCOMPLETE)
+        self._log.clear()
+        if frames:
+            self.last_decoded_at = max(self.last_decoded_at, packet.pos or 0)
+        seconds = sum(frame.samples / frame.sample_rate for frame in frames)
+        self._loss.packet_decoded(seconds, packet.size if frames else 0)
+        return frames
+
+    def _add(self, frame: AudioFrame) -> None:
+        """Put a frame at its place in the recording."""
+        self._output.count(frame)
+        duration_s = frame.samples / frame.sample_rate
+        timestamp_s = None if frame.pts is None else frame.pts * float(frame.time_base or 0)
+        if self._counted is not None:
+            timestamp_s = self._counted.timestamp_s(duration_s) + self._track.base_s
+        if self._timeline.gap_before(timestamp_s, duration_s):
+            self._output.add(self._resampler.flush())
+            self._output.move_to(self._origin_s + self._timeline.end_s - duration_s)
+        self._output.add(self._resampler.push(frame))
+
+    def _losses(self) -> tuple[RecordingWarning, ...]:
+        truncated = self._truncated or self._ended_early
+        if self._kind == "mp3" and self._last_packet is not None:
+            n_bytes = mpeg_audio.frame_bytes(bytes(self._last_packet)[:4])
+            truncated = (n_bytes or 0) > self._last_packet.size
+        end = full_end(self._kind, self._source, self._track.end, self._loss.packets_end_s, truncated=truncated)
+        stream_bytes = size_of(self._source) - self._first_packet_at if self._kind in _BARE_STREAMS else 0
+        return self._loss.report(end.place_s, stream_bytes, truncated=end.truncated)
+
+    def _check_not_empty(self) -> None:
+        """Raise Refused if the file should have audio, but nothing of it could be decoded."""
+        if self._output.n_samples > self._n_samples_before:
+            return
+        is_noise = not self._track.end.audio_s and (size_of(self._source) > _MAX_EMPTY_BYTES or self._has_wav_samples())
+        if self._loss.is_damaged or self._loss.lost_s or is_noise:
+            name = container_name(self._track.container)
+            raise Refused("undecodable", f"The file is {name}, but nothing of it could be decoded. It is damaged.")
+
+    def _has_wav_samples(self) -> bool:
+        return self._kind == "wav" and bool(wav.declared_duration_s(self._source))
+
+    def _duration_s(self, packet: "Packet[AudioStream]") -> float:
+        """Return the packet's duration. In MP4 it reaches to the next packet, however long the gap between them is."""
+        return min((packet.duration or 0) * self._tick_s, self._max_packet_s)
