@@ -140,6 +140,16 @@ def ogg_pages(data: bytes) -> list[bytes]:
     return pages
 
 
+def with_ogg_sum(page: bytes) -> bytes:
+    """Return a page of OGG with the checksum of its bytes. RFC 3533, section 6."""
+    remainder = 0
+    for byte in page[:22] + bytes(4) + page[26:]:
+        remainder ^= byte << 24
+        for _ in range(8):
+            remainder = (remainder << 1 ^ (0x104C11DB7 if remainder >> 31 else 0)) & 0xFFFF_FFFF
+    return page[:22] + struct.pack("<I", remainder) + page[26:]
+
+
 def nist_sphere(pcm: Pcm, rate: int = 16_000) -> bytes:
     fields = (
         f"channel_count -i 1\nsample_count -i {len(pcm)}\nsample_rate -i {rate}\n"

@@ -26,11 +26,12 @@ def write(write, tmp_path):
 
 
 def codec_of(name: str) -> str:
-    return {"webm": "libopus", "avi": "libmp3lame", "flv": "aac", "wmv": "wmav2"}.get(name.rpartition(".")[2], "aac")
+    codecs = {"webm": "libopus", "avi": "libmp3lame", "flv": "aac", "wmv": "wmav2", "ogv": "flac"}
+    return codecs.get(name.rpartition(".")[2], "aac")
 
 
 def vcodec_of(name: str) -> str:
-    return {"webm": "libvpx", "flv": "flv"}.get(name.rpartition(".")[2], "mpeg4")
+    return {"webm": "libvpx", "flv": "flv", "ogv": "libtheora"}.get(name.rpartition(".")[2], "mpeg4")
 
 
 def places(audio: DecodedAudio, samples: list[int]) -> list[float]:
@@ -38,7 +39,7 @@ def places(audio: DecodedAudio, samples: list[int]) -> list[float]:
     return [(sample + audio.n_absent_before(sample)) / SAMPLE_RATE for sample in samples]
 
 
-@pytest.mark.parametrize("name", ["l.mkv", "l.mp4", "l.mov", "l.webm", "l.ts", "l.flv", "l.wmv"])
+@pytest.mark.parametrize("name", ["l.mkv", "l.mp4", "l.mov", "l.webm", "l.ts", "l.flv", "l.wmv", "l.ogv"])
 def test_audio_that_starts_late_has_the_time_of_the_file(write, name):
     """The video starts at 0 and the audio at 2 s: so do players show it."""
     data = write(
@@ -120,6 +121,20 @@ def test_a_radio_stream_that_was_recorded_from_its_middle_has_no_warning(fmt):
     assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.3)
     assert (sentences(audio.warnings), audio.gaps) == ((), [])
     assert audio.estimated_duration_s == pytest.approx(3, abs=0.3)
+
+
+def test_a_film_with_flac_that_was_recorded_from_its_middle_has_no_warning(write):
+    """The pages of both streams count the time since the film began. FFmpeg counts those of FLAC from 0."""
+    film = write(
+        *video(20), "-i", "long.wav", "-c:v", "libtheora", "-c:a", "flac", "-page_duration", "500000", name="m.ogv"
+    )
+    headers = [page for page in media.ogg_pages(film) if not any(page[6:14])]
+    pages = media.ogg_pages(film)
+    samples, audio = decode(b"".join([*headers, *pages[len(pages) // 2 :]]))
+    assert len(samples) / SAMPLE_RATE == pytest.approx(10, abs=1)
+    assert similarity(samples, LONG[-len(samples) :]) > 0.95
+    assert audio.end_s == pytest.approx(10, abs=1)
+    assert sentences(audio.warnings) == ()
 
 
 def test_fragments_from_the_middle_of_an_mp4_have_no_warning():

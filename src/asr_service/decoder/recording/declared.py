@@ -12,7 +12,9 @@ _WITHOUT_DURATION: Final = frozenset({"mpegts", "mpeg"})  # FFmpeg reads the las
 _MATROSKA: Final = "matroska,webm"
 _MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
 _OPUS: Final = frozenset({"opus", "libopus"})  # FFmpeg's two decoders
+_OPUS_RATE: Final = 48_000
 _ABSOLUTE: Final = frozenset({_MATROSKA, "flv"})  # their durations count from time 0
+_WITH_SKIPPED: Final = frozenset({_MATROSKA, "ogg"})  # their durations count what a player skips at the start
 _ASF: Final = "asf"
 _TAG: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -41,6 +43,8 @@ def declared_end(container: InputContainer, stream: AudioStream, base_s: float, 
     audio_s = _tagged_end_s(stream, base_s) if kind == _MATROSKA else _stream_end_s(stream, base_s, kind)
     if audio_s is None and len(container.streams) == 1:
         audio_s = file_s
+    if audio_s is not None and kind in _WITH_SKIPPED:
+        audio_s = max(audio_s - _skipped_s(stream), 0.0)
     return DeclaredEnd(audio_s, file_s)
 
 
@@ -59,6 +63,13 @@ def _stream_end_s(stream: AudioStream, base_s: float, kind: str) -> float | None
         return None
     start = 0 if _counts_from_0(stream, kind) else stream.start_time or 0
     return float((stream.duration + start) * stream.time_base) - base_s
+
+
+def _skipped_s(stream: AudioStream) -> float:
+    """Return the seconds at the start of an Opus stream that are not played: its pre-skip. RFC 7845, section 5.1."""
+    if stream.codec_context.name not in _OPUS:
+        return 0.0
+    return int.from_bytes((stream.codec_context.extradata or b"")[10:12], "little") / _OPUS_RATE
 
 
 def _counts_from_0(stream: AudioStream, kind: str) -> bool:

@@ -9,9 +9,10 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Stream
 
 from asr_service.decoder.protocol import RecordingWarning
-from asr_service.decoder.recording.containers import flac
+from asr_service.decoder.recording.containers import ogg
 from asr_service.decoder.recording.containers.source import Source
 from asr_service.decoder.recording.declared import DeclaredEnd, declared_end
 from asr_service.decoder.recording.demuxer import ENCRYPTED, Refused, open_container, read_packets
@@ -56,7 +57,7 @@ def open_track(source: Source, wanted: str, log: Log) -> OpenTrack:
     if log.has(*_ASF_ENCRYPTED):
         raise Refused("unsupported", ENCRYPTED)
     is_estimated, ended_early = log.has(_ESTIMATED), log.has(ENDED_EARLY)
-    base_s, packets = _beginning(container, stream)
+    base_s, packets = _beginning(source, container, stream)
     if 0 < base_s < _MAX_LOST_START_S and log.has(BAD_PAGE):
         base_s = 0.0  # the first packet then comes after a gap, and with the logged problem
     else:
@@ -65,36 +66,35 @@ def open_track(source: Source, wanted: str, log: Log) -> OpenTrack:
     return OpenTrack(container, stream, packets, base_s, end, ended_early, warnings)
 
 
-def _beginning(container: InputContainer, stream: AudioStream) -> tuple[float, Packets]:
+def _beginning(source: Source, container: InputContainer, stream: AudioStream) -> tuple[float, Packets]:
     """Return the timestamp at the start of the recording, and the packets."""
-    base_s, packets = (container.start_time or 0) / av.time_base, read_packets(container, stream)
+    packets = read_packets(container, stream)
     if container.format.name != "ogg" or stream.codec_context.name != "flac":
-        return base_s, packets
-    start, packets = _from_first_flac_frame(packets, stream.codec_context.extradata or b"")
-    return (start * float(stream.time_base or 0) if len(container.streams) == 1 else base_s), packets
+        return (container.start_time or 0) / av.time_base, packets
+    start_s, packets = _with_flac_start(source, stream, packets)
+    others = (_start_s(other) for other in container.streams if other is not stream)
+    return min([start_s, *(other_s for other_s in others if other_s is not None)]), packets
 
 
-def _from_first_flac_frame(packets: Packets, extradata: bytes) -> tuple[int, Packets]:
-    """Return the first timestamp of an OGG FLAC stream, in samples, and its packets with corrected timestamps.
+def _start_s(stream: Stream) -> float | None:
+    return (
+        None if stream.start_time is None or stream.time_base is None else float(stream.start_time * stream.time_base)
+    )
 
-    FFmpeg counts the packets of the first page from 0 and reads the timestamps of the others from the file. So they
-    differ if the stream was recorded from its middle. `extradata` is the stream's description.
+
+def _with_flac_start(source: Source, stream: AudioStream, packets: Packets) -> tuple[float, Packets]:
+    """Return the first timestamp of a FLAC stream in OGG, in seconds, and its packets with corrected timestamps.
+
+    FFmpeg counts the packets of the first page from 0, and reads the timestamps of the others from the file. So they
+    differ if the stream starts late, or was recorded from its middle.
     """
     first = next(packets, None)
-    if first is None:
-        return 0, iter(())
-    counted = first.pts or 0
-    block_samples = int.from_bytes(extradata[2:4], "big")
-    start = flac.frame_start(bytes(first)[: flac.FRAME_HEADER_BYTES], block_samples) or counted
-    return start, _moved_until_jump(itertools.chain([first], packets), start - counted)
-
-
-def _moved_until_jump(packets: Packets, offset: int) -> Packets:
-    end: int | None = None
-    for packet in packets:
-        if packet.pts is not None:
-            if end is not None and packet.pts > end:
-                offset = 0
-            end = packet.pts + (packet.duration or 0)
-            packet.pts += offset
-        yield packet
+    page = None if first is None else ogg.page_at(source, first.pos or 0)
+    if first is None or page is None:
+        return 0.0, packets if first is None else itertools.chain([first], packets)
+    on_page = [first, *itertools.islice(packets, max(page.n_packets - 1, 0))]
+    start = max(page.end - sum(packet.duration or 0 for packet in on_page), 0)
+    late = start - (first.pts or 0)
+    for packet in on_page:
+        packet.pts = None if packet.pts is None else packet.pts + late
+    return start * float(stream.time_base or 0), itertools.chain(on_page, packets)

@@ -1,17 +1,24 @@
 """Reads the pages of an OGG file. RFC 3533, section 6, describes them."""
 
+import struct
+from dataclasses import dataclass
 from typing import Final
 
 from asr_service.decoder.recording.containers.source import Source, read_at, size_of
 
 PAGE: Final = b"OggS"
 _FLAGS_AT: Final = 5
+_CONTINUES_PACKET: Final = 0x01
 _BEGINS_STREAM: Final = 0x02
+_POSITION: Final = struct.Struct("<q")
+_POSITION_AT: Final = 6
 _SEGMENTS_AT: Final = 26
 _SIZES_AT: Final = _SEGMENTS_AT + 1
 _MAX_SEGMENTS: Final = 255
+_MAX_SEGMENT_BYTES: Final = 255
+"""A packet ends with the first shorter segment."""
 _MAX_HEADER_BYTES: Final = _SIZES_AT + _MAX_SEGMENTS
-_MAX_PAGE_BYTES: Final = _MAX_HEADER_BYTES + _MAX_SEGMENTS * 255
+_MAX_PAGE_BYTES: Final = _MAX_HEADER_BYTES + _MAX_SEGMENTS * _MAX_SEGMENT_BYTES
 _SEARCH_BYTES: Final = 64 * 1024
 
 
@@ -46,6 +53,28 @@ def link_starts(source: Source, max_links: int) -> list[int]:
         in_header = begins_stream
         at += _page_bytes(header)
     return starts
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the header of a page says of its packets."""
+
+    n_packets: int
+    """How many packets begin and end on it."""
+    end: int
+    """The position in the stream where the last packet that ends on it ends, in the stream's own unit."""
+
+
+def page_at(source: Source, at: int) -> Page | None:
+    """Return the page that begins at this position, or None if none does. Keeps the position, as FFmpeg needs it."""
+    position = source.tell()
+    header = read_at(source, at, _MAX_HEADER_BYTES)
+    source.seek(position)
+    if not header.startswith(PAGE) or len(header) < _SIZES_AT:
+        return None
+    sizes = header[_SIZES_AT : _SIZES_AT + header[_SEGMENTS_AT]]
+    n_ends = sum(size < _MAX_SEGMENT_BYTES for size in sizes)
+    return Page(n_ends - (header[_FLAGS_AT] & _CONTINUES_PACKET), _POSITION.unpack_from(header, _POSITION_AT)[0])
 
 
 def _page_bytes(header: bytes) -> int:
