@@ -12,6 +12,7 @@ from av.packet import Packet
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.protocol import RecordingWarning
 from asr_service.decoder.recording.containers import avi, mpeg_audio, wav
+from asr_service.decoder.recording.containers.frames import frames_behind
 from asr_service.decoder.recording.containers.second_recording import recording_behind
 from asr_service.decoder.recording.containers.source import Source, size_of
 from asr_service.decoder.recording.demuxer import Refused, container_name
@@ -56,10 +57,7 @@ def decode_part(source: Source, output: Output, track: str) -> DecodedPart:
     with capture_log() as log:
         opened = open_track(source, track, log)
         keep_errors()
-        part = _Part(source, opened, output, log)
-        warnings = (*opened.warnings, *part.decode())
-        at = part.last_decoded_at
-        return DecodedPart(warnings, recording_behind(source, at) or later_recording(opened.container, source, at))
+        return _Part(source, opened, output, log).decode()
 
 
 class _Part:
@@ -91,11 +89,11 @@ class _Part:
         self._last_packet: Packet[AudioStream] | None = None
         self._truncated = False
         self._ended_early = opened.ended_early
-        self.last_decoded_at = 0
-        """The position of the last packet that was decoded."""
+        self._last_decoded: Packet[AudioStream] | None = None
+        self._last_decoded_at = 0
 
-    def decode(self) -> tuple[RecordingWarning, ...]:
-        """Decode all packets. Returns the warnings about losses."""
+    def decode(self) -> DecodedPart:
+        """Decode all packets."""
         end, container = self._track.end, self._track.container
         self._output.check_duration(end.audio_s or 0.0)
         self._output.expect(end.audio_s if end.audio_s is not None else (container.duration or 0) / av.time_base)
@@ -110,9 +108,13 @@ class _Part:
         except av.error.FFmpegError:  # only the resampler's errors reach this: an impossible rate or channel count
             audio = f"Audio with {self._track.stream.channels} channels at {self._track.stream.rate} Hz"
             raise Refused("unsupported", f"{audio} cannot be converted to 16 kHz mono.") from None
+        behind = self._recording_behind()
+        if behind is not None and self._kind in _BARE_STREAMS:  # its packets failed, which is no damage
+            self._loss.forget_end()
+            self._truncated = False
         warnings = self._losses()
         self._check_not_empty()
-        return warnings
+        return DecodedPart((*self._track.warnings, *warnings), behind)
 
     def _read(self, packet: "Packet[AudioStream]") -> None:
         """Record a packet before it is decoded."""
@@ -151,7 +153,8 @@ class _Part:
         self._truncated = self._truncated or self._log.has(_INCOMPLETE)
         self._log.clear()
         if frames:
-            self.last_decoded_at = max(self.last_decoded_at, packet.pos or 0)
+            self._last_decoded = packet
+            self._last_decoded_at = max(self._last_decoded_at, packet.pos or 0)
         seconds = sum(frame.samples / frame.sample_rate for frame in frames)
         self._loss.packet_decoded(seconds, packet.size if frames else 0)
         return frames
@@ -167,6 +170,14 @@ class _Part:
             self._output.add(self._resampler.flush())
             self._output.move_to(self._origin_s + self._timeline.end_s - duration_s)
         self._output.add(self._resampler.push(frame))
+
+    def _recording_behind(self) -> str | None:
+        """Return the container of a recording that follows after the last packet that was decoded."""
+        container, at = self._track.container, self._last_decoded_at
+        name = recording_behind(self._source, at) or later_recording(container, self._source, at)
+        if name is None and self._last_decoded is not None and len(container.streams.audio) == 1:
+            name = frames_behind(self._source, at, bytes(self._last_decoded))  # of no other track
+        return name
 
     def _losses(self) -> tuple[RecordingWarning, ...]:
         truncated = self._truncated or self._ended_early

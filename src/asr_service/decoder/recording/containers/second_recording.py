@@ -108,7 +108,7 @@ def recording_behind(source: Source, at: int) -> str | None:
     """Return the name of the container that begins behind position `at`, the start of the last packet.
 
     Most demuxers stop at the end of the recording that the header describes. Tags, a picture or an index may follow, so
-    only complete signatures count. Recordings without one, such as AAC, are not found. Moves the position.
+    only complete heads count. `frames_behind` finds recordings without one. Moves the position.
     """
     data = read_at(source, at + 1, _MAX_SEARCHED_BYTES)
     for name, head in HEADS:
