@@ -47,8 +47,8 @@ class LossMeter:
     """Whether the demuxer knows the duration of the latest packet."""
     _damage_s: float = field(default=0.0, init=False)
     """Total duration of failed packets and gaps that are damage."""
-    _before_audio_end: tuple[int, float] = field(default=(0, 0.0), init=False)
-    """Number of damaged places and `_damage_s` when the latest audio was decoded."""
+    _marked: tuple[int, float] = field(default=(0, 0.0), init=False)
+    """Number of damaged places and `_damage_s` at the latest `mark`."""
     _not_audio_s: float | None = field(default=None, init=False)
     """Duration of the latest packets, if they are no audio."""
     _late_s: float = field(default=0.0, init=False)
@@ -88,16 +88,18 @@ class LossMeter:
         if seconds and self._not_audio_s is not None:
             self._add_damage(self._not_audio_s)
             self._not_audio_s = None
-        if seconds:
-            self._before_audio_end = (len(self._damaged_at_s), self._damage_s)
         if self._packets_end_s is not None and not self._has_duration:
             self._packets_end_s += seconds
         self.decoded_s += seconds
         self.decoded_bytes += n_bytes
 
-    def forget_end(self) -> None:
-        """Forget the damage after the latest audio: another recording follows there."""
-        n_damaged, self._damage_s = self._before_audio_end
+    def mark(self) -> None:
+        """Note that the audio so far belongs to the recording."""
+        self._marked = (len(self._damaged_at_s), self._damage_s)
+
+    def forget_damage_after_mark(self) -> None:
+        """Forget the damage after the latest `mark`: another recording follows there."""
+        n_damaged, self._damage_s = self._marked
         del self._damaged_at_s[n_damaged:]
 
     @property

@@ -91,6 +91,8 @@ class _Part:
         self._ended_early = opened.ended_early
         self._last_decoded: Packet[AudioStream] | None = None
         self._last_decoded_at = 0
+        self._was_decoded = False
+        """Whether the packet before was decoded."""
 
     def decode(self) -> DecodedPart:
         """Decode all packets."""
@@ -110,7 +112,7 @@ class _Part:
             raise Refused("unsupported", f"{audio} cannot be converted to 16 kHz mono.") from None
         behind = self._recording_behind()
         if behind is not None and self._kind in _BARE_STREAMS:  # its packets failed, which is no damage
-            self._loss.forget_end()
+            self._loss.forget_damage_after_mark()
             self._truncated = False
         warnings = self._losses()
         self._check_not_empty()
@@ -152,12 +154,19 @@ class _Part:
             frames = []
         self._truncated = self._truncated or self._log.has(_INCOMPLETE)
         self._log.clear()
-        if frames:
-            self._last_decoded = packet
-            self._last_decoded_at = max(self._last_decoded_at, packet.pos or 0)
+        self._note_decoded(packet if frames else None)
         seconds = sum(frame.samples / frame.sample_rate for frame in frames)
         self._loss.packet_decoded(seconds, packet.size if frames else 0)
         return frames
+
+    def _note_decoded(self, packet: "Packet[AudioStream] | None") -> None:
+        """Note a packet that was decoded, None if it was not. A single one within another recording is an accident."""
+        follows = self._was_decoded or self._last_decoded is None or self._kind not in _BARE_STREAMS
+        self._was_decoded = packet is not None
+        if packet is not None and follows:
+            self._last_decoded = packet
+            self._last_decoded_at = max(self._last_decoded_at, packet.pos or 0)
+            self._loss.mark()
 
     def _add(self, frame: AudioFrame) -> None:
         """Put a frame at its place in the recording."""

@@ -38,10 +38,12 @@ def _mp3() -> bytes:
         pytest.param(_encode(ADTS), _mp3(), "MP3", id="aac-and-mp3"),
         pytest.param(_encode(ADTS), _encode(AC3_BETWEEN_RATES), "AC-3", id="aac-and-ac3"),
         pytest.param(_encode(M4A), _encode(EAC3), "AC-3", id="m4a-and-eac3"),
+        pytest.param(_encode(ADTS), media.wav(media.warble(20, 48_000), 48_000), "WAV or AVI", id="aac-and-wav"),
+        pytest.param(_encode(ADTS), _encode(FLAC), "FLAC", id="aac-and-flac"),
     ],
 )
-def test_frames_behind_a_recording_have_a_warning(first, second, name):
-    """The first recording is complete, so there is no other warning."""
+def test_what_follows_frames_or_consists_of_them_has_a_warning(first, second, name):
+    """The first recording is complete, so there is no other warning, although FFmpeg takes some bytes for frames."""
     samples, audio = decode(first + second)
     assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.2)
     assert sentences(audio.warnings) == (
