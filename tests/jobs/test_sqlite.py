@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs.records import JobStatus
 from asr_service.jobs.stores.sqlite import SqliteJobStore, database
+from disks import small_disk
 from jobs.test_store import FAR, add, claim, succeed
 from waiting import until
 
@@ -111,6 +112,47 @@ def test_a_full_disk_is_a_503(tmp_path):
     store._writer.execute("PRAGMA max_page_count = 1000000")
     add(store)
     store.close()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_service_starts_while_the_disk_is_full(tmp_path, is_new):
+    """Requests do not need the jobs. The file is opened, or made, by the first operation for which there is room."""
+    with small_disk(tmp_path, "300k") as folder:
+        path = folder / "jobs.sqlite3"
+        if not is_new:
+            earlier = SqliteJobStore(path)
+            job = add(earlier)
+            earlier.close()
+        rest = folder / "rest"
+        with contextlib.suppress(OSError), rest.open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        store = SqliteJobStore(path)
+        with pytest.raises(Unavailable):
+            add(store)
+        rest.unlink()
+        if not is_new:
+            assert store.get(job.id) == job
+        add(store)
+        store.close()
+
+
+def test_a_service_starts_while_another_program_holds_up_changes(tmp_path, monkeypatch):
+    """The jobs can be read meanwhile, and changed afterwards."""
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.05)
+    path = tmp_path / "jobs.sqlite3"
+    earlier = SqliteJobStore(path)
+    job = add(earlier)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store = SqliteJobStore(path)
+        assert store.get(job.id) == job
+        with pytest.raises(Unavailable):
+            add(store)
+        other.execute("ROLLBACK")
+    add(store)
+    store.close()
+    earlier.close()
 
 
 def test_no_operation_reads_all_jobs(tmp_path):

@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 _BUSY_TIMEOUT_S: Final = 5.0
 """How long a change waits for another process, and as long for other threads of this one."""
+_TEMPORARY: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM})
+"""Primary result codes: the lowest byte of an error's code."""
 
 
 class Database:
@@ -26,30 +28,47 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it. Raises ConfigurationError: it cannot be used, or is of a newer version."""
-        self._writer_lock, self._reader_lock = threading.Lock(), threading.Lock()
+        """Open the file, or make it. If it cannot be used at the moment, each operation tries to open it again.
+
+        Raises ConfigurationError: it can never be used, or is of a newer version.
+        """
+        self._path = path
+        self._writer_lock, self._reader_lock, self._opening = threading.Lock(), threading.Lock(), threading.Lock()
+        self._is_open = False
         self._is_down = False
-        with contextlib.ExitStack() as on_failure:
-            try:
-                self._writer = on_failure.enter_context(contextlib.closing(_connect(path)))
-                migrate(self._writer, str(path))
-                self._reader = on_failure.enter_context(contextlib.closing(_connect(path)))
-            except sqlite3.Error as error:
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            if not _is_temporary(error):
                 raise ConfigurationError(
                     f"{path} cannot be used: {error}. Set ASR_STATE_DIR to a directory on a local disk.",
                     param="ASR_STATE_DIR",
                 ) from error
-            on_failure.pop_all()
+            self._unavailable(error)
+
+    def _open(self) -> None:
+        """Open the file if it is not open."""
+        with self._opening:
+            if self._is_open:
+                return
+            with contextlib.ExitStack() as on_failure:
+                self._writer = on_failure.enter_context(contextlib.closing(_connect(self._path)))
+                migrate(self._writer, str(self._path))
+                self._reader = on_failure.enter_context(contextlib.closing(_connect(self._path)))
+                on_failure.pop_all()
+            self._is_open = True
 
     def close(self) -> None:
         with self._writer_lock, self._reader_lock:
-            self._writer.close()
-            self._reader.close()
+            if self._is_open:
+                self._writer.close()
+                self._reader.close()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._reader_lock:
             try:
+                self._open()
                 yield self._reader
             except sqlite3.Error as error:
                 raise self._unavailable(error) from error
@@ -59,6 +78,7 @@ class Database:
         if not self._writer_lock.acquire(timeout=_BUSY_TIMEOUT_S):
             raise self._unavailable(TimeoutError("another change takes too long"))
         try:
+            self._open()
             n_changes = self._writer.total_changes
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -82,6 +102,11 @@ class Database:
             log.error("the jobs' records cannot be used", error=repr(error))
         self._is_down = True
         return Unavailable("The service cannot store or read jobs at the moment. Try again later.")
+
+
+def _is_temporary(error: sqlite3.Error) -> bool:
+    """Return True if the file can be opened later: the disk is full, or another program holds up a change."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _TEMPORARY
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -97,7 +97,12 @@ _ADDITIONS: Final = (
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the tables to this version. Raises ConfigurationError: a newer version has written them."""
+    """Bring the tables to this version. Raises ConfigurationError: a newer version has written them.
+
+    Tables of this version are not changed: the disk may be full, or another program may hold up changes.
+    """
+    if _is_current(connection):
+        return
     connection.execute("BEGIN IMMEDIATE")  # several processes start at once
     try:
         _migrate(connection, path)
@@ -105,6 +110,12 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def _is_current(connection: sqlite3.Connection) -> bool:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    return version == len(_MIGRATIONS) and names >= {"totals", *(addition.split()[4] for addition in _ADDITIONS)}
 
 
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
