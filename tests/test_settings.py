@@ -71,6 +71,34 @@ def test_an_env_file_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
+    ("text", "line", "name"),
+    [
+        ('\n# keys\n\nASR_API_KEYS="alice:sha256:00\nASR_PORT=9000\n', 4, "ASR_API_KEYS"),
+        ('ASR_API_KEYS="alice:sha256:00\nASR_PAGE_NOTE="note"\n', 1, "ASR_API_KEYS"),
+        ("OTHER: 1\nasr_port: 9000\n", 2, "ASR_PORT"),
+        ("ASR_PORT:9000\n", 1, "ASR_PORT"),
+        ("ASR_PORT\n", 1, "ASR_PORT"),
+        ("ASR_PAGE_NOTE='a' b\n", 1, "ASR_PAGE_NOTE"),
+    ],
+)
+def test_a_line_of_the_env_file_that_cannot_be_read_is_refused(monkeypatch, tmp_path, text, line, name):
+    """A service whose API keys were ignored would be open to everyone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(text)
+    with pytest.raises(ConfigurationError, match=rf"\.env in the working directory, line {line}: {name} has no value"):
+        load_settings()
+
+
+def test_other_lines_of_the_env_file_do_not_matter(monkeypatch, tmp_path):
+    """Docker Compose and other programs read it too. A mark before the first line is ignored."""
+    monkeypatch.chdir(tmp_path)
+    text = "\ufeffASR_HOST=::1\r\nOTHER: 1\r\nMORE\r\n# ASR_PORT: 1\r\nexport ASR_PORT = '9000' # ASR_PORT\r\n"
+    (tmp_path / ".env").write_bytes(text.encode())
+    settings = load_settings()
+    assert (settings.host, settings.port) == ("::1", 9000)
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("ASR_REQUEST_TIMEOUT_S", "inf"),

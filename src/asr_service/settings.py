@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from asr_service.env_file import read_env_file
 from asr_service.errors import ConfigurationError
 from asr_service.setting_types import (
     CACHE_IN_MEMORY,
@@ -27,7 +27,6 @@ from asr_service.setting_types import (
 from asr_service.validation import describe_errors
 
 PREFIX = "ASR_"
-ENV_FILE = ".env"
 
 
 class Settings(BaseSettings):
@@ -290,7 +289,7 @@ def given_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     Raises ConfigurationError: when `.env` cannot be read.
     """
     if environ is None:
-        environ = {name: value or "" for name, value in _dotenv().items()} | dict(os.environ)
+        environ = read_env_file(PREFIX) | dict(os.environ)
     return {name.upper(): value for name, value in environ.items() if name.upper().startswith(PREFIX)}
 
 
@@ -330,13 +329,3 @@ def _mistaken(mistakes: Mapping[str, str]) -> ConfigurationError:
         return ConfigurationError(mistakes[first], param=first)
     text = "\n".join([f"{len(mistakes)} settings are wrong:", *(f"  {each}" for each in mistakes.values())])
     return ConfigurationError(text, param=first)
-
-
-def _dotenv() -> dict[str, str | None]:
-    try:
-        return dotenv_values(ENV_FILE)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigurationError(
-            f"{ENV_FILE} in the working directory cannot be read: {reason}.", param=ENV_FILE
-        ) from error

@@ -91,6 +91,17 @@ def test_jobs_are_cancelled_and_deleted(live, run, tmp_path):
     assert (gone.exit_code, gone.stderr) == (1, f"asr-service: There is no job '{job_id}'.\n")
 
 
+@pytest.mark.parametrize("command", ["show", "wait", "cancel"])
+def test_a_job_that_does_not_exist_does_not_stop_the_others(run, tmp_path, command):
+    """It is named, and the exit code is 1."""
+    (tmp_path / "a.wav").write_bytes(tone())
+    (job_id,) = submitted(run, tmp_path / "a.wav")
+    run("wait", job_id)
+    result = run(command, "job_none", job_id)
+    assert (result.exit_code, result.stderr) == (1, "asr-service: There is no job 'job_none'.\n")
+    assert job_id in result.stdout
+
+
 def test_a_job_that_fails_is_exit_code_1(run, tmp_path):
     """With the reason."""
     (tmp_path / "a.wav").write_bytes(endless(61))
@@ -108,6 +119,7 @@ def test_a_job_that_fails_is_exit_code_1(run, tmp_path):
     [
         (["submit", "missing.wav"], 2, "There is no file"),
         (["submit", __file__, "-F", "language"], 2, "NAME=VALUE"),
+        (["submit", __file__, "-F", "language=en", "-F", "language=de"], 2, "--field language is given twice."),
         (["submit", __file__, "-F", "langauge=en"], 1, "Did you mean language?"),
         (["submit", "a" * 300], 2, "cannot be read: file name too long."),
         (["show", ""], 2, "An id of a job is empty."),

@@ -1,7 +1,7 @@
 """`asr-service jobs`: submit recordings to a service as jobs, and fetch their transcripts."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,8 +118,7 @@ def show_command(
       asr-service jobs show job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d
     """
     with _jobs(server, api_key, ca_file) as jobs:
-        for job_id in ids:
-            typer.echo(json.dumps(jobs.get(job_id).fields, indent=2, ensure_ascii=False))
+        _for_each(ids, lambda job_id: _show(jobs.get(job_id)))
 
 
 @jobs_app.command("wait")
@@ -133,12 +132,7 @@ def wait_command(
       asr-service jobs wait job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d
     """
     with _jobs(server, api_key, ca_file) as jobs:
-        ended = []
-        for job_id in ids:
-            ended.append(jobs.wait(job_id))
-            typer.echo(f"{job_id}  {_state(ended[-1])}")
-    if any(job.status != "succeeded" for job in ended):
-        raise typer.Exit(1)
+        _for_each(ids, lambda job_id: _show_end(jobs.wait(job_id)))
 
 
 @jobs_app.command("fetch")
@@ -179,14 +173,44 @@ def cancel_command(
 ) -> None:
     r"""Cancel jobs. Those that have ended are deleted with their transcripts.
 
+    The exit code is 1 if one of them does not exist. The others are cancelled.
+
     \b
     Examples:
       asr-service jobs cancel job_019abc0f1d2e4a5b6c7d8e9f0a1b2c3d
     """
     with _jobs(server, api_key, ca_file) as jobs:
-        for job_id in ids:
-            cancelled = jobs.remove(job_id)
-            typer.echo(f"{job_id}  {'deleted' if cancelled is None else cancelled.status}")
+        _for_each(ids, lambda job_id: _show_removal(job_id, jobs.remove(job_id)))
+
+
+def _for_each(ids: Sequence[str], act: Callable[[str], bool]) -> None:
+    """Act on each job, also if one is refused. The exit code is 1 if one is refused or is not as wanted."""
+    from asr_service.client.errors import RecordingRefused  # noqa: PLC0415 - slow to import
+
+    is_complete = True
+    for job_id in ids:
+        try:
+            is_complete &= act(job_id)
+        except RecordingRefused as error:
+            _print_error(error)
+            is_complete = False
+    if not is_complete:
+        raise typer.Exit(1)
+
+
+def _show(job: "RemoteJob") -> bool:
+    typer.echo(json.dumps(job.fields, indent=2, ensure_ascii=False))
+    return True
+
+
+def _show_end(job: "RemoteJob") -> bool:
+    typer.echo(f"{job.id}  {_state(job)}")
+    return job.status == "succeeded"
+
+
+def _show_removal(job_id: str, cancelled: "RemoteJob | None") -> bool:
+    typer.echo(f"{job_id}  {'deleted' if cancelled is None else cancelled.status}")
+    return True
 
 
 @contextmanager
@@ -201,12 +225,12 @@ def _jobs(server: str, api_key: str | None, ca_file: Path | None) -> "Iterator[J
         with connect_to_jobs(server, api_key, ca_file=ca_file) as jobs:
             yield jobs
     except RecordingRefused as error:
-        _fail(error)
+        _print_error(error)
+        raise typer.Exit(1) from error
 
 
-def _fail(error: AsrError) -> None:
+def _print_error(error: AsrError) -> None:
     typer.echo(f"asr-service: {error.message}", err=True)
-    raise typer.Exit(1) from error
 
 
 def _pairs(fields: list[str] | None) -> dict[str, str]:
@@ -215,6 +239,8 @@ def _pairs(fields: list[str] | None) -> dict[str, str]:
         name, equals, value = field.partition("=")
         if not name or not equals:
             raise typer.BadParameter(f"--field {field!r} is not NAME=VALUE, such as language=en.")
+        if name in pairs:
+            raise typer.BadParameter(f"--field {name} is given twice.")
         pairs[name] = value
     return pairs
 

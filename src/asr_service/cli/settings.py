@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import typer
-from dotenv import dotenv_values
 
+from asr_service.env_file import read_env_file
 from asr_service.settings import PREFIX, Settings, load_settings
 
 _WIDTH: Final = 110
@@ -54,7 +54,7 @@ def settings_by_section() -> dict[str, list[Setting]]:
 
 
 def _current(settings: Settings) -> str:
-    in_file = dotenv_values(".env")
+    in_file = read_env_file(PREFIX)
     lines: list[str] = []
     for section, group in settings_by_section().items():
         lines.append(f"-- {section}")
@@ -67,7 +67,7 @@ def _current(settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def _source(name: str, in_file: dict[str, str | None]) -> str:
+def _source(name: str, in_file: dict[str, str]) -> str:
     for place, values in (("environment", os.environ), (".env", in_file)):
         if any(key.upper() == name and value for key, value in values.items()):
             return place

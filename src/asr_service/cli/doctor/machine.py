@@ -13,10 +13,11 @@ from typing import Final
 from asr_service import __version__
 from asr_service.access.keys import read_keys
 from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, warning
+from asr_service.env_file import ENV_FILE
 from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Device
 from asr_service.serving.sockets import local_host, run_directory, tcp_listener
-from asr_service.settings import ENV_FILE, Settings, given_variables, load_settings
+from asr_service.settings import Settings, given_variables, load_settings
 
 _FEW_FILES: Final = 1024
 _LITTLE_SHM_BYTES: Final = 32 * 1024**2
