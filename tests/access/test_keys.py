@@ -14,7 +14,7 @@ SECRET = "not-a-real-key-but-long-enough-to-be-one"
 HASH = hashlib.sha256(SECRET.encode()).hexdigest()
 
 
-def ring(entries: str, **settings: str) -> list[Key]:
+def ring(entries: str | None, **settings: str) -> list[Key]:
     return list(read_keys(load_settings({}, api_keys=entries, **settings)))
 
 
@@ -44,6 +44,14 @@ def test_the_limits_of_an_entry_override_the_default_limits(tmp_path):
         f"alice:sha256:{HASH}", api_keys_file=str(file), key_concurrent_requests="2", key_audio_s_per_minute="60"
     )
     assert [key.limits for key in keys] == [KeyLimits(2, 60.0), KeyLimits(9, None)]
+
+
+def test_a_byte_order_mark_of_the_file_is_ignored(tmp_path):
+    """Editors on Windows write one."""
+    file = tmp_path / "keys"
+    file.write_text(f"\ufeffalice:sha256:{HASH}\r\n")
+    (key,) = ring(None, api_keys_file=str(file))
+    assert key.name == "alice"
 
 
 @pytest.mark.parametrize(

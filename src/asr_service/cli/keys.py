@@ -89,7 +89,7 @@ def hash_command(
 
 def _append(file: Path, stored: str) -> None:
     try:
-        before = file.read_text(encoding="utf-8") if file.exists() else ""
+        before = file.read_text(encoding="utf-8-sig") if file.exists() else ""
         name = stored.partition(":")[0]
         if any(line.startswith(f"{name}:") for line in before.splitlines()):
             raise ConfigurationError(
