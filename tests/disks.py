@@ -19,3 +19,15 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def read_only_disk(source: Path, folder: Path) -> Iterator[Path]:
+    """Mount the files of `source` at the folder, where they cannot be changed. Skips the test if the user may not."""
+    mount = ["mount", "--bind", "--options", "ro", str(source), str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("needs to mount a folder, which takes root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs.records import JobStatus
 from asr_service.jobs.stores.sqlite import SqliteJobStore, database
-from disks import small_disk
+from disks import read_only_disk, small_disk
 from jobs.test_store import FAR, add, claim, succeed
 from waiting import until
 
@@ -135,6 +135,18 @@ def test_a_service_starts_while_the_disk_is_full(tmp_path, is_new):
             assert store.get(job.id) == job
         add(store)
         store.close()
+
+
+def test_a_file_that_cannot_be_written_is_a_mistake_of_the_operator(tmp_path):
+    """Such as one of another user after a restore. Here the disk is read-only, because root may write any file."""
+    written, read_only = tmp_path / "written", tmp_path / "read-only"
+    written.mkdir(), read_only.mkdir()
+    with (
+        contextlib.closing(SqliteJobStore(written / "jobs.sqlite3")),
+        read_only_disk(written, read_only) as folder,
+        pytest.raises(ConfigurationError, match=r"jobs\.sqlite3 cannot be used: it cannot be written"),
+    ):
+        SqliteJobStore(folder / "jobs.sqlite3")
 
 
 def test_a_service_starts_while_another_program_holds_up_changes(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The connection to the SQLite file, and its transactions."""
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -36,14 +37,13 @@ class Database:
         self._writer_lock, self._reader_lock, self._opening = threading.Lock(), threading.Lock(), threading.Lock()
         self._is_open = False
         self._is_down = False
+        if path.exists() and not os.access(path, os.W_OK):  # SQLite would open it, and refuse each change
+            raise _unusable(path, "it cannot be written")
         try:
             self._open()
         except sqlite3.Error as error:
             if not _is_temporary(error):
-                raise ConfigurationError(
-                    f"{path} cannot be used: {error}. Set ASR_STATE_DIR to a directory on a local disk.",
-                    param="ASR_STATE_DIR",
-                ) from error
+                raise _unusable(path, str(error)) from error
             self._unavailable(error)
 
     def _open(self) -> None:
@@ -102,6 +102,12 @@ class Database:
             log.error("the jobs' records cannot be used", error=repr(error))
         self._is_down = True
         return Unavailable("The service cannot store or read jobs at the moment. Try again later.")
+
+
+def _unusable(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} cannot be used: {reason}. Set ASR_STATE_DIR to a directory on a local disk.", param="ASR_STATE_DIR"
+    )
 
 
 def _is_temporary(error: sqlite3.Error) -> bool:
