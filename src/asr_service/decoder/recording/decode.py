@@ -3,6 +3,7 @@
 from typing import Final
 
 from asr_service.decoder.protocol import DecodeLimits, DecodeOutcome, RecordingWarning
+from asr_service.decoder.recording.containers.fragments import repaired
 from asr_service.decoder.recording.containers.links import links
 from asr_service.decoder.recording.containers.second_recording import following_recording
 from asr_service.decoder.recording.containers.source import Part, Source
@@ -31,7 +32,8 @@ class _Decoding:
     """The decoding of a file, which consists of one part or of several that were joined."""
 
     def __init__(self, source: Source, limits: DecodeLimits, sink: Sink, track: str) -> None:
-        self._source = source
+        self._source = repaired(source)
+        self._is_repaired = self._source is not source
         self._output = Output(limits, sink)
         self._track = track
         self._warnings: list[RecordingWarning] = []
@@ -51,7 +53,7 @@ class _Decoding:
         return DecodeOutcome("decoded", warnings=tuple(self._warnings))
 
     def _decode(self, source: Source) -> None:
-        part = decode_part(source, self._output, self._track)
+        part = decode_part(source, self._output, self._track, is_repaired=self._is_repaired)
         self._warn(*part.warnings)
         if part.behind is not None:
             self._warn_of_recording_behind(part.behind)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from asr_service.decoder.protocol import RecordingWarning
+from asr_service.decoder.recording import loss_warnings
 
 _MIN_LOSS_S: Final = 0.05
 _MIN_GAP_S: Final = 0.2
@@ -47,8 +48,8 @@ class LossMeter:
     """Whether the demuxer knows the duration of the latest packet."""
     _damage_s: float = field(default=0.0, init=False)
     """Total duration of failed packets and gaps that are damage."""
-    _marked: tuple[int, float] = field(default=(0, 0.0), init=False)
-    """Number of damaged places and `_damage_s` at the latest `mark`."""
+    _marked: tuple[int, float, float] = field(default=(0, 0.0, 0.0), init=False)
+    """Number of damaged places, `_decoded_s_at_damage` and `_damage_s` at the latest `mark`."""
     _not_audio_s: float | None = field(default=None, init=False)
     """Duration of the latest packets, if they are no audio."""
     _late_s: float = field(default=0.0, init=False)
@@ -95,11 +96,11 @@ class LossMeter:
 
     def mark(self) -> None:
         """Note that the audio so far belongs to the recording."""
-        self._marked = (len(self._damaged_at_s), self._damage_s)
+        self._marked = (len(self._damaged_at_s), self._decoded_s_at_damage, self._damage_s)
 
     def forget_damage_after_mark(self) -> None:
         """Forget the damage after the latest `mark`: another recording follows there."""
-        n_damaged, self._damage_s = self._marked
+        n_damaged, self._decoded_s_at_damage, self._damage_s = self._marked
         del self._damaged_at_s[n_damaged:]
 
     @property
@@ -179,62 +180,29 @@ class LossMeter:
         return 0.0
 
     def _absence_warnings(self) -> tuple[RecordingWarning, ...]:
-        return (*self._late_warning(), *self._pause_warning())
-
-    def _late_warning(self) -> tuple[RecordingWarning, ...]:
-        if self._late_s < _MIN_ABSENT_S:
-            return ()
-        text = f"The audio starts {_seconds(self._late_s)} after the beginning of the file."
-        return (RecordingWarning("late_start", text, {"late_s": _rounded(self._late_s)}),)
-
-    def _pause_warning(self) -> tuple[RecordingWarning, ...]:
-        if not self._pauses:
-            return ()
-        start_s, end_s = (round(self.origin_s + place_s, 1) for place_s in self._first_pause)
-        places = f"{start_s:.1f} s to {end_s:.1f} s"
-        text = f"The file has no audio from {places}."
-        if self._pauses > 1:
-            pauses = _seconds(self._pauses_s)
-            text = f"The file has no audio in {self._pauses} places, {pauses} in all, the first from {places}."
-        values = {
-            "count": self._pauses, "absent_s": _rounded(self._pauses_s), "start_s": start_s, "end_s": end_s,
-        }  # fmt: skip
-        return (RecordingWarning("no_audio", text, values),)
+        late = [loss_warnings.late_start(self._late_s)] if self._late_s >= _MIN_ABSENT_S else []
+        start_s, end_s = self._first_pause
+        first = (self.origin_s + start_s, self.origin_s + end_s)
+        pauses = [loss_warnings.no_audio(self._pauses, self._pauses_s, first)] if self._pauses else []
+        return (*late, *pauses)
 
     def _middle_warning(self, loss_s: float) -> tuple[RecordingWarning, ...]:
         if loss_s < _MIN_LOSS_S:
             return ()
         self.lost_s += loss_s
-        text, values = f"{_seconds(loss_s)} of audio could not be decoded", {"lost_s": _rounded(loss_s)}
-        if not self.is_damaged:
-            return (RecordingWarning("audio_lost", f"{text}.", values),)
-        n, at_s = len(self._damaged_at_s), round(self._damaged_at_s[0], 1)
-        places = f"damaged at {at_s:.1f} s" if n == 1 else f"damaged in {n} places, the first at {at_s:.1f} s"
-        return (RecordingWarning("audio_damaged", f"{text} ({places}).", values | {"count": n, "at_s": at_s}),)
+        return (loss_warnings.audio_lost(loss_s, self._damaged_at_s),)
 
     def _end_warning(
         self, header_duration_s: float | None, loss_s: float, *, truncated: bool
     ) -> tuple[RecordingWarning, ...]:
-        present, values = _seconds(self.decoded_s), {"present_s": _rounded(self.decoded_s)}
-        if header_duration_s is not None and loss_s > _tolerance_s(header_duration_s, truncated=truncated):
-            self.lost_s += loss_s
-            text = f"The file ends early: its header declares {_seconds(header_duration_s)}, {present} are present."
-            return (RecordingWarning("ends_early", text, values | {"declared_s": _rounded(header_duration_s)}),)
-        if header_duration_s is None and truncated:
-            text = f"The file ends early, in the middle of a packet: {present} are present."
-            return (RecordingWarning("ends_in_packet", text, values),)
-        return ()
+        if header_duration_s is None:
+            return (loss_warnings.ends_in_packet(self.decoded_s),) if truncated else ()
+        if loss_s <= _tolerance_s(header_duration_s, truncated=truncated):
+            return ()
+        self.lost_s += loss_s
+        return (loss_warnings.ends_early(self.decoded_s, header_duration_s),)
 
 
 def _tolerance_s(header_duration_s: float, *, truncated: bool) -> float:
     """Return how much may be missing without a warning: encoder delay, padding and rounding are not loss."""
     return _MIN_LOSS_S if truncated else max(0.5, min(0.01 * header_duration_s, 2.0))
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
-
-
-def _rounded(seconds: float) -> float:
-    """Return seconds as exact as `_seconds` shows them."""
-    return round(seconds, 2 if seconds < 1 else 1)

@@ -20,8 +20,8 @@ from asr_service.decoder.recording.log import Log, capture_log, keep_errors
 from asr_service.decoder.recording.loss import LossMeter
 from asr_service.decoder.recording.opening import BAD_PAGE, ENDED_EARLY, OpenTrack, open_track
 from asr_service.decoder.recording.output import Output
-from asr_service.decoder.recording.resample import Resampler
-from asr_service.decoder.recording.timeline import Clock, CountedTime, Timeline
+from asr_service.decoder.recording.placing import Placer
+from asr_service.decoder.recording.timeline import Clock, CountedTime
 from asr_service.decoder.recording.tracks import is_usable_rate, later_recording
 from asr_service.decoder.recording.truncation import full_end
 
@@ -29,6 +29,7 @@ _BARE_STREAMS: Final = frozenset({
     "aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mlp", "mp3", "truehd",
 })  # fmt: skip
 _AVI: Final = "avi"
+_MP3: Final = "mp3"
 _COUNTED: Final = _BARE_STREAMS | {_AVI}
 """Containers without timestamps. The demuxer counts them, and wrongly: at the first sample rate, although the rate may
 change, and an AVI packet larger than the declared size as several."""
@@ -48,8 +49,8 @@ class DecodedPart:
     """The container of a recording behind this one that was not decoded."""
 
 
-def decode_part(source: Source, output: Output, track: str) -> DecodedPart:
-    """Decode an audio track; `choose_track` explains `track`.
+def decode_part(source: Source, output: Output, track: str, *, is_repaired: bool) -> DecodedPart:
+    """Decode an audio track; `choose_track` explains `track`. `is_repaired`: damage was cut out, so gaps are losses.
 
     Raises Refused: the part cannot be decoded, or not any further.
     Raises MemoryError: decoding needs too much memory.
@@ -57,13 +58,13 @@ def decode_part(source: Source, output: Output, track: str) -> DecodedPart:
     with capture_log() as log:
         opened = open_track(source, track, log)
         keep_errors()
-        return _Part(source, opened, output, log).decode()
+        return _Part(source, opened, output, log, is_repaired=is_repaired).decode()
 
 
 class _Part:
     """The decoding of a track."""
 
-    def __init__(self, source: Source, opened: OpenTrack, output: Output, log: Log) -> None:
+    def __init__(self, source: Source, opened: OpenTrack, output: Output, log: Log, *, is_repaired: bool) -> None:
         self._source = source
         self._track = opened
         self._output = output
@@ -74,16 +75,16 @@ class _Part:
         self._tick_s = float(stream.time_base or 0)
         frame_s = (self._decoder.frame_size or 0) / (stream.rate or SAMPLE_RATE)
         self._max_packet_s = max(frame_s, _LONGEST_OPUS_PACKET_S) if frame_s else math.inf
-        self._origin_s = output.end_s
         self._n_samples_before = output.n_samples
-        self._resampler = Resampler()
         self._clock = Clock(base_s, output.max_audio_s)
         is_avi = self._kind == _AVI
         self._counted = CountedTime(avi.absences(source, stream.index)) if is_avi else None
         has_timestamps = self._kind not in _COUNTED
-        self._timeline = Timeline(base_s, output.max_absent_s, has_gaps=has_timestamps or is_avi)
+        self._placer = Placer(output, base_s, has_gaps=has_timestamps or is_avi, counted=self._counted)
         self._loss = LossMeter(
-            has_timestamps=has_timestamps, gaps_are_loss=self._kind in _GAPS_ARE_LOSS, origin_s=self._origin_s
+            has_timestamps=has_timestamps,
+            gaps_are_loss=is_repaired or self._kind in _GAPS_ARE_LOSS,
+            origin_s=output.end_s,
         )
         self._first_packet_at = 0
         self._last_packet: Packet[AudioStream] | None = None
@@ -103,8 +104,8 @@ class _Part:
             for packet in self._track.packets:
                 self._read(packet)
                 for frame in self._frames(packet):
-                    self._add(frame)
-            self._output.add(self._resampler.flush())
+                    self._placer.add(frame)
+            self._placer.flush()
         except MemoryError:
             raise
         except av.error.FFmpegError:  # only the resampler's errors reach this: an impossible rate or channel count
@@ -127,12 +128,7 @@ class _Part:
             if not self._first_packet_at and packet.pos:
                 self._first_packet_at = max(packet.pos, 0)
             self._truncated = packet.is_corrupt
-            start_s = (
-                self._clock.place(packet.pts * self._tick_s, self._loss.packets_end_s)
-                if packet.pts is not None
-                else None
-            )
-            self._loss.packet_read(start_s, self._duration_s(packet), suspect=bool(self._log))
+            self._loss.packet_read(self._place_s(packet), self._duration_s(packet), suspect=bool(self._log))
         if self._counted is not None and packet.pts is not None:
             timestamp_s = packet.pts * self._tick_s - self._track.base_s
             self._loss.absent(self._counted.absent_before(packet.pos or 0, timestamp_s))
@@ -144,7 +140,7 @@ class _Part:
         except MemoryError:
             raise
         except av.error.FFmpegError:
-            if self._kind == "mp3" and mpeg_audio.frame_bytes(bytes(packet)[:4]) is None:
+            if self._kind == _MP3 and mpeg_audio.frame_bytes(bytes(packet)[:4]) is None:
                 self._loss.packet_not_audio(self._duration_s(packet))
             else:
                 self._loss.packet_failed(self._duration_s(packet))
@@ -168,18 +164,6 @@ class _Part:
             self._last_decoded_at = max(self._last_decoded_at, packet.pos or 0)
             self._loss.mark()
 
-    def _add(self, frame: AudioFrame) -> None:
-        """Put a frame at its place in the recording."""
-        self._output.count(frame)
-        duration_s = frame.samples / frame.sample_rate
-        timestamp_s = None if frame.pts is None else frame.pts * float(frame.time_base or 0)
-        if self._counted is not None:
-            timestamp_s = self._counted.timestamp_s(duration_s) + self._track.base_s
-        if self._timeline.gap_before(timestamp_s, duration_s):
-            self._output.add(self._resampler.flush())
-            self._output.move_to(self._origin_s + self._timeline.end_s - duration_s)
-        self._output.add(self._resampler.push(frame))
-
     def _recording_behind(self) -> str | None:
         """Return the container of a recording that follows after the last packet that was decoded."""
         container, at = self._track.container, self._last_decoded_at
@@ -190,7 +174,7 @@ class _Part:
 
     def _losses(self) -> tuple[RecordingWarning, ...]:
         truncated = self._truncated or self._ended_early
-        if self._kind == "mp3" and self._last_packet is not None:
+        if self._kind == _MP3 and self._last_packet is not None:
             n_bytes = mpeg_audio.frame_bytes(bytes(self._last_packet)[:4])
             truncated = (n_bytes or 0) > self._last_packet.size
         end = full_end(self._kind, self._source, self._track.end, self._loss.packets_end_s, truncated=truncated)
@@ -208,6 +192,11 @@ class _Part:
 
     def _has_wav_samples(self) -> bool:
         return self._kind == "wav" and bool(wav.declared_duration_s(self._source))
+
+    def _place_s(self, packet: "Packet[AudioStream]") -> float | None:
+        if packet.pts is None:
+            return None
+        return self._clock.place(packet.pts * self._tick_s, self._loss.packets_end_s)
 
     def _duration_s(self, packet: "Packet[AudioStream]") -> float:
         """Return the packet's duration. In MP4 it reaches to the next packet, however long the gap between them is."""

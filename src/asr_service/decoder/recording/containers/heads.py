@@ -1,4 +1,4 @@
-"""The heads of recordings: complete enough to be found within a file, other than the beginnings in `signatures`."""
+"""The heads of recordings, complete enough to be found within a file. `signatures` has only their first bytes."""
 
 import re
 from typing import Final
