@@ -15,7 +15,7 @@ _OPUS: Final = frozenset({"opus", "libopus"})  # FFmpeg's two decoders
 _OPUS_RATE: Final = 48_000
 _ABSOLUTE: Final = frozenset({_MATROSKA, "flv"})  # their durations count from time 0
 _WITH_SKIPPED: Final = frozenset({_MATROSKA, "ogg"})  # their durations count what a player skips at the start
-_ASF: Final = "asf"
+_FROM_0: Final = frozenset({"asf", "flac"})
 _TAG: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
@@ -75,8 +75,7 @@ def _skipped_s(stream: AudioStream) -> float:
 def _counts_from_0(stream: AudioStream, kind: str) -> bool:
     """Return whether FFmpeg's duration of the stream includes the time before its start.
 
-    It does for ASF, Opus in OGG, and the fragments of an MP4 file without an index.
+    It does for ASF, FLAC, Opus in OGG, and the fragments of an MP4 file without an index.
     """
-    return (
-        kind == _ASF or (kind == "ogg" and stream.codec_context.name in _OPUS) or (kind == _MP4 and not stream.frames)
-    )
+    is_opus_in_ogg = kind == "ogg" and stream.codec_context.name in _OPUS
+    return kind in _FROM_0 or is_opus_in_ogg or (kind == _MP4 and not stream.frames)

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import av.logging
+
+BAD_PAGE: Final = "CRC mismatch!"  # libavformat/oggdec.c, which leaves the page out
+ENDED_EARLY: Final = "File ended prematurely"  # libavformat/matroskadec.c, before it returns its last packets
 
 
 class Log:

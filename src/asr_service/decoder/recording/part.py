@@ -16,9 +16,9 @@ from asr_service.decoder.recording.containers.frames import frames_behind
 from asr_service.decoder.recording.containers.second_recording import recording_behind
 from asr_service.decoder.recording.containers.source import Source, size_of
 from asr_service.decoder.recording.demuxer import Refused, container_name
-from asr_service.decoder.recording.log import Log, capture_log, keep_errors
+from asr_service.decoder.recording.log import BAD_PAGE, ENDED_EARLY, Log, capture_log, keep_errors
 from asr_service.decoder.recording.loss import LossMeter
-from asr_service.decoder.recording.opening import BAD_PAGE, ENDED_EARLY, OpenTrack, open_track
+from asr_service.decoder.recording.opening import OpenTrack, open_track
 from asr_service.decoder.recording.output import Output
 from asr_service.decoder.recording.placing import Placer
 from asr_service.decoder.recording.timeline import Clock, CountedTime
@@ -70,7 +70,7 @@ class _Part:
         self._output = output
         self._log = log
         self._kind = opened.container.format.name
-        stream, base_s = opened.stream, opened.base_s
+        stream, base_s = opened.stream, opened.beginning.base_s
         self._decoder = stream.codec_context
         self._tick_s = float(stream.time_base or 0)
         frame_s = (self._decoder.frame_size or 0) / (stream.rate or SAMPLE_RATE)
@@ -101,7 +101,7 @@ class _Part:
         self._output.check_duration(end.audio_s or 0.0)
         self._output.expect(end.audio_s if end.audio_s is not None else (container.duration or 0) / av.time_base)
         try:
-            for packet in self._track.packets:
+            for packet in self._track.beginning.packets:
                 self._read(packet)
                 for frame in self._frames(packet):
                     self._placer.add(frame)
@@ -124,13 +124,14 @@ class _Part:
         self._ended_early = self._ended_early or self._log.has(ENDED_EARLY)
         self._truncated = self._truncated or self._log.has(BAD_PAGE)
         if packet.size:
+            suspect = bool(self._log) or (self._track.beginning.is_lost and self._last_packet is None)
             self._last_packet = packet
             if not self._first_packet_at and packet.pos:
                 self._first_packet_at = max(packet.pos, 0)
             self._truncated = packet.is_corrupt
-            self._loss.packet_read(self._place_s(packet), self._duration_s(packet), suspect=bool(self._log))
+            self._loss.packet_read(self._place_s(packet), self._duration_s(packet), suspect=suspect)
         if self._counted is not None and packet.pts is not None:
-            timestamp_s = packet.pts * self._tick_s - self._track.base_s
+            timestamp_s = packet.pts * self._tick_s - self._track.beginning.base_s
             self._loss.absent(self._counted.absent_before(packet.pos or 0, timestamp_s))
 
     def _frames(self, packet: "Packet[AudioStream]") -> list[AudioFrame]:

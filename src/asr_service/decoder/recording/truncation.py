@@ -25,6 +25,9 @@ _FULL_DURATION_S: Final[dict[str, Callable[[Source], float | None]]] = {
 }
 """The duration in the header of a file that is shorter than it declares, which FFmpeg then ignores."""
 
+_STREAMED: Final = frozenset({"wav", "caf"})
+"""A writer that cannot seek back declares no duration in them, and may end anywhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class FullEnd:
@@ -42,20 +45,18 @@ def full_end(kind: str, source: Source, declared: DeclaredEnd, packets_end_s: fl
     `kind` is FFmpeg's name of the container. `packets_end_s` is the place where the last packet ends. `truncated`:
     FFmpeg reported that the last packet is incomplete.
     """
-    match kind:
-        case "ogg":  # FFmpeg took the duration from the last complete page
-            truncated = truncated or ogg.is_truncated(source)
-            return FullEnd(None if truncated else declared.audio_s, truncated)
-        case "wav":  # a streaming writer declares no duration and may end anywhere
-            place_s = wav.declared_duration_s(source) if truncated and declared.audio_s is None else declared.audio_s
-            return FullEnd(place_s, truncated and place_s is not None)
+    if kind == "ogg":  # FFmpeg took the duration from the last complete page
+        truncated = truncated or ogg.is_truncated(source)
+        return FullEnd(None if truncated else declared.audio_s, truncated)
     place_s = declared.audio_s
     if kind in _IS_TRUNCATED:
         truncated = truncated or _IS_TRUNCATED[kind](source)
         if truncated and place_s is not None and place_s <= packets_end_s:
             place_s = None  # FFmpeg took it from the last packet
     if place_s is None and truncated:
-        place_s = declared.file_s
+        place_s = wav.declared_duration_s(source) if kind == "wav" else declared.file_s
     if kind in _FULL_DURATION_S:
         place_s = _FULL_DURATION_S[kind](source) or place_s
+    if kind in _STREAMED and place_s is None:
+        truncated = False
     return FullEnd(place_s, truncated)

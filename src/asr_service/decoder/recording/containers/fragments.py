@@ -60,10 +60,10 @@ def _damaged_ranges(source: Source) -> list[tuple[int, int]]:
     fragment_at, box_at = -1, 0
     found: list[tuple[int, int]] = []
     for _ in range(_MAX_BOXES):
+        if at == size or len(found) == _MAX_DAMAGED:
+            break
         header = read_at(source, at, _LARGE_HEADER_BYTES)
         n_bytes = _box_bytes(header)
-        if at == size or (not n_bytes and fragment_at < 0) or len(found) == _MAX_DAMAGED:
-            break
         if n_bytes and at + n_bytes <= size:
             fragment_at = at if header[4:8] == b"moof" else fragment_at
             box_at, at = at, at + n_bytes

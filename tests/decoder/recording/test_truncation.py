@@ -1,0 +1,19 @@
+"""Whether a recording ends early."""
+
+import pytest
+
+from asr_service.audio import SAMPLE_RATE
+from decoder import media
+from decoder.decoding import decode, sentences
+from decoder.media import Format
+
+
+@pytest.mark.parametrize("n_left_out", [0, 20_000])
+def test_a_caf_file_of_a_streaming_writer_may_end_anywhere(n_left_out):
+    """Its header has no size, as that of a WAV file from a pipe."""
+    data = media.encode(Format("caf", "pcm_s16be"), media.warble(3))
+    size_at = data.index(b"data") + 4
+    data = data[:size_at] + b"\xff" * 8 + data[size_at + 8 : len(data) - n_left_out]
+    samples, audio = decode(data)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3 - n_left_out / 2 / SAMPLE_RATE, abs=0.01)
+    assert sentences(audio.warnings) == ()
