@@ -19,11 +19,7 @@ from benchmarks.common import arguments
 
 Transcribe = Callable[[BinaryIO, str | None], dict[str, Any]]
 
-_OPTIONS: dict[str, Any] = {
-    "beam_size": 5,
-    "vad_filter": True,
-    "vad_parameters": {"min_silence_duration_ms": 500},
-}
+_OPTIONS: dict[str, Any] = {"beam_size": 5, "vad_filter": True}
 
 
 def create_app(transcribe: Transcribe) -> FastAPI:

@@ -273,7 +273,7 @@ _BARE = """
 import sys
 from faster_whisper import WhisperModel
 segments, _ = WhisperModel(sys.argv[1], device=sys.argv[4], compute_type=sys.argv[2]).transcribe(
-    sys.argv[3], beam_size=5, vad_filter=True, vad_parameters={"min_silence_duration_ms": 500})
+    sys.argv[3], beam_size=5, vad_filter=True)
 print(" ".join(segment.text for segment in segments))
 """
 

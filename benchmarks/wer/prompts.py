@@ -162,7 +162,6 @@ def _faster_whisper(clips: Sequence[Clip], settings: Settings, prompt: dict[str,
             language=clip.language,
             beam_size=5,
             vad_filter=True,
-            vad_parameters={"min_silence_duration_ms": 500, "speech_pad_ms": 400},
             **prompt,
         )
         yield clip.path.name, "".join(segment.text for segment in segments)

@@ -27,7 +27,6 @@ class BaselineOptions:
     model: str
     compute_type: str = "int8"
     beam_size: int = 5
-    min_silence_duration_ms: int = 500
     speech_pad_ms: int = 400
     """Audio kept on both sides of speech. 400 is the default of faster-whisper."""
     detect_language: bool = True
@@ -85,10 +84,7 @@ def _whisper(options: BaselineOptions, cpu_threads: int) -> Callable[[Clip], str
                 language=None if options.detect_language else _language(clip),
                 beam_size=options.beam_size,
                 vad_filter=True,
-                vad_parameters={
-                    "min_silence_duration_ms": options.min_silence_duration_ms,
-                    "speech_pad_ms": options.speech_pad_ms,
-                },
+                vad_parameters={"speech_pad_ms": options.speech_pad_ms},
             )
             return " ".join(segment.text.strip() for segment in segments)
         except Exception as error:  # noqa: BLE001 - a failure is a result too

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     """Skip audio without speech (voice activity detection)."""
     vad_threshold: Fraction = 0.5
     """Minimum speech probability for audio to count as speech."""
-    min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] = 500
+    min_silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] = 2000
     """Minimum silence that ends a span of speech."""
 
     # -- access

@@ -83,12 +83,24 @@ def test_the_shortest_recordings_have_no_speech(n_samples: int):
 
 
 def test_speech_ends_only_after_enough_silence():
-    """A short or shallow dip does not end speech; 500 ms (16 frames) below the lower threshold do."""
+    """A short or shallow dip does not end speech; the minimum silence below the lower threshold does."""
     probabilities = np.full(100, 0.9, np.float32)
     probabilities[20:30] = 0.1  # too short
     probabilities[40:60] = 0.4  # not low enough
     probabilities[70:90] = 0.1
-    assert list(speech_frames(probabilities, VadOptions())) == [(0, 70), (90, 100)]
+    options = VadOptions(min_silence_duration_ms=500)  # 16 frames
+    assert list(speech_frames(probabilities, options)) == [(0, 70), (90, 100)]
+
+
+def test_the_pauses_of_speech_are_speech():
+    """By default, a pause between sentences stays in the window, because the model needs it. A longer one ends speech.
+
+    The frames have 32 ms.
+    """
+    probabilities = np.full(300, 0.9, np.float32)
+    probabilities[50:105] = 0.0  # 1.8 s
+    probabilities[150:220] = 0.0  # 2.2 s
+    assert list(speech_frames(probabilities, VadOptions())) == [(0, 150), (220, 300)]
 
 
 def test_spans_are_padded_without_overlap():

@@ -17,8 +17,9 @@ _HYSTERESIS = 0.15
 class VadOptions:
     threshold: float = 0.5
     """Minimum probability of speech."""
-    min_silence_duration_ms: int = 500
-    """Minimum silence that ends a span."""
+    min_silence_duration_ms: int = 2000
+    """Minimum silence that ends a span. The model needs the pauses of speech: without those of half a second to two
+    seconds, more words were wrong (docs/performance.md)."""
     speech_pad_ms: int = 400
     """Padding on both sides of a span, so that no word is cut off."""
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from asr_service.transcript import Segment
 
-_MIN_AVG_LOGPROB: Final = -0.6
-"""Less likely text in a prompt does not improve the text after it (docs/adr/0003-short-encoder-context.md)."""
+_MIN_AVG_LOGPROB: Final = -1.0
+"""Text that is less likely is not used. It is the limit below which a text is decoded again."""
 _MAX_COMPRESSION_RATIO: Final = 2.4
-_MAX_TOKENS: Final = 48
-"""About 14 s of speech. Longer text gains no accuracy, and each of its tokens makes each step of the decoder slower
+_MAX_TOKENS: Final = 96
+"""About 28 s of speech. Longer text gains no accuracy, and each of its tokens makes each step of the decoder slower
 (docs/performance.md)."""
 
 
