@@ -11,8 +11,8 @@ from asr_service.engine.decode.segments import TimedTokens, WindowTokens, split_
 from asr_service.engine.model.protocol import Generation
 from asr_service.engine.model.vocabulary import Vocabulary
 
-_MAX_COMPRESSION_RATIO: Final = 2.4
-_MIN_AVG_LOGPROB: Final = -1.0
+MAX_COMPRESSION_RATIO: Final = 2.4
+MIN_AVG_LOGPROB: Final = -1.0
 _MAX_NO_SPEECH_PROB: Final = 0.6
 """These three are the defaults of https://github.com/openai/whisper/blob/main/whisper/transcribe.py."""
 
@@ -96,7 +96,7 @@ class Hypothesis:
     @property
     def is_silent(self) -> bool:
         """True if the window holds no speech by Whisper's rule: an unlikely text and a high no-speech probability."""
-        return self.generation.avg_logprob < _MIN_AVG_LOGPROB and self.generation.no_speech_prob > _MAX_NO_SPEECH_PROB
+        return self.generation.avg_logprob < MIN_AVG_LOGPROB and self.generation.no_speech_prob > _MAX_NO_SPEECH_PROB
 
     @property
     def fallback_reason(self) -> FallbackReason | None:
@@ -160,8 +160,8 @@ class Hypothesis:
 
 
 _RULES: Final[tuple[tuple[FallbackReason, Callable[[Hypothesis], bool]], ...]] = (
-    (FallbackReason.COMPRESSION_RATIO, lambda found: found.repetition > _MAX_COMPRESSION_RATIO),
-    (FallbackReason.LOW_LOGPROB, lambda found: found.generation.avg_logprob < _MIN_AVG_LOGPROB),
+    (FallbackReason.COMPRESSION_RATIO, lambda found: found.repetition > MAX_COMPRESSION_RATIO),
+    (FallbackReason.LOW_LOGPROB, lambda found: found.generation.avg_logprob < MIN_AVG_LOGPROB),
     (FallbackReason.SPEECH_RATE, lambda found: found.exceeds_speech_rate),
     (FallbackReason.DOUBLED_TEXT, lambda found: found.is_doubled_too_fast),
 )

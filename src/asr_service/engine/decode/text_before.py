@@ -6,11 +6,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from asr_service.engine.decode.hypothesis import MAX_COMPRESSION_RATIO, MIN_AVG_LOGPROB
 from asr_service.transcript import Segment
 
-_MIN_AVG_LOGPROB: Final = -1.0
-"""Text that is less likely is not used. It is the limit below which a text is decoded again."""
-_MAX_COMPRESSION_RATIO: Final = 2.4
 _MAX_TOKENS: Final = 96
 """About 28 s of speech. Longer text gains no accuracy, and each of its tokens makes each step of the decoder slower
 (docs/performance.md)."""
@@ -33,8 +31,8 @@ class TextBefore:
         for segment in segments:
             is_sure = (
                 segment.temperature == 0
-                and segment.avg_logprob >= _MIN_AVG_LOGPROB
-                and segment.compression_ratio <= _MAX_COMPRESSION_RATIO
+                and segment.avg_logprob >= MIN_AVG_LOGPROB
+                and segment.compression_ratio <= MAX_COMPRESSION_RATIO
             )
             kept = tokens if segment.language == language else ()
             tokens, language = (*kept, *segment.tokens)[-_MAX_TOKENS:] if is_sure else (), segment.language
