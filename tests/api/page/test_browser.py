@@ -276,6 +276,7 @@ def test_the_page_fits_a_phone_and_axe_finds_nothing(browser: Browser, held: Hel
         assert fits(page)
         assert_accessible(page)
         page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
         row(page, "a-very-long-name").get_by_role("link").click()
         expect(page.get_by_role("heading", level=2)).to_contain_text("a-very-long-name")
         assert fits(page)
