@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import ssl
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,15 @@ pytestmark = needs_nginx
 
 
 def websocket(nginx: Nginx, path: str = "/v1/realtime?intent=transcription", **headers: str) -> ClientConnection:
+    """Open a WebSocket with TLS 1.2.
+
+    The client reads in one thread and writes in another. In TLS 1.3 the server sends session tickets after the
+    handshake. If the tickets are read while the request is written, OpenSSL can lose the request: it allows one
+    thread at a time.
+    """
     url = nginx.url.replace("https", "wss") + path
-    trust = nginx.certificate.trust
+    trust = ssl.create_default_context(cafile=str(nginx.certificate.authority))
+    trust.maximum_version = ssl.TLSVersion.TLSv1_2
     return connect(url, ssl=trust, additional_headers=headers, proxy=None, open_timeout=60)
 
 
