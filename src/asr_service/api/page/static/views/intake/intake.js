@@ -46,11 +46,12 @@ export function intakePanel(actions, options) {
     element,
     chooseFiles: () => files.click(),
     setDropping: (isDropping) => element.classList.toggle("dropping", isDropping),
-    /** Show a message. What was only an acknowledgement goes away by itself. */
+    /** Show a message. An acknowledgement disappears by itself, but keeps its place: the list must not move under a finger. */
     say(text, isPassing) {
       clearTimeout(timer);
       message.textContent = text;
-      if (isPassing) timer = setTimeout(() => (message.textContent = ""), MESSAGE_MS);
+      message.classList.remove("past");
+      if (isPassing) timer = setTimeout(() => message.classList.add("past"), MESSAGE_MS);
     },
   };
 }
