@@ -1,7 +1,7 @@
 """The tables, and their migration."""
 
 import sqlite3
-from typing import Final
+from typing import Final, NamedTuple
 
 from asr_service.errors import ConfigurationError
 
@@ -81,17 +81,30 @@ _SUBTRACT_OLD: Final = (
     "UPDATE totals SET n_jobs = n_jobs - 1, n_bytes = n_bytes - old.audio_bytes - old.result_bytes "
     "WHERE owner = old.owner AND status = old.status; "
 )
+
+
+class _Addition(NamedTuple):
+    kind: str
+    name: str
+    rest: str
+
+    @property
+    def statement(self) -> str:
+        return f"CREATE {self.kind} IF NOT EXISTS {self.name} {self.rest}"
+
+
 _ADDITIONS: Final = (
-    "INDEX IF NOT EXISTS jobs_by_turn ON jobs (status, is_low, owner, created_at, not_before, failed_at)",
-    "INDEX IF NOT EXISTS jobs_by_owner_and_status ON jobs (owner, status)",
-    "INDEX IF NOT EXISTS jobs_by_expiry ON jobs (status, expires_at) WHERE expires_at IS NOT NULL",
-    "TABLE IF NOT EXISTS files_place (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL)",
-    "TRIGGER IF NOT EXISTS job_inserted AFTER INSERT ON jobs BEGIN " + _ADD_NEW + "END",
-    "TRIGGER IF NOT EXISTS job_deleted AFTER DELETE ON jobs BEGIN " + _SUBTRACT_OLD + "END",
-    "TRIGGER IF NOT EXISTS job_updated AFTER UPDATE OF owner, status, audio_bytes, result_bytes ON jobs BEGIN "
-    + _SUBTRACT_OLD
-    + _ADD_NEW
-    + "END",
+    _Addition("INDEX", "jobs_by_turn", "ON jobs (status, is_low, owner, created_at, not_before, failed_at)"),
+    _Addition("INDEX", "jobs_by_owner_and_status", "ON jobs (owner, status)"),
+    _Addition("INDEX", "jobs_by_expiry", "ON jobs (status, expires_at) WHERE expires_at IS NOT NULL"),
+    _Addition("TABLE", "files_place", "(one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL)"),
+    _Addition("TRIGGER", "job_inserted", f"AFTER INSERT ON jobs BEGIN {_ADD_NEW}END"),
+    _Addition("TRIGGER", "job_deleted", f"AFTER DELETE ON jobs BEGIN {_SUBTRACT_OLD}END"),
+    _Addition(
+        "TRIGGER",
+        "job_updated",
+        f"AFTER UPDATE OF owner, status, audio_bytes, result_bytes ON jobs BEGIN {_SUBTRACT_OLD}{_ADD_NEW}END",
+    ),
 )
 """What a file may lack. It needs no new version, since earlier programs can use the file with it."""
 
@@ -115,7 +128,7 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
 def _is_current(connection: sqlite3.Connection) -> bool:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-    return version == len(_MIGRATIONS) and names >= {"totals", *(addition.split()[4] for addition in _ADDITIONS)}
+    return version == len(_MIGRATIONS) and names >= {"totals", *(addition.name for addition in _ADDITIONS)}
 
 
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
@@ -131,7 +144,7 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'totals'").fetchone() is None:
         _execute(connection, _TOTALS)
     for addition in _ADDITIONS:
-        connection.execute(f"CREATE {addition}")
+        connection.execute(addition.statement)
     connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
 
 
