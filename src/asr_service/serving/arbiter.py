@@ -21,6 +21,7 @@ from asr_service.serving.plan import ServePlan
 from asr_service.serving.signals import SignalQueue
 from asr_service.serving.slots.reload import RollingReload
 from asr_service.serving.slots.supervisor import STARTUP_FAILURES, SlotSupervisor
+from asr_service.serving.standby import Standby
 from asr_service.serving.systemd import Notifier
 from asr_service.serving.worker import MASTER_SIGNALS, SlotWorker
 
@@ -44,7 +45,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         self._is_up = False
         self._is_stopping = False
         self._clock = time.monotonic
-        limits, timeouts = self.plan.limits, self.plan.timeouts
+        limits, timeouts, listener = self.plan.limits, self.plan.timeouts, self.plan.listener
+        self._standby = None if listener is None else Standby(listener, self.plan.slots[0], limits)
         self._supervisor = SlotSupervisor(
             self.plan.slots,
             first_s=limits.backoff_first_s,
@@ -86,6 +88,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
                 return
             if pid == 0:
                 return
+            if self._standby is not None:
+                self._standby.reaped(pid)
             worker = self.WORKERS.pop(pid, None)
             if worker is not None:
                 self._on_worker_exit(worker, os.waitstatus_to_exitcode(status))
@@ -96,6 +100,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
             self._notifier.send("STOPPING=1")
             self._notifier.status("finishing accepted requests" if graceful else "stopping")
             log.info("stopping", graceful=graceful, workers=len(self.WORKERS))
+            if self._standby is not None:
+                self._standby.kill()
         super().stop(graceful)
 
     # -- signals
@@ -124,11 +130,13 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
     # -- hooks of Gunicorn's spawn_worker, set in the application's configuration
 
     def before_fork(self, worker: SlotWorker) -> None:
-        """Give the worker its slot."""
+        """Give the worker its slot, and end the process that answered meanwhile."""
         slot = self._supervisor.next_due(self._clock())
         if slot is None:
             raise RuntimeError("a worker was spawned while no slot was free")
         worker.slot = slot
+        if self._standby is not None:
+            self._standby.stop()
         self.plan.slot_status.begin(slot.index)
         if self._supervisor.take(slot.index, self._clock()):
             WORKER_RESTARTS.labels(str(slot.index)).inc()
@@ -162,6 +170,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
                 raise
             wait_s = self._supervisor.release(slot.index, self._clock(), exit_code=1, was_ready=False)
             log.exception("The worker could not be started.", slot=slot.index, retry_in_s=wait_s)
+            self._answer_meanwhile(wait_s)
         else:
             worker = self.WORKERS[pid]
             self._supervisor.started(worker.slot.index, pid)
@@ -181,8 +190,14 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         elif self._supervisor.startup_failed() is None:
             how, reason = _describe(exit_code), " ".join(reason.split())  # one line
             log.error("worker ended", slot=index, worker=worker.pid, how=how, reason=reason, retry_in_s=wait_s)
+            self._answer_meanwhile(wait_s)
         else:  # the service ends, and its last message has the reason
             log.error("worker ended", slot=index, worker=worker.pid, how=_describe(exit_code))
+
+    def _answer_meanwhile(self, wait_s: float) -> None:
+        """Answer 503 until the next worker starts. Several slots have no address meanwhile, and so need no answer."""
+        if self._standby is not None and wait_s > 0:
+            self._standby.start(wait_s)
 
     def _stop_if_startup_failed(self) -> None:
         index = self._supervisor.startup_failed()

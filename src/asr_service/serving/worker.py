@@ -31,6 +31,13 @@ _MAX_MESSAGE_BYTES = 21 * 1024**2
 log = structlog.get_logger(__name__)
 
 
+def restore_signals() -> None:
+    """Undo what the master has done to signals, in a process that it has just forked."""
+    for sig in MASTER_SIGNALS:  # without SIGABRT: faulthandler prints where a blocked loop stands
+        signal.signal(sig, signal.SIG_DFL if sig in _DEFAULT_SIGNALS else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, MASTER_SIGNALS)
+
+
 class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
     """Runs one slot's application in an event loop, and sends heartbeats to the master until the loop has ended.
 
@@ -47,9 +54,7 @@ class SlotWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
 
     def init_signals(self) -> None:
         """Let signals end the process until the loop runs: it has accepted no request yet."""
-        for sig in MASTER_SIGNALS:  # without SIGABRT: faulthandler prints where a blocked loop stands
-            signal.signal(sig, signal.SIG_DFL if sig in _DEFAULT_SIGNALS else signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, MASTER_SIGNALS)
+        restore_signals()
 
     def load_wsgi(self) -> None:
         """Load nothing: `run` creates the application for its slot."""
