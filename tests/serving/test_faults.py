@@ -77,7 +77,7 @@ def test_signals_that_arrive_together_are_all_handled(tmp_path):
 
 def _about_another(service: Service, old: int) -> bool:
     try:
-        return service.about().get("pid", old) != old  # without a worker the answer has no pid
+        return bool(service.about().get("pid", old) != old)  # without a worker the answer has no pid
     except (CannotConnect, Lost):
         return False
 
