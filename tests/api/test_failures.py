@@ -1,11 +1,13 @@
 """Every error response has one shape, and no input causes a server error."""
 
 import contextlib
+import errno
 import gzip
+import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -256,6 +258,32 @@ def test_an_unexpected_error_has_the_shape_of_every_error(live, monkeypatch):
     assert_error(answer, 500, "internal_error", None)
     (line,) = [line for line in lines if line["log_level"] == "error"]
     assert (line["exc_info"], line["request_id"]) == (True, answer.headers["x-request-id"])
+
+
+def raising(number: int) -> Callable[[object], None]:
+    def parse(_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return parse
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_lack_of_descriptors_passes(live, monkeypatch, number):
+    """Wherever it is met, it is a 503 with Retry-After, and the log has one line without a traceback."""
+    monkeypatch.setattr("asr_service.api.native.routes.parse_parameters", raising(number))
+    with structlog.testing.capture_logs() as lines:
+        answer = live.post()
+    assert_error(answer, 503, "unavailable", None)
+    assert answer.headers["retry-after"] == "5"
+    (line,) = [line for line in lines if line["log_level"] == "error"]
+    assert "no free file descriptors" in line["event"]
+    assert "exc_info" not in line
+
+
+def test_another_error_of_the_system_is_an_unexpected_error(live, monkeypatch):
+    """A 500: nobody knows whether it passes."""
+    monkeypatch.setattr("asr_service.api.native.routes.parse_parameters", raising(errno.EIO))
+    assert_error(live.post(), 500, "internal_error", None)
 
 
 def test_a_failure_of_the_model_is_logged_with_the_request_id(live):

@@ -100,6 +100,15 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path, name, value, says):
         assert says in service.text()
 
 
+def test_too_low_a_limit_of_open_files_is_refused(tmp_path):
+    """Otherwise the slot would become ready and fail at its requests."""
+    with running(tmp_path, OPEN_FILES="40:40") as service:
+        assert service.ended() == 78
+        (said,) = service.text().splitlines()
+    assert "may have 40 files open" in said
+    assert "LimitNOFILE=" in said
+
+
 @pytest.mark.parametrize("option", ["--port=9000", "--host=127.0.0.1"])
 def test_an_address_is_refused_with_several_slots(tmp_path, option):
     """They listen on unix sockets, so the option would have no effect."""

@@ -32,7 +32,7 @@ from asr_service.api.native import routes as native
 from asr_service.api.openai import routes as openai
 from asr_service.api.openai.realtime import routes as realtime
 from asr_service.api.page import routes as web_page
-from asr_service.api.problems import on_asr_error, on_crash, on_disconnect, on_http_error
+from asr_service.api.problems import on_asr_error, on_crash, on_disconnect, on_http_error, on_os_error
 from asr_service.engine.schedule.admission import caller_share
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import AsrError
@@ -185,6 +185,7 @@ def web_application() -> FastAPI:
             AsrError: on_asr_error,
             HTTPException: on_http_error,
             ClientDisconnect: on_disconnect,
+            OSError: on_os_error,
             Exception: on_crash,
         },
     )

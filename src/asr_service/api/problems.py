@@ -1,6 +1,7 @@
 """The HTTP status and headers of each error. No other module maps errors to status codes."""
 
 import difflib
+import errno
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,8 @@ _METHOD_NOT_ALLOWED = 405
 _CHALLENGE = 'Bearer realm="asr-service"'
 _NO_RETRY = {"x-should-retry": "false"}
 """For errors that a retry cannot solve. By default OpenAI's clients retry them twice, 409 too, and upload again."""
+
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 UNEXPECTED = "Unexpected error. The service's log has the details."
 
@@ -174,6 +177,14 @@ def _allowed_methods(request: Request) -> str:
 async def on_disconnect(request: Request, _error: Exception) -> Response:
     """Handle a client that disconnects while its body is read. No client receives the response."""
     return await on_asr_error(request, ClientGone("The client disconnected during the upload."))
+
+
+async def on_os_error(_request: Request, error: Exception) -> Response:
+    """Handle a lack of free file descriptors, which passes when other requests end. Raises every other error."""
+    if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTORS:
+        raise error
+    log.error("a request is refused: there are no free file descriptors", error=repr(error))
+    return problem(Unavailable("The service has too many files open at the moment. Try again later."))
 
 
 async def on_crash(_request: Request, _error: Exception) -> Response:

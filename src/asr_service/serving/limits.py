@@ -5,10 +5,12 @@ import resource
 from dataclasses import dataclass
 from typing import Final, Self
 
+from asr_service.errors import ConfigurationError
+
 _ENOUGH_OPEN_FILES: Final = 65_536
 _MAX_CONNECTIONS: Final = 8192
 """More would take hundreds of megabytes and are no use to one slot."""
-_FILES_OF_A_WORKER: Final = 128
+FILES_OF_A_WORKER: Final = 128
 """Descriptors of a worker without requests, with room for the model's libraries and for health checks."""
 _FILES_OF_A_REQUEST: Final = 6
 """Descriptors of a request in addition to its connection: its upload, its decoder process, its key's lease."""
@@ -92,11 +94,19 @@ class ServerLimits:
 
 
 def raise_open_files() -> None:
-    """Raise the limit of open files to what this process may have, for itself and its workers."""
+    """Raise the limit of open files to what this process may have, for itself and its workers.
+
+    Raises ConfigurationError: that is too little for a worker. It would become ready and fail at its requests.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if hard != resource.RLIM_INFINITY and hard < FILES_OF_A_WORKER:
+        raise ConfigurationError(
+            f"A process may have {hard} files open here, and a slot needs at least {FILES_OF_A_WORKER}. Raise the hard "
+            "limit: LimitNOFILE= in a systemd unit, --ulimit nofile= of a container, or `ulimit -Hn` as root."
+        )
 
 
 def max_connections(max_open_requests: int) -> int:
@@ -107,5 +117,5 @@ def max_connections(max_open_requests: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return _MAX_CONNECTIONS
-    reserved = _FILES_OF_A_WORKER + _FILES_OF_A_REQUEST * max_open_requests
+    reserved = FILES_OF_A_WORKER + _FILES_OF_A_REQUEST * max_open_requests
     return min(max(soft - reserved, soft // 2), _MAX_CONNECTIONS)

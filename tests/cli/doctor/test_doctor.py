@@ -71,6 +71,13 @@ def test_a_sound_machine_has_no_failures(base_model_dir, tmp_path):
     assert "two seconds transcribed in" in result.stdout
 
 
+def test_a_limit_of_open_files_with_which_the_service_does_not_start_is_a_failure(tmp_path):
+    """With a little more it is a warning."""
+    result = doctor("--quick", "--json", cwd=tmp_path, n_files=100, environment={"ASR_DEVICES": "cpu", "ASR_PORT": "0"})
+    assert worst_findings(result)["limits"]["level"] == "failure"
+    assert result.returncode == 1
+
+
 def test_several_faults_are_found_in_one_run_each_with_a_fix(base_model_dir, tmp_path):
     """A port in use with the program that uses it, a damaged model, a small disk, too few open files."""
     model = tmp_path / "models" / "base"

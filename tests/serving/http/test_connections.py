@@ -16,7 +16,7 @@ from engines import loud, wav
 from serving.harness import Service, running
 from waiting import until
 
-LIMIT = 60
+LIMIT = 64
 GET = b"GET /work HTTP/1.1\r\nHost: here\r\n\r\n"
 NO_DESCRIPTORS = "no free file descriptors: new connections are closed"
 AT_THE_LIMIT = "connections at their limit: the longest idle ones are closed, and others are refused"

@@ -16,6 +16,7 @@ from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, war
 from asr_service.env_file import ENV_FILE
 from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Device
+from asr_service.serving.limits import FILES_OF_A_WORKER
 from asr_service.serving.sockets import local_host, run_directory, tcp_listener
 from asr_service.settings import Settings, given_variables, load_settings
 
@@ -118,7 +119,8 @@ def _open_files() -> Finding:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the service raises its soft limit
     if 0 <= hard < _FEW_FILES:
         fix = f"run `ulimit -n {_FEW_FILES}` or more as root; set LimitNOFILE= in a systemd unit"
-        return warning("limits", f"a process may have {hard} files open, connections included", fix)
+        level = failure if hard < FILES_OF_A_WORKER else warning  # the service does not start with less
+        return level("limits", f"a process may have {hard} files open, connections included", fix)
     return ok("limits", f"a process may have {'any number of' if hard < 0 else hard} files open")
 
 
