@@ -11,7 +11,7 @@ import pytest
 
 from asr_service.decoder.pool import DecoderPool
 from asr_service.decoder.recording.demuxer import read_packets
-from asr_service.errors import InvalidParameter, UnsupportedAudio
+from asr_service.errors import InvalidParameter, UndecodableAudio, UnsupportedAudio
 from decoder import media
 from decoder.decoding import decode, read_all, sentences, similarity, upload, with_pool
 from decoder.ffmpeg import video
@@ -220,3 +220,17 @@ def test_a_track_that_is_added_while_reading_ends_no_decoding():
 
     packets = list(read_packets(Container(), None))  # type: ignore[arg-type]
     assert sum(packet.size for packet in packets) == TONE.nbytes
+
+
+@pytest.mark.parametrize(
+    ("fmt", "mark"),
+    [(WMA, bytes.fromhex("9107dcb7b7a9cf118ee600c00c205365")), (Format("avi", "libmp3lame"), b"strh")],
+    ids=["wma", "avi"],
+)
+def test_a_file_whose_tracks_are_damaged_is_undecodable(fmt, mark):
+    """FFmpeg finds no track of any type. The message does not claim that the recording has no audio."""
+    data = media.encode(fmt, media.warble(1, fmt.rate))
+    assert mark in data
+    with pytest.raises(UndecodableAudio) as refused:
+        decode(data.replace(mark, bytes(len(mark))))
+    assert refused.value.message.endswith("no track was found in it. It is damaged or cut short. Export it again.")

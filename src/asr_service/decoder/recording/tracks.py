@@ -34,9 +34,7 @@ def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, t
     """
     tracks = container.streams.audio
     if not tracks:
-        others = sorted({stream.type for stream in container.streams})
-        found = f"only {' and '.join(others)}" if others else "nothing"
-        raise Refused("unsupported", f"The file has no audio: it is {container_name(container)} with {found}.")
+        raise _refusal_without_audio(container)
     first = _wanted(tracks, wanted) if wanted else _default(tracks)
     chosen = first if wanted or _is_supported(first) else next(filter(_is_supported, tracks), first)
     if _is_encrypted(chosen):
@@ -49,6 +47,15 @@ def choose_track(container: InputContainer, wanted: str) -> tuple[AudioStream, t
             other.discard = Discard.all
     chosen.codec_context.thread_count = 1
     return chosen, _warnings(tracks, first, chosen)
+
+
+def _refusal_without_audio(container: InputContainer) -> Refused:
+    name = container_name(container)
+    others = sorted({stream.type for stream in container.streams})
+    if not others:
+        text = f"The file is {name}, but no track was found in it. It is damaged or cut short. Export it again."
+        return Refused("undecodable", text)
+    return Refused("unsupported", f"The file has no audio: it is {name} with only {' and '.join(others)}.")
 
 
 def later_recording(container: InputContainer, source: Source, at: int) -> str | None:
