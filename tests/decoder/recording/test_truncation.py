@@ -17,3 +17,13 @@ def test_a_caf_file_of_a_streaming_writer_may_end_anywhere(n_left_out):
     samples, audio = decode(data)
     assert len(samples) / SAMPLE_RATE == pytest.approx(3 - n_left_out / 2 / SAMPLE_RATE, abs=0.01)
     assert sentences(audio.warnings) == ()
+
+
+@pytest.mark.needs_program("ffmpeg")
+def test_an_avi_file_from_a_pipe_has_no_declared_end(write):
+    """Its header has placeholders for all sizes."""
+    data = write("-i", "a.wav", "-c:a", "libmp3lame", "-f", "avi", "-seekable", "0", name="a.avi")
+    assert data[4:8] == b"\xff" * 4
+    samples, audio = decode(data)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.2)
+    assert sentences(audio.warnings) == ()

@@ -3,9 +3,11 @@
 from typing import Final
 
 from asr_service.decoder.protocol import DecodeLimits, DecodeOutcome, RecordingWarning
+from asr_service.decoder.recording import loss_warnings
 from asr_service.decoder.recording.containers.fragments import repaired
 from asr_service.decoder.recording.containers.links import links
 from asr_service.decoder.recording.containers.second_recording import following_recording
+from asr_service.decoder.recording.containers.sound_size import corrected
 from asr_service.decoder.recording.containers.source import Part, Source
 from asr_service.decoder.recording.demuxer import Refused
 from asr_service.decoder.recording.output import Output, Sink
@@ -34,6 +36,9 @@ class _Decoding:
     def __init__(self, source: Source, limits: DecodeLimits, sink: Sink, track: str) -> None:
         self._source = repaired(source)
         self._is_repaired = self._source is not source
+        self._correction = corrected(self._source)
+        if self._correction is not None:
+            self._source = self._correction.source
         self._output = Output(limits, sink)
         self._track = track
         self._warnings: list[RecordingWarning] = []
@@ -43,6 +48,7 @@ class _Decoding:
         following = following_recording(self._source)
         parts = [(0, following[1])] if following is not None else links(self._source)
         self._decode(Part(self._source, *parts[0]))
+        self._warn_of_wrong_size()
         for start, end in parts[1:]:
             self._decode_further(Part(self._source, start, end))
         if following is not None:
@@ -67,6 +73,11 @@ class _Decoding:
                 raise
             text = f"A part of the file, at {at_s:.1f} s, could not be decoded: {refused.message}"
             self._warn(RecordingWarning("part_not_decoded", text, {"at_s": round(at_s, 1)}))
+
+    def _warn_of_wrong_size(self) -> None:
+        share = None if self._correction is None else self._correction.declared_share
+        if share is not None:
+            self._warn(loss_warnings.longer_than_declared(self._output.end_s * share, self._output.end_s))
 
     def _warn_of_recording_behind(self, name: str) -> None:
         text = f"A second recording ({name}) follows in the file. Only the first was decoded."

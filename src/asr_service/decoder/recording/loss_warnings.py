@@ -39,6 +39,13 @@ def ends_in_packet(present_s: float) -> RecordingWarning:
     return RecordingWarning("ends_in_packet", text, {"present_s": _rounded(present_s)})
 
 
+def longer_than_declared(declared_s: float, present_s: float) -> RecordingWarning:
+    found = f"but it has {_seconds(present_s)}. All of it was decoded."
+    text = f"The header of the file declares {_seconds(declared_s)} of audio, {found}"
+    values = {"declared_s": _rounded(declared_s), "present_s": _rounded(present_s)}
+    return RecordingWarning("longer_than_declared", text, values)
+
+
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
 

@@ -8,6 +8,7 @@ from av.container import InputContainer
 
 from asr_service.decoder.protocol import RecordingWarning
 from asr_service.decoder.recording.beginning import Beginning, find_beginning
+from asr_service.decoder.recording.containers import avi
 from asr_service.decoder.recording.containers.source import Source
 from asr_service.decoder.recording.declared import DeclaredEnd, declared_end
 from asr_service.decoder.recording.demuxer import ENCRYPTED, Refused, open_container
@@ -46,5 +47,6 @@ def open_track(source: Source, wanted: str, log: Log) -> OpenTrack:
     is_estimated, ended_early = log.has(_ESTIMATED), log.has(ENDED_EARLY)
     beginning = find_beginning(source, container, stream, log)
     log.clear()
+    is_estimated = is_estimated or (container.format.name == "avi" and avi.is_streamed(source))
     end = declared_end(container, stream, beginning.base_s, is_estimated=is_estimated)
     return OpenTrack(container, stream, beginning, end, ended_early, warnings)

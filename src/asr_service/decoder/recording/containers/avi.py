@@ -7,6 +7,7 @@ from typing import Final
 from asr_service.decoder.recording.containers.riff import CHUNK_HEADER_BYTES, riff_chunks
 from asr_service.decoder.recording.containers.source import Source, read_at, size_of
 
+_UNKNOWN_SIZE: Final = b"\xff" * 4
 _STREAM: Final = struct.Struct("<IIII8xI")  # scale, rate, start, length and sample size of a stream's header
 _STREAM_AT: Final = 28
 _STREAM_END: Final = _STREAM_AT + _STREAM.size
@@ -21,7 +22,7 @@ def declared_duration_s(source: Source) -> float | None:
     FFmpeg reduces the duration of a truncated AVI file to what is there. Moves the position.
     """
     size = size_of(source)
-    if int.from_bytes(read_at(source, 4, 4), "little") + CHUNK_HEADER_BYTES <= size:
+    if int.from_bytes(read_at(source, 4, 4), "little") + CHUNK_HEADER_BYTES <= size or is_streamed(source):
         return None
     longest_s = 0.0
     for chunk in riff_chunks(source):
@@ -29,6 +30,14 @@ def declared_duration_s(source: Source) -> float | None:
             scale, rate, _, length, _ = _STREAM.unpack_from(chunk.head, _STREAM_AT)
             longest_s = max(longest_s, length * scale / rate if rate else 0.0)
     return longest_s or None
+
+
+def is_streamed(source: Source) -> bool:
+    """Return whether the writer could not seek back, so that the header declares nothing. Keeps the position."""
+    position = source.tell()
+    size = read_at(source, 4, 4)
+    source.seek(position)
+    return size == _UNKNOWN_SIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from asr_service.decoder.recording.containers.source import Source, read_at, size_of
+from asr_service.decoder.recording.containers.source import Patched, Source, read_at, size_of
 
 _HEADER_BYTES: Final = 8
 _LARGE_HEADER_BYTES: Final = 16
@@ -17,30 +17,6 @@ _FRAGMENT: Final = re.compile(rb"moof\x00\x00\x00\x10mfhd")
 """How a fragment begins, after its size."""
 _SIZE_BYTES: Final = 4
 _READ_BYTES: Final = 1024 * 1024
-
-
-class Patched:
-    """A file of which some bytes are replaced."""
-
-    def __init__(self, source: Source, patches: dict[int, bytes]) -> None:
-        """`patches` has the new bytes by their position."""
-        self._source = source
-        self._patches = patches
-
-    def read(self, n_bytes: int, /) -> bytes:
-        at = self._source.tell()
-        data = bytearray(self._source.read(n_bytes))
-        for place, patch in self._patches.items():
-            start, end = max(place, at), min(place + len(patch), at + len(data))
-            if start < end:
-                data[start - at : end - at] = patch[start - place : end - place]
-        return bytes(data)
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._source.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._source.tell()
 
 
 def repaired(source: Source) -> Source:

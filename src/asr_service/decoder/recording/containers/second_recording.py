@@ -1,9 +1,10 @@
 """Finds a second recording in a file, of which only the first is decoded."""
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from asr_service.decoder.recording.containers import layouts
 from asr_service.decoder.recording.containers.heads import HEADS, TAGGED_MP3
+from asr_service.decoder.recording.containers.layouts import Layout
 from asr_service.decoder.recording.containers.mpeg_audio import ID3_HEADER_BYTES, begins_frame, id3_bytes
 from asr_service.decoder.recording.containers.signatures import ASF, EBML, container_by_signature
 from asr_service.decoder.recording.containers.source import Source, read_at, size_of
@@ -18,31 +19,16 @@ _MAX_SEARCHED_BYTES: Final = 16 * 1024 * 1024
 """Tags with a picture and indices are smaller."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where an object of a container has its size. Objects follow each other up to the end of the recording."""
-
-    n_bytes: int
-    """Size of an object's header."""
-    size_at: int
-    size_bytes: int
-    byte_order: Literal["big", "little"]
-    is_inclusive: bool
-    """Whether the size includes the header."""
-    first: int = 0
-    """Where the first object is."""
-    alignment: int = 1
-
-
 _LAYOUTS: Final = {
-    b"RIFF": _Layout(8, 4, 4, "little", is_inclusive=False, alignment=2),
-    b"FORM": _Layout(8, 4, 4, "big", is_inclusive=False, alignment=2),
-    b"riff": _Layout(24, 16, 8, "little", is_inclusive=True, alignment=8),
-    b"caff": _Layout(12, 4, 8, "big", is_inclusive=False, first=8),
-    ASF: _Layout(24, 16, 8, "little", is_inclusive=True),
+    b"RIFF": layouts.RIFF,
+    b"FORM": layouts.AIFF,
+    b"riff": layouts.W64,
+    b"caff": layouts.CAF,
+    ASF: layouts.ASF,
 }
-_MP4: Final = _Layout(8, 0, 4, "big", is_inclusive=True)
-_MP4_LARGE: Final = _Layout(16, 8, 8, "big", is_inclusive=True)
+_LARGE_BOX: Final = b"\x00\x00\x00\x01"
+_FIRST: Final = {b"caff": 8}
+"""Where the first object is, if it is not at the start of the file."""
 
 
 def following_recording(source: Source) -> tuple[str, int] | None:
@@ -56,35 +42,24 @@ def following_recording(source: Source) -> tuple[str, int] | None:
         return _after_matroska(source, size)
     if head[8:12] == b"AVI ":  # large files have more than one RIFF chunk
         return None
-    layout = _MP4 if head[4:8] == b"ftyp" else _LAYOUTS.get(head[:4])
-    return None if layout is None else _after_objects(source, size, layout)
+    layout = layouts.MP4 if head[4:8] == b"ftyp" else _LAYOUTS.get(head[:4])
+    return None if layout is None else _after_objects(source, size, layout, _FIRST.get(head[:4], 0))
 
 
-def _after_objects(source: Source, size: int, layout: _Layout) -> tuple[str, int] | None:
-    at, has_index = layout.first, False
+def _after_objects(source: Source, size: int, layout: Layout, first: int) -> tuple[str, int] | None:
+    at, has_index = first, False
     for _ in range(_MAX_OBJECTS):
         header = read_at(source, at, _HEADER_BYTES)
         name = container_by_signature(header)
-        if name is not None and at > layout.first and (layout is not _MP4 or has_index):
+        if name is not None and at > first and (layout is not layouts.MP4 or has_index):
             return name, at
         has_index = has_index or header[4:8] == b"moov"
-        n_bytes = _object_bytes(header, layout)
+        is_large = layout is layouts.MP4 and header.startswith(_LARGE_BOX)
+        n_bytes = (layouts.MP4_LARGE if is_large else layout).object_bytes(header)
         if n_bytes <= 0 or at + n_bytes >= size:
             return None
         at += n_bytes
     return None
-
-
-def _object_bytes(header: bytes, layout: _Layout) -> int:
-    """Return the size of an object with its header, or a number below 1 if it is not known."""
-    if layout is _MP4 and header[:4] == b"\x00\x00\x00\x01":
-        layout = _MP4_LARGE
-    field = header[layout.size_at : layout.size_at + layout.size_bytes]
-    n_bytes = int.from_bytes(field, layout.byte_order, signed=layout.size_bytes == 8)  # noqa: PLR2004
-    if n_bytes < (layout.n_bytes if layout.is_inclusive else 0):
-        return 0
-    n_bytes += 0 if layout.is_inclusive else layout.n_bytes
-    return n_bytes + -n_bytes % layout.alignment
 
 
 def _after_matroska(source: Source, size: int) -> tuple[str, int] | None:

@@ -1,4 +1,4 @@
-"""The file of a recording, and a part of it."""
+"""The file of a recording, a part of it, and a corrected version of it."""
 
 import errno
 from typing import Protocol
@@ -37,6 +37,30 @@ class Part:
 
     def tell(self) -> int:
         return self._at - self._start
+
+
+class Patched:
+    """A file of which some bytes are replaced."""
+
+    def __init__(self, source: Source, patches: dict[int, bytes]) -> None:
+        """`patches` has the new bytes by their position."""
+        self._source = source
+        self._patches = patches
+
+    def read(self, n_bytes: int, /) -> bytes:
+        at = self._source.tell()
+        data = bytearray(self._source.read(n_bytes))
+        for place, patch in self._patches.items():
+            start, end = max(place, at), min(place + len(patch), at + len(data))
+            if start < end:
+                data[start - at : end - at] = patch[start - place : end - place]
+        return bytes(data)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._source.tell()
 
 
 def size_of(source: Source) -> int:
