@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from asr_service.api.native.schemas import DetectParameters, TranscribeParameters
+from asr_service.api.jobs.schemas import JobForm, ListParameters, WaitParameters
+from asr_service.api.native.schemas import DetectParameters, OutputParameters, TranscribeParameters
 from asr_service.api.openai.schemas import OpenAIForm
 from asr_service.errors import InvalidParameter, MalformedRequest
 from asr_service.settings import Settings
-from asr_service.validation import check_fields, describe_error
+from asr_service.validation import TextFields, check_fields, describe_error
 
 
 def _even(number: int) -> int:
@@ -25,7 +26,7 @@ class Inner(BaseModel):
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
-class Every(BaseModel):
+class Every(TextFields):
     """One field for each kind of constraint."""
 
     model_config = ConfigDict(extra="forbid")
@@ -43,8 +44,8 @@ class Every(BaseModel):
     short: Annotated[str, Field(max_length=3)] = ""
     long: Annotated[str, Field(min_length=2)] = "ab"
     between: Annotated[str, Field(min_length=1, max_length=3)] = "a"
-    several: Annotated[list[Annotated[str, Field(max_length=3)]], Field(max_length=1)] = []
-    many: Annotated[list[int], Field(min_length=1)] = [1]
+    several: Annotated[list[Annotated[str, Field(max_length=3)]], Field(max_length=1)] = Field(default_factory=list)
+    many: Annotated[list[int], Field(min_length=1)] = Field(default_factory=lambda: [1])
     inner: Inner | None = None
     even: Annotated[int, AfterValidator(_even)] = 0
 
@@ -56,6 +57,7 @@ CASES: dict[str, dict[str, object]] = {
     "whole_from=0 is not valid: expected a whole number of at least 1.": {"whole_from": "0"},
     "whole_within=11 is not valid: expected a whole number from 1 to 10.": {"whole_within": "11"},
     "number='1 2' is not valid: expected a number.": {"number": "1 2"},
+    "number=nan is not valid: expected a number.": {"number": "nan"},
     "above=-1 is not valid: expected a number greater than 0.": {"above": "-1"},
     "above=inf is not valid: expected a finite number greater than 0.": {"above": "inf"},
     "below=nan is not valid: expected a number less than 5.": {"below": "nan"},
@@ -90,6 +92,39 @@ def test_a_message_names_the_field_the_value_and_the_rule(message: str) -> None:
         check_fields(Every, CASES[message])
     assert refused.value.message == message
     assert refused.value.param == next(iter(CASES[message]))
+
+
+@pytest.mark.parametrize("text", ["1_0", " 3", "3\n", "\u0663", "\uff13", "3_"])
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        (TranscribeParameters, "beam_size"),
+        (TranscribeParameters, "temperature"),
+        (OutputParameters, "max_line_width"),
+        (DetectParameters, "speech_pad_ms"),
+        (OpenAIForm, "max_completion_tokens"),
+        (JobForm, "max_cue_s"),
+        (ListParameters, "limit"),
+        (WaitParameters, "wait"),
+        (Settings, "beam_size"),
+        (Settings, "max_wait_s"),
+    ],
+)
+def test_a_number_has_ascii_digits_alone(form: type[BaseModel], name: str, text: str) -> None:
+    """Python reads `1_0` as 10 and ignores spaces, so a typing error would become a value."""
+    required = {"model": "base"} if form is OpenAIForm else {}
+    with pytest.raises(InvalidParameter, match=rf"^{name}=.* is not valid: expected a (whole )?number"):
+        check_fields(form, required | {name: text})
+
+
+@pytest.mark.parametrize(("text", "number"), [("3", 3), ("+3", 3), ("03", 3), ("3.0", 3), (3, 3), (3.0, 3)])
+def test_every_usual_spelling_of_a_number_is_accepted(text: object, number: int) -> None:
+    assert check_fields(Every, {"whole": text}).whole == number
+
+
+@pytest.mark.parametrize(("text", "number"), [(".5", 0.5), ("1e-1", 0.1), ("1E-1", 0.1), ("2.", 2), ("-1.5", -1.5)])
+def test_every_usual_spelling_of_a_fraction_is_accepted(text: str, number: float) -> None:
+    assert check_fields(Every, {"number": text}).number == number
 
 
 def test_a_long_value_is_cut_and_escaped() -> None:

@@ -26,7 +26,7 @@ ANY_ALIAS, NO_ALIASES = "*", "none"
 CACHE_IN_MEMORY = "memory"
 """The value of ASR_CACHE_URL for a cache in the memory of each slot."""
 _ENDPOINT = re.compile(r"https?://[^\s/,]+(/[^\s,]*)?|unix:/[^\s,]+")
-_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 def _check_origins(given: str) -> str:

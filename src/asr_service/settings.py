@@ -24,12 +24,12 @@ from asr_service.setting_types import (
     RedisUrl,
     RootPath,
 )
-from asr_service.validation import describe_errors
+from asr_service.validation import TextFields, describe_errors
 
 PREFIX = "ASR_"
 
 
-class Settings(BaseSettings):
+class Settings(TextFields, BaseSettings):
     """The settings of a service, read once at start by `load_settings`. Each field is the variable ASR_FIELD."""
 
     model_config = SettingsConfigDict(

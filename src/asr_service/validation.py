@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic_core import ErrorDetails, PydanticKnownError
 
 from asr_service.errors import InvalidParameter, MalformedRequest, RequestError
+from asr_service.plain_number import is_plain_number
 
 Form = TypeVar("Form", bound=BaseModel)
 Schema = Mapping[str, Any]
@@ -31,6 +32,19 @@ _NAMES: Final = {
     "string": "text",
 }
 """JSON schema's types in plain words."""
+
+
+class TextFields(BaseModel):
+    """The base of forms, queries and settings, whose values are text."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _require_plain_number(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        checked = handler(value)
+        is_number = isinstance(checked, int | float) and not isinstance(checked, bool)
+        if is_number and isinstance(value, str) and not is_plain_number(value):
+            raise PydanticKnownError("float_parsing")
+        return checked
 
 
 def check_fields(form: type[Form], values: Mapping[str, object]) -> Form:

@@ -61,6 +61,7 @@ def test_a_byte_order_mark_of_the_file_is_ignored(tmp_path):
         f"alice:sha256:{HASH.upper()}",
         f"alice:md5:{HASH}", f"{SECRET * 2}:sha256:{HASH}", f":sha256:{HASH}", f"../alice:sha256:{HASH}", ",", " ",
         f"alice:sha256:{HASH} {SECRET}", f"alice:sha256:{HASH} concurrent_requests=0",
+        f"alice:sha256:{HASH} concurrent_requests=1\u0663", f"alice:sha256:{HASH} audio_s_per_minute=\u0663",
         f"alice:sha256:{HASH} audio_s_per_minute=0", f"alice:sha256:{HASH} audio_s_per_minute=inf",
         f"alice:sha256:{HASH},alice:sha256:{HASH[::-1]}", f"alice:sha256:{HASH},bob:sha256:{HASH}",
     ],

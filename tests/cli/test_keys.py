@@ -37,7 +37,9 @@ def test_stored_limits_are_read_back_exactly(tmp_path, audio_s):
     assert bulk.limits == KeyLimits(999_999, audio_s)
 
 
-@pytest.mark.parametrize("limit", [["--concurrent-requests", "1000000"], ["--audio-s-per-minute", "inf"]])
+@pytest.mark.parametrize(
+    "limit", [["--concurrent-requests", "1000000"], ["--concurrent-requests", "1_0"], ["--audio-s-per-minute", "inf"]]
+)
 def test_an_entry_that_could_not_be_read_back_is_not_stored(tmp_path, limit):
     """The service would refuse the whole file because of such a line."""
     result = run("keys", "new", "bulk", "--file", str(tmp_path / "keys"), *limit)

@@ -40,7 +40,9 @@ def test_auto_without_a_gpu_is_one_cpu_slot():
     assert parse_devices("auto", gpus=()) == (CPU,)
 
 
-@pytest.mark.parametrize("spec", ["cuda:2", "cuda:", "cuda:-1", "cuda:x", "gpu", "cpu:0", "", "cpu,,cpu", "cuda:²"])
+@pytest.mark.parametrize(
+    "spec", ["cuda:2", "cuda:", "cuda:-1", "cuda:x", "gpu", "cpu:0", "", "cpu,,cpu", "cuda:²", "cuda:\u0661"]
+)
 def test_a_missing_device_is_refused_with_the_list_of_available_ones(monkeypatch, spec):
     """The error names the wrong part of the value and every device of the machine."""
     fake_nvml.install(monkeypatch, TWO)

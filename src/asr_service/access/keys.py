@@ -174,9 +174,9 @@ def _check_name(name: str, where: str = "The key") -> None:
 def _with_limit(where: str, limits: KeyLimits, word: str) -> KeyLimits:
     """Add the limit `concurrent_requests=4` or `audio_s_per_minute=600`; `none` in place of the number removes it."""
     name, _, value = word.partition("=")
-    if name == "concurrent_requests" and re.fullmatch(r"none|[1-9]\d{0,5}", value):
+    if name == "concurrent_requests" and re.fullmatch(r"none|[1-9][0-9]{0,5}", value):
         return replace(limits, concurrent_requests=None if value == "none" else int(value))
-    if name == "audio_s_per_minute" and re.fullmatch(r"none|(?=.*[1-9])\d{0,9}(\.\d{1,9})?", value):
+    if name == "audio_s_per_minute" and re.fullmatch(r"none|(?=.*[1-9])[0-9]{0,9}(\.[0-9]{1,9})?", value):
         return replace(limits, audio_s_per_minute=None if value == "none" else float(value))
     raise ConfigurationError(
         f"{where} has an invalid limit. After the hash, an entry may have concurrent_requests=NUMBER (1 to "

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from asr_service import __version__
 from asr_service.errors import StartupError
+from asr_service.plain_number import is_plain_number
 
 _HELP: Final = """Speech to text over HTTP: Whisper on CTranslate2, on a GPU or a laptop.
 
@@ -89,6 +90,21 @@ class _PlainErrors(TyperGroup):
             raise
 
 
+class _PlainNumbers(TyperCommand):
+    """Refuses numbers that only Python reads, such as `1_0`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        rest = super().parse_args(ctx, args)
+        options: list[Any] = self.get_params(ctx)
+        for option in options:
+            text, value = given.get(option.name), ctx.params.get(option.name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and isinstance(text, str) and not is_plain_number(text):
+                raise typer.BadParameter(f"{text!r} is not a number such as 10 or 0.5.", ctx=ctx, param=option)
+        return rest
+
+
 def main() -> None:
     """Run the command line. A StartupError ends the process with its exit code, such as 69 or 78."""
     _open_closed_streams()
@@ -137,9 +153,10 @@ def _add(app: typer.Typer, name: str, entry: _Command) -> None:
     if isinstance(command, typer.Typer):
         app.add_typer(command, name=name, help=entry.summary)
         for each in command.registered_commands:
+            each.cls = _PlainNumbers
             _restore_escapes(each.callback)
     else:
-        app.command(name)(command)
+        app.command(name, cls=_PlainNumbers)(command)
         _restore_escapes(command)
 
 

@@ -29,7 +29,7 @@ _LOG_LEVELS: Final = ("alert", "crit", "error", "warn")
 """At `info` Nginx logs header lines that it rejects, and those can hold API keys."""
 
 _HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
-_ADDRESS: Final = re.compile(rf"{_HOST}:\d{{1,5}}|unix:/[\w./-]+")
+_ADDRESS: Final = re.compile(rf"{_HOST}:[0-9]{{1,5}}|unix:/[\w./-]+")
 _SERVER_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
@@ -147,7 +147,7 @@ def _time(seconds: float) -> str:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\d+\.\d+(\.\d+)?\+?", text):
+    if not re.fullmatch(r"[0-9]+\.[0-9]+(\.[0-9]+)?\+?", text):
         raise ConfigurationError(
             f"--nginx-version={text!r} is not a version such as 1.22 or 1.26.3.", param="--nginx-version"
         )

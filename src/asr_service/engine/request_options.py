@@ -2,9 +2,10 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from asr_service.languages import chosen_language
+from asr_service.validation import TextFields
 
 MAX_PROMPT_CHARS: Final = 4000
 """Well over the 223 tokens of a prompt that count."""
@@ -18,7 +19,7 @@ def _check_language(text: str) -> str:
 LanguageOption = Annotated[str, Field(max_length=40), AfterValidator(_check_language)]
 
 
-class RequestOptions(BaseModel):
+class RequestOptions(TextFields):
     """Options of a transcription. The settings have the defaults.
 
     Validate with `asr_service.validation.check_fields`, which raises InvalidParameter. An unknown language raises

@@ -78,7 +78,8 @@ def _either(asked: Value | None, configured: Value) -> Value:
 def _track(text: str) -> str:
     """Return a track's number, or its language as asked for and then the codes that files have for it."""
     wanted = text.strip().replace(",", " ")
-    return wanted if wanted.isdecimal() else ",".join(dict.fromkeys((wanted, *language_codes(wanted))))
+    is_number = wanted.isascii() and wanted.isdecimal()
+    return wanted if is_number else ",".join(dict.fromkeys((wanted, *language_codes(wanted))))
 
 
 def _resolve_language(text: str, task: Task, model: SpeechModel) -> tuple[str | None, bool]:

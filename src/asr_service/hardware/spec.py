@@ -8,8 +8,8 @@ from asr_service.errors import ConfigurationError, DeviceUnavailable
 from asr_service.hardware.devices import Device
 from asr_service.hardware.nvml import Gpu, discover_gpus, driver_problem
 
-_GPU: Final = re.compile(r"cuda(:\d+)?")
-_ONE_DEVICE: Final = re.compile(r"cpu|cuda:\d+")
+_GPU: Final = re.compile(r"cuda(:[0-9]+)?")
+_ONE_DEVICE: Final = re.compile(r"cpu|cuda:[0-9]+")
 
 
 def parse_devices(spec: str, gpus: Sequence[Gpu] | None = None) -> tuple[Device, ...]:

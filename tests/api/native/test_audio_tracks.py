@@ -48,7 +48,7 @@ def test_a_warning_lists_the_tracks(service: Live, film):
 
 
 @pytest.mark.parametrize(("path", "status"), [("/transcribe", 422), ("/v1/audio/transcriptions", 400)])
-@pytest.mark.parametrize("track", ["3", "fr"])
+@pytest.mark.parametrize("track", ["3", "fr", "\u0661"])
 def test_a_track_that_is_not_there_is_refused(service: Live, film, path, status, track):
     """The error names the field and lists the tracks."""
     fields = {"audio_track": track} | ({"model": "whisper-1"} if "v1" in path else {})

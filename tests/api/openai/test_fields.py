@@ -196,6 +196,14 @@ def test_granularities_do_no_harm_to_other_formats(named, response_format, granu
     assert bool(named.model.calls_of("align")) == (response_format in {"srt", "vtt"})
 
 
+@pytest.mark.parametrize(("name", "value"), [("n", "\uff11"), ("n", "1_0"), ("n", " 1"), ("languages[\u0660]", "en")])
+def test_other_digits_than_those_of_ascii_are_no_numbers(named, name, value):
+    """Not in values that are accepted in silence, and not in the indices of lists."""
+    answer = send(named, (name, value))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == name
+
+
 def test_lists_may_have_indices(named):
     """PHP, Dart and Kotlin write them so."""
     pairs = (("timestamp_granularities[0]", "word"), ("timestamp_granularities[1]", "segment"))

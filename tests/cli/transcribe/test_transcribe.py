@@ -337,6 +337,8 @@ def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
         (["a.wav", "--beam-size", "11"], "beam_size=11 is not valid: expected a whole number from 1 to 10."),
         (["a.wav", "--beam-size", "x"], "Invalid value for '--beam-size': 'x' is not a whole number."),
         (["a.wav", "--temperature", "x"], "Invalid value for '--temperature': 'x' is not a number."),
+        (["a.wav", "--beam-size", "1_0"], "Invalid value for '--beam-size': '1_0' is not a number such as 10 or 0.5."),
+        (["a.wav", "--temperature= 0"], "Invalid value for '--temperature': ' 0' is not a number such as 10 or 0.5."),
         (["a.wav", "--jobs", "0"], "'0' is not 1 or more."),
         (["a.wav", "--jobs", "65"], "'65' is not 64 or less."),
         (["a.wav", "--language", "Portugese"], "Did you mean 'portuguese'?"),

@@ -10,6 +10,7 @@ from asr_service.api.docs import examples
 from asr_service.api.native.schemas import TranscribeParameters
 from asr_service.jobs.records import Delivery, Job
 from asr_service.jobs.times import MAX_WAIT_S
+from asr_service.validation import TextFields
 
 _MAX_PAIRS, _MAX_NAME, _MAX_VALUE = 16, 64, 512
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
@@ -52,14 +53,14 @@ class JobForm(TranscribeParameters):
     """A job of priority `low` starts when no normal job waits."""
 
 
-class WaitParameters(BaseModel):
+class WaitParameters(TextFields):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = 0
     """Seconds to wait for the end of the job. The response is the job as it is then."""
 
 
-class ListParameters(BaseModel):
+class ListParameters(TextFields):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     status: Status | None = None

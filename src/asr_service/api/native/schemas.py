@@ -10,6 +10,7 @@ from pydantic_core import core_schema
 from asr_service.api.docs import examples
 from asr_service.engine.request_options import RequestOptions
 from asr_service.formats import FORMATS, TEXT_FORMATS
+from asr_service.validation import TextFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class _FormatParameter(BaseModel):
     """Format of the response. `verbose_json` is OpenAI's. `ndjson` streams a line a segment, then a closing line."""
 
 
-class _LayoutParameters(BaseModel):
+class _LayoutParameters(TextFields):
     """The last fields of a form, after those of RequestOptions."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -69,7 +70,7 @@ class FormatParameters(_LayoutParameters):
     """Format of the response."""
 
 
-class DetectParameters(BaseModel):
+class DetectParameters(TextFields):
     """Options of /detect-language, as form fields or in the query. Settings have the defaults."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)

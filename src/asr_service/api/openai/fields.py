@@ -11,6 +11,7 @@ from typing import Final
 
 from asr_service.api.upload import Fields
 from asr_service.errors import InvalidParameter
+from asr_service.plain_number import is_plain_number
 
 
 class Treatment(StrEnum):
@@ -136,7 +137,4 @@ def _bare(name: str) -> str:
 
 
 def _normal(value: str) -> str | float:
-    try:
-        return float(value)
-    except ValueError:
-        return value.strip().lower()
+    return float(value) if is_plain_number(value) else value.strip().lower()

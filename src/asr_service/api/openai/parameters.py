@@ -21,7 +21,7 @@ from asr_service.models.resolution import served_names, serves_any_name
 from asr_service.settings import Settings
 from asr_service.validation import check_fields
 
-_LIST = re.compile(r"(timestamp_granularities|keywords|languages)(?:\[\d*\])?")
+_LIST = re.compile(r"(timestamp_granularities|keywords|languages)(?:\[[0-9]*\])?")
 """A list's name, with the brackets or the index that most clients write."""
 _CHUNKING = "chunking_strategy"
 _PART_OF_CHUNKING = re.compile(rf"{_CHUNKING}\[(\w+)\]")

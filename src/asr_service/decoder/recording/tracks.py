@@ -80,7 +80,7 @@ def _default(tracks: tuple[AudioStream, ...]) -> AudioStream:
 
 
 def _wanted(tracks: tuple[AudioStream, ...], wanted: str) -> AudioStream:
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(tracks):
+    if wanted.isascii() and wanted.isdecimal() and 1 <= int(wanted) <= len(tracks):
         return tracks[int(wanted) - 1]
     languages = wanted.lower().split(",")
     for track in tracks:
