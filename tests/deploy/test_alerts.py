@@ -18,6 +18,8 @@ PAGES = dict(
 
 pytestmark = pytest.mark.needs_program("promtool")
 
+DAY_S = 86_400
+
 Series = dict[str, str]
 """Series and their values, one per minute, in promtool's notation. Metric names have no `asr_` prefix."""
 
@@ -113,6 +115,24 @@ CASES = [
             nginx_answers(0, 100, "service"),
             nginx_answers(0, 100, status="429"),
             nginx_answers(0, 100, status="501"),
+        ),
+    ),
+    Case(
+        "AsrTlsUnreachable",
+        5,
+        {'probe_success{job="asr-tls"}': "0x2 stale", 'up{job="asr-tls"}': "1x2 0x500"},
+        (
+            {'probe_success{job="asr-tls"}': "0 0 0 0 1 0 0 0 0 1x400", 'up{job="asr-tls"}': "1x500"},
+            {'probe_success{job="other"}': "0x500", 'up{job="other"}': "0x500"},
+        ),
+    ),
+    Case(
+        "AsrCertificateExpires",
+        60,
+        {'probe_ssl_earliest_cert_expiry{job="asr-tls"}': f"{14 * DAY_S - 1}x500"},
+        (
+            {'probe_ssl_earliest_cert_expiry{job="asr-tls"}': f"{15 * DAY_S}x500"},
+            {'probe_ssl_earliest_cert_expiry{job="other"}': "0x500"},
         ),
     ),
     Case("AsrErrorBudgetBurnsFast", 3, answers(92.7, 7.3), (answers(92.9, 7.1), answers(0, 0.15))),
@@ -322,7 +342,7 @@ def test_prometheus_accepts_the_configuration():
 
 def made(series: Series, expressions: list[dict[str, Any]]) -> dict[str, Any]:
     rows = [
-        {"series": name if name.startswith(("up{", "nginx_")) else f"asr_{name}", "values": v}
+        {"series": name if name.startswith(("up{", "nginx_", "probe_")) else f"asr_{name}", "values": v}
         for name, v in series.items()
     ]
     return {"interval": "1m", "input_series": rows, "promql_expr_test": expressions}
