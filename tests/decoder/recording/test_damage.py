@@ -75,6 +75,37 @@ def test_a_damaged_page_at_the_start_or_the_end_of_an_ogg_file_has_a_warning(fmt
         assert audio.end_s == pytest.approx(6, abs=0.1)
 
 
+@pytest.mark.parametrize("byte", [b"\x00", b"\xff"], ids=["zeros", "ones"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(media.encode(Format("mp2", "mp2"), media.warble(6)), id="mp2"),
+        pytest.param(media.encode(MP3, media.warble(6), write_xing="0", id3v2_version="0"), id="mp3"),
+        pytest.param(
+            media.encode(Format("webm", "libopus", 48_000), media.warble(6, 48_000), live="1"), id="live-webm"
+        ),
+    ],
+)
+def test_a_recording_whose_rest_is_blank_has_a_warning(data, byte):
+    """The space for a download is reserved before it arrives, and an erased memory card contains ones."""
+    half = len(data) // 2
+    samples, audio = decode(data[:half] + byte * max(len(data) - half, 40_000))
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.3)
+    present = f"{len(samples) / SAMPLE_RATE:.1f} s of audio"
+    assert sentences(audio.warnings) == (
+        f"After {present} the rest of the file is blank, as in an unfinished download.",
+    )
+
+
+@pytest.mark.parametrize(("n_bytes", "codes"), [(100, []), (40_000, ["ends_in_packet"])])
+def test_a_live_webm_recording_that_ends_in_damage_has_a_warning(n_bytes, codes):
+    """Its header declares no duration, and FFmpeg only logs the damage. A few bytes behind the end are no loss."""
+    data = media.encode(Format("webm", "libopus", 48_000), media.warble(3, 48_000), live="1")
+    samples, audio = decode(data[: len(data) - n_bytes // 4] + media.noise(n_bytes))
+    assert 2 < len(samples) / SAMPLE_RATE < 3.1
+    assert [warning.code for warning in audio.warnings] == codes
+
+
 def test_flipped_bits_give_audio_or_a_request_error():
     """Random damage has no other result, and the pool decodes the next file."""
     recordings = [media.encode(fmt, media.warble(1, fmt.rate)) for fmt in (FLAC, MP3, OPUS, M4A, MKV, WMA, ADTS)]

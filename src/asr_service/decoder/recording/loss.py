@@ -113,13 +113,13 @@ class LossMeter:
         return bool(self._damaged_at_s)
 
     def report(
-        self, header_duration_s: float | None, stream_bytes: int, *, truncated: bool
+        self, header_duration_s: float | None, stream_bytes: int, *, truncated: bool, is_rest_blank: bool = False
     ) -> tuple[RecordingWarning, ...]:
         """Return the warnings, and set `lost_s`.
 
         `header_duration_s` is the place at which the audio ends, as the header declares it. `stream_bytes` is the
         file's size from the first packet on; it gives the duration of a damaged bare stream. `truncated`: the last
-        packet is incomplete.
+        packet is incomplete. `is_rest_blank`: many bytes of one value follow after it.
         """
         ends_in_damage = self.is_damaged and self.decoded_s - self._decoded_s_at_damage < _NEAR_END_S
         duration_s = header_duration_s if header_duration_s is not None else self._estimated_duration_s(stream_bytes)
@@ -127,11 +127,11 @@ class LossMeter:
         middle_loss_s = self._middle_loss_s(duration_s, end_loss_s)
         if ends_in_damage and len(self._damaged_at_s) == 1:  # the only damage is where the file was truncated
             middle_loss_s, end_loss_s = 0.0, end_loss_s + middle_loss_s
-        return (
-            *self._absence_warnings(),
-            *self._middle_warning(middle_loss_s),
-            *self._end_warning(header_duration_s, end_loss_s, truncated=truncated or ends_in_damage),
-        )
+        middle = (*self._absence_warnings(), *self._middle_warning(middle_loss_s))
+        truncated = truncated or ends_in_damage
+        if header_duration_s is None and is_rest_blank and not truncated:
+            return (*middle, loss_warnings.blank_rest(self.decoded_s))
+        return (*middle, *self._end_warning(header_duration_s, end_loss_s, truncated=truncated))
 
     def _add_gap(self, start_s: float, gap_s: float, *, suspect: bool) -> None:
         is_late = self._packets_end_s is None and not self.decoded_s

@@ -39,6 +39,11 @@ def ends_in_packet(present_s: float) -> RecordingWarning:
     return RecordingWarning("ends_in_packet", text, {"present_s": _rounded(present_s)})
 
 
+def blank_rest(present_s: float) -> RecordingWarning:
+    text = f"After {_seconds(present_s)} of audio the rest of the file is blank, as in an unfinished download."
+    return RecordingWarning("blank_rest", text, {"present_s": _rounded(present_s)})
+
+
 def longer_than_declared(declared_s: float, present_s: float) -> RecordingWarning:
     found = f"but it has {_seconds(present_s)}. All of it was decoded."
     text = f"The header of the file declares {_seconds(declared_s)} of audio, {found}"

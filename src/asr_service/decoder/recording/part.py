@@ -14,7 +14,7 @@ from asr_service.decoder.protocol import RecordingWarning
 from asr_service.decoder.recording.containers import avi, mpeg_audio, wav
 from asr_service.decoder.recording.containers.frames import frames_behind
 from asr_service.decoder.recording.containers.second_recording import recording_behind
-from asr_service.decoder.recording.containers.source import Source, size_of
+from asr_service.decoder.recording.containers.source import Source, first_other, size_of
 from asr_service.decoder.recording.demuxer import Refused, container_name
 from asr_service.decoder.recording.log import BAD_PAGE, ENDED_EARLY, Log, capture_log, keep_errors
 from asr_service.decoder.recording.loss import LossMeter
@@ -36,6 +36,12 @@ change, and an AVI packet larger than the declared size as several."""
 _GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
 _INCOMPLETE: Final = "incomplete frame"  # libavcodec/ac3dec.c, which decodes what is there
 _LONGEST_OPUS_PACKET_S: Final = 0.12
+_MATROSKA: Final = "matroska,webm"
+_WITHOUT_END: Final = _BARE_STREAMS | {_MATROSKA, "voc"}
+"""Containers in which nothing may declare the end of the recording."""
+_READ_AHEAD_BYTES: Final = 4096
+"""A packet of a bare stream may end so far behind the position that FFmpeg gives it, with its size added."""
+_MAX_PADDING_BYTES: Final = 16 * 1024
 _MAX_EMPTY_BYTES: Final = 16 * 1024
 """A file without any samples may be this large: an empty recording with its headers."""
 
@@ -90,6 +96,8 @@ class _Part:
         self._last_packet: Packet[AudioStream] | None = None
         self._truncated = False
         self._ended_early = opened.ended_early
+        self._ended_in_error = False
+        """Whether FFmpeg found no further packet of a Matroska file because of an error."""
         self._last_decoded: Packet[AudioStream] | None = None
         self._last_decoded_at = 0
         self._was_decoded = False
@@ -123,6 +131,7 @@ class _Part:
         """Record a packet before it is decoded."""
         self._ended_early = self._ended_early or self._log.has(ENDED_EARLY)
         self._truncated = self._truncated or self._log.has(BAD_PAGE)
+        self._ended_in_error = self._kind == _MATROSKA and not packet.size and bool(self._log)
         if packet.size:
             suspect = bool(self._log) or (self._track.beginning.is_lost and self._last_packet is None)
             self._last_packet = packet
@@ -180,7 +189,17 @@ class _Part:
             truncated = (n_bytes or 0) > self._last_packet.size
         end = full_end(self._kind, self._source, self._track.end, self._loss.packets_end_s, truncated=truncated)
         stream_bytes = size_of(self._source) - self._first_packet_at if self._kind in _BARE_STREAMS else 0
-        return self._loss.report(end.place_s, stream_bytes, truncated=end.truncated)
+        rest_at = self._rest_at()
+        is_blank = rest_at is not None and _is_blank(self._source, rest_at)
+        truncated = end.truncated or (self._ended_in_error and rest_at is not None and not is_blank)
+        return self._loss.report(end.place_s, stream_bytes, truncated=truncated, is_rest_blank=is_blank)
+
+    def _rest_at(self) -> int | None:
+        """Return where the rest of a stream begins that has no packets, or None if it is short enough for padding."""
+        if self._last_decoded is None or self._kind not in _WITHOUT_END:
+            return None
+        rest_at = self._last_decoded_at + self._last_decoded.size + _READ_AHEAD_BYTES
+        return rest_at if size_of(self._source) - rest_at > _MAX_PADDING_BYTES else None
 
     def _check_not_empty(self) -> None:
         """Raise Refused if the file should have audio, but nothing of it could be decoded."""
@@ -202,3 +221,8 @@ class _Part:
     def _duration_s(self, packet: "Packet[AudioStream]") -> float:
         """Return the packet's duration. In MP4 it reaches to the next packet, however long the gap between them is."""
         return min((packet.duration or 0) * self._tick_s, self._max_packet_s)
+
+
+def _is_blank(source: Source, at: int) -> bool:
+    """Return whether only zero bytes follow, as in an unfinished download, or the ones of an erased memory card."""
+    return any(first_other(source, at, byte) < 0 for byte in (b"\x00", b"\xff"))

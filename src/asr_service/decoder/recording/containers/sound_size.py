@@ -12,7 +12,7 @@ from asr_service.decoder.recording.containers import layouts
 from asr_service.decoder.recording.containers.frames import frames_behind
 from asr_service.decoder.recording.containers.layouts import Layout
 from asr_service.decoder.recording.containers.signatures import HEAD_BYTES, UNKNOWN, container_by_signature, describe
-from asr_service.decoder.recording.containers.source import Patched, Source, read_at, size_of
+from asr_service.decoder.recording.containers.source import Patched, Source, first_other, read_at, size_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,6 @@ _COUNTS: Final = {_LARGE_SIZES: (24, 8), b"COMM": (10, 4)}
 _EMPTY_BYTES: Final = 8
 """The object of samples of an empty AIFF file has this size."""
 _MIN_LONGER_BYTES: Final = 16 * 1024
-_READ_BYTES: Final = 1024 * 1024
 _NAME: Final = re.compile(rb"[ -~]{4}")
 _USUAL_NAMES: Final = frozenset({b"LIST", b"id3 ", b"ID3 ", b"JUNK", b"junk", b"iXML", b"bext", b"_PMX", b"APET"})
 """Of chunks and tags after the sound, which may be cut off."""
@@ -116,7 +115,7 @@ def _is_sound(source: Source, end: int, layout: Layout) -> bool:
 
     It does not if it is an object, a tag, text, another recording, or only zero bytes.
     """
-    at = _first_nonzero(source, end)
+    at = first_other(source, end, b"\x00")
     if at < 0:
         return False
     head = read_at(source, at, HEAD_BYTES)
@@ -129,14 +128,3 @@ def _is_sound(source: Source, end: int, layout: Layout) -> bool:
 def _begins_object(header: bytes, n_left: int, layout: Layout) -> bool:
     name = header[:4]
     return name in _USUAL_NAMES or (_NAME.fullmatch(name) is not None and 0 < layout.object_bytes(header) <= n_left + 1)
-
-
-def _first_nonzero(source: Source, at: int) -> int:
-    """Return the position of the first byte from `at` on that is not zero, or -1."""
-    source.seek(at)
-    while data := source.read(_READ_BYTES):
-        stripped = data.lstrip(b"\x00")
-        if stripped:
-            return at + len(data) - len(stripped)
-        at += len(data)
-    return -1

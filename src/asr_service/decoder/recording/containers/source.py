@@ -1,7 +1,9 @@
 """The file of a recording, a part of it, and a corrected version of it."""
 
 import errno
-from typing import Protocol
+from typing import Final, Protocol
+
+_READ_BYTES: Final = 1024 * 1024
 
 
 class Source(Protocol):
@@ -72,3 +74,14 @@ def read_at(source: Source, at: int, n_bytes: int) -> bytes:
     """Return up to `n_bytes` from position `at` on. Moves the position."""
     source.seek(at)
     return source.read(n_bytes)
+
+
+def first_other(source: Source, at: int, byte: bytes) -> int:
+    """Return the position of the first byte from `at` on that is not this one, or -1. Moves the position."""
+    source.seek(at)
+    while data := source.read(_READ_BYTES):
+        stripped = data.lstrip(byte)
+        if stripped:
+            return at + len(data) - len(stripped)
+        at += len(data)
+    return -1
