@@ -49,9 +49,9 @@ def show(service: Service, job_id: str) -> dict[str, Any]:
     """Return the job; nothing while no worker answers."""
     try:
         response = httpx.get(f"{service.url}/jobs/{job_id}", timeout=60)
-    except httpx.TransportError:
+        job: dict[str, Any] = response.raise_for_status().json()
+    except httpx.HTTPError:
         return {"status": "unknown", "progress": {"audio_s_done": 0}, "attempts": 0}
-    job: dict[str, Any] = response.json()
     return job
 
 

@@ -37,12 +37,12 @@ def test_requests_are_refused_with_the_time_of_the_next_attempt(waiting):
 
 
 def test_the_health_says_that_the_process_lives_and_the_slot_is_down(waiting):
-    """An orchestrator does not restart the container, and sends it no requests."""
+    """An orchestrator does not restart the container, and sends it no requests. An operator sees the reason."""
     assert httpx.get(f"{waiting.url}/health/live").status_code == 200
-    assert httpx.get(f"{waiting.url}/health/ready").status_code == 503
-    health = httpx.get(f"{waiting.url}/health")
-    assert (health.status_code, health.json()["status"]) == (503, "down")
-    assert re.search(r"starts in \d+ s", health.json()["reason"])
+    ready, health = (httpx.get(f"{waiting.url}/health{path}") for path in ("/ready", ""))
+    assert (ready.status_code, health.status_code, health.json()["status"]) == (503, 503, "down")
+    for reason in (ready.json()["error"]["message"], health.json()["reason"]):
+        assert re.search(r"the disk of the model is broken.* starts in \d+ s", reason)
 
 
 def test_a_websocket_is_refused(waiting):

@@ -170,7 +170,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
                 raise
             wait_s = self._supervisor.release(slot.index, self._clock(), exit_code=1, was_ready=False)
             log.exception("The worker could not be started.", slot=slot.index, retry_in_s=wait_s)
-            self._answer_meanwhile(wait_s)
+            self._answer_meanwhile(wait_s, "the system could not start a process")
         else:
             worker = self.WORKERS[pid]
             self._supervisor.started(worker.slot.index, pid)
@@ -190,14 +190,14 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         elif self._supervisor.startup_failed() is None:
             how, reason = _describe(exit_code), " ".join(reason.split())  # one line
             log.error("worker ended", slot=index, worker=worker.pid, how=how, reason=reason, retry_in_s=wait_s)
-            self._answer_meanwhile(wait_s)
+            self._answer_meanwhile(wait_s, (reason or how).rstrip("."))
         else:  # the service ends, and its last message has the reason
             log.error("worker ended", slot=index, worker=worker.pid, how=_describe(exit_code))
 
-    def _answer_meanwhile(self, wait_s: float) -> None:
+    def _answer_meanwhile(self, wait_s: float, reason: str) -> None:
         """Answer 503 until the next worker starts. Several slots have no address meanwhile, and so need no answer."""
         if self._standby is not None and wait_s > 0:
-            self._standby.start(wait_s)
+            self._standby.start(wait_s, reason)
 
     def _stop_if_startup_failed(self) -> None:
         index = self._supervisor.startup_failed()

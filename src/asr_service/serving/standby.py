@@ -44,8 +44,8 @@ class Standby:
         self._limits = limits
         self._pid: int | None = None
 
-    def start(self, wait_s: float) -> None:
-        """Answer 503 until `stop`; the next worker starts in `wait_s` seconds."""
+    def start(self, wait_s: float, reason: str) -> None:
+        """Answer 503 until `stop`; the next worker starts in `wait_s` seconds. The health has the `reason`."""
         self.stop()
         due_s = time.monotonic() + wait_s
         master = os.getpid()
@@ -55,7 +55,7 @@ class Standby:
             log.warning("No process answers clients until the next worker starts.", reason=error.strerror)
             return
         if pid == 0:
-            self._run(master, due_s)
+            self._run(master, _Answers(self._slot, due_s, reason))
         self._pid = pid
 
     def stop(self) -> None:
@@ -77,24 +77,24 @@ class Standby:
         if self._pid is not None:  # it has not been reaped, so the number is still its own
             os.kill(self._pid, sig)
 
-    def _run(self, master: int, due_s: float) -> NoReturn:
+    def _run(self, master: int, answers: "_Answers") -> NoReturn:
         exit_code = 1
         try:
             restore_signals()
             runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-            runner.run(self._serve(master, due_s))
+            runner.run(self._serve(master, answers))
             exit_code = 0
         except BaseException:  # no failure may continue the master's code in this process
             log.exception("The standby process failed.")
         finally:
             os._exit(exit_code)
 
-    async def _serve(self, master: int, due_s: float) -> None:
+    async def _serve(self, master: int, answers: "_Answers") -> None:
         loop = asyncio.get_running_loop()
         ending = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, ending.set)
         config = uvicorn.Config(
-            _Answers(self._slot, due_s),
+            answers,
             http="httptools",
             ws="none",
             lifespan="off",
@@ -123,36 +123,38 @@ class Standby:
 class _Answers:
     """The ASGI application of the standby process."""
 
-    def __init__(self, slot: Slot, due_s: float) -> None:
+    def __init__(self, slot: Slot, due_s: float, reason: str) -> None:
         self._slot = slot
         self._due_s = due_s
+        self._reason = reason
 
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         kind = "websocket.http" if scope["type"] == "websocket" else "http"
-        path = scope["path"].rstrip("/")
-        error = self._error()
-        status = 503
-        body: Mapping[str, object] = error_body(status, error.message, error.code)
-        if path.endswith("/health/live"):  # the master lives and starts the next worker: a restart would gain nothing
-            status, body = 200, {"status": "ok"}
-        elif path.endswith("/health"):
-            body = self._health(error.message)
+        left_s = max(round(self._due_s - time.monotonic()), 1)
+        status, answer = self._answer(scope["path"].rstrip("/"), left_s)
+        body = json.dumps(answer).encode()
         headers = [
             (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
             (b"x-content-type-options", b"nosniff"),
-            (b"retry-after", b"%d" % error.retry_after_s),
+            (b"retry-after", b"%d" % left_s),
             (b"connection", b"close"),
         ]
         await send({"type": f"{kind}.response.start", "status": status, "headers": headers})
-        await send({"type": f"{kind}.response.body", "body": json.dumps(body).encode()})
+        await send({"type": f"{kind}.response.body", "body": body})
 
-    def _error(self) -> NotReady:
-        left_s = max(round(self._due_s - time.monotonic()), 1)
-        return NotReady(
-            f"The slot is not ready: its worker has failed, and the next one starts in {left_s} s. The service's log "
-            "has the reason.",
-            retry_after_s=left_s,
-        )
+    def _answer(self, path: str, left_s: int) -> tuple[int, Mapping[str, object]]:
+        """Return the status and the body. Only operators need the reason, so only the health has it."""
+        if path.endswith("/health/live"):  # the master lives and starts the next worker: a restart would gain nothing
+            return 200, {"status": "ok"}
+        wait = f"the next one starts in {left_s} s"
+        reason = f"the slot's worker has ended ({self._reason}), and {wait}"
+        if path.endswith("/health"):
+            return 503, self._health(reason)
+        message = f"The slot is not ready: its worker has failed, and {wait}."
+        if path.endswith("/health/ready"):
+            message = f"The slot is not ready: {reason}."
+        return 503, error_body(503, message, NotReady.code)
 
     def _health(self, reason: str) -> Mapping[str, object]:
         return {
