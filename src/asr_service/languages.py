@@ -124,7 +124,7 @@ def _hint(wanted: str) -> str:
         near = difflib.get_close_matches(wanted, _BY_NAME, n=1, cutoff=0.75)
         if near:
             return f"Did you mean {near[0]!r}?"
-    return "Use a code such as 'en' or a name such as 'english', or omit it. GET /languages lists both."
+    return f"Use a name such as 'english' or one of these codes: {', '.join(sorted(LANGUAGES))}."
 
 
 def chosen_language(text: str) -> str | None:

@@ -102,12 +102,36 @@ def test_a_public_address_passes(host: str) -> None:
         ("https://user:password@example.com/", "user name"),
         ("https://example.com:x/", "not a URL"),
         ("https://example.com:99999/", "Expected a URL such as"),
+        ("https://example.com:0/", "Expected a URL such as"),
+        ("https://example.com:8_0/", "Expected a URL such as"),
+        ("https://example.com:\u0668\u0660/", "Expected a URL such as"),
+        ("https://example .com/", "Expected a URL such as"),
+        ("https://example%20.com/", "Expected a URL such as"),
+        ("https://example..com/", "Expected a URL such as"),
+        ("https://" + "a" * 64 + ".com/", "Expected a URL such as|not a URL"),
+        ("https://" + "a." * 127 + "com/", "Expected a URL such as|not a URL"),
+        ("https://xn--a/", "not a URL"),
         ("https://example.com/" + "a" * 2048, "at most 2048"),
     ],
 )
 def test_a_url_that_can_never_be_called_is_refused(url: str, says: str) -> None:
     with pytest.raises(TargetRefused, match=says):
         check_url(url, ())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "https://example.com.:443?x=1",
+        "https://example.com:8443#part",
+        "https://my_host.example.com/a:b",
+        "https://m\u00fcnchen.example/h\u00f6ren",
+        "https://xn--mnchen-3ya.example/",
+    ],
+)
+def test_a_usual_url_passes(url: str) -> None:
+    check_url(url, ())
 
 
 def test_a_name_with_one_private_address_is_refused(names: Names) -> None:
@@ -122,9 +146,9 @@ def test_a_name_that_cannot_be_resolved_passes_the_check_and_fails_at_the_connec
 ) -> None:
     names["later.example"] = [[]]
     check("https://later.example/")
-    check(f"https://{'a' * 70}.example/")
-    with pytest.raises(httpcore.ConnectError, match="resolved"):
-        connect("later.example")
+    for host in ("later.example", f"{'a' * 70}.example"):
+        with pytest.raises(httpcore.ConnectError, match="resolved"):
+            connect(host)
 
 
 def test_a_name_whose_address_changes_after_the_check_is_refused(names: Names) -> None:

@@ -1,16 +1,19 @@
 """The records of jobs and of their webhooks: frozen dataclasses, the same for every store."""
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from asr_service.engine.request_options import RequestOptions
 from asr_service.webhooks.events import EventType
 
 MAX_ATTEMPTS = 3
 """Maximum number of attempts at a job."""
+_JOB_ID: Final = re.compile(r"job_[0-9a-f]{32}")
 
 
 class JobStatus(StrEnum):
@@ -171,6 +174,11 @@ class Delivery:
 def new_job_id(now: float | None = None) -> str:
     """Return an id that cannot be guessed, and that sorts after those of earlier milliseconds."""
     return f"job_{round((time.time() if now is None else now) * 1000):012x}{secrets.token_hex(10)}"
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether the text has the form of an id, of a job that exists or of one that does not."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def new_delivery_id() -> str:

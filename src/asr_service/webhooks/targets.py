@@ -5,6 +5,7 @@ and the connection is made to one of these. There is no second look-up, which co
 """
 
 import contextlib
+import re
 import socket
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -22,6 +23,10 @@ _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 """The public IPv6 addresses. `is_global` of Python 3.11 is also true for others, such as the site-local fec0::1."""
 _LOOKUP_TIMEOUT_S: Final = 2.0
 _MAX_PORT: Final = 65_535
+_MAX_NAME: Final = 253
+_LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}", re.IGNORECASE | re.ASCII)
+_PORT: Final = re.compile(r"[a-z]+://[^/?#]*:[0-9]+(?=[/?#]|$)", re.IGNORECASE)
+_EXPECTED: Final = "Expected a URL such as https://example.com/hook."
 
 
 class TargetRefused(Exception):
@@ -38,22 +43,45 @@ def check_url(url: str, allowed: Sequence[Network]) -> httpx.URL:
     """
     if len(url) > MAX_URL_LENGTH:
         raise TargetRefused(f"A URL can have at most {MAX_URL_LENGTH} characters.")
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        raise TargetRefused("This is not a URL.") from None
-    if parsed.scheme not in {"https", "http"} or not parsed.host or not 0 < (parsed.port or 443) <= _MAX_PORT:
-        raise TargetRefused("Expected a URL such as https://example.com/hook.")
+    parsed = _parse(url)
+    if parsed.scheme not in {"https", "http"} or not parsed.host:
+        raise TargetRefused(_EXPECTED)
     if parsed.scheme == "http" and not allowed:
         raise TargetRefused("Expected https://. ASR_WEBHOOK_ALLOW_NETWORKS can allow networks that need no TLS.")
     if parsed.userinfo:
         raise TargetRefused("A user name or password cannot be part of the URL.")
+    if not _has_port(url, parsed) or not _has_name(parsed):
+        raise TargetRefused(_EXPECTED)
     try:
         address = ip_address(parsed.host)
     except ValueError:
         return parsed
     _check_addresses([address], secure=parsed.scheme == "https", allowed=allowed)
     return parsed
+
+
+def _parse(url: str) -> httpx.URL:
+    """Parse a URL, and decode its host. Raises TargetRefused: it is none."""
+    try:
+        parsed = httpx.URL(url)
+        parsed.host  # noqa: B018 - decodes an international name, which may be invalid
+    except (httpx.InvalidURL, UnicodeError):
+        raise TargetRefused("This is not a URL.") from None
+    return parsed
+
+
+def _has_port(url: str, parsed: httpx.URL) -> bool:
+    """Return whether the port is one, if the URL has a port. httpx also reads `:8_0` as port 80."""
+    port = _PORT.match(url)
+    return parsed.port is None or (port is not None and 0 < parsed.port <= _MAX_PORT)
+
+
+def _has_name(parsed: httpx.URL) -> bool:
+    """Return whether the host is an address, or a name that can have one."""
+    host = parsed.raw_host.decode("ascii")
+    if ":" in host:
+        return True  # of an IPv6 address, which httpx has checked
+    return len(host) <= _MAX_NAME and all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split("."))
 
 
 async def check_target(url: str, allowed: Sequence[Network]) -> httpx.URL:

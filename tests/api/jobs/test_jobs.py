@@ -4,6 +4,8 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from api.jobs.client import JobClient, endless
 from api.jobs.conftest import MAX_AUDIO_S, TIMES
 from api.live import ALL, serving, tone, two_windows
@@ -194,6 +196,24 @@ def test_jobs_are_listed_in_pages(jobs):
     assert jobs.list(status="running")["data"] == []
     assert jobs.request("GET", "/jobs?status=done").status_code == 422
     assert jobs.request("GET", "/jobs?limit=101").status_code == 422
+
+
+def test_a_page_follows_a_job_that_was_deleted(jobs):
+    """A client that deletes what it has read can go on with the next page."""
+    older, newer = jobs.accepted(), jobs.accepted()
+    jobs.reaches(newer, "succeeded")
+    assert jobs.request("DELETE", f"/jobs/{newer}").status_code == 204
+    assert [job["id"] for job in jobs.list(limit="1", after=newer)["data"]] == [older]
+
+
+@pytest.mark.parametrize("after", ["nonsense", "job_x", "a", "JOB_" + "0" * 32, "job_" + "0" * 33, "%00", "%ff"])
+def test_a_page_follows_no_text_that_is_not_an_id(jobs, after):
+    """It would be the first page again, or an empty one."""
+    answer = jobs.request("GET", f"/jobs?after={after}")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "after")
+    assert answer.json()["error"]["message"].endswith(
+        "expected the last_id of the page before, which is the id of a job."
+    )
 
 
 def test_a_job_belongs_to_the_key_that_made_it(tmp_path):

@@ -342,6 +342,7 @@ def test_the_command_works_with_closed_standard_streams(remote, tmp_path):
         (["a.wav", "--jobs", "0"], "'0' is not 1 or more."),
         (["a.wav", "--jobs", "65"], "'65' is not 64 or less."),
         (["a.wav", "--language", "Portugese"], "Did you mean 'portuguese'?"),
+        (["a.wav", "--language", "Klingon"], "Use a name such as 'english' or one of these codes: af, am, ar, "),
         (["a.wav", "--server", "localhost:8000"], "is not an address"),
         (["a.wav", "--server", "http://x:y"], "is not an address"),
         (["a.wav", "--server", "http://x", "--model", "base"], "--model and --device"),

@@ -8,7 +8,7 @@ from pydantic_core import from_json
 
 from asr_service.api.docs import examples
 from asr_service.api.native.schemas import TranscribeParameters
-from asr_service.jobs.records import Delivery, Job
+from asr_service.jobs.records import Delivery, Job, is_job_id
 from asr_service.jobs.times import MAX_WAIT_S
 from asr_service.validation import TextFields
 
@@ -40,6 +40,12 @@ def _check_metadata(text: str) -> str:
     return text
 
 
+def _check_cursor(text: str) -> str:
+    if not is_job_id(text):
+        raise ValueError("expected the last_id of the page before, which is the id of a job")
+    return text
+
+
 class JobForm(TranscribeParameters):
     """Fields of POST /jobs: the options of /transcribe, and those of the job."""
 
@@ -65,7 +71,7 @@ class ListParameters(TextFields):
 
     status: Status | None = None
     """List only jobs in this state."""
-    after: Annotated[str, Field(max_length=64)] | None = None
+    after: Annotated[str, AfterValidator(_check_cursor)] | None = None
     """Id of the last job of the page before: `last_id`."""
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     """Maximum number of jobs."""
