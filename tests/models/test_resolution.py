@@ -129,6 +129,13 @@ def test_a_file_that_this_user_cannot_read_is_named(base_model_dir, tmp_path, mo
         ensure_model(settings, resolve_model(settings, CPU))
 
 
+def test_a_model_whose_folder_this_user_cannot_read_does_not_lack_files(base_model_dir, monkeypatch):
+    """The error says what to change; the model need not be converted again."""
+    monkeypatch.setattr("os.access", lambda path, _: Path(path) != base_model_dir)  # root may read everything
+    with pytest.raises(ModelUnavailable, match="this user cannot read the folder"):
+        resolve_model(Settings(model=str(base_model_dir)), CPU)
+
+
 def test_a_cache_that_this_user_cannot_read_has_no_model(tmp_path, monkeypatch):
     """The hub's cache may belong to another user."""
     store = ModelStore(tmp_path, tmp_path)

@@ -100,6 +100,24 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path, name, value, says):
         assert says in service.text()
 
 
+def test_a_directory_that_the_operator_did_not_choose_is_not_named_as_a_setting(tmp_path):
+    """One slot needs ASR_SOCKET_DIR for its metrics, so that is the setting to change."""
+    with running(tmp_path, ASR_SOCKET_DIR="/proc") as service:
+        assert service.ended() == 78
+        assert "Set ASR_SOCKET_DIR" in service.text()
+        assert "ASR_METRICS_DIR" not in service.text()
+
+
+@pytest.mark.parametrize(("name", "warnings"), [("nowhere", 1), ("uploads", 0)])
+def test_a_temporary_directory_that_cannot_be_used_is_logged(tmp_path, name, warnings):
+    """Uploads go to another directory, since a full disk may have space again after the start."""
+    (tmp_path / "uploads").mkdir()
+    with running(tmp_path / "service", TMPDIR=str(tmp_path / name)) as service:
+        service.ready()
+        lines = service.lines("Uploads are stored elsewhere: no file can be written in TMPDIR.")
+        assert [line["wanted"] for line in lines] == [str(tmp_path / name)] * warnings
+
+
 def test_too_low_a_limit_of_open_files_is_refused(tmp_path):
     """Otherwise the slot would become ready and fail at its requests."""
     with running(tmp_path, OPEN_FILES="40:40") as service:

@@ -110,6 +110,8 @@ def check_folder(folder: Path) -> Path:
     """
     if not os.path.isdir(folder):  # noqa: PTH112 - Path's may raise
         raise ModelUnavailable(f"ASR_MODEL={folder}: the folder does not exist, or this user cannot read it.")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ModelUnavailable(f"ASR_MODEL={folder}: this user cannot read the folder. Change its owner or its mode.")
     lacks = [name for name in _ALWAYS_NEEDED if not _has_content(folder / name)]
     if not any(_has_content(folder / name) for name in _VOCABULARIES):
         lacks.append(" or ".join(_VOCABULARIES))

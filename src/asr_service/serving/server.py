@@ -110,8 +110,8 @@ def _make_plan(
     metrics_dir = settings.metrics_dir or directory / f"metrics{suffix}"
     usage_dir = settings.key_usage_dir or directory / f"keys{suffix}"
     for path, setting, patterns, mode in (
-        (metrics_dir, "ASR_METRICS_DIR", METRICS_FILES, 0o750),
-        (usage_dir, "ASR_KEY_USAGE_DIR", USAGE_FILES, 0o700),
+        (metrics_dir, "ASR_METRICS_DIR" if settings.metrics_dir else "ASR_SOCKET_DIR", METRICS_FILES, 0o750),
+        (usage_dir, "ASR_KEY_USAGE_DIR" if settings.key_usage_dir else "ASR_SOCKET_DIR", USAGE_FILES, 0o700),
     ):
         held.enter_context(owned_directory(path, setting=setting, patterns=patterns, mode=mode))
     share_metrics(metrics_dir, len(slots))
@@ -142,15 +142,19 @@ def _take_address(settings: Settings, directory: Path, n_slots: int, held: ExitS
 def _choose_temporary_directory() -> None:
     """Choose the directory of uploads, which all workers inherit.
 
-    If a worker chose it while its disk is full, Python would take another directory.
+    If a worker chose it while its disk is full, Python would take another directory. If Python takes another one here,
+    the service starts, because the disk of TMPDIR may be full for a while.
     """
+    wanted = os.environ.get("TMPDIR")
     try:
-        tempfile.gettempdir()
+        chosen = tempfile.gettempdir()
     except FileNotFoundError as error:
         raise ConfigurationError(
             "No directory for temporary files can be written. Free some disk space, or set TMPDIR to another one.",
             param="TMPDIR",
         ) from error
+    if wanted and Path(chosen).resolve() != Path(wanted).resolve():
+        log.warning("Uploads are stored elsewhere: no file can be written in TMPDIR.", wanted=wanted, used=chosen)
 
 
 def _warn_if_open(plan: ServePlan) -> None:
