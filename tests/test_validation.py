@@ -10,7 +10,7 @@ from asr_service.api.native.schemas import DetectParameters, OutputParameters, T
 from asr_service.api.openai.schemas import OpenAIForm
 from asr_service.errors import InvalidParameter, MalformedRequest
 from asr_service.settings import Settings
-from asr_service.validation import TextFields, check_fields, describe_error
+from asr_service.validation import JsonFields, TextFields, check_fields, describe_error
 
 
 def _even(number: int) -> int:
@@ -71,7 +71,7 @@ CASES: dict[str, dict[str, object]] = {
     "short=1 is not valid: expected text of at most 3 characters.": {"short": 1},
     "several='a, b' is not valid: expected a list of at most 1 item.": {"several": ["a", "b"]},
     "several=long is not valid: expected text of at most 3 characters.": {"several": ["long"]},
-    "many='' is not valid: expected a list of at least 1 item.": {"many": []},
+    "many='[]' is not valid: expected a list of at least 1 item.": {"many": []},
     "many=x is not valid: expected a whole number.": {"many": [1, "x"]},
     "inner=x is not valid: expected a JSON object.": {"inner": "x"},
     "inner.share=1.5 is not valid: expected a number greater than 0 and less than 1.": {
@@ -125,6 +125,43 @@ def test_every_usual_spelling_of_a_number_is_accepted(text: object, number: int)
 @pytest.mark.parametrize(("text", "number"), [(".5", 0.5), ("1e-1", 0.1), ("1E-1", 0.1), ("2.", 2), ("-1.5", -1.5)])
 def test_every_usual_spelling_of_a_fraction_is_accepted(text: str, number: float) -> None:
     assert check_fields(Every, {"number": text}).number == number
+
+
+class Body(JsonFields):
+    """A JSON body."""
+
+    whole: int = 0
+    number: float = 0
+    truth: bool = False
+    text: str = ""
+    parts: list["Body"] = Field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ("whole='5' is not valid: expected a whole number.", {"whole": "5"}),
+        ("whole=5.5 is not valid: expected a whole number.", {"whole": 5.5}),
+        ("whole=True is not valid: expected a whole number.", {"whole": True}),
+        ("whole=inf is not valid: expected a whole number.", {"whole": float("inf")}),
+        ("number='0.5' is not valid: expected a number.", {"number": "0.5"}),
+        ("number=True is not valid: expected a number.", {"number": True}),
+        ("truth=1 is not valid: expected true or false.", {"truth": 1}),
+        ("text=1 is not valid: expected text.", {"text": 1}),
+        ("parts[1].number='0.5' is not valid: expected a number.", {"parts": [{}, {"number": "0.5"}]}),
+    ],
+)
+def test_a_value_of_json_has_the_type_of_its_field(message: str, fields: dict[str, object]) -> None:
+    """The message has the position in a list."""
+    with pytest.raises(InvalidParameter) as refused:
+        check_fields(Body, fields)
+    assert refused.value.message == message
+
+
+def test_json_has_one_type_of_number() -> None:
+    """Some clients write whole numbers with a fraction of 0, and others write fractions without one."""
+    body = check_fields(Body, {"whole": 300.0, "number": 1, "parts": [{"whole": -0.0}]})
+    assert (body.whole, body.number, body.parts[0].whole) == (300, 1.0, 0)
 
 
 def test_a_long_value_is_cut_and_escaped() -> None:

@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticKnownError
 
 from asr_service.errors import InvalidParameter, MalformedRequest, RequestError
@@ -45,6 +52,22 @@ class TextFields(BaseModel):
         if is_number and isinstance(value, str) and not is_plain_number(value):
             raise PydanticKnownError("float_parsing")
         return checked
+
+
+class JsonFields(BaseModel):
+    """The base of JSON bodies. A text is no number, and neither is true.
+
+    JSON has one type of number, so 300.0 is a whole number: some clients write whole numbers so.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_whole_floats(cls, values: object) -> object:
+        return (
+            {name: _without_fraction(value) for name, value in values.items()} if isinstance(values, dict) else values
+        )
 
 
 def check_fields(form: type[Form], values: Mapping[str, object]) -> Form:
@@ -90,7 +113,9 @@ def _describe(form: type[BaseModel], error: ErrorDetails, name: str | None = Non
             reason = f"expected {' or '.join(expected)}"
     if any(branch.get("format") == "password" for branch in branches):
         return f"{field} is not valid: {reason}."
-    return f"{field}={_shown(error['input'])} is not valid: {reason}."
+    is_text = error["type"] in {"int_type", "float_type"} and isinstance(error["input"], str)
+    shown = _shown(error["input"], in_quotes=is_text)
+    return f"{field}={shown} is not valid: {reason}."
 
 
 def _refusal(form: type[BaseModel], error: ValidationError) -> RequestError:
@@ -114,14 +139,17 @@ def _schema_of(form: type[BaseModel]) -> Schema:
 def _find(root: Schema, location: tuple[int | str, ...]) -> tuple[list[str], list[Schema]]:
     """Return the names of the known fields on the way to a value, and the alternatives that the last of them has."""
     path: list[str] = []
+    position = ""
     branches = list(_branches(root, root))
     for part in location:
         if isinstance(part, int):
+            position = f"[{part}]"
             branches = [each for branch in branches if "items" in branch for each in _branches(branch["items"], root)]
             continue
         values = [branch["properties"][part] for branch in branches if part in branch.get("properties", {})]
         if values:  # else it is an unknown field, or the tag by which pydantic chose one branch of a union
-            path.append(part)
+            path = [*path[:-1], path[-1] + position, part] if path else [part]
+            position = ""
             branches = [each for value in values for each in _branches(value, root)]
     return path, branches
 
@@ -170,8 +198,13 @@ def _size(schema: Schema, of: str, unit: str) -> str:
     return f" of {bounds} {unit}{'s' * (at_most != 1)}"
 
 
-def _shown(value: object) -> str:
+def _without_fraction(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _shown(value: object, *, in_quotes: bool = False) -> str:
     """Return a value as a message shows it: short, and without anything that acts on a terminal."""
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) and value else str(value)
     cut = text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "..."
-    return cut if _PLAIN.fullmatch(text) and cut == text else repr(cut)
+    is_plain = _PLAIN.fullmatch(text) and cut == text and not in_quotes
+    return cut if is_plain else repr(cut)

@@ -121,14 +121,21 @@ def test_a_byte_order_mark_is_ignored(live: Live) -> None:
             {"segments": [{"start": 0, "text": "a"}]},
             {"response_format": "srt"},
             422,
-            "Field 'segments.end' is required.",
+            "Field 'segments[0].end' is required.",
         ),
         (
             {"segments": [{"start": "soon", "end": 1, "text": "a"}]},
             {"response_format": "srt"},
             422,
-            "segments.start=soon is not valid",
+            "segments[0].start='soon' is not valid",
         ),
+        (
+            {"segments": [{"start": 0, "end": 1, "text": "a"}, {"start": "1_0", "end": 11, "text": "a"}]},
+            {"response_format": "srt"},
+            422,
+            "segments[1].start='1_0' is not valid: expected a number from 0 to 1000000",
+        ),
+        ({"segments": [a_segment(0, "a")], "duration": True}, {"response_format": "srt"}, 422, "duration=True"),
         (b'{"segments": [{"start": NaN, "end": 1, "text": "a"}]}', {"response_format": "srt"}, 400, "not JSON"),
         (
             {"segments": [{"start": 0, "end": 9, "text": "a " * 1_000_001}]},

@@ -60,8 +60,12 @@ CHUNKS = b"POST /speech HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n
         (b"\x16\x03\x01\x02\x00\x01", 400, "malformed_request", "not valid HTTP"),
         (GET + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501, "unsupported_transfer_encoding", "chunked"),
         (GET + b"transfer-encoding: xchunked\r\n\r\n", 501, "unsupported_transfer_encoding", "chunked"),
+        (b"GET /work HTTP/1.1\r\n\r\n", 400, "malformed_request", "one Host header"),
+        (GET + b"Host: there\r\n\r\n", 400, "malformed_request", "one Host header"),
+        (b"GET /work HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400, "malformed_request", "one Host header"),
+        (b"POST /speech HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", 400, "malformed_request", "Host"),
     ],
-    ids=range(15),
+    ids=range(19),
 )
 def test_an_invalid_head_is_refused(connect, sent, status, code, said):
     """A head that is slow, long or ambiguous gets an error in the usual shape, and the connection is closed."""
@@ -248,7 +252,9 @@ def test_a_malformed_request_gets_no_answer_while_another_is_due(connect, after)
 
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
 OFFERING = b"POST /speech HTTP/1.1\r\nHost: here\r\n%sContent-Length: 6\r\n\r\nspeech" % OFFER
-OFFERING_IN_CHUNKS = b"POST /speech HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n6\r\nspeech\r\n0\r\n\r\n" % OFFER
+OFFERING_IN_CHUNKS = (
+    b"POST /speech HTTP/1.1\r\nHost: here\r\n%sTransfer-Encoding: chunked\r\n\r\n6\r\nspeech\r\n0\r\n\r\n" % OFFER
+)
 
 
 def body_sizes(answers: BinaryIO, n: int) -> list[int]:

@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from asr_service.formats.subtitles.pieces import are_spaced
 from asr_service.transcript import Segment, Timing, Transcript, Word
 
-_Time = Annotated[float, Field(ge=0, le=1e6)]
+_Time = Annotated[float, Field(ge=0, le=1_000_000)]
 
 _UNKNOWN_TIMING = Timing(0, 0, 0, 0, 0, 0)
 
 
 class WordBody(BaseModel):
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
     word: str
     """The text, with a leading space if the language writes one."""
@@ -27,7 +27,7 @@ class WordBody(BaseModel):
 
 
 class SegmentBody(BaseModel):
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
     start: _Time
     end: _Time
@@ -47,7 +47,7 @@ class TranscriptBody(BaseModel):
     Other fields of that answer are accepted without effect.
     """
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
     segments: Annotated[list[SegmentBody], Field(fail_fast=True)]
     """The parts of the transcript, in order."""

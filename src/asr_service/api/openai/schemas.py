@@ -9,15 +9,16 @@ from pydantic_core import from_json
 from asr_service.api.docs import examples
 from asr_service.api.native.schemas import OneOf, TranscribeParameters
 from asr_service.formats import OPENAI_FORMATS
+from asr_service.validation import JsonFields
 
 Granularity = Literal["segment", "word"]
 LanguageName = Annotated[str, Field(max_length=40)]
 
 
-class ServerVad(BaseModel):
+class ServerVad(JsonFields):
     """Options of voice activity detection. The defaults are OpenAI's."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     type: Literal["server_vad"]
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5

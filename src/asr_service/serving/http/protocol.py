@@ -13,6 +13,7 @@ from asr_service.serving.http.cycle_transport import CycleTransport
 from asr_service.serving.http.old_clients import without_chunks
 from asr_service.serving.http.refusal import (
     MALFORMED,
+    NO_HOST,
     SLOW_HEAD,
     TOO_MANY_CONNECTIONS,
     UNKNOWN_TRANSFER_ENCODING,
@@ -126,6 +127,9 @@ class BoundedHttp(HttpToolsProtocol):
             raise ValueError(self._refusal.message)  # stops the parser
 
     def on_headers_complete(self) -> None:
+        if not self._has_host():
+            self._refusal = NO_HOST
+            raise ValueError(self._refusal.message)  # stops the parser
         if self._offers_upgrade():
             return  # `_without_upgrade` has the request parsed again
         super().on_headers_complete()
@@ -187,6 +191,11 @@ class BoundedHttp(HttpToolsProtocol):
                 return
             else:
                 return
+
+    def _has_host(self) -> bool:
+        """Return whether the request has one header Host, which HTTP/1.0 does not need (RFC 9112, 3.2)."""
+        n_hosts = sum(name == b"host" for name, _ in self.headers)
+        return n_hosts == 1 or (n_hosts == 0 and self.parser.get_http_version() == "1.0")
 
     def _offers_upgrade(self) -> bool:
         """Return whether the parser takes what follows the head for another protocol. For CONNECT it always does."""

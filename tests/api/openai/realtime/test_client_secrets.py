@@ -160,6 +160,7 @@ def test_a_service_without_keys_makes_secrets_too(live, sessions):
     ("body", "code", "param"),
     [
         ({"expires_after": {"seconds": 5}}, "invalid_parameter", "expires_after"),
+        ({"expires_after": {"seconds": "600"}}, "invalid_parameter", "expires_after"),
         ({"expires_after": {"seconds": 7201}}, "invalid_parameter", "expires_after"),
         ({"session": {"type": "realtime"}}, "invalid_parameter", "session.type"),
         ({"session": {"audio": {"input": {"transcription": {"prompt": "x" * 9000}}}}}, "invalid_parameter", "session"),

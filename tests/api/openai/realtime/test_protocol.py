@@ -262,6 +262,9 @@ def test_an_error_repeats_the_id_of_its_event_and_leaves_the_session_open(client
         ({"format": {"type": "audio/opus"}}, "format.type", "audio/pcmu"),
         ({"format": {"type": "audio/pcm", "rate": 22050}}, "format.rate", "24000"),
         ({"turn_detection": {"threshold": 2}}, "turn_detection.threshold", "from 0 to 1"),
+        ({"turn_detection": {"threshold": "0.4"}}, "turn_detection.threshold", "threshold='0.4' is not valid"),
+        ({"turn_detection": {"silence_duration_ms": "5_00"}}, "turn_detection.silence_duration_ms", "whole number"),
+        ({"turn_detection": {"silence_duration_ms": True}}, "turn_detection.silence_duration_ms", "whole number"),
         ({"turn_detection": {"type": "psychic"}}, "turn_detection.type", "semantic_vad"),
         ({"transcription": {"language": "klingon"}}, "transcription.language", "klingon"),
         ({"transcription": {"languages": ["klingon"]}}, "transcription.languages", "klingon"),
@@ -278,6 +281,12 @@ def test_an_invalid_update_names_the_field_and_changes_nothing(client, sessions,
     assert said in error["message"]
     assert len(sessions.last.options) == 1
     assert client.update()["session"]["audio"] == DEFAULTS["audio"]
+
+
+def test_a_whole_number_may_be_written_as_a_float(client):
+    """Python writes 300.0 for a whole number that it has computed."""
+    turns = client.update(turn_detection={"prefix_padding_ms": 400.0})["session"]["audio"]["input"]["turn_detection"]
+    assert turns["prefix_padding_ms"] == 400
 
 
 def test_turn_detection_that_was_off_needs_its_type(client):

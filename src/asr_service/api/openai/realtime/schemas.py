@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from asr_service.engine.request_options import LanguageOption
+from asr_service.validation import JsonFields
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
 SEGMENTS = "item.input_audio_transcription.segments"
@@ -20,7 +21,7 @@ def _known_includes(value: object) -> object:
     return [each for each in value if each in known] if isinstance(value, list) else value
 
 
-class _Part(BaseModel):
+class _Part(JsonFields):
     """A part of the configuration. Unknown fields are ignored: `configuration` lists them for the client."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
@@ -112,7 +113,7 @@ class SessionConfiguration(_Part):
     """What events have in addition."""
 
 
-class ClientEvent(BaseModel):
+class ClientEvent(JsonFields):
     """The fields of every event that a client sends."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
@@ -139,7 +140,7 @@ class Clear(ClientEvent):
     """Discards the audio that is not committed."""
 
 
-class ExpiresAfter(BaseModel):
+class ExpiresAfter(JsonFields):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     anchor: Literal["created_at"] = "created_at"
@@ -148,7 +149,7 @@ class ExpiresAfter(BaseModel):
     """How long the secret can open sessions."""
 
 
-class ClientSecretRequest(BaseModel):
+class ClientSecretRequest(JsonFields):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     expires_after: ExpiresAfter = ExpiresAfter()
