@@ -96,3 +96,14 @@ def test_a_worker_that_fails_after_it_was_ready_is_stood_in_for(tmp_path):
             until(lambda n_ends=n_ends: len(service.lines("worker ended")) == n_ends)  # type: ignore[misc]
         assert service.lines("worker ended")[1]["retry_in_s"] == 100
         assert "starts in" in service.get("/work").text
+
+
+def test_a_worker_that_was_asked_to_end_before_it_was_ready_is_stood_in_for(tmp_path):
+    """Its exit code is 0, and the slot waits all the same."""
+    (tmp_path / "faults").mkdir()
+    (tmp_path / "faults" / "load_s").write_text("100")
+    with running(tmp_path, {"backoff_first_s": 100, "backoff_most_s": 100}) as service:
+        service.signal(signal.SIGTERM, service.about()["pid"])
+        until(lambda: service.lines("worker ended"))
+        assert service.lines("worker ended")[0]["exit_code"] == 0
+        assert "starts in" in service.get("/work").text

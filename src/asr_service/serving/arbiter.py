@@ -185,14 +185,15 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         if self.plan.directory is not None:
             self.plan.socket_paths[index].unlink(missing_ok=True)
         wait_s = self._supervisor.release(index, self._clock(), exit_code=exit_code, was_ready=was_ready, reason=reason)
+        how, reason = _describe(exit_code), " ".join(reason.split())  # one line
         if self._is_stopping or exit_code == 0:
             log.info("worker ended", slot=index, worker=worker.pid, exit_code=exit_code)
         elif self._supervisor.startup_failed() is None:
-            how, reason = _describe(exit_code), " ".join(reason.split())  # one line
             log.error("worker ended", slot=index, worker=worker.pid, how=how, reason=reason, retry_in_s=wait_s)
-            self._answer_meanwhile(wait_s, (reason or how).rstrip("."))
         else:  # the service ends, and its last message has the reason
-            log.error("worker ended", slot=index, worker=worker.pid, how=_describe(exit_code))
+            log.error("worker ended", slot=index, worker=worker.pid, how=how)
+        if not self._is_stopping and self._supervisor.startup_failed() is None:
+            self._answer_meanwhile(wait_s, (reason or how).rstrip("."))
 
     def _answer_meanwhile(self, wait_s: float, reason: str) -> None:
         """Answer 503 until the next worker starts. Several slots have no address meanwhile, and so need no answer."""
