@@ -9,6 +9,7 @@ from asr_service.decoder.recording.containers.links import links
 from asr_service.decoder.recording.containers.second_recording import following_recording
 from asr_service.decoder.recording.containers.sound_size import corrected
 from asr_service.decoder.recording.containers.source import Part, Source
+from asr_service.decoder.recording.containers.wav_head import with_head
 from asr_service.decoder.recording.demuxer import Refused
 from asr_service.decoder.recording.output import Output, Sink
 from asr_service.decoder.recording.part import decode_part
@@ -36,6 +37,7 @@ class _Decoding:
     def __init__(self, source: Source, limits: DecodeLimits, sink: Sink, track: str) -> None:
         self._source = repaired(source)
         self._is_repaired = self._source is not source
+        self._source = with_head(self._source)
         self._correction = corrected(self._source)
         if self._correction is not None:
             self._source = self._correction.source
