@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -53,9 +54,17 @@ def _check_networks(given: str) -> str:
 
 def _check_endpoints(given: str) -> str:
     for address in given.split(","):
-        if not _ENDPOINT.fullmatch(address.strip()):
+        if not _ENDPOINT.fullmatch(address.strip()) or not _has_port(address.strip()):
             raise ValueError(f"{address.strip()!r} is neither a URL such as https://asr.example.com nor unix:/PATH")
     return given
+
+
+def _has_port(url: str) -> bool:
+    """Return whether the port is one, if the URL has a port."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _check_cache_url(given: SecretStr) -> SecretStr:

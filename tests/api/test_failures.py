@@ -124,6 +124,13 @@ CASES = {
     "no boundary": (form(FILE, END, content_type="multipart/form-data"), *MALFORMED, None),
     "empty boundary": (form(FILE, END, content_type="multipart/form-data; boundary="), *MALFORMED, None),
     "another boundary": (form(FILE, END, content_type="multipart/form-data; boundary=yy"), *MALFORMED, None),
+    "an encoded file": (
+        form(FILE.replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: base64\r\n\r\n", 1), END), *MALFORMED, None,
+    ),
+    "an encoded field": (
+        form(FILE, field(b"hotwords", b"=41").replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: "
+             b"Quoted-Printable\r\n\r\n", 1), END), *MALFORMED, None,
+    ),
     "odd charset": (form(FILE, END, content_type=BOUNDARY + "; charset=undefined"), *MALFORMED, None),
     "charset that decodes to half a character": (
         form(FILE, field(b"+2AA-", b"1"), END, content_type=BOUNDARY + "; charset=utf-7"), *MALFORMED, None,

@@ -122,8 +122,11 @@ def test_a_job_that_fails_is_exit_code_1(run, tmp_path):
         (["submit", __file__, "-F", "language=en", "-F", "language=de"], 2, "--field language is given twice."),
         (["submit", __file__, "-F", "langauge=en"], 1, "Did you mean language?"),
         (["submit", "a" * 300], 2, "cannot be read: file name too long."),
-        (["show", ""], 2, "An id of a job is empty."),
-        (["fetch", ""], 2, "An id of a job is empty."),
+        (["show", ""], 2, "'' is not the id of a job."),
+        (["fetch", ""], 2, "'' is not the id of a job."),
+        (["show", ".."], 2, "'..' is not the id of a job."),
+        (["cancel", "job_1/events"], 2, "'job_1/events' is not the id of a job."),
+        (["show", "job_1"], 1, "There is no job 'job_1'."),
         (["list", "--status", "done"], 1, "status=done is not valid"),
     ],
 )

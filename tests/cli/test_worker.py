@@ -29,7 +29,14 @@ def test_it_needs_the_address_of_services(tmp_path):
     given = {"jobs_url": "redis://127.0.0.1:1", "jobs_files": str(tmp_path)}
     with pytest.raises(ConfigurationError, match="ASR_SERVICE_URL"):
         run_worker(load_settings({}, **given))
-    for address in ("127.0.0.1:8000", "unix:run/slot.sock", "http://a,b"):
+    for address in (
+        "127.0.0.1:8000",
+        "unix:run/slot.sock",
+        "http://a,b",
+        "http://a:8_0",
+        "http://a:99999",
+        "http://a:0",
+    ):
         with pytest.raises(ConfigurationError, match="neither a URL"):
             load_settings({"ASR_SERVICE_URL": address})
     both = "https://asr.example.com, unix:/run/asr-service/slot-0.sock"

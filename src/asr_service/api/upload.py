@@ -165,11 +165,21 @@ class _Parser(MultiPartParser):
 
     def on_headers_finished(self) -> None:
         part = self._current_part
+        _check_transfer_encoding(part)
         _, options = parse_options_header(part.content_disposition)
         is_recording = options.get(b"name", b"").decode("latin-1") in FILE_FIELDS and b"filename" not in options
         if is_recording and part.content_disposition is not None and (_has_filename(part) or _is_binary(part)):
             part.content_disposition += b'; filename="recording"'
         super().on_headers_finished()
+
+
+def _check_transfer_encoding(part: MultipartPart) -> None:
+    """Raise MultiPartException: the part is encoded. RFC 7578 forbids that, and the parser does not decode it."""
+    coding = dict(part.item_headers).get(b"content-transfer-encoding", b"binary").decode("latin-1").strip().lower()
+    if coding not in {"7bit", "8bit", "binary"}:
+        raise MultiPartException(
+            f"Content-Transfer-Encoding {coding[:64]!r} is not supported. Send the bytes as they are."
+        )
 
 
 def _has_filename(part: MultipartPart) -> bool:

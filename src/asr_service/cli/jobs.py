@@ -1,6 +1,7 @@
 """`asr-service jobs`: submit recordings to a service as jobs, and fetch their transcripts."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 jobs_app = typer.Typer(no_args_is_help=True)
 
 SERVER_VARIABLE: Final = "ASRSERVICE_URL"
+_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""No other character, because an id is a part of a path."""
 _DEFAULT_SERVER: Final = "http://127.0.0.1:8000"
 
 
 def _parse_id(text: str) -> str:
-    if not text:
-        raise typer.BadParameter("An id of a job is empty.")
+    if not _ID.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is not the id of a job. `asr-service jobs list` prints them.")
     return text
 
 
