@@ -19,6 +19,17 @@ from waiting import until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
 
+_CANCEL_DURING_READ = """
+const { get } = IDBObjectStore.prototype;
+IDBObjectStore.prototype.get = function (key) {
+  if (this.name === "blobs") {
+    IDBObjectStore.prototype.get = get;
+    document.querySelector("[aria-label='Cancel tone.wav']").click();
+  }
+  return get.call(this, key);
+};
+"""
+
 
 def test_a_job_that_the_service_has_deleted_can_be_tried_again(browser: Browser, held: Held) -> None:
     """The page says what has happened. It has the recording still."""
@@ -32,6 +43,35 @@ def test_a_job_that_the_service_has_deleted_can_be_tried_again(browser: Browser,
         httpx.delete(f"{held.live.url}/jobs/{job['id']}")
         expect_state(page, "tone.wav", "failed")
         expect(row(page, "tone.wav")).to_contain_text("The service no longer has this recording.")
+        page.get_by_role("button", name="Try tone.wav again").click()
+        expect_state(page, "tone.wav", "done")
+
+
+def test_a_press_on_cancel_counts_although_the_upload_ends_before_the_release(browser: Browser, held: Held) -> None:
+    """The button is not replaced between the two."""
+    held.hold()
+    uploads: list[Route] = []
+    with opened_page(browser, held.live.url) as page:
+        page.route("**/jobs", lambda route: uploads.append(route))
+        add_files(page, clip("tone.wav"))
+        expect_state(page, "tone.wav", "uploading")
+        page.get_by_role("button", name="Cancel tone.wav").hover()
+        page.mouse.down()
+        uploads[0].continue_()
+        expect_state(page, "tone.wav", "running")
+        page.mouse.up()
+        expect(row(page, "tone.wav")).to_contain_text("Cancelled")
+
+
+def test_a_recording_can_be_cancelled_while_the_browser_reads_it(browser: Browser, held: Held) -> None:
+    """It is not sent then, and can be tried again."""
+    with opened_page(browser, held.live.url, may_fail=True) as page:
+        page.route("**/jobs", lambda route: route.abort())
+        add_files(page, clip("tone.wav"))
+        expect(row(page, "tone.wav")).to_contain_text("Waiting for the connection")
+        page.unroute("**/jobs")
+        page.add_init_script(_CANCEL_DURING_READ)
+        page.reload()
         page.get_by_role("button", name="Try tone.wav again").click()
         expect_state(page, "tone.wav", "done")
 

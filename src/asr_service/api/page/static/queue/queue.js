@@ -1,13 +1,12 @@
-// The queue: sends recordings, a few at a time, and keeps what becomes of them.
+// The queue: the recordings of this browser, and what becomes of them.
 
 import { connection } from "../core/connection.js";
 import { Problem } from "../api/problem.js";
-import { isElsewhere, isOpen, isWithTab, newItem, secondsToWait, startingState } from "./item.js";
-import { Pace } from "./pace.js";
-import { MAX_LOST, delayS } from "./retry.js";
+import { isElsewhere, isOpen, isWithTab, newItem, startingState } from "./item.js";
+import { Progress } from "./progress.js";
+import { Sender } from "./sender.js";
 import { TAB, afterEndOf } from "./tabs.js";
 
-const MAX_SENDING = 2;
 const GONE = new Set([404, 410]);
 
 /**
@@ -18,12 +17,10 @@ export class Queue extends EventTarget {
   #library;
   #service;
   #items = new Map();
-  #aborts = new Map();
-  #paces = new Map();
-  #segments = new Map();
+  #progress = new Progress();
+  #sender;
   #incoming = new Map();
   #watchedTabs = new Set();
-  #timer = null;
   #isHeld = false;
 
   /** `service` sends recordings: see service.js. */
@@ -31,7 +28,17 @@ export class Queue extends EventTarget {
     super();
     this.#library = library;
     this.#service = service;
-    connection.addEventListener("found", () => this.#resume());
+    this.#sender = new Sender(service, this.#progress, {
+      items: () => [...this.#items.values()],
+      isHeld: () => this.#isHeld,
+      audio: ({ id }) => this.audio(id),
+      update: (item, changes) => this.#update(item, changes),
+      finish: (item, transcript) => this.#finish(item, transcript),
+      fail: (item, problem) => this.#fail(item, problem),
+      addSegment: (item, segment) => this.#addSegment(item, segment),
+      changed: (item) => this.#emit("changed", item),
+      hold: () => this.hold(),
+    });
     library.addEventListener("changed", ({ detail }) => this.#reload(detail));
     library.addEventListener("stored", () => this.items.forEach((item) => this.#emit("changed", item)));
   }
@@ -43,7 +50,7 @@ export class Queue extends EventTarget {
       this.#emit("added", item);
       this.#watchTab(item);
     }
-    this.#pump();
+    this.#sender.pump();
   }
 
   /** All items, the newest first. */
@@ -57,7 +64,7 @@ export class Queue extends EventTarget {
 
   /** Whether closing the page now would interrupt an upload or a request, or lose a recording. */
   get isSending() {
-    return this.#aborts.size > 0 || this.#incoming.size > 0;
+    return this.#sender.isSending() || this.#incoming.size > 0;
   }
 
   /** Whether an item, or a part of it, is lost when the page closes. */
@@ -71,7 +78,7 @@ export class Queue extends EventTarget {
     this.#incoming.set(item.id, blob);
     this.#items.set(item.id, item);
     this.#emit("added", item);
-    this.#pump();
+    this.#sender.pump();
     return { id: item.id, stored: this.#store(item, blob) };
   }
 
@@ -94,10 +101,10 @@ export class Queue extends EventTarget {
     const item = this.#items.get(id);
     if (!item || !isOpen(item)) return;
     const { jobId } = item;
-    this.#aborts.get(id)?.abort(new DOMException("cancelled", "AbortError"));
+    this.#sender.abort(id, "cancelled");
     await this.#update(item, { state: "cancelled", jobId: null, resumeAt: null, problem: null });
     if (jobId) await this.#service.remove(jobId).catch(() => {});
-    this.#pump();
+    this.#sender.pump();
   }
 
   /** Begin again with the same options. */
@@ -105,21 +112,21 @@ export class Queue extends EventTarget {
     const item = this.#items.get(id);
     if (!item || isOpen(item)) return;
     const { jobId } = item;
-    this.#segments.delete(id);
-    this.#paces.delete(id);
+    this.#progress.forget(id);
     await this.#update(item, startingState());
-    this.#pump();
+    this.#sender.pump();
     if (jobId) await this.#service.remove(jobId).catch(() => {});
   }
 
   async remove(id) {
     const item = this.#items.get(id);
-    this.#aborts.get(id)?.abort(new DOMException("removed", "AbortError"));
+    this.#sender.abort(id, "removed");
     this.#items.delete(id);
+    this.#progress.forget(id);
     this.#emit("removed", item);
     await this.#library.remove(id);
     if (item.jobId) await this.#service.remove(item.jobId).catch(() => {});
-    this.#pump();
+    this.#sender.pump();
   }
 
   /** Send nothing until `release`: the service wants a key. */
@@ -130,7 +137,7 @@ export class Queue extends EventTarget {
 
   release() {
     this.#isHeld = false;
-    this.#pump();
+    this.#sender.pump();
   }
 
   get isHeld() {
@@ -143,14 +150,12 @@ export class Queue extends EventTarget {
 
   /** The segments that are known so far, of a recording that is being transcribed. */
   segments(id) {
-    return this.#segments.get(id) ?? [];
+    return this.#progress.segments(id);
   }
 
   /** Seconds until the upload or the transcription is done, or null. */
   secondsLeft(item) {
-    const pace = this.#paces.get(item.id);
-    if (item.state === "uploading") return pace?.secondsLeft(1) ?? null;
-    return item.state === "running" ? (pace?.secondsLeft(item.durationS) ?? null) : null;
+    return this.#progress.secondsLeft(item);
   }
 
   /** Follow an open recording, so that its segments arrive while it is being transcribed. Returns what ends that. */
@@ -187,7 +192,7 @@ export class Queue extends EventTarget {
     } else if (job.status === "failed") {
       await this.#fail(item, new Problem(500, job.error.code, job.error.message));
     } else if (job.status === "queued" || job.status === "running") {
-      if (job.status === "running") this.#pace(item).note(doneS);
+      if (job.status === "running") this.#progress.note(item.id, doneS);
       await this.#update(item, { state: job.status, doneS, durationS: totalS ?? item.durationS });
     } else {
       await this.noteMissing(item, job.id);
@@ -215,37 +220,6 @@ export class Queue extends EventTarget {
     }
   }
 
-  #pump() {
-    clearTimeout(this.#timer);
-    if (this.#isHeld || connection.isLost) return;
-    const isFree = (item) => item.state === "waiting" && !this.#aborts.has(item.id) && !isElsewhere(item);
-    const waiting = [...this.#items.values()].filter(isFree);
-    for (const item of waiting.filter((each) => !secondsToWait(each))) {
-      if (this.#aborts.size >= MAX_SENDING) return;
-      this.#send(item);
-    }
-    const next = Math.min(...waiting.map((item) => secondsToWait(item)).filter(Boolean));
-    if (Number.isFinite(next)) this.#timer = setTimeout(() => this.#pump(), 1000 * next + 20);
-  }
-
-  /** The connection is back: what it interrupted need not wait. */
-  #resume() {
-    const waiting = this.items.filter(({ state, problem }) => state === "waiting" && problem?.status === 0);
-    waiting.forEach((item) => Object.assign(item, { resumeAt: null }));
-    this.#pump();
-  }
-
-  async #send(item) {
-    const abort = new AbortController();
-    this.#aborts.set(item.id, abort);
-    try {
-      await this.#attempt(item, abort.signal);
-    } finally {
-      this.#aborts.delete(item.id);
-      this.#pump();
-    }
-  }
-
   /** If another tab sends the recording, take over what it leaves when it ends. */
   #watchTab(item) {
     if (!isElsewhere(item) || this.#watchedTabs.has(item.tab)) return;
@@ -262,7 +236,7 @@ export class Queue extends EventTarget {
       const begun = { state: "waiting", tab: TAB, sentShare: 0, doneS: 0 };
       if (item && isWithTab(stored) && stored.tab === tab) await this.#update(item, { ...stored, ...begun });
     }
-    this.#pump();
+    this.#sender.pump();
   }
 
   async #store(item, blob) {
@@ -272,66 +246,8 @@ export class Queue extends EventTarget {
     else await this.#library.remove(item.id); // it was removed meanwhile
   }
 
-  async #attempt(item, signal) {
-    try {
-      const blob = await this.audio(item.id);
-      if (!blob) throw new Problem(0, "audio_missing", "");
-      this.#paces.set(item.id, new Pace());
-      await this.#update(item, { state: "uploading", attempts: item.attempts + 1, sentShare: 0, resumeAt: null });
-      const outcome = await this.#service.send(blob, item, { signal, ...this.#reports(item) });
-      this.#paces.set(item.id, new Pace()); // that of the upload says nothing about the work
-      if (outcome.job) await this.#update(item, { jobId: outcome.job.id, state: "queued", problem: null });
-      else await this.#finish(item, outcome.transcript);
-    } catch (error) {
-      if (!signal.aborted) await this.#noteFailure(item, error);
-    }
-  }
-
-  #reports(item) {
-    return {
-      onSent: (share) => {
-        this.#pace(item).note(share);
-        Object.assign(item, { sentShare: share, problem: null });
-        if (share >= 1 && !this.#service.follow) {
-          this.#paces.set(item.id, new Pace());
-          Object.assign(item, { state: "running", runningSince: Date.now() });
-        }
-        this.#emit("changed", item);
-      },
-      onSegment: (segment) => {
-        this.#pace(item).note(segment.end);
-        Object.assign(item, { state: "running", doneS: segment.end });
-        this.#addSegment(item, segment);
-        this.#emit("changed", item);
-      },
-    };
-  }
-
-  async #noteFailure(item, error) {
-    const problem = error instanceof Problem ? error : new Problem(500, "page_failed", String(error));
-    if (problem.needsKey) {
-      await this.#update(item, { state: "waiting", attempts: item.attempts - 1 });
-      this.hold();
-    } else if (problem.isPassing && problem.code !== "audio_missing" && !(problem.isLost && item.attempts >= MAX_LOST)) {
-      if (problem.isLost) connection.lose();
-      const waitS = delayS(problem, item.attempts);
-      const resumeAt = Date.now() + 1000 * waitS;
-      await this.#update(item, { state: "waiting", resumeAt, waitS, problem: problem.facts, sentShare: 0 });
-    } else {
-      await this.#fail(item, problem);
-    }
-  }
-
   #addSegment(item, segment) {
-    const known = this.#segments.get(item.id) ?? [];
-    if (segment.id < known.length) return;
-    this.#segments.set(item.id, [...known, segment]);
-    this.dispatchEvent(new CustomEvent("segment", { detail: { item, segment } }));
-  }
-
-  #pace(item) {
-    if (!this.#paces.has(item.id)) this.#paces.set(item.id, new Pace());
-    return this.#paces.get(item.id);
+    if (this.#progress.add(item.id, segment)) this.dispatchEvent(new CustomEvent("segment", { detail: { item, segment } }));
   }
 
   async #finish(item, transcript) {
@@ -345,7 +261,7 @@ export class Queue extends EventTarget {
       preview: text.slice(0, 200),
       problem: null,
     });
-    this.#segments.delete(item.id);
+    this.#progress.forget(item.id);
     this.#emit("settled", item);
   }
 
@@ -366,9 +282,9 @@ export class Queue extends EventTarget {
   async #reload(id) {
     const item = await this.#library.find(id);
     const known = this.#items.get(id);
-    if (this.#aborts.has(id)) {
+    if (this.#sender.isSending(id)) {
       if (item && isOpen(item)) return; // this tab knows better
-      this.#aborts.get(id).abort(new DOMException("cancelled in another tab", "AbortError"));
+      this.#sender.abort(id, "cancelled in another tab");
     }
     if (!item && known) {
       this.#items.delete(id);

@@ -4,7 +4,8 @@ import { h, icon, setText } from "../core/dom.js";
 import { clock, languageName } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { ICONS } from "../core/icons.js";
-import { canRetry, isOpen } from "../queue/item.js";
+import { isOpen } from "../queue/item.js";
+import { itemButtons } from "./item_buttons.js";
 import { mountTranscript } from "./transcript.js";
 import { growingText } from "./growing_text.js";
 import { progressBar } from "./progress.js";
@@ -19,13 +20,13 @@ export function recordingView(item, { queue, library, actions }) {
   const words = h("span");
   const status = h("p", { class: "recording-status" }, icon(ICONS.warning), words);
   const bar = progressBar(() => t("row.progress", { name: item.name }));
-  const buttons = h("div", { class: "recording-buttons" });
+  const buttons = itemButtons(item, actions, { isShort: false });
   const body = h("div", { class: "recording-body" });
   const element = h(
     "article",
     { class: "recording" },
     h("a", { class: "back", href: "#/" }, icon(ICONS.back), t("recording.back")),
-    h("header", { class: "recording-head" }, h("div", {}, name, facts), buttons),
+    h("header", { class: "recording-head" }, h("div", {}, name, facts), buttons.element),
     status,
     bar.element,
     body,
@@ -38,12 +39,12 @@ export function recordingView(item, { queue, library, actions }) {
     setText(words, item.state === "done" ? "" : statusText(item, queue));
     status.hidden = item.state === "done";
     bar.update(item);
+    buttons.update();
     const kind = item.state === "done" ? "done" : isOpen(item) ? "open" : item.state;
     if (kind === shown) return;
     shown = element.dataset.state = kind;
     content?.close();
     content = null;
-    buttons.replaceChildren(...buttonsOf(item, actions));
     body.replaceChildren();
     if (kind === "open") content = growingText(item, queue, body);
     if (kind === "done") content = mountTranscript(item, { queue, library }, body);
@@ -68,10 +69,4 @@ export function recordingView(item, { queue, library, actions }) {
       content?.close();
     },
   };
-}
-
-function buttonsOf(item, actions) {
-  const button = (action, path) => h("button", { type: "button", class: "quiet", onclick: () => actions[action](item) }, icon(path), t(`action.${action}`));
-  if (isOpen(item)) return [button("cancel", ICONS.close)];
-  return [canRetry(item) ? button("retry", ICONS.retry) : null, button("remove", ICONS.trash)].filter(Boolean);
 }

@@ -19,9 +19,14 @@ export function recordingList(queue, actions) {
     element.hidden = false;
   };
   const remove = (item) => {
-    rows.get(item.id)?.element.remove();
+    const row = rows.get(item.id)?.element;
+    if (!row) return;
+    const hadFocus = row.contains(document.activeElement);
+    const neighbour = row.nextElementSibling ?? row.previousElementSibling;
+    row.remove();
     rows.delete(item.id);
     element.hidden = rows.size === 0;
+    if (hadFocus) (neighbour?.querySelector(".row-name") ?? document.getElementById("main")).focus();
   };
   const on = {
     added: ({ detail }) => add(detail),

@@ -5,7 +5,7 @@ import { h, icon, setText } from "../../core/dom.js";
 import { t } from "../../core/i18n.js";
 import { ICONS } from "../../core/icons.js";
 import { addressOf } from "../../core/router.js";
-import { canRetry, isOpen } from "../../queue/item.js";
+import { itemButtons } from "../item_buttons.js";
 import { progressBar } from "../progress.js";
 import { statusText } from "../status.js";
 
@@ -17,18 +17,17 @@ export function recordingRow(item, queue, actions) {
   const status = h("p", { class: "row-status" }, icon(ICONS.warning), words);
   const preview = h("p", { class: "row-preview", dir: "auto" });
   const bar = progressBar(() => t("row.progress", { name: item.name }));
-  const buttons = h("div", { class: "row-actions" });
+  const buttons = itemButtons(item, actions, { isShort: true });
   const element = h(
     "li",
     { class: "row", "data-id": item.id },
     h("span", { class: "row-source" }, icon(item.source === "microphone" ? ICONS.microphone : ICONS.file)),
     h("div", { class: "row-head" }, link, facts),
-    buttons,
+    buttons.element,
     preview,
     status,
     bar.element,
   );
-  let shownState = null;
 
   function update() {
     setText(link, item.name);
@@ -39,11 +38,8 @@ export function recordingRow(item, queue, actions) {
     status.hidden = !words.textContent;
     preview.lang = item.language ?? "";
     bar.update(item);
-    if (item.state === shownState) return;
-    shownState = element.dataset.state = item.state;
-    const hadFocus = buttons.contains(document.activeElement);
-    buttons.replaceChildren(...buttonsOf(item, actions));
-    if (hadFocus) buttons.querySelector("button")?.focus();
+    element.dataset.state = item.state;
+    buttons.update();
   }
 
   update();
@@ -53,11 +49,4 @@ export function recordingRow(item, queue, actions) {
 function factsOf(item, isUnsaved) {
   const language = item.language && item.state === "done" ? languageName(item.language) : null;
   return [item.durationS ? clock(item.durationS) : null, language, when(item.addedAt), isUnsaved ? t("row.unsaved") : null].filter(Boolean).join(" · ");
-}
-
-function buttonsOf(item, actions) {
-  const button = (action, path) =>
-    h("button", { type: "button", class: "quiet", "aria-label": t(`row.${action}`, { name: item.name }), title: t(`action.${action}`), onclick: () => actions[action](item) }, icon(path));
-  if (isOpen(item)) return [button("cancel", ICONS.close)];
-  return [canRetry(item) ? button("retry", ICONS.retry) : null, button("remove", ICONS.trash)].filter(Boolean);
 }

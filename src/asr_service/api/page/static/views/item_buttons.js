@@ -1,0 +1,40 @@
+// What can be done with a recording, as buttons.
+
+import { h, icon } from "../core/dom.js";
+import { t } from "../core/i18n.js";
+import { ICONS } from "../core/icons.js";
+import { canRetry, isOpen } from "../queue/item.js";
+
+const PATHS = Object.freeze({ cancel: ICONS.close, retry: ICONS.retry, remove: ICONS.trash });
+
+/**
+ * Returns {element, update}. `actions` has `cancel`, `retry` and `remove`, which get the item. With `isShort` the buttons
+ * have icons alone, and names for screen readers.
+ */
+export function itemButtons(item, actions, { isShort }) {
+  const element = h("div", { class: isShort ? "row-actions" : "recording-buttons" });
+  let shown = "";
+
+  function button(action) {
+    const names = isShort ? { "aria-label": t(`row.${action}`, { name: item.name }), title: t(`action.${action}`) } : {};
+    const content = [icon(PATHS[action]), isShort ? null : t(`action.${action}`)];
+    return h("button", { type: "button", class: "quiet", ...names, onclick: () => actions[action](item) }, content);
+  }
+
+  /** Show the buttons of the item's state. A button that stays is not replaced: a click on it would be lost. */
+  function update() {
+    const wanted = actionsOf(item);
+    if (wanted.join() === shown) return;
+    shown = wanted.join();
+    const hadFocus = element.contains(document.activeElement);
+    element.replaceChildren(...wanted.map(button));
+    if (hadFocus) element.querySelector("button").focus();
+  }
+
+  return { element, update };
+}
+
+function actionsOf(item) {
+  if (isOpen(item)) return ["cancel"];
+  return canRetry(item) ? ["retry", "remove"] : ["remove"];
+}
