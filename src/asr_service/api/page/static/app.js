@@ -4,6 +4,7 @@ import { apiKey } from "./api/key.js";
 import { Problem } from "./api/problem.js";
 import { incomingRecordings, takeDroppedAndPasted } from "./controls/incoming.js";
 import { Microphone } from "./controls/microphone.js";
+import { saveSound } from "./controls/sound_file.js";
 import { announcer } from "./core/announcer.js";
 import { config } from "./core/config.js";
 import { connection } from "./core/connection.js";
@@ -41,6 +42,7 @@ const page = buildPage(document.getElementById("app"), {
     dropTake: (found) => microphone.dropInterrupted(found).then(showInterrupted),
     cancel: (item) => queue.cancel(item.id),
     retry: (item) => queue.retry(item.id),
+    save: (item) => saveSound(item, queue),
     remove,
     home: goHome,
     help: () => openHelp(page.view.keys),

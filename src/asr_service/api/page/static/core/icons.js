@@ -3,6 +3,7 @@
 export const ICONS = Object.freeze({
   back: "M12 4.5 6.5 10l5.5 5.5",
   close: "m5 5 10 10M15 5 5 15",
+  download: "M10 3v9.5M6 9l4 4 4-4M3.5 16.5h13",
   file: "M11.5 2.5h-6v15h9V5.5l-3-3Zm0 0v3h3",
   folder: "M2.5 15.5v-11h5l2 2h8v9h-15Z",
   keyboard: "M2.5 5.5h15v9h-15v-9ZM5.5 8.5h0M8.5 8.5h0M11.5 8.5h0M14.5 8.5h0M6.5 11.5h7",

@@ -8,15 +8,20 @@ import { ICONS } from "../core/icons.js";
 /** Returns {element, update, close}. `askForKey` opens the dialog for the key. */
 export function pageBanner({ queue, library }, askForKey) {
   const element = h("div", { class: "banners", role: "status" });
+  const lost = banner(t("banner.lost"));
+  const held = banner(t("banner.key"), h("button", { type: "button", onclick: askForKey }, t("key.enter")));
+  const full = banner(t("banner.full"));
+  let shown = [];
 
+  /** Show the lines that hold. Lines that stay are not shown again: a screen reader would repeat them. */
   function update() {
-    const lost = connection.isLost ? banner(t("banner.lost")) : null;
-    const held =
-      queue.isHeld && !connection.isLost
-        ? banner(t("banner.key"), h("button", { type: "button", onclick: askForKey }, t("key.enter")))
-        : null;
-    const full = library.isLasting && library.hasUnsaved ? banner(t("banner.full")) : null;
-    element.replaceChildren(...[lost, held, full].filter(Boolean));
+    const wanted = [];
+    if (connection.isLost) wanted.push(lost);
+    else if (queue.isHeld) wanted.push(held);
+    if (library.isLasting && library.hasUnsaved) wanted.push(full);
+    if (wanted.length === shown.length && wanted.every((line, index) => line === shown[index])) return;
+    shown = wanted;
+    element.replaceChildren(...shown);
   }
 
   const events = [

@@ -5,11 +5,11 @@ import { t } from "../core/i18n.js";
 import { ICONS } from "../core/icons.js";
 import { canRetry, isOpen } from "../queue/item.js";
 
-const PATHS = Object.freeze({ cancel: ICONS.close, retry: ICONS.retry, remove: ICONS.trash });
+const PATHS = Object.freeze({ cancel: ICONS.close, retry: ICONS.retry, save: ICONS.download, remove: ICONS.trash });
 
 /**
- * Returns {element, update}. `actions` has `cancel`, `retry` and `remove`, which get the item. With `isShort` the buttons
- * have icons alone, and names for screen readers.
+ * Returns {element, update}. `actions` has `cancel`, `retry`, `save` and `remove`, which get the item. With `isShort` the
+ * buttons have icons alone, and names for screen readers; there is none to save the sound.
  */
 export function itemButtons(item, actions, { isShort }) {
   const element = h("div", { class: isShort ? "row-actions" : "recording-buttons" });
@@ -23,7 +23,7 @@ export function itemButtons(item, actions, { isShort }) {
 
   /** Show the buttons of the item's state. A button that stays is not replaced: a click on it would be lost. */
   function update() {
-    const wanted = actionsOf(item);
+    const wanted = actionsOf(item).filter((action) => action !== "save" || !isShort);
     if (wanted.join() === shown) return;
     shown = wanted.join();
     const hadFocus = element.contains(document.activeElement);
@@ -36,5 +36,7 @@ export function itemButtons(item, actions, { isShort }) {
 
 function actionsOf(item) {
   if (isOpen(item)) return ["cancel"];
-  return canRetry(item) ? ["retry", "remove"] : ["remove"];
+  // The person at the page has the file of any other recording.
+  const save = item.source === "microphone" ? ["save"] : [];
+  return [...(canRetry(item) ? ["retry"] : []), ...save, "remove"];
 }
