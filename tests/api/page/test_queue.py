@@ -51,8 +51,12 @@ def test_a_press_on_cancel_counts_although_the_upload_ends_before_the_release(br
     """The button is not replaced between the two."""
     held.hold()
     uploads: list[Route] = []
+
+    def keep(route: Route) -> None:
+        uploads.append(route)
+
     with opened_page(browser, held.live.url) as page:
-        page.route("**/jobs", lambda route: uploads.append(route))
+        page.route("**/jobs", keep)
         add_files(page, clip("tone.wav"))
         expect_state(page, "tone.wav", "uploading")
         page.get_by_role("button", name="Cancel tone.wav").hover()
