@@ -9,7 +9,7 @@ import pytest
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from asr_service.engine.options import DecodingOptions
 from engines import engine_around, loud
-from fakes import FakeModel, Script, writing
+from fakes import FakeModel, writing
 
 ENGLISH = DecodingOptions(vad_filter=False, language="en")
 
@@ -47,33 +47,6 @@ async def test_the_rest_of_a_window_gets_a_window_of_its_own():
     first, rest = (prompt for call in engine.model.calls_of("generate") for prompt in call.prompts)
     one = (engine.model.at(0.0), *engine.model.tokens(" one"), engine.model.at(4.0))
     assert rest == (engine.model.tokenizer.token_to_id("<|startofprev|>"), *one, *first)
-
-
-@pytest.mark.parametrize(("last_start_s", "repeated"), [(9.0, True), (3.0, False)])
-async def test_a_short_rest_includes_the_segment_before_it(last_start_s: float, repeated: bool):
-    """The model stops at 14 s of 20 s. The last segment is decoded again with the rest if both are short."""
-
-    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
-        if len(engine.model.calls_of("generate")) == 1:
-            cut = model.at(last_start_s)
-            one, two = model.tokens(" one"), model.tokens(" too")
-            tokens = (model.at(0.0), *one, cut, cut, *two, model.at(14.0), model.at(14.0), *model.tokens(" thr"))
-            return Generation(tokens, -0.2, 0.0)
-        return writing(" two three", until_s=5.0)(model, encoding, prompt, options)
-
-    async with engine_around(FakeModel(script)) as engine:
-        transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
-    texts = [(segment.text, segment.start) for segment in transcript.segments]
-    if repeated:
-        assert texts == [(" one", 0.0), (" two three", last_start_s)]
-    else:
-        assert texts == [(" one", 0.0), (" too", last_start_s), (" two three", 14.0)]
-    model = engine.model
-    cut = model.at(last_start_s)
-    previous = [model.at(0.0), *model.tokens(" one"), cut]
-    if not repeated:
-        previous += [cut, *model.tokens(" too"), model.at(14.0)]
-    assert model.calls_of("generate")[1].prompts[0][1 : len(previous) + 1] == tuple(previous)
 
 
 async def test_kept_segments_are_yielded_before_the_rest_is_decoded():
@@ -119,26 +92,6 @@ async def test_all_windows_of_a_chunk_share_32_attempts():
         transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
     assert len(engine.model.calls_of("generate")) == 32
     assert transcript.segments[-1].end == 20
-
-
-@pytest.mark.parametrize(
-    "rest",
-    [writing(" hm", avg_logprob=-1.5, no_speech_prob=0.9), writing(""), writing(" to", until_s=3.0)],
-    ids=["silent", "empty", "shorter"],
-)
-async def test_a_segment_is_kept_if_its_second_decoding_says_less(rest: Script):
-    """If the window of the rest has no text, or ends before the segment did, the first result stays."""
-
-    def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
-        if len(engine.model.calls_of("generate")) == 1:
-            one, two = model.tokens(" one"), model.tokens(" too")
-            tokens = (model.at(0.0), *one, model.at(9.0), model.at(9.0), *two, model.at(14.0), model.at(14.0))
-            return Generation((*tokens, *model.tokens(" thr")), -0.2, 0.0)
-        return rest(model, encoding, prompt, options)
-
-    async with engine_around(FakeModel(script)) as engine:
-        transcript = await engine.transcript(engine.recording(loud(20)), ENGLISH)
-    assert [(each.text, each.start, each.end) for each in transcript.segments] == [(" one", 0, 9), (" too", 9, 14)]
 
 
 async def test_kept_words_end_before_the_rest():

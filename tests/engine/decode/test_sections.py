@@ -1,21 +1,17 @@
 """Sections of a long recording: their windows are decoded in order, each with the text before it in its prompt."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import count
 
 import pytest
 
-from asr_service.audio.chunking import Chunk
-from asr_service.audio.vad import SpeechSpan, VadOptions
-from asr_service.engine.decode.continuation import Budget, Decoded, Rest, settle
+from asr_service.audio.vad import VadOptions
+from asr_service.engine.decode.continuation import Budget
 from asr_service.engine.decode.hypothesis import accepted, evaluate
-from asr_service.engine.decode.text_before import TextBefore
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
-from asr_service.transcript import Segment
-from engines import RATE, engine_around, loud
+from engines import engine_around, loud
 from fakes import FakeModel, writing
 
 ENGLISH = DecodingOptions(vad_filter=False, language="en")
@@ -46,37 +42,42 @@ async def test_a_window_has_the_text_of_its_section_before_it(margin_s: float | 
         assert prompt == ((previous, *text) if text else ())
 
 
-async def test_an_unfinished_sentence_is_decoded_again_in_the_next_window():
-    """The next window begins where the sentence begins, and its text replaces the first one."""
+@pytest.mark.parametrize(
+    ("stopped_s", "begun", "begins_s"),
+    [(10.0, " Two an", 10.0), (17.5, " Two an", 17.5), (17.5, "", 17.5), (0.1, " Two an", 18.0)],
+    ids=["in the middle", "in the last second", "with no more text", "at the beginning"],
+)
+async def test_the_next_window_begins_where_the_model_stopped(stopped_s: float, begun: str, begins_s: float):
+    """The first window has 18 s of a section of 32 s. A window must be later than the one before it."""
 
     def script(model: FakeModel, encoding: Encoding, prompt: Sequence[int], options: GenerateOptions) -> Generation:
         if len(engine.model.calls_of("generate")) > 1:
-            return Generation((model.at(0.0), *model.tokens(" Two and three."), model.at(19.0)), -0.2, 0.01)
-        cut = model.at(10.0)
-        tokens = (model.at(0.0), *model.tokens(" One."), cut, cut, *model.tokens(" Two an"), model.at(16.0))
-        return Generation(tokens, -0.2, 0.01)
+            return Generation((model.at(0.0), *model.tokens(" Two and three."), model.at(16.0)), -0.2, 0.01)
+        cut = model.at(stopped_s)
+        return Generation((model.at(0.0), *model.tokens(" One"), cut, cut, *model.tokens(begun)), -0.2, 0.01)
 
     async with engine_around(FakeModel(script), margin_s=2.5) as engine:
         transcript = await engine.transcript(engine.recording(loud(32)), ENGLISH)
-    heard = [(segment.text, segment.start, segment.window_start) for segment in transcript.segments]
-    assert heard == [(" One.", 0.0, 0.0), (" Two and three.", 10.0, 10.0)]
+    first, last = transcript.segments[0], transcript.segments[-1]
+    assert (first.text, last.text) == (" One", " Two and three.")
+    assert last.window_start == pytest.approx(begins_s, abs=0.02)
 
 
 @pytest.mark.parametrize(
-    ("before", "end_s", "has_fault", "ended_early"),
-    [(" So.", 9.0, True, True), ("", 9.0, False, True), (" So.", 16.0, False, False), ("", 16.0, False, False)],
+    ("before", "end_s", "has_fault", "decoded_s"),
+    [(" So.", 9.0, True, 9.0), ("", 9.0, False, 9.0), (" So.", 16.0, False, 20.0), ("", 16.0, False, 20.0)],
 )
 def test_a_text_that_leaves_speech_is_decoded_without_the_text_before(
-    before: str, end_s: float, has_fault: bool, ended_early: bool
+    before: str, end_s: float, has_fault: bool, decoded_s: float
 ):
     """The text ends at 9 or 16 s of 20 s of speech. Without text before it, the speech after it gets a window."""
     model = FakeModel()
     vocabulary = Vocabulary(model.tokenizer, multilingual=True)
     tokens = (model.at(0.0), *model.tokens(" Only a part."), model.at(end_s))
     found = evaluate(Generation(tokens, -0.2, 0.01), 0.0, vocabulary, 20.0, 200, before, is_all_speech=True)
-    assert (found.has_fault, found.ended_early) == (has_fault, ended_early)
+    assert (found.has_fault, found.decoded_s(has_speech_after=False)) == (has_fault, decoded_s)
     found = evaluate(Generation(tokens, -0.2, 0.01), 0.0, vocabulary, 20.0, 200, before)
-    assert (found.has_fault, found.ended_early) == (False, False)
+    assert (found.has_fault, found.decoded_s(has_speech_after=False)) == (False, 20.0)
 
 
 @pytest.mark.parametrize(
@@ -113,54 +114,13 @@ async def test_speech_may_be_left_out_in_three_windows_one_after_the_other():
     assert starts == pytest.approx([0.0, 8.0, 16.0, 24.0], abs=0.5)
 
 
-@pytest.mark.parametrize(
-    ("ends", "is_early", "texts", "n_held"),
-    [
-        ((30.0,), False, ["new"], 0),
-        ((10.0,), False, ["old"], 0),
-        ((), False, ["old"], 0),
-        ((10.0,), True, [], 2),
-    ],
-    ids=["it reaches further", "it ends before", "it is empty", "it stopped early"],
-)
-def test_the_next_window_replaces_a_doubtful_segment(
-    ends: tuple[float, ...], is_early: bool, texts: list[str], n_held: int
-):
-    """It does not if it says less. Until that is known, both are held."""
-    old = Decoded([], [segment("old", 22.0)], a_rest(is_early=False))
-    new = Decoded([segment("new", end) for end in ends], [], a_rest(is_early=is_early))
-    final, held = settle([old, new])
-    assert ([each.text for each in final], len(held)) == (texts, n_held)
-
-
-def test_a_window_that_is_cut_again_does_not_decide_early():
-    """The next window begins within the first one's last segment, so both cannot be kept: its text decides."""
-    old = Decoded([], [segment("old", 21.8)], a_rest(is_early=False))
-    new = Decoded([segment("new", 20.2)], [segment("cut", 21.6)], a_rest(is_early=False))
-    final, held = settle([old, new])
-    assert (final, len(held)) == ([], 2)
-    final, held = settle([*held, Decoded([segment("whole", 30.0)])])
-    assert ([each.text for each in final], held) == (["new", "whole"], [])
-    final, _ = settle([old, new, Decoded([])])
-    assert [each.text for each in final] == ["old"]
-
-
 def test_a_budget_is_renewed_by_speech():
     """Windows that stop early after fractions of a second use it up; 30 s of decoded speech renew it."""
     budget = Budget()
     for _ in range(15):
-        budget = budget.after_attempts(1).after_continuation(0.5)
+        budget = budget.after_attempts(1).after_window(0.5)
     assert not budget.allows_continuation
     budget = Budget()
     for _ in range(100):
-        budget = budget.after_attempts(9).after_continuation(11.0)
+        budget = budget.after_attempts(9).after_window(11.0)
         assert budget.allows_continuation
-
-
-def segment(text: str, end: float) -> Segment:
-    return replace(Segment(0, 0.0, end, text, (), -0.2, 0.0, 1.0, 0.0, "en"))
-
-
-def a_rest(*, is_early: bool) -> Rest:
-    chunk = Chunk(loud(1), (SpeechSpan(0, RATE),))
-    return Rest(chunk, "en", TextBefore(), Budget(), is_early)

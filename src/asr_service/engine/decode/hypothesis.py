@@ -39,19 +39,14 @@ _MAX_OVERRUN_S: Final = 2.0
 two seconds for a clip of 0.3 s."""
 
 _MIN_REST_S: Final = 1.0
-"""A shorter rest, after the point where the model stopped, is not decoded in a window of its own."""
+"""A shorter rest, after the point where the model stopped, gets no window of its own. If more speech follows, the next
+window begins with the rest."""
 _MAX_SKIPPED_S: Final = 5.0
 """If speech follows the text for longer than this, the model left something out. With the text of other speech in the
 prompt it does so more often: of 30 windows of unrelated sentences, 5 lacked a sentence or more, of 120 windows of
 single recordings none."""
 _MIN_PROGRESS_S: Final = 0.2
 """If the model stopped before this point, the window of the rest would be the same window again."""
-_MAX_REPEATED_S: Final = 12.0
-"""The window of the rest includes the last segment before it if both together are no longer than this."""
-_MIN_KEPT_S: Final = 4.0
-"""The next window never begins before this point. If the sentence does, the window ends within the sentence."""
-_SENTENCE_ENDS: Final = tuple(".?!…。？！؟۔।።՞։")
-_CLOSING_MARKS: Final = "\"'”’»)）」』"
 
 
 class FallbackReason(StrEnum):
@@ -153,10 +148,11 @@ class Hypothesis:
         is_behind = self.window.consumed_s < other.window.consumed_s - _MIN_REST_S
         return self.skips_speech and not self._has_other_fault and not self.is_silent and not is_behind
 
-    @property
-    def ended_early(self) -> bool:
-        """True if the model left a rest that is long enough for a window of its own."""
-        return _MIN_PROGRESS_S <= self.window.consumed_s < self.speech_s - _MIN_REST_S
+    def decoded_s(self, *, has_speech_after: bool) -> float:
+        """Return the second at which the next window begins: the end of the speech, or where the model stopped."""
+        stopped_s = self.window.consumed_s
+        latest_s = self.speech_s - (0.0 if has_speech_after else _MIN_REST_S)
+        return stopped_s if _MIN_PROGRESS_S <= stopped_s < latest_s and not self.is_silent else self.speech_s
 
 
 _RULES: Final[tuple[tuple[FallbackReason, Callable[[Hypothesis], bool]], ...]] = (
@@ -262,43 +258,12 @@ def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
     return max(usable or tried, key=lambda each: each.generation.avg_logprob)
 
 
-def speech_parts(best: Hypothesis, vocabulary: Vocabulary, *, to_the_end: bool) -> list[TimedTokens]:
-    """Return the segments that have text, last some time and begin within the speech.
-
-    `to_the_end` includes the unfinished segment, which then lasts until the window ends.
-    """
-    parts = best.window.parts if to_the_end else best.window.segments
+def speech_parts(best: Hypothesis, vocabulary: Vocabulary, end_s: float) -> list[TimedTokens]:
+    """Return the segments that have text, last some time and begin before `end_s`."""
+    if best.is_silent:
+        return []
     return [
-        replace(part, end=min(part.end, best.speech_s))
-        for part in parts
-        if part.start < min(part.end, best.speech_s) and vocabulary.text(part.tokens).strip()
+        replace(part, end=min(part.end, end_s))
+        for part in best.window.parts
+        if part.start < min(part.end, end_s) and vocabulary.text(part.tokens).strip()
     ]
-
-
-def split_kept(parts: Sequence[TimedTokens], best: Hypothesis) -> tuple[int, float]:
-    """Return how many parts of a window that ended early are kept, and the second at which the rest begins.
-
-    The text of a few seconds alone is often wrong, because the speech around them is missing. So a short rest includes
-    the last part, which is then decoded again.
-    """
-    if len(parts) > 1:
-        begins_s = parts[-1].start
-        if begins_s >= _MIN_REST_S and best.speech_s - begins_s <= _MAX_REPEATED_S:
-            return len(parts) - 1, begins_s
-    return len(parts), best.window.consumed_s
-
-
-def split_unfinished(parts: Sequence[TimedTokens], best: Hypothesis, vocabulary: Vocabulary) -> tuple[int, float]:
-    """Return how many parts of a window with speech after it are kept, and the second at which the next window begins.
-
-    The text of a sentence that the end of the window cuts is wrong more often, so the next window contains the whole
-    sentence. It also contains the end of the window if the model left it out: the last two timestamps say where it
-    stopped.
-    """
-    if len(parts) > 1:
-        begins_s = parts[-1].start
-        is_cut = not vocabulary.text(parts[-1].tokens).rstrip().rstrip(_CLOSING_MARKS).endswith(_SENTENCE_ENDS)
-        if is_cut and begins_s >= _MIN_KEPT_S and best.speech_s - begins_s <= _MAX_REPEATED_S:
-            return len(parts) - 1, begins_s
-    left_out = best.window.unfinished is None and best.speech_s - _MIN_REST_S <= best.window.consumed_s < best.speech_s
-    return len(parts), best.window.consumed_s if left_out else best.speech_s

@@ -11,9 +11,9 @@ from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.chunking import Chunk, first_window, join_chunks, rest_of
 from asr_service.audio.features import Features, LogMel
 from asr_service.engine.decode.context import ChunkLengths, allows_short_context, chunk_lengths, context_frames
-from asr_service.engine.decode.continuation import Budget, Decoded, Rest, settle
+from asr_service.engine.decode.continuation import Budget, Rest
 from asr_service.engine.decode.fallback import FallbackDecoder
-from asr_service.engine.decode.hypothesis import speech_parts, split_kept, split_unfinished
+from asr_service.engine.decode.hypothesis import speech_parts
 from asr_service.engine.decode.text_before import TextBefore
 from asr_service.engine.decode.timing.timed_segments import timed_segments
 from asr_service.engine.decode.timing.times import clamp_times
@@ -91,21 +91,24 @@ class WindowDecoder:
     async def decode(self, task: WindowTask) -> AsyncGenerator[list[Segment]]:
         """Yield the segments of a window and of the section after it, each list as soon as it is final.
 
-        The segments are in order, and their ids are not set. The window after this one begins where its text ends, and
-        its prompt has the text before it. If the model stops before the end of the window, so does the window of the
-        rest.
+        The segments are in order, and their ids are not set. The next window begins where the model stopped, and its
+        prompt has the text before it.
 
         Raises EngineStopped, DeadlineExceeded, InferenceFailed, Overloaded: the scheduler or the model failed.
         """
-        held: list[Decoded] = []
         while True:
-            decoded = await self._decode_once(task)
-            final, held = settle([*held, decoded])
-            yield final
-            if decoded.rest is None:
+            segments, rest = await self._decode_once(task)
+            yield segments
+            if rest is None:
                 return
-            is_first_window = task.is_first_window and not final
-            task = await self._prepare_rest(task, decoded.rest, is_first_window=is_first_window)
+            task = await self.prepare(
+                task.request,
+                rest.chunk,
+                language=rest.language,
+                is_first_window=task.is_first_window and not segments,
+                text_before=rest.text_before,
+                budget=rest.budget,
+            )
 
     async def detect_language(
         self, request: RequestContext, chunk: Chunk, *, is_first_window: bool
@@ -125,17 +128,7 @@ class WindowDecoder:
         margin_s = self._margin_s if allows_short_context(options) else None
         return context_frames(chunk.duration_s, margin_s, is_part=chunk.is_part)
 
-    async def _prepare_rest(self, task: WindowTask, rest: Rest, *, is_first_window: bool) -> WindowTask:
-        return await self.prepare(
-            task.request,
-            rest.chunk,
-            language=rest.language,
-            is_first_window=is_first_window,
-            text_before=rest.text_before,
-            budget=rest.budget,
-        )
-
-    async def _decode_once(self, task: WindowTask) -> Decoded:
+    async def _decode_once(self, task: WindowTask) -> tuple[list[Segment], Rest | None]:
         window_start_s = task.chunk.to_source_time(0)
         attributes = {"asr.window.begin_s": window_start_s, "asr.window.speech_s": task.chunk.duration_s}
         with span("window", attributes):
@@ -145,19 +138,21 @@ class WindowDecoder:
             language = task.language or await self._request_language(encoded, task.request)
             best, encoding, n_decodes = await self._fallback.decode(task, encoded.encoding, language)
             budget = task.budget.after_attempts(n_decodes)
-            ended_early = best.ended_early and not best.is_silent
-            continues = ended_early and budget.allows_continuation
-            if ended_early and not continues:
+            decoded_s = best.decoded_s(has_speech_after=task.after is not None)
+            if decoded_s < best.speech_s and not budget.allows_continuation:
                 log.warning("a window was continued too often", window_start_s=window_start_s)
-            parts = [] if best.is_silent else speech_parts(best, self._vocabulary, to_the_end=not continues)
+                decoded_s = best.speech_s
+            parts = speech_parts(best, self._vocabulary, decoded_s)
             segments = await timed_segments(task, encoding, best, parts, language, self._vocabulary)
-        if continues:
-            n_kept, rest_start_s = split_kept(parts, best)
-            return await self._split_at_rest(task, segments, n_kept, rest_start_s, language, budget)
+        rest = [rest_of(task.chunk, decoded_s)] if decoded_s < best.speech_s else []
         if task.after is not None:
-            n_kept, rest_start_s = split_unfinished(parts, best, self._vocabulary)
-            return await self._split_at_rest(task, segments, n_kept, rest_start_s, language, None)
-        return Decoded(segments)
+            rest.append(task.after)
+        if not rest:
+            return segments, None
+        end_s = task.chunk.to_source_time(decoded_s, is_end=True)
+        segments = [clamp_times(segment, end_s) for segment in segments]
+        text_before = (await task.known_text_before()).followed_by(segments)
+        return segments, Rest(join_chunks(rest), language, text_before, budget.after_window(decoded_s))
 
     async def _request_language(self, encoded: Encoded, request: RequestContext) -> str:
         """Return the request's language. The first window sets it if the options do not."""
@@ -166,31 +161,6 @@ class WindowDecoder:
         elif encoded.languages:
             request.set_language(*next(iter(request.options.among_candidates(encoded.languages).items())))
         return (await asyncio.shield(request.language))[0]
-
-    async def _split_at_rest(
-        self,
-        task: WindowTask,
-        segments: list[Segment],
-        n_kept: int,
-        rest_start_s: float,
-        language: str,
-        budget: Budget | None,
-    ) -> Decoded:
-        """Keep the first segments. The rest of the window and the speech after it are decoded next.
-
-        `budget` is that of the window's rest, None if the model did not stop early.
-        """
-        end_s = task.chunk.to_source_time(rest_start_s, is_end=True)
-        kept = [clamp_times(segment, end_s) for segment in segments[:n_kept]]
-        parts = [rest_of(task.chunk, rest_start_s)] if rest_start_s < task.chunk.duration_s else []
-        rest = Rest(
-            join_chunks([*parts, task.after] if task.after else parts),
-            language,
-            (await task.known_text_before()).followed_by(kept),
-            budget.after_continuation(rest_start_s) if budget else WHOLE_BUDGET,
-            is_early=budget is not None,
-        )
-        return Decoded(kept, segments[n_kept:], rest)
 
     async def _features(self, chunk: Chunk, n_frames: int) -> Features:
         loop = asyncio.get_running_loop()
