@@ -205,7 +205,7 @@ def assert_error(answer: httpx.Response, status: int, code: str, param: str | No
     assert set(error) == {"message", "type", "param", "code"}
     assert (error["code"], error["param"]) == (code, param), error
     assert error["type"] == ("invalid_request_error" if status < 500 else "server_error")
-    assert 10 < len(error["message"]) < 400
+    assert 10 < len(error["message"]) < 600  # the codes of all languages have 400
 
 
 @pytest.mark.parametrize("case", CASES)

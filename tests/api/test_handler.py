@@ -1,10 +1,12 @@
 """Responses with a transcript, whole and streamed."""
 
+import io
 import json
 import threading
 
 import httpx
 import pytest
+import soundfile
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
@@ -129,8 +131,12 @@ def test_a_stream_without_speech_is_a_closing_line(live):
 
 def test_a_stream_of_a_recording_that_is_too_long_ends_with_an_error_line():
     """The length was unknown at the start. The error has the type of a client error."""
-    audio = bytearray(tone(130, rate=8000))
-    audio[40:44] = b"\xff" * 4  # an unknown length, as of a writer that could not seek back
+    flac = io.BytesIO()
+    samples, rate = soundfile.read(io.BytesIO(tone(130, rate=8000)))
+    soundfile.write(flac, samples, rate, format="FLAC")
+    audio = bytearray(flac.getvalue())
+    audio[21] &= 0xF0
+    audio[22:26] = bytes(4)  # no number of samples, as of a writer that could not seek back
     with serving(max_audio_s=100, block_length_s=60) as live:
         answer = live.post(audio=bytes(audio), response_format="ndjson")
     lines = [json.loads(line) for line in answer.text.splitlines()]
