@@ -288,7 +288,7 @@ def test_a_lack_of_descriptors_passes(live, monkeypatch, number):
 
 
 def test_another_error_of_the_system_is_an_unexpected_error(live, monkeypatch):
-    """A 500: nobody knows whether it passes."""
+    """It is a 500, because the service does not know whether the error will end."""
     monkeypatch.setattr("asr_service.api.native.routes.parse_parameters", raising(errno.EIO))
     assert_error(live.post(), 500, "internal_error", None)
 

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from asr_service import __version__
 from asr_service.errors import StartupError
-from asr_service.plain_number import is_plain_number
+from asr_service.plain_number import is_odd_number
 
 _HELP: Final = """Speech to text over HTTP: Whisper on CTranslate2, on a GPU or a laptop.
 
@@ -98,9 +98,8 @@ class _PlainNumbers(TyperCommand):
         rest = super().parse_args(ctx, args)
         options: list[Any] = self.get_params(ctx)
         for option in options:
-            text, value = given.get(option.name), ctx.params.get(option.name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if is_number and isinstance(text, str) and not is_plain_number(text):
+            text = given.get(option.name)
+            if is_odd_number(text, ctx.params.get(option.name)):
                 raise typer.BadParameter(f"{text!r} is not a number such as 10 or 0.5.", ctx=ctx, param=option)
         return rest
 

@@ -1,4 +1,4 @@
-"""The rest of a section after a window, and what the windows of a section may cost. Pure data and functions."""
+"""The speech that a window leaves for the next one, and the limits for the windows of a section. Pure data."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,8 +7,8 @@ from asr_service.audio.chunking import Chunk
 from asr_service.engine.decode.text_before import TextBefore
 
 _MAX_CONTINUATIONS: Final = 15
-"""Maximum number of windows in a row that begin where the model stopped early. On real speech each of these covers
-several seconds; the limit bounds the work for audio that makes the model stop after every few tenths of a second."""
+"""Maximum number of windows before the budget is new. On real speech each of these covers several seconds. The limit
+bounds the work for audio that makes the model stop after every few tenths of a second."""
 _MAX_DECODES: Final = 32
 """How many attempts such windows may have together: at least three windows with all attempts. When they are used up,
 the speech that the last window left is not decoded."""
@@ -18,7 +18,7 @@ _RENEWED_AFTER_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the next windows may cost, since each may begin where the model stopped early in the window before."""
+    """The limits for the next windows of a section."""
 
     decodes: int = _MAX_DECODES
     continuations: int = _MAX_CONTINUATIONS
@@ -48,7 +48,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """The speech of a section after the segments of a window, and the inputs of the window for it."""
+    """The speech of a section that a window leaves, and the inputs of the next window."""
 
     chunk: Chunk
     language: str

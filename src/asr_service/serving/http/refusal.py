@@ -37,7 +37,7 @@ def too_large_head(reason: str) -> Refusal:
 
 
 MALFORMED: Final = malformed("The request is not valid HTTP/1.1.")
-NO_HOST: Final = malformed("A request of HTTP/1.1 has one Host header, and no more.")
+NO_HOST: Final = malformed("A request of HTTP/1.1 must have exactly one Host header.")
 SLOW_HEAD: Final = Refusal(
     b"408 Request Timeout", "head_too_slow", "The request line and headers were not received in time."
 )
