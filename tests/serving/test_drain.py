@@ -1,13 +1,17 @@
 """SIGTERM: accepted requests are finished, new ones are refused, and the service ends."""
 
+import queue
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from asr_service.serving.arbiter import SlotArbiter
 from serving.harness import running
 from waiting import until
 
@@ -87,6 +91,16 @@ def test_ctrl_c_does_not_wait(tmp_path, first):
         service.signal(signal.SIGINT)
         assert service.ended() == 0
         assert long.exception() is not None or long.result().status >= 500
+
+
+def test_ctrl_c_that_arrives_together_with_sigterm_is_not_lost():
+    """The master takes both from its queue at once. SIGTERM ends its loop, so it must come last."""
+    arbiter: Any = SlotArbiter.__new__(SlotArbiter)
+    arbiter.plan = SimpleNamespace(limits=SimpleNamespace(tick_s=0.01))
+    arbiter.SIG_QUEUE = queue.SimpleQueue()
+    for each in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
+        arbiter.SIG_QUEUE.put(each)
+    assert arbiter.wait_for_signals() == [signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
 
 
 def test_workers_end_when_their_master_has_gone(tmp_path):

@@ -18,7 +18,7 @@ from asr_service.metrics import SLOT_READY, WORKER_RESTARTS
 from asr_service.serving.logger import name_process
 from asr_service.serving.metrics_files import become_slot, forget_gauges
 from asr_service.serving.plan import ServePlan
-from asr_service.serving.signals import SignalQueue
+from asr_service.serving.signals import SignalQueue, quick_ends_first
 from asr_service.serving.slots.reload import RollingReload
 from asr_service.serving.slots.supervisor import STARTUP_FAILURES, SlotSupervisor
 from asr_service.serving.standby import Standby
@@ -67,8 +67,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
     # -- the loop
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
-        signals: list[int] = super().wait_for_signals(min(timeout, self.plan.limits.tick_s))
-        return signals
+        return quick_ends_first(super().wait_for_signals(min(timeout, self.plan.limits.tick_s)))
 
     def manage_workers(self) -> None:
         """Start workers in slots that are due, continue a reload, and report the state."""

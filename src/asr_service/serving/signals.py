@@ -3,6 +3,17 @@
 import queue
 import signal
 from collections.abc import Iterable
+from typing import Final
+
+_QUICK_ENDS: Final = frozenset({signal.SIGINT, signal.SIGQUIT})
+
+
+def quick_ends_first(signals: Iterable[int]) -> list[int]:
+    """Put the signals that end the service at once before the others, which keep their order.
+
+    SIGTERM ends Gunicorn's loop, and the signals after it in the list would be lost.
+    """
+    return sorted(signals, key=lambda each: each not in _QUICK_ENDS)
 
 
 class SignalQueue:
