@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import os
+import signal
 import struct
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-
-import psutil
+from pathlib import Path
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.memory import anonymous_bytes
@@ -105,23 +105,26 @@ def test_files_that_take_long_do_not_delay_a_clip():
     assert with_pool(use, max_parallel=1) < 1.0
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether the process has stopped, or will stop before it runs again: on a busy machine it gets no time."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    pending = int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)
+    return fields["State"].startswith("T") or bool(pending >> (signal.SIGSTOP - 1) & 1)
+
+
 def test_only_decoders_with_a_permit_run():
     """The others are stopped, so they take no time from the model."""
-
-    def n_running(pids: list[int]) -> int:
-        return sum(psutil.Process(pid).status() != psutil.STATUS_STOPPED for pid in pids)
 
     async def use(pool: DecoderPool) -> list[int]:
         async with attackers(pool, 6) as audios:
             pids, counts = [child_pid(audio) for audio in audios], []
             for _ in range(20):
                 await asyncio.sleep(0.02)
-                counts.append(n_running(pids))
+                counts.append(sum(not is_stopped(pid) for pid in pids))
             return counts
 
-    counts = sorted(with_pool(use, max_parallel=1))
-    assert counts[len(counts) // 2] == 1
-    assert counts[-1] <= 2  # at a change of turns
+    assert max(with_pool(use, max_parallel=1)) == 1
 
 
 def test_decoders_yield_to_the_model():
