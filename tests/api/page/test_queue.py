@@ -14,6 +14,7 @@ from api.jobs.client import endless
 from api.live import serving
 from api.page.conftest import INSECURE, Held
 from api.page.pages import add_files, clip, expect_state, opened_page, row
+from api.page.test_page import TEXTS
 from fakes import FakeModel
 from waiting import until
 
@@ -81,25 +82,57 @@ def test_a_recording_can_be_cancelled_while_the_browser_reads_it(browser: Browse
 
 
 def test_a_failed_job_is_deleted_with_its_recording(browser: Browser, tmp_path: Path) -> None:
-    """Its first sentences may be with the service. Another try deletes it too."""
+    """Its first sentences may be with the service. It is not tried again: the recording is still too long then."""
     too_long = {"name": "long.wav", "mimeType": "audio/wav", "buffer": endless(61)}
     with (
         serving(FakeModel(), vad_filter=False, max_audio_s=60, state_dir=tmp_path) as live,
         opened_page(browser, live.url, may_fail=True) as page,
     ):
-
-        def jobs() -> list[str]:
-            return [job["id"] for job in live.get("/jobs").json()["data"]]
-
         add_files(page, too_long)
         expect_state(page, "long.wav", "failed")
-        (first,) = jobs()
-        page.get_by_role("button", name="Try long.wav again").click()
-        until(lambda: jobs() and first not in jobs(), what="the end of the first job")
-        expect_state(page, "long.wav", "failed")
+        assert len(live.get("/jobs").json()["data"]) == 1
+        expect(row(page, "long.wav").get_by_role("button")).to_have_count(1)
         page.get_by_role("button", name="Remove long.wav").click()
         page.get_by_role("dialog").get_by_role("button", name="Remove").click()
-        until(lambda: not jobs(), what="the end of the jobs")
+        until(lambda: not live.get("/jobs").json()["data"], what="the end of the job")
+
+
+def test_another_try_deletes_the_job_of_the_first(browser: Browser, held: Held) -> None:
+    """Its first sentences may be with the service."""
+
+    def fail(route: Route) -> None:
+        listed = route.fetch().json()
+        listed["data"][0] |= {"status": "failed", "error": {"code": "runner_lost", "message": ""}}
+        route.fulfill(json=listed)
+
+    def newest() -> str:
+        return str(held.live.get("/jobs").json()["data"][0]["id"])
+
+    def exists(job: str) -> bool:
+        return held.live.get(f"/jobs/{job}").status_code == httpx.codes.OK
+
+    with opened_page(browser, held.live.url) as page:
+        page.route("**/jobs?*", fail)
+        add_files(page, clip("tone.wav"))
+        expect(row(page, "tone.wav")).to_contain_text("Try it again.")
+        first = newest()
+        page.unroute("**/jobs?*")
+        page.get_by_role("button", name="Try tone.wav again").click()
+        expect_state(page, "tone.wav", "done")
+        until(lambda: not exists(first), what="the end of the first job")
+        assert exists(newest())
+
+
+def test_another_try_is_offered_where_the_text_advises_it(browser: Browser, held: Held) -> None:
+    """The page does not offer what fails again, such as a file without audio."""
+    can_retry = """async (codes) => {
+      const { canRetry } = await import(new URL("queue/item.js", document.querySelector("[type=module]").src));
+      return codes.filter((code) => canRetry({ state: "failed", problem: { code } }));
+    }"""
+    texts = {key.partition(".")[2]: text for key, text in TEXTS["i18n/en.json"].items() if key.startswith("problem.")}
+    advised = [code for code, text in texts.items() if re.search(r"\btry (it )?again\b", text, re.IGNORECASE)]
+    with opened_page(browser, held.live.url) as page:
+        assert page.evaluate(can_retry, list(texts)) == [code for code in texts if code in advised or code == "unknown"]
 
 
 def test_an_empty_file_is_explained_and_not_sent(browser: Browser, held: Held) -> None:

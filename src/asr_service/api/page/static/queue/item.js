@@ -9,6 +9,20 @@ import { TAB } from "./tabs.js";
  */
 export const OPEN_STATES = new Set(["waiting", "uploading", "queued", "running"]);
 
+/** Failures that every attempt with the same recording and the same options has. */
+const FINAL_PROBLEMS = new Set([
+  "audio_missing",
+  "audio_too_long",
+  "decoder_failed",
+  "empty_file",
+  "invalid_parameter",
+  "page_refused",
+  "status_413",
+  "undecodable_audio",
+  "unsupported_audio",
+  "upload_too_large",
+]);
+
 export function newItem(blob, { name, source, options, durationS = null }) {
   return {
     id: randomId(),
@@ -47,9 +61,9 @@ export function secondsToWait({ resumeAt, waitS }, now = Date.now()) {
   return left > 0 && left <= (waitS ?? Infinity) + 1 ? left : 0;
 }
 
-/** Return whether another attempt could succeed: the page must have the recording, and the service must take it. */
+/** Return whether another attempt could succeed: the page must have the recording, and the service must accept it. */
 export function canRetry({ state, problem }) {
-  return state === "cancelled" || (state === "failed" && !["upload_too_large", "empty_file", "audio_missing"].includes(problem.code));
+  return state === "cancelled" || (state === "failed" && !FINAL_PROBLEMS.has(problem.code));
 }
 
 export function isOpen(item) {
