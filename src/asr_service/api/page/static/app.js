@@ -10,7 +10,7 @@ import { config } from "./core/config.js";
 import { connection } from "./core/connection.js";
 import { loadTexts, t } from "./core/i18n.js";
 import { onKey } from "./core/keys.js";
-import { goHome, route } from "./core/router.js";
+import { addressOf, goHome, route } from "./core/router.js";
 import { Queue } from "./queue/queue.js";
 import { serviceFor } from "./queue/service.js";
 import { watchJobs } from "./queue/watch.js";
@@ -20,6 +20,8 @@ import { Takes } from "./store/takes.js";
 import { confirmDialog } from "./views/dialogs/dialog.js";
 import { openHelp } from "./views/dialogs/help_dialog.js";
 import { askForKey } from "./views/dialogs/key_dialog.js";
+import { askForLanguages } from "./views/dialogs/language_dialog.js";
+import { languageOptions } from "./views/intake/options.js";
 import { buildPage } from "./views/page.js";
 import { problemText } from "./views/problems.js";
 
@@ -42,6 +44,7 @@ const page = buildPage(document.getElementById("app"), {
     dropTake: (found) => microphone.dropInterrupted(found).then(showInterrupted),
     cancel: (item) => queue.cancel(item.id),
     retry: (item) => queue.retry(item.id),
+    languages: changeLanguages,
     save: (item) => saveSound(item, queue),
     remove,
     home: goHome,
@@ -115,6 +118,15 @@ async function enterKey() {
   queue.release();
   page.updateBanner();
   await loadOffer();
+}
+
+/** Transcribe a recording in other languages. A text that it has stays, and so the recording is added once more. */
+async function changeLanguages(item) {
+  const chosen = await askForLanguages(item, page.options.offer);
+  if (!chosen) return;
+  const options = { ...item.options, ...languageOptions(chosen) };
+  if (item.state !== "done") await queue.retry(item.id, options);
+  else location.hash = addressOf(await incoming.addAgain(item, options));
 }
 
 async function remove(item) {

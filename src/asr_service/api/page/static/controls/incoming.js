@@ -7,8 +7,8 @@ import { droppedFiles, durationOf, looksLikeRecording } from "../views/intake/fi
 import { requestOptions } from "../views/intake/options.js";
 
 /**
- * Returns {addFiles, addRecording}; the latter resolves when the browser has stored the recording. `say` tells a sentence
- * to the person at the page, and `show` shows what was added.
+ * Returns {addFiles, addRecording, addAgain}; `addRecording` resolves when the browser has stored the recording. `say`
+ * tells a sentence to the person at the page, and `show` shows what was added.
  */
 export function incomingRecordings(queue, say, show) {
   /** Add files; of those that were in folders, only what looks like a recording. */
@@ -40,7 +40,14 @@ export function incomingRecordings(queue, say, show) {
     return stored;
   }
 
-  return { addFiles, addRecording };
+  /** Add a recording of the list once more. Resolves to its new id. */
+  async function addAgain({ id, name, source, durationS }, options) {
+    const blob = await queue.audio(id);
+    const about = { name, source, durationS, options };
+    return (blob ? add(blob, about) : queue.refuse(new Blob(), about, new Problem(0, "audio_missing", ""))).id;
+  }
+
+  return { addFiles, addRecording, addAgain };
 }
 
 /** Ask the browser not to delete the recordings when its disk is full. */

@@ -7,6 +7,7 @@ export const ICONS = Object.freeze({
   file: "M11.5 2.5h-6v15h9V5.5l-3-3Zm0 0v3h3",
   folder: "M2.5 15.5v-11h5l2 2h8v9h-15Z",
   keyboard: "M2.5 5.5h15v9h-15v-9ZM5.5 8.5h0M8.5 8.5h0M11.5 8.5h0M14.5 8.5h0M6.5 11.5h7",
+  languages: "M2.5 5.5h8M6.5 3.5v2M9 5.5c-.8 3-3 5.3-6 6.5M4.5 8c1 1.8 2.5 3.2 4.5 4M10 16.5l3.5-8 3.5 8M11.2 13.8h4.6",
   microphone: "M10 2.5a2.5 2.5 0 0 0-2.5 2.5v4.5a2.5 2.5 0 0 0 5 0V5A2.5 2.5 0 0 0 10 2.5ZM4.5 9.5a5.5 5.5 0 0 0 11 0M10 15v2.5",
   pause: "M7 4.5v11M13 4.5v11",
   resume: "M6.5 4.5v11l9-5.5-9-5.5Z",

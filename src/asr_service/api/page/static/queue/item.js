@@ -66,6 +66,11 @@ export function canRetry({ state, problem }) {
   return state === "cancelled" || (state === "failed" && !FINAL_PROBLEMS.has(problem.code));
 }
 
+/** Return whether an attempt with other languages could succeed: the service must accept the recording itself. */
+export function canChangeLanguages(item) {
+  return item.state === "done" || item.problem?.code === "invalid_parameter" || canRetry(item);
+}
+
 export function isOpen(item) {
   return OPEN_STATES.has(item.state);
 }

@@ -107,13 +107,13 @@ export class Queue extends EventTarget {
     this.#sender.pump();
   }
 
-  /** Begin again with the same options. */
-  async retry(id) {
+  /** Begin again, with the same options or with others. */
+  async retry(id, options = null) {
     const item = this.#items.get(id);
     if (!item || isOpen(item)) return;
     const { jobId } = item;
     this.#progress.forget(id);
-    await this.#update(item, startingState());
+    await this.#update(item, { ...startingState(), options: options ?? item.options });
     this.#sender.pump();
     if (jobId) await this.#service.remove(jobId).catch(() => {});
   }

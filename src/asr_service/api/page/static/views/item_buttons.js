@@ -3,13 +3,21 @@
 import { h, icon } from "../core/dom.js";
 import { t } from "../core/i18n.js";
 import { ICONS } from "../core/icons.js";
-import { canRetry, isOpen } from "../queue/item.js";
+import { canChangeLanguages, canRetry, isOpen } from "../queue/item.js";
 
-const PATHS = Object.freeze({ cancel: ICONS.close, retry: ICONS.retry, save: ICONS.download, remove: ICONS.trash });
+const PATHS = Object.freeze({
+  cancel: ICONS.close,
+  retry: ICONS.retry,
+  languages: ICONS.languages,
+  save: ICONS.download,
+  remove: ICONS.trash,
+});
+/** What a row of the list has. */
+const SHORT = new Set(["cancel", "retry", "remove"]);
 
 /**
- * Returns {element, update}. `actions` has `cancel`, `retry`, `save` and `remove`, which get the item. With `isShort` the
- * buttons have icons alone, and names for screen readers; there is none to save the sound.
+ * Returns {element, update}. `actions` has `cancel`, `retry`, `languages`, `save` and `remove`, which get the item. With
+ * `isShort` there are fewer buttons, which have icons alone, and names for screen readers.
  */
 export function itemButtons(item, actions, { isShort }) {
   const element = h("div", { class: isShort ? "row-actions" : "recording-buttons" });
@@ -23,7 +31,7 @@ export function itemButtons(item, actions, { isShort }) {
 
   /** Show the buttons of the item's state. A button that stays is not replaced: a click on it would be lost. */
   function update() {
-    const wanted = actionsOf(item).filter((action) => action !== "save" || !isShort);
+    const wanted = actionsOf(item).filter((action) => !isShort || SHORT.has(action));
     if (wanted.join() === shown) return;
     shown = wanted.join();
     const hadFocus = element.contains(document.activeElement);
@@ -37,6 +45,6 @@ export function itemButtons(item, actions, { isShort }) {
 function actionsOf(item) {
   if (isOpen(item)) return ["cancel"];
   // The person at the page has the file of any other recording.
-  const save = item.source === "microphone" ? ["save"] : [];
-  return [...(canRetry(item) ? ["retry"] : []), ...save, "remove"];
+  const isOffered = { retry: canRetry(item), languages: canChangeLanguages(item), save: item.source === "microphone", remove: true };
+  return Object.keys(isOffered).filter((action) => isOffered[action]);
 }
