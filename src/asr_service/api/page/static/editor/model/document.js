@@ -4,37 +4,26 @@
 // open; `source` is its position in the transcript of the service if it is unchanged, or else null. Every change
 // replaces some neighbouring segments by others, so its inverse is the change with both sides exchanged.
 
+import { cutWords, joinWords, leadOf, withSpace } from "./cuts.js";
 import { difference } from "./difference.js";
-import { columns, isUnspaced } from "./scripts.js";
-import { cutWord, offsetsOf, retime, spread, textOf } from "./words.js";
-
-const FORMAT = 1;
-const MAX_UNDO = 500;
-const UNKNOWN_SCORES = { avg_logprob: null, no_speech_prob: null, compression_ratio: null, temperature: null };
+import { History } from "./history.js";
+import { Original } from "./original.js";
+import { offsetsOf, retime, textOf } from "./words.js";
 
 /** How far the name of a speaker reaches: the segments up to the next speaker, all of the old name, or one. */
 export const REACH = Object.freeze({ onward: "onward", everywhere: "everywhere", one: "one" });
 
 export class TranscriptDocument {
-  #base;
   #original;
-  #originals;
-  #wordsFrom;
-  #fingerprint;
+  #history = new History();
   #positions = new Map();
-  #undo = [];
-  #redo = [];
   #listeners = new Set();
   #nextId = 0;
 
   /** `transcript` is the JSON of the service. `saved` are earlier edits; those of another transcript have no effect. */
   constructor(transcript, saved = null) {
-    this.#base = transcript;
-    this.#original = transcript.segments.map((segment, source) => this.#read(segment, source));
-    this.#originals = new Map(this.#original.map((segment) => [segment.id, segment]));
-    this.#fingerprint = fingerprint(transcript);
-    this.#wordsFrom = new Map(this.#original.map(({ words }, source) => [words, source]));
-    this.segments = this.#restored(saved) ?? [...this.#original];
+    this.#original = new Original(transcript, () => this.#newId());
+    this.segments = this.#original.has(saved) ? this.#original.read(saved.segments) : [...this.#original.segments];
     this.#renumber();
   }
 
@@ -45,15 +34,15 @@ export class TranscriptDocument {
   }
 
   get canUndo() {
-    return this.#undo.length > 0;
+    return this.#history.canUndo;
   }
 
   get canRedo() {
-    return this.#redo.length > 0;
+    return this.#history.canRedo;
   }
 
   get isEdited() {
-    return this.segments.length !== this.#original.length || this.segments.some((segment) => segment.source === null);
+    return this.segments.length !== this.#original.segments.length || this.segments.some((segment) => segment.source === null);
   }
 
   /** The names of speakers, in the order of their first words. */
@@ -111,7 +100,7 @@ export class TranscriptDocument {
     const at = this.position(id);
     const [first, second] = this.segments.slice(at, at + 2);
     if (!second) return null;
-    const words = [...first.words, ...(needsSpace(first.words, second.words) ? withSpace(second.words) : second.words)];
+    const words = joinWords(first.words, second.words);
     const end = Math.max(first.end, second.end);
     this.#replace(at, 2, [this.#changed(first, { words, end, speaker: first.speaker || second.speaker })]);
     return this.text(id).length - textOf(second.words).trim().length;
@@ -153,20 +142,16 @@ export class TranscriptDocument {
 
   /** Take back the last change. Returns the id of a segment that it concerned, or null. */
   undo() {
-    return this.#step(this.#undo, this.#redo);
+    return this.#step(this.#history.undo());
   }
 
   redo() {
-    return this.#step(this.#redo, this.#undo);
+    return this.#step(this.#history.redo());
   }
 
   /** The edits in a form that can be stored: unchanged segments, and unchanged words, are numbers of segments. */
   edits() {
-    return {
-      format: FORMAT,
-      base: this.#fingerprint,
-      segments: this.segments.map((each) => each.source ?? this.#written(each)),
-    };
+    return this.#original.edits(this.segments);
   }
 
   /**
@@ -175,8 +160,8 @@ export class TranscriptDocument {
    * shows the other one. Returns whether anything was taken over.
    */
   adopt(theirs, base) {
-    if (theirs.base !== this.#fingerprint) return false;
-    const before = base?.base === this.#fingerprint ? base.segments : this.#original.map((_, source) => source);
+    if (!this.#original.has(theirs)) return false;
+    const before = this.#original.has(base) ? base.segments : this.#original.segments.map((_, source) => source);
     const own = difference(before, this.edits().segments);
     const other = difference(before, theirs.segments);
     const segments = theirs.segments.slice(other.start, other.start + other.inserted);
@@ -189,26 +174,7 @@ export class TranscriptDocument {
 
   /** The edited transcript, in the JSON of the service, with a `speaker` in segments that have one. */
   transcript() {
-    const isTimed = this.#base.segments.some((segment) => segment.words);
-    const segments = this.segments.map((segment, id) => {
-      const { start, end, language, speaker, source } = segment;
-      const original = source === null ? UNKNOWN_SCORES : this.#base.segments[source];
-      const words = segment.words.map(({ text, ...times }) => ({ word: text, ...times }));
-      return {
-        ...original,
-        ...{ id, start, end, text: textOf(segment.words), language },
-        ...(speaker ? { speaker } : {}),
-        ...(isTimed ? { words } : {}),
-      };
-    });
-    return {
-      ...this.#base,
-      text: segments
-        .map((segment) => segment.text)
-        .join("")
-        .trim(),
-      segments,
-    };
+    return this.#original.transcript(this.segments);
   }
 
   /** Replace segments by those of another tab. Its quick changes of one place are undone at once. */
@@ -216,7 +182,7 @@ export class TranscriptDocument {
     const removed = this.segments.slice(at, at + count);
     const gone = new Set(removed.map(({ id }) => id));
     const isFree = (id) => gone.has(id) || this.position(id) < 0;
-    const inserted = this.#readStored(stored).map((segment, index) => {
+    const inserted = this.#original.read(stored).map((segment, index) => {
       const id = count === stored.length ? removed[index].id : isFree(segment.id) ? segment.id : this.#newId();
       return id === segment.id ? segment : Object.freeze({ ...segment, id });
     });
@@ -232,45 +198,6 @@ export class TranscriptDocument {
     this.#replace(start, theirs.length, mine);
   }
 
-  #read(segment, source) {
-    const words = (segment.words ?? []).map(({ word, start, end, probability }) => ({
-      text: word,
-      start,
-      end,
-      probability: probability ?? null,
-    }));
-    const isWhole = words.length > 0 && textOf(words).replace(/\s/gu, "") === segment.text.replace(/\s/gu, "");
-    return Object.freeze({
-      id: this.#newId(),
-      source,
-      start: segment.start,
-      end: segment.end,
-      language: segment.language ?? this.#base.language ?? null,
-      speaker: segment.speaker ?? "",
-      words: isWhole ? words : spread(segment.text, segment.start, segment.end),
-    });
-  }
-
-  #restored(saved) {
-    if (saved?.format !== FORMAT || saved.base !== this.#fingerprint) return null;
-    return this.#readStored(saved.segments);
-  }
-
-  #readStored(segments) {
-    return segments.map((each) =>
-      typeof each === "number" ? this.#original[each] : Object.freeze(this.#readEdited(each)),
-    );
-  }
-
-  #written({ start, end, language, speaker, words }) {
-    return { start, end, language, speaker, words: this.#wordsFrom.get(words) ?? words };
-  }
-
-  #readEdited({ words, ...segment }) {
-    const own = typeof words === "number" ? this.#original[words].words : words;
-    return { ...segment, words: own, id: this.#newId(), source: null };
-  }
-
   #newId() {
     this.#nextId += 1;
     return `s${this.#nextId}`;
@@ -283,29 +210,20 @@ export class TranscriptDocument {
 
   /** Return the changed segment; the original one if it is that again. */
   #changed(segment, changes, id = segment.id) {
-    const changed = { ...segment, ...changes, id, source: null };
-    const original = this.#originals.get(id);
-    return original && isEqual(original, changed) ? original : Object.freeze(changed);
+    return this.#original.orChanged({ ...segment, ...changes, id, source: null });
   }
 
   #replace(at, count, inserted, group = null) {
-    const removed = this.segments.slice(at, at + count);
-    const last = this.#undo.at(-1);
-    const joins = group !== null && last?.group === group && last.at === at && last.inserted.length === count;
-    if (joins) this.#undo[this.#undo.length - 1] = { ...last, inserted };
-    else this.#undo.push({ at, removed, inserted, group });
-    if (this.#undo.length > MAX_UNDO) this.#undo.shift();
-    this.#redo = [];
-    this.#apply({ at, removed, inserted });
+    const change = { at, removed: this.segments.slice(at, at + count), inserted };
+    this.#history.add(change, group);
+    this.#apply(change);
   }
 
-  #step(from, to) {
-    const change = from.pop();
+  /** Apply a change of the history. Returns the id of a segment that it concerns, or null. */
+  #step(change) {
     if (!change) return null;
-    const { at, removed, inserted } = change;
-    to.push({ at, removed: inserted, inserted: removed, group: null });
-    this.#apply({ at, removed: inserted, inserted: removed });
-    return (removed[0] ?? this.segments[at] ?? this.segments.at(-1))?.id ?? null;
+    this.#apply(change);
+    return (change.inserted[0] ?? this.segments[change.at] ?? this.segments.at(-1))?.id ?? null;
   }
 
   #apply(change) {
@@ -321,53 +239,4 @@ export class TranscriptDocument {
   #renumber() {
     this.#positions = new Map(this.segments.map((segment, position) => [segment.id, position]));
   }
-}
-
-function isEqual(one, other) {
-  const { start, end, speaker, words } = other;
-  const isSame = one.start === start && one.end === end && one.speaker === speaker;
-  return isSame && (one.words === words || JSON.stringify(one.words) === JSON.stringify(words));
-}
-
-/** Return the number of spaces before the text. */
-function leadOf(words) {
-  const text = textOf(words);
-  return text.length - text.trimStart().length;
-}
-
-/** Return the words before and after a place in their text. A word around it becomes two. */
-function cutWords(words, offset) {
-  const [head, tail] = [[], []];
-  offsetsOf(words).forEach((start, index) => {
-    const word = words[index];
-    const n = offset - start; // characters of the word before the place
-    if (n >= word.text.trimEnd().length) head.push(word);
-    else if (!word.text.slice(0, Math.max(n, 0)).trim()) tail.push(word);
-    else {
-      const [left, right] = cutWord(word, n);
-      head.push(left);
-      tail.push(right);
-    }
-  });
-  return [head, tail];
-}
-
-/** Return whether words need a space before others that are put after them. */
-function needsSpace(before, after) {
-  const sides = [textOf(before).at(-1) ?? "", textOf(after)[0] ?? ""];
-  return !sides.some((character) => isUnspaced(character) || columns(character) > 1);
-}
-
-function withSpace(words) {
-  if (/^\s/u.test(words[0].text) || isUnspaced(words[0].text[0])) return words;
-  return [{ ...words[0], text: ` ${words[0].text}` }, ...words.slice(1)];
-}
-
-/** Return a text that differs for different transcripts: edits are of use only with the one they belong to. */
-function fingerprint(transcript) {
-  let hash = 5381;
-  for (const segment of transcript.segments) {
-    for (const character of `${segment.start}${segment.text}`) hash = (hash * 33 + character.codePointAt(0)) >>> 0;
-  }
-  return `${transcript.segments.length}-${hash.toString(16)}`;
 }
