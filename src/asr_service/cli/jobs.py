@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from asr_service.cli.numbers import number_option
 from asr_service.cli.service import CaFileOption, KeyOption, check_key, check_recording, check_server
 from asr_service.cli.transcribe.display.terminal import printable
 from asr_service.cli.transcribe.files.outputs import print_bytes
@@ -91,7 +92,7 @@ def _submit(jobs: "JobsClient", file: Path, fields: dict[str, str]) -> bool:
 @jobs_app.command("list")
 def list_command(
     status: Annotated[str | None, typer.Option(help="Only jobs in this state, such as running.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="Maximum number of jobs.")] = 20,
+    limit: Annotated[int, number_option(int, "Maximum number of jobs.", least=1, most=100)] = 20,
     server: Server = _DEFAULT_SERVER,
     api_key: KeyOption = None,
     ca_file: CaFileOption = None,

@@ -14,6 +14,7 @@ from asr_service.access.keys import (
     entry,
     new_secret,
 )
+from asr_service.cli.numbers import number_option
 from asr_service.errors import ConfigurationError
 
 keys_app = typer.Typer(no_args_is_help=True)
@@ -26,12 +27,15 @@ Name = Annotated[
 File = Annotated[Path | None, typer.Option(help="Append the entry to this file, such as the one in ASR_API_KEYS_FILE.")]
 Requests = Annotated[
     int | None,
-    typer.Option(min=1, max=MAX_CONCURRENT_REQUESTS, help="Maximum open requests. By default as configured."),
+    number_option(int, "Maximum open requests. By default as configured.", least=1, most=MAX_CONCURRENT_REQUESTS),
 ]
 Audio = Annotated[
     float | None,
-    typer.Option(
-        min=0.001, max=MAX_AUDIO_S_PER_MINUTE, help="Maximum seconds of audio per minute. By default as configured."
+    number_option(
+        float,
+        "Maximum seconds of audio per minute. By default as configured.",
+        least=0.001,
+        most=MAX_AUDIO_S_PER_MINUTE,
     ),
 ]
 Worker = Annotated[bool, typer.Option("--worker", help="The key is for `asr-service worker`, which runs jobs of all.")]

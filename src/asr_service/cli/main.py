@@ -6,14 +6,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from asr_service import __version__
 from asr_service.errors import StartupError
-from asr_service.plain_number import is_odd_number
 
 _HELP: Final = """Speech to text over HTTP: Whisper on CTranslate2, on a GPU or a laptop.
 
@@ -27,14 +25,6 @@ Examples:
 
 Settings are ASR_* environment variables. `asr-service settings` lists them.
 """
-_EXPECTED: Final = {
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "greater_than_equal": "{ge} or more",
-    "less_than_equal": "{le} or less",
-}
-"""What was expected, by the type of Pydantic's error."""
 _COMPLETING: Final = "_ASR_SERVICE_COMPLETE"
 _INTERRUPTED: Final = 130
 
@@ -76,34 +66,6 @@ _COMMANDS: Final = {
 }
 
 
-class _PlainErrors(TyperGroup):
-    """Describes invalid numbers in our own words. Typer shows those of Pydantic."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            cause: Any = error.__cause__
-            first = cause.errors()[0] if hasattr(cause, "errors") else None
-            if first is not None and (expected := _EXPECTED.get(first["type"])):
-                error.message = f"{first['input']!r} is not {expected.format(**first.get('ctx', {}))}."
-            raise
-
-
-class _PlainNumbers(TyperCommand):
-    """Refuses numbers that only Python reads, such as `1_0`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given, _, _ = self.make_parser(ctx).parse_args(list(args))
-        rest = super().parse_args(ctx, args)
-        options: list[Any] = self.get_params(ctx)
-        for option in options:
-            text = given.get(option.name)
-            if is_odd_number(text, ctx.params.get(option.name)):
-                raise typer.BadParameter(f"{text!r} is not a number such as 10 or 0.5.", ctx=ctx, param=option)
-        return rest
-
-
 def main() -> None:
     """Run the command line. A StartupError ends the process with its exit code, such as 69 or 78."""
     _open_closed_streams()
@@ -131,7 +93,6 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     """Build the command line for these arguments. Commands that they do not name are only a line of help."""
     app = typer.Typer(
         name="asr-service",
-        cls=_PlainErrors,
         help=_HELP,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -152,10 +113,9 @@ def _add(app: typer.Typer, name: str, entry: _Command) -> None:
     if isinstance(command, typer.Typer):
         app.add_typer(command, name=name, help=entry.summary)
         for each in command.registered_commands:
-            each.cls = _PlainNumbers
             _restore_escapes(each.callback)
     else:
-        app.command(name, cls=_PlainNumbers)(command)
+        app.command(name)(command)
         _restore_escapes(command)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from asr_service.cli.numbers import number_option
 from asr_service.deployment import (
     NginxOptions,
     RenderedFile,
@@ -60,13 +61,15 @@ def nginx_command(
     ] = _NGINX_DEFAULTS.version,
     requests_per_s: Annotated[
         int,
-        typer.Option(min=1, help="Maximum requests per second from one address, with bursts of three times as many."),
+        number_option(
+            int, "Maximum requests per second from one address, with bursts of three times as many.", least=1
+        ),
     ] = _NGINX_DEFAULTS.requests_per_s,
     connections: Annotated[
-        int, typer.Option(min=1, help="Maximum open requests from one address.")
+        int, number_option(int, "Maximum open requests from one address.", least=1)
     ] = _NGINX_DEFAULTS.connections,
-    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTP.")] = _NGINX_DEFAULTS.http_port,
-    https_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTPS.")] = _NGINX_DEFAULTS.https_port,
+    http_port: Annotated[int, number_option(int, "Port for HTTP.", least=1, most=65535)] = _NGINX_DEFAULTS.http_port,
+    https_port: Annotated[int, number_option(int, "Port for HTTPS.", least=1, most=65535)] = _NGINX_DEFAULTS.https_port,
     ipv6: Annotated[bool, typer.Option(help="Also listen on IPv6.")] = _NGINX_DEFAULTS.ipv6,
     hsts: Annotated[
         bool | None,

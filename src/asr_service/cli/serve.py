@@ -6,6 +6,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from asr_service.cli.numbers import number_option
 from asr_service.errors import StartupError
 from asr_service.logs import Format, configure_logs, is_plain
 from asr_service.serving import ServePlan, serve
@@ -15,7 +16,7 @@ from asr_service.settings import load_settings
 def serve_command(
     host: Annotated[str | None, typer.Option(help="Address to listen on, for one slot. Overrides ASR_HOST.")] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port, for one slot; 0 takes a free one. Overrides ASR_PORT.")
+        int | None, number_option(int, "Port, for one slot; 0 takes a free one. Overrides ASR_PORT.")
     ] = None,
     devices: Annotated[
         str | None, typer.Option(help="Devices: auto, cpu, cuda:0,cuda:1, ... Overrides ASR_DEVICES.")

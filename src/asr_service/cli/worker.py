@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from asr_service.cli.numbers import number_option
 from asr_service.errors import ConfigurationError
 from asr_service.logs import configure_logs, log_uncaught
 from asr_service.settings import load_settings
@@ -15,7 +16,7 @@ def worker_command(
         typer.Option(help="Address of the services: a URL, or unix:/PATH of a socket. Overrides ASR_SERVICE_URL."),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Maximum jobs at a time. Overrides ASR_WORKER_CONCURRENCY.")
+        int | None, number_option(int, "Maximum jobs at a time. Overrides ASR_WORKER_CONCURRENCY.", least=1)
     ] = None,
 ) -> None:
     r"""Run jobs until Ctrl-C or SIGTERM. A job worker has no model: it sends the recordings to the services.

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from asr_service.cli.numbers import number_option
 from asr_service.cli.service import (
     CaFileOption,
     DeviceOption,
@@ -56,9 +57,11 @@ def transcribe_command(
     hotwords: Annotated[str | None, typer.Option(help="Names and terms that are likely to occur.")] = None,
     word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Add the times of words to JSON.")] = False,
     max_line_width: Annotated[
-        int | None, typer.Option(help="Maximum characters in a line of subtitles. Default 42.")
+        str | None, typer.Option(metavar="<int>", help="Maximum characters in a line of subtitles. Default 42.")
     ] = None,
-    max_line_count: Annotated[int | None, typer.Option(help="Maximum lines in a subtitle cue. Default 2.")] = None,
+    max_line_count: Annotated[
+        str | None, typer.Option(metavar="<int>", help="Maximum lines in a subtitle cue. Default 2.")
+    ] = None,
     highlight_words: Annotated[bool, typer.Option("--highlight-words", help="Add the times of words to VTT.")] = False,
     audio_track: Annotated[
         str | None,
@@ -67,9 +70,10 @@ def transcribe_command(
     vad: Annotated[
         bool | None, typer.Option("--vad/--no-vad", help="Skip parts without speech, or transcribe everything.")
     ] = None,
-    beam_size: Annotated[int | None, typer.Option(help="Beam width, 1 to 10.")] = None,
+    beam_size: Annotated[str | None, typer.Option(metavar="<int>", help="Beam width, 1 to 10.")] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="0 uses beam search; a value up to 1 samples at that temperature.")
+        str | None,
+        typer.Option(metavar="<float>", help="0 uses beam search; a value up to 1 samples at that temperature."),
     ] = None,
     model: ModelOption = None,
     device: DeviceOption = None,
@@ -84,7 +88,7 @@ def transcribe_command(
         ),
     ] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=64, help="Recordings to transcribe at the same time.")
+        int, number_option(int, "Recordings to transcribe at the same time.", "--jobs", "-j", least=1, most=64)
     ] = _DEFAULT_CONCURRENCY,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
     as_json: Annotated[
@@ -134,7 +138,9 @@ def transcribe_command(
         beam_size=beam_size,
         temperature=temperature,
     )
-    style = subtitle_style(max_line_width, max_line_count, highlight_words=highlight_words)
+    style = subtitle_style(
+        max_line_width=max_line_width, max_line_count=max_line_count, highlight_words=highlight_words
+    )
     backend = choose_backend(server, api_key, ca_file, model, device, as_jobs=as_job)
     renderer = Renderer(style, word_timestamps, text_options(fields, backend))
     try:

@@ -1,8 +1,8 @@
 """The options of `asr-service transcribe` as form fields and as a subtitle style."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -10,6 +10,12 @@ from asr_service.cli.transcribe.backend import Backend, Service
 from asr_service.cli.transcribe.types import Fields
 from asr_service.errors import InvalidParameter
 from asr_service.formats import SubtitleStyle
+
+if TYPE_CHECKING:
+    from asr_service.api.native.schemas import TranscribeParameters
+
+_OPTIONS: Final = {"initial_prompt": "--prompt"}
+"""The options of the command whose names are not those of their fields."""
 
 
 def form_fields(**options: object) -> Fields:
@@ -19,26 +25,23 @@ def form_fields(**options: object) -> Fields:
     return fields
 
 
-def subtitle_style(max_line_width: int | None, max_line_count: int | None, *, highlight_words: bool) -> SubtitleStyle:
-    layout = {"max_line_width": max_line_width, "max_line_count": max_line_count}
-    _check({name: value for name, value in layout.items() if value is not None})
-    default = SubtitleStyle()
-    return replace(
-        default,
-        max_line_width=max_line_width or default.max_line_width,
-        max_line_count=max_line_count or default.max_line_count,
-        highlight_words=highlight_words,
-    )
+def subtitle_style(*, highlight_words: bool, **layout: str | None) -> SubtitleStyle:
+    """Return the style with the widths and counts of `layout`, which are checked as the service does."""
+    given = {name: value for name, value in layout.items() if value is not None}
+    checked = _check(given)
+    return SubtitleStyle(highlight_words=highlight_words, **{name: getattr(checked, name) for name in given})
 
 
-def _check(fields: Mapping[str, object]) -> None:
+def _check(fields: Mapping[str, object]) -> "TranscribeParameters":
+    """Return the fields as the service reads them. An error names the option of the command."""
     from asr_service.api.native.schemas import TranscribeParameters  # noqa: PLC0415 - slow to import
     from asr_service.validation import check_fields  # noqa: PLC0415 - slow to import
 
     try:
-        check_fields(TranscribeParameters, fields)
+        return check_fields(TranscribeParameters, fields)
     except InvalidParameter as error:
-        raise typer.BadParameter(error.message) from None
+        option = _OPTIONS.get(field := str(error.param), f"--{field.replace('_', '-')}")
+        raise typer.BadParameter(re.sub(f"^{field}=", f"{option}=", error.message)) from None
 
 
 def text_options(fields: Fields, backend: Backend) -> dict[str, Any]:
