@@ -15,6 +15,7 @@ DEBIAN_PACKAGES: Final = {
     "nginx": "nginx-light",
     "node": "nodejs",
     "prometheus": "prometheus",
+    "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
     "promtool": "prometheus",
     "redis-server": "redis-server",
     "systemd-analyze": "systemd",

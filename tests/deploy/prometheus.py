@@ -3,7 +3,7 @@
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,11 @@ class Prometheus:
         groups = self.http.get("/api/v1/rules").json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
+    def firing(self) -> set[tuple[str, str]]:
+        """Return the names and instances of the alerts that fire."""
+        samples = [sample["metric"] for sample in self.query('ALERTS{alertstate="firing"}')]
+        return {(each["alertname"], each.get("instance", "")) for each in samples}
+
     def answers(self) -> bool:
         with suppress(httpx.TransportError):
             return self.http.get("/-/ready").status_code == 200
@@ -40,21 +45,27 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(target: str, folder: Path, **more_targets: str) -> Iterator[Prometheus]:
+def scraping(
+    target: str, folder: Path, *, blackbox: str | None = None, **more_targets: Sequence[str]
+) -> Iterator[Prometheus]:
     """Scrape `target` (host:port) each second, with alerts that fire without their `for` time.
 
-    `more_targets` are further addresses, by the name of their file of targets.
+    `more_targets` are further addresses, by the name of their file of targets; `blackbox` is the address of the
+    exporter that connects to those of `tls`.
     """
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    (tls,) = (job for job in config["scrape_configs"] if job["job_name"] == "asr-tls")
+    tls["scrape_interval"] = "1s"
+    tls["relabel_configs"][-1]["replacement"] = blackbox
     (folder / "targets").mkdir(parents=True)
     (folder / "rules").mkdir()
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    for name, address in {"asr-service": target, **more_targets}.items():
-        (folder / f"targets/{name}.yml").write_text(yaml.safe_dump([{"targets": [address]}]))
+    for name, addresses in {"asr-service": [target], **more_targets}.items():
+        (folder / f"targets/{name}.yml").write_text(yaml.safe_dump([{"targets": list(addresses)}]))
     for path in RULE_FILES:
         (folder / "rules" / path.name).write_text(re.sub(r"\n +for: \w+", "", path.read_text()))
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address={address}"], stderr=log, stdout=log)
@@ -68,6 +79,6 @@ def scraping(target: str, folder: Path, **more_targets: str) -> Iterator[Prometh
         process.wait(10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -92,12 +92,26 @@ CASES = [
         {'slot_ready{slot="0"}': "0x500", 'slot_ready{slot="1"}': "0x500"},
         ({'slot_ready{slot="0"}': "0x500", 'slot_ready{slot="1"}': "1x500"},),
     ),
-    Case("AsrSlotNotReady", 5, {"slot_ready": "0x500"}, ({"slot_ready": "0x4 1 0x4 1 0x4 1x400"},)),
+    Case(
+        "AsrSlotNotReady",
+        5,
+        {"slot_ready": "0x500", "up": "1x500"},
+        (
+            {"slot_ready": "0x4 1 0x4 1 0x4 1x400", "up": "1x500"},
+            {"slot_ready": "0x4 stale", "up": "1x4 stale"},  # a pod that drained and ended
+        ),
+    ),
     Case(
         "AsrWorkerRestarts",
         24,
         {"worker_restarts_total": "0x20 1 2 3 4x400"},
         ({"worker_restarts_total": "0x20 1 2 3x15 4 5 6x400"},),
+    ),
+    Case(
+        "AsrTargetDown",
+        5,
+        {'up{job="asr-nginx"}': "0x500"},
+        ({'up{job="asr-service-worker"}': "0 0 0 0 1 0 0 0 0 1x400", 'up{job="other"}': "0x500"},),
     ),
     Case(
         "AsrErrorRatioHigh",
@@ -135,6 +149,12 @@ CASES = [
             {'probe_ssl_earliest_cert_expiry{job="other"}': "0x500"},
         ),
     ),
+    Case(
+        "AsrCertificateExpired",
+        5,
+        {'probe_ssl_earliest_cert_expiry{job="asr-tls"}': f"{DAY_S - 1}x500"},
+        ({'probe_ssl_earliest_cert_expiry{job="asr-tls"}': f"{2 * DAY_S}x500"},),
+    ),
     Case("AsrErrorBudgetBurnsFast", 3, answers(92.7, 7.3), (answers(92.9, 7.1), answers(0, 0.15))),
     Case("AsrErrorBudgetBurns", 16, answers(96.9, 3.1), (answers(97.1, 2.9), answers(0, 0.02))),
     Case(
@@ -169,6 +189,12 @@ CASES = [
     ),
     Case("AsrQueueOld", 2, {"queue_age_seconds": "31x500"}, ({"queue_age_seconds": "30x500"},)),
     Case("AsrSaturated", 11, refused(11, 1000, n_live=100), (refused(9, 1000), refused(9, 1000, n_live=100))),
+    Case(
+        "AsrJobsRefused",
+        6,
+        answers(94, 6, "/jobs"),
+        (answers(95.1, 4.9, "/jobs"), answers(0, 0.9, "/jobs"), answers(0, 100, "/jobs/{job_id}")),
+    ),
     Case(
         "AsrJobsOld",
         15,
@@ -293,6 +319,16 @@ def test_jobs_that_machines_share_are_one_alert(tmp_path):
     promtool_test([fire("shared", '{job="asr"}'), fire("local", *each)], tmp_path)
 
 
+def test_a_single_slot_that_fails_to_load_again_and_again_is_an_outage(tmp_path):
+    """While it waits for its next worker, Prometheus gets a 503 and no metrics: the waits do not delay the alert."""
+    series = {
+        'up{job="asr-service"}': "0 1 " * 40,
+        'slot_ready{job="asr-service",slot="0"}': "stale 0 " * 40,
+    }
+    alerts = [fires("AsrNoSlotReady", 3, True), fires("AsrNoSlotReady", 30, True), fires("AsrSlotNotReady", 30, True)]
+    promtool_test([made(series, alerts)], tmp_path)
+
+
 def test_one_webhook_that_does_not_arrive_is_enough_where_there_are_few(tmp_path):
     """It fires for one event of three, and ends an hour later."""
     series = attempts("webhook", delivered="0x9 1x20 2x400", rejected="0x14 1x400")
@@ -342,7 +378,7 @@ def test_prometheus_accepts_the_configuration():
 
 def made(series: Series, expressions: list[dict[str, Any]]) -> dict[str, Any]:
     rows = [
-        {"series": name if name.startswith(("up{", "nginx_", "probe_")) else f"asr_{name}", "values": v}
+        {"series": name if name.startswith(("up", "nginx_", "probe_")) else f"asr_{name}", "values": v}
         for name, v in series.items()
     ]
     return {"interval": "1m", "input_series": rows, "promql_expr_test": expressions}

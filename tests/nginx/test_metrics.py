@@ -56,7 +56,7 @@ def test_errors_that_nginx_answers_by_itself_are_counted_apart(stack: Stack, tmp
     with (
         stack.another(tmp_path / "nginx", connections=1) as nginx,
         counting(nginx, tmp_path / "mtail") as target,
-        scraping("127.0.0.1:1", tmp_path / "prometheus", nginx=target) as prometheus,
+        scraping("127.0.0.1:1", tmp_path / "prometheus", nginx=[target]) as prometheus,
     ):
         assert nginx.post(headers={"user-agent": 'a","status":599,"received_bytes":'}).status_code == 200
         with stack.fault("full"):
@@ -74,8 +74,4 @@ def test_errors_that_nginx_answers_by_itself_are_counted_apart(stack: Stack, tmp
             assert [nginx.post().status_code for _ in range(10)] == [503] * 10
             assert nginx.get("/health/ready").status_code == 503  # a probe, which does not count
             until(lambda: counts(prometheus) == seen | {("503", "nginx"): 10}, what="the 503s")
-            until(lambda: "AsrNginxErrorRatioHigh" in _firing(prometheus), what="the alert")
-
-
-def _firing(prometheus: Prometheus) -> set[str]:
-    return {each["metric"]["alertname"] for each in prometheus.query('ALERTS{alertstate="firing"}')}
+            until(lambda: ("AsrNginxErrorRatioHigh", target) in prometheus.firing(), what="the alert")
