@@ -11,10 +11,10 @@ from typing import Literal
 import structlog
 from structlog.typing import Processor
 
-Format = Literal["auto", "json", "plain"]
+LogFormat = Literal["auto", "json", "plain"]
 
 
-def is_plain(fmt: Format) -> bool:
+def is_plain(fmt: LogFormat) -> bool:
     """Return whether lines are plain text instead of JSON. `auto` means plain text on a terminal."""
     return sys.stderr.isatty() if fmt == "auto" else fmt == "plain"
 
@@ -31,7 +31,7 @@ def log_uncaught() -> None:
     threading.excepthook = log_exception
 
 
-def configure_logs(level: str = "info", fmt: Format = "auto") -> None:
+def configure_logs(level: str = "info", fmt: LogFormat = "auto") -> None:
     """Send every line to standard error. Call it once per process, before the first line."""
     plain = is_plain(fmt)
     shared: list[Processor] = [

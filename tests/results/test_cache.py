@@ -19,7 +19,7 @@ from asr_service.results.directory import DirectoryStore
 from asr_service.results.guarded import GuardedStore
 from asr_service.results.memory import MemoryStore
 from asr_service.results.outcomes import IdempotencyScope, RenderedResponse, SharedOutcomes
-from asr_service.results.store import Claim, Claimed, Lease, ResultStore, StoreFailed
+from asr_service.results.store import Claimed, ClaimOutcome, Lease, ResultStore, StoreFailed
 from asr_service.results.times import ResultTimes
 from asr_service.transcript import Segment, Timing, Transcript
 from asr_service.transcript.events import Events
@@ -180,7 +180,7 @@ async def test_a_claim_that_succeeds_after_its_client_left_is_given_back():
     store, may_claim, has_claimed = MemoryStore(MAX_BYTES), threading.Event(), threading.Event()
 
     class Slow(MemoryStore):
-        def claim(self, key: str, lease: Lease, lease_s: float) -> Claim:
+        def claim(self, key: str, lease: Lease, lease_s: float) -> ClaimOutcome:
             assert may_claim.wait(60)
             claim = store.claim(key, lease, lease_s)
             has_claimed.set()

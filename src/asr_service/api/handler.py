@@ -64,53 +64,53 @@ FieldReader = Callable[[Fields, Settings, SpeechModel], TranscriptionRequest]
 
 async def handle_transcription(request: Request, read: FieldReader) -> Response:
     """Admit the request, receive the upload and respond with the transcript, whole or streamed. Raises AsrError."""
-    warnings: list[str] = []
-
-    def read_and_note(fields: Fields, settings: Settings, model: SpeechModel) -> TranscriptionRequest:
-        wanted = read(fields, settings, model)
-        warnings[:] = wanted.warnings
-        return wanted
-
-    response = await _transcribe(request, read_and_note)
-    add_warnings(response, tuple(warnings))
-    return response
-
-
-async def _transcribe(request: Request, read: FieldReader) -> Response:
     engine: SlotEngine = request.app.state.engine
     idempotency: IdempotencyStore = request.app.state.idempotency
-    results: Results | None = request.app.state.results
-    settings, timeout_s = engine.settings, engine.settings.request_timeout_s
-    scope, policy = scope_of(request), cache_policy(request.headers)
+    scope, reads_cache = scope_of(request), cache_policy(request.headers).reads
     async with AsyncExitStack() as stack:
         transcriber = engine.transcriber
         reservation = stack.enter_context(idempotency.reserve(scope))
-        if results is not None and policy.reads:  # only the whole upload shows whether the request adds work
-            reservation = replace(reservation, adds_work=False)
+        if request.app.state.results is not None and reads_cache:
+            reservation = replace(reservation, adds_work=False)  # only the whole upload shows whether it adds work
         admitted = await stack.enter_async_context(
             received(request, lambda fields: _read(fields, read, engine, scope), reservation)
         )
         wanted = _read(admitted.upload.fields, read, engine, scope)
-        fmt, events = wanted.fmt, _begin(request, admitted, wanted, transcriber, reservation)
+        events = _begin(request, admitted, wanted, transcriber, reservation)
         await stack.enter_async_context(aclosing(events))
-        if fmt.stream is not None:
-            first = await cancel_on_disconnect(request, lambda: _in_time(anext(events), timeout_s))
-            lines = _lines(fmt.stream, first, events, settings)
-            return StreamedResponse(
-                lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s
-            )
-        if scope is None:
-            return _whole_response(await cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings)))
-        digest = content_digest(admitted.upload)
+        response = await _respond(request, scope, admitted, wanted.fmt, events, stack)
+        add_warnings(response, wanted.warnings)
+        return response
 
-        async def work(resources: AsyncExitStack) -> RenderedResponse:
-            async with resources:
-                if results is None or not policy.stores:
-                    return await _rendered(fmt, events, settings)
-                shared = results.outcomes.get_or_run(scope, digest, lambda: _rendered(fmt, events, settings))
-                return await _in_time(shared, timeout_s)
 
-        return await _respond_once(request, scope, digest, admitted, lambda: work(stack.pop_all()))
+async def _respond(
+    request: Request,
+    scope: IdempotencyScope | None,
+    admitted: Received,
+    fmt: Format,
+    events: Events,
+    stack: AsyncExitStack,
+) -> Response:
+    """Respond with the events of a transcription. What may outlast the request takes the resources of `stack`."""
+    results: Results | None = request.app.state.results
+    settings: Settings = request.app.state.engine.settings
+    timeout_s = settings.request_timeout_s
+    if fmt.stream is not None:
+        first = await cancel_on_disconnect(request, lambda: _in_time(anext(events), timeout_s))
+        lines = _lines(fmt.stream, first, events, settings)
+        return StreamedResponse(lines, resources=stack.pop_all(), media_type=fmt.media_type, send_timeout_s=timeout_s)
+    if scope is None:
+        return _whole_response(await cancel_on_disconnect(request, lambda: _rendered(fmt, events, settings)))
+    digest = content_digest(admitted.upload)
+
+    async def work(resources: AsyncExitStack) -> RenderedResponse:
+        async with resources:
+            if results is None or not cache_policy(request.headers).stores:
+                return await _rendered(fmt, events, settings)
+            shared = results.outcomes.get_or_run(scope, digest, lambda: _rendered(fmt, events, settings))
+            return await _in_time(shared, timeout_s)
+
+    return await _respond_once(request, scope, digest, admitted, lambda: work(stack.pop_all()))
 
 
 async def handle_upload(request: Request, work: Callable[[Received, Transcriber], Awaitable[Result]]) -> Result:

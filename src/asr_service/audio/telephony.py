@@ -8,12 +8,10 @@ from numpy.typing import NDArray
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.resampling import StreamResampler
 
-Encoding = Literal["pcm16", "ulaw", "alaw"]
+AudioEncoding = Literal["pcm16", "ulaw", "alaw"]
 """Signed 16-bit little-endian samples, or one byte for each sample by ITU-T G.711."""
 
 G711_RATE: Final = 8000
-LIVE_RATES: Final = (8000, 16_000, 24_000, 44_100, 48_000)
-"""Sampling rates of pcm16, in Hz."""
 _FULL_SCALE: Final = 32_768.0
 _SIGN_BIT: Final = 0x80
 
@@ -21,8 +19,8 @@ _SIGN_BIT: Final = 0x80
 class LiveAudioDecoder:
     """Decodes the mono sound of one live session, piece by piece."""
 
-    def __init__(self, encoding: Encoding, rate: int = G711_RATE) -> None:
-        """Create a decoder. `rate` is the sampling rate in Hz, one of LIVE_RATES; G.711 has 8000 Hz."""
+    def __init__(self, encoding: AudioEncoding, rate: int = G711_RATE) -> None:
+        """Create a decoder. `rate` is the sampling rate of pcm16, in Hz; G.711 has 8000 Hz."""
         self._table = None if encoding == "pcm16" else _G711[encoding]
         self._resample = None if rate == SAMPLE_RATE else StreamResampler(rate)
         self._odd_byte = b""

@@ -15,11 +15,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from asr_service.models.progress import Report, log_progress
+from asr_service.models.progress import OnProgress, log_progress
 
 
 @contextmanager
-def download_progress() -> Iterator[Report]:
+def download_progress() -> Iterator[OnProgress]:
     """Yield the report for `ensure_model`. On a terminal the bars appear with the first byte."""
     if not sys.stderr.isatty():
         yield log_progress()
@@ -36,7 +36,7 @@ def _progress() -> Progress:
     return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def _to_bars(bars: Progress) -> Report:
+def _to_bars(bars: Progress) -> OnProgress:
     tasks: dict[str, TaskID] = {}
 
     def report(name: str, done_bytes: int, total_bytes: int) -> None:

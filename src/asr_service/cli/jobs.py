@@ -34,23 +34,19 @@ def _parse_id(text: str) -> str:
     return text
 
 
-Ids = Annotated[list[str], typer.Argument(metavar="IDS", help="Ids of jobs.", show_default=False, parser=_parse_id)]
+JobIds = Annotated[list[str], typer.Argument(metavar="IDS", help="Ids of jobs.", show_default=False, parser=_parse_id)]
 Server = Annotated[str, typer.Option(envvar=SERVER_VARIABLE, help="Address of the service.")]
-Field = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--field", "-F", metavar="NAME=VALUE", help="An option of /transcribe or a field of the job. Repeatable."
-    ),
-]
-Format = Annotated[
-    str | None, typer.Option("--format", "-f", help="Format of the transcript. By default as it was submitted.")
-]
 
 
 @jobs_app.command("submit")
 def submit_command(
     files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Recordings.", show_default=False)],
-    field: Field = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field", "-F", metavar="NAME=VALUE", help="An option of /transcribe or a field of the job. Repeatable."
+        ),
+    ] = None,
     server: Server = _DEFAULT_SERVER,
     api_key: KeyOption = None,
     ca_file: CaFileOption = None,
@@ -113,7 +109,7 @@ def list_command(
 
 @jobs_app.command("show")
 def show_command(
-    ids: Ids, server: Server = _DEFAULT_SERVER, api_key: KeyOption = None, ca_file: CaFileOption = None
+    ids: JobIds, server: Server = _DEFAULT_SERVER, api_key: KeyOption = None, ca_file: CaFileOption = None
 ) -> None:
     r"""Print jobs as JSON.
 
@@ -127,7 +123,7 @@ def show_command(
 
 @jobs_app.command("wait")
 def wait_command(
-    ids: Ids, server: Server = _DEFAULT_SERVER, api_key: KeyOption = None, ca_file: CaFileOption = None
+    ids: JobIds, server: Server = _DEFAULT_SERVER, api_key: KeyOption = None, ca_file: CaFileOption = None
 ) -> None:
     r"""Wait until jobs have ended, and print how. The exit code is 1 if one has not succeeded.
 
@@ -142,7 +138,9 @@ def wait_command(
 @jobs_app.command("fetch")
 def fetch_command(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False, parser=_parse_id)],
-    fmt: Format = None,
+    fmt: Annotated[
+        str | None, typer.Option("--format", "-f", help="Format of the transcript. By default as it was submitted.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write. By default standard output.")
     ] = None,
@@ -173,7 +171,7 @@ def fetch_command(
 
 @jobs_app.command("cancel")
 def cancel_command(
-    ids: Ids, server: Server = _DEFAULT_SERVER, api_key: KeyOption = None, ca_file: CaFileOption = None
+    ids: JobIds, server: Server = _DEFAULT_SERVER, api_key: KeyOption = None, ca_file: CaFileOption = None
 ) -> None:
     r"""Cancel jobs. Those that have ended are deleted with their transcripts.
 

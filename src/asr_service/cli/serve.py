@@ -8,7 +8,7 @@ import typer
 
 from asr_service.cli.numbers import number_option
 from asr_service.errors import StartupError
-from asr_service.logs import Format, configure_logs, is_plain
+from asr_service.logs import LogFormat, configure_logs, is_plain
 from asr_service.serving import ServePlan, serve
 from asr_service.settings import load_settings
 
@@ -36,7 +36,7 @@ def serve_command(
       69  the model or the GPU is not available
       78  a setting is wrong, or the port is in use
     """
-    log_format: Format = "auto"
+    log_format: LogFormat = "auto"
     try:
         settings = load_settings(host=host, port=port, devices=devices, model=model)
         log_format = settings.log_format
@@ -47,7 +47,7 @@ def serve_command(
     raise typer.Exit(code)
 
 
-def _report_failure(error: StartupError, log_format: Format) -> None:
+def _report_failure(error: StartupError, log_format: LogFormat) -> None:
     """Print the reason as the last line; in the log's format if the log is JSON."""
     if is_plain(log_format):
         typer.echo(f"asr-service cannot serve: {error.message}", err=True)

@@ -16,7 +16,7 @@ def _check_language(text: str) -> str:
     return text
 
 
-LanguageOption = Annotated[str, Field(max_length=40), AfterValidator(_check_language)]
+LanguageField = Annotated[str, Field(max_length=40), AfterValidator(_check_language)]
 
 
 class RequestOptions(TextFields):
@@ -28,7 +28,7 @@ class RequestOptions(TextFields):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    language: LanguageOption | None = None
+    language: LanguageField | None = None
     """Language of the speech: a code (`pt`, `por`) or a name (`Portuguese`, `português`). `zh-Hans`, `zh-Hant`, `zh-TW`
     and `zh-HK` choose the script of Chinese text. `auto` detects the language from the first speech. `auto-per-chunk`
     is for recordings in several languages: it detects the language of each part between pauses, of at most 6 s."""

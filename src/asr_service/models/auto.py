@@ -24,7 +24,7 @@ def resolved_compute_type(settings: Settings, device: Device) -> str:
     return "int8_float16" if device.kind == "cuda" else "int8"
 
 
-def auto_model(settings: Settings, device: Device, memory_bytes: int | None, n_slots: int = 1) -> str:
+def auto_model(settings: Settings, device: Device, memory_bytes: int | None, n_slots: int) -> str:
     """Return the name of the model that `auto` means on a device that `n_slots` slots share.
 
     It depends on the total memory of the GPU (None for a CPU), never on the free memory: a worker that restarts while

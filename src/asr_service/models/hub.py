@@ -21,7 +21,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented,
     http_stream_backoff,
 )
 
-from asr_service.models.progress import FetchFailed, Report
+from asr_service.models.progress import FetchFailed, OnProgress
 from asr_service.models.registry import ModelSpec
 from asr_service.models.store import ModelStore
 
@@ -38,7 +38,7 @@ class _NotRetryable(FetchFailed):
     """A failure that another attempt would not change."""
 
 
-def fetch_from_hub(store: ModelStore, spec: ModelSpec, progress: Report) -> Path:
+def fetch_from_hub(store: ModelStore, spec: ModelSpec, progress: OnProgress) -> Path:
     """Download the files that the cache lacks. Return the model's folder. Raises FetchFailed."""
     for name in spec.files:
         if not (store.snapshot(spec) / name).exists():
@@ -46,7 +46,7 @@ def fetch_from_hub(store: ModelStore, spec: ModelSpec, progress: Report) -> Path
     return store.snapshot(spec)
 
 
-def _fetch_with_tries(store: ModelStore, spec: ModelSpec, name: str, progress: Report) -> None:
+def _fetch_with_tries(store: ModelStore, spec: ModelSpec, name: str, progress: OnProgress) -> None:
     failed, best = 0, _partial_bytes(store, spec)
     while True:
         try:
@@ -64,7 +64,7 @@ def _fetch_with_tries(store: ModelStore, spec: ModelSpec, name: str, progress: R
         time.sleep(_BACK_OFF_S * 2 ** (failed - 1))
 
 
-def _fetch_file(store: ModelStore, spec: ModelSpec, name: str, progress: Report) -> None:
+def _fetch_file(store: ModelStore, spec: ModelSpec, name: str, progress: OnProgress) -> None:
     metadata = get_hf_file_metadata(hf_hub_url(spec.repository, name, revision=spec.revision))
     etag = metadata.etag or ""
     if not _SAFE_ETAG.fullmatch(etag):
@@ -81,7 +81,7 @@ def _fetch_file(store: ModelStore, spec: ModelSpec, name: str, progress: Report)
     hf_hub_download(spec.repository, name, revision=spec.revision, cache_dir=store.hub)
 
 
-def _fetch_blob(metadata: HfFileMetadata, blob: Path, name: str, progress: Report) -> None:
+def _fetch_blob(metadata: HfFileMetadata, blob: Path, name: str, progress: OnProgress) -> None:
     """Download the rest of `blob` into the partial file beside it."""
     blob.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(blob)

@@ -7,7 +7,7 @@ import structlog
 
 _N_STEPS: Final = 10
 
-Report = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Called during a download: file name, bytes on the disk, bytes in total."""
 
 
@@ -15,7 +15,7 @@ class FetchFailed(Exception):
     """The hub did not deliver the model. The message says what was tried."""
 
 
-def log_progress() -> Report:
+def log_progress() -> OnProgress:
     """Return a report that logs a line for each tenth of a file."""
     log = structlog.get_logger(__name__)
     logged: dict[str, int] = {}

@@ -12,7 +12,7 @@ from asr_service.hardware.devices import Device
 from asr_service.hardware.nvml import gpu_status
 from asr_service.models.auto import auto_model
 from asr_service.models.packaged import EXTRA, join_packaged, packaged_parts
-from asr_service.models.progress import FetchFailed, Report, log_progress
+from asr_service.models.progress import FetchFailed, OnProgress, log_progress
 from asr_service.models.registry import AUTO, MODELS, ModelSpec, aliases_of, is_path, spec_named
 from asr_service.models.store import ModelStore, check_folder, find_faults, remove_faulty
 from asr_service.setting_types import ANY_ALIAS, DEFAULT_MODEL_ALIASES, NO_ALIASES
@@ -63,7 +63,7 @@ def serves_any_name(settings: Settings) -> bool:
     return ANY_ALIAS in [name.strip() for name in (settings.model_aliases or "").split(",")]
 
 
-def ensure_model(settings: Settings, model: Model, progress: Report | None = None) -> Path:
+def ensure_model(settings: Settings, model: Model, progress: OnProgress | None = None) -> Path:
     """Return the folder of the complete model, and download it if needed. Several processes download it only once.
 
     `progress` logs each tenth of a file by default.
@@ -80,7 +80,7 @@ def ensure_model(settings: Settings, model: Model, progress: Report | None = Non
         return found or _obtain(settings, store, model, tried, progress)
 
 
-def refetch_model(settings: Settings, model: ModelSpec, progress: Report | None = None) -> Path:
+def refetch_model(settings: Settings, model: ModelSpec, progress: OnProgress | None = None) -> Path:
     """Replace the damaged files of a model that did not load.
 
     Raises ModelUnavailable: no file is damaged, so another download would not help; or as `ensure_model`.
@@ -129,7 +129,9 @@ def _find_on_disk(store: ModelStore, spec: ModelSpec, *, thorough: bool = False)
     return None, tried or [f"{store.folder(spec)} and {store.repository(spec)}: not found"]
 
 
-def _obtain(settings: Settings, store: ModelStore, spec: ModelSpec, tried: list[str], progress: Report | None) -> Path:
+def _obtain(
+    settings: Settings, store: ModelStore, spec: ModelSpec, tried: list[str], progress: OnProgress | None
+) -> Path:
     """Join or download the model. `find_faults` records that its files are complete, so a start need not read them."""
     if spec.name == _PACKAGED:
         joined = _join(store, spec, tried)
@@ -158,7 +160,7 @@ def _join(store: ModelStore, spec: ModelSpec, tried: list[str]) -> Path | None:
         return None
 
 
-def _download(store: ModelStore, spec: ModelSpec, progress: Report) -> Path:
+def _download(store: ModelStore, spec: ModelSpec, progress: OnProgress) -> Path:
     # This import takes a quarter of a second, and most starts download nothing.
     from asr_service.models.hub import fetch_from_hub  # noqa: PLC0415
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from asr_service.results.store import Claim, Claimed, Found, Held, Lease, StoreFailed
+from asr_service.results.store import Claimed, ClaimOutcome, Found, Held, Lease, StoreFailed
 
 _EXPIRY: Final = struct.Struct("<d")
 _PART: Final = ".part"
@@ -72,7 +72,7 @@ class DirectoryStore:
                 os.utime(path)
             return data[_EXPIRY.size :]
 
-    def claim(self, key: str, lease: Lease, duration_s: float) -> Claim:
+    def claim(self, key: str, lease: Lease, duration_s: float) -> ClaimOutcome:
         with _failing(), _locked(self._leases_lock):
             value = self.load(key)
             if value is not None:

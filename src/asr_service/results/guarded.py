@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import structlog
 
 from asr_service import metrics, tasks
-from asr_service.results.store import Claim, Lease, ResultStore, StoreFailed
+from asr_service.results.store import ClaimOutcome, Lease, ResultStore, StoreFailed
 from asr_service.results.times import ResultTimes
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class GuardedStore:
     async def load(self, key: str) -> bytes | None:
         return await self._call(self._store.load, key)
 
-    async def claim(self, key: str, lease: Lease) -> Claim:
+    async def claim(self, key: str, lease: Lease) -> ClaimOutcome:
         return await self._call(self._store.claim, key, lease, self._times.lease_s)
 
     async def renew(self, lease: Lease) -> bool:
@@ -75,7 +75,11 @@ class GuardedStore:
         await self._call(self._store.delete, key)
 
     def release_soon(
-        self, lease: Lease, then: Callable[[], object] = lambda: None, *, after: "asyncio.Task[Claim] | None" = None
+        self,
+        lease: Lease,
+        then: Callable[[], object] = lambda: None,
+        *,
+        after: "asyncio.Task[ClaimOutcome] | None" = None,
     ) -> None:
         """Give a lease back, without waiting. `then` is called afterwards, also if the store has failed.
 

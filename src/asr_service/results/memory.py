@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from asr_service.results.store import Claim, Claimed, Found, Held, Lease
+from asr_service.results.store import Claimed, ClaimOutcome, Found, Held, Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class MemoryStore:
         with self._lock:
             return self._load(key)
 
-    def claim(self, key: str, lease: Lease, duration_s: float) -> Claim:
+    def claim(self, key: str, lease: Lease, duration_s: float) -> ClaimOutcome:
         with self._lock:
             value = self._load(key)
             if value is not None:

@@ -40,7 +40,7 @@ class Results:
         await self._store.close()
 
 
-def open_results(settings: Settings, slot: int, times: ResultTimes = ResultTimes()) -> Results | None:  # noqa: B008
+def open_results(settings: Settings, slot: int, times: ResultTimes) -> Results | None:
     """Open the store in ASR_CACHE_URL; None without one. Raises ConfigurationError: it cannot be used."""
     if settings.cache_url is None:
         return None

@@ -67,10 +67,13 @@ def final_refusal(error: BaseException) -> FinalRefusal | None:
 def require_same(was: bytes, digest: bytes) -> None:
     """Raise IdempotencyConflict if the digests of an earlier request and of this one differ."""
     if was != digest:
-        raise IdempotencyConflict(
-            f"This {HEADER} was used with another recording or other fields. Use a new one for a new request.",
-            param=HEADER,
-        )
+        raise idempotency_conflict()
+
+
+def idempotency_conflict() -> IdempotencyConflict:
+    return IdempotencyConflict(
+        f"This {HEADER} was used with another recording or other fields. Use a new one for a new request.", param=HEADER
+    )
 
 
 class SharedOutcomes:

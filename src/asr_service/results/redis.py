@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from asr_service.redis_client import open_redis
-from asr_service.results.store import Claim, Claimed, Found, Held, Lease, StoreFailed
+from asr_service.results.store import Claimed, ClaimOutcome, Found, Held, Lease, StoreFailed
 
 if TYPE_CHECKING:
     import redis
@@ -54,7 +54,7 @@ class RedisStore:
                 return None
         return value.encode() if isinstance(value, str) else value  # the client returns bytes
 
-    def claim(self, key: str, lease: Lease, duration_s: float) -> Claim:
+    def claim(self, key: str, lease: Lease, duration_s: float) -> ClaimOutcome:
         with _failing():
             kind, content = self._claim(
                 keys=[self._values + key, self._leases + lease.name], args=[_holder(lease), _milliseconds(duration_s)]

@@ -39,7 +39,7 @@ class Held:
     note: str
 
 
-Claim = Found | Claimed | Held
+ClaimOutcome = Found | Claimed | Held
 
 
 class ResultStore(Protocol):
@@ -51,7 +51,7 @@ class ResultStore(Protocol):
 
     def load(self, key: str) -> bytes | None: ...
 
-    def claim(self, key: str, lease: Lease, duration_s: float) -> Claim:
+    def claim(self, key: str, lease: Lease, duration_s: float) -> ClaimOutcome:
         """Return the value or, if there is none, try to take the lease. No value is stored between the two steps."""
 
     def renew(self, lease: Lease, duration_s: float) -> bool:

@@ -14,7 +14,7 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from asr_service import __version__
+from asr_service import __version__, tasks
 from asr_service.errors import NotReady, error_body
 from asr_service.hardware.devices import Slot
 from asr_service.lifecycle import SlotState
@@ -113,7 +113,7 @@ class Standby:
             backlog=BACKLOG,
         )
         while not ending.is_set() and os.getppid() == master:
-            await _wait(ending, _CHECK_PARENT_S)
+            await tasks.wait_for_event(ending, _CHECK_PARENT_S)
         server.close()
         finish_by_s = loop.time() + _FINISH_S
         while state.connections and loop.time() < finish_by_s:  # noqa: ASYNC110 - each closes after its answer
@@ -167,11 +167,3 @@ class _Answers:
             "version": __version__,
             "response_time_ms": 0.0,
         }
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass

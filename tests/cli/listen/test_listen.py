@@ -19,7 +19,7 @@ from api.live import Live, serving
 from api.openai.clients.live_programs import write_speech
 from asr_service.access.keys import entry, new_secret
 from asr_service.cli.listen.display import TurnDisplay
-from asr_service.cli.listen.local import LocalListener
+from asr_service.cli.listen.local import LocalSession
 from asr_service.cli.listen.run import Listening, _listen
 from asr_service.cli.listen.sound import microphone, recording
 from asr_service.cli.transcribe.backend import Service
@@ -78,7 +78,7 @@ async def test_a_model_in_this_process_transcribes_a_recording_that_is_played(sp
         local_engine(load_settings({}), Device("cpu"), lambda *_: FakeModel()) as (engine, _),
         engine.open_live(LiveOptions()) as session,
     ):
-        listener, began_s = LocalListener(session), loop.time()
+        listener, began_s = LocalSession(session), loop.time()
         async for samples in recording(speech, loop.create_future()):
             await listener.feed(samples)
         assert loop.time() - began_s >= 0.8

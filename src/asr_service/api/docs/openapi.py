@@ -49,11 +49,11 @@ def transcribe_documentation(summary: str, name: str) -> dict[str, Any]:
     }
 
 
-def detection_documentation(summary: str, name: str) -> dict[str, Any]:
-    """Return the keyword arguments of a route that takes a recording with DetectParameters."""
+def detection_documentation() -> dict[str, Any]:
+    """Return the keyword arguments of the route that detects the language of a recording."""
     return {
-        "summary": summary,
-        "operation_id": name,
+        "summary": "Detect the language of the first speech",
+        "operation_id": "detect_language",
         "response_model": DetectionResponse,
         "responses": error_responses(400, 401, 408, 413, 415, 422, 429, 500, 503, 504),
         "openapi_extra": recording_body(without_null(DetectParameters)),

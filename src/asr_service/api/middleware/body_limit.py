@@ -24,7 +24,7 @@ class BodyLimit:
         max_bytes: int,
         timeout_s: float,
         min_bytes_per_s: float,
-        more_bytes: Mapping[str, int] = {},
+        more_bytes: Mapping[str, int],
     ) -> None:
         """`timeout_s` is the longest wait for the next part, and how long a body may be below `min_bytes_per_s`.
 

@@ -2,17 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-from asr_service.api.native.schemas import TranscribeParameters
+from asr_service.api.native.schemas import LayoutParameters, TranscribeParameters
 from asr_service.api.upload import Fields
 from asr_service.engine.options import Task
 from asr_service.errors import InvalidParameter, MalformedRequest
 from asr_service.formats import FORMATS, Format, SubtitleStyle
 from asr_service.validation import check_fields
-
-_STYLE_FIELDS = (
-    "max_line_width", "max_line_count", "min_cue_s", "max_cue_s", "max_chars_per_second", "highlight_words",
-)  # fmt: skip
-"""The fields that TranscribeParameters and SubtitleStyle share."""
 
 
 def parse_parameters(fields: Fields) -> TranscribeParameters:
@@ -43,7 +38,7 @@ def chosen_format(parameters: TranscribeParameters, formats: Mapping[str, Format
     Raises InvalidParameter: a style field does not fit the format or another field.
     """
     fmt = formats[parameters.response_format]
-    given = {name: value for name in _STYLE_FIELDS if (value := getattr(parameters, name)) is not None}
+    given = {name: value for name in LayoutParameters.model_fields if (value := getattr(parameters, name)) is not None}
     if not given:
         return fmt
     if fmt.styled is None:

@@ -60,9 +60,7 @@ def _transcription(task: Task, fields: Fields, settings: Settings, model: Speech
     return TranscriptionRequest(options, chosen_format(parameters))
 
 
-@router.post(
-    "/detect-language", **detection_documentation("Detect the language of the first speech", "detect_language")
-)
+@router.post("/detect-language", **detection_documentation())
 async def detect_language(request: Request) -> DetectionResponse:
     engine: SlotEngine = request.app.state.engine
 

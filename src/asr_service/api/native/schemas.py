@@ -32,8 +32,8 @@ class _FormatParameter(BaseModel):
     """Format of the response. `verbose_json` is OpenAI's. `ndjson` streams a line a segment, then a closing line."""
 
 
-class _LayoutParameters(TextFields):
-    """The last fields of a form, after those of RequestOptions."""
+class LayoutParameters(TextFields):
+    """The last fields of a form, after those of RequestOptions: the fields of a SubtitleStyle."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -51,17 +51,17 @@ class _LayoutParameters(TextFields):
     """`vtt`: give each word its time within the cue, for players that highlight the spoken words."""
 
 
-class TranscribeParameters(_LayoutParameters, RequestOptions, _FormatParameter):
+class TranscribeParameters(LayoutParameters, RequestOptions, _FormatParameter):
     """Options of /transcribe and /translate, as form fields or in the query. Settings have the defaults."""
 
 
-class OutputParameters(_LayoutParameters, _FormatParameter):
+class OutputParameters(LayoutParameters, _FormatParameter):
     """How a finished transcript is written."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class FormatParameters(_LayoutParameters):
+class FormatParameters(LayoutParameters):
     """How /format writes a transcript."""
 
     model_config = ConfigDict(extra="forbid")

@@ -29,7 +29,9 @@ _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_USED: Final = Path("/sys/fs/cgroup/memory.current")
 _OLDEST_CUDA: Final = (12, 0)
 _FLOAT16_BYTES: Final = 2
-_NEED_LESS: Final = "set ASR_MODEL to a smaller model, ASR_COMPUTE_TYPE to int8_float16, or ASR_DEVICES to fewer slots"
+NEED_LESS_MEMORY: Final = (
+    "set ASR_MODEL to a smaller model, ASR_COMPUTE_TYPE to int8_float16, or ASR_DEVICES to fewer slots"
+)
 
 
 def check_devices(settings: Settings, gpus: Sequence[Gpu]) -> tuple[tuple[Device, ...], list[Finding]]:
@@ -88,9 +90,9 @@ def _compare(what: str, need_bytes: int, free_bytes: int, total_bytes: int) -> F
         f"{what} needs about {gigabytes(need_bytes)}; {gigabytes(free_bytes)} of {gigabytes(total_bytes)} are free"
     )
     if need_bytes > total_bytes:
-        return failure("memory", message, _NEED_LESS)
+        return failure("memory", message, NEED_LESS_MEMORY)
     if need_bytes > free_bytes:
-        fix = f"stop other programs that use the memory (a running asr-service is one), or {_NEED_LESS}"
+        fix = f"stop other programs that use the memory (a running asr-service is one), or {NEED_LESS_MEMORY}"
         return warning("memory", message, fix)
     return ok("memory", message)
 

@@ -16,13 +16,14 @@ from typing import Any, Final
 from asr_service.audio import SAMPLE_RATE
 from asr_service.audio.synthetic import synthetic_sound
 from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, warning
+from asr_service.cli.doctor.gpu import NEED_LESS_MEMORY
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.decoder.protocol import RESTRICTIONS
 from asr_service.errors import AsrError, InvalidParameter, ModelUnavailable, StartupError
 from asr_service.hardware.devices import Device
 from asr_service.hardware.environment import engine_environment
 from asr_service.hardware.nvml import Gpu
-from asr_service.languages import DETECT, DETECT_EACH_WINDOW, parse_language
+from asr_service.languages import DETECT, chosen_language
 from asr_service.models.packaged import packaged_parts
 from asr_service.models.registry import MODELS, ModelSpec
 from asr_service.models.resolution import Model, is_offline, model_name, model_on_disk, resolve_model, verify_model
@@ -58,12 +59,12 @@ def are_on_disk(settings: Settings, models: Iterable[Model]) -> bool:
 
 def check_language(settings: Settings, models: Mapping[Device, Model]) -> list[Finding]:
     """Check ASR_LANGUAGE: a recording in another language gives a wrong text, not an error."""
-    if settings.language is None or settings.language.strip().lower() in {DETECT, DETECT_EACH_WINDOW}:
-        return [ok("language", "detected in each recording")]
     try:
-        language = parse_language(settings.language)
+        language = chosen_language(settings.language or DETECT)
     except InvalidParameter as error:
         return [failure("language", f"ASR_LANGUAGE: {error.message}", "set it to a code such as en, or unset it")]
+    if language is None:
+        return [ok("language", "detected in each recording")]
     english = [model_name(model) for model in models.values() if not _is_multilingual(model)]
     if english and language != "en":
         message = f"ASR_LANGUAGE={settings.language}, but {english[0]} supports only English"
@@ -213,7 +214,7 @@ def _fix_for(error: str) -> str:
     """Return the fix for a known error."""
     text = error.lower()
     if "memory" in text or "signal 9" in text or "alloc" in text:
-        return "set ASR_MODEL to a smaller model, ASR_COMPUTE_TYPE to int8_float16, or ASR_DEVICES to fewer slots"
+        return NEED_LESS_MEMORY
     if "libcu" in text or "library" in text:
         return "`pip install 'asr-service[cuda]'`, or put the folder of libcublas.so.12 on LD_LIBRARY_PATH"
     return "run `asr-service models verify` to check the files; try ASR_DEVICES=cpu to see whether the GPU is the cause"

@@ -10,7 +10,7 @@ from asr_service.engine.pipeline.live.events import SessionEnded, TextDelta, Tur
 from asr_service.engine.pipeline.live.session import LiveSession
 
 
-class LocalListener:
+class LocalSession:
     """A session of the engine, in the form of `client.live.LiveClient`."""
 
     def __init__(self, session: LiveSession) -> None:

@@ -32,7 +32,7 @@ _LAST_TEXT_TIMEOUT_S: Final = 30.0
 """How long the final text may take after Ctrl-C. A second Ctrl-C does not wait for it."""
 
 
-class Listener(Protocol):
+class Session(Protocol):
     """Takes samples and yields texts: a session with a service, or with a model in this process."""
 
     async def feed(self, samples: NDArray[np.float32]) -> None: ...
@@ -81,14 +81,14 @@ def listen_and_exit(asked: Listening) -> NoReturn:
 
 async def _listen(asked: Listening, display: TurnDisplay) -> int:
     """Return the exit code."""
-    async with _listener(asked) as listener:
+    async with _session(asked) as session:
         if asked.file is None:
             typer.echo("Listening. Press Ctrl-C to stop.", err=True)
         limit = asyncio.timeout(None)
         try:
             async with limit:
                 with _stopped_by_ctrl_c(display, limit) as stopped:
-                    await _run(listener, asked.file, stopped, display)
+                    await _run(session, asked.file, stopped, display)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -118,29 +118,29 @@ def _stopped_by_ctrl_c(display: TurnDisplay, limit: asyncio.Timeout) -> Iterator
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _run(listener: Listener, file: Path | None, stopped: "asyncio.Future[None]", display: TurnDisplay) -> None:
-    showing = asyncio.create_task(_show(listener, display))
-    feeding = asyncio.create_task(_feed(listener, file, stopped))
+async def _run(session: Session, file: Path | None, stopped: "asyncio.Future[None]", display: TurnDisplay) -> None:
+    showing = asyncio.create_task(_show(session, display))
+    feeding = asyncio.create_task(_feed(session, file, stopped))
     try:
         await asyncio.gather(showing, feeding)
     finally:
         await tasks.cancel([showing, feeding])
 
 
-async def _feed(listener: Listener, file: Path | None, stopped: "asyncio.Future[None]") -> None:
+async def _feed(session: Session, file: Path | None, stopped: "asyncio.Future[None]") -> None:
     sound = microphone(stopped) if file is None else recording(file, stopped)
     async for samples in sound:
-        await listener.feed(samples)
-    await listener.finish()
+        await session.feed(samples)
+    await session.finish()
 
 
-async def _show(listener: Listener, display: TurnDisplay) -> None:
-    async for text in listener.texts():
+async def _show(session: Session, display: TurnDisplay) -> None:
+    async for text in session.texts():
         display.show(text)
 
 
 @asynccontextmanager
-async def _listener(asked: Listening) -> AsyncIterator[Listener]:
+async def _session(asked: Listening) -> AsyncIterator[Session]:
     if isinstance(asked.backend, Service):
         async with _remote(asked, asked.backend) as remote:
             yield remote
@@ -150,7 +150,7 @@ async def _listener(asked: Listening) -> AsyncIterator[Listener]:
 
 
 @asynccontextmanager
-async def _remote(asked: Listening, service: Service) -> AsyncIterator[Listener]:
+async def _remote(asked: Listening, service: Service) -> AsyncIterator[Session]:
     transcription = {"language": asked.language, "prompt": asked.prompt}
     async with connect_live(service.url, service.api_key, service.ca_file) as client:
         await client.configure({name: value for name, value in transcription.items() if value is not None})
@@ -158,9 +158,9 @@ async def _remote(asked: Listening, service: Service) -> AsyncIterator[Listener]
 
 
 @asynccontextmanager
-async def _local(asked: Listening, settings: "Settings") -> AsyncIterator[Listener]:
+async def _local(asked: Listening, settings: "Settings") -> AsyncIterator[Session]:
     device = prepare_local(settings)
-    from asr_service.cli.listen.local import LocalListener  # noqa: PLC0415 - slow to import
+    from asr_service.cli.listen.local import LocalSession  # noqa: PLC0415 - slow to import
     from asr_service.cli.transcribe.local import local_engine  # noqa: PLC0415
     from asr_service.engine.pipeline.live.options import LiveOptions  # noqa: PLC0415
     from asr_service.engine.request_options import RequestOptions  # noqa: PLC0415
@@ -170,4 +170,4 @@ async def _local(asked: Listening, settings: "Settings") -> AsyncIterator[Listen
         options = RequestOptions(language=asked.language, initial_prompt=asked.prompt)
         decoding = resolve_options(options, settings, engine.loaded_model)
         async with engine.open_live(LiveOptions(decoding=decoding)) as session:
-            yield LocalListener(session)
+            yield LocalSession(session)

@@ -23,7 +23,7 @@ async def transcribe_files(
     renderer: Renderer,
     progress: ProgressDisplay,
     on_result: Callable[[FileResult], None],
-    on_note: Callable[[str], None] = lambda _: None,
+    on_note: Callable[[str], None],
     *,
     n_concurrent: int,
 ) -> None:

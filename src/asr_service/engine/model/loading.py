@@ -15,7 +15,7 @@ from asr_service.hardware.cpu import cpu_flags, enable_avx512
 from asr_service.hardware.devices import Device, Slot
 from asr_service.hardware.spec import count_cpu_slots
 from asr_service.models.auto import resolved_compute_type
-from asr_service.models.progress import Report
+from asr_service.models.progress import OnProgress
 from asr_service.models.resolution import ensure_model, model_name, refetch_model, resolve_model
 from asr_service.settings import Settings
 
@@ -26,7 +26,7 @@ _MAX_CPU_THREADS: Final = 8
 
 
 def load_slot_model(
-    settings: Settings, slot: Slot, on_files: Callable[[], None], progress: Report | None = None
+    settings: Settings, slot: Slot, on_files: Callable[[], None], progress: OnProgress | None = None
 ) -> WhisperModel:
     """Check the device, find or download the model that the settings name, and load it.
 

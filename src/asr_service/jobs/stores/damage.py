@@ -4,7 +4,7 @@ None of them is an error for the others.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -19,17 +19,24 @@ log = structlog.get_logger(__name__)
 DAMAGED: Final = JobError(
     "record_damaged", "The record of this job is damaged. Delete the job, and submit its recording again."
 )
-_JOB_NUMBERS: Final = (
-    "created_at",
-    "started_at",
-    "finished_at",
-    "expires_at",
-    "attempts",
-    "audio_s_done",
-    "audio_s_total",
-    "audio_bytes",
-)
-_DELIVERY_NUMBERS: Final = ("created_at", "due_at", "attempts", "delivered_at", "last_status")
+JOB_NUMBERS: Final = {
+    "created_at": float,
+    "started_at": float,
+    "finished_at": float,
+    "expires_at": float,
+    "attempts": int,
+    "audio_s_done": float,
+    "audio_s_total": float,
+    "audio_bytes": int,
+}
+DELIVERY_NUMBERS: Final = {
+    "created_at": float,
+    "due_at": float,
+    "attempts": int,
+    "delivered_at": float,
+    "last_status": int,
+}
+"""The fields of records that are numbers, and their types."""
 _MAX_NOTED: Final = 1000
 _noted: set[str] = set()
 """Records whose damage this process has logged. The log has each of them once."""
@@ -39,7 +46,7 @@ def read_job(job_id: str, owner: str, read: Callable[[], Job]) -> Job:
     """Return the job that `read` returns or, if its record is damaged, a failed job in its place."""
     try:
         job = read()
-        _check_numbers(job, _JOB_NUMBERS)
+        _check_numbers(job, JOB_NUMBERS)
     except (ValueError, KeyError, TypeError) as error:
         _note("job", job_id, error)
         created_at = _created_at(job_id)
@@ -57,7 +64,7 @@ def read_delivery(delivery_id: str, read: Callable[[], Delivery]) -> Delivery | 
     """Return the delivery that `read` returns; None if its record is damaged."""
     try:
         delivery = read()
-        _check_numbers(delivery, _DELIVERY_NUMBERS)
+        _check_numbers(delivery, DELIVERY_NUMBERS)
     except (ValueError, KeyError, TypeError) as error:
         _note("delivery", delivery_id, error)
         return None
@@ -86,7 +93,7 @@ def _segment(data: str, number: int) -> Segment:
     return segment
 
 
-def _check_numbers(record: Job | Delivery, names: tuple[str, ...]) -> None:
+def _check_numbers(record: Job | Delivery, names: Iterable[str]) -> None:
     for name in names:
         value = getattr(record, name)
         if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):

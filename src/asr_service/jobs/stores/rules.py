@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from asr_service.errors import IdempotencyConflict, JobLimit
+from asr_service.errors import JobLimit
 from asr_service.jobs.records import JobError, JobStatus, OwnerLimits
 from asr_service.webhooks.events import EventType
 
@@ -50,10 +50,3 @@ def check_limits(n_waiting: int, n_kept: int, n_bytes: int, limits: OwnerLimits)
             "the limit (ASR_JOBS_MAX_BYTES). Delete jobs that have ended, or wait until others have.",
             retry_after_s=_LIMIT_RETRY_S,
         )
-
-
-def idempotency_conflict() -> IdempotencyConflict:
-    return IdempotencyConflict(
-        "This Idempotency-Key was used with another recording or other fields. Use a new one for a new request.",
-        param="Idempotency-Key",
-    )

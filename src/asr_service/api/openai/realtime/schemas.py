@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from asr_service.engine.request_options import LanguageOption
+from asr_service.engine.request_options import LanguageField
 from asr_service.validation import JsonFields
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
@@ -50,7 +50,7 @@ AudioFormat = Annotated[Pcm | MuLaw | ALaw, Field(discriminator="type")]
 class Transcription(_Part):
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """A name of the loaded model, as `GET /v1/models` lists them."""
-    language: LanguageOption | None = None
+    language: LanguageField | None = None
     """Language of the speech. Without it, the language of each turn is detected."""
     languages: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=100)] = Field(
         default_factory=list

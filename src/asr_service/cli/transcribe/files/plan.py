@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from asr_service.cli.transcribe.files.history import History, Options
-from asr_service.cli.transcribe.files.recordings import SUFFIXES, Recording, RecordingSearch
+from asr_service.cli.transcribe.files.recordings import SUFFIXES, FoundRecording, RecordingSearch
 from asr_service.cli.transcribe.types import FileResult, FileTask, Output
 from asr_service.formats import Format
 
@@ -90,12 +90,12 @@ def _without_finished(
     return TranscribePlan(tuple(rest), tuple(known), n_other_options)
 
 
-def _tasks(recordings: Sequence[Recording], options: OutputOptions) -> list[FileTask]:
+def _tasks(recordings: Sequence[FoundRecording], options: OutputOptions) -> list[FileTask]:
     stems = _Stems(each.path for each in recordings if each.path is not None)
     return [FileTask(each.path, tuple(_outputs(each, options, stems))) for each in recordings]
 
 
-def _outputs(recording: Recording, options: OutputOptions, stems: "_Stems") -> Iterator[Output]:
+def _outputs(recording: FoundRecording, options: OutputOptions, stems: "_Stems") -> Iterator[Output]:
     for fmt in options.formats:
         if options.to_stdout:
             yield Output(fmt, None)
@@ -106,7 +106,7 @@ def _outputs(recording: Recording, options: OutputOptions, stems: "_Stems") -> I
         yield Output(fmt, folder / f"{stem}.{fmt.suffix}")
 
 
-def _output_folder(recording: Recording, folder: Path | None) -> Path:
+def _output_folder(recording: FoundRecording, folder: Path | None) -> Path:
     if folder is not None:
         return folder / recording.relative.parent
     return Path() if recording.path is None else recording.path.parent

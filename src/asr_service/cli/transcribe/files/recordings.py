@@ -33,7 +33,7 @@ _SPOOL_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class FoundRecording:
     """A recording, and the path of its outputs relative to the output folder."""
 
     path: Path | None
@@ -45,12 +45,12 @@ class Recording:
 class RecordingSearch:
     """Finds each recording once and keeps the order in which they were named."""
 
-    _found: dict[str, Recording] = field(default_factory=dict)
+    _found: dict[str, FoundRecording] = field(default_factory=dict)
     results: list[FileResult] = field(default_factory=list)
     """Names that led to no recording: failed or ignored."""
 
     @property
-    def recordings(self) -> list[Recording]:
+    def recordings(self) -> list[FoundRecording]:
         return list(self._found.values())
 
     def add(self, name: str) -> None:
@@ -59,7 +59,7 @@ class RecordingSearch:
         If a file has the name of the pattern, it is the file that is meant.
         """
         if name == STDIN:
-            self._keep(Recording(None, Path(_STDIN_STEM)))
+            self._keep(FoundRecording(None, Path(_STDIN_STEM)))
         elif os.path.lexists(name):
             self._add_path(Path(name))
         elif _URL.match(name):
@@ -89,19 +89,19 @@ class RecordingSearch:
         elif path.suffix.lower() in _OUTPUT_SUFFIXES:  # `asr-service transcribe *` names earlier outputs too
             self.results.append(FileResult(str(path), "ignored"))
         else:
-            self._keep(Recording(path, Path(path.name)))
+            self._keep(FoundRecording(path, Path(path.name)))
 
     def _add_folder(self, folder: Path) -> None:
         unreadable: list[OSError] = []
         paths = list(_below(folder, unreadable))
         for path in paths:
-            self._keep(Recording(path, path.relative_to(folder)))
+            self._keep(FoundRecording(path, path.relative_to(folder)))
         for error in unreadable:
             self._fail(str(error.filename), os_reason(error))
         if not paths and not unreadable:
             self._fail(str(folder), "no recordings in this folder")
 
-    def _keep(self, recording: Recording) -> None:
+    def _keep(self, recording: FoundRecording) -> None:
         path = recording.path
         key = STDIN if path is None else os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
         self._found.setdefault(key, recording)

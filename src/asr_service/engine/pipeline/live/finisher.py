@@ -17,7 +17,7 @@ from asr_service.engine.pipeline.leading_space import with_leading_space
 from asr_service.engine.pipeline.live.agreement import n_taken_back, rest_after
 from asr_service.engine.pipeline.live.events import LiveEvent, TurnCompleted, TurnFailed
 from asr_service.engine.pipeline.live.load import LiveLoad
-from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, ClosedWindow, EarlyText, FinalText, Turn, Window
+from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, ClosedWindow, DecodedWindow, EarlyText, Turn, Window
 from asr_service.engine.pipeline.script import ScriptConverter
 from asr_service.engine.pipeline.window_memory import MemoryShare, WindowMemory
 from asr_service.engine.schedule.batch import LiveWork
@@ -71,10 +71,9 @@ class Finisher:
         self._on_done = on_done
         self._closed: asyncio.Queue[tuple[ClosedWindow, float] | None] = asyncio.Queue()
         """The windows, and when each was closed."""
-        self._early: set[asyncio.Task[FinalText]] = set()
-        self._script: ScriptConverter | None = None
-        self._script_options: DecodingOptions | None = None
-        self.script_of(DecodingOptions())
+        self._early: set[asyncio.Task[DecodedWindow]] = set()
+        self._script_options = DecodingOptions()
+        self._script = ScriptConverter(self._script_options)
         self.n_turns = 0
         self.language: tuple[str, float] | None = None
         """Code and probability of the latest turn with text."""
@@ -129,7 +128,7 @@ class Finisher:
 
     def script_of(self, options: DecodingOptions) -> ScriptConverter:
         """Return the converter of the session's Chinese text."""
-        if self._script is None or self._script_options != options:
+        if self._script_options != options:
             self._script, self._script_options = ScriptConverter(options), options
         return self._script
 
@@ -154,17 +153,17 @@ class Finisher:
         if final.was_urgent:
             metrics.LIVE_FINAL_DELAY.observe(ready_at - self._spoken_at(closing.speech_end))
 
-    def _add_segments(self, turn: Turn, final: FinalText) -> None:
+    def _add_segments(self, turn: Turn, final: DecodedWindow) -> None:
         task = turn.options.decoding.task
         for segment in self.script_of(turn.options.decoding).convert(final.segments):
             turn.segments.append(replace(with_leading_space(segment, task), id=len(turn.segments)))
 
-    async def _final(self, closing: ClosedWindow) -> FinalText:
+    async def _final(self, closing: ClosedWindow) -> DecodedWindow:
         """Return the text that was decoded early if no speech followed it, or else decode the window now."""
         early, closing.window.early = closing.window.early, None
         if closing.chunk is None:
             await tasks.cancel([early.task] if early else [])
-            return FinalText((), closing.window.turn.language, 0.0, 0.0)
+            return DecodedWindow((), closing.window.turn.language, 0.0, 0.0)
         if early is not None and early.speech_end == closing.speech_end:
             try:
                 return await early.task
@@ -174,7 +173,7 @@ class Finisher:
             early.task.cancel()
         return await self._decode(closing, closing.chunk)
 
-    async def _decode(self, closing: ClosedWindow, chunk: Chunk) -> FinalText:
+    async def _decode(self, closing: ClosedWindow, chunk: Chunk) -> DecodedWindow:
         window, turn = closing.window, closing.window.turn
         context = self._new_context(turn.options.decoding, LiveWork.FINAL, _MAX_WAIT_S)
         if turn.language is not None:
@@ -196,7 +195,7 @@ class Finisher:
         finally:
             context.scheduler.cancel_request(context.request_id)
         is_urgent = context.live is not None
-        return FinalText(tuple(segments), context.known_language, context.queued_s, context.inference_s, is_urgent)
+        return DecodedWindow(tuple(segments), context.known_language, context.queued_s, context.inference_s, is_urgent)
 
     def _send_rest(self, window: Window, segments: tuple[Segment, ...]) -> None:
         """Send the text of a window that was not sent yet, if the final text begins with the sent words."""
@@ -209,7 +208,7 @@ class Finisher:
         if rest:
             self._on_event(window.turn.next_delta(rest))
 
-    def _complete(self, closing: ClosedWindow, final: FinalText) -> None:
+    def _complete(self, closing: ClosedWindow, final: DecodedWindow) -> None:
         turn = closing.window.turn
         self._send_rest(closing.window, final.segments)
         audio_s = (closing.end - turn.start) / SAMPLE_RATE
@@ -218,7 +217,7 @@ class Finisher:
         metrics.AUDIO_SECONDS.inc(audio_s)
         self._on_event(TurnCompleted(turn.id, self._transcript(turn, final, audio_s), audio_s))
 
-    def _transcript(self, turn: Turn, final: FinalText, audio_s: float) -> Transcript:
+    def _transcript(self, turn: Turn, final: DecodedWindow, audio_s: float) -> Transcript:
         language, probability = turn.language or (None, None)
         return Transcript(
             text="".join(segment.text for segment in turn.segments).strip(),

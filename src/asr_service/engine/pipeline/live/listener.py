@@ -154,7 +154,7 @@ class Listener:
             self._close_window(at, is_last=False)
         assert self._turn is not None  # noqa: S101 - begun above, or never ended
         earlier = None if turn.is_announced else window
-        self.window = Window(self._turn, at, window, earlier, decoded_until=at, language=window.language)
+        self.window = Window(self._turn, at, window, earlier, language=window.language)
 
     # -- what happens in the sound
 
@@ -194,9 +194,7 @@ class Listener:
         assert self._turn is not None  # noqa: S101 - begun above
         previous = self._long_window
         is_continued = previous is not None and at - self._committed_until <= _CONTINUED_MS * SAMPLE_RATE // 1000
-        self.window = Window(
-            self._turn, start, previous if is_continued else None, self._earlier_window, decoded_until=start
-        )
+        self.window = Window(self._turn, start, previous if is_continued else None, self._earlier_window)
         self._long_window = None
 
     def _end_at_pause(self, window: Window) -> None:

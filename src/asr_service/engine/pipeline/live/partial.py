@@ -45,7 +45,7 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
-class PartialText:
+class PartialHypothesis:
     """What an utterance has after the sent text."""
 
     text: str
@@ -69,7 +69,7 @@ class PartialDecoder:
         self._multilingual = multilingual
         self._margin_s = margin_s
 
-    async def decode(self, request: RequestContext, utterance: Utterance) -> PartialText:
+    async def decode(self, request: RequestContext, utterance: Utterance) -> PartialHypothesis:
         """Return the text after the sent one.
 
         The calls count no audio, since the same audio is decoded again and again.
@@ -84,10 +84,10 @@ class PartialDecoder:
         encoded: Encoded = await request.submit(EncodeCall(features, detect), audio_s=0.0, is_first_window=True)
         language, probability = self._language(encoded, utterance, request.options)
         text = await self._text(request, utterance, encoded.encoding, language)
-        return PartialText(text, language, probability, encoded.encoding)
+        return PartialHypothesis(text, language, probability, encoded.encoding)
 
     async def start_of(
-        self, request: RequestContext, partial: PartialText, before: str, rest: str, sound_s: float
+        self, request: RequestContext, partial: PartialHypothesis, before: str, rest: str, sound_s: float
     ) -> float:
         """Return the second of an utterance at which the text `rest` begins, which follows the text `before`.
 

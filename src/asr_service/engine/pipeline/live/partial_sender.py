@@ -13,7 +13,7 @@ from asr_service.engine.pipeline.live.events import LiveEvent
 from asr_service.engine.pipeline.live.finisher import NewContext
 from asr_service.engine.pipeline.live.listener import Listener
 from asr_service.engine.pipeline.live.load import LiveLoad, Pace
-from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialText, Utterance
+from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialHypothesis, Utterance
 from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, Window
 from asr_service.engine.schedule.batch import LiveWork
 from asr_service.engine.schedule.request import RequestContext
@@ -40,7 +40,7 @@ class PartialSender:
         listener: Listener,
         new_context: NewContext,
         on_event: Callable[[LiveEvent], None],
-        in_script: Callable[[Window, PartialText], str],
+        in_script: Callable[[Window, PartialHypothesis], str],
         pace: Pace,
         latest_language: Callable[[], str | None],
     ) -> None:
@@ -58,7 +58,7 @@ class PartialSender:
         self._pace = pace
         self._latest_language = latest_language
         self._has_sound = asyncio.Event()
-        self._decoding: tuple[Window, asyncio.Task[PartialText]] | None = None
+        self._decoding: tuple[Window, asyncio.Task[PartialHypothesis]] | None = None
         self.n_sent = 0
 
     def note_sound(self) -> None:
@@ -88,7 +88,7 @@ class PartialSender:
             return None  # its speech is ahead of real time, so its client does not follow the text
         if caution is None or window.early is not None or self._listener.speech_end <= window.decoded_until:
             return None
-        since = max(window.decoded_until, window.start)
+        since = window.decoded_until
         wait_s = self._load.interval_s(caution) if since > window.start else _FIRST_S
         if self._listener.end - since < wait_s * SAMPLE_RATE:
             return None
@@ -110,7 +110,7 @@ class PartialSender:
         context = self._new_context(options, LiveWork.PARTIAL, _MAX_WAIT_S)
         task = asyncio.create_task(self._decoder.decode(context, utterance))
         self._decoding = window, task
-        partial: PartialText | None = None
+        partial: PartialHypothesis | None = None
         try:
             partial = await _result(task)
             if partial is not None and window.is_open:
@@ -129,7 +129,7 @@ class PartialSender:
             self._load.note_partial(context.inference_s)
         metrics.LIVE_PARTIALS.labels("dropped" if partial is None else "decoded").inc()
 
-    def _send(self, window: Window, partial: PartialText, caution: Caution) -> str:
+    def _send(self, window: Window, partial: PartialHypothesis, caution: Caution) -> str:
         """Send what is certain by now, and return the rest of the hypothesis."""
         turn = window.turn
         language = written_language(partial.language, turn.options.decoding.task)
@@ -141,7 +141,7 @@ class PartialSender:
         return "".join(words)[len(sent) :]
 
     async def _split(
-        self, window: Window, context: RequestContext, partial: PartialText, rest: str, sound_s: float
+        self, window: Window, context: RequestContext, partial: PartialHypothesis, rest: str, sound_s: float
     ) -> None:
         """End a long window where the rest of its text begins. The rest is decoded with the next window."""
         at_s = await self._decoder.start_of(context, partial, window.sent.text, rest, sound_s)
@@ -157,7 +157,7 @@ class PartialSender:
         return before.tokens if before.language == language else ()
 
 
-async def _result(task: "asyncio.Task[PartialText]") -> PartialText | None:
+async def _result(task: "asyncio.Task[PartialHypothesis]") -> PartialHypothesis | None:
     """Wait for a task. Return None if it was cancelled, and raise CancelledError only if the waiting one was."""
     await asyncio.wait([task])
     return None if task.cancelled() else task.result()

@@ -22,7 +22,7 @@ from asr_service.engine.pipeline.live.finisher import Finisher, FinisherTools, N
 from asr_service.engine.pipeline.live.listener import MIN_COMMIT_MS, Listener, Reactions
 from asr_service.engine.pipeline.live.load import Pace
 from asr_service.engine.pipeline.live.options import LiveOptions
-from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialText
+from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialHypothesis
 from asr_service.engine.pipeline.live.partial_sender import PartialSender
 from asr_service.engine.pipeline.live.turn import ClosedWindow, Window
 from asr_service.engine.schedule.batch import LiveWork
@@ -160,9 +160,9 @@ class LiveSession:
             return 0.0
         return time.monotonic() - (self._arrivals[-1][1] if self._arrivals else self._opened_at)
 
-    async def finish(self, reason: EndReason = EndReason.FINISHED) -> None:
+    async def finish(self) -> None:
         """End an open turn. The events go on until all turns are completed, and end with SessionEnded."""
-        self.begin_to_finish(reason)
+        self.begin_to_finish(EndReason.FINISHED)
 
     def begin_to_finish(self, reason: EndReason) -> None:
         """Do what `finish` does. After this call, audio is ignored, and so are `commit` and `clear`."""
@@ -309,7 +309,7 @@ class LiveSession:
                 return at
         return time.monotonic()
 
-    def _in_script(self, window: Window, partial: PartialText) -> str:
+    def _in_script(self, window: Window, partial: PartialHypothesis) -> str:
         options = window.turn.options.decoding
         if partial.language not in CHINESE:
             return partial.text

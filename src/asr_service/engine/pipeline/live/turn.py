@@ -59,7 +59,7 @@ class Turn:
 class EarlyText:
     """The final text of a window, decoded in a pause, in case that the speech does not go on."""
 
-    task: "asyncio.Task[FinalText]"
+    task: "asyncio.Task[DecodedWindow]"
     speech_end: int
 
 
@@ -74,8 +74,8 @@ class Window:
     earlier: "Window | None" = None
     """The window before this one in the same turn. Its text is sent first."""
     sent: SentText = field(default_factory=SentText)
-    decoded_until: int = 0
-    """End of the sound that the last hypothesis had."""
+    decoded_until: int = field(init=False)
+    """End of the sound that the last hypothesis had. At first it is the start of the window."""
     language: str | None = None
     """As the first hypothesis detected it."""
     early: EarlyText | None = None
@@ -84,6 +84,9 @@ class Window:
         default_factory=lambda: asyncio.get_running_loop().create_future(), repr=False
     )
     """The final text, for the prompt of the window that continues this one."""
+
+    def __post_init__(self) -> None:
+        self.decoded_until = self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class ClosedWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class FinalText:
+class DecodedWindow:
     """The decoded segments of one window."""
 
     segments: tuple[Segment, ...]

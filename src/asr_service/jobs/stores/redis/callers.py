@@ -7,8 +7,9 @@ from asr_service.jobs.records import Job, JobResult, JobStatus, NewJob, OwnerLim
 from asr_service.jobs.store import Created, OutcomeUnknown
 from asr_service.jobs.stores.redis.database import Database
 from asr_service.jobs.stores.redis.records import job_of, new_record
-from asr_service.jobs.stores.rules import EVENTS, check_limits, idempotency_conflict
+from asr_service.jobs.stores.rules import EVENTS, check_limits
 from asr_service.redis_client import is_answer_lost
+from asr_service.results.outcomes import idempotency_conflict
 
 
 class CallerOperations(Database):

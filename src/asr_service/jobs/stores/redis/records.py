@@ -1,10 +1,10 @@
 """Records as Redis keeps them: fields and values, which are text."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from asr_service.jobs.records import Delivery, Job, JobError, JobStatus, NewJob
-from asr_service.jobs.stores.damage import read_delivery, read_job
+from asr_service.jobs.stores.damage import DELIVERY_NUMBERS, JOB_NUMBERS, read_delivery, read_job
 from asr_service.jobs.stores.spec import read_spec, write_spec
 from asr_service.webhooks.events import EventType
 
@@ -49,7 +49,7 @@ def _job_of(given: dict[str, str]) -> Job:
         status=JobStatus(given["status"]),
         error=error,
         resume_key=given.get("resume_key"),
-        **_converted(given, _JOB_NUMBERS),
+        **_converted(given, JOB_NUMBERS),
     )
 
 
@@ -66,27 +66,8 @@ def _delivery_of(given: dict[str, str]) -> Delivery:
         url=given["url"],
         event=EventType(given["event"]),
         last_error=given.get("last_error"),
-        **{"due_at": None} | _converted(given, _DELIVERY_NUMBERS),
+        **{"due_at": None} | _converted(given, DELIVERY_NUMBERS),
     )
-
-
-_JOB_NUMBERS: Final = {
-    "created_at": float,
-    "started_at": float,
-    "finished_at": float,
-    "expires_at": float,
-    "attempts": int,
-    "audio_s_done": float,
-    "audio_s_total": float,
-    "audio_bytes": int,
-}
-_DELIVERY_NUMBERS: Final = {
-    "created_at": float,
-    "due_at": float,
-    "attempts": int,
-    "delivered_at": float,
-    "last_status": int,
-}
 
 
 def key_of(answer: Sequence[str]) -> str:

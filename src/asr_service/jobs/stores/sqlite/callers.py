@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from asr_service.jobs.records import OPEN, Job, JobPriority, JobStatus, NewJob, OwnerLimits
 from asr_service.jobs.store import Created
 from asr_service.jobs.stores.damage import is_damaged
-from asr_service.jobs.stores.rules import check_limits, idempotency_conflict
+from asr_service.jobs.stores.rules import check_limits
 from asr_service.jobs.stores.spec import write_spec
 from asr_service.jobs.stores.sqlite.database import Database
 from asr_service.jobs.stores.sqlite.rows import end_job, find_job, has_changed, job_of, set_result
+from asr_service.results.outcomes import idempotency_conflict
 
 
 class CallerOperations(Database):
