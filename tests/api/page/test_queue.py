@@ -246,3 +246,48 @@ def test_a_clock_that_is_set_back_makes_no_recording_wait_longer(browser: Browse
     }"""
     with opened_page(browser, held.live.url) as page:
         assert [page.evaluate(left, left_s) for left_s in (-1, 20, 3600)] == [0, 20, 0]
+
+
+_WORK = """async (job) => {
+  const { Queue } = await import(new URL("queue/queue.js", document.querySelector("[type=module]").src));
+  const { connection } = await import(new URL("core/connection.js", document.querySelector("[type=module]").src));
+  const { statusText } = await import(new URL("views/status.js", document.querySelector("[type=module]").src));
+  const library = Object.assign(new EventTarget(), { save: async () => {}, saveAudio: async () => {} });
+  const queue = new Queue(library, { send: async () => ({ job: { id: "j" } }), follow: () => {} });
+  const { id } = queue.add(new Blob(["sound"]), { name: "long.wav", source: "file", options: {} });
+  const item = queue.get(id);
+  await new Promise((resolve) => queue.addEventListener("changed", () => item.jobId && resolve()));
+  let now = 0;
+  performance.now = () => now;
+  const texts = [];
+  for (const [status, done, seconds] of job) {
+    now = 1000 * seconds;
+    await queue.noteJob(item, { id: "j", status, progress: { audio_s_done: done, audio_s_total: 100 } });
+    texts.push(statusText(item, queue));
+  }
+  connection.lose();
+  return [...texts, statusText(item, queue)];
+}"""
+
+
+def test_the_time_left_is_that_of_work_under_way(browser: Browser, held: Held) -> None:
+    """It does not run down without a connection, and is measured again after an interruption of the job."""
+    interrupted = [("running", 10, 0), ("running", 20, 10), ("queued", 20, 20), ("running", 20, 30)]
+    taken_back = [("running", 10, 0), ("running", 20, 10), ("running", 5, 20), ("running", 15, 30)]
+    left = "about 1 minute left"
+    with opened_page(browser, held.live.url) as page:
+        assert page.evaluate(_WORK, interrupted) == [
+            "Transcribing 10%",
+            f"Transcribing 20% · {left}",
+            "Uploaded. Waiting for its turn",
+            "Transcribing 20%",
+            "Transcribing 20%",
+        ]
+        page.reload()
+        assert page.evaluate(_WORK, taken_back) == [
+            "Transcribing 10%",
+            f"Transcribing 20% · {left}",
+            "Transcribing 5%",
+            f"Transcribing 15% · {left}",
+            "Transcribing 15%",
+        ]

@@ -6,9 +6,14 @@ const LEAST_MS = 2000;
 export class Pace {
   #samples = [];
 
-  /** Note that `done` (seconds of audio, or a share) was reached now. The wait for the first of it says nothing. */
+  /**
+   * Note that `done` (seconds of audio, or a share) was reached now. The wait for the first of it says nothing. If it is
+   * less than before, the work was interrupted, and the measurement begins again.
+   */
   note(done, now = performance.now()) {
-    if (done <= (this.#samples.at(-1)?.done ?? 0)) return;
+    const last = this.#samples.at(-1)?.done ?? 0;
+    if (done === last) return;
+    if (done < last) this.#samples = [];
     this.#samples.push({ now, done });
     while (this.#samples.length > 2 && now - this.#samples[0].now > WINDOW_MS) this.#samples.shift();
   }

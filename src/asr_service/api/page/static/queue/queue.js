@@ -193,6 +193,7 @@ export class Queue extends EventTarget {
       await this.#fail(item, new Problem(500, job.error.code, job.error.message));
     } else if (job.status === "queued" || job.status === "running") {
       if (job.status === "running") this.#progress.note(item.id, doneS);
+      else this.#progress.beginStep(item.id); // it may have been interrupted, and then waits again
       await this.#update(item, { state: job.status, doneS, durationS: totalS ?? item.durationS });
     } else {
       await this.noteMissing(item, job.id);

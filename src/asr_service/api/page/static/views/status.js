@@ -47,6 +47,6 @@ function runningText(item) {
 }
 
 function withTimeLeft(text, item, queue) {
-  const seconds = queue.secondsLeft(item);
+  const seconds = connection.isLost ? null : queue.secondsLeft(item);
   return seconds === null || seconds < 1 ? text : `${text} · ${t("status.left", { time: roughly(seconds) })}`;
 }
