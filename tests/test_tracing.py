@@ -222,7 +222,7 @@ print([name for name, module in sys.modules.items() if name.startswith(extra) an
         [sys.executable, "-c", code], env=os.environ | environ, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
-    assert ("install asr-service[otel]" in done.stdout) is missing
+    assert ("pip install 'asr-service[otel]'" in done.stdout) is missing
 
 
 def test_an_unreachable_collector_does_not_block_the_shutdown(monkeypatch):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from asr_service.errors import ConfigurationError, Unavailable
+from asr_service.extras import install_command
 
 if TYPE_CHECKING:
     import redis
@@ -42,7 +43,7 @@ def open_redis(url: str, *, setting: str, timeout_s: float, text: bool) -> "redi
         from redis.retry import Retry  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
-            f"{setting} needs further packages: pip install 'asr-service[cluster]'", param=setting
+            f"{setting} needs further packages: {install_command('cluster')}", param=setting
         ) from error
     try:
         client = _client_class().from_url(

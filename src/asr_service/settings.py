@@ -187,8 +187,8 @@ class Settings(TextFields, BaseSettings):
     501."""
     jobs_url: RedisUrl | None = None
     """Redis that keeps the records of the jobs of several machines, such as `redis://user:password@host:6379/0`,
-    `rediss://...` with TLS or `unix:///run/redis/redis.sock`. Needs `pip install 'asr-service[cluster]'` and
-    ASR_JOBS_FILES. By default the records are in ASR_STATE_DIR, for one machine."""
+    `rediss://...` with TLS or `unix:///run/redis/redis.sock`. Needs ASR_JOBS_FILES and the extra
+    `cluster`, which the lock files include. By default the records are in ASR_STATE_DIR, for one machine."""
     jobs_files: FilesPlace | None = None
     """Place of the recordings and transcripts of jobs: a directory that exists, which several machines may share, or
     `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. By default a directory in ASR_STATE_DIR.

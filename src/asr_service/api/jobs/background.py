@@ -7,6 +7,7 @@ from typing import Protocol
 from asr_service.api.jobs.runs import JobRuns
 from asr_service.engine.slot import SlotEngine
 from asr_service.errors import ConfigurationError
+from asr_service.extras import install_command
 from asr_service.jobs.running.slot_executor import SlotExecutor
 from asr_service.jobs.running.slot_runner import SlotRunner
 from asr_service.jobs.service import Jobs, open_jobs
@@ -96,7 +97,7 @@ def open_notifier(settings: Settings, jobs: Jobs, times: RunnerTimes) -> _Part:
         from asr_service.jobs.cluster.notifier import WorkerNotifier  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
-            f"ASR_JOBS_RUNNER=workers needs the package {error.name}. Run `pip install 'asr-service[cluster]'`.",
+            f"ASR_JOBS_RUNNER=workers needs the package {error.name}. Run `{install_command('cluster')}`.",
             param="ASR_JOBS_RUNNER",
         ) from error
     broker = Broker(settings.jobs_url.get_secret_value(), settings.redis_prefix)

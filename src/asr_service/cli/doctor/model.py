@@ -20,6 +20,7 @@ from asr_service.cli.doctor.gpu import NEED_LESS_MEMORY
 from asr_service.decoder.pool import DecodeLimits, DecoderPool
 from asr_service.decoder.protocol import RESTRICTIONS
 from asr_service.errors import AsrError, InvalidParameter, ModelUnavailable, StartupError
+from asr_service.extras import install_command
 from asr_service.hardware.devices import Device
 from asr_service.hardware.environment import engine_environment
 from asr_service.hardware.nvml import Gpu
@@ -216,5 +217,5 @@ def _fix_for(error: str) -> str:
     if "memory" in text or "signal 9" in text or "alloc" in text:
         return NEED_LESS_MEMORY
     if "libcu" in text or "library" in text:
-        return "`pip install 'asr-service[cuda]'`, or put the folder of libcublas.so.12 on LD_LIBRARY_PATH"
+        return f"`{install_command('cuda')}`, or put the folder of libcublas.so.12 on LD_LIBRARY_PATH"
     return "run `asr-service models verify` to check the files; try ASR_DEVICES=cpu to see whether the GPU is the cause"

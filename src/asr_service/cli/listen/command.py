@@ -34,7 +34,8 @@ def listen_command(
     r"""Transcribe speech while it is spoken, from the microphone or a recording.
 
     On a terminal, the text of the sentence that is being spoken is grey, and its final text has the terminal's colour.
-    Elsewhere only the final texts are printed, a line for each turn. The microphone needs the extra `microphone`.
+    Elsewhere only the final texts are printed, a line for each turn. The microphone needs further packages: without
+    them, the command says how to install them.
 
     Ctrl-C ends the sound, and the command prints the final text of what was said. A second Ctrl-C ends it at once.
 

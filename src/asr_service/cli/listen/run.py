@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from asr_service import tasks
 from asr_service.cli.listen.display import TurnDisplay
-from asr_service.cli.listen.sound import microphone, recording
+from asr_service.cli.listen.sound import microphone, recording, require_microphone
 from asr_service.cli.transcribe.backend import Backend, Service, prepare_local
 from asr_service.cli.transcribe.files.recordings import os_reason
 from asr_service.client.live import LiveText, connect_live
@@ -81,6 +81,8 @@ def listen_and_exit(asked: Listening) -> NoReturn:
 
 async def _listen(asked: Listening, display: TurnDisplay) -> int:
     """Return the exit code."""
+    if asked.file is None:
+        require_microphone()  # before a model is downloaded and loaded
     async with _session(asked) as session:
         if asked.file is None:
             typer.echo("Listening. Press Ctrl-C to stop.", err=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from asr_service.errors import ConfigurationError, DeviceUnavailable, StartupError
+from asr_service.extras import install_command
 from asr_service.hardware.cublas import load_cublas
 from asr_service.hardware.devices import Device
 from asr_service.hardware.nvml import gpu_status
@@ -74,7 +75,7 @@ def find_problem(device: Device, compute_type: str, support: DeviceSupport) -> S
         return SupportProblem(
             "cuda",
             "cuBLAS 12 (libcublas.so.12) is not installed, and a model on a GPU needs it.",
-            "Run `pip install 'asr-service[cuda]'`, or add the folder of libcublas.so.12 to LD_LIBRARY_PATH.",
+            f"Run `{install_command('cuda')}`, or add the folder of libcublas.so.12 to LD_LIBRARY_PATH.",
             ConfigurationError,
         )
     if not support.compute_types:

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, cast
 import structlog
 
 from asr_service.errors import ConfigurationError, Unavailable
+from asr_service.extras import install_command
 from asr_service.jobs.files import FileMissing
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ class ObjectFiles:
             from obstore.store import from_url  # noqa: PLC0415
         except ImportError as error:
             raise ConfigurationError(
-                "ASR_JOBS_FILES needs further packages: pip install 'asr-service[cluster]'", param="ASR_JOBS_FILES"
+                f"ASR_JOBS_FILES needs further packages: {install_command('cluster')}", param="ASR_JOBS_FILES"
             ) from error
         self._objects = obstore
         self._error = BaseError
