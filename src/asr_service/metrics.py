@@ -10,7 +10,7 @@ import os
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from asr_service import __version__
+from asr_service import __version__, errors
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -177,6 +177,27 @@ LIVE_FINAL_DELAY = Histogram(
     "Time from the end of speech in a live session to the final text, with the silence that ends the turn.",
     buckets=(0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10, 30),
 )
+WORK_ENDPOINTS = (
+    "/transcribe",
+    "/translate",
+    "/detect-language",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/jobs",
+)
+"""The endpoints that accept a recording."""
+FAULTS = (
+    "internal_error",
+    errors.InferenceFailed.code,
+    errors.DecoderFailed.code,
+    errors.EngineStopped.code,
+    errors.NotReady.code,
+    errors.Overloaded.code,
+    errors.CallerLimit.code,
+    errors.Unavailable.code,
+    errors.DeadlineExceeded.code,
+)
+"""The reasons of failures that are not the client's."""
 DAMAGED_KINDS = ("job", "delivery", "segment")
 JOB_OUTCOMES = ("succeeded", "failed", "retried", "lost", "stopped")
 WEBHOOK_OUTCOMES = ("delivered", "retry", "rejected", "given_up")
@@ -193,8 +214,17 @@ def build_info(model: str, compute_type: str, device: str) -> None:
     BUILD_INFO.labels(__version__, model, compute_type, device).set(1)
 
 
+def show_failure_counters() -> None:
+    """Publish the counters of failures with the value 0: a rate does not see the step to a first sample."""
+    for endpoint in WORK_ENDPOINTS:
+        for code in ("500", "503", "504"):
+            REQUESTS.labels(endpoint, code)
+    for reason in FAULTS:
+        FAILURES.labels(reason)
+
+
 def show_job_counters() -> None:
-    """Publish the counters of jobs and webhooks with the value 0: a rate does not see the step to a first sample."""
+    """Publish the counters of jobs and webhooks with the value 0, as `show_failure_counters` does."""
     for outcome in JOB_OUTCOMES:
         JOB_ATTEMPTS.labels(outcome)
     for outcome in WEBHOOK_OUTCOMES:
@@ -204,7 +234,7 @@ def show_job_counters() -> None:
 
 
 def show_cache_counters() -> None:
-    """Publish the counters of the cache with the value 0, as `show_job_counters` does."""
+    """Publish the counters of the cache with the value 0, as `show_failure_counters` does."""
     for outcome in CACHE_OUTCOMES:
         CACHE_REQUESTS.labels(outcome)
     for fault in CACHE_FAULTS:

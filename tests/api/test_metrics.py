@@ -3,6 +3,8 @@
 import pytest
 
 from api.live import Live, tone
+from asr_service import metrics
+from asr_service.api.problems import STATUS
 
 STAGES = ["receive", "decode", "vad", "features", "queue", "encode", "generate", "align", "render"]
 
@@ -58,3 +60,21 @@ def test_paths_with_parameters_have_the_label_of_their_route(live: Live, path: s
 def test_metrics_have_the_media_type_of_prometheus(live):
     """The media type names the text exposition format."""
     assert live.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+def test_failures_that_alerts_watch_are_counted_from_zero(live: Live) -> None:
+    """A rate does not see the step to a first sample: without the zeros, ten failures after a start would be none."""
+    shown = live.get("/metrics").text
+    reasons = {kind.code for kind, status in STATUS.items() if status >= 500} - {"jobs_disabled"} | {"internal_error"}
+    assert reasons == set(metrics.FAULTS)
+    for reason in reasons:
+        assert f'asr_request_failures_total{{reason="{reason}"}} ' in shown
+    for endpoint in metrics.WORK_ENDPOINTS:
+        assert f'asr_requests_total{{code="503",endpoint="{endpoint}"}} ' in shown
+
+
+def test_the_endpoints_that_accept_a_recording_are_those_of_the_api(live: Live) -> None:
+    """The rules in deploy/prometheus name them too."""
+    paths = live.get("/openapi.json").json()["paths"]
+    uploads = {path for path, methods in paths.items() if "multipart/form-data" in str(methods.get("post", {}))}
+    assert uploads == set(metrics.WORK_ENDPOINTS)

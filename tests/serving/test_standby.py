@@ -68,6 +68,26 @@ def test_the_next_worker_takes_over(waiting):
     assert ZOMBIE not in children(waiting.process.pid).values()
 
 
+def test_its_answers_are_counted(waiting):
+    """The next worker's metrics have those of every standby process. A probe is a request, and no failure."""
+    for n_rounds in (1, 2):
+        for path in ("/transcribe", "/openai/v1/audio/transcriptions/", "/health/ready"):
+            assert httpx.post(waiting.url + path).status_code == 503
+        (waiting.faults / "boom").unlink()
+        waiting.signal(signal.SIGHUP)
+        until(lambda: waiting.get("/work").status == 200)
+        shown = waiting.get("/metrics").text
+        counts = dict(re.findall(r'^asr_requests_total{code="503",endpoint="(.+)"} (.+)', shown, re.MULTILINE))
+        for endpoint in ("/transcribe", "/v1/audio/transcriptions", "/health/ready"):
+            assert float(counts[endpoint]) == n_rounds
+        failures = waiting.metric('asr_request_failures_total{reason="not_ready"}')
+        assert failures == sum(map(float, counts.values())) - n_rounds
+        (waiting.faults / "boom").write_text("again")
+        waiting.signal(signal.SIGHUP)
+        n_ended = 1 + 2 * n_rounds  # the ready worker, and the next one, which fails
+        until(lambda n_ended=n_ended: len(waiting.lines("worker ended")) == n_ended)  # type: ignore[misc]
+
+
 def test_a_stop_does_not_wait(waiting):
     """The service ends, and its address is free."""
     assert waiting.get("/work").status == 503

@@ -41,6 +41,7 @@ def test_a_missing_model_ends_the_service_with_one_readable_message(tmp_path):
     """Exit code 69. What was tried and what to do are lines of their own on a terminal."""
     code, log = serve(tmp_path, ASR_MODEL="small", ASR_LOG_FORMAT="plain")
     assert code == 69
+    assert "Shutting down" not in log
     assert log.count("The model 'small' is missing or incomplete.") == 1
     assert "\\n" not in log
     assert "\n  - asr-service models fetch small" in log

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from asr_service import __version__
+from asr_service import __version__, metrics
 from asr_service.access.caller_turns import CallerTurns
 from asr_service.access.keys import KeyRing, read_keys
 from asr_service.access.networks import parse_networks
@@ -89,6 +89,7 @@ class SlotApplication:
         self._jobs = SlotJobs(engine, times, self._charge, cache)
         web.state.jobs, web.state.job_runs = self._jobs.jobs, self._jobs.runs
         web.router.lifespan_context = self._lifespan
+        metrics.show_failure_counters()
         named = web.openapi()["paths"].keys() | {REALTIME, wire.PATH}
         endpoints = {route.path_format: route.path_regex for route in web.state.routes if route.path_format in named}
         logged = RequestLog(_with_middleware(web, engine.settings, ring), endpoints=endpoints, probes=_PROBES)

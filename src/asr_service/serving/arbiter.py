@@ -203,7 +203,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         index = self._supervisor.startup_failed()
         if index is not None:
             self.failure = STARTUP_FAILURES[self._supervisor.exit_code(index)](self._supervisor.reason(index))
-            raise HaltServer(None, self.failure.exit_code)  # the caller of `serve` reports the failure
+            raise HaltServer(None, 0)  # `run_master` raises the failure; Gunicorn's own line would add nothing
 
     def _report(self, now_s: float) -> None:
         n_ready, n_slots = self.plan.slot_status.n_ready(), len(self.plan.slots)

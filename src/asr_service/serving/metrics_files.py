@@ -27,6 +27,7 @@ FILES_OF_A_PROCESS: Final = ("counter", "histogram", "gauge_livemax", "gauge_liv
 _NO_ENTRIES: Final = bytes(4)
 """The first bytes of a file are the number of its bytes that are in use, as an integer."""
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_STANDBY: Final = "standby"
 _identity = "master"
 
 
@@ -41,8 +42,9 @@ def share_metrics(directory: Path, n_slots: int) -> None:
     os.environ[_VARIABLE] = str(directory)
     values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]  # it is private
     values.ValueClass = values.MultiProcessValue(lambda: _identity)  # type: ignore[no-untyped-call]
+    others = (_STANDBY,) if n_slots == 1 else ()
     try:
-        for identity in (_identity, *map(slot_identity, range(n_slots))):
+        for identity in (_identity, *others, *map(slot_identity, range(n_slots))):
             for prefix in FILES_OF_A_PROCESS:
                 allocate(_file(directory, prefix, identity))
     except OSError as error:
@@ -57,6 +59,15 @@ def become_slot(index: int) -> None:
     """Write this process's metrics into the slot's files from now on."""
     global _identity  # noqa: PLW0603  # belongs to the process, like the pid that it replaces
     _identity = slot_identity(index)
+
+
+def become_standby() -> None:
+    """Write this process's metrics into the files of standby processes from now on.
+
+    They have files of their own, because the end of one and the start of the next worker overlap.
+    """
+    global _identity  # noqa: PLW0603  # as above
+    _identity = _STANDBY
 
 
 def forget_gauges(index: int) -> None:

@@ -14,19 +14,25 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from asr_service import __version__, tasks
+from asr_service import __version__, metrics, tasks
 from asr_service.errors import NotReady, error_body
 from asr_service.hardware.devices import Slot
 from asr_service.lifecycle import SlotState
 from asr_service.serving.http.connections import Connections
 from asr_service.serving.http.protocol import BoundedHttp
 from asr_service.serving.limits import ServerLimits, max_connections
+from asr_service.serving.metrics_files import become_standby
 from asr_service.serving.sockets import BACKLOG
 from asr_service.serving.worker import restore_signals
 
 _CHECK_PARENT_S: Final = 0.25
 _FINISH_S: Final = 2.0
 """Maximum time for the answers to accepted connections, after the next worker has started."""
+
+_REFUSED: Final = 503
+_PROBES: Final = ("/metrics", "/health", "/health/live", "/health/ready")
+_ENDPOINTS: Final = (*metrics.WORK_ENDPOINTS, "/v1/realtime", *_PROBES)
+"""The endpoints that the metrics name while there is no worker; the rest are `other`."""
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +87,8 @@ class Standby:
         exit_code = 1
         try:
             restore_signals()
+            become_standby()
+            metrics.show_failure_counters()
             runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
             runner.run(self._serve(master, answers))
             exit_code = 0
@@ -131,7 +139,8 @@ class _Answers:
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         kind = "websocket.http" if scope["type"] == "websocket" else "http"
         left_s = max(round(self._due_s - time.monotonic()), 1)
-        status, answer = self._answer(scope["path"].rstrip("/"), left_s)
+        status, answer = self._answer(path := scope["path"].rstrip("/"), left_s)
+        _count(path, status)
         body = json.dumps(answer).encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -150,11 +159,11 @@ class _Answers:
         wait = f"the next one starts in {left_s} s"
         reason = f"the slot's worker has ended ({self._reason}), and {wait}"
         if path.endswith("/health"):
-            return 503, self._health(reason)
+            return _REFUSED, self._health(reason)
         message = f"The slot is not ready: its worker has failed, and {wait}."
         if path.endswith("/health/ready"):
             message = f"The slot is not ready: {reason}."
-        return 503, error_body(503, message, NotReady.code)
+        return _REFUSED, error_body(_REFUSED, message, NotReady.code)
 
     def _health(self, reason: str) -> Mapping[str, object]:
         return {
@@ -167,3 +176,11 @@ class _Answers:
             "version": __version__,
             "response_time_ms": 0.0,
         }
+
+
+def _count(path: str, status: int) -> None:
+    """Count a request as a worker does: a probe is no failure. The path may begin with a prefix, such as /openai."""
+    endpoint = next((name for name in _ENDPOINTS if path.endswith(name)), "other")
+    metrics.REQUESTS.labels(endpoint, str(status)).inc()
+    if status == _REFUSED and endpoint not in _PROBES:
+        metrics.FAILURES.labels(NotReady.code).inc()
