@@ -11,6 +11,8 @@ function fail(message) {
   process.exit(1);
 }
 
+if (!path) fail("usage: node fetch.mjs RECORDING [--stream]");
+
 async function send(fields) {
   const form = new FormData();
   form.append("file", new Blob([await readFile(path)]), "recording");

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 SERVICE = os.environ.get("SERVICE", "http://127.0.0.1:8000")
 HEADERS = {"Authorization": f"Bearer {os.environ['ASRSERVICE_API_KEY']}"} if "ASRSERVICE_API_KEY" in os.environ else {}
 

@@ -1,5 +1,6 @@
 // Transcribe speech while it is spoken, as a browser does: node live.mjs SPEECH.wav (Node 22; Node 20 needs
 // --experimental-websocket). The WAV file (mono, 16 bit) stands for a microphone: it is sent as fast as it was spoken.
+// To make one: ffmpeg -i TALK.mp3 -ac 1 -ar 24000 SPEECH.wav
 import { readFile } from "node:fs/promises";
 
 const service = process.env.SERVICE ?? "http://127.0.0.1:8000";
@@ -18,7 +19,11 @@ async function clientSecret(session) {
   return answer.value;
 }
 
+if (process.argv.length !== 3) throw new Error("usage: node live.mjs SPEECH.wav");
 const wav = await readFile(process.argv[2]);
+if (wav.toString("latin1", 0, 4) !== "RIFF" || wav.readUInt16LE(22) !== 1 || wav.readUInt16LE(34) !== 16) {
+  throw new Error("The recording must be a WAV file, mono, 16 bit: ffmpeg -i TALK.mp3 -ac 1 -ar 24000 SPEECH.wav");
+}
 const rate = wav.readUInt32LE(24);
 const sound = Buffer.concat([wav.subarray(44), Buffer.alloc(2 * rate)]); // a second of silence ends the last turn
 const format = { type: "audio/pcm", rate };

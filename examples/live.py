@@ -1,6 +1,7 @@
 """Transcribe speech while it is spoken, with OpenAI's Python SDK: python live.py SPEECH.wav.
 
-The WAV file (mono, 16 bit) stands for a microphone: it is sent as fast as it was spoken.
+The WAV file (mono, 16 bit) stands for a microphone: it is sent as fast as it was spoken. To make one:
+ffmpeg -i TALK.mp3 -ac 1 -ar 24000 SPEECH.wav
 """
 
 import asyncio
@@ -34,6 +35,8 @@ async def send(connection: AsyncRealtimeConnection, recording: wave.Wave_read) -
 
 async def main(path: str) -> None:
     with wave.open(path) as recording:
+        if (recording.getnchannels(), recording.getsampwidth()) != (1, 2):
+            raise wave.Error("not mono, 16 bit")
         audio: Any = {"input": {"format": {"type": "audio/pcm", "rate": recording.getframerate()}}}
         async with client.realtime.connect(extra_query={"intent": "transcription"}) as connection:
             await connection.session.update(session={"type": "transcription", "audio": audio})
@@ -57,4 +60,9 @@ async def main(path: str) -> None:
             await sending
 
 
-asyncio.run(main(sys.argv[1]))
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+try:
+    asyncio.run(main(sys.argv[1]))
+except wave.Error:
+    sys.exit(__doc__)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from openai import APIStatusError, OpenAI
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 client = OpenAI(
     base_url=os.environ.get("SERVICE", "http://127.0.0.1:8000") + "/v1",
     api_key=os.environ.get("ASRSERVICE_API_KEY", "unused"),

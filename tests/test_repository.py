@@ -84,11 +84,8 @@ def pins(lock: str) -> dict[str, list[str]]:
     return found
 
 
-PAGES = [
-    path
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
-    if path.is_file()
-]
+FOLDERS = ("benchmarks", "deploy", "examples")
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / name / "README.md" for name in FOLDERS)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -101,6 +98,14 @@ def test_links_between_pages_are_valid(page):
         if anchor:
             headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, link
+
+
+def test_the_deployment_files_are_listed():
+    """deploy/README.md names each directory, with the page that says how to install it."""
+    page = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    assert {f"`{path.name}/`" for path in (ROOT / "deploy").iterdir() if path.is_dir()} <= set(
+        re.findall("`[^`]+`", page)
+    )
 
 
 def test_the_readme_lists_each_page_once_and_only_existing_commands():

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,21 @@ def test_an_example_of_live_speech_ends_if_a_turn_fails(failing, short_speech, c
     assert "failed" in done.stderr
 
 
+@pytest.mark.parametrize("command", LIVE)
+@pytest.mark.parametrize("name", ["en-wizard.flac", "stereo.wav"])
+def test_an_example_of_live_speech_refuses_what_it_cannot_send(live, tmp_path, command, name):
+    """It names the command that converts the recording. Stereo would be sent at half its speed."""
+    recording = DATA / name
+    if name == "stereo.wav":
+        recording = tmp_path / name
+        with wave.open(str(recording), "wb") as file:
+            file.setparams((2, 2, 24_000, 24_000, "NONE", ""))
+            file.writeframes(bytes(96_000))
+    done = run(live.url, *command, str(recording))
+    assert done.returncode == 1
+    assert "-ac 1 -ar 24000 SPEECH.wav" in done.stderr
+
+
 CURL = pytest.param(["./curl.sh"], id="curl", marks=NEEDS_CURL)
 SDK = pytest.param([sys.executable, "openai_sdk.py"], id="openai")
 HTTPX = pytest.param([sys.executable, "httpx_stream.py"], id="httpx")
@@ -123,6 +139,15 @@ def test_a_name_may_contain_the_marks_that_curl_uses(live, tmp_path):
     recording = tmp_path / 'a "b" c\\d;e,f.flac'
     recording.write_bytes(Path(RECORDING).read_bytes())
     assert run(live.url, "./curl.sh", str(recording)).stdout == "hello there\n"
+
+
+@pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK, *LIVE])
+def test_an_example_without_a_recording_shows_how_it_is_used(live, command):
+    """Without a traceback of Python."""
+    done = run(live.url, *command)
+    assert done.returncode != 0
+    assert f"{command[-1]} " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("command", [CURL, HTTPX, NODE, SDK])
