@@ -12,9 +12,7 @@ import typer
 
 from asr_service.cli.numbers import number_option
 from asr_service.cli.service import CaFileOption, KeyOption, check_key, check_recording, check_server
-from asr_service.cli.transcribe.display.terminal import printable
-from asr_service.cli.transcribe.files.outputs import print_bytes
-from asr_service.cli.transcribe.files.recordings import os_reason
+from asr_service.cli.terminal import os_reason, print_bytes, printable
 from asr_service.errors import AsrError
 
 if TYPE_CHECKING:

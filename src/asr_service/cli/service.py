@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from asr_service.cli.transcribe.files.recordings import os_reason
+from asr_service.cli.terminal import os_reason
 
 API_KEY_VARIABLE: Final = "ASRSERVICE_API_KEY"
 """Not ASR_*: the service refuses an ASR_ variable that is not one of its settings."""

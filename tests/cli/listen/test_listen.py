@@ -18,11 +18,11 @@ import pytest
 from api.live import Live, serving
 from api.openai.clients.live_programs import write_speech
 from asr_service.access.keys import entry, new_secret
+from asr_service.cli.backend import Service
 from asr_service.cli.listen.display import TurnDisplay
 from asr_service.cli.listen.local import LocalSession
 from asr_service.cli.listen.run import Listening, _listen
 from asr_service.cli.listen.sound import microphone, recording
-from asr_service.cli.transcribe.backend import Service
 from asr_service.cli.transcribe.local import local_engine
 from asr_service.client.live import FinalText, PartialText
 from asr_service.engine.pipeline.live.options import LiveOptions

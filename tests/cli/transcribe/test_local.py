@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 
 from api.live import serving, tone
 from asr_service.cli.transcribe import local
-from asr_service.cli.transcribe.backend import open_recognizer
 from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.local import EngineEnded, local_recognizer
+from asr_service.cli.transcribe.recognizer import open_recognizer
 from asr_service.cli.transcribe.remote import remote_recognizer
 from asr_service.cli.transcribe.types import Recognizer
 from asr_service.errors import InvalidParameter

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from asr_service.cli.backend import choose_backend
 from asr_service.cli.service import (
     CaFileOption,
     DeviceOption,
@@ -15,7 +16,6 @@ from asr_service.cli.service import (
     ServerOption,
     check_recording,
 )
-from asr_service.cli.transcribe.backend import choose_backend
 
 
 def listen_command(

@@ -4,7 +4,7 @@ from typing import TextIO
 
 from rich.cells import cell_len
 
-from asr_service.cli.transcribe.display.terminal import printable
+from asr_service.cli.terminal import printable
 from asr_service.client.live import FinalText, LiveText, PartialText
 
 _GREY, _RESET, _CLEAR = "\x1b[90m", "\x1b[0m", "\r\x1b[K"

@@ -16,10 +16,10 @@ import typer
 from numpy.typing import NDArray
 
 from asr_service import tasks
+from asr_service.cli.backend import Backend, Service, prepare_local
 from asr_service.cli.listen.display import TurnDisplay
 from asr_service.cli.listen.sound import microphone, recording, require_microphone
-from asr_service.cli.transcribe.backend import Backend, Service, prepare_local
-from asr_service.cli.transcribe.files.recordings import os_reason
+from asr_service.cli.terminal import os_reason
 from asr_service.client.live import LiveText, connect_live
 from asr_service.errors import AsrError, StartupError
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from asr_service.cli.backend import choose_backend
 from asr_service.cli.numbers import number_option
 from asr_service.cli.service import (
     CaFileOption,
@@ -17,7 +18,6 @@ from asr_service.cli.service import (
     PromptOption,
     ServerOption,
 )
-from asr_service.cli.transcribe.backend import choose_backend
 from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.files.plan import OutputConflict, OutputOptions, make_plan
 from asr_service.cli.transcribe.options import form_fields, subtitle_style, text_options

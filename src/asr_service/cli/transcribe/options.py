@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from asr_service.cli.transcribe.backend import Backend, Service
+from asr_service.cli.backend import Backend, Service
 from asr_service.cli.transcribe.types import Fields
 from asr_service.errors import InvalidParameter
 from asr_service.formats import SubtitleStyle

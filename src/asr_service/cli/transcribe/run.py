@@ -11,12 +11,13 @@ from typing import Final, NoReturn
 from rich.console import Console
 
 from asr_service import tasks as asyncio_tasks
-from asr_service.cli.transcribe.backend import Backend, Service, open_recognizer
+from asr_service.cli.backend import Backend, Service
 from asr_service.cli.transcribe.display.progress import NoProgress, ProgressDisplay, ProgressLines
 from asr_service.cli.transcribe.display.report import Report
 from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.files.plan import TranscribePlan
 from asr_service.cli.transcribe.lengths import measure_lengths
+from asr_service.cli.transcribe.recognizer import open_recognizer
 from asr_service.cli.transcribe.types import Fields
 from asr_service.cli.transcribe.workers import transcribe_files
 from asr_service.errors import InvalidParameter, StartupError

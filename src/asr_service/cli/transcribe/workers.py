@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import BinaryIO
 
 from asr_service import tasks as asyncio_tasks
+from asr_service.cli.terminal import os_reason
 from asr_service.cli.transcribe.display.progress import ProgressDisplay
 from asr_service.cli.transcribe.files.outputs import OrderedPrinter, Renderer, prepare_output_folders, write_outputs
 from asr_service.cli.transcribe.files.partial import Journal, open_journal
-from asr_service.cli.transcribe.files.recordings import open_recording, os_reason
+from asr_service.cli.transcribe.files.recordings import open_recording
 from asr_service.cli.transcribe.types import FileResult, FileTask, Recognizer
 from asr_service.errors import AsrError, RequestError, StartupError
 from asr_service.transcript import Segment, Transcript

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column, Table
 from rich.text import Text
 
-from asr_service.cli.transcribe.display.terminal import printable
+from asr_service.cli.terminal import printable
 from asr_service.cli.transcribe.types import FileResult, FileTask
 
 _MIN_ELAPSED_S: Final = 0.5

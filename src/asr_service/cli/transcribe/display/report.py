@@ -8,8 +8,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from asr_service.cli.transcribe.display.terminal import printable
-from asr_service.cli.transcribe.files.outputs import print_bytes
+from asr_service.cli.terminal import print_bytes, printable
 from asr_service.cli.transcribe.types import FileResult
 
 _STATUSES: Final = ("done", "skipped", "ignored", "failed")

@@ -3,7 +3,6 @@
 import errno
 import os
 import secrets
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -11,21 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from asr_service.cli.terminal import DiskFull, print_bytes
 from asr_service.cli.transcribe.files.history import Options, remember
 from asr_service.cli.transcribe.types import FileTask
-from asr_service.errors import StartupError
 from asr_service.formats import FILE_FORMATS, Format, SubtitleStyle
 from asr_service.formats.json import with_rounded_times
 from asr_service.transcript import Transcript
 
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ANOTHER_FOLDER: Final = "Choose another folder with --output-dir."
-
-
-class DiskFull(StartupError):
-    """Nothing more can be written, so the run ends."""
-
-    code = "disk_full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +88,6 @@ class OrderedPrinter:
         self._ready[task.name] = b"".join(map(_with_newline, texts))
         while self._waiting and self._waiting[0].name in self._ready:
             print_bytes(self._ready.pop(self._waiting.pop(0).name))
-
-
-def print_bytes(text: bytes) -> None:
-    """Write to standard output and flush it.
-
-    Raises BrokenPipeError: the reader has closed the pipe.
-    Raises DiskFull: any other failure to write.
-    """
-    try:
-        sys.stdout.buffer.write(text)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise DiskFull(f"standard output: {(error.strerror or str(error)).lower()}") from error
 
 
 def _with_newline(text: bytes) -> bytes:

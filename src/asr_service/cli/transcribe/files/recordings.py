@@ -1,7 +1,6 @@
 """Find the recordings that the command line names, and open them."""
 
 import asyncio
-import errno
 import glob
 import os
 import re
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from asr_service.cli.terminal import os_reason
 from asr_service.cli.transcribe.types import STDIN, FileResult
 from asr_service.formats import FILE_FORMATS
 
@@ -144,12 +144,3 @@ def _spooled(pipe: BinaryIO) -> BinaryIO:
         file.close()
         raise
     return file
-
-
-def os_reason(error: OSError) -> str:
-    """Describe the error of a file or folder, with what to do if a permission is missing."""
-    reason = error.strerror or str(error)
-    reason = reason[:1].lower() + reason[1:]
-    if error.strerror != os.strerror(errno.EACCES):
-        return reason
-    return f"{reason}. Your user must be able to read the file, and to read and enter each folder (chmod +rX)."

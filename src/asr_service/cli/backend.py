@@ -1,8 +1,6 @@
 """Choose what transcribes: a running service, or a model in this process."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,7 +8,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import typer
 
 from asr_service.cli.service import check_key, check_server
-from asr_service.cli.transcribe.types import Fields, Recognizer
 
 if TYPE_CHECKING:
     from asr_service.hardware.devices import Device
@@ -64,21 +61,6 @@ def choose_backend(
     return load_settings(model=model, devices=device)
 
 
-@asynccontextmanager
-async def open_recognizer(backend: Backend, fields: Fields) -> AsyncIterator[Recognizer]:
-    """Open the recognizer of a backend. Raises StartupError and InvalidParameter as the recognizers do."""
-    if isinstance(backend, Service):
-        from asr_service.cli.transcribe.remote import remote_recognizer  # noqa: PLC0415
-
-        async with remote_recognizer(
-            backend.url, backend.api_key, fields, backend.ca_file, as_jobs=backend.as_jobs
-        ) as remote:
-            yield remote
-    else:
-        async with _open_local(backend, fields) as local:
-            yield local
-
-
 def prepare_local(settings: "Settings") -> "Device":
     """Prepare this process for a model, before the libraries of the engine are imported. Returns its device.
 
@@ -94,12 +76,3 @@ def prepare_local(settings: "Settings") -> "Device":
     device = parse_devices(settings.devices, gpus)[0]
     os.environ.update(engine_environment(device, gpus))
     return device
-
-
-@asynccontextmanager
-async def _open_local(settings: "Settings", fields: Fields) -> AsyncIterator[Recognizer]:
-    device = prepare_local(settings)
-    from asr_service.cli.transcribe.local import local_recognizer  # noqa: PLC0415
-
-    async with local_recognizer(fields, settings, device) as local:
-        yield local
