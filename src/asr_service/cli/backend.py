@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
-from asr_service.cli.service import check_key, check_server
+from asr_service.cli.shared_options import check_key, check_server
 
 if TYPE_CHECKING:
     from asr_service.hardware.devices import Device

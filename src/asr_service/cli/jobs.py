@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from asr_service.cli.numbers import number_option
-from asr_service.cli.service import CaFileOption, KeyOption, check_key, check_recording, check_server
+from asr_service.cli.shared_options import CaFileOption, KeyOption, check_key, check_recording, check_server
 from asr_service.cli.terminal import os_reason, print_bytes, printable
 from asr_service.errors import AsrError
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import httpx
 
-from asr_service.client.connection import TIMEOUT, connect_failure, opening_failures, trusting
+from asr_service.client.connection import TIMEOUT, opening_failures, trusting
 from asr_service.client.errors import RecordingRefused, ServerUnusable
-from asr_service.client.responses import error_code, read_json, response_error
+from asr_service.client.responses import error_code, read_json, response_error, transport_error
 from asr_service.client.retry import RetryableError, RetryBudget
 
 _DELAY_S: Final = 2.0
@@ -98,11 +98,8 @@ class JobsClient:
     def _attempt(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         try:
             response = send()
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            failure = connect_failure(self._http.base_url, error)
-            raise RetryableError(failure) if self._reached else failure from error
         except httpx.TransportError as error:
-            raise RetryableError(RecordingRefused(f"The connection was lost: {error!r}"), interrupted=True) from error
+            raise transport_error(self._http.base_url, error, was_reached=self._reached) from error
         self._reached = True
         if response.is_success:
             return response

@@ -1,4 +1,4 @@
-"""Converts error responses of the service, or of a proxy in front of it, to errors for the caller."""
+"""Converts error responses of the service or of a proxy in front of it, and missing ones, to errors for the caller."""
 
 import json
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
+from asr_service.client.connection import connect_failure
 from asr_service.client.errors import ApiKeyRejected, RecordingRefused, ServerUnusable
 from asr_service.client.retry import RetryableError
 
@@ -32,6 +33,14 @@ def response_error(response: httpx.Response, body: bytes) -> Exception:
     if response.status_code in _UNUSABLE or response.is_redirect:
         return ServerUnusable(f"{response.url}: {message}")
     return RecordingRefused(message)
+
+
+def transport_error(url: httpx.URL, error: httpx.TransportError, *, was_reached: bool) -> Exception:
+    """Return the error to raise if there is no whole response. `was_reached`: the service has answered before."""
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        failure = connect_failure(url, error)
+        return RetryableError(failure) if was_reached else failure
+    return RetryableError(RecordingRefused(f"The connection was lost: {error!r}"), interrupted=True)
 
 
 def another_program(url: httpx.URL, reason: object) -> ServerUnusable:

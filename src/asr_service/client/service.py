@@ -10,10 +10,10 @@ from typing import BinaryIO, Final
 import httpx
 
 from asr_service.client.as_job import JobTranscriber
-from asr_service.client.connection import TIMEOUT, connect_failure, opening_failures, trusting
+from asr_service.client.connection import TIMEOUT, opening_failures, trusting
 from asr_service.client.errors import RecordingRefused
 from asr_service.client.ndjson import NdjsonReader, StreamFailed
-from asr_service.client.responses import another_program, response_error
+from asr_service.client.responses import another_program, response_error, transport_error
 from asr_service.client.retry import RetryableError, RetryBudget
 from asr_service.transcript import Segment, Transcript
 
@@ -63,11 +63,8 @@ class ServiceClient:
                 async with aclosing(_read(response)) as events:
                     async for event in events:
                         yield event
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            failure = connect_failure(self._http.base_url, error)
-            raise RetryableError(failure) if self._reached else failure from error
         except httpx.TransportError as error:
-            raise RetryableError(RecordingRefused(f"The connection was lost: {error!r}"), interrupted=True) from error
+            raise transport_error(self._http.base_url, error, was_reached=self._reached) from error
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from asr_service.cli.backend import choose_backend
-from asr_service.cli.service import (
+from asr_service.cli.shared_options import (
     CaFileOption,
     DeviceOption,
     KeyOption,

@@ -9,7 +9,7 @@ import typer
 
 from asr_service.cli.backend import choose_backend
 from asr_service.cli.numbers import number_option
-from asr_service.cli.service import (
+from asr_service.cli.shared_options import (
     CaFileOption,
     DeviceOption,
     KeyOption,

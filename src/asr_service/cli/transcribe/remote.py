@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from asr_service.cli.service import API_KEY_VARIABLE
+from asr_service.cli.shared_options import API_KEY_VARIABLE
 from asr_service.cli.transcribe.types import Fields
 from asr_service.client import ApiKeyRejected, AuthorityUnknown, JobTranscriber, ServerUnusable, ServiceClient, connect
 from asr_service.transcript import Segment, Transcript
