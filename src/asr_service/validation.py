@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticKnownError
 
 from asr_service.errors import InvalidParameter, MalformedRequest, RequestError
-from asr_service.plain_number import is_odd_number
+from asr_service.plain_number import is_plain_number
 
 Form = TypeVar("Form", bound=BaseModel)
 Schema = Mapping[str, Any]
@@ -48,7 +48,8 @@ class TextFields(BaseModel):
     @classmethod
     def _require_plain_number(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
         checked = handler(value)
-        if is_odd_number(value, checked):
+        is_number = isinstance(checked, int | float) and not isinstance(checked, bool)
+        if is_number and isinstance(value, str) and not is_plain_number(value):
             raise PydanticKnownError("float_parsing")
         return checked
 

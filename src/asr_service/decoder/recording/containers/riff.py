@@ -7,6 +7,8 @@ from typing import Final
 from asr_service.decoder.recording.containers.source import Source, read_at
 
 CHUNK_HEADER_BYTES: Final = 8
+PLACEHOLDER: Final = 0x7FFF_0000
+"""From this size of a chunk on, a writer that could not seek back does not mean it."""
 _FIRST_CHUNK: Final = 12
 _LIST_HEADER_BYTES: Final = 12
 _OPENED_LISTS: Final = frozenset({b"hdrl", b"strl"})

@@ -11,6 +11,7 @@ from typing import Final
 from asr_service.decoder.recording.containers import layouts
 from asr_service.decoder.recording.containers.frames import frames_behind
 from asr_service.decoder.recording.containers.layouts import Layout
+from asr_service.decoder.recording.containers.riff import PLACEHOLDER
 from asr_service.decoder.recording.containers.signatures import HEAD_BYTES, UNKNOWN, container_by_signature, describe
 from asr_service.decoder.recording.containers.source import Patched, Source, first_other, read_at, size_of
 
@@ -33,9 +34,9 @@ class _Kind:
 
 
 _KINDS: Final = {
-    b"RIFF": _Kind((b"WAVE",), layouts.RIFF, 12, b"data", 0x7FFF_0000),
-    b"RF64": _Kind((b"WAVE",), layouts.RIFF, 12, b"data", 0x7FFF_0000),
-    b"BW64": _Kind((b"WAVE",), layouts.RIFF, 12, b"data", 0x7FFF_0000),
+    b"RIFF": _Kind((b"WAVE",), layouts.RIFF, 12, b"data", PLACEHOLDER),
+    b"RF64": _Kind((b"WAVE",), layouts.RIFF, 12, b"data", PLACEHOLDER),
+    b"BW64": _Kind((b"WAVE",), layouts.RIFF, 12, b"data", PLACEHOLDER),
     b"FORM": _Kind((b"AIFF", b"AIFC"), layouts.AIFF, 12, b"SSND", 0x7F00_0000, has_size=True),
     b"riff": _Kind((), layouts.W64, 40, b"data", 1 << 62, has_size=True),
     b"caff": _Kind((), layouts.CAF, 8, b"data", 1 << 62),

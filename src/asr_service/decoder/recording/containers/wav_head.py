@@ -8,12 +8,11 @@ import re
 import struct
 from typing import Final
 
-from asr_service.decoder.recording.containers.riff import CHUNK_HEADER_BYTES, riff_chunks
+from asr_service.decoder.recording.containers.riff import CHUNK_HEADER_BYTES, PLACEHOLDER, riff_chunks
 from asr_service.decoder.recording.containers.source import Source, read_at, size_of
 
 _SEARCHED_BYTES: Final = 1024 * 1024
 _FORMAT: Final = re.compile(rb"fmt [\x10-\x40]\x00\x00\x00", re.DOTALL)
-_UNKNOWN_SIZES: Final = 0x7FFF_0000
 
 
 class _Headed:
@@ -75,7 +74,7 @@ def _sound_at(data: bytes, start: int, file_bytes: int) -> int:
     while at >= 0:
         n_bytes = int.from_bytes(data[at + 4 : at + CHUNK_HEADER_BYTES], "little")
         n_left = file_bytes - at - CHUNK_HEADER_BYTES
-        if n_bytes >= _UNKNOWN_SIZES or any(n / 2 <= n_bytes <= n for n in (n_left, declared)):
+        if n_bytes >= PLACEHOLDER or any(n / 2 <= n_bytes <= n for n in (n_left, declared)):
             return at
         at = data.find(b"data", at + 1)
     return -1
