@@ -35,6 +35,14 @@ def test_a_file_that_cannot_be_written_fails_before_the_measurement(tmp_path):
     assert "none/.env cannot be written" in result.stderr
 
 
+def test_a_file_that_is_not_text_fails_before_the_measurement(tmp_path):
+    """Its lines could not be kept."""
+    (tmp_path / "settings").write_bytes("ASR_PAGE_NAME=Büro".encode("latin-1"))
+    result = run("tune", "--write", "settings", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (78, "")
+    assert "settings cannot be read: it is not UTF-8." in result.stderr
+
+
 def test_a_gain_of_less_than_five_percent_sets_nothing():
     """It is within the noise of the measurement."""
     chosen = Parallelism(2, BatchLimit(2), BatchLimit(2))

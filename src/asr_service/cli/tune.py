@@ -66,7 +66,7 @@ def tune_command(
     configure_logs("error", "plain")
     settings = load_settings()
     if write is not None:
-        _check_writable(write)
+        _check_file(write)
     device = parse_devices(settings.devices)[0]
     console = Console(highlight=False, soft_wrap=True)
     began, busy_s, own_s = time.monotonic(), _busy_s(), time.process_time()
@@ -177,17 +177,25 @@ def _described(each: Measurement) -> str:
     )
 
 
-def _check_writable(path: Path) -> None:
-    """Fail before minutes of measuring and not after them."""
+def _check_file(path: Path) -> None:
+    """Check that the file can be read and written. Fail before minutes of measuring and not after them."""
     place = path if path.exists() else path.absolute().parent
     if path.is_dir() or not os.access(place, os.W_OK):
         raise ConfigurationError(f"{path} cannot be written. Check that its folder exists and is writable.")
+    try:
+        _lines(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"{path} cannot be read: {reason}.") from error
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def _write(path: Path, values: dict[str, int], comments: list[str]) -> None:
     """Replace the lines of an earlier run and all other lines that set one of the three values. Other lines stay."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if not line.startswith(_MARK) and _assigned(line) not in _NAMES]
+    kept = [line for line in _lines(path) if not line.startswith(_MARK) and _assigned(line) not in _NAMES]
     date = datetime.now(UTC).date().isoformat()
     made = [f"{_MARK}{date}, {comments[0]}", *(f"{_MARK}{comment}" for comment in comments[1:])]
     made += [f"{name}={value}" for name, value in values.items()]
