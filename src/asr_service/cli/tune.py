@@ -72,7 +72,9 @@ def tune_command(
     began, busy_s, own_s = time.monotonic(), _busy_s(), time.process_time()
     result, facts = _tune(settings, device, console)
     others_s = (_busy_s() - busy_s) - (time.process_time() - own_s)
-    is_busy = device.kind == "cpu" and others_s > _MAX_OTHER_LOAD * _n_cores() * (time.monotonic() - began)
+    is_busy = device.kind == "cpu" and others_s > _MAX_OTHER_LOAD * (psutil.cpu_count() or 1) * (
+        time.monotonic() - began
+    )
     console.print(_table(result))
     if is_busy:
         console.print(
@@ -92,10 +94,6 @@ def _busy_s() -> float:
     """Return the seconds that all cores of this machine have worked so far, for any program."""
     times = psutil.cpu_times()
     return float(times.user + getattr(times, "nice", 0.0) + times.system + getattr(times, "steal", 0.0))
-
-
-def _n_cores() -> int:
-    return psutil.cpu_count() or 1
 
 
 def _tune(settings: Settings, device: Device, console: Console) -> tuple[TuningResult, ModelFacts]:

@@ -80,6 +80,7 @@ class FallbackDecoder:
         )
         generation: Generation = await task.submit(GenerateCall(encoding, prompt, options))
         limit = max_output_tokens(options, prompt)
+        is_all_speech = task.chunk.is_part and task.request.options.vad_filter and task.budget.n_continued < _MAX_SKIPS
         return evaluate(
             generation,
             attempt.temperature,
@@ -88,9 +89,5 @@ class FallbackDecoder:
             limit,
             text_before,
             has_prompt=prompt.sot_index > 0,
-            is_all_speech=task.chunk.is_part and task.request.options.vad_filter and _checks_for_skips(task),
+            is_all_speech=is_all_speech,
         )
-
-
-def _checks_for_skips(task: WindowTask) -> bool:
-    return task.budget.n_continued < _MAX_SKIPS

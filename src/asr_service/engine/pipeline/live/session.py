@@ -87,18 +87,18 @@ class LiveSession:
         self._is_speaking = False
         self._level = LiveLeveller()
         self._stream = SpeechStream()
+        self._finisher = Finisher(
+            tools.finishing, self._new_context, self._events.put_nowait, self._spoken_at, self._on_decoded
+        )
         self._listener = Listener(
             options,
             Reactions(
                 event=self._events.put_nowait,
-                paused=self._on_paused,
+                paused=self._finisher.begin_early,
                 resumed=Finisher.cancel_early,
                 closed=self._on_closed,
                 discarded=self._on_discarded,
             ),
-        )
-        self._finisher = Finisher(
-            tools.finishing, self._new_context, self._events.put_nowait, self._spoken_at, self._on_decoded
         )
         self._partial_sender = PartialSender(
             tools.partials,
@@ -271,9 +271,6 @@ class LiveSession:
     def _finish(self) -> None:
         self._listener.finish()
         self._finisher.end()
-
-    def _on_paused(self, window: Window, closing: ClosedWindow) -> None:
-        self._finisher.begin_early(window, closing)
 
     def _on_closed(self, closing: ClosedWindow) -> None:
         self._partial_sender.stop(closing.window)
