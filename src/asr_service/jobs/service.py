@@ -154,7 +154,7 @@ class Jobs:
             await tasks.wait_for_event(changed, min(poll_interval_s(job), left_s))  # other processes may change it
 
     def note_change(self, job_id: str) -> None:
-        """Tell those who wait for the job that this process has changed it."""
+        """Wake the clients that wait for the job, which this process has changed."""
         if changed := self._changed.get(job_id):
             changed.set()
 

@@ -1,4 +1,4 @@
-"""Computes a value once for all who ask for it at the same time, over all processes that share a store."""
+"""Computes a value once for all requests that need it at the same time, over all processes that share a store."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""The key of a result: a hash of everything that the transcript depends on, and of who may read it."""
+"""The key of a result: a hash of everything that the transcript depends on, and of its owner."""
 
 import hashlib
 import json

@@ -61,7 +61,7 @@ def check_url(url: str, allowed: Sequence[Network]) -> httpx.URL:
 
 
 def _parse(url: str) -> httpx.URL:
-    """Parse a URL, and decode its host. Raises TargetRefused: it is none."""
+    """Parse a URL, and decode its host. Raises TargetRefused: it is not a URL."""
     try:
         parsed = httpx.URL(url)
         parsed.host  # noqa: B018 - decodes an international name, which may be invalid

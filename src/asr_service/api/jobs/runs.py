@@ -165,7 +165,7 @@ def _n_audio_bytes(request: Request) -> int:
 def _read(file: BinaryIO, n_audio_bytes: int, *, has_key: bool) -> Work:
     """Return the work. Blocks. Raises ValueError: it is not valid.
 
-    It has no digest if that, or a segment, may be forged: the transcript is cached for all who have that recording.
+    It has no digest if that, or a segment, may be forged: the transcript is cached for all callers with that recording.
     """
     work = wire.split_body(file, n_audio_bytes)
     is_trusted = has_key or not work.earlier  # without keys, anyone can send segments

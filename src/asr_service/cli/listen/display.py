@@ -14,7 +14,7 @@ class TurnDisplay:
     """Writes a line for each turn. On a terminal, the last line shows the partial text of the turn that is open."""
 
     def __init__(self, output: TextIO, *, columns: int) -> None:
-        """`columns` is the width of the terminal; 0 if the output is none, and shows final texts only."""
+        """`columns` is the width of the terminal; 0 if the output is not one: then it gets final texts only."""
         self._output = output
         self._columns = columns
         self._partial: dict[str, str] = {}

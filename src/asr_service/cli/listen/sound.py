@@ -51,12 +51,12 @@ async def microphone(stopped: "asyncio.Future[None]") -> AsyncIterator[NDArray[n
     """
     loop, pieces = asyncio.get_running_loop(), asyncio.Queue[NDArray[np.float32] | None]()
 
-    def hear(samples: NDArray[np.float32], *_: object) -> None:
+    def on_samples(samples: NDArray[np.float32], *_: object) -> None:
         loop.call_soon_threadsafe(pieces.put_nowait, samples[:, 0].copy())
 
     with _opening() as sounddevice:
         stream = sounddevice.InputStream(
-            samplerate=SAMPLE_RATE, channels=1, dtype="float32", blocksize=PIECE_SAMPLES, callback=hear
+            samplerate=SAMPLE_RATE, channels=1, dtype="float32", blocksize=PIECE_SAMPLES, callback=on_samples
         )
     stopped.add_done_callback(lambda _: pieces.put_nowait(None))
     with stream:

@@ -61,7 +61,7 @@ def _refusal_without_audio(container: InputContainer) -> Refused:
 def later_recording(container: InputContainer, source: Source, at: int) -> str | None:
     """Return the container's name if it has other audio tracks behind this position, the last packet of the chosen one.
 
-    FFmpeg adds them to a broadcast while it reads, without a word. Moves the position.
+    FFmpeg adds them to a broadcast while it reads, and does not log it. Moves the position.
     """
     n_bytes = size_of(source) - at
     if container.format.name not in _GROWING or n_bytes < _MIN_LATER_BYTES:

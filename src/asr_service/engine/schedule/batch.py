@@ -153,7 +153,7 @@ def form_priority_batch(
     n_threads: int,
     caller_levels: Mapping[Caller, int] = _ALL_EQUAL,
 ) -> Batch | None:
-    """Choose live work or first windows for the priority thread, which runs beside the `n_threads` ordinary ones.
+    """Choose live work or first windows for the priority thread, which is one more than the `n_threads` ordinary ones.
 
     A call of the model cannot be interrupted, but the kernel shares a CPU's cores among all running calls.
     Returns None if an ordinary thread is free, because it takes the entry itself. First windows wait while any running

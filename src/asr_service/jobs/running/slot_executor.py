@@ -40,7 +40,7 @@ class SlotExecutor:
         self._cache = cache
 
     def has_room(self, n_clips: int, n_long: int) -> bool:
-        """Return whether one more job is useful beside these, of which `n_clips` are about one window each.
+        """Return whether one more job is useful in addition to these, of which `n_clips` are about one window each.
 
         Twice what fills the model's calls is useful, and twice as many clips, because only clips of about one length
         share a call. While clients wait it is less, and none before the model is loaded.

@@ -74,7 +74,7 @@ def encode_line(event: Event | Waiting | AttemptFailed | WorkReturned) -> str:
 def decode_line(line: bytes) -> Event | Waiting:
     """Read a line of a response.
 
-    Raises AttemptFailed, WorkReturned: the line says so. Raises ValueError: the line is none of such a response.
+    Raises AttemptFailed, WorkReturned: the line says so. Raises ValueError: it is not a line of a response.
     """
     try:
         fields = json.loads(line)

@@ -1,7 +1,7 @@
 """Corrects the size of the sound where the header of a file declares less than follows.
 
 A writer that cannot seek back leaves a placeholder there, one that is interrupted an old size, and one that writes more
-than 4 GB the size without its highest bits. FFmpeg refuses the file, or ends there without a word.
+than 4 GB the size without its highest bits. FFmpeg refuses the file, or ends there without a warning.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Shortens words that alignment stretched over silence or faint sound, and moves starts out of silence. Pure functions.
 
 Alignment gives every moment of a window to some word. So the first word also gets what comes before it, and a word
-beside a pause gets the pause. A stretched word keeps only its loud part: where the sound is about as loud as in the
+next to a pause gets the pause. A stretched word keeps only its loud part: where the sound is about as loud as in the
 window's other words. Compare `add_word_timestamps` in https://github.com/openai/whisper/blob/main/whisper/timing.py,
 which cuts such words to twice the usual duration without looking at the sound.
 """

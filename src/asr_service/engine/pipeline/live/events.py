@@ -17,7 +17,7 @@ class EndReason(StrEnum):
     SILENT = "silent"
     """No audio came for so long that the session gave up its place."""
     YIELDED = "yielded"
-    """Its caller had more sessions than another one, who needed the place."""
+    """Its caller had more sessions than another caller, which needed the place."""
     FAILED = "failed"
     """The engine stopped. `SessionEnded.error` has its error."""
 

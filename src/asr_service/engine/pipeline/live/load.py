@@ -58,7 +58,7 @@ class LiveLoad:
         self.n_sessions = 0
         """Those that hold a place."""
         self.n_speaking = 0
-        """Sessions in whose sound somebody speaks at the moment."""
+        """Sessions in which somebody speaks at the moment."""
         on_capacity(self.capacity)
 
     def note_final(self, model_s: float, audio_s: float, delay_s: float) -> None:

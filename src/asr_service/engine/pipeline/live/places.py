@@ -1,4 +1,4 @@
-"""Who gives up a place, if there is none for another live session. Pure."""
+"""Chooses the live session that gives up its place, if there is none for another one. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ WORD_OUTCOMES: Final = ("told", "taken_back")
 GIVEN_UP: Final = (EndReason.SILENT, EndReason.YIELDED)
 """Why a session gives up its place for another one."""
 _YIELD_EVERY_S: Final = 10.0
-"""Least time between two sessions that are ended for fairness: who opens sessions again and again ends few of them."""
+"""Minimum time between two sessions that are ended for fairness: a caller that opens many sessions ends few."""
 
 
 class LiveSessions:
