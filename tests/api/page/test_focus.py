@@ -37,3 +37,20 @@ def test_a_button_gives_the_focus_to_the_one_that_takes_its_place(browser: Brows
         page.get_by_role("button", name="Cancel").focus()
         press(page, "Enter")
         expect(page.get_by_role("button", name="Try again")).to_be_focused()
+
+
+def test_the_keyboard_begins_at_the_top_of_the_page(browser: Browser, held: Held) -> None:
+    """Its first stop is the link that skips the header, also if the page opens with a recording."""
+    with opened_page(browser, held.live.url) as page:
+        press(page, "Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        add_files(page, clip("tone.wav"))
+        expect_state(page, "tone.wav", "done")
+        row(page, "tone.wav").get_by_role("link").click()
+        expect(page.get_by_role("heading", name="tone.wav")).to_be_focused()
+        page.reload()
+        expect(page.locator(".word")).to_be_visible()
+        press(page, "Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        press(page, "Enter", "Tab")
+        expect(page.get_by_role("link", name="All recordings")).to_be_focused()

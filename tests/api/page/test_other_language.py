@@ -50,19 +50,42 @@ def test_a_wrong_language_is_corrected_without_the_file(browser: Browser, held: 
 
 
 def test_a_translation_of_a_recording_needs_no_file(browser: Browser, held: Held) -> None:
-    """Its words have no times, and those of another transcription have times again."""
+    """Its text is English, also for screen readers. Its words have no times; another transcription has them again."""
+    versions = (("translate", False, "en", "French, in English"), ("transcribe", True, "fr", "French"))
     with opened_page(browser, held.live.url) as page:
+        page.get_by_label("Spoken language").select_option("fr")
         add_files(page, clip("tone.wav"))
         expect_state(page, "tone.wav", "done")
         open_recording(page)
-        for task, has_times in (("translate", False), ("transcribe", True)):
+        for task, has_times, written, facts in versions:
             aligned = len(held.live.model.calls_of("align"))
             before = page.url
-            choose(page, "", task=task)
+            choose(page, "fr", task=task)
             expect(page).not_to_have_url(before)
             expect(page.locator(".segment .text")).to_have_text("hello")
+            expect(page.locator(".segment .text")).to_have_attribute("lang", written)
+            expect(page.locator(".row-facts")).to_contain_text(facts)
             assert f"<|{task}|>" in held.live.model.last_prompt()
             assert (len(held.live.model.calls_of("align")) > aligned) == has_times
+        page.get_by_role("link", name="All recordings").click()
+        languages = [row(page, "tone.wav").nth(at).locator(".row-preview").get_attribute("lang") for at in range(3)]
+        assert languages == ["fr", "en", "fr"]
+
+
+def test_a_translation_is_english_while_its_text_arrives(browser: Browser, held: Held) -> None:
+    """Screen readers read it as English."""
+    shown = """async ([task, language]) => {
+      const app = document.querySelector("[type=module]").src;
+      const { growingText } = await import(new URL("views/growing_text.js", app));
+      const segments = () => [{ start: 0, text: " hello", language }];
+      const queue = Object.assign(new EventTarget(), { segments, follow: () => () => {} });
+      const place = document.createElement("div");
+      growingText({ id: "1", options: { task } }, queue, place);
+      return place.querySelector("li span:last-child").lang;
+    }"""
+    with opened_page(browser, held.live.url) as page:
+        assert page.evaluate(shown, ["translate", "fr"]) == "en"
+        assert page.evaluate(shown, ["transcribe", "fr"]) == "fr"
 
 
 def test_a_recording_without_a_text_begins_again_in_its_place(browser: Browser, held: Held) -> None:

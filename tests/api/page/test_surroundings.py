@@ -206,3 +206,14 @@ def test_the_longest_recording_is_named_exactly(browser: Browser) -> None:
     }"""
     with serving(FakeModel(), max_audio_s=5400) as live, opened_page(browser, live.url) as page:
         assert page.evaluate(text) == "This recording is too long. The service accepts up to 1:30:00. Split it."
+
+
+def test_a_sentence_that_may_change_ends_with_an_ellipsis_alone(browser: Browser, held: Held) -> None:
+    """Not with a full stop and an ellipsis, which look like four dots."""
+    shown = """async (texts) => {
+        const module = new URL("views/intake/live_text.js", document.querySelector("[type=module]").src);
+        return texts.map((await import(module)).unfinished);
+    }"""
+    with opened_page(browser, held.live.url) as page:
+        texts = page.evaluate(shown, [" Please hold. ", "Please", "请稍候。", "Please hold...", "Hold?"])
+        assert texts == ["Please hold…", "Please…", "请稍候…", "Please hold…", "Hold?…"]

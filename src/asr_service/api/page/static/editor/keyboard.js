@@ -49,7 +49,8 @@ export function keyboard(commands, t) {
   }
 
   function chord(event) {
-    const isOtherField = event.target.closest(FIELDS) && !event.target.closest(".text-field");
+    // A field of a dialog that was closed can have the focus for a moment more.
+    const isOtherField = event.target.closest(FIELDS) && !event.target.closest(".text-field, dialog:not([open])");
     if (isOtherField && event.key.toLowerCase() !== "f") return null; // such a field has its own undo
     return withControl[event.key];
   }

@@ -14,7 +14,8 @@ import { recordingView } from "./recording.js";
 export function buildPage(root, { queue, library, actions }) {
   let parts = null;
   let view = null;
-  let shownId;
+  let shownId = null;
+  let isRouted = false;
 
   function frame() {
     const main = h("main", { id: "main", tabindex: -1 });
@@ -43,15 +44,16 @@ export function buildPage(root, { queue, library, actions }) {
     parts?.banner.close();
     parts = frame();
     actions.loadOffer();
-    open(shownId ?? null);
+    open(shownId);
   }
 
   return {
     start: redraw,
     show(id) {
-      const isMove = shownId !== undefined;
       open(id);
-      if (isMove) (view.focus ?? (() => parts.main.focus()))();
+      // When the page opens, the keyboard begins at its top.
+      if (isRouted) (view.focus ?? (() => parts.main.focus()))();
+      isRouted = true;
     },
     get view() {
       return view;

@@ -1,11 +1,12 @@
 // One recording: its progress and the text so far, or its transcript in the editor.
 
 import { h, icon, setText } from "../core/dom.js";
-import { clock, languageName } from "../core/format.js";
+import { clock } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { ICONS } from "../core/icons.js";
 import { isOpen } from "../queue/item.js";
 import { itemButtons } from "./item_buttons.js";
+import { languagesInWords } from "./languages.js";
 import { mountTranscript } from "./transcript.js";
 import { growingText } from "./growing_text.js";
 import { progressBar } from "./progress.js";
@@ -35,7 +36,7 @@ export function recordingView(item, { queue, library, actions }) {
   let content = null;
 
   function update() {
-    facts.textContent = [item.durationS ? clock(item.durationS) : null, item.language ? languageName(item.language) : null].filter(Boolean).join(" · ");
+    facts.textContent = [item.durationS ? clock(item.durationS) : null, languagesInWords(item)].filter(Boolean).join(" · ");
     setText(words, item.state === "done" ? "" : statusText(item, queue));
     status.hidden = item.state === "done";
     bar.update(item);

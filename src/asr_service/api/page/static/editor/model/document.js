@@ -8,6 +8,7 @@ import { cutWords, joinWords, leadOf, withSpace } from "./cuts.js";
 import { difference } from "./difference.js";
 import { History } from "./history.js";
 import { Original } from "./original.js";
+import { textLanguage } from "./text_language.js";
 import { offsetsOf, retime, textOf } from "./words.js";
 
 /** How far the name of a speaker reaches: the segments up to the next speaker, all of the old name, or one. */
@@ -56,6 +57,11 @@ export class TranscriptDocument {
 
   segment(id) {
     return this.segments[this.position(id)];
+  }
+
+  /** The language in which a segment is written, or an empty text: `language` is the one that was spoken. */
+  textLanguage({ language }) {
+    return textLanguage(this.#original.task, language);
   }
 
   /** The text of a segment as a person edits it, without spaces around it. */

@@ -23,6 +23,10 @@ export class Original {
     this.#sources = new Map(this.segments.map(({ words }, source) => [words, source]));
   }
 
+  get task() {
+    return this.#transcript.task;
+  }
+
   /** Return the segment with this id if `segment` has become equal to it, or else `segment`. */
   orChanged(segment) {
     const own = this.#byId.get(segment.id);

@@ -128,7 +128,7 @@ export class Rows {
     const parts = this.#rows.get(segment.id);
     parts.time.textContent = clock(segment.start);
     parts.time.setAttribute("aria-label", this.#t("editor.play_from", { time: clock(segment.start) }));
-    parts.text.lang = segment.language ?? "";
+    parts.text.lang = this.#document.textLanguage(segment);
     parts.text.dir = "auto";
     const isVisible = parts.isFilled;
     parts.isFilled = false;

@@ -1,11 +1,13 @@
 // One recording in the list.
 
-import { clock, languageName, when } from "../../core/format.js";
+import { clock, when } from "../../core/format.js";
 import { h, icon, setText } from "../../core/dom.js";
 import { t } from "../../core/i18n.js";
 import { ICONS } from "../../core/icons.js";
 import { addressOf } from "../../core/router.js";
+import { textLanguage } from "../../editor/model/text_language.js";
 import { itemButtons } from "../item_buttons.js";
+import { languagesInWords } from "../languages.js";
 import { progressBar } from "../progress.js";
 import { statusText } from "../status.js";
 
@@ -36,7 +38,7 @@ export function recordingRow(item, queue, actions) {
     setText(words, item.state === "done" ? "" : statusText(item, queue));
     preview.hidden = !preview.textContent;
     status.hidden = !words.textContent;
-    preview.lang = item.language ?? "";
+    preview.lang = textLanguage(item.options.task, item.language);
     bar.update(item);
     element.dataset.state = item.state;
     buttons.update();
@@ -47,6 +49,6 @@ export function recordingRow(item, queue, actions) {
 }
 
 function factsOf(item, isUnsaved) {
-  const language = item.language && item.state === "done" ? languageName(item.language) : null;
+  const language = item.state === "done" ? languagesInWords(item) : null;
   return [item.durationS ? clock(item.durationS) : null, language, when(item.addedAt), isUnsaved ? t("row.unsaved") : null].filter(Boolean).join(" · ");
 }
