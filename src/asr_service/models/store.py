@@ -175,7 +175,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _wrong_sum(folder: Path, spec: ModelSpec) -> list[Fault]:
-    if spec.sha256 is None or sha256_of(folder / "model.bin") == spec.sha256:
+    if sha256_of(folder / "model.bin") == spec.sha256:
         return []
     return [Fault("model.bin", "has the wrong sha256")]
 

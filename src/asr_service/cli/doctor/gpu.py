@@ -18,7 +18,7 @@ from asr_service.hardware.nvml import Gpu, driver_versions, gpu_status
 from asr_service.hardware.spec import parse_devices
 from asr_service.models.auto import resolved_compute_type
 from asr_service.models.dimensions import read_dimensions
-from asr_service.models.registry import ModelSpec
+from asr_service.models.registry import ModelSpec, estimated_need_bytes
 from asr_service.models.resolution import Model, model_name, model_on_disk
 from asr_service.settings import Settings
 
@@ -79,10 +79,7 @@ def memory_need_bytes(model: Model, compute_type: str) -> int:
     if isinstance(model, ModelSpec):
         return model.memory_need_bytes(compute_type)
     size_bytes = (model / "model.bin").stat().st_size
-    n_parameters = size_bytes // _FLOAT16_BYTES
-    return ModelSpec(
-        model_name(model), "", "", size_bytes, None, n_parameters, n_mels=80, multilingual=True, files=()
-    ).memory_need_bytes(compute_type)
+    return estimated_need_bytes(size_bytes // _FLOAT16_BYTES, compute_type)
 
 
 def _compare(what: str, need_bytes: int, free_bytes: int, total_bytes: int) -> Finding:
