@@ -36,7 +36,6 @@ CREATE TABLE jobs (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
-CREATE INDEX jobs_by_size ON jobs (owner, status, audio_bytes, result_bytes);
 CREATE INDEX jobs_by_claim ON jobs (owner, claimed_at);
 CREATE INDEX jobs_by_status ON jobs (status, is_low, created_at);
 CREATE TABLE segments (
