@@ -1,5 +1,6 @@
 """Tests docs/api.md: its commands run, its examples match responses, its tables are complete."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -19,6 +20,7 @@ from asr_service.api.native.schemas import (
     TranscribeParameters,
     TranscriptResponse,
 )
+from asr_service.api.openai.realtime import connection, server_events
 from asr_service.api.openai.schemas import OpenAIForm
 from asr_service.api.problems import STATUS
 from asr_service.formats import EVENTS, FORMATS
@@ -119,6 +121,14 @@ def test_the_example_responses_match_real_ones(live):
 def test_the_page_names_every_option_code_and_field(names):
     """It also names every format, status, path and media type."""
     assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", PAGE)] == []
+
+
+def test_the_page_names_every_event_of_live_speech():
+    """The last part of a name is enough after another name with the same beginning."""
+    code = "".join(map(inspect.getsource, (connection, server_events)))
+    events = re.findall(r'"((?:session|input_audio_buffer|conversation)\.[a-z_.]+)"', code)
+    assert {"session.created", "input_audio_buffer.cleared", "conversation.item.done"} <= set(events)
+    assert [each for each in events if f"`{each}" not in PAGE and f"`.{each.rsplit('.', 1)[1]}`" not in PAGE] == []
 
 
 def test_the_settings_on_the_page_exist_and_have_those_defaults():
