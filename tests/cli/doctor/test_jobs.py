@@ -1,5 +1,6 @@
-"""`doctor` checks the Redis and the bucket of jobs, with real ones."""
+"""`doctor` checks the disk, the Redis and the bucket of jobs, with real ones."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from asr_service.cli.doctor.jobs import check_jobs
 from asr_service.jobs.stores.opening import open_stores
 from asr_service.settings import load_settings
 from benchmarks.common.object_store import ObjectStore
+from disks import read_only_disk, small_disk
 from redis_server import RedisServer, running_redis
 
 
@@ -22,8 +24,28 @@ def found(**settings: str) -> list[tuple[str, str, str | None]]:
     return [(each.level, each.message, each.fix) for each in check_jobs(load_settings({}, **settings))]
 
 
-def test_nothing_is_checked_on_one_machine(tmp_path):
-    assert found(state_dir=str(tmp_path)) == found(jobs_files=str(tmp_path)) == []
+def test_the_disk_of_jobs_is_checked(tmp_path):
+    """A full one is a failure. A directory that is missing is made by the service."""
+    ((level, message, _),) = found(state_dir=str(tmp_path / "new/state"))
+    assert level == "ok"
+    assert re.fullmatch(rf"{tmp_path}/new/state has \d+\.\d GB free for jobs", message)
+    with small_disk(tmp_path, "16m"):
+        ((level, message, fix),) = found(state_dir=str(tmp_path / "state"))
+        assert (level, message) == ("failure", f"{tmp_path}/state has 0.0 GB free for jobs")
+        assert fix
+        assert fix.startswith("free some space")
+
+
+def test_a_directory_of_jobs_that_cannot_be_written_is_a_failure(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "mounted").mkdir()
+    with read_only_disk(tmp_path / "state", tmp_path / "mounted") as place:
+        ((level, message, _),) = found(state_dir=str(place))
+        assert (level, message) == ("failure", f"{place} cannot be written")
+
+
+def test_a_directory_of_files_must_exist(tmp_path):
+    assert found(jobs_files=str(tmp_path)) == []
     ((level, message, fix),) = found(jobs_files=str(tmp_path / "missing"))
     assert (level, message, fix) == ("failure", f"{tmp_path / 'missing'} does not exist", "mount it, or make it once")
 

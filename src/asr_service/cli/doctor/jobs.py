@@ -1,10 +1,12 @@
-"""`doctor`'s checks of the places that several machines share: the Redis of jobs and the store of their files."""
+"""`doctor`'s checks of the places of jobs: their directory, or the Redis and the store of files of several machines."""
 
+import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from asr_service.cli.doctor.findings import Finding, failure, ok, warning
+from asr_service.cli.doctor.findings import Finding, failure, gigabytes, ok, warning
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.jobs.stores.marker import marker_name
 from asr_service.jobs.stores.objects import SCHEMES, ObjectFiles
@@ -14,11 +16,27 @@ from asr_service.redis_client import open_redis, redis_errors_as_unavailable
 from asr_service.settings import Settings
 
 _TIMEOUT_S: Final = 5.0
+_LITTLE_DISK_BYTES: Final = 256 * 1024**2
 
 
 def check_jobs(settings: Settings) -> list[Finding]:
-    """Check ASR_JOBS_URL and ASR_JOBS_FILES, if they are set."""
-    return [*_check_redis(settings), *_check_files(settings)]
+    """Check ASR_STATE_DIR, ASR_JOBS_URL and ASR_JOBS_FILES, if they are set."""
+    return [*_check_state(settings), *_check_redis(settings), *_check_files(settings)]
+
+
+def _check_state(settings: Settings) -> list[Finding]:
+    """Check the disk of jobs. The service makes the directory if it is missing."""
+    if settings.state_dir is None:
+        return []
+    place = settings.state_dir
+    there = next(each for each in (place / "jobs", place, *place.absolute().parents) if each.is_dir())
+    if not os.access(there, os.W_OK):
+        return [failure("jobs", f"{there} cannot be written", "correct its owner, its mode or its mount")]
+    free_bytes = shutil.disk_usage(there).free
+    message = f"{place} has {gigabytes(free_bytes)} free for jobs"
+    if free_bytes < _LITTLE_DISK_BYTES:
+        return [failure("jobs", message, "free some space, or set ASR_STATE_DIR to a directory on a larger disk")]
+    return [ok("jobs", message)]
 
 
 def _check_redis(settings: Settings) -> list[Finding]:
