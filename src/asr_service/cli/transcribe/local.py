@@ -10,7 +10,7 @@ from typing import BinaryIO, Final, NoReturn
 
 from asr_service import __version__
 from asr_service.cli.download import download_progress
-from asr_service.cli.transcribe.types import Fields
+from asr_service.cli.transcribe.types import FormFields
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.model.protocol import SpeechModel
 from asr_service.engine.options import DecodingOptions
@@ -101,7 +101,7 @@ async def local_engine(
 
 @asynccontextmanager
 async def local_recognizer(
-    fields: Fields, settings: Settings, device: Device, load: ModelLoader | None = None
+    fields: FormFields, settings: Settings, device: Device, load: ModelLoader | None = None
 ) -> AsyncIterator[LocalRecognizer]:
     """Open an engine as `local_engine` does. `fields` are the form fields of a request.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from asr_service.cli.backend import Backend, Service
-from asr_service.cli.transcribe.types import Fields
+from asr_service.cli.transcribe.types import FormFields
 from asr_service.errors import InvalidParameter
 from asr_service.formats import SubtitleStyle
 
@@ -18,7 +18,7 @@ _OPTIONS: Final = {"initial_prompt": "--prompt"}
 """The options of the command whose names are not those of their fields."""
 
 
-def form_fields(**options: object) -> Fields:
+def form_fields(**options: object) -> FormFields:
     """Turn the options into form fields, and check them as the service does."""
     fields = {name: _form_value(value) for name, value in options.items() if value is not None}
     _check(fields)
@@ -44,7 +44,7 @@ def _check(fields: Mapping[str, object]) -> "TranscribeParameters":
         raise typer.BadParameter(re.sub(f"^{field}=", f"{option}=", error.message)) from None
 
 
-def text_options(fields: Fields, backend: Backend) -> dict[str, Any]:
+def text_options(fields: FormFields, backend: Backend) -> dict[str, Any]:
     """Return the options that change the text, by name. An output is made again if one of them is another.
 
     The model and the settings of a service are not known here. Values that are the default are left out. So is

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from asr_service.cli.backend import Backend, Service, prepare_local
-from asr_service.cli.transcribe.types import Fields, Recognizer
+from asr_service.cli.transcribe.types import FormFields, Recognizer
 
 
 @asynccontextmanager
-async def open_recognizer(backend: Backend, fields: Fields) -> AsyncIterator[Recognizer]:
+async def open_recognizer(backend: Backend, fields: FormFields) -> AsyncIterator[Recognizer]:
     """Open the recognizer of a backend. Raises StartupError and InvalidParameter as the recognizers do."""
     if isinstance(backend, Service):
         from asr_service.cli.transcribe.remote import remote_recognizer  # noqa: PLC0415 - slow to import

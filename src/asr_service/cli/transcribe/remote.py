@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from asr_service.cli.shared_options import API_KEY_VARIABLE
-from asr_service.cli.transcribe.types import Fields
+from asr_service.cli.transcribe.types import FormFields
 from asr_service.client import ApiKeyRejected, AuthorityUnknown, JobTranscriber, ServerUnusable, ServiceClient, connect
 from asr_service.transcript import Segment, Transcript
 
@@ -17,7 +17,7 @@ class RemoteRecognizer:
     resume_key: str | None = None
 
     def __init__(
-        self, client: ServiceClient | JobTranscriber, fields: Fields, *, rejected: str, untrusted: str
+        self, client: ServiceClient | JobTranscriber, fields: FormFields, *, rejected: str, untrusted: str
     ) -> None:
         """`rejected` is the error if the service rejects the API key, `untrusted` the advice about its certificate."""
         self._client = client
@@ -42,7 +42,7 @@ class RemoteRecognizer:
 
 @asynccontextmanager
 async def remote_recognizer(
-    url: str, api_key: str | None, fields: Fields, ca_file: Path | None = None, *, as_jobs: bool = False
+    url: str, api_key: str | None, fields: FormFields, ca_file: Path | None = None, *, as_jobs: bool = False
 ) -> AsyncIterator[RemoteRecognizer]:
     """Open a recognizer that uses the service at `url`.
 

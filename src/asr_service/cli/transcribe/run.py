@@ -18,7 +18,7 @@ from asr_service.cli.transcribe.files.outputs import Renderer
 from asr_service.cli.transcribe.files.plan import TranscribePlan
 from asr_service.cli.transcribe.lengths import measure_lengths
 from asr_service.cli.transcribe.recognizer import open_recognizer
-from asr_service.cli.transcribe.types import Fields
+from asr_service.cli.transcribe.types import FormFields
 from asr_service.cli.transcribe.workers import transcribe_files
 from asr_service.errors import InvalidParameter, StartupError
 
@@ -32,7 +32,7 @@ class TranscribeRun:
     """Everything that one `asr-service transcribe` needs."""
 
     plan: TranscribePlan
-    fields: Fields
+    fields: FormFields
     renderer: Renderer
     backend: Backend
     n_concurrent: int

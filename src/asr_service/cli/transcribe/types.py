@@ -10,7 +10,7 @@ from asr_service.transcript import Segment, Transcript
 
 STDIN: Final = "-"
 
-Fields = Mapping[str, str]
+FormFields = Mapping[str, str]
 """Options as a request's form fields."""
 
 
