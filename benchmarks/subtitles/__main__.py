@@ -25,6 +25,7 @@ from asr_service.formats.subtitles.pieces import pieces_of
 from asr_service.transcript import Segment, Word
 from benchmarks.common import arguments
 from benchmarks.common.corpus import audio_folder, manifest
+from benchmarks.common.models import model_folder
 from benchmarks.common.report import save, table
 from benchmarks.subtitles.rules import HEADS, Cue, Violations, violations
 
@@ -34,7 +35,7 @@ _LONG_RECORDING_S = 120
 def main() -> None:
     args = _arguments()
     paths = _chosen(args.audio, args.files)
-    whisper = faster_whisper.WhisperModel(args.model, compute_type="int8")
+    whisper = faster_whisper.WhisperModel(str(model_folder(args.model)), compute_type="int8")
     runs: dict[str, Violations] = {}
     differences_s: list[float] = []
     for path in paths:

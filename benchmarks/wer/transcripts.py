@@ -15,6 +15,7 @@ import httpx
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 
 from benchmarks.common.corpus import Clip
+from benchmarks.common.models import model_folder
 
 Transcripts = dict[str, str | None]
 """By file name. None without a transcript."""
@@ -75,7 +76,8 @@ def add_corpus_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _whisper(options: BaselineOptions, cpu_threads: int) -> Callable[[Clip], str | None]:
-    model = faster_whisper.WhisperModel(options.model, compute_type=options.compute_type, cpu_threads=cpu_threads)
+    folder = str(model_folder(options.model))
+    model = faster_whisper.WhisperModel(folder, compute_type=options.compute_type, cpu_threads=cpu_threads)
 
     def transcribe(clip: Clip) -> str | None:
         try:

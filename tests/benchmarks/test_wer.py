@@ -14,8 +14,9 @@ from benchmarks.common.material import RATE
 from benchmarks.common.scoring import Errors
 from benchmarks.wer.development_set import Candidate, dialogues, is_usable, stamps
 from benchmarks.wer.table import ALL, interval, markdown, score, score_groups, without_wrong_texts
-from benchmarks.wer.transcripts import service
+from benchmarks.wer.transcripts import BaselineOptions, baseline, service
 from http_servers import Handler, serving_http
+from speech import DATA
 
 MANIFEST: list[dict[str, Any]] = [
     {"file": "a.wav", "seconds": 60.0, "language": "en", "reference": "one small step"},
@@ -110,6 +111,14 @@ def test_a_503_is_retried_and_another_error_is_final(clips: list[Clip], busy_ser
     transcripts, model = service(clips, busy_service, 2, detect_language=True)
     assert transcripts == {"a.wav": "heard a.wav", "b.wav": None, "c.wav": "heard c.wav"}
     assert model == "base"
+
+
+@pytest.mark.speech
+def test_the_baseline_finds_the_model_of_the_service() -> None:
+    """Faster-whisper itself asks the model hub for a name, although the service has the model without a hub."""
+    clip = Clip(DATA / "en-wizard.flac", 4.9, "en", "", "speech")
+    transcripts = baseline([clip], BaselineOptions("base", beam_size=1), cpu_threads=1, cache=None)
+    assert "confused complaint" in (transcripts[clip.path.name] or "")
 
 
 def test_clips_are_also_scored_by_half_language_and_length(clips: list[Clip]) -> None:
