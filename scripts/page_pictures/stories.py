@@ -35,8 +35,7 @@ def _home(stage: Stage) -> None:
 def _microphone(stage: Stage) -> None:
     with stage.page(stage.services.open, "recording") as page:
         page.locator("button.record").click()
-        page.locator(".live-text .final").first.wait_for()
-        page.locator(".live-text .open").wait_for()
+        page.locator(".live-text .final ~ .open").first.wait_for()
         stage.take(page, "recording")
 
 
@@ -129,6 +128,10 @@ def _editor(stage: Stage) -> None:
         page.keyboard.press("Escape")
         page.keyboard.press("?")
         stage.take(page, "keys")
+        page.keyboard.press("Escape")
+        page.locator(".recording-buttons button").first.click()
+        page.locator("#other-task").select_option("translate")
+        stage.take(page, "other-language")
     with stage.page(stage.services.open, "editor-phone") as page:
         _open_transcript(page)
         stage.take(page, "editor-phone")
