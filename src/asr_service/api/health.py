@@ -1,4 +1,4 @@
-"""The slot's health and metrics, for load balancers, Kubernetes, Prometheus and people. These paths need no key."""
+"""The slot's health and metrics, for load balancers, Kubernetes, Prometheus and people."""
 
 import asyncio
 import time
@@ -88,8 +88,10 @@ async def ready(request: Request) -> Response:
 @router.get(
     METRICS,
     summary="Metrics in Prometheus' text format",
-    description="docs/operations.md lists them.",
+    description="The line `# HELP` of each metric says what it means. If the service has API keys, a request from an "
+    "address outside ASR_METRICS_INSIDE needs one.",
     response_class=Response,
+    responses=error_responses(401),
 )
 async def prometheus() -> Response:
     return Response(await asyncio.to_thread(metrics.render), media_type=metrics.CONTENT_TYPE)

@@ -32,6 +32,17 @@ def test_the_document_equals_its_snapshot():
     assert current == snapshot, f"The API has changed. If that is intended, run:\n{REFRESH} > {SNAPSHOT}"
 
 
+def test_every_endpoint_that_may_need_a_key_documents_the_refusal():
+    """Only the health of the service is open to everybody."""
+    paths = openapi_schema()["paths"]
+    operations = {path: each for path, methods in paths.items() for each in methods.values()}
+    assert {path for path, each in operations.items() if "401" not in each["responses"]} == {
+        "/health",
+        "/health/live",
+        "/health/ready",
+    }
+
+
 def test_the_document_has_every_option_and_every_status():
     """Options are form fields. A page that showed the query's too would offer each option twice."""
     assert set(STATUS.values()) - {499} <= set(MEANINGS)
