@@ -35,7 +35,7 @@ def nginx_command(
         Path | None, typer.Option(help="Certificate with its chain. By default certbot's file for the server name.")
     ] = None,
     certificate_key: Annotated[
-        Path | None, typer.Option(help="Private key. By default privkey.pem beside the certificate.")
+        Path | None, typer.Option(help="Private key. By default privkey.pem next to the certificate.")
     ] = None,
     devices: DevicesOption = None,
     upstream: Annotated[
