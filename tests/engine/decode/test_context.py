@@ -167,6 +167,15 @@ async def test_a_rejected_translation_is_decoded_again_at_full_context():
     assert transcript.text == "yes"
 
 
+async def test_a_silent_window_is_not_decoded_again():
+    """An unlikely text with a high no-speech probability is silence, and not doubtful speech."""
+    silent = writing(" you", avg_logprob=-1.2, no_speech_prob=0.9)
+    async with engine_around(FakeModel(silent), margin_s=6.0) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert transcript.segments == ()
+    assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152]
+
+
 async def test_silence_in_a_longer_context_silences_a_doubtful_window():
     """The model invented words in a noise that it takes for silence when it sees 20 s."""
 

@@ -168,6 +168,15 @@ async def test_the_most_likely_attempt_is_taken_if_all_are_rejected():
     assert transcript.text == "t0.6"
 
 
+@pytest.mark.parametrize(("text", "kept"), [(" . . . .", ""), (" ...", ""), (" 。", ""), (" ♪", "♪"), (" 5", "5")])
+async def test_a_segment_of_punctuation_alone_is_dropped(text: str, kept: str):
+    """The model writes such a text for music and noise."""
+    async with engine_around(FakeModel(writing(text, avg_logprob=-0.8))) as engine:
+        transcript = await engine.transcript(engine.recording(loud(5)), ENGLISH)
+    assert transcript.text == kept
+    assert len(transcript.segments) == bool(kept)
+
+
 async def test_a_window_without_speech_has_no_text():
     """An unlikely text with a high no-speech probability is dropped, without a retry."""
     async with engine_around(FakeModel(writing(" thank you", avg_logprob=-1.5, no_speech_prob=0.9))) as engine:

@@ -1,5 +1,6 @@
 """The result of one attempt to decode a window, and the rules that accept or reject it. Pure functions."""
 
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -125,9 +126,8 @@ class Hypothesis:
     @property
     def is_doubtful(self) -> bool:
         """True if the text has no fault, but the model is so unsure of it that a longer context may change it."""
-        return (
-            not self.has_fault and self.speech_s < _MAX_DOUBTFUL_S and self.generation.avg_logprob < _SURE_AVG_LOGPROB
-        )
+        is_sure = self.is_silent or self.generation.avg_logprob >= _SURE_AVG_LOGPROB
+        return not self.has_fault and self.speech_s < _MAX_DOUBTFUL_S and not is_sure
 
     @property
     def has_fault(self) -> bool:
@@ -184,7 +184,7 @@ def evaluate(
     """
     window = split_at_timestamps(generation.tokens, vocabulary.timestamp_begin, speech_s)
     within_speech = [part for part in window.parts if part.start < speech_s]
-    end_s = max((part.end for part in within_speech if vocabulary.text(part.tokens).strip()), default=0.0)
+    end_s = max((part.end for part in within_speech if _says_something(vocabulary.text(part.tokens))), default=0.0)
     leaves_speech = is_all_speech and window.unfinished is None and end_s < speech_s - _MAX_SKIPPED_S
     if leaves_speech:
         window = replace(window, consumed_s=end_s)
@@ -259,11 +259,16 @@ def best_of(tried: Sequence[Hypothesis]) -> Hypothesis:
 
 
 def speech_parts(best: Hypothesis, vocabulary: Vocabulary, end_s: float) -> list[TimedTokens]:
-    """Return the segments that have text, last some time and begin before `end_s`."""
+    """Return the segments that say something, last some time and begin before `end_s`."""
     if best.is_silent:
         return []
     return [
         replace(part, end=min(part.end, end_s))
         for part in best.window.parts
-        if part.start < min(part.end, end_s) and vocabulary.text(part.tokens).strip()
+        if part.start < min(part.end, end_s) and _says_something(vocabulary.text(part.tokens))
     ]
+
+
+def _says_something(text: str) -> bool:
+    """Return False if the text has only punctuation and spaces, which the model writes for music and noise."""
+    return any(unicodedata.category(character)[0] not in "PZC" for character in text)
