@@ -22,12 +22,12 @@ run: $(RUNTIME)
 	grep -qs '^ASR_STATE_DIR=' .env || export ASR_STATE_DIR="$${ASR_STATE_DIR:-.state}"; exec $(BIN)/asr-service serve
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(DEV)
 	$(BIN)/coverage erase
 	@# The report is made after a failure too; the exit code is the first that is not zero.
-	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile $(ARGS); tests=$$?; \
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS); tests=$$?; \
 	$(BIN)/coverage combine --quiet; $(BIN)/coverage report; report=$$?; \
 	exit $$((tests ? tests : report))
 

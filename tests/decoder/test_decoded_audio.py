@@ -59,7 +59,11 @@ class CompromisedChild:
         pytest.param([(b"L", struct.pack("<d", float("nan")))], UndecodableAudio, id="nan-duration"),
         pytest.param([(b"S", bytes(2))] * 2, UndecodableAudio, id="tiny-frames"),
         pytest.param([(b"G", gap_payload(10))] * 2, UndecodableAudio, id="two-gaps-in-a-row"),
-        pytest.param([(b"S", bytes(64)), (b"G", gap_payload(10))], UndecodableAudio, id="a-gap-after-a-few-samples"),
+        pytest.param(
+            [(b"G", gap_payload(10)), (b"S", bytes(64)), (b"G", gap_payload(10))],
+            UndecodableAudio,
+            id="a-gap-after-a-few-samples",
+        ),
         pytest.param([(b"G", gap_payload(0))], UndecodableAudio, id="a-gap-of-nothing"),
         pytest.param([(b"G", gap_payload(2**63))], UndecodableAudio, id="a-gap-of-an-age"),
         pytest.param([(b"G", b"")], UndecodableAudio, id="half-a-gap"),
@@ -73,7 +77,7 @@ def test_a_compromised_child_fails_only_its_own_request(frames, error):
 
     audio = DecodedAudio(start, SharedLimits(DecodePermits(1), MemoryBudget(2**30)), DecodeLimits(max_audio_s=5))
     for _ in range(2):
-        with pytest.raises(error):
+        with pytest.raises(error, match=r"internal decoder error|longer than its limit"):  # and not that it is slow
             asyncio.run(audio.read(10 * SAMPLE_RATE))
 
 

@@ -134,8 +134,11 @@ class TestMeasuring:
         assert result.gain > 2
 
     def test_threads_that_run_side_by_side_are_chosen(self):
-        """Two sleeping calls do not slow each other down: two threads are twice as fast as one."""
-        result = tuner(costing(0.05, 0.1), parallelism(1, 1, 1)).tune([1, 2])
+        """Two sleeping calls do not slow each other down: two threads are twice as fast as one.
+
+        A call of two windows takes ten times as long as one of one, so that no delay of a busy machine hides it.
+        """
+        result = tuner(costing(0.05, 0.45, max_windows=2), parallelism(1, 1, 1)).tune([1, 2])
         assert result.chosen == parallelism(2, 1, 1)
         assert result.gain > 1.3
 
