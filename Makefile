@@ -3,8 +3,8 @@
 # Needs only Python 3.11 or newer with its venv module. See CONTRIBUTING.md.
 
 VENV ?= .venv
-# Number of test files that run in parallel. Many wait for processes, so three keep two cores busy.
-JOBS ?= 3
+# Number of test files that run in parallel. Many tests wait for processes, so four keep two cores busy.
+JOBS ?= 4
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)

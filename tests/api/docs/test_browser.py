@@ -14,6 +14,7 @@ from programs import find_program, require_program
 
 pytestmark = pytest.mark.timeout(120)
 OPERATIONS = ("transcribe", "translate", "detect_language", "create_transcription", "create_translation")
+USUAL_OPERATIONS = ("transcribe", "create_transcription")
 NEEDS_NO_SANDBOX = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -64,7 +65,10 @@ def execute(page: Page, block: Locator, recording: Path) -> tuple[int, str, str]
     return answer.status, answer.text(), urlsplit(answer.url).path
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    "operation",
+    [pytest.param(each, marks=() if each in USUAL_OPERATIONS else pytest.mark.slow) for each in OPERATIONS],
+)
 def test_a_file_alone_is_enough(named: Live, page: Page, recording: Path, operation: str) -> None:
     """No option has an invented value, and each option is there once, with a description."""
     block = opened_operation(page, f"{named.url}/docs", operation)
@@ -111,7 +115,7 @@ def proxy(named: Live) -> Iterator[str]:
         yield f"{url}/speech/asr"
 
 
-@pytest.mark.parametrize("path", ["/docs", "/docs/"])
+@pytest.mark.parametrize("path", ["/docs", pytest.param("/docs/", marks=pytest.mark.slow)])
 def test_the_page_works_under_a_path_that_a_proxy_removes(proxy: str, page: Page, recording: Path, path: str) -> None:
     """The page's links and the document's server are relative, so nobody has to name the path."""
     block = opened_operation(page, proxy + path, "transcribe")

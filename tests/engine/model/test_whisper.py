@@ -27,7 +27,7 @@ def test_an_encoding_of_each_precision_becomes_an_array(precision, dtype):
 
 
 @pytest.mark.speech
-@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float16", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_encodings_of_half_precision_decode_to_the_same_tokens(base_model_dir, precision):
     """They go through host memory between the encoder's call and the decoder's."""
     model = WhisperModel(base_model_dir, name="base", device=Device("cpu"), compute_type="float32", threads=1)
