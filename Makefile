@@ -15,6 +15,9 @@ RUNTIME := $(call stamp,runtime,requirements.lock)
 DEV := $(call stamp,dev,requirements-dev.lock)
 BENCH := $(call stamp,bench,requirements-bench.lock)
 
+# Tests start hundreds of processes: each one would compile the same modules again.
+test coverage: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: run test coverage lint format docs bench clients lock clean
 
 run: $(RUNTIME)
