@@ -3,8 +3,8 @@
 # Needs only Python 3.11 or newer with its venv module. See CONTRIBUTING.md.
 
 VENV ?= .venv
-# Number of test files that run in parallel. Many tests wait for processes, so four keep two cores busy.
-JOBS ?= 4
+# Number of test files that run in parallel. Many tests wait for processes, so three keep two cores busy.
+JOBS ?= 3
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
@@ -25,12 +25,12 @@ run: $(RUNTIME)
 	grep -qs '^ASR_STATE_DIR=' .env || export ASR_STATE_DIR="$${ASR_STATE_DIR:-.state}"; exec $(BIN)/asr-service serve
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 coverage: $(DEV)
 	$(BIN)/coverage erase
 	@# The report is made after a failure too; the exit code is the first that is not zero.
-	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS); tests=$$?; \
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile $(ARGS); tests=$$?; \
 	$(BIN)/coverage combine --quiet; $(BIN)/coverage report; report=$$?; \
 	exit $$((tests ? tests : report))
 

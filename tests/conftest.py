@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -36,23 +36,6 @@ settings.load_profile("without deadline")
 # A developer's own settings are no part of the tests.
 for name in [name for name in os.environ if name.startswith("ASR_")]:
     del os.environ[name]
-
-
-_LONG: Final = (
-    "api/page",
-    "test_speech.py",
-    "jobs",
-    "serving",
-    "cli",
-    "decoder",
-    "api/docs/test_browser.py",
-    "deploy/test_monitoring.py",
-    "test_tracing.py",
-    "engine/tuning",
-    "engine/pipeline",
-    "nginx",
-)
-"""Folders and files whose tests take longest, because they start programs or load the model."""
 
 
 def _require_local(host: str | bytes) -> None:
@@ -112,12 +95,7 @@ ON_REQUEST = ("clients", "slow")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the longest files first, and leave out the tests with a marker of `ON_REQUEST` unless `-m` names it.
-
-    So no worker of a parallel run ends with a long file while the others wait.
-    """
-    tests = Path(__file__).parent
-    items.sort(key=lambda item: not item.path.relative_to(tests).as_posix().startswith(_LONG))
+    """Leave out the tests with a marker of `ON_REQUEST` unless `-m` names it."""
     left_out = {name for name in ON_REQUEST if name not in config.option.markexpr}
     kept = [item for item in items if not any(item.get_closest_marker(name) for name in left_out)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])

@@ -18,6 +18,8 @@ from waiting import until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
 WIZARD = DATA / "en-wizard.flac"
+SPOKEN = re.compile("representatives|assisting|telemarketers")
+"""Words that the browser's microphone hears again and again. On a busy machine it may lose some."""
 
 
 @pytest.fixture
@@ -111,15 +113,15 @@ def test_a_recording_shows_its_text_while_it_is_spoken_and_survives_a_reload(pag
     """Text that may still change ends with an ellipsis. The next visit offers what was recorded until then."""
     page.get_by_role("button", name="Record", exact=True).click()
     text = page.get_by_role("log", name="Text so far")
-    expect(text).to_contain_text("All representatives of", timeout=20_000)
+    expect(text).to_contain_text(SPOKEN, timeout=60_000)
     expect(text.locator(".open")).to_contain_text("…")
     page.on("dialog", lambda dialog: dialog.accept())
     page.reload()
     page.get_by_role("button", name="Transcribe it").click()
     expect_state(page, "Recording, ", "done")
-    expect(row(page, "Recording, ")).to_contain_text("representatives")
+    expect(row(page, "Recording, ")).to_contain_text(SPOKEN)
     page.reload()
-    expect(row(page, "Recording, ")).to_contain_text("representatives")
+    expect(row(page, "Recording, ")).to_contain_text(SPOKEN)
     assert page.get_by_role("button", name="Transcribe it").count() == 0
 
 
