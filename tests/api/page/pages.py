@@ -76,3 +76,17 @@ def assert_accessible(page: Page) -> None:
     """Let axe-core look for violations of WCAG 2.2 at level AA and of its own best practices."""
     found = Axe().run(page).response["violations"]
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+
+def delete_stored(page: Page, store: str) -> None:
+    """Delete what a store of the page's database has for its first recording, as a browser without space does."""
+    page.evaluate(
+        """async (store) => {
+          const app = document.querySelector("[type=module]").src;
+          const { openDatabase } = await import(new URL("store/database.js", app));
+          const database = await openDatabase();
+          const [{ id }] = await database.all("items");
+          await database.remove(store, id);
+        }""",
+        store,
+    )

@@ -5,7 +5,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from api.live import serving
 from api.page.conftest import Held
-from api.page.pages import add_files, assert_accessible, clip, expect_state, opened_page, row
+from api.page.pages import add_files, assert_accessible, clip, delete_stored, expect_state, opened_page, row
 from fakes import FakeModel
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
@@ -135,13 +135,7 @@ def test_a_recording_that_the_browser_has_deleted_is_explained(browser: Browser,
     with opened_page(browser, held.live.url) as page:
         add_files(page, clip("tone.wav"))
         expect_state(page, "tone.wav", "done")
-        page.evaluate("""async () => {
-          const app = document.querySelector("[type=module]").src;
-          const { openDatabase } = await import(new URL("store/database.js", app));
-          const database = await openDatabase();
-          const [{ id }] = await database.all("items");
-          await database.remove("blobs", id);
-        }""")
+        delete_stored(page, "blobs")
         open_recording(page)
         choose(page, "fr")
         expect(page.locator(".recording-status")).to_contain_text("This browser no longer has the recording.")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from api.page.conftest import Held
-from api.page.pages import add_files, clip, expect_state, opened_page, row
+from api.page.pages import add_files, clip, delete_stored, expect_state, opened_page, row
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
 
@@ -70,13 +70,7 @@ def test_a_text_that_the_browser_has_deleted_can_be_made_again(browser: Browser,
     with opened_page(browser, held.live.url) as page:
         add_files(page, clip("kept.wav"))
         expect_state(page, "kept.wav", "done")
-        page.evaluate("""async () => {
-          const app = document.querySelector("[type=module]").src;
-          const { openDatabase } = await import(new URL("store/database.js", app));
-          const database = await openDatabase();
-          const [{ id }] = await database.all("items");
-          await database.remove("transcripts", id);
-        }""")
+        delete_stored(page, "transcripts")
         row(page, "kept.wav").get_by_role("link").click()
         expect(page.locator(".recording-body")).to_contain_text("no longer has the text")
         page.locator(".recording-body").get_by_role("button", name="Try again").click()

@@ -250,7 +250,7 @@ async def test_a_missing_microphone_is_reported_with_what_to_do(monkeypatch):
 
 @pytest.mark.parametrize("library", [None, "without a device"])
 async def test_a_missing_microphone_is_reported_before_the_model_is_loaded(monkeypatch, capsys, library):
-    """So nobody waits for a download in vain, or reads that the command listens."""
+    """No model is downloaded before that, and the command does not say that it listens."""
 
     def fail(**_: Any) -> None:
         raise OSError("Error querying device -1")
