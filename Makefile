@@ -24,7 +24,9 @@ run: $(RUNTIME)
 	@grep -qs '^ASR_MODEL=' .env || export ASR_MODEL="$${ASR_MODEL:-base}"; \
 	grep -qs '^ASR_STATE_DIR=' .env || export ASR_STATE_DIR="$${ASR_STATE_DIR:-.state}"; exec $(BIN)/asr-service serve
 
-test: lint
+test: $(DEV)
+	@# While the code is checked, one process compiles all tests. Otherwise each of those that run them would.
+	$(BIN)/python -m pytest --collect-only -qq >/dev/null & $(MAKE) --no-print-directory lint && wait
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 coverage: $(DEV)
@@ -88,9 +90,10 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none is on the PATH: https://www.python.org" >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 
+# Python compiles a module when it is first imported. Most modules of these packages never are.
 define install
 	@echo "Installing the packages of $(1) into $(VENV). The first time, this takes a few minutes."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement $(1)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: --require-hashes --requirement $(1)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 endef

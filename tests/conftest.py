@@ -97,8 +97,11 @@ ON_REQUEST = ("clients", "slow")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests with a marker of `ON_REQUEST` unless `-m` names it."""
     left_out = {name for name in ON_REQUEST if name not in config.option.markexpr}
-    kept = [item for item in items if not any(item.get_closest_marker(name) for name in left_out)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    kept: list[pytest.Item] = []
+    deselected: list[pytest.Item] = []
+    for item in items:
+        (deselected if any(item.get_closest_marker(name) for name in left_out) else kept).append(item)
+    config.hook.pytest_deselected(items=deselected)
     items[:] = kept
 
 

@@ -41,23 +41,29 @@ export class Microphone extends EventTarget {
     this.#say("");
     announcer.say(t("recorder.recording"));
     this.#listen();
-    this.dispatchEvent(new Event("changed"));
+    this.#announce();
   }
 
   /** End the recording and add it. */
   async finish() {
     const take = this.#end();
     if (!take) return;
+    this.#announce();
     const { blob, seconds, begunAt } = await take.finish();
     await this.#addRecording(blob, factsOf(seconds, begunAt));
     await take.forget();
   }
 
-  /** Ask, and delete the recording. */
+  /** Ask, and delete the recording. It stays on the page until nothing of it is stored: the page may be closed then. */
   async discard() {
     const { take } = this;
     const isSure = () => confirmDialog(t("recorder.discard_title"), t("recorder.discard_text"), t("recorder.discard"));
-    if (take && (await isSure()) && this.take === take) await this.#end().discard();
+    if (!take || !(await isSure()) || this.take !== take) return;
+    try {
+      await this.#end().discard();
+    } finally {
+      this.#announce();
+    }
   }
 
   /** The recordings that an earlier page did not finish. */
@@ -86,8 +92,11 @@ export class Microphone extends EventTarget {
     const { take } = this;
     this.live?.close();
     this.take = this.live = null;
-    this.dispatchEvent(new Event("changed"));
     return take;
+  }
+
+  #announce() {
+    this.dispatchEvent(new Event("changed"));
   }
 }
 

@@ -123,8 +123,9 @@ export class Queue extends EventTarget {
     this.#sender.abort(id, "removed");
     this.#items.delete(id);
     this.#progress.forget(id);
+    const removing = this.#library.remove(id); // the page may be closed as soon as the list says so
     this.#emit("removed", item);
-    await this.#library.remove(id);
+    await removing;
     if (item.jobId) await this.#service.remove(item.jobId).catch(() => {});
     this.#sender.pump();
   }

@@ -190,8 +190,12 @@ class BrowserStores {
     return completed(values.transaction);
   }
 
+  /** Resolves when nothing of it is on the disk. */
   async remove(store, keys) {
-    return settled(this.#open(store, "readwrite").delete(keys));
+    const values = this.#open(store, "readwrite");
+    values.delete(keys);
+    values.transaction.commit?.();
+    return completed(values.transaction);
   }
 
   #open(name, mode) {
