@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 import pytest
 
 DEBIAN_PACKAGES: Final = {
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "curl": "curl",
     "docker-compose": "docker-compose",
     "ffmpeg": "ffmpeg",

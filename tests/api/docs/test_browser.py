@@ -20,9 +20,9 @@ NEEDS_NO_SANDBOX = ["--no-sandbox", "--disable-gpu", "--disable-background-netwo
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    require_program("chromium")
+    require_program("chromium-headless-shell")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_program("chromium"), args=NEEDS_NO_SANDBOX)
+        chromium = playwright.chromium.launch(executable_path=find_program("chromium-headless-shell"), args=NEEDS_NO_SANDBOX)
         yield chromium
         chromium.close()
 

@@ -56,9 +56,9 @@ class Held:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium with a microphone that plays a recording again and again."""
-    require_program("chromium")
+    require_program("chromium-headless-shell")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_program("chromium"), args=list(_ARGUMENTS))
+        chromium = playwright.chromium.launch(executable_path=find_program("chromium-headless-shell"), args=list(_ARGUMENTS))
         yield chromium
         chromium.close()
 

@@ -16,7 +16,7 @@ from fakes import FakeModel
 from speech import DATA
 from waiting import until
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium-headless-shell")]
 WIZARD = DATA / "en-wizard.flac"
 SPOKEN = re.compile("representatives|assisting|telemarketers")
 """Words that the browser's microphone hears again and again. On a busy machine it may lose some."""

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 from api.page.conftest import Held
 from api.page.pages import add_files, clip, expect_state, opened_page, row
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium-headless-shell")]
 
 
 def press(page: Page, *keys: str) -> None:

@@ -8,7 +8,7 @@ from api.page.conftest import Held
 from api.page.pages import add_files, assert_accessible, clip, delete_stored, expect_state, opened_page, row
 from fakes import FakeModel
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium-headless-shell")]
 
 OTHER = "Other language"
 

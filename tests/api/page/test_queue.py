@@ -18,7 +18,7 @@ from api.page.test_page import TEXTS
 from fakes import FakeModel
 from waiting import until
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium-headless-shell")]
 
 _CANCEL_DURING_READ = """
 const { get } = IDBObjectStore.prototype;

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from api.page.conftest import Held
 from api.page.pages import add_files, clip, delete_stored, expect_state, opened_page, row
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium-headless-shell")]
 
 UNSAVED = "kept only until this page is closed"
 _COUNT_CHANGES = """(area) => {

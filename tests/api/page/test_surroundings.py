@@ -11,7 +11,7 @@ from api.page.conftest import Held
 from api.page.pages import add_files, clip, expect_state, opened_page, row
 from fakes import FakeModel
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium-headless-shell")]
 
 _STORED = """() => new Promise((resolve) => {
   const opening = indexedDB.open("asr-service");

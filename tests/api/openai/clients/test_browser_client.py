@@ -52,7 +52,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
         f"--use-file-for-fake-audio-capture={speech}%noloop",
     ]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_program("chromium"), args=arguments)
+        chromium = playwright.chromium.launch(executable_path=find_program("chromium-headless-shell"), args=arguments)
         yield chromium.new_page(ignore_https_errors=True)
         chromium.close()
 
@@ -65,7 +65,7 @@ def keyed() -> Iterator[Live]:
 
 @pytest.mark.clients
 @pytest.mark.needs_program("nginx")
-@pytest.mark.needs_program("chromium")
+@pytest.mark.needs_program("chromium-headless-shell")
 def test_a_browser_transcribes_its_microphone(keyed: Live, page: Page, page_url: str, tmp_path: Path) -> None:
     """Its page has a key of a few minutes, which it offers as a sub-protocol, and connects through Nginx with TLS."""
     if not NODE_MODULES.exists():

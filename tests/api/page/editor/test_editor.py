@@ -18,7 +18,7 @@ from api.page.editor.opened import WORD_S, opened_editor, saved_edits, transcrip
 from api.page.pages import assert_accessible, fits
 from waiting import until
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium-headless-shell")]
 
 TEXTS = ("We begin with the wizzard.", "He was behind the curtain.", "Nobody saw the wizzard leave.", "Good night.")
 TRANSCRIPT = transcript_of(*TEXTS, doubtful="wizzard. curtain.")

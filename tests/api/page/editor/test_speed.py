@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from api.live import Live
 from api.page.editor.opened import opened_editor, silence, transcript_of
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium-headless-shell")]
 
 N_WORDS, N_SEGMENTS = 20_000, 1_800
 FIRST_PAINT_MS = 1000

@@ -7,7 +7,7 @@ from api.live import Live
 from api.page.conftest import INSECURE
 from api.page.editor.opened import opened_editor, transcript_of
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs_program("chromium-headless-shell")]
 
 TRANSCRIPT = transcript_of("We begin with the wizzard.", "He was behind the curtain.", "Good night.")
 
