@@ -1,10 +1,12 @@
-// Asks the service about the open jobs: one request for all of them, often while the page is seen and seldom else.
+// Asks the service about the open jobs: one request for all of them, soon after a job is new, then often while the page
+// is seen and seldom else.
 
 import { connection } from "../core/connection.js";
 import { findJobs } from "../api/jobs.js";
 import { Problem } from "../api/problem.js";
 import { isOpen } from "./item.js";
 
+const FIRST_MS = 250;
 const SEEN_MS = 1000;
 const HIDDEN_MS = 10_000;
 const MOST_MS = 30_000;
@@ -13,7 +15,9 @@ const MOST_MS = 30_000;
 export function watchJobs(queue) {
   let timer = null;
   let isAsking = false;
+  let waitMs = FIRST_MS;
   let pauseMs = 0;
+  let known = new Set();
 
   const openItems = () => queue.items.filter((item) => item.jobId && isOpen(item));
 
@@ -22,6 +26,7 @@ export function watchJobs(queue) {
     isAsking = true;
     try {
       if (!queue.isHeld && !connection.isLost && openItems().length) await askOnce();
+      waitMs = Math.min(SEEN_MS, 2 * waitMs);
       pauseMs = 0;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
@@ -48,7 +53,10 @@ export function watchJobs(queue) {
 
   function plan() {
     clearTimeout(timer);
-    if (openItems().length) timer = setTimeout(ask, Math.max(pauseMs, document.hidden ? HIDDEN_MS : SEEN_MS));
+    const ids = openItems().map(({ jobId }) => jobId);
+    if (ids.some((id) => !known.has(id))) waitMs = FIRST_MS;
+    known = new Set(ids);
+    if (ids.length) timer = setTimeout(ask, Math.max(pauseMs, document.hidden ? HIDDEN_MS : waitMs));
   }
 
   document.addEventListener("visibilitychange", () => document.hidden || ask());
