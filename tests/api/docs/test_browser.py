@@ -22,7 +22,8 @@ NEEDS_NO_SANDBOX = ["--no-sandbox", "--disable-gpu", "--disable-background-netwo
 def browser() -> Iterator[Browser]:
     require_program("chromium-headless-shell")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_program("chromium-headless-shell"), args=NEEDS_NO_SANDBOX)
+        program = find_program("chromium-headless-shell")
+        chromium = playwright.chromium.launch(executable_path=program, args=NEEDS_NO_SANDBOX)
         yield chromium
         chromium.close()
 

@@ -58,7 +58,8 @@ def browser() -> Iterator[Browser]:
     """Chromium with a microphone that plays a recording again and again."""
     require_program("chromium-headless-shell")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_program("chromium-headless-shell"), args=list(_ARGUMENTS))
+        program = find_program("chromium-headless-shell")
+        chromium = playwright.chromium.launch(executable_path=program, args=list(_ARGUMENTS))
         yield chromium
         chromium.close()
 

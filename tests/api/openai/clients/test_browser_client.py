@@ -52,7 +52,8 @@ def page(tmp_path: Path) -> Iterator[Page]:
         f"--use-file-for-fake-audio-capture={speech}%noloop",
     ]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_program("chromium-headless-shell"), args=arguments)
+        program = find_program("chromium-headless-shell")
+        chromium = playwright.chromium.launch(executable_path=program, args=arguments)
         yield chromium.new_page(ignore_https_errors=True)
         chromium.close()
 
