@@ -1,32 +1,63 @@
 """Opens clients of Redis from the URLs of settings, and translates their errors."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from asr_service.errors import ConfigurationError, Unavailable
 from asr_service.extras import install_command
+from asr_service.plain_number import is_plain_number
 
 if TYPE_CHECKING:
     import redis
 
 _TCP_SCHEMES: Final = ("redis", "rediss")
 _CONNECT_TIMEOUT_S: Final = 2.0
+_DATABASE: Final = re.compile(r"/?|/[0-9]+")
+_NUMERIC_OPTIONS: Final = frozenset(
+    {
+        "db",
+        "health_check_interval",
+        "max_connections",
+        "protocol",
+        "socket_connect_timeout",
+        "socket_read_size",
+        "socket_timeout",
+        "ssl_min_version",
+        "timeout",
+    }
+)
+"""The options of a URL that redis-py reads as numbers."""
 
 
 def check_redis_url(url: str) -> None:
     """Raise ValueError, without the URL's password, if the URL does not lead to a Redis."""
     try:
         parts = urlsplit(url)
-        has_place = bool(parts.hostname and parts.port != 0) if parts.scheme in _TCP_SCHEMES else bool(parts.path)
+        is_valid = _has_place(parts)
     except ValueError:  # a port that is no number
-        has_place = False
-    if not has_place or parts.scheme not in {*_TCP_SCHEMES, "unix"}:
+        is_valid = False
+    if not is_valid:
         raise ValueError(
             "expected a URL such as redis://user:password@host:6379/0, rediss://host:6379/0 or unix:///path/redis.sock"
         )
+    for name, value in parse_qsl(parts.query):
+        if name in _NUMERIC_OPTIONS and not is_plain_number(value):
+            raise ValueError(f"expected a number as the option {name} of the URL")
+
+
+def _has_place(parts: SplitResult) -> bool:
+    """Return whether the URL names a server or a socket. Raises ValueError: the port is no number.
+
+    redis-py would take the database 10 for the path `/1_0`, and the database 0 for a path that is no number.
+    """
+    if parts.scheme == "unix":
+        return bool(parts.path)
+    has_host = bool(parts.hostname and parts.port != 0)
+    return parts.scheme in _TCP_SCHEMES and has_host and _DATABASE.fullmatch(parts.path) is not None
 
 
 def open_redis(url: str, *, setting: str, timeout_s: float, text: bool) -> "redis.Redis":
