@@ -52,7 +52,7 @@ function end() {
 socket.onmessage = ({ data }) => {
   const event = JSON.parse(data);
   if (event.type === "session.created") sendNext();
-  if (event.type === "input_audio_buffer.speech_started") turns += 1;
+  if (event.type === "input_audio_buffer.committed") turns += 1;
   if (event.type === "input_audio_buffer.cleared") {
     isHeard = true;
     end();

@@ -48,7 +48,7 @@ async def main(path: str) -> None:
                     sys.exit(event.error.message)
                 if event.type == "input_audio_buffer.cleared":
                     is_heard = True
-                if event.type == "input_audio_buffer.speech_started":
+                if event.type == "input_audio_buffer.committed":
                     n_open += 1
                 if event.type == "conversation.item.input_audio_transcription.delta":
                     print(event.delta, end="", flush=True)

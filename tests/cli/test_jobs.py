@@ -121,6 +121,8 @@ def test_a_job_that_fails_is_exit_code_1(run, tmp_path):
         (["submit", __file__, "-F", "language"], 2, "NAME=VALUE"),
         (["submit", __file__, "-F", "language=en", "-F", "language=de"], 2, "--field language is given twice."),
         (["submit", __file__, "-F", "langauge=en"], 1, "Did you mean language?"),
+        (["submit", "-"], 2, "There is no file '-'. Only `asr-service transcribe` reads standard input."),
+        (["submit", "/dev/null"], 2, "'/dev/null' is a folder, a pipe or a device, and no file."),
         (["submit", "a" * 300], 2, "cannot be read: file name too long."),
         (["show", ""], 2, "'' is not the id of a job."),
         (["fetch", ""], 2, "'' is not the id of a job."),

@@ -25,6 +25,10 @@ class LiveAudioDecoder:
         self._resample = None if rate == SAMPLE_RATE else StreamResampler(rate)
         self._odd_byte = b""
 
+    def end_part(self) -> None:
+        """Forget half a sample, which the next part of the sound would be shifted by."""
+        self._odd_byte = b""
+
     def __call__(self, data: bytes) -> NDArray[np.float32]:
         """Return the next samples: float32 [n], 16 kHz mono, from -1 to 1. A sample may be cut by the pieces' ends."""
         if self._table is not None:

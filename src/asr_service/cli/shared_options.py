@@ -63,12 +63,12 @@ def check_key(api_key: str | None) -> None:
 def check_recording(path: Path) -> None:
     """Refuse what is no file or cannot be read."""
     try:
-        is_file = stat.S_ISREG(path.stat().st_mode)
-        if is_file:
+        if stat.S_ISREG(path.stat().st_mode):
             path.open("rb").close()
+            return
     except FileNotFoundError:
-        is_file = False
+        hint = " Only `asr-service transcribe` reads standard input." if str(path) == "-" else ""
+        raise typer.BadParameter(f"There is no file {str(path)!r}.{hint}") from None
     except OSError as error:
         raise typer.BadParameter(f"{str(path)!r} cannot be read: {os_reason(error).rstrip('.')}.") from error
-    if not is_file:
-        raise typer.BadParameter(f"There is no file {str(path)!r}.")
+    raise typer.BadParameter(f"{str(path)!r} is a folder, a pipe or a device, and no file. Save its sound as a file.")

@@ -27,8 +27,18 @@ _CLEARED: Final = "input_audio_buffer.cleared"
 
 
 @dataclass(frozen=True, slots=True)
+class TurnBegan:
+    """A turn has begun. It comes in the order in which the turns were spoken; a turn may have it twice."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartialText:
-    """More text of a turn that has not ended, or whose final text is not known yet."""
+    """More text of a turn that has not ended, or whose final text is not known yet.
+
+    It may come before text of the turn that was spoken before.
+    """
 
     turn_id: str
     text: str
@@ -36,13 +46,13 @@ class PartialText:
 
 @dataclass(frozen=True, slots=True)
 class FinalText:
-    """The whole text of a turn, in place of its partial text."""
+    """The whole text of a turn, in place of its partial text. It comes in the order in which the turns were spoken."""
 
     turn_id: str
     text: str
 
 
-LiveText = PartialText | FinalText
+LiveText = TurnBegan | PartialText | FinalText
 
 
 class LiveClient:
@@ -50,7 +60,8 @@ class LiveClient:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
-        self._open_turns: set[str] = set()
+        self._committed_turns: set[str] = set()
+        """Those that wait for their final text."""
         self._is_cleared = False
 
     async def configure(self, transcription: dict[str, object]) -> None:
@@ -84,20 +95,23 @@ class LiveClient:
             raise ServerUnusable(f"The service ended the session: {reason.rstrip('.')}.") from error
 
     def _is_done(self) -> bool:
-        return self._is_cleared and not self._open_turns
+        return self._is_cleared and not self._committed_turns
 
     def _read(self, event: dict[str, Any]) -> Sequence[LiveText]:
         turn_id = str(event.get("item_id"))
         match event["type"]:
-            case "input_audio_buffer.speech_started" | "input_audio_buffer.committed":
-                self._open_turns.add(turn_id)
+            case "input_audio_buffer.speech_started":  # it may be cleared, and is not waited for
+                return [TurnBegan(turn_id)]
+            case "input_audio_buffer.committed":
+                self._committed_turns.add(turn_id)
+                return [TurnBegan(turn_id)]
             case kind if kind == f"{_TRANSCRIPTION}.delta":
                 return [PartialText(turn_id, event["delta"])]
             case kind if kind == f"{_TRANSCRIPTION}.completed":
-                self._open_turns.discard(turn_id)
+                self._committed_turns.discard(turn_id)
                 return [FinalText(turn_id, event["transcript"])]
             case kind if kind == f"{_TRANSCRIPTION}.failed":
-                self._open_turns.discard(turn_id)
+                self._committed_turns.discard(turn_id)
                 raise RecordingRefused(event["error"]["message"])
             case kind if kind == _CLEARED:
                 self._is_cleared = True

@@ -1,5 +1,6 @@
 """The page where its surroundings are odd: languages, clipboards, folders, keys and answers that come late."""
 
+import json
 import re
 
 import pytest
@@ -80,6 +81,34 @@ def test_a_preview_that_is_interrupted_is_named_and_continues(browser: Browser, 
         expect(hint).to_contain_text("A preview.")
         expect(page.locator(".take-place")).to_contain_text("Recording")
         assert len(sockets) == 2
+
+
+def test_turns_of_a_preview_are_in_the_order_of_the_speech(browser: Browser, held: Held) -> None:
+    """Text of a turn may come before that of the turn before. What a lost session leaves is not marked as open."""
+    sockets: list[WebSocketRoute] = []
+
+    def take(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+
+    def send(kind: str, turn: str, **fields: str) -> None:
+        sockets[0].send(json.dumps({"type": kind, "item_id": turn, **fields}))
+
+    transcription = "conversation.item.input_audio_transcription"
+    with opened_page(browser, held.live.url) as page:
+        page.route_web_socket(re.compile("/v1/realtime"), take)
+        page.get_by_role("button", name="Record", exact=True).click()
+        while not sockets:
+            page.wait_for_timeout(20)
+        send("input_audio_buffer.speech_started", "first")
+        send("input_audio_buffer.speech_started", "second")
+        send(f"{transcription}.delta", "second", delta="Then rain")
+        send(f"{transcription}.delta", "first", delta="Wind")
+        turns = page.locator(".live-text span")
+        expect(turns).to_have_text(["Wind…", "Then rain…"])
+        send(f"{transcription}.completed", "first", transcript="Wind.")
+        expect(turns).to_have_text(["Wind.", "Then rain…"])
+        sockets[0].close(code=1011)
+        expect(turns).to_have_text(["Wind.", "Then rain"])
 
 
 def test_a_key_with_characters_that_no_key_has_is_refused_with_words(browser: Browser) -> None:

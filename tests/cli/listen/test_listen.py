@@ -24,7 +24,7 @@ from asr_service.cli.listen.local import LocalSession
 from asr_service.cli.listen.run import Listening, _listen
 from asr_service.cli.listen.sound import microphone, recording
 from asr_service.cli.transcribe.local import local_engine
-from asr_service.client.live import FinalText, PartialText
+from asr_service.client.live import FinalText, PartialText, TurnBegan
 from asr_service.engine.pipeline.live.options import LiveOptions
 from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Device
@@ -168,6 +168,15 @@ def test_partial_text_is_grey_and_is_replaced_by_the_final_text():
         "\r\x1b[K\x1b[90m…a confused\x1b[0m"
         "\r\x1b[KHe began\\x1b[2J.\n\r\x1b[K"
     )  # fmt: skip
+
+
+def test_partial_texts_are_shown_in_the_order_of_the_speech():
+    """The text of a turn may come before that of the turn that was spoken before."""
+    output = io.StringIO()
+    display = TurnDisplay(output, columns=40)
+    for text in (TurnBegan("a"), TurnBegan("b"), PartialText("b", "Then rain."), PartialText("a", "Wind ")):
+        display.show(text)
+    assert output.getvalue().endswith("\r\x1b[K\x1b[90mWind Then rain.\x1b[0m")
 
 
 def test_a_partial_text_fills_one_line_in_every_script():

@@ -5,7 +5,7 @@ from typing import TextIO
 from rich.cells import cell_len
 
 from asr_service.cli.terminal import printable
-from asr_service.client.live import FinalText, LiveText, PartialText
+from asr_service.client.live import FinalText, LiveText, PartialText, TurnBegan
 
 _GREY, _RESET, _CLEAR = "\x1b[90m", "\x1b[0m", "\r\x1b[K"
 
@@ -18,9 +18,13 @@ class TurnDisplay:
         self._output = output
         self._columns = columns
         self._partial: dict[str, str] = {}
+        """By turn, in the order in which they were spoken."""
 
     def show(self, text: LiveText) -> None:
         match text:
+            case TurnBegan():
+                self._partial.setdefault(text.turn_id, "")
+                return
             case PartialText():
                 self._partial[text.turn_id] = self._partial.get(text.turn_id, "") + text.text
             case FinalText():
@@ -36,7 +40,7 @@ class TurnDisplay:
             self._write("")
 
     def _show_partial(self) -> None:
-        text = printable(" ".join(each.strip() for each in self._partial.values()))
+        text = printable(" ".join(filter(None, map(str.strip, self._partial.values()))))
         # One line only: the terminal cannot go back to the beginning of a text that it has wrapped.
         shown = text if cell_len(text) < self._columns else "…" + _last_columns(text, self._columns - 2)
         self._write(f"{_GREY}{shown}{_RESET}" if shown else "")

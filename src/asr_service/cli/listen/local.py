@@ -5,8 +5,15 @@ from collections.abc import AsyncIterator
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_service.client.live import FinalText, LiveText, PartialText
-from asr_service.engine.pipeline.live.events import SessionEnded, TextDelta, TurnCompleted, TurnFailed
+from asr_service.client.live import FinalText, LiveText, PartialText, TurnBegan
+from asr_service.engine.pipeline.live.events import (
+    SessionEnded,
+    TextDelta,
+    TurnCommitted,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+)
 from asr_service.engine.pipeline.live.session import LiveSession
 
 
@@ -26,6 +33,8 @@ class LocalSession:
         """Yield the texts until the session is finished. Raises AsrError: a turn or the engine failed."""
         async for event in self._session.events():
             match event:
+                case TurnStarted() | TurnCommitted():
+                    yield TurnBegan(event.turn_id)
                 case TextDelta():
                     yield PartialText(event.turn_id, event.text)
                 case TurnCompleted():

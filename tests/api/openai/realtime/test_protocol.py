@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api.live import Live
 from api.openai.realtime.client import SECOND, Event, RealtimeClient, raw_connection, raw_event, realtime
-from api.openai.realtime.scripted import Sessions
+from api.openai.realtime.scripted import Sessions, transcript
 from asr_service.access.usage import KeyUsage
 from asr_service.api.openai.realtime import connection, routes
 from asr_service.api.openai.realtime.client_events import read_event
@@ -24,6 +25,7 @@ from asr_service.engine.pipeline.live.events import (
     IdleTimeout,
     SessionEnded,
     TextDelta,
+    TurnCompleted,
     TurnFailed,
     TurnStarted,
     TurnStopped,
@@ -223,6 +225,17 @@ def test_included_details_are_in_the_completed_event(client, sessions):
     assert completed["words"][0] == {"word": "hello", "start": 0.25, "end": 0.5}
 
 
+def test_a_turn_without_word_times_has_no_field_for_them(client, sessions):
+    """It began before they were included. An empty list would mean that it has no words."""
+    client.update(include=["item.input_audio_transcription.logprobs", "item.input_audio_transcription.words"])
+    spoken = transcript()
+    without = replace(spoken, segments=(replace(spoken.segments[0], words=None),))
+    sessions.last.emit(TurnCompleted("a", without, 1.25), TurnCompleted("b", replace(spoken, segments=()), 1.25))
+    first, second = client.until(TURN[-1]), client.until(TURN[-1])
+    assert not {"logprobs", "words"} & first.keys()
+    assert (second["logprobs"], second["words"]) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("sent", "code", "param", "said"),
     [
@@ -329,6 +342,18 @@ def test_every_format_reaches_the_engine_at_16_khz(client, sessions, audio_forma
     client.update()
     assert abs(len(sessions.last.fed) - 3 * n_samples) < 200
     assert sessions.last.fed.dtype == np.float32
+
+
+@pytest.mark.parametrize("end", ["commit", "clear"])
+def test_half_a_sample_does_not_shift_what_follows_a_commit_or_clear(client, sessions, end):
+    """Shifted by a byte, all audio after it would be noise."""
+    client.update(format={"type": "audio/pcm", "rate": 16000})
+    client.append(base64.b64encode(bytes(3201)).decode())
+    client.send(f"input_audio_buffer.{end}")
+    client.append(base64.b64encode(b"\0\x40" * 1600).decode())
+    client.update()
+    assert set(sessions.last.fed[:1600]) == {0.0}
+    assert set(sessions.last.fed[1600:]) == {0.5}
 
 
 async def test_many_messages_leave_time_for_other_requests() -> None:

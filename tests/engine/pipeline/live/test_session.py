@@ -1,6 +1,7 @@
 """A live session as its caller sees it, with a fake model and sound whose speech is known."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -157,6 +158,32 @@ async def test_text_is_sent_while_somebody_speaks_and_only_appended():
     assert n_before_end >= 1
     assert "".join(deltas) == completed.transcript.text
     assert completed.transcript.text.startswith("w0 w1 w2")
+
+
+async def test_turns_are_completed_in_order_although_later_text_may_come_first():
+    """The final text of the first turn is held, while partial text of the second one is sent."""
+    held = threading.Event()
+
+    def write(model: FakeModel, encoding: Encoding, prompt, options: GenerateOptions) -> Generation:
+        if options.beam_size != 1:
+            held.wait(30)
+        return writing_words(model, encoding, prompt, options)
+
+    async with sessions_around(FakeModel(write)) as sessions, sessions.open(ENGLISH) as session:
+        reading = asyncio.create_task(rest_of(session))
+        await session.feed(np.concatenate([speech(0.4), silence(1)]))
+        for _ in range(150):  # 19 s, faster than real time
+            await session.feed(speech(0.128))
+            await asyncio.sleep(0.02)
+            if session._partial_sender.n_sent:
+                break
+        held.set()
+        await session.feed(silence(1))
+        await session.finish()
+        events = await reading
+    first, second = [event.turn_id for event in events if isinstance(event, TurnStarted)]
+    assert next(event.turn_id for event in events if isinstance(event, TextDelta)) == second
+    assert [event.turn_id for event in events if isinstance(event, TurnCompleted)] == [first, second]
 
 
 async def test_text_of_a_manual_turn_is_sent_in_order():

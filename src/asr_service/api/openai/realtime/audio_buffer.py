@@ -27,6 +27,10 @@ class AudioBuffer:
         self._piece_bytes = bytes_per_s
         """One second."""
 
+    def end_part(self) -> None:
+        """Begin a turn, or the audio after a `clear`, with a whole sample."""
+        self._decode.end_part()
+
     async def samples(self, text: str) -> AsyncIterator[NDArray[np.float32]]:
         """Yield the samples of one event, at most a second at a time: float32 [n], 16 kHz mono.
 

@@ -156,8 +156,10 @@ class RealtimeConnection:
                 await self._update(event.session)
             case Commit():
                 await self._live.commit()
+                self._audio.end_part()
             case Clear():
                 await self._live.clear()
+                self._audio.end_part()
 
     async def _append(self, audio: str) -> None:
         async for samples in self._audio.samples(audio):

@@ -41,7 +41,10 @@ def error_event(error: AsrError, *, event_id: str | None = None) -> ServerEvent:
 
 
 def events_of(event: LiveEvent, include: Collection[str]) -> Iterator[ServerEvent]:
-    """Yield the events for one event of the engine. `include` is that of the session."""
+    """Yield the events for one event of the engine. `include` is that of the session.
+
+    A turn that began before words were included has none, and its event has no field for them.
+    """
     match event:
         case TurnStarted():
             yield _of_turn("input_audio_buffer.speech_started", event.turn_id, audio_start_ms=event.audio_start_ms)
@@ -98,11 +101,12 @@ def _completed(event: TurnCompleted, include: Collection[str]) -> ServerEvent:
         usage={"type": "duration", "seconds": round(event.audio_s, _DIGITS)},
     )
     words = [word for segment in transcript.segments for word in segment.words or ()]
-    if LOGPROBS in include:
+    has_words = all(segment.words is not None for segment in transcript.segments)
+    if LOGPROBS in include and has_words:
         completed["logprobs"] = [_logprob(word) for word in words]
     if SEGMENTS in include:
         completed["segments"] = _segments(transcript)
-    if WORDS in include:
+    if WORDS in include and has_words:
         completed["words"] = [{"word": word.word.strip(), **_times(word.start, word.end)} for word in words]
     return completed
 

@@ -4,13 +4,14 @@ import { Problem } from "../api/problem.js";
 import { openLive } from "../api/realtime.js";
 import { MicrophonePcm } from "./microphone_pcm.js";
 
+const BUFFER = "input_audio_buffer";
 const TRANSCRIPTION = "conversation.item.input_audio_transcription";
 const WAIT_MS = 3000;
 const MAX_TRIES = 5;
 
 /**
  * `turns` are the turns of the speaker, in their order: {text, isFinal}. The text of a turn that is not final may still
- * change. `state` is `open`, `interrupted` while the connection is lost, or `stopped` when there is no more text to come
+ * change. What is known of a turn stays if its session is lost. `state` is `open`, `interrupted` while the connection is lost, or `stopped` when there is no more text to come
  * although the recording goes on. Dispatches `changed`.
  */
 export class LiveText extends EventTarget {
@@ -67,6 +68,7 @@ export class LiveText extends EventTarget {
   #again() {
     this.#socket = null;
     if (this.#isClosed) return;
+    for (const [id, { text }] of this.#turns) this.#turns.set(id, { text, isFinal: true }); // nothing changes them any more
     if (this.#tries >= MAX_TRIES) {
       this.#stop();
       return;
@@ -88,6 +90,11 @@ export class LiveText extends EventTarget {
   #note(event) {
     const { type, item_id: id } = event;
     const known = this.#turns.get(id)?.text ?? "";
+    if (type === `${BUFFER}.speech_started` || type === `${BUFFER}.committed`) {
+      // In the order of the speech. The text of a turn may come before that of the turn before.
+      if (!this.#turns.has(id)) this.#turns.set(id, { text: "", isFinal: false });
+      return;
+    }
     if (type === `${TRANSCRIPTION}.delta`) this.#turns.set(id, { text: known + event.delta, isFinal: false });
     else if (type === `${TRANSCRIPTION}.completed`) this.#turns.set(id, { text: event.transcript.trim(), isFinal: true });
     else if (type === `${TRANSCRIPTION}.failed`) this.#turns.delete(id);
