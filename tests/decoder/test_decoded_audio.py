@@ -14,7 +14,7 @@ from asr_service.decoder.decoded_audio import SharedLimits
 from asr_service.decoder.memory import MemoryBudget
 from asr_service.decoder.permits import DecodePermits
 from asr_service.decoder.pool import DecodedAudio, DecodeLimits
-from asr_service.decoder.protocol import MAX_PAYLOAD_BYTES, gap_payload
+from asr_service.decoder.protocol import MAX_PAYLOAD_BYTES, DecodeOutcome, gap_payload
 from asr_service.errors import AudioTooLong, DecoderFailed, Unavailable, UndecodableAudio
 
 
@@ -55,6 +55,7 @@ class CompromisedChild:
         pytest.param([(b"S", b"\0")], UndecodableAudio, id="half-a-sample"),
         pytest.param([(b"L", struct.pack("<d", 1))] * 2, UndecodableAudio, id="two-durations"),
         pytest.param([(b"R", b"")], UndecodableAudio, id="unknown-kind"),
+        pytest.param([(b"X", DecodeOutcome("decoded").to_bytes())], UndecodableAudio, id="outcome-of-unknown-kind"),
         pytest.param([(b"L", bytes(4))], UndecodableAudio, id="short-duration"),
         pytest.param([(b"L", struct.pack("<d", float("nan")))], UndecodableAudio, id="nan-duration"),
         pytest.param([(b"S", bytes(2))] * 2, UndecodableAudio, id="tiny-frames"),

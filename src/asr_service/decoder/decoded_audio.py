@@ -45,7 +45,7 @@ _ERRORS: Final[dict[Verdict, type[RequestError]]] = {
 }
 _PARAMETERS: Final[dict[Verdict, str]] = {"no_such_track": "audio_track"}
 
-_Number = TypeVar("_Number", int, float)
+_Parsed = TypeVar("_Parsed")
 
 _log = structlog.get_logger(__name__)
 
@@ -248,11 +248,13 @@ class DecodedAudio:
             self.estimated_duration_s = _parse(protocol.parse_duration, payload)
         elif kind == protocol.GAP:
             self._add_gap(payload)
-        else:
-            outcome = _parse_outcome(kind, payload)
+        elif kind == protocol.OUTCOME:
+            outcome = _parse(DecodeOutcome.from_bytes, payload)
             if outcome.verdict != "decoded":
                 raise _ERRORS[outcome.verdict](outcome.message, param=_PARAMETERS.get(outcome.verdict))
             self._outcome = outcome
+        else:
+            raise ChildLost("internal decoder error")
 
     def _add_samples(self, payload: bytes) -> None:
         if not payload or len(payload) % BYTES_PER_SAMPLE or self._is_last_of_kind:
@@ -281,18 +283,8 @@ class DecodedAudio:
         return samples
 
 
-def _parse(parse: Callable[[bytes], _Number], payload: bytes) -> _Number:
+def _parse(parse: Callable[[bytes], _Parsed], payload: bytes) -> _Parsed:
     try:
         return parse(payload)
     except ValueError as error:
         raise ChildLost("internal decoder error") from error
-
-
-def _parse_outcome(kind: bytes, payload: bytes) -> DecodeOutcome:
-    try:
-        outcome = DecodeOutcome.from_bytes(payload)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ChildLost("internal decoder error") from error
-    if kind != protocol.OUTCOME or outcome.verdict not in ("decoded", *_ERRORS):
-        raise ChildLost("internal decoder error")
-    return outcome

@@ -26,7 +26,7 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 BYTES_PER_SAMPLE: Final = 2
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
@@ -138,11 +138,16 @@ class DecodeOutcome:
     def from_bytes(cls, payload: bytes) -> "DecodeOutcome":
         """Parse the payload of an OUTCOME frame. The child may be compromised and may send anything.
 
-        Raises ValueError, TypeError, KeyError or RecursionError: the payload is invalid.
+        Raises ValueError: the payload is invalid.
         """
-        fields = json.loads(payload)
-        warnings = tuple(map(_warning, fields["warnings"]))
-        return cls(fields["verdict"], _text(fields["message"]), warnings)
+        try:
+            fields = json.loads(payload)
+            outcome = cls(fields["verdict"], _text(fields["message"]), tuple(map(_warning, fields["warnings"])))
+        except (TypeError, KeyError, RecursionError) as error:
+            raise ValueError(f"not an outcome: {error!r}") from error
+        if outcome.verdict not in get_args(Verdict):
+            raise ValueError("an unknown verdict")
+        return outcome
 
 
 def _warning(fields: dict[str, Any]) -> RecordingWarning:

@@ -1,7 +1,6 @@
 """Gunicorn's master, which supervises slots in place of a number of workers."""
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ from asr_service.access.keys import read_keys
 from asr_service.errors import ConfigurationError, StartupError
 from asr_service.lifecycle import SlotState
 from asr_service.metrics import SLOT_READY, WORKER_RESTARTS
+from asr_service.serving.exit_status import describe_exit
 from asr_service.serving.logger import name_process
 from asr_service.serving.metrics_files import become_slot, forget_gauges
 from asr_service.serving.plan import ServePlan
@@ -184,7 +184,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         if self.plan.directory is not None:
             self.plan.socket_paths[index].unlink(missing_ok=True)
         wait_s = self._supervisor.release(index, self._clock(), exit_code=exit_code, was_ready=was_ready, reason=reason)
-        how, reason = _describe(exit_code), " ".join(reason.split())  # one line
+        how, reason = describe_exit(exit_code), " ".join(reason.split())  # one line
         if self._is_stopping or exit_code == 0:
             log.info("worker ended", slot=index, worker=worker.pid, exit_code=exit_code)
         elif self._supervisor.startup_failed() is None:
@@ -214,14 +214,3 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
             self._on_ready(self.plan)
         self._notifier.status(f"{n_ready} of {n_slots} slots ready")
         self._notifier.ping(now_s)
-
-
-def _describe(exit_code: int) -> str:
-    if exit_code >= 0:
-        return f"exit code {exit_code}"
-    if -exit_code == signal.SIGKILL:
-        return "SIGKILL: from an operator, from the kernel when memory ran out, or from the master after SIGABRT"
-    if -exit_code == signal.SIGBUS:
-        return "SIGBUS: a mapped file, such as the model, was cut short while it was in use, or memory is defective"
-    names = {each.value: each.name for each in signal.Signals}
-    return names.get(-exit_code, f"signal {-exit_code}")  # most real-time signals have no name

@@ -21,7 +21,7 @@ from asr_service.access.keys import entry, new_secret
 from asr_service.cli.backend import Service
 from asr_service.cli.listen.display import TurnDisplay
 from asr_service.cli.listen.local import LocalSession
-from asr_service.cli.listen.run import Listening, _listen
+from asr_service.cli.listen.run import Listening, listen
 from asr_service.cli.listen.sound import microphone, recording
 from asr_service.cli.transcribe.local import local_engine
 from asr_service.client.live import FinalText, PartialText, TurnBegan
@@ -149,7 +149,7 @@ async def test_a_last_text_that_does_not_come_is_not_waited_for_without_end(held
     monkeypatch.setattr("asr_service.cli.listen.run._LAST_TEXT_TIMEOUT_S", 0.1)
     display = TurnDisplay(io.StringIO(), columns=0)
     backend = Service(live.url, None, None)
-    listening = asyncio.create_task(_listen(Listening(DATA / "en-wizard.flac", backend, None, None), display))
+    listening = asyncio.create_task(listen(Listening(DATA / "en-wizard.flac", backend, None, None), display))
     await asyncio.to_thread(until, lambda: len(live.model.calls) > n_before, what="the first words")
     os.kill(os.getpid(), signal.SIGINT)
     assert await listening == 130
@@ -268,5 +268,5 @@ async def test_a_missing_microphone_is_reported_before_the_model_is_loaded(monke
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     nothing_there = Service("http://127.0.0.1:1", None, None)
     with pytest.raises(ConfigurationError, match="microphone"):
-        await _listen(Listening(None, nothing_there, None, None), TurnDisplay(io.StringIO(), columns=0))
+        await listen(Listening(None, nothing_there, None, None), TurnDisplay(io.StringIO(), columns=0))
     assert capsys.readouterr().err == ""

@@ -1,9 +1,6 @@
 """The slot supervisor, without processes or clocks."""
 
-import pytest
-
 from asr_service.hardware.devices import Device, Slot
-from asr_service.serving.arbiter import _describe
 from asr_service.serving.slots.supervisor import SlotSupervisor
 
 
@@ -59,9 +56,3 @@ def test_startup_has_failed_only_if_no_slot_can_start():
     fail(supervisor, 1, exit_code=0, was_ready=True)
     fail(supervisor, 1, exit_code=69)
     assert supervisor.startup_failed() is None
-
-
-@pytest.mark.parametrize(("exit_code", "description"), [(3, "exit code 3"), (-11, "SIGSEGV"), (-35, "signal 35")])
-def test_every_end_of_a_worker_has_a_description(exit_code, description):
-    """Most real-time signals have no name of their own."""
-    assert _describe(exit_code) == description

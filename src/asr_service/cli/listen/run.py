@@ -61,7 +61,7 @@ def listen_and_exit(asked: Listening) -> NoReturn:
     display = TurnDisplay(sys.stdout, columns=shutil.get_terminal_size().columns if sys.stdout.isatty() else 0)
     with asyncio.Runner() as runner:
         try:
-            code = runner.run(_listen(asked, display))
+            code = runner.run(listen(asked, display))
         except KeyboardInterrupt:
             code = _INTERRUPTED
         except AsrError as error:
@@ -79,8 +79,11 @@ def listen_and_exit(asked: Listening) -> NoReturn:
         os._exit(code)  # threads of the model may still work
 
 
-async def _listen(asked: Listening, display: TurnDisplay) -> int:
-    """Return the exit code."""
+async def listen(asked: Listening, display: TurnDisplay) -> int:
+    """Show the text of what is said until the sound ends or Ctrl-C is pressed. Returns the exit code.
+
+    Raises AsrError, OSError.
+    """
     if asked.file is None:
         require_microphone()  # before a model is downloaded and loaded
     async with _session(asked) as session:
