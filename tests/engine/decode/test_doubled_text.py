@@ -11,6 +11,7 @@ SENTENCE = "Die Unterseite ist hellgrau mit einem hellen Anflug."
     ("text", "length"),
     [
         ("Seven of clubs. Seven of clubs", 12),
+        ("Skip on TV, skip on TV,", 8),
         (f"{SENTENCE} {SENTENCE}", 43),
         (f"First there was something else to say. {SENTENCE} {SENTENCE.upper()}", 43),
         ("今天天气很好。今天天气很好。", 6),
@@ -20,7 +21,7 @@ SENTENCE = "Die Unterseite ist hellgrau mit einem hellen Anflug."
             44,
         ),
     ],
-    ids=["short", "sentence", "after another", "Chinese", "Hindi", "changed"],
+    ids=["short", "all", "sentence", "after another", "Chinese", "Hindi", "changed"],
 )
 def test_a_text_that_stands_twice_is_found(text: str, length: int):
     """In any alphabet, after another text, and with small changes. Case and punctuation do not count."""
@@ -33,6 +34,7 @@ def test_a_text_that_stands_twice_is_found(text: str, length: int):
         "",
         "no no no",
         "Yes. Yes.",
+        "I asked him to wait and he said thank you, thank you",
         SENTENCE,
         "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country.",
         "Press 1 to list the users of this room, press 2 to remove the users of this room. Then wait for the tone.",
@@ -48,3 +50,9 @@ def test_a_text_of_any_length_is_compared():
     different = "".join(chr(0x4E00 + number) for number in range(5000))
     assert doubled_letters(different) == 0
     assert doubled_letters(f"{different} {SENTENCE} {SENTENCE}") > 40
+
+
+def test_the_same_few_words_after_other_text_may_be_spoken():
+    """As the whole text of a window they are suspicious."""
+    assert doubled_letters("Thank you. Thank you.") == 8
+    assert doubled_letters("Thank you. Thank you.", is_end=True) == 0

@@ -11,6 +11,8 @@ import numpy as np
 
 _MIN_LETTERS: Final = 10
 """A shorter sequence is often spoken twice. A full-width letter counts as two."""
+_MIN_LETTERS_OF_ALL: Final = 6
+"""The same if the sequence and its copy are the whole text."""
 _MAX_LETTERS: Final = 600
 """Of a longer text only the last letters are compared, because the time grows with the square of their number."""
 _COMPARED: Final = frozenset("LMN")
@@ -26,14 +28,14 @@ _MAX_REST: Final = 8
 mostly parallel clauses: press 1 for this, press 2 for that."""
 
 
-def doubled_letters(text: str, shortest: int = 0) -> int:
+def doubled_letters(text: str, shortest: int = 0, *, is_end: bool = False) -> int:
     """Return how many letters the longest sequence has that follows directly on a sequence much like it; 0 for none.
 
     Only letters, their marks and digits are compared, without case. Sequences of less than `shortest` letters are not
-    searched.
+    searched. `is_end` says that other text stands before `text`.
     """
     letters = [letter for letter in text.casefold() if category(letter)[0] in _COMPARED][-_MAX_LETTERS:]
-    shortest = max(shortest, _MIN_LETTERS // 2)
+    shortest = max(shortest, _MIN_LETTERS_OF_ALL // 2)
     if len(letters) < 2 * shortest:
         return 0
     codes = np.array([ord(letter) for letter in letters], np.int64)
@@ -51,7 +53,8 @@ def doubled_letters(text: str, shortest: int = 0) -> int:
         compared = length - _SIZE + 1
         starts = np.arange(max(0, n - compared + 1))
         enough = n_equal[starts + compared] - n_equal[starts] >= _MIN_EQUAL * compared
-        long = width[starts + length] - width[starts] >= _MIN_LETTERS
+        is_all = not is_end and 2 * length + _MAX_SHIFT >= len(letters)
+        long = width[starts + length] - width[starts] >= (_MIN_LETTERS_OF_ALL if is_all else _MIN_LETTERS)
         ends = starts + 2 * length >= len(letters) - max(_MAX_REST, length // 4)
         if np.any(enough & long & ends):
             return length

@@ -214,7 +214,8 @@ def _doubled_letters(text: str, text_before: str, speech_s: float, *, has_prompt
     Shorter ones have no effect there, and the search takes 8 ms for 300 letters.
     """
     shortest = 0 if has_prompt else int(_MAX_DOUBLED_LETTERS_PER_S * speech_s / 2) + 1
-    return doubled_letters(f"{text_before[-len(text) - _MAX_COPY_CHANGES :]}{text}" if text else "", shortest)
+    before = text_before[-len(text) - _MAX_COPY_CHANGES :]
+    return doubled_letters(f"{before}{text}" if text else "", shortest, is_end=bool(before))
 
 
 def _is_too_fast(part: TimedTokens, text: str, speech_s: float) -> bool:
