@@ -58,7 +58,9 @@ _COMMANDS: Final = {
     "doctor": _Command(
         "Check this machine and its settings, and suggest fixes.", "asr_service.cli.doctor.command", "doctor_command"
     ),
-    "tune": _Command("Measure which threads and batch sizes are fastest here.", "asr_service.cli.tune", "tune_command"),
+    "tune": _Command(
+        "Measure which threads and batch sizes are fastest here.", "asr_service.cli.tune.command", "tune_command"
+    ),
     "health": _Command("Check whether the running service is ready.", "asr_service.cli.health", "health_command"),
     "render": _Command("Write configuration for Nginx and systemd.", "asr_service.cli.render", "render_app"),
     "settings": _Command("Print all settings and their values.", "asr_service.cli.settings", "settings_command"),

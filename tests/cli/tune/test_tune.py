@@ -1,6 +1,7 @@
 """`asr-service tune`: its exit codes, the values that it suggests, and the file that it writes."""
 
-from asr_service.cli.tune import _values, _write
+from asr_service.cli.tune.file import write_values
+from asr_service.cli.tune.values import tuned_values
 from asr_service.engine.schedule.batch import BatchLimit
 from asr_service.engine.tuning.choice import Measurements, Parallelism
 from asr_service.engine.tuning.measure import TuningResult
@@ -10,7 +11,7 @@ DEFAULT = Parallelism(2, BatchLimit(1), BatchLimit(4, n_frames=4096))
 
 
 def values(chosen: Parallelism, gain: float) -> dict[str, int]:
-    return _values(TuningResult(DEFAULT, chosen, gain, (), Measurements(())))
+    return tuned_values(TuningResult(DEFAULT, chosen, gain, (), Measurements(())))
 
 
 def test_other_lines_of_the_file_stay(tmp_path):
@@ -18,8 +19,8 @@ def test_other_lines_of_the_file_stay(tmp_path):
     env = tmp_path / ".env"
     env.write_text("# mine\nASR_MODEL=base\nASR_DECODE_BATCH=9\nexport ASR_API_KEYS='a:sha256:0'\n")
     env.chmod(0o600)
-    _write(env, {"ASR_MODEL_THREADS": 4, "ASR_ENCODE_BATCH": 2}, ["first", "decode: 1.00 windows/s"])
-    _write(env, {"ASR_MODEL_THREADS": 8, "ASR_ENCODE_BATCH": 1}, ["second"])
+    write_values(env, {"ASR_MODEL_THREADS": 4, "ASR_ENCODE_BATCH": 2}, ["first", "decode: 1.00 windows/s"])
+    write_values(env, {"ASR_MODEL_THREADS": 8, "ASR_ENCODE_BATCH": 1}, ["second"])
     lines = env.read_text().splitlines()
     assert lines[:3] == ["# mine", "ASR_MODEL=base", "export ASR_API_KEYS='a:sha256:0'"]
     assert lines[3].startswith("# tune: ")
