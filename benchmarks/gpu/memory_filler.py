@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmarks.common.arguments import plain_parser
 from benchmarks.gpu.usage import memory_free
 
 _PIECE_SIZES = (2**30, 64 * 2**20, 8 * 2**20)
@@ -35,12 +36,15 @@ def filled(device: str, free_mib: int) -> Iterator[None]:
 
 
 def main() -> None:
-    device, free_mib = sys.argv[1], int(sys.argv[2])
+    parser = plain_parser(__doc__)
+    parser.add_argument("device", help="such as cuda:0")
+    parser.add_argument("free_mib", type=int, help="MiB to leave free")
+    args = parser.parse_args()
     driver = ctypes.CDLL("libcuda.so.1")
-    _use_device(driver, int(device.rpartition(":")[2] or 0))
+    _use_device(driver, int(args.device.rpartition(":")[2] or 0))
     n_bytes = 0
     for size in _PIECE_SIZES:
-        while memory_free(device) > free_mib * 2**20 + size and _allocate(driver, size):
+        while memory_free(args.device) > args.free_mib * 2**20 + size and _allocate(driver, size):
             n_bytes += size
     print(f"{n_bytes / 2**20:.0f} MiB allocated", flush=True)
     sys.stdin.read()

@@ -3,12 +3,13 @@
 python -m benchmarks.load.report benchmarks/results/load.json
 """
 
+import argparse
 import json
 import statistics
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks.common.arguments import plain_parser
 from benchmarks.common.report import facts, table
 from benchmarks.common.servers import SEQUENTIAL, SERVERS
 from benchmarks.load.results import Measure, Results, total
@@ -16,8 +17,7 @@ from benchmarks.load.targets import Finding, error_differences, findings, wer_po
 
 
 def main() -> None:
-    for name in sys.argv[1:]:
-        path = Path(name)
+    for path in _arguments().files:
         print(write_report(Results.from_json(json.loads(path.read_text(encoding="utf-8"))), path.with_suffix("")))
 
 
@@ -120,6 +120,12 @@ def _plotted(results: Results, path: Path) -> bool:
         return False
     plot(results, path)
     return True
+
+
+def _arguments() -> argparse.Namespace:
+    parser = plain_parser(__doc__)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE.json", help="results of benchmarks.load")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
