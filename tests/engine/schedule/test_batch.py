@@ -280,4 +280,6 @@ def test_the_priority_thread_runs_live_work_beside_long_calls():
     assert not taken(final, running_final, running_final)
     assert not taken(partial, running_final, running_partial)
     assert not taken(final, long_call)  # the other ordinary thread takes it
+    later_of_turn = Batch(Stage.ENCODE, (replace(final, is_first_window=False),))
     assert not taken(replace(entry(), is_first_window=True), long_call, running_final)
+    assert not taken(replace(entry(), is_first_window=True), long_call, later_of_turn)
