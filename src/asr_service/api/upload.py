@@ -14,6 +14,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser, MultipartPart
 from starlette.requests import ClientDisconnect, Request
 
+from asr_service.api.content_coding import coding_problem
 from asr_service.api.spool_space import leave_space
 from asr_service.errors import ClientGone, MalformedRequest, Unavailable, UnsupportedAudio
 from asr_service.stages import stage
@@ -60,7 +61,8 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
     file cannot be written, such as to a full disk.
     """
     content_type = _content_type(request)
-    _check_encoding(request)
+    if (problem := coding_problem(request)) is not None:
+        raise UnsupportedAudio(f"{problem} Audio formats such as FLAC or Opus are compressed already.")
     query = request.query_params.multi_items()
     try:
         if content_type == "multipart/form-data":
@@ -81,15 +83,6 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
 
 def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
-
-
-def _check_encoding(request: Request) -> None:
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in {"", "identity"}:
-        raise UnsupportedAudio(
-            f"Content-Encoding {coding[:64]!r} is not supported. Send the body as it is; audio formats such as FLAC or "
-            "Opus are compressed already."
-        )
 
 
 @contextmanager

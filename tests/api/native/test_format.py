@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import gzip
 import json
 import socket
 import threading
@@ -249,3 +250,12 @@ def test_the_time_grows_with_the_length_of_the_transcript_alone(fmt: str, n_segm
     began_s = time.process_time()
     FORMATS[fmt].render(transcript)
     assert time.process_time() - began_s < 4
+
+
+@pytest.mark.parametrize("path", ["/format?response_format=text", "/v1/realtime/client_secrets"])
+def test_json_with_a_content_encoding_is_refused_as_recordings_are(live: Live, path: str) -> None:
+    """No endpoint decodes bodies, and the message says that the encoding is the problem, not the JSON."""
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = httpx.post(f"{live.url}{path}", content=gzip.compress(b'{"segments": []}'), headers=headers, timeout=60)
+    assert answer.status_code == 400
+    assert "Content-Encoding 'gzip' is not supported. Send the body as it is." in answer.text

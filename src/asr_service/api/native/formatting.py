@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr_service.api.admission import place_of
+from asr_service.api.content_coding import coding_problem
 from asr_service.api.handler import layout_turn, render
 from asr_service.api.native.parameters import chosen_format, once, parse_parameters
 from asr_service.api.native.schemas import FormatParameters
@@ -56,6 +57,8 @@ async def _body(request: Request) -> AsyncGenerator[bytes]:
         raise MalformedRequest(
             "The body is not a transcript. Send the JSON of /transcribe, with Content-Type: application/json."
         )
+    if (problem := coding_problem(request)) is not None:
+        raise MalformedRequest(problem)
     n_bytes = 0
     async for part in request.stream():
         n_bytes += len(part)

@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 
 from asr_service.access.client_secrets import ClientSecret, issue_secret
 from asr_service.access.usage import KeyUsage
+from asr_service.api.content_coding import coding_problem
 from asr_service.api.docs.openapi import error_responses, without_null
 from asr_service.api.middleware.authentication import REALTIME, caller_of, client_secret_of, key_of
 from asr_service.api.openai.realtime.configuration import Configuration
@@ -113,6 +114,8 @@ def _configuration(websocket: WebSocket) -> Configuration:
 
 async def _json_body(request: Request) -> dict[str, object]:
     """Return the JSON object of the body; an empty body is an empty object."""
+    if (problem := coding_problem(request)) is not None:
+        raise MalformedRequest(problem)
     body = b""
     async for part in request.stream():
         body += part
