@@ -48,6 +48,8 @@ def test_a_film_or_broadcast_format_is_decoded(write, name, arguments):
         ("a.wma", ("-c:a", "wmav2", "-ar", "44100"), 0),
         ("a.mp3", ("-c:a", "libmp3lame", "-write_xing", "0", "-ar", "48000", "-b:a", "128k"), 300),
         ("a.mp2", ("-c:a", "mp2", "-ar", "48000", "-b:a", "128k"), 300),
+        ("a.mlp", ("-c:a", "mlp", "-strict", "-2", "-ar", "48000"), 0),
+        ("a.thd", ("-c:a", "truehd", "-strict", "-2", "-ar", "48000", "-ac", "2"), 0),
     ],
 )
 def test_a_stream_that_is_cut_off_within_a_packet_has_a_warning(write, name, arguments, n_odd):
@@ -64,6 +66,35 @@ def test_a_stream_that_is_cut_off_within_a_packet_has_a_warning(write, name, arg
     assert warning.startswith("The file ends early")
     if name == "a.wma":
         assert "declares 3.0 s" in warning
+
+
+@pytest.mark.parametrize("tail", [b"TAG".ljust(128, b"\x00"), media.noise(5000)], ids=["tag", "noise"])
+def test_what_follows_the_last_unit_of_mlp_is_no_truncation(write, tail):
+    """It is not the next unit: that would begin with a later time."""
+    data = write("-i", "a.wav", "-c:a", "mlp", "-strict", "-2", "-ar", "48000", name="a.mlp")
+    samples, audio = decode(data + tail)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.01)
+    assert sentences(audio.warnings) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "container"),
+    [
+        ("a.ts", ("-c:a", "mp2"), "MPEG-TS"),
+        ("a.mpg", ("-c:a", "mp2"), "MPEG-PS"),
+        ("a.latm", ("-c:a", "aac", "-f", "latm"), "AAC (LOAS)"),
+        ("a.dts", ("-c:a", "dca", "-strict", "-2", "-ar", "48000", "-ac", "2"), "DTS"),
+    ],
+)
+def test_a_broadcast_behind_another_recording_has_a_warning(write, name, arguments, container):
+    """It has no signature, but a row of packets. In a file of its own they are no second recording."""
+    data = write("-i", "a.wav", *arguments, name=name)
+    assert sentences(decode(data)[1].warnings) == ()
+    samples, audio = decode(media.encode(media.FLAC, TONE) + data)
+    assert len(samples) == len(TONE)
+    assert sentences(audio.warnings) == (
+        f"A second recording ({container}) follows in the file. Only the first was decoded.",
+    )
 
 
 @pytest.mark.parametrize(

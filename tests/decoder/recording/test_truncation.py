@@ -19,6 +19,16 @@ def test_a_caf_file_of_a_streaming_writer_may_end_anywhere(n_left_out):
     assert sentences(audio.warnings) == ()
 
 
+@pytest.mark.parametrize("n_left_out", [0, 1, 33, 50])
+def test_a_gsm_file_that_is_cut_off_within_a_frame_has_a_warning(n_left_out):
+    """FFmpeg leaves out an incomplete frame. One that ends between two frames does not show it."""
+    data = media.gsm(300)
+    samples, audio = decode(data[: len(data) - n_left_out])
+    assert len(samples) == 320 * ((len(data) - n_left_out) // 33)
+    is_cut = bool(n_left_out % 33)
+    assert [warning.code for warning in audio.warnings] == ["ends_in_packet"] * is_cut
+
+
 @pytest.mark.needs_program("ffmpeg")
 def test_an_avi_file_from_a_pipe_has_no_declared_end(write):
     """Its header has placeholders for all sizes."""

@@ -10,6 +10,7 @@ from asr_service.decoder.recording.containers.second_recording import following_
 from asr_service.decoder.recording.containers.sound_size import corrected
 from asr_service.decoder.recording.containers.source import Part, Source
 from asr_service.decoder.recording.containers.wav_head import with_head
+from asr_service.decoder.recording.containers.wav_pieces import joined
 from asr_service.decoder.recording.demuxer import Refused
 from asr_service.decoder.recording.output import Output, Sink
 from asr_service.decoder.recording.part import decode_part
@@ -37,7 +38,9 @@ class _Decoding:
     def __init__(self, source: Source, limits: DecodeLimits, sink: Sink, track: str) -> None:
         self._source = repaired(source)
         self._is_repaired = self._source is not source
-        self._source = with_head(self._source)
+        whole = joined(with_head(self._source))
+        self._source = whole.source
+        self._has_other_format = not whole.is_complete
         self._correction = corrected(self._source)
         if self._correction is not None:
             self._source = self._correction.source
@@ -48,13 +51,15 @@ class _Decoding:
 
     def run(self) -> DecodeOutcome:
         following = following_recording(self._source)
-        parts = [(0, following[1])] if following is not None else links(self._source)
+        parts = links(self._source if following is None else Part(self._source, 0, following[1]))
         self._decode(Part(self._source, *parts[0]))
         self._warn_of_wrong_size()
         for start, end in parts[1:]:
             self._decode_further(Part(self._source, start, end))
         if following is not None:
             self._warn_of_recording_behind(following[0])
+        elif self._has_other_format:
+            self._warn_of_recording_behind("WAV")
         if self._n_left_out:
             text = f"Other parts of the file have {self._n_left_out} more warnings."
             self._warnings.append(RecordingWarning("more_warnings", text, {"count": self._n_left_out}))

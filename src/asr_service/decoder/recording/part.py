@@ -11,10 +11,10 @@ from av.packet import Packet
 
 from asr_service.audio import SAMPLE_RATE
 from asr_service.decoder.protocol import RecordingWarning
-from asr_service.decoder.recording.containers import avi, mpeg_audio, wav
+from asr_service.decoder.recording.containers import avi, mlp, mpeg_audio, wav
 from asr_service.decoder.recording.containers.frames import frames_behind
 from asr_service.decoder.recording.containers.second_recording import recording_behind
-from asr_service.decoder.recording.containers.source import Source, first_other, size_of
+from asr_service.decoder.recording.containers.source import Source, first_other, read_at, size_of
 from asr_service.decoder.recording.demuxer import Refused, container_name
 from asr_service.decoder.recording.log import BAD_PAGE, ENDED_EARLY, Log, capture_log, keep_errors
 from asr_service.decoder.recording.loss import LossMeter
@@ -30,6 +30,7 @@ _BARE_STREAMS: Final = frozenset({
 })  # fmt: skip
 _AVI: Final = "avi"
 _MP3: Final = "mp3"
+_MLP: Final = frozenset({"mlp", "truehd"})
 _COUNTED: Final = _BARE_STREAMS | {_AVI}
 """Containers without timestamps. The demuxer counts them, and wrongly: at the first sample rate, although the rate may
 change, and an AVI packet larger than the declared size as several."""
@@ -177,7 +178,7 @@ class _Part:
     def _recording_behind(self) -> str | None:
         """Return the container of a recording that follows after the last packet that was decoded."""
         container, at = self._track.container, self._last_decoded_at
-        name = recording_behind(self._source, at) or later_recording(container, self._source, at)
+        name = recording_behind(self._source, at, self._kind) or later_recording(container, self._source, at)
         if name is None and self._last_decoded is not None and len(container.streams.audio) == 1:
             name = frames_behind(self._source, at, bytes(self._last_decoded))  # of no other track
         return name
@@ -187,12 +188,20 @@ class _Part:
         if self._kind == _MP3 and self._last_packet is not None:
             n_bytes = mpeg_audio.frame_bytes(bytes(self._last_packet)[:4])
             truncated = (n_bytes or 0) > self._last_packet.size
+        if self._kind in _MLP and self._last_packet is not None:
+            truncated = self._ends_in_unit(self._last_packet)
         end = full_end(self._kind, self._source, self._track.end, self._loss.packets_end_s, truncated=truncated)
         stream_bytes = size_of(self._source) - self._first_packet_at if self._kind in _BARE_STREAMS else 0
         rest_at = self._rest_at()
         is_blank = rest_at is not None and _is_blank(self._source, rest_at)
         truncated = end.truncated or (self._ended_in_error and rest_at is not None and not is_blank)
         return self._loss.report(end.place_s, stream_bytes, truncated=truncated, is_rest_blank=is_blank)
+
+    def _ends_in_unit(self, last: "Packet[AudioStream]") -> bool:
+        """Return whether the file ends within the unit of MLP after the last packet."""
+        rest_at = (last.pos or 0) + last.size
+        n_rest = size_of(self._source) - rest_at
+        return mlp.is_cut_off(bytes(last)[: mlp.HEADER_BYTES], read_at(self._source, rest_at, mlp.HEADER_BYTES), n_rest)
 
     def _rest_at(self) -> int | None:
         """Return where the rest of a stream begins that has no packets, or None if it is short enough for padding."""

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from asr_service.decoder.recording.containers import asf, avi, caf, flv, mpeg_streams, ogg, wav
+from asr_service.decoder.recording.containers import asf, avi, caf, flv, gsm, mpeg_streams, ogg, wav
 from asr_service.decoder.recording.containers.source import Source
 from asr_service.decoder.recording.declared import DeclaredEnd
 
 _IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
     "flv": flv.is_truncated,
+    "gsm": gsm.is_truncated,
     "mpegts": mpeg_streams.is_ts_truncated,
     "mpeg": mpeg_streams.is_ps_truncated,
 }

@@ -7,7 +7,7 @@ import pytest
 from asr_service.audio import SAMPLE_RATE
 from decoder import media
 from decoder.decoding import decode, sentences
-from decoder.media import FLAC, M4A, MKV, MP3, WMA, Format
+from decoder.media import ADTS, FLAC, M4A, MKV, MP3, WMA, Format
 
 TONE = media.warble(3)
 TAG = b"ID3\x03\x00\x00" + bytes([0, 0, 2, 44]) + bytes(300)
@@ -45,6 +45,37 @@ def test_a_second_recording_in_the_file_has_a_warning(data):
     (warning,) = sentences(audio.warnings)
     assert warning.startswith("A second recording (")
     assert warning.endswith("Only the first was decoded.")
+
+
+AMR = media.encode(Format("amr", "libopencore_amrnb", 8_000), media.warble(3, 8_000))
+AU = media.encode(Format("au", "pcm_s16be"), TONE)
+
+
+@pytest.mark.parametrize(
+    ("first", "seconds"),
+    [
+        pytest.param(AMR, 3, id="amr"),
+        pytest.param(AMR * 2, 6, id="two-of-amr"),
+        pytest.param(AU, 3, id="au"),
+        pytest.param(media.gsm(150), 3, id="gsm"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("second", "name"),
+    [
+        pytest.param(media.wav(TONE), "WAV or AVI", id="wav"),
+        pytest.param(media.encode(M4A, TONE), "MP4", id="m4a"),
+        pytest.param(media.encode(ADTS, TONE), "AAC", id="aac"),
+        pytest.param(media.encode(MP3, TONE), "MP3", id="mp3"),
+    ],
+)
+def test_another_recording_is_not_decoded_as_frames_of_the_first(first, seconds, second, name):
+    """FFmpeg takes everything behind the head of AMR, AU and GSM for sound, which is noise here."""
+    samples, audio = decode(first + second)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(seconds, abs=0.1)
+    assert sentences(audio.warnings) == (
+        f"A second recording ({name}) follows in the file. Only the first was decoded.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ PLACEHOLDER: Final = 0x7FFF_0000
 """From this size of a chunk on, a writer that could not seek back does not mean it."""
 _FIRST_CHUNK: Final = 12
 _LIST_HEADER_BYTES: Final = 12
-_OPENED_LISTS: Final = frozenset({b"hdrl", b"strl"})
-"""The lists that contain the headers of an AVI file's streams."""
+_OPENED_LISTS: Final = frozenset({b"hdrl", b"strl", b"wavl"})
+"""The lists that contain the headers of an AVI file's streams, or the samples of a WAV file."""
 _HEAD_BYTES: Final = 64  # a stream's header, the longest part of a chunk that is looked at, is shorter
 _MAX_CHUNKS: Final = 256
 
@@ -35,10 +35,10 @@ class Chunk:
         return self.head[CHUNK_HEADER_BYTES:_LIST_HEADER_BYTES]
 
 
-def riff_chunks(source: Source) -> Iterator[Chunk]:
-    """Yield the first chunks of the file, and those within the headers of an AVI file. Moves the position."""
+def riff_chunks(source: Source, max_chunks: int = _MAX_CHUNKS) -> Iterator[Chunk]:
+    """Yield the first chunks of the file, and those within some lists. Moves the position."""
     at = _FIRST_CHUNK
-    for _ in range(_MAX_CHUNKS):
+    for _ in range(max_chunks):
         head = read_at(source, at, _HEAD_BYTES)
         if len(head) < CHUNK_HEADER_BYTES:
             return

@@ -1,9 +1,12 @@
 """Finds a second recording in a file, of which only the first is decoded."""
 
+import operator
+import re
 from typing import Final
 
-from asr_service.decoder.recording.containers import layouts
-from asr_service.decoder.recording.containers.heads import HEADS, TAGGED_MP3
+from asr_service.decoder.recording.containers import gsm, layouts
+from asr_service.decoder.recording.containers.frames import first_frames
+from asr_service.decoder.recording.containers.heads import BOX_SIZE_BYTES, BOXED, HEADS, REPEATED, TAGGED_MP3
 from asr_service.decoder.recording.containers.layouts import Layout
 from asr_service.decoder.recording.containers.mpeg_audio import ID3_HEADER_BYTES, begins_frame, id3_bytes
 from asr_service.decoder.recording.containers.signatures import ASF, EBML, container_by_signature
@@ -27,6 +30,8 @@ _LAYOUTS: Final = {
     ASF: layouts.ASF,
 }
 _LARGE_BOX: Final = b"\x00\x00\x00\x01"
+_BOUNDLESS: Final = {b"#!AM": "AMR", b".snd": "AU"}
+"""Recordings of which FFmpeg takes everything that follows for sound."""
 _FIRST: Final = {b"caff": 8}
 """Where the first object is, if it is not at the start of the file."""
 
@@ -34,10 +39,13 @@ _FIRST: Final = {b"caff": 8}
 def following_recording(source: Source) -> tuple[str, int] | None:
     """Return name and position of the container that follows after the end of the first one. Moves the position.
 
-    Knows WAV, AIFF, W64, CAF, WMA, MP4 and Matroska. FFmpeg decodes the first recording only, or mixes up both.
+    Knows WAV, AIFF, W64, CAF, WMA, MP4, Matroska, AMR, AU and GSM. FFmpeg decodes the first recording only, or mixes up
+    both.
     """
     size = size_of(source)
     head = read_at(source, 0, 12)
+    if head[:4] in _BOUNDLESS or gsm.begins(source):
+        return _first_other(source, _BOUNDLESS.get(head[:4], ""))
     if head.startswith(EBML):
         return _after_matroska(source, size)
     if head[8:12] == b"AVI ":  # large files have more than one RIFF chunk
@@ -79,18 +87,35 @@ def _after_matroska(source: Source, size: int) -> tuple[str, int] | None:
     return None if found is None else (found, at)
 
 
-def recording_behind(source: Source, at: int) -> str | None:
+def _first_other(source: Source, own: str) -> tuple[str, int] | None:
+    """Return name and position of the first container of another name behind the start of the file."""
+    data = read_at(source, 1, _MAX_SEARCHED_BYTES)
+    found = [(name, at) for name, head in HEADS if name != own for at in [_head_at(data, name, head)] if at >= 0]
+    frames = first_frames(data)
+    found += [] if frames is None else [frames]
+    name, at = min(found, key=operator.itemgetter(1), default=("", -1))
+    return (name, 1 + at) if name else None
+
+
+def recording_behind(source: Source, at: int, kind: str) -> str | None:
     """Return the name of the container that begins behind position `at`, the start of the last packet.
+
+    `kind` is FFmpeg's name of the container of the recording before it.
 
     Most demuxers stop at the end of the recording that the header describes. Tags, a picture or an index may follow, so
     only complete heads count. `frames_behind` finds recordings without one. Moves the position.
     """
     data = read_at(source, at + 1, _MAX_SEARCHED_BYTES)
-    for name, head in HEADS:
-        for match in head.finditer(data):
-            if name != TAGGED_MP3 or _is_before_a_frame(data, match.start()):
-                return name
-    return None
+    own = REPEATED.get(kind)
+    return next((name for name, head in HEADS if name != own and _head_at(data, name, head) >= 0), None)
+
+
+def _head_at(data: bytes, name: str, head: re.Pattern[bytes]) -> int:
+    """Return the position of the first recording of a container, or -1."""
+    for match in head.finditer(data):
+        if name != TAGGED_MP3 or _is_before_a_frame(data, match.start()):
+            return max(match.start() - (BOX_SIZE_BYTES if name == BOXED else 0), 0)
+    return -1
 
 
 def _is_before_a_frame(data: bytes, at: int) -> bool:
