@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -52,7 +53,16 @@ class FinalText:
     text: str
 
 
-LiveText = TurnBegan | PartialText | FinalText
+@dataclass(frozen=True, slots=True)
+class FailedText:
+    """A turn has no final text. The session goes on."""
+
+    turn_id: str
+    message: str
+    """Why, for people."""
+
+
+LiveText = TurnBegan | PartialText | FinalText | FailedText
 
 
 class LiveClient:
@@ -112,7 +122,7 @@ class LiveClient:
                 return [FinalText(turn_id, event["transcript"])]
             case kind if kind == f"{_TRANSCRIPTION}.failed":
                 self._committed_turns.discard(turn_id)
-                raise RecordingRefused(event["error"]["message"])
+                return [FailedText(turn_id, event["error"]["message"])]
             case kind if kind == _CLEARED:
                 self._is_cleared = True
             case "error" if event["error"]["code"] == _EMPTY:
@@ -138,7 +148,8 @@ async def connect_live(server: str, api_key: str | None, ca_file: Path | None = 
     except InvalidStatus as error:
         raise _refusal(server, error) from error
     except (OSError, WebSocketException) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        errno = getattr(error, "errno", None)  # asyncio puts the address in place of the system's text
+        reason = os.strerror(errno) if isinstance(errno, int) and errno > 0 else str(error)
         raise ServerUnusable(
             f"{server} cannot be reached: {reason.rstrip('.')}. Check the address, and that the service runs."
         ) from error

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from faster_whisper import decode_audio
 
-from api.live import Live, serving
+from api.live import Live, serving, wav
 from api.openai.clients.live_programs import write_speech
 from asr_service.access.keys import entry, new_secret
 from asr_service.cli.backend import Service
@@ -30,7 +31,7 @@ from asr_service.errors import ConfigurationError
 from asr_service.hardware.devices import Device
 from asr_service.settings import load_settings
 from cli.terminal import begin, run
-from fakes import FakeModel
+from fakes import Call, FakeModel
 from speech import DATA
 from waiting import until
 
@@ -106,6 +107,27 @@ def held(_slow: tuple[Live, threading.Event]) -> Iterator[tuple[Live, threading.
     until(
         lambda: live.metric('asr_live_sessions{slot="0"}') == 0 and live.idle()
     )  # the next test counts the calls of its own session
+
+
+def test_a_turn_that_fails_is_reported_and_the_others_have_their_texts(tmp_path):
+    """The exit code shows that some text is missing."""
+
+    def fail(call: Call) -> None:
+        if call.stage == "generate" and is_broken.is_set():
+            raise RuntimeError("bad window")
+
+    is_broken = threading.Event()
+    samples = decode_audio(str(DATA / "en-wizard.flac"), sampling_rate=16_000)[:24_000]
+    sound = np.concatenate([samples, np.zeros(16_000, np.float32)])
+    (tmp_path / "twice.wav").write_bytes(wav((np.tile(sound, 2) * 32_767).astype("<i2").tobytes()))
+    with serving(FakeModel(before=fail)) as live:
+        is_broken.set()
+        process = begin("listen", "twice.wav", "--server", live.url, cwd=tmp_path)
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"Some words have no text: ")
+        is_broken.clear()
+        assert process.communicate(timeout=60) == (b"hello\n", b"")
+    assert process.returncode == 1
 
 
 def begin_to_listen(live: Live, cwd: Path) -> subprocess.Popen[bytes]:

@@ -48,7 +48,7 @@ def listen_command(
     \b
     Exit codes:
       0    the recording has ended
-      1    the recording cannot be decoded, or the model failed
+      1    the recording cannot be decoded, or the model failed on some or all of it
       2    the command is wrong
       69   no model or no service is available
       78   a setting is wrong, or there is no microphone

@@ -5,7 +5,7 @@ from typing import TextIO
 from rich.cells import cell_len
 
 from asr_service.cli.terminal import printable
-from asr_service.client.live import FinalText, LiveText, PartialText, TurnBegan
+from asr_service.client.live import FailedText, FinalText, LiveText, PartialText, TurnBegan
 
 _GREY, _RESET, _CLEAR = "\x1b[90m", "\x1b[0m", "\r\x1b[K"
 
@@ -31,6 +31,8 @@ class TurnDisplay:
                 self._partial.pop(text.turn_id, None)
                 line = printable(text.text.strip())
                 self._write(f"{line}\n" if line else "")
+            case FailedText():
+                self._partial.pop(text.turn_id, None)
         if self._columns:
             self._show_partial()
 

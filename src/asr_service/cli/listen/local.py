@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_service.client.live import FinalText, LiveText, PartialText, TurnBegan
+from asr_service.client.live import FailedText, FinalText, LiveText, PartialText, TurnBegan
 from asr_service.engine.pipeline.live.events import (
     SessionEnded,
     TextDelta,
@@ -30,7 +30,7 @@ class LocalSession:
         await self._session.finish()
 
     async def texts(self) -> AsyncIterator[LiveText]:
-        """Yield the texts until the session is finished. Raises AsrError: a turn or the engine failed."""
+        """Yield the texts until the session is finished. Raises AsrError: the engine failed."""
         async for event in self._session.events():
             match event:
                 case TurnStarted() | TurnCommitted():
@@ -39,6 +39,7 @@ class LocalSession:
                     yield PartialText(event.turn_id, event.text)
                 case TurnCompleted():
                     yield FinalText(event.turn_id, event.transcript.text)
-                case TurnFailed(error=error) | SessionEnded(error=error):
-                    if error is not None:
-                        raise error
+                case TurnFailed():
+                    yield FailedText(event.turn_id, event.error.message)
+                case SessionEnded(error=error) if error is not None:
+                    raise error

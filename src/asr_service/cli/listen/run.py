@@ -20,7 +20,7 @@ from asr_service.cli.backend import Backend, Service, prepare_local
 from asr_service.cli.listen.display import TurnDisplay
 from asr_service.cli.listen.sound import microphone, recording, require_microphone
 from asr_service.cli.terminal import os_reason
-from asr_service.client.live import LiveText, connect_live
+from asr_service.client.live import FailedText, LiveText, connect_live
 from asr_service.errors import AsrError, StartupError
 
 if TYPE_CHECKING:
@@ -89,17 +89,19 @@ async def listen(asked: Listening, display: TurnDisplay) -> int:
     async with _session(asked) as session:
         if asked.file is None:
             typer.echo("Listening. Press Ctrl-C to stop.", err=True)
-        limit = asyncio.timeout(None)
+        limit, n_failed = asyncio.timeout(None), 0
         try:
             async with limit:
                 with _stopped_by_ctrl_c(display, limit) as stopped:
-                    await _run(session, asked.file, stopped, display)
+                    n_failed = await _run(session, asked.file, stopped, display)
         except TimeoutError:
             if not limit.expired():
                 raise
             display.close()
             typer.echo(f"The last text did not arrive within {_LAST_TEXT_TIMEOUT_S:.0f} s.", err=True)
-        return _INTERRUPTED if stopped.done() else 0
+        if stopped.done():
+            return _INTERRUPTED
+        return _FAILED if n_failed else 0
 
 
 @contextmanager
@@ -123,13 +125,15 @@ def _stopped_by_ctrl_c(display: TurnDisplay, limit: asyncio.Timeout) -> Iterator
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _run(session: Session, file: Path | None, stopped: "asyncio.Future[None]", display: TurnDisplay) -> None:
+async def _run(session: Session, file: Path | None, stopped: "asyncio.Future[None]", display: TurnDisplay) -> int:
+    """Return the number of turns that have no text."""
     showing = asyncio.create_task(_show(session, display))
     feeding = asyncio.create_task(_feed(session, file, stopped))
     try:
-        await asyncio.gather(showing, feeding)
+        n_failed, _ = await asyncio.gather(showing, feeding)
     finally:
         await tasks.cancel([showing, feeding])
+    return n_failed
 
 
 async def _feed(session: Session, file: Path | None, stopped: "asyncio.Future[None]") -> None:
@@ -139,9 +143,16 @@ async def _feed(session: Session, file: Path | None, stopped: "asyncio.Future[No
     await session.finish()
 
 
-async def _show(session: Session, display: TurnDisplay) -> None:
+async def _show(session: Session, display: TurnDisplay) -> int:
+    """Return the number of turns that have no text."""
+    n_failed = 0
     async for text in session.texts():
         display.show(text)
+        if isinstance(text, FailedText):
+            n_failed += 1
+            display.close()
+            typer.echo(f"Some words have no text: {text.message}", err=True)
+    return n_failed
 
 
 @asynccontextmanager

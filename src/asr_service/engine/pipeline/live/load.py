@@ -91,7 +91,7 @@ class LiveLoad:
         """Check that one more session may be opened. Raises Overloaded: its final texts would not be on time."""
         if self.is_full:
             raise Overloaded(
-                f"The service follows {self.n_sessions} live sessions, which is as many as it can at its speed. "
+                f"As many live sessions are open as the service can follow at its speed: {self.n_sessions}. "
                 "Try again later.",
                 retry_after_s=_RETRY_AFTER_S,
             )
