@@ -12,7 +12,7 @@ import pytest
 
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
 from asr_service.transcript import Segment, Transcript
@@ -55,8 +55,8 @@ async def test_parallel_calls_of_a_request_are_counted_once():
     """Calls that run at the same time add the time during which at least one of them runs."""
     unused = cast("Scheduler", None)
     calls = [(5.0, 6.0), (1.0, 3.0), (2.0, 4.0), (2.5, 3.5)]
-    context = RequestContext(unused, 0, ENGLISH, next_deadline=time.monotonic, _calls=calls)
-    assert context.inference_s == 4.0
+    request = RequestHandle(unused, 0, ENGLISH, next_deadline=time.monotonic, _calls=calls)
+    assert request.inference_s == 4.0
 
 
 async def test_the_language_is_detected_once_for_the_request():

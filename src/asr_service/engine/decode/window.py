@@ -21,7 +21,7 @@ from asr_service.engine.decode.window_task import NO_TEXT, WHOLE_BUDGET, WindowT
 from asr_service.engine.model.calls import EncodeCall, Encoded
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 from asr_service.stages import stage
 from asr_service.tracing import span
 from asr_service.transcript import Segment
@@ -67,7 +67,7 @@ class WindowDecoder:
 
     async def prepare(
         self,
-        request: RequestContext,
+        request: RequestHandle,
         chunk: Chunk,
         *,
         language: str | None = None,
@@ -110,9 +110,7 @@ class WindowDecoder:
                 budget=rest.budget,
             )
 
-    async def detect_language(
-        self, request: RequestContext, chunk: Chunk, *, is_first_window: bool
-    ) -> dict[str, float]:
+    async def detect_language(self, request: RequestHandle, chunk: Chunk, *, is_first_window: bool) -> dict[str, float]:
         """Return the probabilities of the languages of a chunk by code, most likely first."""
         if not self._multilingual:
             return {_ENGLISH: 1.0}
@@ -154,7 +152,7 @@ class WindowDecoder:
         text_before = (await task.known_text_before()).followed_by(segments)
         return segments, Rest(join_chunks(rest), language, text_before, budget.after_window(decoded_s))
 
-    async def _request_language(self, encoded: Encoded, request: RequestContext) -> str:
+    async def _request_language(self, encoded: Encoded, request: RequestHandle) -> str:
         """Return the request's language. The first window sets it if the options do not."""
         if not self._multilingual:
             request.set_language(_ENGLISH, 1.0)

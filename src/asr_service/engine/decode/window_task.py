@@ -9,7 +9,7 @@ from asr_service.audio.features import Features
 from asr_service.engine.decode.continuation import Budget
 from asr_service.engine.decode.text_before import TextBefore
 from asr_service.engine.model.calls import Call
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 
 NO_TEXT: Final = TextBefore()
 WHOLE_BUDGET: Final = Budget()
@@ -19,7 +19,7 @@ WHOLE_BUDGET: Final = Budget()
 class WindowTask:
     """A window to decode, as `WindowDecoder.prepare` makes it."""
 
-    request: RequestContext
+    request: RequestHandle
     chunk: Chunk
     context_frames: int
     """How many frames the encoder gets at first."""

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 def conclude(recording: Recording, model_name: str) -> Transcript:
     """Return the transcript of a recording that is completely decoded. Count it in the metrics, and log it."""
-    audio, speech, context = recording.audio, recording.speech, recording.context
+    audio, speech, request = recording.audio, recording.speech, recording.request
     segments = tuple(recording.done)
     total_s = time.monotonic() - recording.started_at
     duration_s = audio.n_samples / SAMPLE_RATE
@@ -28,13 +28,13 @@ def conclude(recording: Recording, model_name: str) -> Transcript:
     if duration_s:
         length = "long" if duration_s >= metrics.LONG_RECORDING_S else "short"
         metrics.REALTIME_FACTOR.labels(length).observe(realtime_factor)
-    inference_s = context.inference_s
-    language, probability = context.known_language or (None, None)
+    inference_s = request.inference_s
+    language, probability = request.known_language or (None, None)
     log.info(
         "transcribed",
         audio_s=round(duration_s, 3),
         speech_s=round(speech.speech_s, 3),
-        queue_s=round(context.queued_s, 3),
+        queue_s=round(request.queued_s, 3),
         inference_s=round(inference_s, 3),
         total_s=round(total_s, 3),
     )
@@ -42,7 +42,7 @@ def conclude(recording: Recording, model_name: str) -> Transcript:
     warnings = audio.warnings if text else (*audio.warnings, _NO_SPEECH)
     return Transcript(
         text=text,
-        task=context.options.task,
+        task=request.options.task,
         language=language,
         language_probability=probability,
         duration=audio.end_s,
@@ -51,7 +51,7 @@ def conclude(recording: Recording, model_name: str) -> Transcript:
         segments=segments,
         warnings=tuple(warning.message for warning in warnings),
         timing=Timing(
-            queue_ms=context.queued_s * 1000,
+            queue_ms=request.queued_s * 1000,
             decode_ms=audio.decode_s * 1000,
             vad_ms=speech.vad_s * 1000,
             inference_ms=inference_s * 1000,

@@ -55,7 +55,7 @@ class OrderedWindows:
             async with aclosing(RecordingParts(self._recording, self._windows, self._memory).read()) as parts:
                 async for chunk, language in parts:
                     await self._places.acquire()
-                    if is_first_window and self._recording.context.options.condition_on_previous_text:
+                    if is_first_window and self._recording.request.options.condition_on_previous_text:
                         previous = PreviousText(self._recording.done)
                     window = await self._start_window(chunk, language, previous, is_first_window=is_first_window)
                     self._started.put_nowait(window)
@@ -72,7 +72,7 @@ class OrderedWindows:
         try:
             # Windows are prepared one by one, so that the first window is also the first in the model's queue.
             task = await self._windows.prepare(
-                self._recording.context,
+                self._recording.request,
                 chunk,
                 language=language,
                 is_first_window=is_first_window,

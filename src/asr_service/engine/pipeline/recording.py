@@ -7,7 +7,7 @@ from asr_service.decoder.pool import DecodedAudio
 from asr_service.engine.pipeline.script import ScriptConverter
 from asr_service.engine.pipeline.speech import SpeechChunker
 from asr_service.engine.pipeline.window_memory import MemoryShare
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 from asr_service.transcript import Segment
 
 
@@ -17,7 +17,7 @@ class Recording:
 
     audio: DecodedAudio
     speech: SpeechChunker
-    context: RequestContext
+    request: RequestHandle
     memory: MemoryShare
     started_at: float
     """Monotonic seconds."""

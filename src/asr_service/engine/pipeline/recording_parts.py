@@ -22,22 +22,22 @@ class RecordingParts:
 
     async def read(self) -> AsyncGenerator[tuple[Chunk, str | None]]:
         """Yield the recording's chunks; if the language may change, split where it does, each with its language."""
-        context, is_first_window = self._recording.context, True
+        request, is_first_window = self._recording.request, True
         async with aclosing(self._new_chunks()) as chunks:
             async for chunk in chunks:
-                if not context.options.language_per_chunk:
+                if not request.options.language_per_chunk:
                     yield chunk, None
                     continue
                 detect = partial(self.detect_language, is_first_window=is_first_window)
                 is_first_window = False
                 for part in await split_by_language(chunk, detect):
-                    context.set_language(part.language, part.probability)
+                    request.set_language(part.language, part.probability)
                     yield part.chunk, part.language
 
     async def detect_language(self, chunk: Chunk, *, is_first_window: bool) -> Mapping[str, float]:
         """Return the probabilities of the languages of a chunk by code, most likely first."""
         async with self._memory.window(self._recording.memory):
-            return await self._windows.detect_language(self._recording.context, chunk, is_first_window=is_first_window)
+            return await self._windows.detect_language(self._recording.request, chunk, is_first_window=is_first_window)
 
     async def _new_chunks(self) -> AsyncGenerator[Chunk]:
         """Yield the chunks that the earlier run did not finish, and forget the segments that it had of them."""
@@ -56,7 +56,7 @@ class RecordingParts:
 
     async def _restore_language(self, chunk: Chunk, language: str) -> None:
         """Set the language that the earlier run detected. The first chunk has its probability."""
-        context = self._recording.context
-        if not context.language.done():
+        request = self._recording.request
+        if not request.language.done():
             probabilities = await self.detect_language(chunk, is_first_window=True)
-            context.set_language(language, probabilities.get(language, 0.0))
+            request.set_language(language, probabilities.get(language, 0.0))

@@ -28,7 +28,7 @@ from asr_service.engine.pipeline.recording_parts import RecordingParts
 from asr_service.engine.pipeline.script import ScriptConverter
 from asr_service.engine.pipeline.speech import SpeechChunker
 from asr_service.engine.pipeline.window_memory import MemoryShare, WindowMemory
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.transcript import Detection, Segment, Transcript
 
@@ -100,8 +100,8 @@ class Transcriber:
         Raises RequestError: the file cannot be decoded.
         Raises Unavailable, DeadlineExceeded, InferenceFailed: the model could not complete the request.
         """
-        context = self._context(options, deadline, is_bulk=is_bulk, caller=caller)
-        async with self._open(file, context, on_audio, on_length, earlier) as recording:
+        request = self._new_request(options, deadline, is_bulk=is_bulk, caller=caller)
+        async with self._open(file, request, on_audio, on_length, earlier) as recording:
             done = recording.done
             windows = OrderedWindows(recording, self._windows, self._memory, self._limits.max_inflight_windows)
             async with aclosing(windows.segments()) as segments:
@@ -137,9 +137,9 @@ class Transcriber:
 
         Takes the arguments and raises the errors of `transcribe`.
         """
-        context = self._context(options, deadline, caller=caller)
+        request = self._new_request(options, deadline, caller=caller)
         async with (
-            self._open(file, context, on_audio) as recording,
+            self._open(file, request, on_audio) as recording,
             aclosing(recording.speech.chunks()) as chunks,
         ):
             parts = RecordingParts(recording, self._windows, self._memory)
@@ -153,16 +153,16 @@ class Transcriber:
     async def _open(
         self,
         file: BinaryIO,
-        context: RequestContext,
+        request: RequestHandle,
         on_audio: Callable[[float], None],
         on_length: Callable[[float], None] = lambda _: None,
         earlier: Sequence[Segment] = (),
     ) -> AsyncIterator[Recording]:
-        options, started_at = context.options, time.monotonic()
+        options, started_at = request.options, time.monotonic()
         vad = options.vad if options.vad_filter else None
         lengths = self._windows.chunk_lengths(options)
-        if not context.is_bulk:
-            self._scheduler.expect_client(context.request_id)
+        if not request.is_bulk:
+            self._scheduler.expect_client(request.request_id)
         try:
             async with self._decoders.decode(file, options.audio_track) as audio:
 
@@ -174,18 +174,18 @@ class Transcriber:
                 peaks = PeakMeter() if options.peaks else None
                 speech = SpeechChunker(audio, vad, lengths, self._limits.max_block_s, self._cpu_pool, note, peaks)
                 script = ScriptConverter(options, earlier)
-                share = MemoryShare(context.is_bulk)
-                yield Recording(audio, speech, context, share, started_at, script, list(earlier), peaks)
+                share = MemoryShare(request.is_bulk)
+                yield Recording(audio, speech, request, share, started_at, script, list(earlier), peaks)
         finally:
-            self._scheduler.cancel_request(context.request_id)
+            self._scheduler.cancel_request(request.request_id)
 
-    def _context(
+    def _new_request(
         self, options: DecodingOptions, deadline: float | None, *, is_bulk: bool = False, caller: Caller
-    ) -> RequestContext:
+    ) -> RequestHandle:
         def next_deadline() -> float:
             return time.monotonic() + self._limits.request_timeout_s if deadline is None else deadline
 
-        return RequestContext(self._scheduler, next(self._request_ids), options, next_deadline, is_bulk, caller)
+        return RequestHandle(self._scheduler, next(self._request_ids), options, next_deadline, is_bulk, caller)
 
 
 def _is_likely_clip(file: BinaryIO) -> bool:

@@ -16,7 +16,7 @@ from asr_service.tracing import record_span
 
 
 @dataclass(slots=True)
-class RequestContext:
+class RequestHandle:
     """Submits model calls for the windows of one request. Used on one event loop."""
 
     scheduler: Scheduler

@@ -416,13 +416,13 @@ async def test_a_session_faster_than_real_time_waits_like_a_recording():
     """Its windows do not go before those of other requests, have more time, and do not count as measured speed."""
     asked: list[tuple[LiveWork | None, float]] = []
     async with sessions_around(FakeModel(writing(" hello"))) as sessions:
-        new_context = sessions._new_context
+        new_request = sessions._new_request
 
         def noting(decoding: DecodingOptions, live: LiveWork | None, max_wait_s: float, caller: Caller):
             asked.append((live, max_wait_s))
-            return new_context(decoding, live, max_wait_s, caller)
+            return new_request(decoding, live, max_wait_s, caller)
 
-        sessions._new_context = noting  # type: ignore[method-assign]
+        sessions._new_request = noting  # type: ignore[method-assign]
         async with sessions.open(replace(ENGLISH, delay=Delay.XHIGH)) as session:
             reading = asyncio.create_task(rest_of(session))
             await session.feed(np.concatenate([speech(2), silence(1)]))

@@ -21,7 +21,7 @@ from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, ClosedWindow,
 from asr_service.engine.pipeline.script import ScriptConverter
 from asr_service.engine.pipeline.window_memory import MemoryShare, WindowMemory
 from asr_service.engine.schedule.batch import LiveWork
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 from asr_service.errors import AsrError, EngineStopped
 from asr_service.languages import LANGUAGES, written_language
 from asr_service.transcript import Segment, Timing, Transcript
@@ -32,9 +32,9 @@ seconds: with four, the 99th percentile of the delay was 1.9 instead of 1.2 s, w
 _MAX_WAIT_S: Final = 30.0
 """A final text that is not known so long after the end of its turn fails. So the delay of a session is limited."""
 
-NewContext = Callable[[DecodingOptions, LiveWork, float], RequestContext]
+NewRequest = Callable[[DecodingOptions, LiveWork, float], RequestHandle]
 """Returns a window's handle on the scheduler, for its options, its urgency and the seconds until its deadline."""
-NewSharedContext = Callable[[DecodingOptions, LiveWork | None, float], RequestContext]
+NewSharedRequest = Callable[[DecodingOptions, LiveWork | None, float], RequestHandle]
 """The same of a slot; None for a window that is no more urgent than those of recordings."""
 
 
@@ -54,7 +54,7 @@ class Finisher:
     def __init__(
         self,
         tools: FinisherTools,
-        new_context: NewContext,
+        new_request: NewRequest,
         on_event: Callable[[LiveEvent], None],
         spoken_at: Callable[[int], float],
         on_done: Callable[[ClosedWindow], None],
@@ -65,7 +65,7 @@ class Finisher:
         closed window needs no more memory.
         """
         self._tools = tools
-        self._new_context = new_context
+        self._new_request = new_request
         self._on_event = on_event
         self._spoken_at = spoken_at
         self._on_done = on_done
@@ -175,16 +175,16 @@ class Finisher:
 
     async def _decode(self, closing: ClosedWindow, chunk: Chunk) -> DecodedWindow:
         window, turn = closing.window, closing.window.turn
-        context = self._new_context(turn.options.decoding, LiveWork.FINAL, _MAX_WAIT_S)
+        request = self._new_request(turn.options.decoding, LiveWork.FINAL, _MAX_WAIT_S)
         if turn.language is not None:
-            context.set_language(*turn.language)
+            request.set_language(*turn.language)
         elif self.language is not None and chunk.duration_s < MIN_DETECTION_S:
-            context.set_language(*self.language)
+            request.set_language(*self.language)
         segments: list[Segment] = []
         try:
             async with self._tools.memory.window(MemoryShare()):
                 task = await self._tools.windows.prepare(
-                    context,
+                    request,
                     chunk,
                     is_first_window=True,
                     text_before=window.previous.tokens if window.previous else TextBefore(),
@@ -193,9 +193,9 @@ class Finisher:
                     async for known in decoding:
                         segments += known
         finally:
-            context.scheduler.cancel_request(context.request_id)
-        is_urgent = context.live is not None
-        return DecodedWindow(tuple(segments), context.known_language, context.queued_s, context.inference_s, is_urgent)
+            request.scheduler.cancel_request(request.request_id)
+        is_urgent = request.live is not None
+        return DecodedWindow(tuple(segments), request.known_language, request.queued_s, request.inference_s, is_urgent)
 
     def _send_rest(self, window: Window, segments: tuple[Segment, ...]) -> None:
         """Send the text of a window that was not sent yet, if the final text begins with the sent words."""

@@ -19,7 +19,7 @@ from asr_service.engine.model.prompt import Prompt
 from asr_service.engine.model.protocol import Alignment, Encoding, GenerateOptions, Generation
 from asr_service.engine.model.vocabulary import Vocabulary
 from asr_service.engine.options import MAX_LENGTH, DecodingOptions
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 from asr_service.stages import stage
 
 PARTIAL_MARGIN_S: Final = 2.0
@@ -69,7 +69,7 @@ class PartialDecoder:
         self._multilingual = multilingual
         self._margin_s = margin_s
 
-    async def decode(self, request: RequestContext, utterance: Utterance) -> PartialHypothesis:
+    async def decode(self, request: RequestHandle, utterance: Utterance) -> PartialHypothesis:
         """Return the text after the sent one.
 
         The calls count no audio, since the same audio is decoded again and again.
@@ -87,7 +87,7 @@ class PartialDecoder:
         return PartialHypothesis(text, language, probability, encoded.encoding)
 
     async def start_of(
-        self, request: RequestContext, partial: PartialHypothesis, before: str, rest: str, sound_s: float
+        self, request: RequestHandle, partial: PartialHypothesis, before: str, rest: str, sound_s: float
     ) -> float:
         """Return the second of an utterance at which the text `rest` begins, which follows the text `before`.
 
@@ -109,7 +109,7 @@ class PartialDecoder:
             return "en", 1.0
         return next(iter(options.among_candidates(encoded.languages or {}).items()))
 
-    async def _text(self, request: RequestContext, utterance: Utterance, encoding: Encoding, language: str) -> str:
+    async def _text(self, request: RequestHandle, utterance: Utterance, encoding: Encoding, language: str) -> str:
         duration_s = len(utterance.samples) / SAMPLE_RATE
         n_output = _SHORT_OUTPUT if duration_s <= _SHORT_S else _LONG_OUTPUT
         options = replace(request.options, beam_size=1, timestamps=False)

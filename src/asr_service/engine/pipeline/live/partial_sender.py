@@ -10,13 +10,13 @@ from asr_service import metrics
 from asr_service.audio import SAMPLE_RATE
 from asr_service.engine.pipeline.live.agreement import CAUTION, Caution, split_words
 from asr_service.engine.pipeline.live.events import LiveEvent
-from asr_service.engine.pipeline.live.finisher import NewContext
+from asr_service.engine.pipeline.live.finisher import NewRequest
 from asr_service.engine.pipeline.live.listener import Listener
 from asr_service.engine.pipeline.live.load import LiveLoad, Pace
 from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialHypothesis, Utterance
 from asr_service.engine.pipeline.live.turn import MIN_DETECTION_S, Window
 from asr_service.engine.schedule.batch import LiveWork
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 from asr_service.errors import DeadlineExceeded, InferenceFailed, Overloaded
 from asr_service.languages import written_language
 
@@ -38,7 +38,7 @@ class PartialSender:
         decoder: PartialDecoder,
         load: LiveLoad,
         listener: Listener,
-        new_context: NewContext,
+        new_request: NewRequest,
         on_event: Callable[[LiveEvent], None],
         in_script: Callable[[Window, PartialHypothesis], str],
         pace: Pace,
@@ -52,7 +52,7 @@ class PartialSender:
         self._decoder = decoder
         self._load = load
         self._listener = listener
-        self._new_context = new_context
+        self._new_request = new_request
         self._on_event = on_event
         self._in_script = in_script
         self._pace = pace
@@ -107,8 +107,8 @@ class PartialSender:
             language = self._latest_language()
         before = self._tokens_before(window, language)
         utterance = Utterance(samples, window.sent.text, language, before)
-        context = self._new_context(options, LiveWork.PARTIAL, _MAX_WAIT_S)
-        task = asyncio.create_task(self._decoder.decode(context, utterance))
+        request = self._new_request(options, LiveWork.PARTIAL, _MAX_WAIT_S)
+        task = asyncio.create_task(self._decoder.decode(request, utterance))
         self._decoding = window, task
         partial: PartialHypothesis | None = None
         try:
@@ -118,15 +118,15 @@ class PartialSender:
                     window.language = partial.language
                 rest = self._send(window, partial, caution)
                 if len(samples) >= _SPLIT_S * SAMPLE_RATE and rest and window.sent.text:
-                    await self._split(window, context, partial, rest, len(samples) / SAMPLE_RATE)
+                    await self._split(window, request, partial, rest, len(samples) / SAMPLE_RATE)
         except (DeadlineExceeded, InferenceFailed, Overloaded) as error:
             log.debug("a partial text was left out", error=repr(error))
         finally:
             task.cancel()
             self._decoding = None
-            context.scheduler.cancel_request(context.request_id)
-        if context.inference_s:
-            self._load.note_partial(context.inference_s)
+            request.scheduler.cancel_request(request.request_id)
+        if request.inference_s:
+            self._load.note_partial(request.inference_s)
         metrics.LIVE_PARTIALS.labels("dropped" if partial is None else "decoded").inc()
 
     def _send(self, window: Window, partial: PartialHypothesis, caution: Caution) -> str:
@@ -141,10 +141,10 @@ class PartialSender:
         return "".join(words)[len(sent) :]
 
     async def _split(
-        self, window: Window, context: RequestContext, partial: PartialHypothesis, rest: str, sound_s: float
+        self, window: Window, request: RequestHandle, partial: PartialHypothesis, rest: str, sound_s: float
     ) -> None:
         """End a long window where the rest of its text begins. The rest is decoded with the next window."""
-        at_s = await self._decoder.start_of(context, partial, window.sent.text, rest, sound_s)
+        at_s = await self._decoder.start_of(request, partial, window.sent.text, rest, sound_s)
         at = window.start + int(at_s * SAMPLE_RATE)
         if window.is_open and window.start < at < self._listener.end:
             self._listener.split(window, at)

@@ -18,7 +18,7 @@ from asr_service.audio.level import LiveLeveller
 from asr_service.audio.silero import FRAME, SpeechStream
 from asr_service.engine.options import DecodingOptions
 from asr_service.engine.pipeline.live.events import EndReason, LiveEvent, SessionEnded
-from asr_service.engine.pipeline.live.finisher import Finisher, FinisherTools, NewSharedContext
+from asr_service.engine.pipeline.live.finisher import Finisher, FinisherTools, NewSharedRequest
 from asr_service.engine.pipeline.live.listener import MIN_COMMIT_MS, Listener, Reactions
 from asr_service.engine.pipeline.live.load import Pace
 from asr_service.engine.pipeline.live.options import LiveOptions
@@ -26,7 +26,7 @@ from asr_service.engine.pipeline.live.partial import PartialDecoder, PartialHypo
 from asr_service.engine.pipeline.live.partial_sender import PartialSender
 from asr_service.engine.pipeline.live.turn import ClosedWindow, Window
 from asr_service.engine.schedule.batch import LiveWork
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 from asr_service.errors import AsrError, EmptyBuffer, EngineStopped
 from asr_service.languages import CHINESE
 from asr_service.transcript import Segment
@@ -53,7 +53,7 @@ class SessionTools:
 
     finishing: FinisherTools
     partials: PartialDecoder
-    new_context: NewSharedContext
+    new_request: NewSharedRequest
     cpu_pool: Executor
     """Runs voice activity detection."""
 
@@ -80,7 +80,7 @@ class LiveSession:
         """Positions up to which there was sound, and when."""
         self._opened_at = time.monotonic()
         self._pace = Pace()
-        self._new_shared_context = tools.new_context
+        self._new_shared_request = tools.new_request
         self._end_reason: EndReason | None = None
         self._commits: set[asyncio.Future[bool]] = set()
         """Those that wait until the sound before them was taken."""
@@ -88,7 +88,7 @@ class LiveSession:
         self._level = LiveLeveller()
         self._stream = SpeechStream()
         self._finisher = Finisher(
-            tools.finishing, self._new_context, self._events.put_nowait, self._spoken_at, self._on_decoded
+            tools.finishing, self._new_request, self._events.put_nowait, self._spoken_at, self._on_decoded
         )
         self._listener = Listener(
             options,
@@ -104,7 +104,7 @@ class LiveSession:
             tools.partials,
             self._load,
             self._listener,
-            self._new_context,
+            self._new_request,
             self._events.put_nowait,
             self._in_script,
             self._pace,
@@ -285,11 +285,11 @@ class LiveSession:
     def _on_decoded(self, closing: ClosedWindow) -> None:
         self._note_waiting(-closing.n_samples)
 
-    def _new_context(self, decoding: DecodingOptions, live: LiveWork, max_wait_s: float) -> RequestContext:
+    def _new_request(self, decoding: DecodingOptions, live: LiveWork, max_wait_s: float) -> RequestHandle:
         """Return a window's handle on the scheduler. A session that is not live waits like a recording."""
         if self._pace.is_live:
-            return self._new_shared_context(decoding, live, max_wait_s)
-        return self._new_shared_context(decoding, None, _MAX_WAIT_OF_RECORDINGS_S)
+            return self._new_shared_request(decoding, live, max_wait_s)
+        return self._new_shared_request(decoding, None, _MAX_WAIT_OF_RECORDINGS_S)
 
     def _note_waiting(self, n_samples: int) -> None:
         self._n_waiting += n_samples

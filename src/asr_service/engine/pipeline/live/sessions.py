@@ -21,7 +21,7 @@ from asr_service.engine.pipeline.live.places import Holder, place_to_take
 from asr_service.engine.pipeline.live.session import LiveSession, SessionTools
 from asr_service.engine.pipeline.window_memory import WindowMemory
 from asr_service.engine.schedule.batch import LiveWork
-from asr_service.engine.schedule.request import RequestContext
+from asr_service.engine.schedule.request import RequestHandle
 from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.errors import Overloaded
 
@@ -95,11 +95,11 @@ class LiveSessions:
             metrics.LIVE_REFUSED.inc()
             raise
 
-        def new_context(decoding: DecodingOptions, live: LiveWork | None, max_wait_s: float) -> RequestContext:
-            return self._new_context(decoding, live, max_wait_s, caller)
+        def new_request(decoding: DecodingOptions, live: LiveWork | None, max_wait_s: float) -> RequestHandle:
+            return self._new_request(decoding, live, max_wait_s, caller)
 
         session = LiveSession(
-            SessionTools(self._finishing, self._partials, new_context, self._cpu_pool), options, on_audio
+            SessionTools(self._finishing, self._partials, new_request, self._cpu_pool), options, on_audio
         )
         self._open.add(session)
         self._places[session] = caller
@@ -146,10 +146,10 @@ class LiveSessions:
         self._load.n_sessions = len(self._places)
         self._show_sessions(len(self._open))
 
-    def _new_context(
+    def _new_request(
         self, decoding: DecodingOptions, live: LiveWork | None, max_wait_s: float, caller: Caller
-    ) -> RequestContext:
+    ) -> RequestHandle:
         deadline = time.monotonic() + max_wait_s
-        return RequestContext(
+        return RequestHandle(
             self._scheduler, next(self._request_ids), decoding, lambda: deadline, caller=caller, live=live
         )
