@@ -210,6 +210,21 @@ async def test_the_longest_delay_sends_only_final_text():
     assert [type(event) for event in events[-4:]] == [TurnCommitted, TextDelta, TurnCompleted, SessionEnded]
 
 
+async def test_speech_without_a_pause_is_not_lost_if_the_text_before_ends_a_text_early():
+    """The model ends the text of the second window after 4 of 12 s. Without the first one's text it does not."""
+
+    def write(model: FakeModel, _: Encoding, prompt, __: GenerateOptions) -> Generation:
+        has_text_before = prompt[0] == model.tokenizer.token_to_id("<|startofprev|>")
+        text, end_s = (" early", 4.0) if has_text_before else (" whole", 11.0)
+        return Generation((model.at(0.0), *model.tokens(text), model.at(end_s)), -0.2, 0.01)
+
+    options = replace(ENGLISH, delay=Delay.XHIGH)
+    async with sessions_around(FakeModel(write)) as sessions, sessions.open(options) as session:
+        events = await heard(session, speech(40), silence(1))
+    texts = [event.transcript.text for event in events if isinstance(event, TurnCompleted)]
+    assert texts == ["whole", "whole"]
+
+
 async def test_the_final_text_is_begun_in_the_pause_and_not_decoded_twice():
     """A turn costs one decode with the full beam, which begins before the silence is long enough."""
     model = FakeModel(writing(" hello"))

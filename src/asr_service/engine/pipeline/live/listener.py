@@ -238,7 +238,8 @@ class Listener:
     def _closing(self, window: Window, end: int, *, is_last: bool) -> ClosedWindow:
         frames = slice(window.start // FRAME - self._first_frame, -(-end // FRAME) - self._first_frame)
         samples = self._sound.cut(window.start, end)
-        chunk = cut_speech(samples, window.start, self._probabilities[frames], window.turn.vad)
+        is_part = window.previous is not None
+        chunk = cut_speech(samples, window.start, self._probabilities[frames], window.turn.vad, is_part=is_part)
         return ClosedWindow(window, chunk, end, min(self.speech_end, end), is_last)
 
     def _length_s(self, window: Window) -> float:

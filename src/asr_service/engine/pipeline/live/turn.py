@@ -119,14 +119,16 @@ class DecodedWindow:
 
 
 def cut_speech(
-    samples: NDArray[np.float32], start: int, probabilities: Sequence[float], vad: VadOptions
+    samples: NDArray[np.float32], start: int, probabilities: Sequence[float], vad: VadOptions, *, is_part: bool = False
 ) -> Chunk | None:
     """Return the speech of a window whose first sample has the position `start`; None if there is none.
 
     `probabilities` has the probability of speech of each frame of the samples. The last frame may be missing.
+    `is_part` says that the window continues another one. With the text before it in the prompt, the model may leave
+    speech out at its end, which is then decoded as the next window of a recording is.
     """
     frames = speech_frames(np.asarray(probabilities, np.float32), vad)
     n_samples = len(samples)
     spans = [SpeechSpan(first * FRAME, min(last * FRAME, n_samples)) for first, last in frames]
     spans = pad([span for span in spans if len(span)], n_samples, vad)
-    return cut_chunk(samples, tuple(spans), start) if spans else None
+    return cut_chunk(samples, tuple(spans), start, is_part=is_part) if spans else None
