@@ -5,15 +5,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import pytest
 
 from asr_service.engine.model.protocol import Encoding, GenerateOptions, Generation
 from asr_service.engine.options import DecodingOptions
-from asr_service.engine.schedule.request import RequestHandle
-from asr_service.engine.schedule.scheduler import Scheduler
 from asr_service.errors import DeadlineExceeded, EngineStopped, InferenceFailed, UnsupportedAudio
 from asr_service.transcript import Segment, Transcript
 from engines import RATE, engine_around, loud
@@ -49,14 +46,6 @@ async def test_a_space_that_the_model_left_out_between_windows_is_added(language
     async with engine_around(FakeModel(writing("hello"))) as engine:
         transcript = await engine.transcript(engine.recording(loud(40)), options)
     assert transcript.text == text
-
-
-async def test_parallel_calls_of_a_request_are_counted_once():
-    """Calls that run at the same time add the time during which at least one of them runs."""
-    unused = cast("Scheduler", None)
-    calls = [(5.0, 6.0), (1.0, 3.0), (2.0, 4.0), (2.5, 3.5)]
-    request = RequestHandle(unused, 0, ENGLISH, next_deadline=time.monotonic, _calls=calls)
-    assert request.inference_s == 4.0
 
 
 async def test_the_language_is_detected_once_for_the_request():

@@ -31,12 +31,12 @@ class RequestHandle:
     live: LiveWork | None = None
     """Set for the turns of live sessions."""
     language: asyncio.Future[tuple[str, float]] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
+        init=False, default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     """Code and probability. The first window sets it if the options do not."""
-    queued_s: float = 0.0
+    queued_s: float = field(init=False, default=0.0)
     """The longest time that a window has waited."""
-    _calls: list[tuple[float, float]] = field(default_factory=list)
+    _calls: list[tuple[float, float]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         if self.options.language is not None:

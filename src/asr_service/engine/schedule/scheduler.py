@@ -276,7 +276,7 @@ class Scheduler:
         self._waiting = [entry for entry in self._waiting if id(entry) not in taken]
         for entry in batch.entries:
             entry.started_at, entry.n_together = now, len(batch.entries)
-            if batch.stage is Stage.GENERATE and entry.live is None:
+            if batch.stage is Stage.GENERATE:
                 self._served_audio_s[entry.request_id] = self._served_audio_s.get(entry.request_id, 0.0) + entry.audio_s
             if not entry.is_bulk:
                 self._caller_usage.add(entry.caller, WORK_SHARE[batch.stage] * entry.audio_s, now)
