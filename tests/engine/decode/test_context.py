@@ -22,6 +22,11 @@ def times_again(reason: str) -> float:
     return REGISTRY.get_sample_value("asr_fallbacks_total", {"reason": reason}) or 0.0
 
 
+def rejected_unless_full(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
+    """Write a loop, which the rules reject, for every context but the full one."""
+    return writing(" yes" if len(encoding) == 1500 else " la" * 60)(model, encoding, *others)
+
+
 async def test_a_short_clip_has_a_short_context():
     """5 s of speech and a margin of 6 s need 11 s of context, rounded up to a step."""
     async with engine_around(FakeModel(), margin_s=6.0) as engine:
@@ -157,11 +162,7 @@ async def test_a_doubtful_translation_is_not_decoded_again():
 
 async def test_a_rejected_translation_is_decoded_again_at_full_context():
     """The checks of a short context hold for translations too."""
-
-    def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
-        return writing(" yes" if len(encoding) == 1500 else " la" * 60)(model, encoding, *others)
-
-    async with engine_around(FakeModel(script), margin_s=6.0) as engine:
+    async with engine_around(FakeModel(rejected_unless_full), margin_s=6.0) as engine:
         transcript = await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, task="translate"))
     assert [call.n_frames for call in engine.model.calls_of("encode")] == [1152, 3000]
     assert transcript.text == "yes"
@@ -313,11 +314,7 @@ async def test_word_times_cost_one_call_for_each_window(length_s):
 
 async def test_words_of_a_window_that_needs_the_full_context_are_aligned_there():
     """The short context did not suffice for the text, so it is not used for the words either."""
-
-    def script(model: FakeModel, encoding: Encoding, *others: Any) -> Generation:
-        return writing(" yes" if len(encoding) == 1500 else " la" * 60)(model, encoding, *others)
-
-    async with engine_around(FakeModel(script), margin_s=2.5) as engine:
+    async with engine_around(FakeModel(rejected_unless_full), margin_s=2.5) as engine:
         await engine.transcript(engine.recording(loud(5)), replace(ENGLISH, word_timestamps=True))
     assert [call.n_frames for call in engine.model.calls_of("align")] == [3000]
 

@@ -4,7 +4,6 @@ import json
 import socket
 import time
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -25,12 +24,6 @@ def service(tmp_path_factory):
     }
     with running(tmp_path_factory.mktemp("protocol"), limits) as service:
         yield service.ready()
-
-
-@pytest.fixture(scope="module")
-def connect(service):
-    address = urlsplit(service.url)
-    return lambda: socket.create_connection((address.hostname, address.port), timeout=60)
 
 
 def test_a_silent_connection_is_closed_without_an_answer(connect):

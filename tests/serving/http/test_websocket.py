@@ -6,10 +6,9 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
@@ -22,6 +21,7 @@ from asr_service.serving.http.connections import Connections
 from asr_service.serving.http.websocket import BoundedWebSocket
 from asr_service.serving.limits import ServerLimits
 from serving.harness import Service, running
+from serving.http.conftest import Connect
 from serving.http.test_connections import n_connections
 from waiting import until
 
@@ -39,20 +39,12 @@ HELLO = b"\x81\x85\0\0\0\0hello"
 """A masked text frame."""
 ECHO = b"\x81\x05hello"
 
-Connect = Callable[[], socket.socket]
-
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     limits = {"ping_s": PING_S, "lingering_close_s": 0.5, "head_s": 2, "keep_alive_s": 2}
     with running(tmp_path_factory.mktemp("websocket"), limits) as service:
         yield service.ready()
-
-
-@pytest.fixture(scope="module")
-def connect(service: Service) -> Connect:
-    address = urlsplit(service.url)
-    return lambda: socket.create_connection((address.hostname, address.port), timeout=60)
 
 
 def opened(service: Service) -> ClientConnection:
