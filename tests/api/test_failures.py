@@ -251,6 +251,27 @@ def test_a_refusal_says_what_to_change(live, fields, expected):
     assert not live.model.calls
 
 
+@pytest.mark.parametrize(
+    ("content", "boundary", "reason"),
+    [
+        (
+            FILE.replace(b"a.wav", b"a" * 10_000) + END,
+            b"xx",
+            "A header of a part is too long. Send a shorter file name.",
+        ),
+        (FILE.replace(b"\r\n\r\n", b"\r\nX: y" * 9 + b"\r\n\r\n", 1) + END, b"xx", "Maximum header count exceeded."),
+        (FILE.replace(b"xx", b"x" * 300), b"x" * 300, "Boundary length 300 exceeds maximum of 256."),
+        (FILE.replace(b"\r\n", b"\n") + END, b"xx", "Did not find CR at end of boundary (4)."),
+    ],
+    ids=["long-file-name", "many-headers", "long-boundary", "lines-without-cr"],
+)
+def test_a_form_that_cannot_be_parsed_is_refused_with_the_reason(live, content, boundary, reason):
+    """The person who wrote the client learns what is wrong with it."""
+    answer = form(content, content_type=f"multipart/form-data; boundary={boundary.decode()}")(live)
+    assert_error(answer, *MALFORMED, None)
+    assert answer.json()["error"]["message"] == f"The form cannot be parsed: {reason}"
+
+
 def test_an_empty_field_counts_as_left_out(live):
     """Web forms send all of their fields."""
     empty = dict.fromkeys(["language", "beam_size", "temperature", "word_timestamps", "response_format"], "")

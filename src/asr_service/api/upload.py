@@ -26,6 +26,7 @@ _MAX_FIELDS = 50
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_EPILOGUE_BYTES = 1024
 _MAX_PREAMBLE_BYTES = 8 * 1024
+_LONG_HEADER = "Maximum header size exceeded"  # python_multipart/multipart.py
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso8859-1", "latin-1", "latin1"})
 """The charsets that a form's text may have. Python knows many more. Some take a second to decode one field, some return
 half characters, and Python caches every name that it looks up.
@@ -138,7 +139,15 @@ async def _parsed(request: Request) -> tuple[FormData, bytes]:
                 f"A field is larger than {_MAX_FIELD_BYTES // 1024} kB. If it is the recording, its part needs a "
                 'filename="..." or the Content-Type of audio (curl -F file=@recording.wav).'
             ) from error
-        raise MalformedRequest(f"The form cannot be parsed: {error.message}") from error
+        raise MalformedRequest(f"The form cannot be parsed: {_reason(error)}") from error
+
+
+def _reason(error: MultiPartException) -> str:
+    """Return what is wrong with the form. Starlette hides the parser's own message."""
+    reason = str(error.__cause__ or error.message)
+    if reason == _LONG_HEADER:
+        return "A header of a part is too long. Send a shorter file name."
+    return reason if reason.endswith(".") else f"{reason}."
 
 
 class _Parser(MultiPartParser):
