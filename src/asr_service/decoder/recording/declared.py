@@ -44,7 +44,7 @@ def declared_end(container: InputContainer, stream: AudioStream, base_s: float, 
     if audio_s is None and len(container.streams) == 1:
         audio_s = file_s
     if audio_s is not None and kind in _WITH_SKIPPED:
-        audio_s = max(audio_s - _skipped_s(stream), 0.0)
+        audio_s = max(audio_s - skipped_s(stream), 0.0)
     return DeclaredEnd(audio_s, file_s)
 
 
@@ -65,7 +65,7 @@ def _stream_end_s(stream: AudioStream, base_s: float, kind: str) -> float | None
     return float((stream.duration + start) * stream.time_base) - base_s
 
 
-def _skipped_s(stream: AudioStream) -> float:
+def skipped_s(stream: AudioStream) -> float:
     """Return the seconds at the start of an Opus stream that are not played: its pre-skip. RFC 7845, section 5.1."""
     if stream.codec_context.name not in _OPUS:
         return 0.0

@@ -15,6 +15,7 @@ from asr_service.decoder.recording.containers import avi, mlp, mpeg_audio, wav
 from asr_service.decoder.recording.containers.frames import frames_behind
 from asr_service.decoder.recording.containers.second_recording import recording_behind
 from asr_service.decoder.recording.containers.source import Source, first_other, read_at, size_of
+from asr_service.decoder.recording.declared import skipped_s
 from asr_service.decoder.recording.demuxer import Refused, container_name
 from asr_service.decoder.recording.log import BAD_PAGE, ENDED_EARLY, Log, capture_log, keep_errors
 from asr_service.decoder.recording.loss import LossMeter
@@ -34,7 +35,8 @@ _MLP: Final = frozenset({"mlp", "truehd"})
 _COUNTED: Final = _BARE_STREAMS | {_AVI}
 """Containers without timestamps. The demuxer counts them, and wrongly: at the first sample rate, although the rate may
 change, and an AVI packet larger than the declared size as several."""
-_GAPS_ARE_LOSS: Final = frozenset({"flac", "ogg"})
+_OGG: Final = "ogg"
+_GAPS_ARE_LOSS: Final = frozenset({"flac", _OGG})
 _INCOMPLETE: Final = "incomplete frame"  # libavcodec/ac3dec.c, which decodes what is there
 _LONGEST_OPUS_PACKET_S: Final = 0.12
 _MATROSKA: Final = "matroska,webm"
@@ -134,12 +136,16 @@ class _Part:
         self._truncated = self._truncated or self._log.has(BAD_PAGE)
         self._ended_in_error = self._kind == _MATROSKA and not packet.size and bool(self._log)
         if packet.size:
-            suspect = bool(self._log) or (self._track.beginning.is_lost and self._last_packet is None)
+            is_first = self._last_packet is None
+            suspect = bool(self._log) or (self._track.beginning.is_lost and is_first)
+            place_s = self._place_s(packet)
+            if place_s is not None and is_first and self._kind == _OGG:
+                place_s += skipped_s(self._track.stream)
             self._last_packet = packet
             if not self._first_packet_at and packet.pos:
                 self._first_packet_at = max(packet.pos, 0)
             self._truncated = packet.is_corrupt
-            self._loss.packet_read(self._place_s(packet), self._duration_s(packet), suspect=suspect)
+            self._loss.packet_read(place_s, self._duration_s(packet), suspect=suspect)
         if self._counted is not None and packet.pts is not None:
             timestamp_s = packet.pts * self._tick_s - self._track.beginning.base_s
             self._loss.absent(self._counted.absent_before(packet.pos or 0, timestamp_s))
