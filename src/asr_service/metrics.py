@@ -78,13 +78,13 @@ WORKER_RSS = Gauge(
 )
 WINDOW_MEMORY = Gauge(
     "asr_window_memory_bytes",
-    "Host memory set aside for the windows that are being decoded: samples, features and encodings.",
+    "Host memory reserved for the windows that are being decoded: samples, features and encodings.",
     ["slot"],
     multiprocess_mode="livesum",
 )
 DECODER_RESTRICTION = Gauge(
     "asr_decoder_restriction",
-    "1 if the decoder processes are under this restriction, 0 if the kernel refused it.",
+    "1 if the restriction of the decoder processes is in effect, 0 if it is not.",
     ["restriction"],
     multiprocess_mode="livemin",
 )
@@ -107,7 +107,7 @@ JOBS_OLDEST = Gauge(
 )
 DAMAGED_RECORDS = Counter(
     "asr_damaged_records_total",
-    "Damaged records of jobs, webhook deliveries and segments that a process has met, counted once for each job or "
+    "Damaged records of jobs, webhook deliveries and segments that a process has found, counted once for each job or "
     "delivery.",
     ["kind"],
 )
@@ -145,16 +145,17 @@ CACHE_FAULTS = ("unavailable", "unreadable")
 LIVE_SESSIONS = Gauge("asr_live_sessions", "Open live sessions.", ["slot"], multiprocess_mode="livesum")
 LIVE_PLACES = Gauge(
     "asr_live_places",
-    "Live sessions that the model can follow at its speed. More than that are refused.",
+    "Live sessions that the model can serve at its measured speed. Further ones are refused.",
     ["slot"],
     multiprocess_mode="livesum",
 )
 LIVE_REFUSED = Counter(
-    "asr_live_refused_total", "Live sessions refused, because the model cannot follow one more at its speed."
+    "asr_live_refused_total", "Live sessions refused, because the model cannot serve one more at its measured speed."
 )
 LIVE_GIVEN_UP = Counter(
     "asr_live_given_up_total",
-    "Live sessions ended for another one: silent for a minute, or yielded by a caller with more sessions.",
+    "Live sessions ended to make room for another one, by reason: silent (no audio for a minute), yielded (their "
+    "caller had more sessions than the other one).",
     ["reason"],
 )
 LIVE_TURNS = Counter("asr_live_turns_total", "Turns of live sessions that ended, by outcome.", ["outcome"])
@@ -163,13 +164,13 @@ LIVE_PARTIALS = Counter(
     "Decodings of unfinished turns: decoded, or dropped (too late, or the turn had ended).",
     ["outcome"],
 )
-LIVE_THINNED = Counter(
-    "asr_live_partials_thinned_total",
-    "Decodings of unfinished turns that waited longer than their delay asks, since many people spoke.",
+LIVE_DELAYED = Counter(
+    "asr_live_partials_delayed_total",
+    "Decodings of unfinished turns that waited longer than the delay of their session, because many people spoke.",
 )
 LIVE_WORDS = Counter(
     "asr_live_words_total",
-    "Words of unfinished turns: told (sent), and those of them that the final text took back (taken_back).",
+    "Words of unfinished turns, by outcome: sent, and taken_back (sent, but not in the final text).",
     ["outcome"],
 )
 LIVE_FINAL_DELAY = Histogram(

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from asr_service import metrics
+from asr_service.engine.pipeline.live.sessions import WORD_OUTCOMES
 from deploy.monitoring import ALERTS, DASHBOARDS, QUERIES, RECORDED, ROOT, metrics_in, panels
 
 UNITS = {"none", "reqps", "percentunit", "s", "bytes", "celsius", "ops", "suffix:s/s"}
@@ -83,7 +84,11 @@ def test_every_used_metric_exists():
 
 @pytest.mark.parametrize(
     ("name", "outcomes"),
-    [("asr_job_attempts_total", metrics.JOB_OUTCOMES), ("asr_webhook_attempts_total", metrics.WEBHOOK_OUTCOMES)],
+    [
+        ("asr_job_attempts_total", metrics.JOB_OUTCOMES),
+        ("asr_webhook_attempts_total", metrics.WEBHOOK_OUTCOMES),
+        ("asr_live_words_total", WORD_OUTCOMES),
+    ],
 )
 def test_alerts_and_panels_use_outcomes_that_exist(name, outcomes):
     """An outcome with another name would never match."""

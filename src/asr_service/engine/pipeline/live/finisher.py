@@ -202,7 +202,7 @@ class Finisher:
         options = window.turn.options.decoding
         language = written_language(segments[0].language if segments else "", options.task)
         final, sent = "".join(segment.text for segment in segments), window.sent.words
-        metrics.LIVE_WORDS.labels("told").inc(len(sent))
+        metrics.LIVE_WORDS.labels("sent").inc(len(sent))
         metrics.LIVE_WORDS.labels("taken_back").inc(n_taken_back(sent, final, language))
         rest = rest_after(sent, final, language)
         if rest:

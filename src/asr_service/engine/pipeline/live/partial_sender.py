@@ -93,7 +93,7 @@ class PartialSender:
         if self._listener.end - since < wait_s * SAMPLE_RATE:
             return None
         if since > window.start and wait_s > caution.interval_s:
-            metrics.LIVE_THINNED.inc()
+            metrics.LIVE_DELAYED.inc()
         return caution
 
     async def _update(self, window: Window, caution: Caution) -> None:

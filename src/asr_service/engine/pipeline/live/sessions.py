@@ -27,7 +27,7 @@ from asr_service.errors import Overloaded
 
 TURN_OUTCOMES: Final = ("completed", "failed")
 PARTIAL_OUTCOMES: Final = ("decoded", "dropped")
-WORD_OUTCOMES: Final = ("told", "taken_back")
+WORD_OUTCOMES: Final = ("sent", "taken_back")
 GIVEN_UP: Final = (EndReason.SILENT, EndReason.YIELDED)
 """Why a session gives up its place for another one."""
 _YIELD_EVERY_S: Final = 10.0
