@@ -51,6 +51,14 @@ def test_an_unknown_variable_without_a_near_name_gets_no_guess(monkeypatch: pyte
         load_settings()
 
 
+def test_a_removed_setting_names_its_replacement():
+    """An operator who still sets it learns what to write instead."""
+    with pytest.raises(
+        ConfigurationError, match=r"no setting ASR_METRICS_NEED_KEY any longer.*ASR_METRICS_INSIDE=none"
+    ):
+        load_settings({"ASR_METRICS_NEED_KEY": "true"})
+
+
 def test_all_mistakes_are_in_one_message():
     """An operator corrects them together, and does not start the service once for each."""
     given = {"ASR_GPU": "0", "ASR_PORT": "many", "ASR_BEAM_SISE": "3", "ASR_MAX_WAIT_S": "-1", "ASR_DEVICES": "cpu"}

@@ -24,6 +24,8 @@ DEFAULT_MODEL_ALIASES = (
 """OpenAI's names, of which every client has one as its default. Each stands for the loaded model."""
 ANY_ALIAS, NO_ALIASES = "*", "none"
 """Values of ASR_MODEL_ALIASES that are no names."""
+NO_NETWORK = "none"
+"""The value of a setting with networks that has no network."""
 CACHE_IN_MEMORY = "memory"
 """The value of ASR_CACHE_URL for a cache in the memory of each slot."""
 _ENDPOINT = re.compile(r"https?://[^\s/,]+(/[^\s,]*)?|unix:/[^\s,]+")
@@ -44,6 +46,8 @@ def _check_root_path(given: str) -> str:
 
 
 def _check_networks(given: str) -> str:
+    if given.strip() == NO_NETWORK:
+        return given
     for network in given.split(","):
         try:
             ipaddress.ip_network(network.strip())

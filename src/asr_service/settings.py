@@ -27,6 +27,10 @@ from asr_service.setting_types import (
 from asr_service.validation import TextFields, describe_errors
 
 PREFIX = "ASR_"
+_REMOVED = {
+    "ASR_METRICS_NEED_KEY": "ASR_METRICS_INSIDE=none requires an API key at /metrics from every client.",
+}
+"""Settings of earlier versions, and what replaces them."""
 
 
 class Settings(TextFields, BaseSettings):
@@ -129,9 +133,7 @@ class Settings(TextFields, BaseSettings):
     metrics_inside: Networks = "127.0.0.0/8,::1"
     """Addresses and networks, separated by commas, that can read /metrics without an API key. Other clients need a key
     if the service has keys, because metrics contain their names. A client on a Unix socket needs none: Nginx restricts
-    /metrics itself."""
-    metrics_need_key: bool = False
-    """Require an API key at /metrics from every address. /health, /docs and /openapi.json never need one."""
+    /metrics itself. With `none` every client needs a key, also on a Unix socket."""
     key_concurrent_requests: PositiveInt | None = None
     """Maximum open requests of one API key, in all slots of this machine together; more get a 429. A key's entry can
     set another number with `concurrent_requests=`, or `none`."""
@@ -317,6 +319,8 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
 
 
 def _describe_unknown(name: str) -> str:
+    if name in _REMOVED:
+        return f"There is no setting {name} any longer. {_REMOVED[name]}"
     near = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1, cutoff=0.7)
     hint = f"Did you mean {PREFIX}{near[0].upper()}?" if near else "`asr-service settings` lists all settings."
     return f"There is no setting {name}. {hint}"

@@ -26,7 +26,7 @@ def test_only_this_machine_is_inside_by_default(host, is_inside):
     assert contains_address(parse_networks(load_settings({}).metrics_inside), host) is is_inside
 
 
-@pytest.mark.parametrize("given", ["", "10.0.0.0/99", "10.0.0.1/8", "127.0.0.1;10.0.0.1", "localhost"])
+@pytest.mark.parametrize("given", ["", "10.0.0.0/99", "10.0.0.1/8", "none,::1", "127.0.0.1;10.0.0.1", "localhost"])
 def test_an_invalid_network_is_refused_by_name(given):
     """The message says which part is wrong."""
     with pytest.raises(ConfigurationError, match=r"ASR_METRICS_INSIDE.*is not an address or network"):

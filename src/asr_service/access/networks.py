@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from asr_service.setting_types import NO_NETWORK
+
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Return the networks of a list with commas. A single address is a network. Raises ValueError: one is invalid."""
+    """Return the networks of a list with commas; `none` has none. A single address is a network.
+
+    Raises ValueError: one is invalid.
+    """
+    if text.strip() == NO_NETWORK:
+        return ()
     return tuple(ip_network(part.strip()) for part in text.split(","))
 
 

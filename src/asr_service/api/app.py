@@ -152,6 +152,7 @@ class _HeadAsGet:
 
 def _with_middleware(web: ASGIApp, settings: Settings, ring: KeyRing) -> ASGIApp:
     """Wrap the application, innermost middleware first."""
+    inside = parse_networks(settings.metrics_inside)
     limited = BodyLimit(
         _HeadAsGet(web),
         max_bytes=settings.max_upload_bytes,
@@ -164,8 +165,8 @@ def _with_middleware(web: ASGIApp, settings: Settings, ring: KeyRing) -> ASGIApp
         ring=ring,
         public=_PUBLIC - {health.METRICS},
         public_folder=web_page.FILES,
-        inside_paths=frozenset() if settings.metrics_need_key else frozenset({health.METRICS}),
-        inside=parse_networks(settings.metrics_inside),
+        inside_paths=frozenset({health.METRICS} if inside else ()),
+        inside=inside,
     )
     # CORS is outside of authentication: a browser sends its preflight without a key, and may read a refusal.
     return SafeHeaders(allow_origins(authenticated, settings.cors_origins))

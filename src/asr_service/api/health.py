@@ -18,7 +18,7 @@ from asr_service.lifecycle import SlotState
 router = APIRouter(tags=["Operation"])
 
 METRICS = "/metrics"
-"""Needs a key from addresses outside ASR_METRICS_INSIDE, and from all if ASR_METRICS_NEED_KEY is set."""
+"""Needs a key from addresses outside ASR_METRICS_INSIDE."""
 _MIB = 1024 * 1024
 
 

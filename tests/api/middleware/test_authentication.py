@@ -4,9 +4,11 @@ import json
 import re
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 import structlog
+from starlette.types import Receive, Scope, Send
 
 from api.live import ALL, Live, serving, tone
 from api.middleware.test_request_log import logging_service
@@ -120,6 +122,7 @@ def test_only_probes_documentation_and_metrics_are_public(keyed):
         ({"metrics_inside": "127.0.0.1"}, "/metrics", 200),
         ({"metrics_inside": "10.0.0.0/8, ::1"}, "/metrics", 401),
         ({"metrics_inside": "10.0.0.0/8, ::1"}, "/metrics/", 401),
+        ({"metrics_inside": "none"}, "/metrics", 401),
         ({"metrics_inside": "10.0.0.0/8, ::1"}, "/health", 200),
         ({"metrics_inside": "0.0.0.0/0"}, "/languages", 401),
     ],
@@ -131,18 +134,29 @@ def test_metrics_require_a_key_from_outside_addresses(settings, path_without_key
         assert httpx.get(f"{live.url}/metrics", headers=BEARER).status_code == 200
 
 
+@pytest.mark.parametrize(("inside", "status"), [("10.0.0.0/8", 200), ("none", 401)])
+def test_a_unix_socket_needs_a_key_for_metrics_only_if_nobody_is_inside(inside, status):
+    """A proxy on a Unix socket has no address, and restricts /metrics itself. With `none` it passes the key on."""
+    with serving(api_keys=ENTRIES, metrics_inside=inside) as live:
+        assert anyio.run(metrics_without_address, live, {}) == status
+        assert anyio.run(metrics_without_address, live, BEARER) == 200
+
+
+async def metrics_without_address(live: Live, headers: dict[str, str]) -> int:
+    """Return the status of /metrics for a client of a Unix socket."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await live.app({**scope, "client": None}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://slot") as client:
+        return (await client.get("/metrics", headers=headers)).status_code
+
+
 @pytest.mark.parametrize("settings", [{}, {"metrics_inside": "10.0.0.0/8"}])
 def test_metrics_are_public_without_keys(settings):
     """A service that anybody can use has no names to protect."""
     with serving(**settings) as live:
         assert live.get("/metrics").status_code == 200
-
-
-def test_metrics_require_a_key_if_the_setting_says_so():
-    """A scraper with a key is accepted."""
-    with serving(api_keys=ENTRIES, metrics_need_key=True) as live:
-        assert live.get("/metrics").status_code == 401
-        assert httpx.get(f"{live.url}/metrics", headers=BEARER).status_code == 200
 
 
 def test_a_key_does_not_carry_over_to_the_next_request_of_a_connection(keyed):
