@@ -95,9 +95,10 @@ class WebhookSender:
             task.add_done_callback(self._sending.discard)
 
     async def _send(self, delivery: Delivery, claimed_at: float) -> None:
-        with structlog.contextvars.bound_contextvars(job_id=delivery.job_id, webhook_id=delivery.id):
+        receiver = _receiver(delivery.url)
+        with structlog.contextvars.bound_contextvars(job_id=delivery.job_id, webhook_id=delivery.id, receiver=receiver):
             try:
-                with self._counted(urlsplit(delivery.url).netloc) as may_send:
+                with self._counted(receiver) as may_send:
                     if may_send:
                         await self._attempt(delivery, claimed_at)
                     else:
@@ -107,7 +108,7 @@ class WebhookSender:
             except Exception:
                 log.exception("unexpected error")
                 with contextlib.suppress(AsrError):
-                    await self._end(delivery, _UNEXPECTED)
+                    _count(_UNEXPECTED, await self._end(delivery, _UNEXPECTED))
 
     @contextlib.contextmanager
     def _counted(self, receiver: str) -> Iterator[bool]:
@@ -139,7 +140,7 @@ class WebhookSender:
             return
         message = build_message(delivery.id, delivery.url, delivery.event, int(delivery.created_at), data)
         attempt = await deliver(message, keys=self._configuration.keys, allowed=self._configuration.allowed)
-        self._note_answer(urlsplit(delivery.url).netloc, attempt)
+        self._note_answer(_receiver(delivery.url), attempt)
         delay_s = await self._end(delivery, attempt)
         _report(job, delivery, attempt, delay_s)
 
@@ -190,10 +191,21 @@ class WebhookSender:
         return {"transcript": json.loads(render_json(transcript))}
 
 
-def _report(job: Job, delivery: Delivery, attempt: DeliveryAttempt, delay_s: float | None) -> None:
+def _receiver(url: str) -> str:
+    """Return the host and port of a webhook, for the log. The rest of its URL may contain a secret."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _count(attempt: DeliveryAttempt, delay_s: float | None) -> str:
+    """Count an attempt, after which no other follows if `delay_s` is None. Return its outcome."""
     given_up = attempt.outcome is DeliveryOutcome.RETRY and delay_s is None
     outcome = "given_up" if given_up else attempt.outcome.value
     metrics.WEBHOOK_ATTEMPTS.labels(outcome).inc()
+    return outcome
+
+
+def _report(job: Job, delivery: Delivery, attempt: DeliveryAttempt, delay_s: float | None) -> None:
+    outcome = _count(attempt, delay_s)
     attributes: Attributes = {
         "asr.job_id": job.id, "asr.webhook_id": delivery.id, "asr.attempt": delivery.attempts
     }  # fmt: skip

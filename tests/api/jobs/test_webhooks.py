@@ -1,8 +1,10 @@
 """Events of jobs that end, at a real receiver."""
 
 import json
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,9 +141,31 @@ def test_a_receiver_that_is_down_for_an_hour_gets_the_event_once(
 @pytest.mark.usefixtures("impatient")
 def test_a_delivery_that_fails_five_times_is_listed_as_failed(jobs: JobClient, receiver: Receiver) -> None:
     receiver.status = 500
+    before = attempts(jobs)
     done = settled(jobs, jobs.accepted(webhook_url=url(receiver)))
     assert (done["attempts"], done["delivered_at"], done["last_status"]) == (5, None, 500)
     assert len(receiver.bodies) == 5
+    until(lambda: attempts(jobs) - before == Counter(retry=4, given_up=1), what="the counts")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_log_names_a_receiver_that_does_not_answer(jobs: JobClient, receiver: Receiver) -> None:
+    """An operator learns which one, by its host and port. The rest of the URL may be a secret."""
+    receiver.status = 503
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        job_id = jobs.accepted(webhook_url=f"{url(receiver)}/T0KEN?sig=T0KEN")
+        settled(jobs, job_id)
+    failed = until(lambda: [each for each in lines if each["event"] == "webhook not delivered"], what="the lines")
+    assert {(each["receiver"], each["job_id"]) for each in failed} == {(f"127.0.0.1:{receiver.port}", job_id)}
+    assert "T0KEN" not in str(lines)
+
+
+def attempts(jobs: JobClient) -> Counter[str]:
+    """Return the attempts to deliver webhooks by outcome, as /metrics has them."""
+    found = re.findall(
+        r'^asr_webhook_attempts_total{outcome="(\w+)"} (\d+)', jobs.live.get("/metrics").text, re.MULTILINE
+    )
+    return Counter({outcome: int(count) for outcome, count in found})
 
 
 def test_a_delivery_that_the_receiver_refuses_is_not_repeated(jobs: JobClient, receiver: Receiver) -> None:
@@ -226,8 +250,10 @@ def test_an_unexpected_error_ends_after_five_attempts(jobs, receiver, monkeypatc
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(webhooks, "render_json", failing)
+    before = attempts(jobs)
     done = settled(jobs, jobs.accepted(webhook_url=url(receiver), webhook_transcript="true"))
     assert (done["attempts"], done["delivered_at"], receiver.bodies) == (5, None, [])
+    until(lambda: attempts(jobs) - before == Counter(retry=4, given_up=1), what="the counts")
     assert done["last_error"] == "Unexpected error. The service's log has the details."
 
 
