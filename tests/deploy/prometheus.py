@@ -46,18 +46,24 @@ class Prometheus:
 
 @contextmanager
 def scraping(
-    target: str, folder: Path, *, blackbox: str | None = None, **more_targets: Sequence[str]
+    target: str,
+    folder: Path,
+    *,
+    blackbox: str | None = None,
+    more_jobs: Sequence[dict[str, Any]] = (),
+    **more_targets: Sequence[str],
 ) -> Iterator[Prometheus]:
     """Scrape `target` (host:port) each second, with alerts that fire without their `for` time.
 
     `more_targets` are further addresses, by the name of their file of targets; `blackbox` is the address of the
-    exporter that connects to those of `tls`.
+    exporter that connects to those of `tls`; `more_jobs` are added to the deployed ones.
     """
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     (tls,) = (job for job in config["scrape_configs"] if job["job_name"] == "asr-tls")
     tls["scrape_interval"] = "1s"
     tls["relabel_configs"][-1]["replacement"] = blackbox
+    config["scrape_configs"] += more_jobs
     (folder / "targets").mkdir(parents=True)
     (folder / "rules").mkdir()
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))

@@ -42,22 +42,28 @@ def answers(good: float, bad: float, endpoint: str = "/transcribe") -> Series:
     }
 
 
-def nginx_answers(good: float, bad: float, source: str = "nginx", status: str = "503") -> Series:
+def nginx_answers(good: float, bad: float, source: str = "nginx", status: str = "503", instance: str = "") -> Series:
     """Return so many responses per minute of slots, and of `source` with `status`, as Nginx's log has them."""
+    name = f'nginx_asr_requests_total{{job="asr-nginx",instance="{instance}",'
     return {
-        'nginx_asr_requests_total{source="service",status="200"}': f"0+{good}x500",
-        f'nginx_asr_requests_total{{source="{source}",status="{status}"}}': f"0+{bad}x500",
+        f'{name}source="service",status="200"}}': f"0+{good}x500",
+        f'{name}source="{source}",status="{status}"}}': f"0+{bad}x500",
     }
 
 
-def below(histogram: str, bound: float, percent: int, **labels: str) -> Series:
-    """Return a histogram of 100 observations per minute: `percent` of them up to `bound`, the rest to `2 * bound`."""
+def below(histogram: str, bound: float, percent: int, n: float = 100, **labels: str) -> Series:
+    """Return a histogram of `n` observations per minute: `percent` of them up to `bound`, the rest to `2 * bound`.
+
+    The durations of requests also have their counter.
+    """
     names = "".join(f',{name}="{value}"' for name, value in labels.items())
-    counts = {bound / 2: 0, bound: percent, 2 * bound: 100, "+Inf": 100}
-    return {f'{histogram}_bucket{{le="{le}"{names}}}': f"0+{count}x500" for le, count in counts.items()}
+    counts = {bound / 2: 0, bound: n * percent / 100, 2 * bound: n, "+Inf": n}
+    series = {f'{histogram}_bucket{{le="{le}"{names}}}': f"0+{count}x500" for le, count in counts.items()}
+    series[f"{histogram}_count{{{names.removeprefix(',')}}}"] = f"0+{n}x500"
+    return series | (answers(n, 0, **labels) if histogram == "request_duration_seconds" else {})
 
 
-def again(n_tries: int, windows: int, reason: str) -> Series:
+def again(n_tries: float, windows: float, reason: str) -> Series:
     """Return the series of windows that are decoded once and `n_tries` more times."""
     return {
         f'fallbacks_total{{reason="{reason}"}}': f"0+{n_tries}x500",
@@ -65,7 +71,7 @@ def again(n_tries: int, windows: int, reason: str) -> Series:
     }
 
 
-def refused(n: int, of: int, n_live: int = 0) -> Series:
+def refused(n: float, of: float, n_live: int = 0) -> Series:
     """Return the series of `n` refused requests of so many per minute, and of `n_live` refused live sessions."""
     return {
         'request_failures_total{reason="overloaded"}': f"0+{n + n_live}x500",
@@ -117,7 +123,7 @@ CASES = [
         "AsrErrorRatioHigh",
         6,
         answers(94, 6),
-        (answers(95.1, 4.9), answers(0, 0.9), answers(0, 100, "other"), answers(0, 100, "/health")),
+        (answers(95.1, 4.9), answers(0, 0.85), answers(0, 100, "other"), answers(0, 100, "/health")),
     ),
     Case(
         "AsrNginxErrorRatioHigh",
@@ -125,10 +131,20 @@ CASES = [
         nginx_answers(94, 6),
         (
             nginx_answers(95.1, 4.9),
-            nginx_answers(0, 0.9),
+            nginx_answers(0, 0.85),
             nginx_answers(0, 100, "service"),
             nginx_answers(0, 100, status="429"),
             nginx_answers(0, 100, status="501"),
+        ),
+    ),
+    Case(
+        "AsrNginxLogNotRead",
+        16,
+        {'up{job="asr-nginx"}': "1x500", **answers(11, 0)},
+        (
+            {'up{job="asr-nginx"}': "1x500", **answers(0.15, 0)},
+            {'up{job="asr-nginx"}': "0x500", **answers(11, 0)},
+            {'up{job="asr-nginx",instance="a"}': "1x500", **answers(11, 0), **nginx_answers(1, 0, instance="a")},
         ),
     ),
     Case(
@@ -155,8 +171,8 @@ CASES = [
         {'probe_ssl_earliest_cert_expiry{job="asr-tls"}': f"{DAY_S - 1}x500"},
         ({'probe_ssl_earliest_cert_expiry{job="asr-tls"}': f"{2 * DAY_S}x500"},),
     ),
-    Case("AsrErrorBudgetBurnsFast", 3, answers(92.7, 7.3), (answers(92.9, 7.1), answers(0, 0.15))),
-    Case("AsrErrorBudgetBurns", 16, answers(96.9, 3.1), (answers(97.1, 2.9), answers(0, 0.02))),
+    Case("AsrErrorBudgetBurnsFast", 3, answers(92.7, 7.3), (answers(92.9, 7.1), answers(0, 0.07))),
+    Case("AsrErrorBudgetBurns", 17, answers(96.9, 3.1), (answers(97.1, 2.9), answers(0, 0.012))),
     Case(
         "AsrInternalErrors",
         43,
@@ -170,7 +186,7 @@ CASES = [
         "AsrFallbacksHigh",
         31,
         again(102, 100, "compression_ratio"),
-        (again(98, 100, "compression_ratio"), again(300, 100, "full_context")),
+        (again(98, 100, "compression_ratio"), again(300, 100, "full_context"), again(1.2, 0.6, "compression_ratio")),
     ),
     Case(
         "AsrLatencyHigh",
@@ -179,21 +195,31 @@ CASES = [
         (
             below("request_duration_seconds", 20, 96, endpoint="/transcribe"),
             below("request_duration_seconds", 20, 0, endpoint="/metrics"),
+            below("request_duration_seconds", 20, 0, n=1.3, endpoint="/transcribe"),
         ),
     ),
     Case(
         "AsrSlowerThanSpeech",
         16,
         below("realtime_factor", 1, 49, length="long"),
-        (below("realtime_factor", 1, 51, length="long"), below("realtime_factor", 1, 0, length="short")),
+        (
+            below("realtime_factor", 1, 51, length="long"),
+            below("realtime_factor", 1, 0, length="short"),
+            below("realtime_factor", 1, 0, n=0.6, length="long"),
+        ),
     ),
     Case("AsrQueueOld", 2, {"queue_age_seconds": "31x500"}, ({"queue_age_seconds": "30x500"},)),
-    Case("AsrSaturated", 11, refused(11, 1000, n_live=100), (refused(9, 1000), refused(9, 1000, n_live=100))),
+    Case(
+        "AsrSaturated",
+        11,
+        refused(11, 1000, n_live=100),
+        (refused(9, 1000), refused(9, 1000, n_live=100), refused(0.85, 1, n_live=100)),
+    ),
     Case(
         "AsrJobsRefused",
         6,
         answers(94, 6, "/jobs"),
-        (answers(95.1, 4.9, "/jobs"), answers(0, 0.9, "/jobs"), answers(0, 100, "/jobs/{job_id}")),
+        (answers(95.1, 4.9, "/jobs"), answers(0, 0.85, "/jobs"), answers(0, 100, "/jobs/{job_id}")),
     ),
     Case(
         "AsrJobsOld",
@@ -226,16 +252,22 @@ CASES = [
         "AsrLiveTextsLate",
         11,
         below("live_final_delay_seconds", 2, 94),
-        (below("live_final_delay_seconds", 2, 96), below("live_final_delay_seconds", 1, 0)),
+        (
+            below("live_final_delay_seconds", 2, 96),
+            below("live_final_delay_seconds", 1, 0),
+            below("live_final_delay_seconds", 2, 0, n=1.9),
+        ),
     ),
     Case(
         "AsrLiveFull",
-        15,
-        {"live_sessions": "4x500", "live_places": "4x500"},
+        16,
+        {"live_sessions": "4x500", "live_places": "4x500", "live_refused_total": "0+9x500"},
         (
-            {"live_sessions": "3x500", "live_places": "4x500"},
-            {"live_sessions": "4x9 3 4x9 3 4x9 3x400", "live_places": "4x500"},
+            {"live_sessions": "3x500", "live_places": "4x500", "live_refused_total": "0+1x500"},
+            {"live_sessions": "4x9 3 4x9 3 4x9 3x400", "live_places": "4x500", "live_refused_total": "0+1x500"},
+            {"live_sessions": "4x500", "live_places": "4x500", "live_refused_total": "0+0.28x500"},
             {
+                "live_refused_total": "0+1x500",
                 'live_sessions{slot="0"}': "4x500",
                 'live_places{slot="0"}': "4x500",
                 'live_sessions{slot="1"}': "0x500",
@@ -329,10 +361,19 @@ def test_a_single_slot_that_fails_to_load_again_and_again_is_an_outage(tmp_path)
     promtool_test([made(series, alerts)], tmp_path)
 
 
-def test_one_webhook_that_does_not_arrive_is_enough_where_there_are_few(tmp_path):
-    """It fires for one event of three, and ends an hour later."""
-    series = attempts("webhook", delivered="0x9 1x20 2x400", rejected="0x14 1x400")
-    promtool_test([made(series, [fires("AsrWebhooksFail", 21, True), fires("AsrWebhooksFail", 76, False)])], tmp_path)
+def test_a_receiver_that_stops_raises_an_alert_when_its_events_are_given_up(tmp_path):
+    """An event a minute, from minute 60 on in vain: the first is given up after 76 minutes, the fifth soon after."""
+    series = attempts("webhook", delivered="0+1x60 60x400", retry="0x60 4+4x400", given_up="0x135 1+1x400")
+    alerts = [fires("AsrWebhooksFail", 138, False), fires("AsrWebhooksFail", 147, True)]
+    promtool_test([made(series, alerts)], tmp_path)
+
+
+def test_a_receiver_with_few_events_raises_an_alert_too(tmp_path):
+    """An event an hour, all rejected: the fifth one is within six hours. The alert ends six hours after the last."""
+    hourly = " ".join(f"{count}x59" for count in range(6))
+    alerts = [fires("AsrWebhooksFail", 295, False), fires("AsrWebhooksFail", 310, True)]
+    alerts += [fires("AsrWebhooksFail", 720, False)]
+    promtool_test([made(attempts("webhook", rejected=f"{hourly} 5x600"), alerts)], tmp_path)
 
 
 def test_an_alert_names_the_place_the_problem_and_the_value(tmp_path):

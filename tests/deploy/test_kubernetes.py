@@ -241,7 +241,7 @@ def test_pods_share_their_jobs_through_a_redis(tmp_path):
 
 def test_job_workers_run_the_jobs_of_the_service(tmp_path):
     """They have the places of the jobs, the address of the service, their own key, and the network that they need."""
-    objects = with_components("gpu", ["jobs-redis", "job-workers", "job-workers-keda"], tmp_path)
+    objects = with_components("gpu", ["monitoring", "jobs-redis", "job-workers", "job-workers-keda"], tmp_path)
     for each in objects:
         if fields := CUSTOM.get((each["apiVersion"], each["kind"])):
             assert set(each["spec"]) <= fields
@@ -380,7 +380,7 @@ def test_prometheus_finds_the_service():
     objects = overlay("autoscaling")
     monitor, service = of_kind(objects, "ServiceMonitor")["spec"], of_kind(objects, "Service")
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    assert monitor["jobLabel"] in service["metadata"]["labels"]
+    assert service["metadata"]["labels"][monitor["jobLabel"]] == "asr-service"  # the job's name in the rules
     (endpoint,) = monitor["endpoints"]
     assert (endpoint["port"], endpoint["path"]) == (service["spec"]["ports"][0]["name"], "/metrics")
 

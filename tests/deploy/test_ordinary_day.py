@@ -61,7 +61,8 @@ def times(histogram: str, bound: float, labels: str) -> Series:
     """Return a histogram of which 97 % are up to `bound`."""
     shares = {str(bound / 2): 0.9, str(bound): 0.97, str(2 * bound): 1, "+Inf": 1}
     buckets = {le: counter(4 * share, 60 * share) for le, share in shares.items()}
-    return {f'{histogram}_bucket{{le="{le}"{labels}}}': values for le, values in buckets.items()}
+    series = {f'{histogram}_bucket{{le="{le}"{labels}}}': values for le, values in buckets.items()}
+    return series | {f"{histogram}_count{{{labels.removeprefix(',')}}}": counter(4, 60)}
 
 
 def jobs() -> Series:
@@ -87,4 +88,34 @@ def test_no_alert_fires_on_an_ordinary_day(tmp_path):
     """Two slots for six hours: a killed worker, a reload, an update, a busy hour and hours without a request."""
     day = slots() | requests() | jobs() | monitors()
     test = made(day, [{"expr": 'count_over_time(ALERTS{alertstate="firing"}[6h])', "eval_time": "360m"}])
+    promtool_test([test], tmp_path)
+
+
+def test_no_alert_fires_for_a_handful_of_bad_events_in_quiet_hours(tmp_path):
+    """Four events are bad, four minutes apart, and few are good. A machine with two live places is full."""
+    bad, good = "0x59 1x3 2x3 3x3 4x300", "0+0.8x400"
+
+    def late(histogram: str, labels: str) -> Series:
+        counts = {"1": "0x400", "40": bad, "+Inf": bad}
+        series = {f'{histogram}_bucket{{le="{le}"{labels}}}': values for le, values in counts.items()}
+        return series | {f"{histogram}_count{{{labels.removeprefix(',')}}}": bad}
+
+    quiet = {
+        'up{job="asr-service"}': "1x400",
+        **{f'requests_total{{endpoint="{path}",code="200"}}': good for path in ("/transcribe", "/jobs")},
+        **{f'requests_total{{endpoint="{path}",code="503"}}': bad for path in ("/transcribe", "/jobs")},
+        'nginx_asr_requests_total{source="service",status="200"}': good,
+        'nginx_asr_requests_total{source="nginx",status="502"}': bad,
+        'request_failures_total{reason="overloaded"}': bad,
+        **late("request_duration_seconds", ',endpoint="/transcribe"'),
+        **late("realtime_factor", ',length="long"'),
+        **late("live_final_delay_seconds", ""),
+        'fallbacks_total{reason="compression_ratio"}': "0x59 3x3 6x3 9x3 12x300",
+        'batch_size_sum{stage="generate"}': "0x59 4x3 8x3 12x3 16x300",
+        **attempts("webhook", delivered=good, rejected=bad),
+        "live_sessions": "2x400",
+        "live_places": "2x400",
+        "live_refused_total": bad,
+    }
+    test = made(quiet, [{"expr": 'count_over_time(ALERTS{alertstate="firing"}[6h])', "eval_time": "360m"}])
     promtool_test([test], tmp_path)

@@ -1,48 +1,19 @@
 """Nginx's own answers as metrics: a real Nginx writes its log, a real mtail counts, a real Prometheus scrapes."""
 
 import signal
-import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
-from deploy.monitoring import ROOT
 from deploy.prometheus import Prometheus, scraping
 from nginx.conftest import Stack
-from nginx.proxy import Nginx, free_port, needs_nginx
+from nginx.mtail import counting
+from nginx.proxy import needs_nginx
 from nginx.test_faults import loading_for_ever
 from waiting import until
 
 pytestmark = [needs_nginx, pytest.mark.needs_program("mtail"), pytest.mark.needs_program("prometheus")]
-
-PROGRAMS = ROOT / "deploy/mtail"
-
-
-@contextmanager
-def counting(nginx: Nginx, folder: Path) -> Iterator[str]:
-    """Run mtail on Nginx's access log, and yield the address of its metrics."""
-    folder.mkdir()
-    port = free_port()
-    command = ["mtail", "--progs", str(PROGRAMS), "--logs", str(nginx.folder / "access.log"), "--log_dir", str(folder)]
-    process = subprocess.Popen([*command, "--address", "127.0.0.1", "--port", str(port)], stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: _answers(port) or process.poll() is not None, what="mtail")
-        assert process.poll() is None
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def _answers(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def counts(prometheus: Prometheus) -> dict[tuple[str, str], int]:
@@ -55,7 +26,7 @@ def test_errors_that_nginx_answers_by_itself_are_counted_apart(stack: Stack, tmp
     """A 503 of a slot is the service's. A 502 or 503 without an answer of a slot is Nginx's, and raises the alert."""
     with (
         stack.another(tmp_path / "nginx", connections=1) as nginx,
-        counting(nginx, tmp_path / "mtail") as target,
+        counting(nginx.folder / "access.log", tmp_path / "mtail") as target,
         scraping("127.0.0.1:1", tmp_path / "prometheus", nginx=[target]) as prometheus,
     ):
         assert nginx.post(headers={"user-agent": 'a","status":599,"received_bytes":'}).status_code == 200
