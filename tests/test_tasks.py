@@ -21,7 +21,8 @@ async def test_an_event_that_is_set_does_not_hide_a_cancellation() -> None:
 async def test_the_wait_for_an_event_ends_with_it_or_after_its_time() -> None:
     event = asyncio.Event()
     await tasks.wait_for_event(event, 0.0)
-    waiting = asyncio.create_task(tasks.wait_for_event(event, 60.0))
+    waiting = asyncio.create_task(tasks.wait_for_event(event, 3600.0))
     await asyncio.sleep(0)
     event.set()
-    await waiting
+    async with asyncio.timeout(60):
+        await waiting

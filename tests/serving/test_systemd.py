@@ -65,11 +65,32 @@ def test_systemd_sees_the_state_of_the_slots(tmp_path, manager):
 
 
 def test_without_systemd_nothing_is_sent(tmp_path):
-    """A missing or removed socket, or a watchdog for another process, does not stop the service."""
+    """A missing or removed socket does not stop the service."""
     Notifier({}).send("READY=1")
-    gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"})
+    gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1"})
     gone.send("READY=1")
     gone.ping(0)
+
+
+@pytest.mark.parametrize(
+    ("watchdog", "received"),
+    [
+        ({"WATCHDOG_USEC": "1"}, b"WATCHDOG=1"),
+        ({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "\u00b2"}, None),
+        ({}, None),
+    ],
+    ids=["of this process", "of another process", "no number", "none"],
+)
+def test_a_ping_is_sent_if_systemd_watches_this_process(tmp_path, watchdog, received):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")} | watchdog).ping(0)
+        try:
+            found = manager.recv(100, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            found = None
+    assert found == received
 
 
 def test_an_abstract_socket_is_supported():

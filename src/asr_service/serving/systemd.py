@@ -21,7 +21,7 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         watchdog_us = environ.pop("WATCHDOG_USEC", "")
         ours = environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self._ping_every_s = int(watchdog_us) / 2e6 if watchdog_us.isdigit() and ours else None
+        self._ping_every_s = int(watchdog_us) / 2e6 if watchdog_us.isdecimal() and ours else None
         self._pinged_s = float("-inf")
         self._status = ""
 

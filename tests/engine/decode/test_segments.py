@@ -54,3 +54,9 @@ def test_no_tokens_are_one_segment_without_text():
     window = split_at_timestamps([], BEGIN, 10.0)
     assert window.segments == (TimedTokens(0.0, 10.0, ()),)
     assert window.consumed_s == 10.0
+
+
+def test_a_segment_that_would_begin_after_the_window_has_no_length():
+    """Its start would be after its end."""
+    window = split_at_timestamps([at(29), 1], BEGIN, 5.0)
+    assert window.segments == (TimedTokens(5.0, 5.0, (at(29), 1)),)
