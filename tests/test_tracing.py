@@ -200,7 +200,7 @@ def totals(live: Live) -> tuple[float, float]:
 )
 def test_only_the_standard_variables_turn_tracing_on(environ, enabled):
     """Tracing needs an endpoint or an exporter, and must not be disabled or use another protocol."""
-    assert tracing._is_enabled(environ) is enabled
+    assert tracing.is_tracing_asked_for(environ) is enabled
 
 
 @pytest.mark.parametrize("missing", [False, True], ids=["disabled", "without the extra"])

@@ -37,7 +37,7 @@ def start_tracing(slot: int | None) -> None:
 
     Call it in a worker, after the fork: the exporter's thread does not survive one.
     """
-    if not _is_enabled(os.environ):
+    if not is_tracing_asked_for(os.environ):
         return
     try:
         set_provider(_otlp_provider(slot))
@@ -202,7 +202,8 @@ def _mark_failed(span: "Span", code: str) -> None:
     span.set_status(StatusCode.ERROR)
 
 
-def _is_enabled(environ: Mapping[str, str]) -> bool:
+def is_tracing_asked_for(environ: Mapping[str, str]) -> bool:
+    """Return whether OpenTelemetry's variables ask for traces that this service can export."""
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     named = any(environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not (exporter or named):

@@ -45,10 +45,9 @@ class JobsClient:
     Every method raises RecordingRefused (the service refuses this request) and ServerUnusable (it refuses every one).
     """
 
-    def __init__(self, http: httpx.Client, *, delay_s: float = _DELAY_S) -> None:
-        """Use `http`, which has the base address and the API key. `delay_s` is the pause before a retry."""
+    def __init__(self, http: httpx.Client) -> None:
+        """Use `http`, which has the base address and the API key."""
         self._http = http
-        self._delay_s = delay_s
         self._reached = False
 
     def submit(self, file: BinaryIO, fields: Mapping[str, str]) -> RemoteJob:
@@ -93,7 +92,7 @@ class JobsClient:
             try:
                 return self._attempt(send)
             except RetryableError as error:
-                time.sleep(budget.next_delay_s(error, self._delay_s))
+                time.sleep(budget.next_delay_s(error, _DELAY_S))
 
     def _attempt(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         try:
