@@ -5,7 +5,7 @@ import pytest
 from asr_service.audio import SAMPLE_RATE
 from decoder import media
 from decoder.decoding import decode, sentences
-from decoder.media import Format
+from decoder.media import WMA, Format
 
 
 @pytest.mark.parametrize("n_left_out", [0, 20_000])
@@ -17,6 +17,34 @@ def test_a_caf_file_of_a_streaming_writer_may_end_anywhere(n_left_out):
     samples, audio = decode(data)
     assert len(samples) / SAMPLE_RATE == pytest.approx(3 - n_left_out / 2 / SAMPLE_RATE, abs=0.01)
     assert sentences(audio.warnings) == ()
+
+
+@pytest.mark.parametrize(
+    "fmt",
+    [
+        Format("aiff", "pcm_s16be"),
+        Format("au", "pcm_s16be"),
+        Format("wav", "pcm_s16le"),
+        Format("caf", "pcm_s16be"),
+    ],
+    ids=lambda fmt: fmt.muxer,
+)
+@pytest.mark.parametrize("lost_s", [0, 0.3])
+def test_a_short_end_is_missed_if_the_header_declares_the_size(fmt, lost_s):
+    """Without an exact size, the end of a recording may differ from its header by half a second."""
+    data = media.encode(fmt, media.warble(3))
+    samples, audio = decode(data[: len(data) - round(lost_s * 2 * SAMPLE_RATE)])
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3 - lost_s, abs=0.01)
+    expected = () if not lost_s else ("The file ends early: its header declares 3.0 s, 2.7 s are present.",)
+    assert sentences(audio.warnings) == expected
+
+
+def test_a_wma_file_that_is_shorter_than_its_header_says_has_a_warning():
+    """Its header has the size of the file."""
+    data = media.encode(WMA, media.warble(6, WMA.rate))
+    assert sentences(decode(data)[1].warnings) == ()
+    (warning,) = sentences(decode(data[:-5000])[1].warnings)
+    assert warning.startswith("The file ends early: its header declares 6.0 s, 5.")
 
 
 @pytest.mark.parametrize("n_left_out", [0, 1, 33, 50])

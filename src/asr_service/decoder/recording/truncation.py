@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from asr_service.decoder.recording.containers import asf, avi, caf, flv, gsm, mpeg_streams, ogg, wav
+from asr_service.decoder.recording.containers.file_size import is_shorter_than_declared
 from asr_service.decoder.recording.containers.source import Source
 from asr_service.decoder.recording.declared import DeclaredEnd
 
+_ASF: Final = "asf"
 _IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
     "flv": flv.is_truncated,
     "gsm": gsm.is_truncated,
@@ -22,7 +24,7 @@ _IS_TRUNCATED: Final[dict[str, Callable[[Source], bool]]] = {
 _FULL_DURATION_S: Final[dict[str, Callable[[Source], float | None]]] = {
     "avi": avi.declared_duration_s,
     "caf": caf.declared_duration_s,
-    "asf": asf.declared_duration_s,
+    _ASF: asf.declared_duration_s,
 }
 """The duration in the header of a file that is shorter than it declares, which FFmpeg then ignores."""
 
@@ -50,6 +52,7 @@ def full_end(kind: str, source: Source, declared: DeclaredEnd, packets_end_s: fl
         truncated = truncated or ogg.is_truncated(source)
         return FullEnd(None if truncated else declared.audio_s, truncated)
     place_s = declared.audio_s
+    truncated = truncated or (place_s is not None and is_shorter_than_declared(source, kind))
     if kind in _IS_TRUNCATED:
         truncated = truncated or _IS_TRUNCATED[kind](source)
         if truncated and place_s is not None and place_s <= packets_end_s:
@@ -57,7 +60,9 @@ def full_end(kind: str, source: Source, declared: DeclaredEnd, packets_end_s: fl
     if place_s is None and truncated:
         place_s = wav.declared_duration_s(source) if kind == "wav" else declared.file_s
     if kind in _FULL_DURATION_S:
-        place_s = _FULL_DURATION_S[kind](source) or place_s
+        full_s = _FULL_DURATION_S[kind](source)
+        truncated = truncated or (kind == _ASF and full_s is not None)
+        place_s = full_s or place_s
     if kind in _STREAMED and place_s is None:
         truncated = False
     return FullEnd(place_s, truncated)

@@ -15,7 +15,7 @@ def is_cut_off(last_unit: bytes, rest: bytes, n_rest: int) -> bool:
     its time.
     """
     if min(len(last_unit), len(rest)) < HEADER_BYTES:
-        return False
+        return n_rest > 0
     n_bytes = 2 * (int.from_bytes(rest[:2], "big") & 0x0FFF)
     step = int.from_bytes(rest[2:4], "big") - int.from_bytes(last_unit[2:4], "big")
     return n_bytes > n_rest and step % _TIMES in _STEPS
