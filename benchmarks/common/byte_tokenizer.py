@@ -10,7 +10,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-from faster_whisper.tokenizer import _LANGUAGE_CODES
+from faster_whisper.tokenizer import _LANGUAGE_CODES  # noqa: PLC2701 - it has no public list
 from tokenizers.pre_tokenizers import ByteLevel
 
 from asr_service.models.packaged import packaged_parts

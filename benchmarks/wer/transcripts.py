@@ -12,7 +12,7 @@ from typing import Any
 
 import faster_whisper
 import httpx
-from faster_whisper.tokenizer import _LANGUAGE_CODES
+from faster_whisper.tokenizer import _LANGUAGE_CODES  # noqa: PLC2701 - it has no public list
 
 from benchmarks.common.corpus import Clip
 from benchmarks.common.models import model_folder

@@ -8,7 +8,7 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
-from asr_service.cli.main import _COMMANDS
+from asr_service.cli.main import command_names
 from asr_service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -59,4 +59,4 @@ def test_the_user_is_not_root_and_the_health_check_is_a_command():
     for manifest in ("deploy/kubernetes/base/deployment.yaml", "deploy/compose/compose.yaml"):
         assert "10001" in (ROOT / manifest).read_text()
     (command,) = re.findall(r'^HEALTHCHECK .*CMD \["asr-service", "(\w+)"\]$', DOCKERFILE, re.MULTILINE)
-    assert command in _COMMANDS
+    assert command in command_names()

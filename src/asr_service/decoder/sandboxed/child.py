@@ -71,7 +71,7 @@ def _decode_and_send(track: str, limits: DecodeLimits) -> None:
 
 def _decode(track: str, limits: DecodeLimits, sender: "_Sender") -> DecodeOutcome:
     try:
-        return decode(_Upload(_UPLOAD), limits, sender, track)
+        return decode(UnnamedFile(_UPLOAD), limits, sender, track)
     except MemoryError:
         return DecodeOutcome("undecodable", "Decoding the file needs more memory than one file may use.")
 
@@ -107,7 +107,7 @@ class _Sender:
             self._pending.clear()
 
 
-class _Upload:
+class UnnamedFile:
     """A descriptor as a file object without a name."""
 
     def __init__(self, descriptor: int) -> None:
