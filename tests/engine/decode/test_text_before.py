@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from asr_service.engine.decode.text_before import PreviousText, TextBefore
@@ -126,6 +127,19 @@ def test_doubtful_text_is_not_in_a_prompt(doubt: dict[str, float]):
 def test_text_in_another_language_is_not_in_a_prompt():
     """A prompt in another language would change the language of the text."""
     assert TextBefore((1, 2), "en").followed_by([heard((3,), language="fr")]) == TextBefore((3,), "fr")
+
+
+async def test_a_window_in_another_language_has_no_text_before_it():
+    """The first window is in English, and the quieter ones after it are in French."""
+    samples = np.concatenate([loud(25), 0.01 * loud(50)])
+    model = FakeModel(in_turn(*SENTENCES), detects=lambda encoding: "fr" if encoding[0, 0] < 0 else "en")
+    by_window = replace(CONDITIONED, language=None, language_per_chunk=True)
+    async with engine_around(model, chunk_s=25.0) as engine:
+        transcript = await engine.transcript(engine.recording(samples), by_window)
+    languages = [segment.language for segment in transcript.segments]
+    first = languages.index("fr")
+    assert languages == ["en"] * first + ["fr"] * (len(languages) - first)
+    assert prompts(model)[first - 1 :][:3] == ["".join(SENTENCES[: first - 1]), "", SENTENCES[first]]
 
 
 def test_only_the_end_of_a_long_text_is_kept():
