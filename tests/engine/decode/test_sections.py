@@ -124,3 +124,10 @@ def test_a_budget_is_renewed_by_speech():
     for _ in range(100):
         budget = budget.after_attempts(9).after_window(11.0)
         assert budget.allows_continuation
+
+
+@pytest.mark.parametrize("used_up", [Budget(decodes=0), Budget(continuations=0)], ids=["attempts", "windows"])
+def test_the_window_after_a_budget_that_is_used_up_has_a_new_one(used_up: Budget):
+    """The speech that the last window left was not decoded, so the hard place is over."""
+    assert not used_up.allows_continuation
+    assert used_up.after_window(0.5) == Budget()
