@@ -161,13 +161,17 @@ async def test_text_is_sent_while_somebody_speaks_and_only_appended():
 
 
 async def test_turns_are_completed_in_order_although_later_text_may_come_first():
-    """The final text of the first turn is held, while partial text of the second one is sent."""
-    held = threading.Event()
+    """The final text of the first turn is held, until the second one has its partial and final text."""
+    go_on = threading.Event()
+    finals: list[Generation] = []
 
     def write(model: FakeModel, encoding: Encoding, prompt, options: GenerateOptions) -> Generation:
+        text = writing_words(model, encoding, prompt, options)
         if options.beam_size != 1:
-            held.wait(30)
-        return writing_words(model, encoding, prompt, options)
+            finals.append(text)
+            if len(finals) == 1:
+                go_on.wait(30)
+        return text
 
     async with sessions_around(FakeModel(write)) as sessions, sessions.open(ENGLISH) as session:
         reading = asyncio.create_task(rest_of(session))
@@ -177,9 +181,10 @@ async def test_turns_are_completed_in_order_although_later_text_may_come_first()
             await asyncio.sleep(0.02)
             if session._partial_sender.n_sent:
                 break
-        held.set()
         await session.feed(silence(1))
         await session.finish()
+        await until_async(lambda: len(finals) >= 2)
+        go_on.set()
         events = await reading
     first, second = [event.turn_id for event in events if isinstance(event, TurnStarted)]
     assert next(event.turn_id for event in events if isinstance(event, TextDelta)) == second
