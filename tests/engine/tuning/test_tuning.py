@@ -54,6 +54,18 @@ def test_the_default_stays_if_nothing_is_faster():
     assert choose(measured(saving=0.98), WORKLOADS, GRID, DEFAULT) == DEFAULT
 
 
+def test_more_threads_may_be_chosen_however_long_a_window_takes():
+    """Only larger batches make the calls longer than those of the default."""
+    default, more = parallelism(2, 1, 1), parallelism(4, 1, 1)
+    made = [
+        Measurement(stage, workload, each.threads, 1, each.threads / 1.5, 1.5)
+        for stage in (Stage.ENCODE, Stage.GENERATE)
+        for workload in WORKLOADS
+        for each in (default, more)
+    ]
+    assert choose(Measurements(tuple(made)), WORKLOADS, [default, more], default) == more
+
+
 def test_a_batch_whose_call_takes_too_long_is_not_chosen():
     """However much faster it is: no clip is served meanwhile. A window that is slow alone is decoded alone."""
     assert choose(measured(saving=0.2, window_s=0.8), WORKLOADS, GRID, DEFAULT) == parallelism(2, 1, 2)
