@@ -65,6 +65,20 @@ class Failing:
         raise self._error("It is down.")
 
 
+class CancelledAtTheEnd:
+    """A store in which a job is cancelled just before it succeeds."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def succeed(self, job_id: str, token: str, now: float, **result: Any) -> bool:
+        assert self._store.cancel(job_id, now, now + 3600) is not None
+        return self._store.succeed(job_id, token, now, **result)
+
+
 Open = Callable[..., Jobs]
 
 
@@ -221,6 +235,19 @@ async def test_a_late_runner_leaves_the_transcript_of_its_successor(open_jobs):
     late.may_end.set()
     await running
     assert (await jobs.transcript("", job_id)).text == TRANSCRIPT.text
+
+
+async def test_a_transcript_is_deleted_if_the_job_was_cancelled_while_it_was_stored(open_jobs):
+    """Nothing else would delete it before a sweep of all transcripts."""
+    jobs = open_jobs()
+    job_id = await submit(jobs)
+    jobs.store = CancelledAtTheEnd(jobs.store)
+    executor = Writes()
+    executor.may_end.set()
+    await attempt(jobs, executor)
+    assert (await job_of(jobs, job_id)).status is JobStatus.CANCELLED
+    with pytest.raises(FileMissing):
+        jobs.files.load_transcript(job_id)
 
 
 def _let_lapse(store: JobStore) -> None:
