@@ -46,3 +46,13 @@ def test_what_opus_skips_in_a_film_that_begins_earlier_is_not_lost(write, tmp_pa
     samples, audio = decode(b"".join(pages))
     assert len(samples) / SAMPLE_RATE == pytest.approx(2, abs=0.05)
     assert sentences(audio.warnings) == ("The audio starts 2.0 s after the beginning of the file.",)
+
+
+@pytest.mark.needs_program("ffmpeg")
+@pytest.mark.parametrize("codec", ["flac", "libopus", "libvorbis"])
+def test_a_film_whose_pictures_last_longer_does_not_end_early(write, codec):
+    """FFmpeg gives the sound the duration of the film."""
+    film = write(*video(20), "-itsoffset", "12", "-i", "a.wav", "-c:v", "libtheora", "-c:a", codec, name="a.ogv")
+    samples, audio = decode(film)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(3, abs=0.05)
+    assert sentences(audio.warnings) == ("The audio starts 12.0 s after the beginning of the file.",)

@@ -14,7 +14,8 @@ _MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
 _OPUS: Final = frozenset({"opus", "libopus"})  # FFmpeg's two decoders
 _OPUS_RATE: Final = 48_000
 _ABSOLUTE: Final = frozenset({_MATROSKA, "flv"})  # their durations count from time 0
-_WITH_SKIPPED: Final = frozenset({_MATROSKA, "ogg"})  # their durations count what a player skips at the start
+_OGG: Final = "ogg"
+_WITH_SKIPPED: Final = frozenset({_MATROSKA, _OGG})  # their durations count what a player skips at the start
 _FROM_0: Final = frozenset({"asf", "flac"})
 _TAG: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -38,6 +39,8 @@ def declared_end(container: InputContainer, stream: AudioStream, base_s: float, 
     if is_estimated or kind in _WITHOUT_DURATION:
         return DeclaredEnd(None, None)
     file_s = None if container.duration is None else container.duration / av.time_base
+    if kind == _OGG and len(container.streams) > 1:  # FFmpeg gives each stream the end of the longest one
+        return DeclaredEnd(None, file_s)
     if kind in _ABSOLUTE and file_s is not None:
         file_s -= base_s
     audio_s = _tagged_end_s(stream, base_s) if kind == _MATROSKA else _stream_end_s(stream, base_s, kind)
@@ -77,5 +80,5 @@ def _counts_from_0(stream: AudioStream, kind: str) -> bool:
 
     It does for ASF, FLAC, Opus in OGG, and the fragments of an MP4 file without an index.
     """
-    is_opus_in_ogg = kind == "ogg" and stream.codec_context.name in _OPUS
+    is_opus_in_ogg = kind == _OGG and stream.codec_context.name in _OPUS
     return kind in _FROM_0 or is_opus_in_ogg or (kind == _MP4 and not stream.frames)

@@ -5,6 +5,7 @@ from typing import Final
 from asr_service.decoder.protocol import DecodeLimits, DecodeOutcome, RecordingWarning
 from asr_service.decoder.recording import loss_warnings
 from asr_service.decoder.recording.containers.fragments import repaired
+from asr_service.decoder.recording.containers.leading_tag import without_leading_tag
 from asr_service.decoder.recording.containers.links import links
 from asr_service.decoder.recording.containers.second_recording import following_recording
 from asr_service.decoder.recording.containers.sound_size import corrected
@@ -36,6 +37,7 @@ class _Decoding:
     """The decoding of a file, which consists of one part or of several that were joined."""
 
     def __init__(self, source: Source, limits: DecodeLimits, sink: Sink, track: str) -> None:
+        source = without_leading_tag(source)
         self._source = repaired(source)
         self._is_repaired = self._source is not source
         whole = joined(with_head(self._source))
