@@ -51,8 +51,8 @@ _ROUNDS: Final = 2
 _PARTIALS: Final = "asr_live_partials_total"
 _HEADS: Final = (
     "asked for", "admitted", "turns", "final p50 [s]", "final p99 [s]", "word p50 [s]", "word p90 [s]",
-    "told before the end", "taken back", "WER live", "WER file",
-    "partial texts per second", "thinned", "CPU [cores]", "others [cores]",
+    "words sent before the end", "taken back", "WER live", "WER file",
+    "partial texts per second", "delayed", "CPU [cores]", "others [cores]",
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ class Row:
     admitted: int
     measured: Measured = field(default_factory=Measured)
     partials_per_s: float = 0.0
-    thinned: float = 0.0
+    delayed: float = 0.0
     """Part of the partial texts that waited longer than their delay asks."""
     cpu_cores: float = 0.0
     others_cores: float = 0.0
@@ -134,12 +134,12 @@ async def _measure_row(
     before = _n_partials()
     heard = await _play_all(engine, options, lists)
     elapsed_s = time.monotonic() - began
-    n_decoded, n_thinned = (after - earlier for after, earlier in zip(_n_partials(), before, strict=True))
+    n_decoded, n_delayed = (after - earlier for after, earlier in zip(_n_partials(), before, strict=True))
     row = Row(
         asked=len(lists),
         admitted=len(heard),
         partials_per_s=n_decoded / elapsed_s,
-        thinned=n_thinned / max(n_decoded, 1),
+        delayed=n_delayed / max(n_decoded, 1),
         cpu_cores=(_cpu_s() - cpu_s) / elapsed_s,
         others_cores=watch.others_cores(),
     )
@@ -147,9 +147,9 @@ async def _measure_row(
 
 
 def _n_partials() -> tuple[float, float]:
-    """Return how many partial texts were decoded, and how many of all were thinned out."""
+    """Return how many partial texts were decoded, and how many of all waited longer than their delay asks."""
     decoded = REGISTRY.get_sample_value(_PARTIALS, {"outcome": "decoded"})
-    return decoded or 0.0, REGISTRY.get_sample_value("asr_live_partials_thinned_total") or 0.0
+    return decoded or 0.0, REGISTRY.get_sample_value("asr_live_partials_delayed_total") or 0.0
 
 
 async def _measure_clips(
@@ -238,12 +238,12 @@ def _cells(row: Row) -> list[str]:
         f"{quantile(measured.final_delays_s, 0.99):.2f}",
         f"{quantile(measured.word_delays_s, 0.5):.2f}",
         f"{quantile(measured.word_delays_s, 0.9):.2f}",
-        f"{measured.n_told}",
-        f"{measured.n_taken_back / max(measured.n_told, 1):.1%}",
+        f"{measured.n_sent}",
+        f"{measured.n_taken_back / max(measured.n_sent, 1):.1%}",
         f"{measured.errors.rate:.2%}",
         f"{measured.file_errors.rate:.2%}",
         f"{row.partials_per_s:.2f}",
-        f"{row.thinned:.0%}",
+        f"{row.delayed:.0%}",
         f"{row.cpu_cores:.2f}",
         f"{row.others_cores:.2f}",
     ]

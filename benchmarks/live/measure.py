@@ -37,7 +37,7 @@ class Measured:
     """From the end of speech to `TurnCompleted`."""
     word_delays_s: list[float] = field(default_factory=list)
     """From the end of a word to the delta that has it; for the words that came while the turn was open."""
-    n_told: int = 0
+    n_sent: int = 0
     """Words in deltas that came while the turn was open."""
     n_taken_back: int = 0
     """Those that the final text does not have."""
@@ -83,9 +83,9 @@ def add_session(
     for turn in turns:
         measured.n_turns += 1
         measured.final_delays_s.append(turn.completed_at_s - sent_at_s(turn.end_s - silence_s))
-        told = [plain(word) for _, text in turn.deltas for word in text.split()]
-        measured.n_told += len(told)
-        measured.n_taken_back += len(told) - _n_common(told, [plain(word) for word in turn.text.split()])
+        sent = [plain(word) for _, text in turn.deltas for word in text.split()]
+        measured.n_sent += len(sent)
+        measured.n_taken_back += len(sent) - _n_common(sent, [plain(word) for word in turn.text.split()])
     for placed in played.clips:
         own = [turn for turn in turns if turn.start_s < placed.end_s and turn.end_s > placed.start_s]
         measured.word_delays_s += _word_delays_s(placed, own, clip_words[placed.clip.path])
@@ -99,11 +99,11 @@ def _n_common(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _word_delays_s(placed: Placed, turns: Sequence[Turn], words: Sequence[Word]) -> list[float]:
-    told = [(at_s, plain(word)) for turn in turns for at_s, text in turn.deltas for word in text.split()]
+    sent = [(at_s, plain(word)) for turn in turns for at_s, text in turn.deltas for word in text.split()]
     spoken = [plain(word.word) for word in words]
-    matcher = SequenceMatcher(None, [word for _, word in told], spoken, autojunk=False)
+    matcher = SequenceMatcher(None, [word for _, word in sent], spoken, autojunk=False)
     return [
-        told[block.a + at][0] - sent_at_s(placed.start_s + words[block.b + at].end)
+        sent[block.a + at][0] - sent_at_s(placed.start_s + words[block.b + at].end)
         for block in matcher.get_matching_blocks()
         for at in range(block.size)
     ]

@@ -26,7 +26,7 @@ def transcript(text: str) -> Transcript:
 
 
 def test_delays_errors_and_words_that_were_taken_back():
-    """Speech ends at 2.988 s, and the text comes at 4.0 s. One of three told words is not in the final text."""
+    """Speech ends at 2.988 s, and the text comes at 4.0 s. One of three sent words is not in the final text."""
     heard = [
         Heard(TurnStarted("t", 700), 1.3),
         Heard(TextDelta("t", "red green"), 2.0),
@@ -41,5 +41,5 @@ def test_delays_errors_and_words_that_were_taken_back():
     add_session(measured, played, heard, "red green blue white", {CLIP.path: WORDS}, 500, "en")
     assert measured.final_delays_s == [pytest.approx(1.0, abs=0.06)]
     assert measured.word_delays_s == [pytest.approx(0.5, abs=0.06), pytest.approx(0.1, abs=0.06)]
-    assert (measured.n_told, measured.n_taken_back) == (3, 1)
+    assert (measured.n_sent, measured.n_taken_back) == (3, 1)
     assert (measured.errors.n_errors, measured.file_errors.n_errors) == (1, 0)
