@@ -1,6 +1,9 @@
-"""The file of a recording, a part of it, and a corrected version of it."""
+"""The file of a recording, a part of it, and corrected versions of it."""
 
+import bisect
 import errno
+import itertools
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 _READ_BYTES: Final = 1024 * 1024
@@ -63,6 +66,50 @@ class Patched:
 
     def tell(self) -> int:
         return self._source.tell()
+
+
+class Assembled:
+    """A file that consists of some bytes and of pieces of another file."""
+
+    def __init__(self, head: bytes, source: Source, pieces: Sequence[tuple[int, int]]) -> None:
+        """`pieces` has the start and the end of each."""
+        self._head = head
+        self._source = source
+        self._pieces = pieces
+        sizes = (end - start for start, end in pieces)
+        self._starts = list(itertools.accumulate(sizes, initial=len(head)))
+        """Where each piece begins, and the end of the last one."""
+        self._at = 0
+
+    def read(self, n_bytes: int, /) -> bytes:
+        data = self._head[self._at : self._at + n_bytes]
+        self._at += len(data)
+        while len(data) < n_bytes and self._at < self._starts[-1]:
+            read = self._read_piece(n_bytes - len(data))
+            if not read:  # the file has become shorter
+                break
+            data += read
+        return data
+
+    def _read_piece(self, n_bytes: int) -> bytes:
+        """Return the next bytes of one piece."""
+        i = bisect.bisect_right(self._starts, self._at) - 1
+        start, end = self._pieces[i]
+        at = start + self._at - self._starts[i]
+        data = read_at(self._source, at, min(n_bytes, end - at))
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Return the new position, or a negative errno as FFmpeg expects it."""
+        at = offset + (0, self._at, self._starts[-1])[whence]
+        if at < 0:
+            return -errno.EINVAL
+        self._at = at
+        return at
+
+    def tell(self) -> int:
+        return self._at
 
 
 def size_of(source: Source) -> int:

@@ -1,16 +1,12 @@
 """Joins the samples of a WAV file that has them in several chunks. FFmpeg decodes one of them only."""
 
-import bisect
-import errno
-import itertools
 import re
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from asr_service.decoder.recording.containers.riff import CHUNK_HEADER_BYTES, PLACEHOLDER, Chunk, riff_chunks
-from asr_service.decoder.recording.containers.source import Source, read_at, size_of
+from asr_service.decoder.recording.containers.source import Assembled, Source, read_at, size_of
 
 _FIRST_CHUNK: Final = 12
 _MAX_CHUNKS: Final = 100_000
@@ -41,9 +37,8 @@ def joined(source: Source) -> Joined:
     n_riff = min(len(b"WAVE" + start) + n_bytes, PLACEHOLDER)
     rest_at = size if found.has_other else min(found.end, size)
     ranges = [*((start, min(end, size)) for start, end in bodies), (rest_at, size)]
-    return Joined(
-        _Pieces(b"RIFF" + struct.pack("<I", n_riff) + b"WAVE" + start, source, ranges), is_complete=not found.has_other
-    )
+    head = b"RIFF" + struct.pack("<I", n_riff) + b"WAVE" + start
+    return Joined(Assembled(head, source, ranges), is_complete=not found.has_other)
 
 
 @dataclass(slots=True)
@@ -89,47 +84,3 @@ def _body(piece: Chunk, size: int) -> tuple[int, int]:
 def _whole(source: Source, chunk: Chunk) -> bytes:
     """Return the header and the body of a chunk."""
     return read_at(source, chunk.at, CHUNK_HEADER_BYTES + chunk.n_bytes)
-
-
-class _Pieces:
-    """A file that consists of some bytes and of pieces of another file."""
-
-    def __init__(self, head: bytes, source: Source, pieces: Sequence[tuple[int, int]]) -> None:
-        """`pieces` has the start and the end of each."""
-        self._head = head
-        self._source = source
-        self._pieces = pieces
-        sizes = (end - start for start, end in pieces)
-        self._starts = list(itertools.accumulate(sizes, initial=len(head)))
-        """Where each piece begins, and the end of the last one."""
-        self._at = 0
-
-    def read(self, n_bytes: int, /) -> bytes:
-        data = self._head[self._at : self._at + n_bytes]
-        self._at += len(data)
-        while len(data) < n_bytes and self._at < self._starts[-1]:
-            read = self._read_piece(n_bytes - len(data))
-            if not read:  # the file has become shorter
-                break
-            data += read
-        return data
-
-    def _read_piece(self, n_bytes: int) -> bytes:
-        """Return the next bytes of one piece."""
-        i = bisect.bisect_right(self._starts, self._at) - 1
-        start, end = self._pieces[i]
-        at = start + self._at - self._starts[i]
-        data = read_at(self._source, at, min(n_bytes, end - at))
-        self._at += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Return the new position, or a negative errno as FFmpeg expects it."""
-        at = offset + (0, self._at, self._starts[-1])[whence]
-        if at < 0:
-            return -errno.EINVAL
-        self._at = at
-        return at
-
-    def tell(self) -> int:
-        return self._at
