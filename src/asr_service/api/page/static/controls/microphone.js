@@ -41,14 +41,14 @@ export class Microphone extends EventTarget {
     this.#say("");
     announcer.say(t("recorder.recording"));
     this.#listen();
-    this.#announce();
+    this.#dispatchChanged();
   }
 
   /** End the recording and add it. */
   async finish() {
     const take = this.#end();
     if (!take) return;
-    this.#announce();
+    this.#dispatchChanged();
     const { blob, seconds, begunAt } = await take.finish();
     await this.#addRecording(blob, factsOf(seconds, begunAt));
     await take.forget();
@@ -62,7 +62,7 @@ export class Microphone extends EventTarget {
     try {
       await this.#end().discard();
     } finally {
-      this.#announce();
+      this.#dispatchChanged();
     }
   }
 
@@ -95,7 +95,7 @@ export class Microphone extends EventTarget {
     return take;
   }
 
-  #announce() {
+  #dispatchChanged() {
     this.dispatchEvent(new Event("changed"));
   }
 }

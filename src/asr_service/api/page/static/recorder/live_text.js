@@ -11,8 +11,8 @@ const MAX_TRIES = 5;
 
 /**
  * `turns` are the turns of the speaker, in their order: {text, isFinal}. The text of a turn that is not final may still
- * change. What is known of a turn stays if its session is lost. `state` is `open`, `interrupted` while the connection is lost, or `stopped` when there is no more text to come
- * although the recording goes on. Dispatches `changed`.
+ * change. What is known of a turn stays if its session is lost. `state` is `open`, `interrupted` while the connection is
+ * lost, or `stopped` when there is no more text to come although the recording goes on. Dispatches `changed`.
  */
 export class LiveText extends EventTarget {
   state = "open";

@@ -173,11 +173,8 @@ class BrowserStores {
   }
 
   /** Resolves when the value is on the disk. */
-  async put(store, key, value) {
-    const values = this.#open(store, "readwrite");
-    values.put(value, key);
-    values.transaction.commit?.(); // at once: the page may be about to close
-    return completed(values.transaction);
+  put(store, key, value) {
+    return this.#commit(store, (values) => values.put(value, key));
   }
 
   async update(store, key, change) {
@@ -191,10 +188,14 @@ class BrowserStores {
   }
 
   /** Resolves when nothing of it is on the disk. */
-  async remove(store, keys) {
+  remove(store, keys) {
+    return this.#commit(store, (values) => values.delete(keys));
+  }
+
+  async #commit(store, change) {
     const values = this.#open(store, "readwrite");
-    values.delete(keys);
-    values.transaction.commit?.();
+    change(values);
+    values.transaction.commit?.(); // at once: the page may be about to close
     return completed(values.transaction);
   }
 
