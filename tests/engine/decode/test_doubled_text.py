@@ -52,7 +52,7 @@ def test_a_text_of_any_length_is_compared():
     assert doubled_letters(f"{different} {SENTENCE} {SENTENCE}") > 40
 
 
-def test_the_same_few_words_after_other_text_may_be_spoken():
-    """As the whole text of a window they are suspicious."""
+def test_a_few_words_that_two_windows_have_may_be_spoken():
+    """Within one window, as its whole text, the model may have doubled them."""
     assert doubled_letters("Thank you. Thank you.") == 8
-    assert doubled_letters("Thank you. Thank you.", is_end=True) == 0
+    assert doubled_letters("Thank you. Thank you.", spans_windows=True) == 0

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from asr_service.cli.tune.file import check_file, write_values
 from asr_service.cli.tune.other_load import OtherLoad
-from asr_service.cli.tune.values import NAMES, limit_text, tuned_values, verdict
+from asr_service.cli.tune.values import NAMES, gain_text, limit_text, tuned_values
 from asr_service.engine.model.loading import load_slot_model
 from asr_service.engine.model.protocol import ModelFacts
 from asr_service.engine.model.stages import Stage
@@ -73,7 +73,7 @@ def tune_command(
             "Other programs used the CPU during the measurement, so it is not reliable. Stop them, and retry."
         )
         raise typer.Exit(_EXIT_BUSY)
-    values, gain = tuned_values(result), verdict(result)
+    values, gain = tuned_values(result), gain_text(result)
     console.print(gain)
     _print_values(console, settings, result, values)
     if write is not None:

@@ -23,7 +23,7 @@ def tuned_values(result: TuningResult) -> dict[str, int]:
     return values
 
 
-def verdict(result: TuningResult) -> str:
+def gain_text(result: TuningResult) -> str:
     """Return a sentence about the gain over the defaults."""
     if result.gain < MIN_GAIN:
         return f"The defaults are within {100 * (MIN_GAIN - 1):.0f} % of the fastest values: nothing to change."

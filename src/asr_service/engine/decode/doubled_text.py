@@ -12,7 +12,7 @@ import numpy as np
 _MIN_LETTERS: Final = 10
 """A shorter sequence is often spoken twice. A full-width letter counts as two."""
 _MIN_LETTERS_OF_ALL: Final = 6
-"""The same if the sequence and its copy are the whole text."""
+"""The same if the sequence and its copy are the whole text of a window."""
 _MAX_LETTERS: Final = 600
 """Of a longer text only the last letters are compared, because the time grows with the square of their number."""
 _COMPARED: Final = frozenset("LMN")
@@ -28,11 +28,11 @@ _MAX_REST: Final = 8
 mostly parallel clauses: press 1 for this, press 2 for that."""
 
 
-def doubled_letters(text: str, shortest: int = 0, *, is_end: bool = False) -> int:
+def doubled_letters(text: str, shortest: int = 0, *, spans_windows: bool = False) -> int:
     """Return how many letters the longest sequence has that follows directly on a sequence much like it; 0 for none.
 
     Only letters, their marks and digits are compared, without case. Sequences of less than `shortest` letters are not
-    searched. `is_end` says that other text stands before `text`.
+    searched. `spans_windows` says that the text begins with the end of the text before the window.
     """
     letters = [letter for letter in text.casefold() if category(letter)[0] in _COMPARED][-_MAX_LETTERS:]
     shortest = max(shortest, _MIN_LETTERS_OF_ALL // 2)
@@ -53,7 +53,7 @@ def doubled_letters(text: str, shortest: int = 0, *, is_end: bool = False) -> in
         compared = length - _SIZE + 1
         starts = np.arange(max(0, n - compared + 1))
         enough = n_equal[starts + compared] - n_equal[starts] >= _MIN_EQUAL * compared
-        is_all = not is_end and 2 * length + _MAX_SHIFT >= len(letters)
+        is_all = not spans_windows and 2 * length + _MAX_SHIFT >= len(letters)
         long = width[starts + length] - width[starts] >= (_MIN_LETTERS_OF_ALL if is_all else _MIN_LETTERS)
         ends = starts + 2 * length >= len(letters) - max(_MAX_REST, length // 4)
         if np.any(enough & long & ends):

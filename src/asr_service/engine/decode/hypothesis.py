@@ -215,7 +215,7 @@ def _doubled_letters(text: str, text_before: str, speech_s: float, *, has_prompt
     """
     shortest = 0 if has_prompt else int(_MAX_DOUBLED_LETTERS_PER_S * speech_s / 2) + 1
     before = text_before[-len(text) - _MAX_COPY_CHANGES :]
-    return doubled_letters(f"{before}{text}" if text else "", shortest, is_end=bool(before))
+    return doubled_letters(f"{before}{text}" if text else "", shortest, spans_windows=bool(before))
 
 
 def _is_too_fast(part: TimedTokens, text: str, speech_s: float) -> bool:
